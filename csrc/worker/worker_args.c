@@ -5,45 +5,44 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    OPT_NAMESPACE = 1,
-    OPT_POOL,
-    OPT_SLOT,
-    OPT_CPU,
-    OPT_POLICY,
-    OPT_PRIORITY,
-    OPT_PROFILE,
-    OPT_RUNTIME,
-    OPT_PAGE_FD,
-    OPT_RX_FD,
-    OPT_POOL_FD,
-    OPT_PRIVATE,
-    OPT_STRICT,
-    OPT_EXAMINE,
-    OPT_DEVICE,
-};
+typedef enum kind { NAME, NUMBER, WORD, TEXT, FLAG } kind_t;
 
-static const struct option OPTIONS[] = {
-    {"namespace", required_argument, NULL, OPT_NAMESPACE},
-    {"pool", required_argument, NULL, OPT_POOL},
-    {"slot", required_argument, NULL, OPT_SLOT},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"policy", required_argument, NULL, OPT_POLICY},
-    {"priority", required_argument, NULL, OPT_PRIORITY},
-    {"profile", required_argument, NULL, OPT_PROFILE},
-    {"runtime", required_argument, NULL, OPT_RUNTIME},
-    {"page-fd", required_argument, NULL, OPT_PAGE_FD},
-    {"rx-fd", required_argument, NULL, OPT_RX_FD},
-    {"pool-fd", required_argument, NULL, OPT_POOL_FD},
-    {"private", no_argument, NULL, OPT_PRIVATE},
-    {"strict", no_argument, NULL, OPT_STRICT},
-    {"examine", required_argument, NULL, OPT_EXAMINE},
-    {"device", required_argument, NULL, OPT_DEVICE},
-    {NULL, 0, NULL, 0},
+typedef struct rule {
+    const char *name;
+    kind_t kind;
+    size_t at; /* of its field */
+    int low, high;
+    const char *const *words; /* the field gets the index */
+} rule_t;
+
+static const char *const POLICIES[] = {"other", "fifo", NULL};
+static const char *const PROFILES[] = {"balanced", "latency", "power", NULL};
+
+#define AT(field) offsetof(worker_args_t, field)
+
+static const rule_t RULES[] = {
+    {"namespace", NAME, AT(name_space), 0, 0, NULL},
+    {"pool", NAME, AT(pool), 0, 0, NULL},
+    {"slot", NUMBER, AT(slot), 0, 65535, NULL},
+    {"cpu", NUMBER, AT(cpu), WRK_CPU_NONE, 65535, NULL},
+    {"policy", WORD, AT(fifo), 0, 0, POLICIES},
+    {"priority", NUMBER, AT(priority), 0, 99, NULL},
+    {"profile", WORD, AT(profile), 0, 0, PROFILES},
+    {"runtime", TEXT, AT(runtime_dir), 0, 0, NULL},
+    {"page-fd", NUMBER, AT(page_fd), 0, INT_MAX, NULL},
+    {"rx-fd", NUMBER, AT(rx_fd), 0, INT_MAX, NULL},
+    {"pool-fd", NUMBER, AT(pool_fd), 0, INT_MAX, NULL},
+    {"private", FLAG, AT(private_pool), 0, 0, NULL},
+    {"strict", FLAG, AT(strict), 0, 0, NULL},
+    {"examine", NUMBER, AT(examine_ms), 0, WRK_EXAMINE_MOST_MS, NULL},
+    {"device", TEXT, AT(device), 0, 0, NULL},
 };
+#define RULE_COUNT (sizeof RULES / sizeof RULES[0])
 
 static int parse_int(const char *option, const char *text, int low, int high, int *out)
 {
@@ -57,8 +56,10 @@ static int parse_int(const char *option, const char *text, int low, int high, in
     return 0;
 }
 
-static int parse_name(const char *what, const char *text, char out[SHM_NAME_BYTES])
+static int parse_name(const char *option, const char *text, char out[SHM_NAME_BYTES])
 {
+    char what[32];
+    (void)snprintf(what, sizeof what, "--%s", option);
     int rc = shm_name_check(what, text);
     if (rc == 0)
         memcpy(out, text, strlen(text) + 1);
@@ -78,55 +79,24 @@ static int parse_word(const char *option, const char *text, const char *const *w
                       words[2] ? words[2] : words[1]);
 }
 
-static int parse_option(worker_args_t *args, int option, const char *text)
+static int parse_option(worker_args_t *args, const rule_t *rule, const char *text)
 {
-    static const char *const policies[] = {"other", "fifo", NULL};
-    static const char *const profiles[] = {"balanced", "latency", "power", NULL};
-    int number = 0;
-    int rc = 0;
-    switch (option) {
-    case OPT_NAMESPACE:
-        return parse_name("--namespace", text, args->name_space);
-    case OPT_POOL:
-        return parse_name("--pool", text, args->pool);
-    case OPT_SLOT:
-        rc = parse_int("slot", text, 0, 65535, &number);
-        args->slot = (unsigned)number;
-        return rc;
-    case OPT_CPU:
-        return parse_int("cpu", text, WRK_CPU_NONE, 65535, &args->cpu);
-    case OPT_POLICY:
-        return parse_word("policy", text, policies, &args->fifo);
-    case OPT_PRIORITY:
-        return parse_int("priority", text, 0, 99, &args->priority);
-    case OPT_PROFILE:
-        rc = parse_word("profile", text, profiles, &number);
-        args->profile = (shm_profile_t)number;
-        return rc;
-    case OPT_RUNTIME:
-        args->runtime_dir = text;
+    void *field = (char *)args + rule->at;
+    switch (rule->kind) {
+    case NAME:
+        return parse_name(rule->name, text, field);
+    case NUMBER:
+        return parse_int(rule->name, text, rule->low, rule->high, field);
+    case WORD:
+        return parse_word(rule->name, text, rule->words, field);
+    case TEXT:
+        *(const char **)field = text;
         return 0;
-    case OPT_PAGE_FD:
-        return parse_int("page-fd", text, 0, INT_MAX, &args->page_fd);
-    case OPT_RX_FD:
-        return parse_int("rx-fd", text, 0, INT_MAX, &args->rx_fd);
-    case OPT_POOL_FD:
-        return parse_int("pool-fd", text, 0, INT_MAX, &args->pool_fd);
-    case OPT_PRIVATE:
-        args->private_pool = true;
+    case FLAG:
+        *(bool *)field = true;
         return 0;
-    case OPT_STRICT:
-        args->strict = true;
-        return 0;
-    case OPT_EXAMINE:
-        return parse_int("examine", text, 0, WRK_EXAMINE_MOST_MS, &args->examine_ms);
-    case OPT_DEVICE:
-        args->device = text;
-        return 0;
-    default:
-        return rt_err_set(-EINVAL, "unknown option, or an option without its value; the pool starts "
-                                   "workers, so you need not start them yourself");
     }
+    return 0;
 }
 
 static int check_complete(const worker_args_t *args)
@@ -151,11 +121,21 @@ int worker_args_parse(worker_args_t *args, int argc, char **argv)
                             .pool_fd = -1,
                             .examine_ms = WRK_EXAMINE_NOT,
                             .device = ""};
+    struct option options[RULE_COUNT + 1] = {{.name = NULL}};
+    for (int i = 0; i < (int)RULE_COUNT; i++)
+        options[i] =
+            (struct option){.name = RULES[i].name,
+                            .has_arg = RULES[i].kind == FLAG ? no_argument : required_argument,
+                            .val = i};
     optind = 1;
     opterr = 0;
     int option = 0;
-    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
-        int rc = parse_option(args, option, optarg);
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option >= (int)RULE_COUNT)
+            return rt_err_set(-EINVAL,
+                              "unknown option, or an option without its value; the pool starts "
+                              "workers, so you need not start them yourself");
+        int rc = parse_option(args, &RULES[option], optarg);
         if (rc < 0)
             return rc;
     }

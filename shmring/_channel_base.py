@@ -325,8 +325,8 @@ class SendQueue:
     _endpoint: Endpoint
 
     def _start_reports(self) -> None:
-        self._reports = ffi.new("report_reader_t *")
-        lib.report_reader_init(self._reports, self._endpoint.mapped())
+        self._reports = ffi.new("slot_reader_t *")
+        lib.channel_report_reader_init(self._reports, self._endpoint.mapped())
         self._never_reported = 0
 
     @property
@@ -418,7 +418,7 @@ class SendQueue:
             )
         out = ffi.new("shm_report_t[]", min(most, segment.config.report_slots))
         with self._endpoint.report_lock:
-            count = lib.report_reader_next(self._reports, out, len(out))
+            count = lib.slot_reader_next(self._reports, out, len(out))
         return ReportBatch(bytes(ffi.buffer(out)[: count * ffi.sizeof("shm_report_t")]), count)
 
     @property

@@ -55,6 +55,12 @@ uint64_t channel_reports_awaited(const shm_segment_t *s)
     return finished > reported ? finished - reported : 0;
 }
 
+void channel_report_reader_init(slot_reader_t *reader, const shm_segment_t *s)
+{
+    slot_reader_init(reader, s->report, s->reports, s->config.report_slots,
+                     (uint32_t)sizeof(shm_report_t));
+}
+
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s)
 {
     slot_reader_init(reader, s->late, s->late_packets, s->config.late_slots,

@@ -29,6 +29,8 @@ uint64_t channel_shared_lost(const shm_segment_t *s);
  * counts, too. */
 uint64_t channel_reports_awaited(const shm_segment_t *s);
 
+/* Reads shm_report_t, the oldest still held first. */
+void channel_report_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 /* Reads shm_late_packet_t, the oldest still held first. */
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 

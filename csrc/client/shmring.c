@@ -59,7 +59,7 @@ static int attach(shmring_t *c, const char *name, const shmring_options_t *o)
     if (rc < 0)
         return rc;
     attachment_init(&c->attachment, &c->segment);
-    report_reader_init(&c->reports, &c->segment);
+    channel_report_reader_init(&c->reports, &c->segment);
     return 0;
 }
 

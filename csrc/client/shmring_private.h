@@ -11,13 +11,13 @@
 #include "client/attachment.h"
 #include "client/endpoint.h"
 #include "client/shmring.h"
-#include "shm/report_ring.h"
+#include "shm/slot_ring.h"
 
 struct shmring {
     shm_segment_t segment;
     endpoint_t end;
     attachment_t attachment;
-    report_reader_t reports;
+    slot_reader_t reports;
 };
 
 /* Attaches as what (ENDPOINT_TX, ENDPOINT_RX) to the worker in charge, and also as everything that

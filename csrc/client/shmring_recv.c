@@ -198,7 +198,7 @@ int64_t shmring_reports(shmring_t *c, shmring_report_t *out, size_t max)
             "report_capacity above 0",
             config->name);
     unsigned most = max < config->report_slots ? (unsigned)max : config->report_slots;
-    return report_reader_next(&c->reports, (shm_report_t *)(void *)out, most);
+    return slot_reader_next(&c->reports, (shm_report_t *)(void *)out, most);
 }
 
 uint64_t shmring_reports_lost(const shmring_t *c)

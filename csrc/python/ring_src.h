@@ -16,7 +16,7 @@
 #include "shm/ctl_msg.h"
 #include "shm/error_log.h"
 #include "shm/recorder.h"
-#include "shm/report_ring.h"
+#include "shm/slot_ring.h"
 #include "shm/tap_ring.h"
 
 #include <arpa/inet.h>

@@ -81,9 +81,6 @@ AT(shm_rx_cursors_t, shared_lost, 136);
 AT(shm_rx_cursors_t, data_wanted, 256);
 SIZE(shm_rx_cursors_t, 384);
 
-AT(shm_report_cursors_t, tail, 0);
-AT(shm_report_cursors_t, writing, 8);
-
 AT(shm_tx_record_t, word, 0);
 AT(shm_tx_record_t, time_ns, 8);
 AT(shm_tx_record_t, enqueued_mono_ns, 16);

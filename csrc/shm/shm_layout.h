@@ -11,7 +11,7 @@
  *                   shm_status_t       W
  *                   shm_tx_cursors_t   P: tail        W: head, consumed, wake words
  *                   shm_rx_cursors_t   W: tail, floor R: shared head, wake request
- *                   shm_report_cursors_t  W
+ *                   shm_slot_cursors_t  W
  *                   shm_producer_t[n]  the one producer that owns the slot
  *                   shm_reader_t[n]    the one reader that owns the slot
  *                   shm_stats_t        W
@@ -254,11 +254,6 @@ typedef struct shm_rx_cursors {
     /* R: rarely, before sleeping */
     _Alignas(RT_LINE_BYTES) rt_a32_t data_wanted; /* 1: a reader sleeps on data_event */
 } shm_rx_cursors_t;
-
-typedef struct shm_report_cursors {
-    _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* reports written since the segment was made */
-    rt_a64_t writing;                      /* tail + 1 while a slot is being written, else tail */
-} shm_report_cursors_t;
 
 /* A producer announces what it is about to claim before it does so. After a death this tells the
  * worker whose unfinished claim blocks the ring and how long it is. */

@@ -30,7 +30,7 @@ static geometry_t geometry_of(const shm_config_t *c)
     g.tx_cursors = align_up(g.status + sizeof(shm_status_t), RT_LINE_BYTES);
     g.rx_cursors = g.tx_cursors + sizeof(shm_tx_cursors_t);
     g.report_cursors = g.rx_cursors + sizeof(shm_rx_cursors_t);
-    g.producers = g.report_cursors + sizeof(shm_report_cursors_t);
+    g.producers = g.report_cursors + sizeof(shm_slot_cursors_t);
     g.readers = g.producers + c->producers * sizeof(shm_producer_t);
     g.stats = g.readers + c->readers * sizeof(shm_reader_t);
     g.reports = align_up(g.stats + sizeof(shm_stats_t), RT_LINE_BYTES);
@@ -55,7 +55,7 @@ static void find_parts(shm_segment_t *s)
     s->status = (shm_status_t *)(s->base + g.status);
     s->tx = (shm_tx_cursors_t *)(s->base + g.tx_cursors);
     s->rx = (shm_rx_cursors_t *)(s->base + g.rx_cursors);
-    s->report = (shm_report_cursors_t *)(s->base + g.report_cursors);
+    s->report = (shm_slot_cursors_t *)(s->base + g.report_cursors);
     s->producers = (shm_producer_t *)(s->base + g.producers);
     s->readers = (shm_reader_t *)(s->base + g.readers);
     s->stats = (shm_stats_t *)(s->base + g.stats);

@@ -21,7 +21,7 @@ typedef struct shm_segment {
     shm_status_t *status;
     shm_tx_cursors_t *tx;
     shm_rx_cursors_t *rx;
-    shm_report_cursors_t *report;
+    shm_slot_cursors_t *report;
     shm_producer_t *producers;
     shm_reader_t *readers;
     shm_stats_t *stats;

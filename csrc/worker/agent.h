@@ -52,7 +52,6 @@
 #define WRK_AGENT_H
 
 #include "io/udp_io.h"
-#include "shm/report_ring.h"
 #include "shm/rx_ring.h"
 #include "shm/slot_ring.h"
 #include "shm/tap_ring.h"
@@ -149,7 +148,7 @@ struct wrk_channel {
     shm_stats_t *stats;
     tx_queue_t tx;
     rx_writer_t rx;
-    report_writer_t reports;
+    slot_writer_t reports;
     slot_writer_t late; /* shm_late_packet_t */
     void *agent;
     bool tx_paused; /* nothing is taken in for now (held, blocked): the bell and polling are not needed */

@@ -116,7 +116,8 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
         return rc;
     tx_queue_ask_slots(&ch->tx, slots_alive, ch);
     rc = rx_writer_init(&ch->rx, &ch->segment);
-    report_writer_init(&ch->reports, &ch->segment);
+    slot_writer_init(&ch->reports, ch->segment.report, ch->segment.reports,
+                     ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
     slot_writer_init(&ch->late, ch->segment.late, ch->segment.late_packets,
                      ch->config.late_slots, (uint32_t)sizeof(shm_late_packet_t));
     return rc;

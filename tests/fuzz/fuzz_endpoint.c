@@ -81,7 +81,6 @@ static ssize_t write_of_fuzz(int fd, const void *from, size_t bytes)
 #undef ATTEMPTS
 #include "shm/tx_ring.c"
 #undef ATTEMPTS
-#include "shm/report_ring.c"
 #undef ATTEMPTS
 #include "shm/slot_ring.c"
 #undef ATTEMPTS
@@ -128,11 +127,11 @@ typedef struct fuzz {
     shm_segment_t taps;    /* read-only */
     rx_writer_t writer;
     tx_queue_t queue;
-    report_writer_t reports;
+    slot_writer_t reports;
     slot_writer_t late;
     endpoint_t ends[ENDS];
     udt_endpoint_t udt[ENDS];
-    report_reader_t report_reader;
+    slot_reader_t report_reader;
     slot_reader_t late_reader;
     uint64_t sequence; /* of the last packet queued */
 } fuzz_t;
@@ -281,7 +280,8 @@ static void start_worker(fuzz_t *f)
     fuzz_require(rx_writer_init(&f->writer, s) == 0 && tx_queue_init(&f->queue, s, 0) == 0,
                  "fresh rings");
     tx_queue_ask_slots(&f->queue, all_alive, NULL);
-    report_writer_init(&f->reports, s);
+    slot_writer_init(&f->reports, s->report, s->reports, s->config.report_slots,
+                     (uint32_t)sizeof(shm_report_t));
     slot_writer_init(&f->late, s->late, s->late_packets, f->config.late_slots,
                      (uint32_t)sizeof(shm_late_packet_t));
 }
@@ -354,7 +354,8 @@ static void open_all(fuzz_t *f)
     open_end(f, TAP, SHM_READ_BROADCAST, 1);
     attach_end(&f->ends[OWN], 1, 0);
     attach_end(&f->ends[OTHER], 2, 1);
-    report_reader_init(&f->report_reader, &f->taps);
+    slot_reader_init(&f->report_reader, f->taps.report, f->taps.reports,
+                     f->taps.config.report_slots, (uint32_t)sizeof(shm_report_t));
     channel_late_reader_init(&f->late_reader, &f->taps);
 }
 
@@ -411,7 +412,7 @@ static void say(fuzz_t *f)
 {
     shm_report_t report = {.sequence = f->sequence};
     shm_late_packet_t late = {.report = report};
-    report_writer_put(&f->reports, &report);
+    (void)slot_writer_put(&f->reports, &report);
     (void)slot_writer_put(&f->late, &late);
     atomic_store(&f->served.status->heartbeat_mono_ns, (uint64_t)clock_ns);
     if (f->engine != NETFLUX)
@@ -700,7 +701,7 @@ static void read_reports(fuzz_t *f)
     unsigned max = take1(f) % 8;
     shm_report_t *reports = block(max * sizeof *reports);
     shm_late_packet_t *late = block(max * sizeof *late);
-    fuzz_require(report_reader_next(&f->report_reader, reports, max) <= max &&
+    fuzz_require(slot_reader_next(&f->report_reader, reports, max) <= max &&
                      slot_reader_next(&f->late_reader, late, max) <= max,
                  "not more than there is room for");
     free(late);

@@ -101,7 +101,8 @@ static void start(fuzz_t *f)
                      tx_queue_init(&ch->tx, &ch->segment, 0) == 0 &&
                      rx_reader_init(&f->reader, &ch->segment, 0, SHM_READ_BROADCAST, 0) == 0,
                  "the rings are usable");
-    report_writer_init(&ch->reports, &ch->segment);
+    slot_writer_init(&ch->reports, ch->segment.report, ch->segment.reports,
+                     ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
     open_agent(f, &link);
 }
 

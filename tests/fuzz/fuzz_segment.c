@@ -3,7 +3,6 @@
  *
  *      input: 2 bytes file length in pages, then the file's first bytes */
 #include "base/rt_err.h"
-#include "shm/report_ring.h"
 #include "shm/rx_ring.h"
 #include "shm/shm_segment.h"
 #include "shm/slot_ring.h"
@@ -60,7 +59,7 @@ static void use(shm_segment_t *s)
     tx_item_t item;
     rx_writer_t writer;
     rx_reader_t reader;
-    report_reader_t reports;
+    slot_reader_t reports;
     shm_report_t report;
     rx_packet_t packet;
     slot_writer_t late;
@@ -83,8 +82,9 @@ static void use(shm_segment_t *s)
     slot_reader_init(&late_reader, s->late, s->late_packets, late_slots, sizeof packet_late);
     (void)slot_writer_put(&late, &packet_late);
     (void)slot_reader_next(&late_reader, &packet_late, 1);
-    report_reader_init(&reports, s);
-    (void)report_reader_next(&reports, &report, 1);
+    slot_reader_init(&reports, s->report, s->reports, s->config.report_slots,
+                     (uint32_t)sizeof(shm_report_t));
+    (void)slot_reader_next(&reports, &report, 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)

@@ -201,7 +201,8 @@ static int start_agent(fuzz_t *f, unsigned n, bool takeover, bool held)
     rc = rc ? rc : rx_writer_init(&ch->rx, &ch->segment);
     if (rc < 0)
         return rc;
-    report_writer_init(&ch->reports, &ch->segment);
+    slot_writer_init(&ch->reports, ch->segment.report, ch->segment.reports,
+                     ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
     ch->ops = agent_find(ch->config.engine);
     size_t lines = (ch->ops->state_bytes + RT_LINE_BYTES - 1) / RT_LINE_BYTES;
     ch->agent = hostile_part(lines * RT_LINE_BYTES);

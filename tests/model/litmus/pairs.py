@@ -308,8 +308,6 @@ PAIRS = [
     Pair(_RX, ("X1", "X2"), PUBLISH, "a packet is read before it is whole"),
     Pair(_RX, ("X3", "X4"), OVERWRITE, "a torn packet is believed"),
     Pair(_RX, ("X5",), SLEEP_TAKEN, "a reader sleeps although there is a packet"),
-    Pair(("shm/report_ring.c",), ("P1", "P2"), OVERWRITE, "a torn report is believed"),
-    Pair(("shm/report_ring.c",), ("P3", "P4"), PUBLISH, "a report is read before it is whole"),
     Pair(("shm/slot_ring.c",), ("S1", "S2"), OVERWRITE, "a torn slot is believed"),
     Pair(("shm/slot_ring.c",), ("S3", "S4"), PUBLISH, "a slot is read before it is whole"),
     Pair(("shm/error_log.c",), ("E1",), PUBLISH, "an entry is read before it is whole"),

@@ -43,7 +43,7 @@ static void put_report(wrk_channel_t *ch, const shm_report_t *report)
     unsigned wanted = ch->config.reports;
     bool late = report->verdict != VERDICT_ON_TIME;
     if (wanted == SHM_REPORTS_ALL || (wanted == SHM_REPORTS_LATE && late))
-        report_writer_put(&ch->reports, report);
+        (void)slot_writer_put(&ch->reports, report);
 }
 
 /* --- late ---------------------------------------------------------------------------------- */

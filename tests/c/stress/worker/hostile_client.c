@@ -366,7 +366,7 @@ static void read_something(kind_t kind)
         CHECK(packet.payload_bytes <= longest);
         figures.packets_read++;
     }
-    (void)report_reader_next(&ch->reports, reports, 4);
+    (void)slot_reader_next(&ch->reports, reports, 4);
     slot_reader_init(&late_reader, ch->segment.late, ch->segment.late_packets,
                      ch->config.late_slots, (uint32_t)sizeof(shm_late_packet_t));
     (void)slot_reader_next(&late_reader, late, 4);

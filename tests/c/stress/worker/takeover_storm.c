@@ -81,7 +81,7 @@ static unsigned count_lost_in_sending(wt_channel_t *ch)
 {
     static shm_report_t reports[4096];
     unsigned lost = 0, n = 0;
-    while ((n = report_reader_next(&ch->reports, reports, 4096)) > 0)
+    while ((n = slot_reader_next(&ch->reports, reports, 4096)) > 0)
         for (unsigned i = 0; i < n; i++)
             lost += reports[i].verdict == VERDICT_FAILED && reports[i].error == EOWNERDEAD;
     return lost;

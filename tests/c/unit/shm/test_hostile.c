@@ -3,7 +3,7 @@
  * ever. The segment lies between two pages that nobody may touch. RT_TEST_SEED repeats one seed. */
 #include "shm_test.h"
 
-#include "shm/report_ring.h"
+#include "shm/slot_ring.h"
 
 #include <pthread.h>
 
@@ -14,8 +14,8 @@ static tx_queue_t queue;
 static tx_producer_t producer;
 static rx_writer_t writer;
 static rx_reader_t readers[2];
-static report_writer_t report_writer;
-static report_reader_t report_reader;
+static slot_writer_t report_writer;
+static slot_reader_t report_reader;
 static uint64_t refs[REFS];
 static bool taken[REFS];
 static uint8_t sink[MAX_PAYLOAD];
@@ -220,11 +220,13 @@ static void work_rx(uint64_t *rng)
 static void work_reports(uint64_t *rng)
 {
     shm_report_t reports[4] = {0};
-    report_writer_put(&report_writer, reports);
-    (void)report_reader_next(&report_reader, reports, (unsigned)rt_test_rand(rng) % 5);
+    (void)slot_writer_put(&report_writer, reports);
+    (void)slot_reader_next(&report_reader, reports, (unsigned)rt_test_rand(rng) % 5);
     if (rt_test_rand(rng) % 64 == 0) {
-        report_writer_init(&report_writer, &seg);
-        report_reader_init(&report_reader, &seg);
+        slot_writer_init(&report_writer, seg.report, seg.reports, seg.config.report_slots,
+                         (uint32_t)sizeof(shm_report_t));
+        slot_reader_init(&report_reader, seg.report, seg.reports, seg.config.report_slots,
+                         (uint32_t)sizeof(shm_report_t));
     }
 }
 
@@ -241,8 +243,10 @@ static int open_all(uint64_t *rng)
     CHECK_EQ(rx_writer_init(&writer, &seg), 0);
     CHECK_EQ(rx_reader_init(&readers[0], &seg, 0, SHM_READ_BROADCAST, 0), 0);
     CHECK_EQ(rx_reader_init(&readers[1], &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
-    report_writer_init(&report_writer, &seg);
-    report_reader_init(&report_reader, &seg);
+    slot_writer_init(&report_writer, seg.report, seg.reports, seg.config.report_slots,
+                     (uint32_t)sizeof(shm_report_t));
+    slot_reader_init(&report_reader, seg.report, seg.reports, seg.config.report_slots,
+                     (uint32_t)sizeof(shm_report_t));
     memset(refs, 0, sizeof refs);
     memset(taken, 0, sizeof taken);
     return fd;

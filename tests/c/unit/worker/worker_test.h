@@ -6,7 +6,7 @@
 
 #include "base/rt_clock.h"
 #include "shm/ctl_msg.h"
-#include "shm/report_ring.h"
+#include "shm/slot_ring.h"
 #include "shm/rx_ring.h"
 #include "shm/shm_segment.h"
 #include "shm/tx_ring.h"
@@ -46,7 +46,7 @@ typedef struct wt_channel {
     shm_segment_t segment;
     tx_producer_t producer;
     rx_reader_t reader;
-    report_reader_t reports;
+    slot_reader_t reports;
     uint32_t producer_slot, reader_slot;
     int locks_fd; /* holds the slots; 0: not attached */
 } wt_channel_t;
@@ -375,7 +375,8 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader
     ch->reader_slot = got.reader;
     rc = tx_producer_init(&ch->producer, &ch->segment, got.producer);
     rc = rc ? rc : rx_reader_init(&ch->reader, &ch->segment, got.reader, SHM_READ_BROADCAST, 1);
-    report_reader_init(&ch->reports, &ch->segment);
+    slot_reader_init(&ch->reports, ch->segment.report, ch->segment.reports,
+                     ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
     return rc;
 }
 
@@ -479,11 +480,11 @@ static inline int wt_reports(wt_channel_t *ch, shm_report_t *reports, int expect
     shm_report_t more;
     int n = 0;
     for (int i = 0; i < WT_TIMEOUT_MS / 10 && n < expected; i++) {
-        n += (int)report_reader_next(&ch->reports, reports + n, (uint32_t)(expected - n));
+        n += (int)slot_reader_next(&ch->reports, reports + n, (uint32_t)(expected - n));
         if (n < expected)
             wt_nap_ms(10);
     }
-    return n + (int)report_reader_next(&ch->reports, &more, 1);
+    return n + (int)slot_reader_next(&ch->reports, &more, 1);
 }
 
 #endif

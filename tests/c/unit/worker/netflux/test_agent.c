@@ -459,7 +459,7 @@ static void test_each_send_is_reported(void)
     shm_report_t reports[50];
     unsigned got = 0;
     for (int i = 0; i < 1000 && got < 50; i++) {
-        got += report_reader_next(&ch.reports, reports + got, 50 - got);
+        got += slot_reader_next(&ch.reports, reports + got, 50 - got);
         wt_nap_ms(1);
     }
     REQUIRE(got == 50);

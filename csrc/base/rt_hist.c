@@ -1,5 +1,7 @@
 #include "base/rt_hist.h"
 
+#include "base/rt_math.h"
+
 void rt_hist_reset(rt_hist_t *h)
 {
     rt_store_relaxed(&h->count, 0);
@@ -17,11 +19,6 @@ int64_t rt_hist_lower_ns(unsigned bucket)
     unsigned octave = RT_HIST_FIRST_OCTAVE + (bucket - RT_HIST_LINEAR) / RT_HIST_PER_OCTAVE;
     unsigned step = (bucket - RT_HIST_LINEAR) % RT_HIST_PER_OCTAVE;
     return (int64_t)(RT_HIST_PER_OCTAVE + step) << (octave - 5);
-}
-
-static int64_t clamp_ns(int64_t v, int64_t lo, int64_t hi)
-{
-    return v < lo ? lo : v > hi ? hi : v;
 }
 
 int64_t rt_hist_quantile_ns(const rt_hist_t *h, double q)
@@ -42,6 +39,6 @@ int64_t rt_hist_quantile_ns(const rt_hist_t *h, double q)
     }
     int64_t width_ns = rt_hist_lower_ns(bucket + 1) - rt_hist_lower_ns(bucket);
     int64_t middle_ns = rt_hist_lower_ns(bucket) + (width_ns - 1) / 2;
-    return clamp_ns(middle_ns, (int64_t)rt_load_relaxed(&h->min_ns),
-                    (int64_t)rt_load_relaxed(&h->max_ns));
+    return rt_clamp64(middle_ns, (int64_t)rt_load_relaxed(&h->min_ns),
+                      (int64_t)rt_load_relaxed(&h->max_ns));
 }

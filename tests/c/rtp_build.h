@@ -37,10 +37,10 @@ static inline size_t rtp_build(const rtp_fields_t *f, const void *payload, size_
         (uint8_t)((f->padding_bytes > 0 ? 0x20 : 0) | (f->has_ext ? 0x10 : 0) | f->csrc_count);
     uint8_t *to = out + RTP_HEADER_BYTES;
     for (unsigned i = 0; i < f->csrc_count; i++, to += 4)
-        rtp_put32(to, f->csrc[i]);
+        rt_put32(to, f->csrc[i]);
     if (f->has_ext) {
-        rtp_put16(to, f->ext_profile);
-        rtp_put16(to + 2, (uint32_t)(f->ext_bytes / 4));
+        rt_put16(to, f->ext_profile);
+        rt_put16(to + 2, (uint32_t)(f->ext_bytes / 4));
         if (f->ext_bytes > 0)
             memcpy(to + 4, f->ext, f->ext_bytes);
         to += 4 + f->ext_bytes;
@@ -54,7 +54,7 @@ static inline size_t rtp_build(const rtp_fields_t *f, const void *payload, size_
 
 static inline uint32_t rtp_csrc(const rtp_view_t *view, unsigned i)
 {
-    return rtp_get32(view->data + RTP_HEADER_BYTES + (size_t)4 * i);
+    return rt_get32(view->data + RTP_HEADER_BYTES + (size_t)4 * i);
 }
 
 /* CLOCK_REALTIME of an NTP time. Below 1968 in era 0 it is era 1, which begins in 2036. */

@@ -57,7 +57,7 @@ static void play_compatible(const uint8_t *data, size_t steps, uint32_t capacity
             rtp_jbuf_offer_bad(&jb, &r);
             ends[i]++;
             errors++;
-        } else if (rtp_jbuf_offer(&jb, rtp_get16(data + 1), rtp_get16(data + 3) * 65537u, i, &r)) {
+        } else if (rtp_jbuf_offer(&jb, rt_get16(data + 1), rt_get16(data + 3) * 65537u, i, &r)) {
             REQUIRE(capacity == 0);
             rtp_jbuf_flush(&jb, &r);
             ends[i]++;
@@ -107,14 +107,14 @@ static void play_adaptive(const uint8_t *data, size_t steps, unsigned mode)
     memset(ends, 0, sizeof ends);
     REQUIRE(rtp_jitter_buffer_init(&b, &config, entries, ADAPTIVE_ENTRIES) == 0);
     for (size_t i = 0; i < steps; i++, data += STEP_BYTES) {
-        ts += data[0] & 0x40 ? rtp_get16(data + 3) * 65537u : config.clock_rate / 50;
-        now_ns += data[0] & 0x20 ? rtp_get16(data + 3) * INT64_C(100000) : 20000000;
+        ts += data[0] & 0x40 ? rt_get16(data + 3) * 65537u : config.clock_rate / 50;
+        now_ns += data[0] & 0x20 ? rt_get16(data + 3) * INT64_C(100000) : 20000000;
         if (data[0] == 0xff)
             rtp_jitter_buffer_restart(&b);
         rtp_jitter_buffer_in_t in = {.item = i,
                                      .arrival_ns = now_ns,
                                      .ts = ts,
-                                     .seq = data[0] & 0x10 ? rtp_get16(data + 1) : (uint16_t)i,
+                                     .seq = data[0] & 0x10 ? rt_get16(data + 1) : (uint16_t)i,
                                      .flags = data[0] & 1};
         rtp_jitter_buffer_in(&b, &in, &dropped);
         for (unsigned k = 0; k < dropped.count; k++)

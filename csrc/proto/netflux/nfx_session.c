@@ -14,6 +14,7 @@
 #include "proto/netflux/nfx_session.h"
 
 #include "base/rt_err.h"
+#include "base/rt_math.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -90,13 +91,6 @@ static void become(nfx_session_t *s, nfx_flag_t *flag, nfx_gauge_id_t gauge, boo
     flag->is = is;
     flag->since_ns = at_ns;
     nfx_gauge(s->stats, gauge, is);
-}
-
-static int64_t clamp_ns(int64_t ns, int64_t low, int64_t high)
-{
-    if (ns > high)
-        return high;
-    return ns < low ? low : ns;
 }
 
 static int64_t until(int64_t from_ns, int64_t span_ns)
@@ -197,7 +191,8 @@ static void accept(nfx_session_t *s, const nfx_frame_t *frame, int64_t arrival_n
 nfx_verdict_t nfx_session_receive(nfx_session_t *s, const void *data, size_t size,
                                   int64_t arrival_mono_ns, int64_t now_mono_ns, nfx_frame_t *frame)
 {
-    int64_t arrival_ns = clamp_ns(arrival_mono_ns, s->last_arrival_ns, move_clock(s, now_mono_ns));
+    int64_t arrival_ns =
+        rt_clamp64(arrival_mono_ns, s->last_arrival_ns, move_clock(s, now_mono_ns));
     advance(s, arrival_ns);
     int surplus = nfx_frame_parse(data, size, s->config.rx_payload_bytes, frame);
     if (surplus < 0) {
@@ -362,7 +357,7 @@ void nfx_session_take_over(nfx_session_t *s, const nfx_past_t *past, int64_t now
         .open = past->partner_known && (past->alive || s->config.keep_window),
     };
     if (past->alive) {
-        s->last_arrival_ns = clamp_ns(past->last_accepted_ns, 0, now_ns);
+        s->last_arrival_ns = rt_clamp64(past->last_accepted_ns, 0, now_ns);
         become(s, &s->alive, NFX_GAUGE_alive, true, s->last_arrival_ns);
         s->alive_until_ns = until(s->last_arrival_ns, s->config.watch_ns);
     }
@@ -375,11 +370,6 @@ void nfx_session_take_over(nfx_session_t *s, const nfx_past_t *past, int64_t now
     s->alive.reported = s->alive.is;
     s->heard.reported = s->heard.is;
     s->fresh.reported = s->fresh.is;
-}
-
-static int64_t not_before(int64_t earliest_ns, int64_t ns)
-{
-    return ns > earliest_ns ? ns : earliest_ns;
 }
 
 static void change_cycle(nfx_session_t *s, int64_t cycle_ns)
@@ -399,13 +389,13 @@ int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_
     bool off_grid = is_stopped_as_stale(s);
     s->config = completed(config);
     if (s->alive.is && s->config.watch_ns != old.watch_ns)
-        s->alive_until_ns = not_before(now_ns, until(s->last_arrival_ns, s->config.watch_ns));
+        s->alive_until_ns = rt_max64(now_ns, until(s->last_arrival_ns, s->config.watch_ns));
     if (s->heard.is && s->config.hear_ns != old.hear_ns) {
         int64_t fed_ns = old.hear_ns > 0 ? s->heard_until_ns - old.hear_ns : now_ns;
-        s->heard_until_ns = not_before(now_ns, until(fed_ns, s->config.hear_ns));
+        s->heard_until_ns = rt_max64(now_ns, until(fed_ns, s->config.hear_ns));
     }
     watch_age(s);
-    s->fresh_until_ns = not_before(now_ns, s->fresh_until_ns);
+    s->fresh_until_ns = rt_max64(now_ns, s->fresh_until_ns);
     if (s->sending) {
         off_grid |= s->config.cycle_ns != old.cycle_ns;
         change_cycle(s, s->config.cycle_ns);
@@ -417,15 +407,10 @@ int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_
 
 /* --- what comes next ----------------------------------------------------------------------- */
 
-static int64_t earlier(int64_t a_ns, int64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
-}
-
 int64_t nfx_session_deadline_ns(const nfx_session_t *s)
 {
-    return earlier(earlier(nfx_session_send_due_ns(s), s->alive_until_ns),
-                   earlier(s->heard_until_ns, s->fresh_until_ns));
+    return rt_min64(rt_min64(nfx_session_send_due_ns(s), s->alive_until_ns),
+                    rt_min64(s->heard_until_ns, s->fresh_until_ns));
 }
 
 static int report(nfx_flag_t *flag, nfx_event_kind_t yes, nfx_event_kind_t no, nfx_event_t *event)

@@ -1,5 +1,7 @@
 #include "proto/pacing/wire_offset.h"
 
+#include "base/rt_math.h"
+
 #include <string.h>
 
 #define MAX_SAMPLE_NS INT64_C(1000000000)
@@ -36,21 +38,14 @@ static void remember(wire_offset_t *w, int32_t sample)
     w->next = (w->next + 1) % WIRE_OFFSET_WINDOW;
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    if (value < low)
-        return low;
-    return value < high ? value : high;
-}
-
 void wire_offset_observe(wire_offset_t *w, int64_t sample_ns)
 {
     if (w->count == WIRE_OFFSET_WINDOW)
         forget_oldest(w);
-    remember(w, (int32_t)clamp(sample_ns, -MAX_SAMPLE_NS, MAX_SAMPLE_NS));
+    remember(w, (int32_t)rt_clamp64(sample_ns, -MAX_SAMPLE_NS, MAX_SAMPLE_NS));
     if (w->count < WIRE_OFFSET_WARM_UP)
         return;
     int64_t lower = w->sorted[(w->count - 1) / 2];
     int64_t upper = w->sorted[w->count / 2];
-    w->offset_ns = clamp((lower + upper) / 2, 0, WIRE_OFFSET_MAX_NS);
+    w->offset_ns = rt_clamp64((lower + upper) / 2, 0, WIRE_OFFSET_MAX_NS);
 }

@@ -41,7 +41,7 @@ int rtcp_next(rtcp_reader_t *reader, rtcp_packet_t *packet)
         return end_with(reader, RTCP_ERR_SHORT);
     if (at[0] >> 6 != RTP_VERSION)
         return end_with(reader, RTCP_ERR_VERSION);
-    size_t bytes = 4 * ((size_t)rtp_get16(at + 2) + 1);
+    size_t bytes = 4 * ((size_t)rt_get16(at + 2) + 1);
     if (bytes > left)
         return end_with(reader, RTCP_ERR_LENGTH);
 
@@ -61,31 +61,31 @@ int rtcp_next(rtcp_reader_t *reader, rtcp_packet_t *packet)
 
 uint32_t rtcp_packet_source(const rtcp_packet_t *packet)
 {
-    return rtp_get32(packet->body);
+    return rt_get32(packet->body);
 }
 
 void rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender)
 {
     const uint8_t *b = packet->body;
-    sender->ssrc = rtp_get32(b);
-    sender->ntp = (uint64_t)rtp_get32(b + 4) << 32 | rtp_get32(b + 8);
-    sender->rtp_ts = rtp_get32(b + 12);
-    sender->packets = rtp_get32(b + 16);
-    sender->octets = rtp_get32(b + 20);
+    sender->ssrc = rt_get32(b);
+    sender->ntp = (uint64_t)rt_get32(b + 4) << 32 | rt_get32(b + 8);
+    sender->rtp_ts = rt_get32(b + 12);
+    sender->packets = rt_get32(b + 16);
+    sender->octets = rt_get32(b + 20);
 }
 
 void rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report)
 {
     const uint8_t *b =
         packet->body + (packet->type == RTCP_SR ? SENDER_BYTES : 4u) + (size_t)i * REPORT_BYTES;
-    uint32_t lost = rtp_get32(b + 4);
-    report->ssrc = rtp_get32(b);
+    uint32_t lost = rt_get32(b + 4);
+    report->ssrc = rt_get32(b);
     report->fraction_lost = (uint8_t)(lost >> 24);
     report->cumulative_lost = (int32_t)(lost << 8) >> 8;
-    report->highest_seq = rtp_get32(b + 8);
-    report->jitter = rtp_get32(b + 12);
-    report->last_sr = rtp_get32(b + 16);
-    report->delay_since_sr = rtp_get32(b + 20);
+    report->highest_seq = rt_get32(b + 8);
+    report->jitter = rt_get32(b + 12);
+    report->last_sr = rt_get32(b + 16);
+    report->delay_since_sr = rt_get32(b + 20);
 }
 
 void rtcp_sdes_reader_init(rtcp_sdes_reader_t *reader, const rtcp_packet_t *packet)
@@ -126,7 +126,7 @@ int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item)
                 return 0;
             if (left < 4)
                 return break_off(reader);
-            reader->ssrc = rtp_get32(reader->at);
+            reader->ssrc = rt_get32(reader->at);
             reader->at += 4;
             reader->chunks_left--;
             reader->in_chunk = true;
@@ -150,12 +150,12 @@ int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item)
 
 uint32_t rtcp_bye_source(const rtcp_packet_t *packet, unsigned i)
 {
-    return rtp_get32(packet->body + (size_t)4 * i);
+    return rt_get32(packet->body + (size_t)4 * i);
 }
 
 uint32_t rtcp_nack_media_source(const rtcp_packet_t *packet)
 {
-    return rtp_get32(packet->body + 4);
+    return rt_get32(packet->body + 4);
 }
 
 unsigned rtcp_nack_pair_count(const rtcp_packet_t *packet)
@@ -166,7 +166,7 @@ unsigned rtcp_nack_pair_count(const rtcp_packet_t *packet)
 rtcp_nack_pair_t rtcp_nack_pair(const rtcp_packet_t *packet, unsigned i)
 {
     const uint8_t *at = packet->body + NACK_BYTES + (size_t)PAIR_BYTES * i;
-    return (rtcp_nack_pair_t){.pid = rtp_get16(at), .blp = rtp_get16(at + 2)};
+    return (rtcp_nack_pair_t){.pid = rt_get16(at), .blp = rt_get16(at + 2)};
 }
 
 /* ---- checking ---- */
@@ -272,7 +272,7 @@ static uint8_t *begin(rtcp_writer_t *w, rtcp_type_t type, size_t count, size_t b
     uint8_t *at = w->out + w->used;
     at[0] = (uint8_t)(RTP_VERSION << 6 | count);
     at[1] = (uint8_t)type;
-    rtp_put16(at + 2, (uint32_t)(bytes / 4 - 1));
+    rt_put16(at + 2, (uint32_t)(bytes / 4 - 1));
     w->used += bytes;
     return at + HEADER_BYTES;
 }
@@ -281,13 +281,13 @@ static uint8_t *put_reports(uint8_t *to, const rtcp_report_t *reports, size_t co
 {
     for (size_t i = 0; i < count; i++, to += REPORT_BYTES) {
         const rtcp_report_t *r = &reports[i];
-        rtp_put32(to, r->ssrc);
-        rtp_put32(to + 4, (uint32_t)r->fraction_lost << 24 |
-                              ((uint32_t)r->cumulative_lost & UINT32_C(0xffffff)));
-        rtp_put32(to + 8, r->highest_seq);
-        rtp_put32(to + 12, r->jitter);
-        rtp_put32(to + 16, r->last_sr);
-        rtp_put32(to + 20, r->delay_since_sr);
+        rt_put32(to, r->ssrc);
+        rt_put32(to + 4, (uint32_t)r->fraction_lost << 24 |
+                             ((uint32_t)r->cumulative_lost & UINT32_C(0xffffff)));
+        rt_put32(to + 8, r->highest_seq);
+        rt_put32(to + 12, r->jitter);
+        rt_put32(to + 16, r->last_sr);
+        rt_put32(to + 20, r->delay_since_sr);
     }
     return to;
 }
@@ -300,12 +300,12 @@ int rtcp_put_sr(rtcp_writer_t *w, const rtcp_sender_t *sender, const rtcp_report
     uint8_t *to = begin(w, RTCP_SR, report_count, SENDER_BYTES + report_count * REPORT_BYTES);
     if (to == NULL)
         return -ENOSPC;
-    rtp_put32(to, sender->ssrc);
-    rtp_put32(to + 4, (uint32_t)(sender->ntp >> 32));
-    rtp_put32(to + 8, (uint32_t)sender->ntp);
-    rtp_put32(to + 12, sender->rtp_ts);
-    rtp_put32(to + 16, sender->packets);
-    rtp_put32(to + 20, sender->octets);
+    rt_put32(to, sender->ssrc);
+    rt_put32(to + 4, (uint32_t)(sender->ntp >> 32));
+    rt_put32(to + 8, (uint32_t)sender->ntp);
+    rt_put32(to + 12, sender->rtp_ts);
+    rt_put32(to + 16, sender->packets);
+    rt_put32(to + 20, sender->octets);
     put_reports(to + SENDER_BYTES, reports, report_count);
     return 0;
 }
@@ -317,7 +317,7 @@ int rtcp_put_rr(rtcp_writer_t *w, uint32_t ssrc, const rtcp_report_t *reports, s
     uint8_t *to = begin(w, RTCP_RR, report_count, 4 + report_count * REPORT_BYTES);
     if (to == NULL)
         return -ENOSPC;
-    rtp_put32(to, ssrc);
+    rt_put32(to, ssrc);
     put_reports(to + 4, reports, report_count);
     return 0;
 }
@@ -332,7 +332,7 @@ int rtcp_put_cname(rtcp_writer_t *w, uint32_t ssrc, const char *cname, size_t by
     if (to == NULL)
         return -ENOSPC;
     memset(to + chunk_bytes - 4, 0, 4);
-    rtp_put32(to, ssrc);
+    rt_put32(to, ssrc);
     to[4] = RTCP_SDES_CNAME;
     to[5] = (uint8_t)bytes;
     memcpy(to + 6, cname, bytes);
@@ -344,7 +344,7 @@ int rtcp_put_bye(rtcp_writer_t *w, uint32_t ssrc)
     uint8_t *to = begin(w, RTCP_BYE, 1, 4);
     if (to == NULL)
         return -ENOSPC;
-    rtp_put32(to, ssrc);
+    rt_put32(to, ssrc);
     return 0;
 }
 
@@ -356,12 +356,12 @@ int rtcp_put_nack(rtcp_writer_t *w, uint32_t sender_ssrc, uint32_t media_ssrc,
     uint8_t *to = begin(w, RTCP_RTPFB, RTCP_FMT_NACK, NACK_BYTES + count * PAIR_BYTES);
     if (to == NULL)
         return -ENOSPC;
-    rtp_put32(to, sender_ssrc);
-    rtp_put32(to + 4, media_ssrc);
+    rt_put32(to, sender_ssrc);
+    rt_put32(to + 4, media_ssrc);
     to += NACK_BYTES;
     for (size_t i = 0; i < count; i++, to += PAIR_BYTES) {
-        rtp_put16(to, pairs[i].pid);
-        rtp_put16(to + 2, pairs[i].blp);
+        rt_put16(to, pairs[i].pid);
+        rt_put16(to + 2, pairs[i].blp);
     }
     return 0;
 }

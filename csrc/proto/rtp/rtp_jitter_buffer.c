@@ -26,6 +26,7 @@
 #include "proto/rtp/rtp_jitter_buffer.h"
 
 #include "base/rt_err.h"
+#include "base/rt_math.h"
 #include "base/rt_seq.h"
 
 #include <errno.h>
@@ -64,13 +65,6 @@ static int64_t or_default(int64_t value, int64_t value_by_default)
     return value < 0 ? 0 : value;
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    if (value < low)
-        return low;
-    return value < high ? value : high;
-}
-
 static int check_config(const rtp_jitter_buffer_config_t *c, uint32_t entry_count)
 {
     if (c->clock_rate == 0 || c->clock_rate > INT32_MAX)
@@ -103,8 +97,8 @@ int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_confi
         c->percentile = DEFAULT_PERCENTILE;
     c->min_delay_ns = or_default(c->min_delay_ns, DEFAULT_MIN_DELAY_NS);
     c->max_delay_ns = or_default(c->max_delay_ns, DEFAULT_MAX_DELAY_NS);
-    c->first_delay_ns = clamp(or_default(c->first_delay_ns, DEFAULT_FIRST_DELAY_NS),
-                              c->min_delay_ns, c->max_delay_ns);
+    c->first_delay_ns = rt_clamp64(or_default(c->first_delay_ns, DEFAULT_FIRST_DELAY_NS),
+                                   c->min_delay_ns, c->max_delay_ns);
     c->shrink_ns_per_s = or_default(c->shrink_ns_per_s, DEFAULT_SHRINK_NS_PER_S);
     c->conceal_ns = or_default(c->conceal_ns, DEFAULT_CONCEAL_NS);
     c->resync_ns = or_default(c->resync_ns, DEFAULT_RESYNC_NS);
@@ -163,7 +157,7 @@ int64_t rtp_jitter_buffer_target_ns(const rtp_jitter_buffer_t *b)
     int64_t wanted = w->sorted[at] - w->sorted[0];
     if (w->count < WARM_UP && wanted < b->config.first_delay_ns)
         wanted = b->config.first_delay_ns;
-    return clamp(wanted, b->config.min_delay_ns, b->config.max_delay_ns);
+    return rt_clamp64(wanted, b->config.min_delay_ns, b->config.max_delay_ns);
 }
 
 int64_t rtp_jitter_buffer_delay_ns(const rtp_jitter_buffer_t *b)
@@ -174,7 +168,7 @@ int64_t rtp_jitter_buffer_delay_ns(const rtp_jitter_buffer_t *b)
 static void steer_offset(rtp_jitter_buffer_t *b, int64_t now_ns)
 {
     int64_t wanted = floor_ns(b) + rtp_jitter_buffer_target_ns(b);
-    int64_t elapsed_ns = clamp(now_ns - b->offset_at_ns, 0, LONGEST_NS);
+    int64_t elapsed_ns = rt_clamp64(now_ns - b->offset_at_ns, 0, LONGEST_NS);
     b->offset_at_ns += elapsed_ns;
     if (wanted >= b->offset_ns) {
         b->offset_ns = wanted;
@@ -407,7 +401,7 @@ static void start_timeline(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *en
     rtp_jitter_break(&b->jitter);
     if (delay_ns < b->config.first_delay_ns)
         delay_ns = b->config.first_delay_ns;
-    b->offset_ns = entry->arrival_ns + clamp(delay_ns, 0, b->config.max_delay_ns);
+    b->offset_ns = entry->arrival_ns + rt_clamp64(delay_ns, 0, b->config.max_delay_ns);
     b->offset_at_ns = entry->arrival_ns;
     b->shift_ns = 0;
 }

@@ -19,8 +19,8 @@ static rtp_parse_t parse_extension(const uint8_t *data, uint32_t size, rtp_view_
     uint32_t at = view->payload_offset;
     if (size < at + EXT_HEADER_BYTES)
         return RTP_PARSE_EXT_CUT;
-    view->ext_profile = rtp_get16(data + at);
-    view->ext_bytes = 4u * rtp_get16(data + at + PROFILE_WORDS_AT);
+    view->ext_profile = rt_get16(data + at);
+    view->ext_bytes = 4u * rt_get16(data + at + PROFILE_WORDS_AT);
     view->ext_offset = at + EXT_HEADER_BYTES;
     view->payload_offset = view->ext_offset + view->ext_bytes;
     return RTP_PARSE_OK;
@@ -68,9 +68,9 @@ rtp_parse_t rtp_packet_parse(const uint8_t *data, size_t whole_size, rtp_view_t 
     }
     view->marker = data[1] >> 7;
     view->payload_type = data[1] & 0x7f;
-    view->seq = rtp_get16(data + 2);
-    view->ts = rtp_get32(data + 4);
-    view->ssrc = rtp_get32(data + 8);
+    view->seq = rt_get16(data + 2);
+    view->ts = rt_get32(data + 4);
+    view->ssrc = rt_get32(data + 8);
     view->payload_bytes = size - view->payload_offset - view->padding_bytes;
     return RTP_PARSE_OK;
 }

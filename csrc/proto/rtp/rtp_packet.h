@@ -14,6 +14,8 @@
 #ifndef RTP_PACKET_H
 #define RTP_PACKET_H
 
+#include "base/rt_bytes.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,30 +63,6 @@ rtp_parse_t rtp_packet_parse(const uint8_t *data, size_t size, rtp_view_t *view)
 /* English for a code; "unknown error" for any other number. Never NULL. */
 const char *rtp_parse_text(int code);
 
-static inline uint16_t rtp_get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline uint32_t rtp_get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline void rtp_put16(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static inline void rtp_put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
 static inline const uint8_t *rtp_view_payload(const rtp_view_t *view)
 {
     return view->data + view->payload_offset;
@@ -97,9 +75,9 @@ static inline void rtp_put_header(uint8_t *out, bool marker, unsigned payload_ty
 {
     out[0] = RTP_VERSION << 6;
     out[1] = (uint8_t)((marker ? 0x80u : 0u) | (payload_type & 0x7fu));
-    rtp_put16(out + 2, seq);
-    rtp_put32(out + 4, ts);
-    rtp_put32(out + 8, ssrc);
+    rt_put16(out + 2, seq);
+    rt_put32(out + 4, ts);
+    rt_put32(out + 8, ssrc);
 }
 
 /* Static payload types of RFC 3551. */

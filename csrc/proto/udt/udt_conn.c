@@ -189,7 +189,7 @@ void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns)
         c->state = UDT_CONN_LINGERING;
         c->leave_ns = c->now_ns + c->config.linger_ns;
     } else if (c->state == UDT_CONN_LINGERING) {
-        c->leave_ns = sooner_ns(c->leave_ns, c->now_ns + c->config.linger_ns);
+        c->leave_ns = rt_min64(c->leave_ns, c->now_ns + c->config.linger_ns);
     } else if (c->state == UDT_CONN_OPENED || c->state == UDT_CONN_CONNECTING ||
                c->state == UDT_CONN_BROKEN) {
         become_closed(c);
@@ -260,7 +260,7 @@ int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arriv
         return setup_handshake(c, &view);
     if (!can_talk(c))
         return refuse(c, UDT_COUNT_refused_state);
-    int64_t at_ns = sooner_ns(arrival_mono_ns, c->now_ns);
+    int64_t at_ns = rt_min64(arrival_mono_ns, c->now_ns);
     if (!c->setup.heard) {
         /* libudt loses the first packet after it is connected: a keep-alive may be lost. */
         c->setup.heard = true;
@@ -371,10 +371,10 @@ int64_t udt_conn_deadline_ns(const udt_conn_t *c)
     if (c->keepalive_due || c->error_due || c->setup.reply_due)
         return c->now_ns;
     int64_t at_ns = life_deadline_ns(c);
-    at_ns = sooner_ns(at_ns, receiver_deadline_ns(c));
-    at_ns = sooner_ns(at_ns, sender_deadline_ns(c));
+    at_ns = rt_min64(at_ns, receiver_deadline_ns(c));
+    at_ns = rt_min64(at_ns, sender_deadline_ns(c));
     if (c->state == UDT_CONN_LINGERING)
-        at_ns = sender_is_done(c) ? c->now_ns : sooner_ns(at_ns, c->leave_ns);
+        at_ns = sender_is_done(c) ? c->now_ns : rt_min64(at_ns, c->leave_ns);
     return at_ns;
 }
 

@@ -2,6 +2,7 @@
 #ifndef UDT_CONN_PRIVATE_H
 #define UDT_CONN_PRIVATE_H
 
+#include "base/rt_math.h"
 #include "proto/udt/udt_conn_state.h"
 
 /* The datagrams of one emission. */
@@ -23,11 +24,6 @@ static inline udt_out_t *outbox_next(udt_outbox_t *box)
     out->payload = NULL;
     out->payload_bytes = 0;
     return out;
-}
-
-static inline int64_t sooner_ns(int64_t a_ns, int64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
 }
 
 static inline bool can_talk(const udt_conn_t *c)

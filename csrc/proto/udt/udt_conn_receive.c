@@ -317,5 +317,5 @@ int64_t receiver_deadline_ns(const udt_conn_t *c)
     const udt_receiver_t *r = &c->rcv;
     if (r->nak_due || light_is_due(r))
         return c->now_ns;
-    return sooner_ns(ack_deadline_ns(c), r->repeat_ns);
+    return rt_min64(ack_deadline_ns(c), r->repeat_ns);
 }

@@ -584,8 +584,8 @@ int64_t sender_deadline_ns(const udt_conn_t *c)
     const udt_sender_t *s = &c->snd;
     if (s->ack2_from != s->ack2_to)
         return c->now_ns;
-    int64_t at_ns = sooner_ns(overdue_at_ns(c), nudge_at_ns(c));
+    int64_t at_ns = rt_min64(overdue_at_ns(c), nudge_at_ns(c));
     if (has_to_send(c))
-        at_ns = sooner_ns(at_ns, s->pair ? c->now_ns : s->pacer.next_ns);
+        at_ns = rt_min64(at_ns, s->pair ? c->now_ns : s->pacer.next_ns);
     return at_ns;
 }

@@ -195,5 +195,5 @@ void setup_emit(udt_conn_t *c, udt_outbox_t *box)
 
 int64_t setup_deadline_ns(const udt_conn_t *c)
 {
-    return sooner_ns(c->setup.next_ns, c->setup.give_up_ns);
+    return rt_min64(c->setup.next_ns, c->setup.give_up_ns);
 }

@@ -1,15 +1,14 @@
 #include "proto/udt/udt_losslist.h"
 
+#include "base/rt_math.h"
+
 #include <string.h>
 
 #define WORD_BITS 64u
 
 uint32_t udt_losslist_capacity(uint32_t packets)
 {
-    uint32_t capacity = WORD_BITS;
-    while (capacity < packets && capacity < UDT_LOSSLIST_MAX_CAPACITY)
-        capacity *= 2;
-    return capacity;
+    return rt_pow2_at_least(packets > WORD_BITS ? packets : WORD_BITS);
 }
 
 size_t udt_losslist_memory_bytes(uint32_t capacity)

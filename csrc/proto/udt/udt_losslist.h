@@ -17,8 +17,6 @@
 
 #include <stddef.h>
 
-#define UDT_LOSSLIST_MAX_CAPACITY (UINT32_C(1) << 20)
-
 typedef struct udt_losslist {
     uint64_t *bits;
     uint32_t capacity; /* power of two */

@@ -8,7 +8,7 @@
 
 static uint32_t body_word(const udt_view_t *view, uint32_t i)
 {
-    return udt_get32(view->body + (size_t)4 * i);
+    return rt_get32(view->body + (size_t)4 * i);
 }
 
 static udt_parse_t check_ack(const udt_view_t *view)
@@ -76,11 +76,11 @@ udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view)
         return UDT_PARSE_TOO_SHORT;
     if (size > MAX_DATAGRAM_BYTES)
         return UDT_PARSE_TOO_LONG;
-    uint32_t word0 = udt_get32(data);
+    uint32_t word0 = rt_get32(data);
     *view = (udt_view_t){
         .is_control = (word0 & CONTROL_BIT) != 0,
-        .word1 = udt_get32(data + 4),
-        .socket_id = udt_get32(data + 12),
+        .word1 = rt_get32(data + 4),
+        .socket_id = rt_get32(data + 12),
         .body = data + UDT_HEADER_BYTES,
         .body_bytes = (uint32_t)size - UDT_HEADER_BYTES,
     };
@@ -97,17 +97,17 @@ udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view)
 void udt_put_control_header(uint8_t out[UDT_HEADER_BYTES], udt_type_t type, uint32_t info,
                             uint32_t socket_id)
 {
-    udt_put32(out, CONTROL_BIT | (uint32_t)type << 16);
-    udt_put32(out + 4, info);
-    udt_put32(out + 8, 0);
-    udt_put32(out + 12, socket_id);
+    rt_put32(out, CONTROL_BIT | (uint32_t)type << 16);
+    rt_put32(out + 4, info);
+    rt_put32(out + 8, 0);
+    rt_put32(out + 12, socket_id);
 }
 
 size_t udt_put_control(uint8_t out[UDT_CONTROL_BYTES], udt_type_t type, uint32_t info,
                        uint32_t socket_id)
 {
     udt_put_control_header(out, type, info, socket_id);
-    udt_put32(out + UDT_HEADER_BYTES, 0);
+    rt_put32(out + UDT_HEADER_BYTES, 0);
     return UDT_CONTROL_BYTES;
 }
 
@@ -136,7 +136,7 @@ size_t udt_put_ack(uint8_t out[UDT_ACK_MAX_BYTES], const udt_ack_t *ack, uint32_
     };
     udt_put_control_header(out, UDT_TYPE_ACK, ack->number, socket_id);
     for (size_t i = 0; i < (size_t)ack->form; i++)
-        udt_put32(out + UDT_HEADER_BYTES + 4 * i, words[i]);
+        rt_put32(out + UDT_HEADER_BYTES + 4 * i, words[i]);
     return UDT_HEADER_BYTES + 4 * (size_t)ack->form;
 }
 
@@ -153,11 +153,11 @@ bool udt_nak_next(const udt_view_t *view, uint32_t *at, uint32_t *first, uint32_
 size_t udt_put_nak_range(uint8_t *out, uint32_t first, uint32_t last)
 {
     if (first == last) {
-        udt_put32(out, first);
+        rt_put32(out, first);
         return 4;
     }
-    udt_put32(out, first | RANGE_BIT);
-    udt_put32(out + 4, last);
+    rt_put32(out, first | RANGE_BIT);
+    rt_put32(out + 4, last);
     return 8;
 }
 
@@ -173,8 +173,8 @@ void udt_drop_read(const udt_view_t *view, udt_drop_t *drop)
 size_t udt_put_drop(uint8_t out[UDT_DROP_BYTES], const udt_drop_t *drop, uint32_t socket_id)
 {
     udt_put_control_header(out, UDT_TYPE_DROP, drop->message, socket_id);
-    udt_put32(out + UDT_HEADER_BYTES, drop->first);
-    udt_put32(out + UDT_HEADER_BYTES + 4, drop->last);
+    rt_put32(out + UDT_HEADER_BYTES, drop->first);
+    rt_put32(out + UDT_HEADER_BYTES + 4, drop->last);
     return UDT_DROP_BYTES;
 }
 
@@ -210,7 +210,7 @@ size_t udt_put_handshake(uint8_t out[UDT_HANDSHAKE_BYTES], const udt_handshake_t
     };
     udt_put_control_header(out, UDT_TYPE_HANDSHAKE, 0, socket_id);
     for (size_t i = 0; i < 8; i++)
-        udt_put32(out + UDT_HEADER_BYTES + 4 * i, words[i]);
+        rt_put32(out + UDT_HEADER_BYTES + 4 * i, words[i]);
     reverse_words(out + UDT_HEADER_BYTES + 32, hs->address);
     return UDT_HANDSHAKE_BYTES;
 }

@@ -34,6 +34,7 @@
 #ifndef UDT_PACKET_H
 #define UDT_PACKET_H
 
+#include "base/rt_bytes.h"
 #include "proto/udt/udt_seq.h"
 
 #include <stddef.h>
@@ -76,14 +77,14 @@ typedef enum udt_parse {
     UDT_PARSE_EMPTY = -4,     /* data without bytes */
     UDT_PARSE_TYPE = -5,      /* unknown control type */
     UDT_PARSE_BODY = -6,      /* control body of a size that its type does not have */
-    UDT_PARSE_FIELD = -7,     /* a number above 31 bits, a range without end or in the wrong order */
+    UDT_PARSE_FIELD = -7, /* a number above 31 bits, a range without end or in the wrong order */
 } udt_parse_t;
 
 typedef struct udt_view {
     bool is_control;
-    uint16_t type;     /* control: udt_type_t */
-    uint32_t seq;      /* data */
-    uint32_t word1;    /* data: flags and message number; control: info */
+    uint16_t type;  /* control: udt_type_t */
+    uint32_t seq;   /* data */
+    uint32_t word1; /* data: flags and message number; control: info */
     uint32_t socket_id;
     const uint8_t *body;
     uint32_t body_bytes;
@@ -95,28 +96,15 @@ typedef struct udt_view {
  * first reason found; then *view is partly written. */
 udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view);
 
-static inline uint32_t udt_get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline void udt_put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
 /* --- data ---------------------------------------------------------------------------------- */
 
 static inline void udt_put_data_header(uint8_t out[UDT_HEADER_BYTES], uint32_t seq, uint32_t word1,
                                        uint32_t timestamp_us, uint32_t socket_id)
 {
-    udt_put32(out, seq & UDT_SEQ_MASK);
-    udt_put32(out + 4, word1);
-    udt_put32(out + 8, timestamp_us);
-    udt_put32(out + 12, socket_id);
+    rt_put32(out, seq & UDT_SEQ_MASK);
+    rt_put32(out + 4, word1);
+    rt_put32(out + 8, timestamp_us);
+    rt_put32(out + 12, socket_id);
 }
 
 static inline uint32_t udt_message_of(uint32_t word1)

@@ -1,5 +1,7 @@
 #include "proto/udt/udt_port.h"
 
+#include "base/rt_math.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -7,10 +9,7 @@
 
 static uint32_t table_size(uint32_t connections)
 {
-    uint32_t size = 8;
-    while (size < connections)
-        size *= 2;
-    return size;
+    return rt_pow2_at_least(connections > 8 ? connections : 8);
 }
 
 size_t udt_port_memory_bytes(uint32_t connections)
@@ -232,7 +231,7 @@ udt_port_verdict_t udt_port_receive(udt_port_t *p, const void *data, size_t size
         p->unknown_id++;
         return UDT_PORT_DROPPED;
     }
-    uint32_t id = udt_get32((const uint8_t *)data + 12);
+    uint32_t id = rt_get32((const uint8_t *)data + 12);
     if (id == 0 && p->listener != NULL)
         return take_for_listener(p, data, size, from, now_mono_ns, result);
     result->conn = find_receiver(p, id, from);

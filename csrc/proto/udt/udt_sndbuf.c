@@ -1,19 +1,13 @@
 #include "proto/udt/udt_sndbuf.h"
 
+#include "base/rt_math.h"
+
 #include <errno.h>
 #include <string.h>
 
-static uint32_t ring_size(uint32_t max_packets)
-{
-    uint32_t size = 1;
-    while (size < max_packets)
-        size *= 2;
-    return size;
-}
-
 size_t udt_sndbuf_memory_bytes(uint32_t max_packets)
 {
-    return ring_size(max_packets) * sizeof(udt_snd_packet_t);
+    return rt_pow2_at_least(max_packets) * sizeof(udt_snd_packet_t);
 }
 
 void udt_sndbuf_init(udt_sndbuf_t *b, const udt_sndbuf_config_t *config, void *memory)
@@ -22,7 +16,7 @@ void udt_sndbuf_init(udt_sndbuf_t *b, const udt_sndbuf_config_t *config, void *m
         .bytes = config->bytes,
         .packets = memory,
         .size = config->size,
-        .mask = ring_size(config->max_packets) - 1,
+        .mask = rt_pow2_at_least(config->max_packets) - 1,
         .max_packets = config->max_packets,
         .payload_bytes = 1,
         .is_stream = config->is_stream,
@@ -34,11 +28,6 @@ void udt_sndbuf_start(udt_sndbuf_t *b, uint32_t isn, uint32_t payload_bytes)
 {
     b->first = isn;
     b->payload_bytes = payload_bytes;
-}
-
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
 }
 
 static udt_snd_packet_t *packet_at(const udt_sndbuf_t *b, uint32_t off)
@@ -65,7 +54,7 @@ static uint32_t bytes_for(const udt_sndbuf_t *b, uint32_t packets)
 uint32_t udt_sndbuf_free_bytes(const udt_sndbuf_t *b)
 {
     uint32_t bytes = b->size - b->used;
-    return b->is_stream ? bytes : smaller(bytes, bytes_for(b, b->max_packets - b->count));
+    return b->is_stream ? bytes : rt_min32(bytes, bytes_for(b, b->max_packets - b->count));
 }
 
 uint32_t udt_sndbuf_max_message_bytes(const udt_sndbuf_t *b)
@@ -90,7 +79,7 @@ static void commit(udt_sndbuf_t *b, uint32_t bytes)
 static udt_snd_packet_t *cut(udt_sndbuf_t *b, uint32_t bytes)
 {
     udt_snd_packet_t *p = packet_at(b, b->count++);
-    uint32_t n = smaller(smaller(b->payload_bytes, bytes), b->size - b->cut_at);
+    uint32_t n = rt_min32(rt_min32(b->payload_bytes, bytes), b->size - b->cut_at);
     *p = (udt_snd_packet_t){.at = b->cut_at, .bytes = (uint16_t)n, .ttl_ms = -1};
     advance(b, &b->cut_at, n);
     b->uncut -= n;
@@ -123,14 +112,14 @@ void udt_sndbuf_copy_at(udt_sndbuf_t *b, uint32_t skip, const void *data, uint32
 {
     uint32_t at = b->write_at;
     advance(b, &at, skip);
-    uint32_t to_end = smaller(bytes, b->size - at);
+    uint32_t to_end = rt_min32(bytes, b->size - at);
     memcpy(b->bytes + at, data, to_end);
     memcpy(b->bytes, (const uint8_t *)data + to_end, bytes - to_end);
 }
 
 uint32_t udt_sndbuf_write(udt_sndbuf_t *b, const void *data, uint32_t bytes)
 {
-    bytes = smaller(bytes, b->size - b->used);
+    bytes = rt_min32(bytes, b->size - b->used);
     udt_sndbuf_copy_at(b, 0, data, bytes);
     commit(b, bytes);
     return bytes;
@@ -144,7 +133,7 @@ uint32_t udt_sndbuf_new_packets(const udt_sndbuf_t *b)
     if (b->uncut == 0)
         return cut_already;
     uint32_t room = b->max_packets - b->count;
-    return cut_already + smaller(room, (b->uncut - 1) / b->payload_bytes + 1);
+    return cut_already + rt_min32(room, (b->uncut - 1) / b->payload_bytes + 1);
 }
 
 udt_snd_packet_t *udt_sndbuf_next(udt_sndbuf_t *b, uint32_t *seq)

@@ -83,9 +83,9 @@ static void fill_row(header_row_t *row, const uint8_t *data, size_t size)
     row->cc = data[0] & 0x0f;
     row->marker = data[1] >> 7;
     row->payload_type = data[1] & 0x7f;
-    row->seq = rtp_get16(data + 2);
-    row->ts = rtp_get32(data + 4);
-    row->ssrc = rtp_get32(data + 8);
+    row->seq = rt_get16(data + 2);
+    row->ts = rt_get32(data + 4);
+    row->ssrc = rt_get32(data + 8);
     if (row->error == RTP_PARSE_OK) {
         row->data_offset = view.payload_offset;
         row->data_size = view.payload_bytes;

@@ -339,7 +339,7 @@ static void forge(uint64_t *random)
     data[1] = (uint8_t)(rt_test_rand(random) % 10);
     if (data[1] == UDT_TYPE_SHUTDOWN) /* that one needs no number */
         data[1] = UDT_TYPE_ACK;
-    udt_put32(data + 12, e->config.socket_id);
+    rt_put32(data + 12, e->config.socket_id);
     udt_conn_receive(&e->conn, data, size, w.now_ns, w.now_ns);
 }
 

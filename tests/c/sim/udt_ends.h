@@ -136,7 +136,7 @@ static void answer_request(world_t *w, unsigned i, const uint8_t *data, uint32_t
 static void deliver(world_t *w, unsigned i, const impair_out_t *in)
 {
     end_t *e = &w->ends[i];
-    bool to_listener = !e->config.rendezvous && in->len >= 16 && udt_get32(in->data + 12) == 0;
+    bool to_listener = !e->config.rendezvous && in->len >= 16 && rt_get32(in->data + 12) == 0;
     if (to_listener)
         answer_request(w, i, in->data, in->len);
     else

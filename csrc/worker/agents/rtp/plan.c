@@ -101,7 +101,7 @@ static uint32_t extension_bytes(const uint8_t *media, uint32_t bytes)
 {
     if (bytes < EXTENSION_HEAD_BYTES)
         return UINT32_MAX;
-    uint32_t whole = EXTENSION_HEAD_BYTES + 4u * rtp_get16(media + 2);
+    uint32_t whole = EXTENSION_HEAD_BYTES + 4u * rt_get16(media + 2);
     return whole <= bytes ? whole : UINT32_MAX;
 }
 

@@ -263,7 +263,7 @@ void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
     if (c->session.has_left)
         rtcp_session_join(&c->session, now_mono_ns);
     if (c->history_memory != NULL)
-        (void)rtp_history_put(&c->history, rtp_get16(packet + 2), packet, bytes);
+        (void)rtp_history_put(&c->history, rt_get16(packet + 2), packet, bytes);
 }
 
 bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint32_t ssrc, uint64_t seq,

@@ -188,7 +188,7 @@ static void receive_all(void)
     int64_t now_ns = rt_mono_ns();
     impair_out_t in;
     while (impair_emit(&side.in, &in, 1, now_ns) == 1) {
-        bool to_listener = in.len >= 16 && udt_get32(in.data + 12) == 0;
+        bool to_listener = in.len >= 16 && rt_get32(in.data + 12) == 0;
         if (to_listener && strcmp(side.sc->peer, "connect") == 0)
             listen_to(in.data, in.len, now_ns);
         else

@@ -61,10 +61,10 @@ static void test_lost_packets_go_first_and_as_they_were(void)
     CHECK_EQ(peer_nak(ISN + 3, ISN + 4), 0);
     emit();
     CHECK_EQ(emitted_data(), 3);
-    CHECK_EQ(udt_get32(out[0].head), ISN + 3);
+    CHECK_EQ(rt_get32(out[0].head), ISN + 3);
     CHECK(out[0].payload == send_ring + 3 * PAYLOAD);
-    CHECK_EQ(udt_get32(out[1].head), ISN + 4);
-    CHECK_EQ(udt_get32(out[2].head), ISN + 20);
+    CHECK_EQ(rt_get32(out[1].head), ISN + 4);
+    CHECK_EQ(rt_get32(out[2].head), ISN + 20);
     /* A second NAK within a round trip says what was known before. */
     CHECK_EQ(peer_nak(ISN + 3, ISN + 4), 0);
     emit();

@@ -16,7 +16,7 @@ static void check_rebuilt(const uint8_t *data, size_t size, const udt_view_t *vi
     uint32_t first;
     uint32_t last;
     if (!view->is_control) {
-        udt_put_data_header(out, view->seq, view->word1, udt_get32(data + 8), view->socket_id);
+        udt_put_data_header(out, view->seq, view->word1, rt_get32(data + 8), view->socket_id);
         CHECK_MEM_EQ(out, data, UDT_HEADER_BYTES);
         return;
     }

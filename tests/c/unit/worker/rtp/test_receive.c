@@ -274,8 +274,8 @@ static void test_all_of_a_packet_reaches_the_reader(void)
     CHECK_EQ(g.head.extension_profile, 0xbede);
     CHECK_EQ(g.head.extension_bytes, 4);
     REQUIRE(g.bytes == 8 + 4 + 5); /* padding is left out */
-    CHECK_EQ(rtp_get32(g.body), 0xaabbccdd);
-    CHECK_EQ(rtp_get32(g.body + 4), 0x01020304);
+    CHECK_EQ(rt_get32(g.body), 0xaabbccdd);
+    CHECK_EQ(rt_get32(g.body + 4), 0x01020304);
     CHECK_MEM_EQ(g.body + 8, elements, sizeof elements);
     CHECK_MEM_EQ(g.body + 12, "media", 5);
     end(&r);

@@ -188,7 +188,7 @@ def test_what_is_queued_outlives_a_worker(server, worker, peer, eventually):
     channel = server.create_channel(ignore, HOME, 0, 64)
     channel.set_target(*peer.getsockname())
     (name,) = shmring.default_pool().channels()
-    with shmring.attach(name) as control:
+    with shmring.Channel(name) as control:
         control.hold()
         for number in range(64):
             channel.send_pkt(b"%d" % number)
@@ -240,7 +240,7 @@ def test_workers_die_under_load(server, worker, eventually):
         seen.clear()
     # Each queue is empty and counts right: exactly 32 fit again.
     (name,) = shmring.default_pool().channels()
-    with shmring.attach(name) as control:
+    with shmring.Channel(name) as control:
         eventually(lambda: control.tx_waiting == 0)
         control.hold()
         for channel in channels:

@@ -3,7 +3,17 @@
 from array import array
 from collections.abc import Callable, Iterable
 from threading import Thread
-from typing import Any, Literal, SupportsBytes, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import (
+    Any,
+    Final,
+    Literal,
+    SupportsBytes,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    final,
+    overload,
+)
 
 from typing_extensions import Buffer
 
@@ -50,67 +60,44 @@ class RTPParseError(Exception): ...
 
 @final
 class RTPInfo:
-    @property
-    def data_size(self) -> int: ...
-    @property
-    def data_offset(self) -> int: ...
-    @property
-    def nsamples(self) -> int: ...
-    @property
-    def ts(self) -> int: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def ssrc(self) -> int: ...
-    @property
-    def appendable(self) -> bool: ...
-    @property
-    def rtp_profile(self) -> int: ...
+    data_size: Final[int]
+    data_offset: Final[int]
+    nsamples: Final[int]
+    ts: Final[int]
+    seq: Final[int]
+    ssrc: Final[int]
+    appendable: Final[bool]
+    rtp_profile: Final[int]
 
 @final
 class RTPPacket:
-    @property
-    def info(self) -> RTPInfo: ...
-    @property
-    def lseq(self) -> int: ...
-    @property
-    def data(self) -> int: ...
+    info: Final[RTPInfo]
+    lseq: Final[int]
+    data: Final[int]
 
 @final
 class RTPFrameUnion:
-    @property
-    def rtp(self) -> RTPPacket: ...
-    @property
-    def ers(self) -> None: ...
+    rtp: Final[RTPPacket]
+    ers: Final[None]
 
 @final
 class RTPFrame:
-    @property
-    def type(self) -> Literal[0]: ...
-    @property
-    def frame(self) -> RTPFrameUnion: ...
+    type: Final[Literal[0]]
+    frame: Final[RTPFrameUnion]
 
 @final
 class ERSFrame:
-    @property
-    def lseq_start(self) -> int: ...
-    @property
-    def lseq_end(self) -> int: ...
-    @property
-    def ts_diff(self) -> int: ...
-    @property
-    def type(self) -> Literal[1]: ...
+    lseq_start: Final[int]
+    lseq_end: Final[int]
+    ts_diff: Final[int]
+    type: Final[Literal[1]]
 
 @final
 class FrameWrapper:
-    @property
-    def content(self) -> RTPFrame | ERSFrame: ...
-    @property
-    def data(self) -> bytes | None: ...
-    @property
-    def rtp_data(self) -> bytes | None: ...
-    @property
-    def opaque(self) -> Any: ...
+    content: Final[RTPFrame | ERSFrame]
+    data: Final[bytes | None]
+    rtp_data: Final[bytes | None]
+    opaque: Final[Any]
 
 @final
 class RtpJBuf:
@@ -146,25 +133,18 @@ class RtpJBuf:
     def drain_many(self, *, out: None = None) -> Any: ...
     @overload
     def drain_many(self, *, out: Buffer) -> int: ...
-    @property
-    def dropped(self) -> int: ...
-    @property
-    def offered(self) -> int: ...
-    @property
-    def held(self) -> int: ...
-    @property
-    def capacity(self) -> int: ...
-    @property
-    def counters(self) -> dict[str, int]: ...
+    dropped: Final[int]
+    offered: Final[int]
+    held: Final[int]
+    capacity: Final[int]
+    counters: Final[dict[str, int]]
 
 class ChannelProcError(RuntimeError): ...
 
 @final
 class RtpProcChannel:
-    @property
-    def id(self) -> int: ...
-    @property
-    def closed(self) -> bool: ...
+    id: Final[int]
+    closed: Final[bool]
     def close(self) -> None: ...
 
 @final
@@ -183,10 +163,8 @@ class RtpQueueFullError(Exception): ...
 
 @final
 class RtpChannel:
-    @property
-    def local_addr(self) -> tuple[str, int]: ...
-    @property
-    def closed(self) -> bool: ...
+    local_addr: Final[tuple[str, int]]
+    closed: Final[bool]
     def send_pkt(self, data: object, /) -> None: ...
     def set_target(self, host: str, port: int, /) -> None: ...
     def close(self) -> None: ...
@@ -194,8 +172,7 @@ class RtpChannel:
 @final
 class RtpServer:
     def __new__(cls, tick_hz: int = 200) -> RtpServer: ...
-    @property
-    def tick_ns(self) -> int: ...
+    tick_ns: Final[int]
     def create_channel(
         self,
         pkt_in: Callable[[bytes, tuple[str, int], int], object],
@@ -209,8 +186,7 @@ class RtpServer:
 @final
 class Exchange:
     def __new__(cls, owner: object, address: int, places: int, /) -> Exchange: ...
-    @property
-    def stopping(self) -> bool: ...
+    stopping: Final[bool]
     def check(self) -> None: ...
     def run(self) -> None: ...
     def stop(self) -> None: ...

@@ -65,10 +65,7 @@ _FAILED_STEPS = {
     ": SO_REUSEADDR: ": "Failed to configure socket (SO_REUSEADDR).",
     ": SO_REUSEPORT: ": "Failed to configure socket (SO_REUSEPORT).",
 }
-# Texts of shmring that advise an option of its own, and the advice that helps here.
-_ADVICE = {
-    "a broadcast address needs broadcast = true": "rtudp sends to single hosts only",
-}
+_BROADCAST_HINT = "a broadcast address needs broadcast = true"  # of shmring
 # A sender that waits for room looks this often whether the endpoint was stopped meanwhile.
 _ROOM_WAIT_S = 0.1
 
@@ -581,12 +578,11 @@ def _open_error(error: OSError | ValueError) -> OSError:
 
 
 def _in_our_words(error: OSError | ValueError) -> OSError | ValueError:
-    """Return an error without hints on options that rtudp lacks."""
-    text = str(error.strerror) if isinstance(error, OSError) else ""
-    advice = next((advice for advice in _ADVICE if advice in text), None)
-    if advice is None or not isinstance(error, OSError):
+    """Return an error without a hint on an option that rtudp lacks."""
+    if not isinstance(error, OSError) or _BROADCAST_HINT not in str(error.strerror):
         return error
-    return OSError(error.errno, text.replace(advice, _ADVICE[advice]))
+    text = str(error.strerror).replace(_BROADCAST_HINT, "rtudp sends to single hosts only")
+    return OSError(error.errno, text)
 
 
 def _drain(channel: "Channel") -> list[ReceivedPacket]:

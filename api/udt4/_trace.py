@@ -21,26 +21,18 @@ _COUNTERS = {
     "pktSentNAK": "naks_sent",
     "pktRecvNAK": "naks_received",
 }
-_FLOATS = (
-    "mbpsSendRate",
-    "mbpsRecvRate",
-    "usPktSndPeriod",
-    "msRTT",
-    "mbpsBandwidth",
-)
-_NOW = ("pktFlowWindow", "pktCongestionWindow", "pktFlightSize")
-_ROOM = ("byteAvailSndBuf", "byteAvailRcvBuf")
+_FLOATS = ("mbpsSendRate", "mbpsRecvRate", "usPktSndPeriod", "msRTT", "mbpsBandwidth")
 FIELDS = (
     "msTimeStamp",
     *(f"{name}Total" for name in _COUNTERS),
     *_COUNTERS,
-    "mbpsSendRate",
-    "mbpsRecvRate",
-    "usPktSndPeriod",
-    *_NOW,
-    "msRTT",
-    "mbpsBandwidth",
-    *_ROOM,
+    *_FLOATS[:3],
+    "pktFlowWindow",
+    "pktCongestionWindow",
+    "pktFlightSize",
+    *_FLOATS[3:],
+    "byteAvailSndBuf",
+    "byteAvailRcvBuf",
 )
 
 

@@ -25,9 +25,9 @@ from shmring_doctor import (
     scheduler,
     worker,
 )
-from shmring_doctor.finding import Check, Finding, Mend, MendKind, Status, Verdict, verdict
+from shmring_doctor.finding import Check, Finding, Fix, FixKind, Status, Verdict, verdict
 from shmring_doctor.host import Host
-from shmring_doctor.worker import SECONDS, Examination
+from shmring_doctor.worker import SECONDS
 
 __all__ = [
     "CHECKS",
@@ -35,8 +35,8 @@ __all__ = [
     "SECONDS",
     "Check",
     "Finding",
-    "Mend",
-    "MendKind",
+    "Fix",
+    "FixKind",
     "Status",
     "Verdict",
     "choose_cpus",
@@ -66,7 +66,6 @@ CHECKS: tuple[Check, ...] = tuple(
 GROUPS = tuple(dict.fromkeys(check.id.partition(".")[0] for check in CHECKS))
 
 _QUICK_WINDOW_S = 0.2
-_ORDINARY_S = 1.0
 
 
 def choose_cpus() -> tuple[tuple[int, ...], str]:
@@ -115,11 +114,7 @@ def examine(
     before = interrupts.read(machine, time.monotonic_ns())
     times = measure.read_times(machine)
     runs = worker.examine(cores, seconds=seconds)
-    ordinary: list[Examination] = []
-    if seconds > 0:
-        if any(run.setup is not None and run.setup.policy == "fifo" for run in runs):
-            ordinary = worker.examine(cores, fifo=False, seconds=min(seconds, _ORDINARY_S))
-    else:
+    if seconds <= 0:
         time.sleep(_QUICK_WINDOW_S)
     after = interrupts.read(machine, time.monotonic_ns())
     steal = measure.steal_between(times, measure.read_times(machine), cores)
@@ -142,6 +137,6 @@ def examine(
         *interfaces.judge(interfaces.gather(interface_names, first, around)),
         *container.judge(around),
         *measure.judge(
-            measure.Facts(around, tuple(runs), tuple(ordinary), steal, quick=seconds <= 0)
+            measure.Facts(around, tuple(runs), steal, quick=seconds <= 0)
         ),
     ]

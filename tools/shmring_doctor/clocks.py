@@ -77,11 +77,9 @@ def _source(facts: Facts) -> Finding:
     read_ns = None if facts.clock is None else facts.clock.read_ns
     name = facts.source or "unknown"
     text = name if read_ns is None else f"{name}, {read_ns:.0f} ns to read"
-    values = {"source": facts.source, "read_ns": read_ns}
+    check = SOURCE.about({"source": facts.source, "read_ns": read_ns})
     if facts.source is None and read_ns is None:
-        return SOURCE.hidden(
-            f"{_FOLDER} cannot be read, and no worker could be asked", values=values
-        )
+        return check.hidden(f"{_FOLDER} cannot be read, and no worker could be asked")
     slow = facts.source in ("hpet", "acpi_pm", "jiffies", "refined-jiffies")
     better = [
         write_to(f"{_FOLDER}/current_clocksource", other)
@@ -92,28 +90,27 @@ def _source(facts: Facts) -> Finding:
         "jiffies",
         "refined-jiffies",
     ):
-        return SOURCE.unfit(text, *better, values=values)
+        return check.unfit(text, *better)
     if slow or (read_ns is not None and read_ns > READ_QUICK_NS):
-        return SOURCE.limits(text, *better, values=values)
-    return SOURCE.ok(text, values=values)
+        return check.limits(text, *better)
+    return check.ok(text)
 
 
 def _timers(facts: Facts) -> Finding:
-    values = {"resolution_ns": facts.resolution_ns}
+    check = TIMERS.about({"resolution_ns": facts.resolution_ns})
     if facts.resolution_ns <= 1:
-        return TIMERS.ok("on", values=values)
-    return TIMERS.unfit(
+        return check.ok("on")
+    return check.unfit(
         f"off: sleeps end on a grid of {facts.resolution_ns / 1e6:g} ms",
         boot("highres=on"),
         hint("a kernel with CONFIG_HIGH_RES_TIMERS=y"),
-        values=values,
     )
 
 
 def _tick(facts: Facts) -> Finding:
     hz = round(1e9 / facts.tick_ns)
     text = f"{hz} Hz, every {facts.tick_ns / 1e6:g} ms"
-    return TICK.ok(text, values={"tick_ns": facts.tick_ns, "hz": hz})
+    return TICK.about({"tick_ns": facts.tick_ns, "hz": hz}).ok(text)
 
 
 def _of_day(facts: Facts) -> list[Finding]:
@@ -124,27 +121,21 @@ def _of_day(facts: Facts) -> list[Finding]:
 
 
 def _tai(clock: Clock) -> Finding:
-    values = {"tai_offset_s": clock.tai_offset_s}
+    check = TAI.about({"tai_offset_s": clock.tai_offset_s})
     if clock.tai_offset_s != 0:
-        return TAI.ok(f"{clock.tai_offset_s} s", values=values)
-    return TAI.limits(
+        return check.ok(f"{clock.tai_offset_s} s")
+    return check.limits(
         "0: not set",
         file_line("/etc/chrony/chrony.conf", "leapsectz right/UTC"),
         command("sudo systemctl restart chrony"),
         command("sudo pmc -u -b 0 'GET TIME_PROPERTIES_DATA_SET'"),
-        values=values,
     )
 
 
 def _synchronised(clock: Clock) -> Finding:
-    values = {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
-    if clock.synchronised:
-        return SYNCHRONISED.ok(
-            f"synchronised, estimated error {clock.max_error_ns / 1e6:g} ms",
-            values=values,
-        )
-    return SYNCHRONISED.limits(
-        "not synchronised",
-        command("sudo systemctl enable --now chrony"),
-        values=values,
+    check = SYNCHRONISED.about(
+        {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
     )
+    if clock.synchronised:
+        return check.ok(f"synchronised, estimated error {clock.max_error_ns / 1e6:g} ms")
+    return check.limits("not synchronised", command("sudo systemctl enable --now chrony"))

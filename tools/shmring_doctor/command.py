@@ -31,7 +31,7 @@ import shmring_doctor as doctor
 from rtworkers import affinity
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import json_line
-from shmring_doctor import Finding, Mend, MendKind, Status, Verdict
+from shmring_doctor import Finding, Fix, FixKind, Status, Verdict
 from shmring_doctor.host import cores, parse_cpus
 
 LIMITED = 3
@@ -123,17 +123,17 @@ def _print_finding(finding: Finding, width: int, columns: int, colour: bool, ver
         return
     for line in _wrap(finding.why, columns - 10):
         print(" " * 10 + _paint(line, "2", colour))
-    for mend in finding.mend:
-        print(" " * 10 + _mend(mend))
+    for fix in finding.fixes:
+        print(" " * 10 + _fix(fix))
 
 
 def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _mend(mend: Mend) -> str:
+def _fix(fix: Fix) -> str:
     """Return the line unwrapped, because it is there to be copied."""
-    return f"$ {mend.text}" if mend.kind is MendKind.COMMAND else f"{mend.kind.value}: {mend.text}"
+    return f"$ {fix.text}" if fix.kind is FixKind.COMMAND else f"{fix.kind.value}: {fix.text}"
 
 
 def _coloured() -> bool:

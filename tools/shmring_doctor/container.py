@@ -23,8 +23,7 @@ VIRTUAL = Check(
 SETTINGS = Check(
     "container.settings",
     "kernel settings",
-    "If /sys or /proc/sys is read-only, commands that change it have to run on the "
-    "host.",
+    "If /sys or /proc/sys is read-only, commands that change it have to run on the host.",
 )
 CGROUP = Check(
     "container.cgroup",
@@ -144,7 +143,7 @@ def judge(facts: Surroundings) -> list[Finding]:
 
 def _kind(facts: Surroundings) -> Finding:
     if facts.container is None:
-        return KIND.ok("none", values={"container": None})
+        return KIND.about({"container": None}).ok("none")
     hidden = ["what else runs on its host"]
     if facts.cgroup_namespace:
         hidden.append("limits above its own")
@@ -152,10 +151,9 @@ def _kind(facts: Surroundings) -> Finding:
         hidden.append("interrupts")
     if facts.settings_read_only:
         hidden.append(f"{' and '.join(facts.settings_read_only)} from writing")
-    return KIND.hidden(
+    return KIND.about({"container": facts.container}).hidden(
         f"{facts.container}: hides {', '.join(hidden)}",
         hint("run shmring doctor on the host as well"),
-        values={"container": facts.container},
     )
 
 
@@ -163,20 +161,18 @@ def _virtual(facts: Surroundings) -> Finding:
     if facts.virtual is None:
         return VIRTUAL.hidden("it is unknown whether this machine is virtual")
     if not facts.virtual:
-        return VIRTUAL.ok("no: this is a physical machine", values={"virtual": False})
+        return VIRTUAL.about({"virtual": False}).ok("no: this is a physical machine")
     name = facts.hypervisor or "unknown kind"
-    return VIRTUAL.hidden(
+    return VIRTUAL.about({"virtual": True, "hypervisor": facts.hypervisor}).hidden(
         f"yes ({name}): the host's cores, power saving and interrupts are not visible",
         hint("on the host, give each virtual core its own core (virsh vcpupin)"),
-        values={"virtual": True, "hypervisor": facts.hypervisor},
     )
 
 
 def _settings(facts: Surroundings) -> Finding:
     if not facts.settings_read_only:
         return SETTINGS.ok("can be written (with the privilege)")
-    return SETTINGS.hidden(
+    return SETTINGS.about({"read_only": list(facts.settings_read_only)}).hidden(
         f"{' and '.join(facts.settings_read_only)} mounted read-only: commands that write there "
-        "must run on the host",
-        values={"read_only": list(facts.settings_read_only)},
+        "must run on the host"
     )

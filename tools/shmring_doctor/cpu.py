@@ -9,8 +9,7 @@ from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import (
     Check,
     Finding,
-    Mend,
-    Value,
+    Fix,
     boot,
     command,
     hint,
@@ -199,34 +198,32 @@ def _count(facts: Facts) -> Finding:
     text = f"{len(facts.online)} online ({format_cpus(facts.online)})"
     text += f", {cores(facts.cpus)} for workers"
     left = facts.online - facts.cpus
-    values = {"online": sorted(facts.online)}
+    check = COUNT.about({"online": sorted(facts.online)})
     if left:
-        return COUNT.ok(text, values=values)
+        return check.ok(text)
     more = "more virtual cores for this machine" if facts.surroundings.virtual else "a second core"
-    return COUNT.limits(
+    return check.limits(
         f"{text}: none is left for Python",
         hint(f"leave a core free of workers (Pool(cpus=...)), or get {more}"),
-        values=values,
     )
 
 
 def _isolation(facts: Facts) -> Finding:
     if facts.isolated is None:
         return ISOLATION.hidden(f"{_CPU}/isolated cannot be read")
-    values = {"isolated": sorted(facts.isolated)}
+    check = ISOLATION.about({"isolated": sorted(facts.isolated)})
     open_ones = facts.cpus - facts.isolated
     if not open_ones:
-        return ISOLATION.ok(f"{cores(facts.cpus)}: isolated", values=values)
+        return check.ok(f"{cores(facts.cpus)}: isolated")
     cpus = format_cpus(facts.cpus)
-    return ISOLATION.limits(
+    return check.limits(
         f"{cores(open_ones)}: not isolated",
         boot(f"isolcpus=managed_irq,domain,{cpus}"),
         *(_partition(cpus) if facts.partitions else ()),
-        values=values,
     )
 
 
-def _partition(cpus: str) -> tuple[Mend, ...]:
+def _partition(cpus: str) -> tuple[Fix, ...]:
     """Return the fix without a restart: a cpuset partition of cgroup version 2 (Linux 6.7)."""
     group = "/sys/fs/cgroup/shmring"
     return (
@@ -241,26 +238,24 @@ def _partition(cpus: str) -> tuple[Mend, ...]:
 def _nohz(facts: Facts) -> Finding:
     if facts.nohz_full is None:
         return NOHZ.hidden("the kernel's command line cannot be read")
-    values = {"nohz_full": sorted(facts.nohz_full)}
+    check = NOHZ.about({"nohz_full": sorted(facts.nohz_full)})
     if facts.cpus <= facts.nohz_full:
-        return NOHZ.ok(f"{cores(facts.cpus)}: stopped while a worker is alone", values=values)
-    return NOHZ.limits(
+        return check.ok(f"{cores(facts.cpus)}: stopped while a worker is alone")
+    return check.limits(
         f"{cores(facts.cpus - facts.nohz_full)}: ticks",
         boot(f"nohz_full={format_cpus(facts.cpus)}"),
-        values=values,
     )
 
 
 def _rcu(facts: Facts) -> Finding:
     if facts.rcu_nocbs is None:
         return RCU.hidden("the kernel's command line cannot be read")
-    values = {"rcu_nocbs": sorted(facts.rcu_nocbs)}
+    check = RCU.about({"rcu_nocbs": sorted(facts.rcu_nocbs)})
     if facts.cpus <= facts.rcu_nocbs:
-        return RCU.ok(f"{cores(facts.cpus)}: run on other cores", values=values)
-    return RCU.limits(
+        return check.ok(f"{cores(facts.cpus)}: run on other cores")
+    return check.limits(
         f"{cores(facts.cpus - facts.rcu_nocbs)}: run here",
         boot(f"rcu_nocbs={format_cpus(facts.cpus)}"),
-        values=values,
     )
 
 
@@ -268,17 +263,17 @@ def _governor(facts: Facts, core: Core) -> Finding:
     subject = f"cpu{core.number}"
     if core.governor is None:
         decides = "the host decides" if facts.surroundings.virtual else "firmware decides"
-        return GOVERNOR.hidden(f"no cpufreq: {decides}", subject=subject)
-    values = {"governor": core.governor, "min_khz": core.min_khz, "max_khz": core.max_khz}
+        return GOVERNOR.about(subject=subject).hidden(f"no cpufreq: {decides}")
+    check = GOVERNOR.about(
+        {"governor": core.governor, "min_khz": core.min_khz, "max_khz": core.max_khz}, subject
+    )
     fixed = core.min_khz is not None and core.min_khz == core.max_khz
     if core.governor == "performance" or fixed:
-        return GOVERNOR.ok(core.governor, subject, values=values)
-    return GOVERNOR.limits(
+        return check.ok(core.governor)
+    return check.limits(
         core.governor,
         write_to(f"{_CPU}/cpu{core.number}/cpufreq/scaling_governor", "performance"),
         boot("cpufreq.default_governor=performance"),
-        subject=subject,
-        values=values,
     )
 
 
@@ -286,7 +281,7 @@ def _cstates(facts: Facts, core: Core) -> Finding:
     subject = f"cpu{core.number}"
     if core.idle_states is None:
         decides = "the host decides" if facts.surroundings.virtual else "the kernel shows none"
-        return CSTATES.hidden(f"no cpuidle: {decides}", subject=subject)
+        return CSTATES.about(subject=subject).hidden(f"no cpuidle: {decides}")
     wish_us = facts.latency_wish_us
     used = [
         state
@@ -297,17 +292,20 @@ def _cstates(facts: Facts, core: Core) -> Finding:
     text = f"deepest {deepest.name}, {deepest.exit_latency_us} us to wake"
     if wish_us is not None and wish_us < NO_LATENCY_WISH_US:
         text += f"; /dev/cpu_dma_latency {wish_us} us"
-    values: dict[str, Value] = {
-        "exit_latency_us": deepest.exit_latency_us,
-        "state": deepest.name,
-        "cpu_dma_latency_us": wish_us,
-    }
+    check = CSTATES.about(
+        {
+            "exit_latency_us": deepest.exit_latency_us,
+            "state": deepest.name,
+            "cpu_dma_latency_us": wish_us,
+        },
+        subject,
+    )
     if deepest.exit_latency_us <= EXIT_LATENCY_MOST_US:
         if facts.surroundings.virtual:
             text += " in here; the host decides about its own"
-        return CSTATES.ok(text, subject, values=values)
+        return check.ok(text)
     deep = [state for state in core.idle_states if state.exit_latency_us > EXIT_LATENCY_MOST_US]
-    return CSTATES.limits(
+    return check.limits(
         text,
         *(
             write_to(f"{_CPU}/cpu{core.number}/cpuidle/state{state.index}/disable", 1)
@@ -319,8 +317,6 @@ def _cstates(facts: Facts, core: Core) -> Finding:
             if facts.idle_driver == "intel_idle"
             else "processor.max_cstate=1"
         ),
-        subject=subject,
-        values=values,
     )
 
 
@@ -328,18 +324,16 @@ def _smt(facts: Facts, core: Core) -> Finding:
     subject = f"cpu{core.number}"
     online = core.siblings if facts.online is None else core.siblings & facts.online
     if not core.siblings:
-        return SMT.ok("no sibling", subject, {"siblings": []})
-    values = {"siblings": sorted(core.siblings)}
+        return SMT.about({"siblings": []}, subject).ok("no sibling")
+    check = SMT.about({"siblings": sorted(core.siblings)}, subject)
     if not online:
-        return SMT.ok(f"{cores(core.siblings)}: offline", subject, values=values)
+        return check.ok(f"{cores(core.siblings)}: offline")
     workers = online & facts.cpus
     if not workers and facts.isolated is not None and online <= facts.isolated:
-        return SMT.ok(f"{cores(online)}: isolated and without a worker", subject, values=values)
+        return check.ok(f"{cores(online)}: isolated and without a worker")
     what = "carries another worker" if workers else "is open to all processes"
-    return SMT.limits(
+    return check.limits(
         f"{cores(online)} {what}",
         *(write_to(f"{_CPU}/cpu{sibling}/online", 0) for sibling in sorted(online)),
         boot("nosmt"),
-        subject=subject,
-        values=values,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Value = int | float | str | bool | None | list[int] | list[str]
@@ -30,7 +30,7 @@ class Verdict(enum.StrEnum):
     UNFIT = "unfit"
 
 
-class MendKind(enum.StrEnum):
+class FixKind(enum.StrEnum):
     """Where a fix belongs."""
 
     COMMAND = "command"
@@ -48,10 +48,10 @@ class MendKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class Fix:
     """One line that fixes something."""
 
-    kind: MendKind
+    kind: FixKind
     text: str
 
     def to_dict(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class Finding:
     status: Status
     measured: str
     why: str
-    mend: tuple[Mend, ...] = ()
+    fixes: tuple[Fix, ...] = ()
     subject: str = ""
     """The core or interface of the finding. Empty: the machine, or the program as a whole."""
     values: Mapping[str, Value] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Finding:
             "status": self.status.value,
             "measured": self.measured,
             "why": self.why,
-            "mend": [mend.to_dict() for mend in self.mend],
+            "fixes": [fix.to_dict() for fix in self.fixes],
             "values": dict(self.values),
         }
 
@@ -101,51 +101,30 @@ class Check:
     id: str
     title: str
     why: str
+    subject: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
 
-    def finding(
-        self,
-        status: Status,
-        measured: str,
-        mends: Iterable[Mend] = (),
-        subject: str = "",
-        values: Mapping[str, Value] | None = None,
-    ) -> Finding:
+    def about(self, values: Mapping[str, Value] | None = None, subject: str = "") -> Check:
+        """Return this check of one core or interface, with the numbers that it measured."""
+        return replace(self, subject=subject, values=values or {})
+
+    def finding(self, status: Status, measured: str, *fixes: Fix) -> Finding:
         """Return a finding of this check."""
         return Finding(
-            self.id, self.title, status, measured, self.why, tuple(mends), subject, values or {}
+            self.id, self.title, status, measured, self.why, fixes, self.subject, self.values
         )
 
-    def ok(
-        self, measured: str, subject: str = "", values: Mapping[str, Value] | None = None
-    ) -> Finding:
-        return self.finding(Status.OK, measured, (), subject, values)
+    def ok(self, measured: str) -> Finding:
+        return self.finding(Status.OK, measured)
 
-    def limits(
-        self,
-        measured: str,
-        *mends: Mend,
-        subject: str = "",
-        values: Mapping[str, Value] | None = None,
-    ) -> Finding:
-        return self.finding(Status.LIMITS, measured, mends, subject, values)
+    def limits(self, measured: str, *fixes: Fix) -> Finding:
+        return self.finding(Status.LIMITS, measured, *fixes)
 
-    def unfit(
-        self,
-        measured: str,
-        *mends: Mend,
-        subject: str = "",
-        values: Mapping[str, Value] | None = None,
-    ) -> Finding:
-        return self.finding(Status.UNFIT, measured, mends, subject, values)
+    def unfit(self, measured: str, *fixes: Fix) -> Finding:
+        return self.finding(Status.UNFIT, measured, *fixes)
 
-    def hidden(
-        self,
-        measured: str,
-        *mends: Mend,
-        subject: str = "",
-        values: Mapping[str, Value] | None = None,
-    ) -> Finding:
-        return self.finding(Status.HIDDEN, measured, mends, subject, values)
+    def hidden(self, measured: str, *fixes: Fix) -> Finding:
+        return self.finding(Status.HIDDEN, measured, *fixes)
 
 
 def verdict(findings: Iterable[Finding]) -> Verdict:
@@ -156,31 +135,31 @@ def verdict(findings: Iterable[Finding]) -> Verdict:
     return Verdict.LIMITED if Status.LIMITS in seen else Verdict.FIT
 
 
-def command(text: str) -> Mend:
-    return Mend(MendKind.COMMAND, text)
+def command(text: str) -> Fix:
+    return Fix(FixKind.COMMAND, text)
 
 
-def file_line(path: str, line: str) -> Mend:
-    return Mend(MendKind.FILE, f"{path}: {line}")
+def file_line(path: str, line: str) -> Fix:
+    return Fix(FixKind.FILE, f"{path}: {line}")
 
 
-def unit(text: str) -> Mend:
-    return Mend(MendKind.UNIT, text)
+def unit(text: str) -> Fix:
+    return Fix(FixKind.UNIT, text)
 
 
-def boot(text: str) -> Mend:
-    return Mend(MendKind.BOOT, text)
+def boot(text: str) -> Fix:
+    return Fix(FixKind.BOOT, text)
 
 
-def container(text: str) -> Mend:
-    return Mend(MendKind.CONTAINER, text)
+def container(text: str) -> Fix:
+    return Fix(FixKind.CONTAINER, text)
 
 
-def hint(text: str) -> Mend:
-    return Mend(MendKind.HINT, text)
+def hint(text: str) -> Fix:
+    return Fix(FixKind.HINT, text)
 
 
-def sysctl(key: str, value: int | str) -> tuple[Mend, Mend]:
+def sysctl(key: str, value: int | str) -> tuple[Fix, Fix]:
     """Return the fixes for now, and for after the next start."""
     return (
         command(f"sudo sysctl -w {key}={value}"),
@@ -188,6 +167,6 @@ def sysctl(key: str, value: int | str) -> tuple[Mend, Mend]:
     )
 
 
-def write_to(path: str, value: int | str) -> Mend:
+def write_to(path: str, value: int | str) -> Fix:
     """Return the fix that writes a value into a file of /proc or /sys."""
     return command(f"echo {value} | sudo tee {path}")

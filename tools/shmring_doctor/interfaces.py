@@ -12,7 +12,7 @@ from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
 from shmring_doctor.finding import (
     Check,
     Finding,
-    Mend,
+    Fix,
     Status,
     Value,
     command,
@@ -161,7 +161,7 @@ def judge(facts: Facts) -> list[Finding]:
     if facts.error:
         return [LINK.hidden(f"the kernel lists no interfaces: {facts.error}")]
     findings = [
-        LINK.unfit("there is no such interface", command("ip -brief link"), subject=name)
+        LINK.about(subject=name).unfit("there is no such interface", command("ip -brief link"))
         for name in facts.missing
     ]
     for interface in facts.interfaces:
@@ -190,35 +190,33 @@ def _behind(interface: Interface) -> bool:
 def _link(interface: Interface) -> Finding:
     link = interface.link
     kind = link.kind or interface.driver or ("loopback" if link.loopback else "unknown driver")
-    values = {"up": link.up, "kind": link.kind or None, "driver": interface.driver}
+    check = LINK.about(
+        {"up": link.up, "kind": link.kind or None, "driver": interface.driver}, link.name
+    )
     if not link.up:
-        return LINK.limits(
-            f"{kind}, down",
-            command(f"sudo ip link set {link.name} up"),
-            subject=link.name,
-            values=values,
-        )
+        return check.limits(f"{kind}, down", command(f"sudo ip link set {link.name} up"))
     if _behind(interface):
-        return LINK.hidden(
+        return check.hidden(
             f"{kind}: another interface decides",
             hint("run shmring doctor --interface for that one, for a container on the host"),
-            subject=link.name,
-            values=values,
         )
-    return LINK.ok(f"{kind}, up", link.name, values=values)
+    return check.ok(f"{kind}, up")
 
 
 def _stamps(interface: Interface) -> Finding:
     name, stamps = interface.link.name, interface.stamps
     if stamps is None:
-        return STAMPS.hidden("the driver does not tell", subject=name)
-    values = {
-        "tx_hardware": stamps.tx_hardware,
-        "rx_hardware": stamps.rx_hardware,
-        "rx_all": stamps.rx_all,
-        "tx_software": stamps.tx_software,
-        "rx_software": stamps.rx_software,
-    }
+        return STAMPS.about(subject=name).hidden("the driver does not tell")
+    check = STAMPS.about(
+        {
+            "tx_hardware": stamps.tx_hardware,
+            "rx_hardware": stamps.rx_hardware,
+            "rx_all": stamps.rx_all,
+            "tx_software": stamps.tx_software,
+            "rx_software": stamps.rx_software,
+        },
+        name,
+    )
     tx = "card" if stamps.tx_hardware else "kernel" if stamps.tx_software else "none"
     rx_card = stamps.rx_hardware and stamps.rx_all
     rx = "card" if rx_card else "kernel" if stamps.rx_software else "none"
@@ -226,31 +224,29 @@ def _stamps(interface: Interface) -> Finding:
     if stamps.rx_hardware and not stamps.rx_all:
         text += " (the card stamps PTP packets only)"
     if interface.link.loopback:
-        return STAMPS.ok(f"{text}; loopback has no wire", name, values=values)
+        return check.ok(f"{text}; loopback has no wire")
     if _behind(interface):
-        return STAMPS.hidden(f"{text}; the card behind it is not visible", subject=name)
+        return STAMPS.about(subject=name).hidden(f"{text}; the card behind it is not visible")
     if tx == "card" and rx == "card":
-        return STAMPS.ok(text, name, values=values)
-    return STAMPS.limits(
+        return check.ok(text)
+    return check.limits(
         text,
         hint("a card with PTP timestamps of all packets (such as Intel i210, i225, E810)"),
         command(f"ethtool -T {name}"),
-        subject=name,
-        values=values,
     )
 
 
 def _phc(interface: Interface, facts: Facts) -> Finding:
     name, stamps, phc = interface.link.name, interface.stamps, interface.phc
     if interface.link.loopback:
-        return PHC.ok("loopback needs none", name)
+        return PHC.about(subject=name).ok("loopback needs none")
     if stamps is None or _behind(interface):
-        return PHC.hidden("the driver does not tell", subject=name)
+        return PHC.about(subject=name).hidden("the driver does not tell")
     if stamps.phc_index is None or phc is None:
-        return PHC.limits("none", hint("a card with a PTP clock"), subject=name)
+        return PHC.about(subject=name).limits("none", hint("a card with a PTP clock"))
     device = f"/dev/ptp{stamps.phc_index}"
     if phc.offset_ns is None or phc.width_ns is None:
-        return PHC.hidden(
+        return PHC.about({"index": stamps.phc_index}, name).hidden(
             phc.error,
             command(f"sudo chgrp realtime {device}"),
             command(f"sudo chmod g+r {device}"),
@@ -258,26 +254,20 @@ def _phc(interface: Interface, facts: Facts) -> Finding:
                 "/etc/udev/rules.d/90-shmring-ptp.rules",
                 'SUBSYSTEM=="ptp", GROUP="realtime", MODE="0640"',
             ),
-            subject=name,
-            values={"index": stamps.phc_index},
         )
-    values = {
-        "index": stamps.phc_index,
-        "offset_ns": phc.offset_ns,
-        "width_ns": phc.width_ns,
-    }
+    check = PHC.about(
+        {"index": stamps.phc_index, "offset_ns": phc.offset_ns, "width_ns": phc.width_ns}, name
+    )
     text = f"{device}, {_signed(phc.offset_ns)} from CLOCK_REALTIME, +-{phc.width_ns / 2000:.2g} us"
     tai_ns = (facts.tai_offset_s or 0) * 1_000_000_000
     if abs(phc.offset_ns) <= PHC_NEAR_NS:
-        return PHC.ok(f"{text}: follows it", name, values=values)
+        return check.ok(f"{text}: follows it")
     if tai_ns and abs(phc.offset_ns - tai_ns) <= PHC_NEAR_NS:
-        return PHC.ok(f"{text}: counts TAI", name, values=values)
-    return PHC.limits(
+        return check.ok(f"{text}: counts TAI")
+    return check.limits(
         f"{text}: follows nothing",
         command(f"sudo ptp4l -i {name} -m"),
         command("sudo phc2sys -a -r -m"),
-        subject=name,
-        values=values,
     )
 
 
@@ -287,7 +277,7 @@ def _signed(ns: int) -> str:
     return f"{ns / 1000:+.3f} us"
 
 
-def _fq(name: str) -> Mend:
+def _fq(name: str) -> Fix:
     return command(f"sudo tc qdisc replace dev {name} root fq")
 
 
@@ -296,30 +286,27 @@ def _qdisc(interface: Interface, facts: Facts) -> Finding:
     kinds = sorted({qdisc.kind for qdisc in interface.queues})
     root = interface.root[0].kind if interface.root else None
     values: dict[str, Value] = {"root": root, "queues": kinds, "launch_clock": None}
+    check = QDISC.about(values, name)
     if root is None:
-        return QDISC.hidden("the kernel shows none", subject=name, values=values)
+        return check.hidden("the kernel shows none")
     text = kinds[0] if kinds == [root] else f"{' and '.join(kinds)} below {root}"
     if interface.link.loopback and root == "noqueue":
-        return QDISC.ok(f"{text}; loopback delivers at once, workers spin", name, values=values)
+        return check.ok(f"{text}; loopback delivers at once, workers spin")
     if kinds == ["fq"]:
         values["launch_clock"] = "monotonic"
         if interface.launch is not None and not interface.launch.works:
-            return QDISC.limits(
+            return check.limits(
                 f"{text}; a worker cannot use it: {interface.launch.reason}",
                 hint("a kernel with SO_TXTIME (Linux 4.19)"),
-                subject=name,
-                values=values,
             )
         ahead = [qdisc.horizon_us for qdisc in interface.queues if qdisc.horizon_us]
         far = f", at most {min(ahead) / 1e6:g} s ahead" if ahead else ""
-        return QDISC.ok(f"{text}: launches by the monotonic clock{far}", name, values=values)
+        return check.ok(f"{text}: launches by the monotonic clock{far}")
     if kinds == ["etf"]:
         return _etf(interface, facts, text, values)
     if _behind(interface) and root in ("noqueue", "pfifo_fast"):
-        return QDISC.hidden(f"{text}; the interface behind it decides", subject=name)
-    return QDISC.limits(
-        f"{text}: ignores launch times, workers spin", _fq(name), subject=name, values=values
-    )
+        return QDISC.about(subject=name).hidden(f"{text}; the interface behind it decides")
+    return check.limits(f"{text}: ignores launch times, workers spin", _fq(name))
 
 
 def _etf(interface: Interface, facts: Facts, text: str, values: dict[str, Value]) -> Finding:
@@ -331,56 +318,51 @@ def _etf(interface: Interface, facts: Facts, text: str, values: dict[str, Value]
     replace = command(
         f"sudo tc qdisc replace dev {name} root etf clockid CLOCK_TAI delta {ETF_DELTA_NS}"
     )
-    trouble, mends = "", [replace]
+    trouble, fixes = "", [replace]
     if first.clock != "tai":
         trouble = "workers use etf by TAI only"
     elif facts.tai_offset_s == 0:
         trouble = "the kernel's TAI offset is 0, so TAI channels are refused"
-        mends = [
+        fixes = [
             file_line("/etc/chrony/chrony.conf", "leapsectz right/UTC"),
             command("sudo systemctl restart chrony"),
         ]
     elif facts.net_admin is False:
         trouble = "a worker needs CAP_NET_ADMIN for that clock: see privileges.net_admin"
-        mends = [_fq(name)]
+        fixes = [_fq(name)]
     elif interface.launch is not None and not interface.launch.works:
         trouble = f"a worker cannot use it: {interface.launch.reason}"
     if trouble:
-        return QDISC.finding(Status.LIMITS, f"{text}; {trouble}", mends, name, values=values)
-    return QDISC.ok(text, name, values=values)
+        return QDISC.about(values, name).finding(Status.LIMITS, f"{text}; {trouble}", *fixes)
+    return QDISC.about(values, name).ok(text)
 
 
 def _coalescing(interface: Interface) -> Finding:
     name, found = interface.link.name, interface.coalescing
     if found is None:
         if interface.link.loopback or interface.link.kind:
-            return COALESCING.ok("none: no card", name)
-        return COALESCING.hidden("the driver does not tell", subject=name)
-    values = {"rx_us": found.rx_us, "tx_us": found.tx_us, "adaptive_rx": found.adaptive_rx}
+            return COALESCING.about(subject=name).ok("none: no card")
+        return COALESCING.about(subject=name).hidden("the driver does not tell")
+    check = COALESCING.about(
+        {"rx_us": found.rx_us, "tx_us": found.tx_us, "adaptive_rx": found.adaptive_rx}, name
+    )
     text = f"{found.rx_us} us received, {found.tx_us} us sent"
     if found.adaptive_rx:
         text += ", adaptive"
     if found.rx_us <= COALESCING_MOST_US and not found.adaptive_rx:
-        return COALESCING.ok(text, name, values=values)
-    return COALESCING.limits(
-        text,
-        command(f"sudo ethtool -C {name} adaptive-rx off rx-usecs 0"),
-        subject=name,
-        values=values,
-    )
+        return check.ok(text)
+    return check.limits(text, command(f"sudo ethtool -C {name} adaptive-rx off rx-usecs 0"))
 
 
 def _mtu(interface: Interface) -> Finding:
     name, mtu = interface.link.name, interface.link.mtu
     fits = mtu - UDP_IPV4_HEADERS
     text = f"{mtu} bytes: payloads up to {fits} by IPv4, {fits - 20} by IPv6"
-    values = {"mtu_bytes": mtu}
+    check = MTU.about({"mtu_bytes": mtu}, name)
     if mtu >= MTU_USUAL:
-        return MTU.ok(text, name, values)
-    return MTU.limits(
+        return check.ok(text)
+    return check.limits(
         text,
         command(f"sudo ip link set {name} mtu {MTU_USUAL}"),
         hint(f"or keep payloads below that (max_payload={fits - 20})"),
-        subject=name,
-        values=values,
     )

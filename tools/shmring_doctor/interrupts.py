@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shmring_doctor.finding import Check, Finding, Value, boot, command, file_line, hint, write_to
+from shmring_doctor.finding import Check, Finding, boot, command, file_line, hint, write_to
 from shmring_doctor.host import Host, cores, format_cpus
 
 DEVICES = Check(
@@ -157,13 +157,15 @@ def _devices(facts: Facts) -> Finding:
         (irq for irq in facts.irqs if irq.rate_hz >= QUIET_HZ), key=lambda irq: -irq.rate_hz
     )
     total = sum(irq.rate_hz for irq in facts.irqs)
-    values: dict[str, Value] = {
-        "rate_hz": round(total, 1),
-        "window_ns": facts.window_ns,
-        "irqs": [f"{irq.number} {irq.label} cpu{irq.cpu} {irq.rate_hz:.1f}" for irq in busy],
-    }
+    check = DEVICES.about(
+        {
+            "rate_hz": round(total, 1),
+            "window_ns": facts.window_ns,
+            "irqs": [f"{irq.number} {irq.label} cpu{irq.cpu} {irq.rate_hz:.1f}" for irq in busy],
+        }
+    )
     if not busy:
-        return DEVICES.ok(f"{cores(facts.cpus)}: {total:.2g} a second", values=values)
+        return check.ok(f"{cores(facts.cpus)}: {total:.2g} a second")
     text = ", ".join(
         f"{irq.number} ({irq.label}) {irq.rate_hz:.0f} a second on {cores([irq.cpu])}"
         for irq in busy[:4]
@@ -172,41 +174,40 @@ def _devices(facts: Facts) -> Finding:
         text += f" and {len(busy) - 4} more"
     elsewhere = facts.online - set(facts.cpus)
     if not elsewhere:
-        mends = [hint("there is no other core for them: leave one free of workers")]
+        fixes = [hint("there is no other core for them: leave one free of workers")]
     else:
         there = format_cpus(elsewhere)
         numbers = dict.fromkeys(irq.number for irq in busy if not irq.managed)
-        mends = [write_to(f"/proc/irq/{n}/smp_affinity_list", there) for n in numbers]
+        fixes = [write_to(f"/proc/irq/{n}/smp_affinity_list", there) for n in numbers]
         if any(irq.managed for irq in busy):
-            mends.append(hint("for those that cannot be moved: boot with isolcpus=managed_irq,..."))
+            fixes.append(hint("for those that cannot be moved: boot with isolcpus=managed_irq,..."))
         if facts.balancer:
-            mends += [
+            fixes += [
                 file_line(
                     "/etc/default/irqbalance",
                     f"IRQBALANCE_BANNED_CPULIST={format_cpus(facts.cpus)}",
                 ),
                 command("sudo systemctl restart irqbalance"),
             ]
-    return DEVICES.limits(text, *mends, values=values)
+    return check.limits(text, *fixes)
 
 
 def _default(facts: Facts) -> Finding:
     if facts.default_cpus is None:
         return NEW_IRQS.hidden("/proc/irq/default_smp_affinity cannot be read")
     there = facts.default_cpus & facts.online if facts.online else facts.default_cpus
-    values = {"cpus": sorted(there)}
+    check = NEW_IRQS.about({"cpus": sorted(there)})
     hit = there & set(facts.cpus)
     elsewhere = facts.online - set(facts.cpus)
     if not hit:
-        return NEW_IRQS.ok(f"{cores(there)}: not a worker's", values=values)
+        return check.ok(f"{cores(there)}: not a worker's")
     text = f"{cores(there)}: {cores(hit)} for workers among them"
     if not elsewhere:
-        return NEW_IRQS.limits(text, hint("leave a core free of workers"), values=values)
-    return NEW_IRQS.limits(
+        return check.limits(text, hint("leave a core free of workers"))
+    return check.limits(
         text,
         write_to("/proc/irq/default_smp_affinity", format_mask(elsewhere)),
         boot(f"irqaffinity={format_cpus(elsewhere)}"),
-        values=values,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shmring_doctor.container import Surroundings
-from shmring_doctor.finding import Check, Finding, Value, hint
+from shmring_doctor.finding import Check, Finding, hint
 from shmring_doctor.host import Host
 from shmring_doctor.worker import Examination, Latency
 
@@ -16,12 +16,6 @@ WAKEUP = Check(
     "wake-up latency",
     "A worker sleeps until up to 200 us before a deadline and spins the rest. Packets of a later "
     "wake-up are sent late (verdict woke_late).",
-)
-ORDINARY = Check(
-    "measure.wakeup_ordinary",
-    "without SCHED_FIFO",
-    "The same program as an ordinary process: these values also apply to Python's own sleeps, and "
-    "to workers without privileges.",
 )
 TICK = Check(
     "measure.tick",
@@ -34,7 +28,7 @@ STEAL = Check(
     "stolen time",
     "While the host runs something else on a virtual core, nothing in here runs on it.",
 )
-CHECKS = (WAKEUP, ORDINARY, TICK, STEAL)
+CHECKS = (WAKEUP, TICK, STEAL)
 
 MARGIN_NS = 200_000
 """The largest wake margin of a worker."""
@@ -54,7 +48,6 @@ class Facts:
     surroundings: Surroundings
     runs: tuple[Examination, ...] = ()
     """As a worker: under SCHED_FIFO if that is permitted. Empty: nothing was measured."""
-    ordinary: tuple[Examination, ...] = ()
     steal: Mapping[int, float] | None = None
     """Share of each worker's core that the host took. None: the kernel does not tell."""
     quick: bool = False
@@ -87,10 +80,9 @@ def steal_between(
 def judge(facts: Facts) -> list[Finding]:
     """All findings of this room."""
     if facts.quick:
-        left_out = (WAKEUP, ORDINARY, TICK)
+        left_out = (WAKEUP, TICK)
         return [check.hidden("not measured: --quick") for check in left_out] + _steal(facts)
     findings = [_wakeup(run) for run in facts.runs]
-    findings += [_ordinary(run) for run in facts.ordinary]
     findings += [_tick(run) for run in facts.runs]
     return findings + _steal(facts)
 
@@ -139,51 +131,43 @@ def _values(latency: Latency) -> dict[str, int]:
 def _wakeup(run: Examination) -> Finding:
     latency, subject = both(run), _subject(run)
     if latency is None or run.setup is None:
-        return WAKEUP.hidden(run.error or "nothing was measured", subject=subject)
+        return WAKEUP.about(subject=subject).hidden(run.error or "nothing was measured")
     fifo = run.setup.policy == "fifo"
     text = _text(latency) + ("" if fifo else ", as an ordinary process")
-    values: dict[str, Value] = {**_values(latency), "policy": run.setup.policy}
-    mends = [hint("apply the fixes above for this core: isolation, interrupts, sleep states")]
+    check = WAKEUP.about({**_values(latency), "policy": run.setup.policy}, subject)
+    fixes = [hint("apply the fixes above for this core: isolation, interrupts, sleep states")]
     if not fifo:
-        mends.insert(0, hint("first get SCHED_FIFO: see privileges.realtime"))
+        fixes.insert(0, hint("first get SCHED_FIFO: see privileges.realtime"))
     if latency.p99_ns > UNFIT_NS:
-        return WAKEUP.unfit(text, *mends, subject=subject, values=values)
+        return check.unfit(text, *fixes)
     if latency.p99_ns > MARGIN_NS or latency.max_ns > SINGLE_NS:
         late = 100 * latency.beyond_margin / latency.n
-        return WAKEUP.limits(
-            f"{text}; {late:.2g} % beyond the wake margin", *mends, subject=subject, values=values
-        )
-    return WAKEUP.ok(text, subject, values=values)
-
-
-def _ordinary(run: Examination) -> Finding:
-    latency, subject = both(run), _subject(run)
-    if latency is None:
-        return ORDINARY.hidden(run.error or "nothing was measured", subject=subject)
-    return ORDINARY.ok(_text(latency), subject, _values(latency))
+        return check.limits(f"{text}; {late:.2g} % beyond the wake margin", *fixes)
+    return check.ok(text)
 
 
 def _tick(run: Examination) -> Finding:
     on, beside, subject = run.on_tick, run.between_ticks, _subject(run)
     if on is None or beside is None or on.n == 0 or beside.n == 0:
-        return TICK.hidden(run.error or "nothing was measured", subject=subject)
-    values = {
-        "on_p50_ns": on.p50_ns,
-        "on_p99_ns": on.p99_ns,
-        "beside_p50_ns": beside.p50_ns,
-        "beside_p99_ns": beside.p99_ns,
-    }
+        return TICK.about(subject=subject).hidden(run.error or "nothing was measured")
+    check = TICK.about(
+        {
+            "on_p50_ns": on.p50_ns,
+            "on_p99_ns": on.p99_ns,
+            "beside_p50_ns": beside.p50_ns,
+            "beside_p99_ns": beside.p99_ns,
+        },
+        subject,
+    )
     text = (
         f"on it p50 {_us(on.p50_ns)}, p99 {_us(on.p99_ns)}; off it p50 {_us(beside.p50_ns)}, "
         f"p99 {_us(beside.p99_ns)}"
     )
     if on.p50_ns - beside.p50_ns < TICK_WORSE_NS:
-        return TICK.ok(text, subject, values=values)
-    return TICK.limits(
+        return check.ok(text)
+    return check.limits(
         text,
         hint("choose deadlines off whole milliseconds (+ 500_000 ns), or nohz_full for the core"),
-        subject=subject,
-        values=values,
     )
 
 
@@ -194,11 +178,11 @@ def _steal(facts: Facts) -> list[Finding]:
     for cpu, share in facts.steal.items():
         text, subject = f"{100 * share:.2g} %", f"cpu{cpu}"
         values = {"share": round(share, 4)}
-        mend = hint("on the host, give this virtual core its own core (virsh vcpupin)")
+        fix = hint("on the host, give this virtual core its own core (virsh vcpupin)")
         if share > STEAL_MUCH:
-            findings.append(STEAL.unfit(text, mend, subject=subject, values=values))
+            findings.append(STEAL.about(values, subject).unfit(text, fix))
         elif share > STEAL_SOME:
-            findings.append(STEAL.limits(text, mend, subject=subject, values=values))
+            findings.append(STEAL.about(values, subject).limits(text, fix))
         else:
-            findings.append(STEAL.ok(text, subject, values))
+            findings.append(STEAL.about(values, subject).ok(text))
     return findings

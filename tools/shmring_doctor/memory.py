@@ -113,7 +113,7 @@ def _size(count: int) -> str:
 
 
 def _shm(facts: Facts) -> Finding:
-    mends = (
+    fixes = (
         command(f"sudo mount -o remount,size=1g {_SHM}"),
         file_line("/etc/fstab", f"tmpfs {_SHM} tmpfs defaults,size=1g 0 0"),
         container("--shm-size=1g"),
@@ -125,52 +125,50 @@ def _shm(facts: Facts) -> Finding:
             container("--shm-size=1g"),
         )
     text = f"{_size(facts.shm_free_bytes)} free of {_size(facts.shm_bytes)}"
-    values = {"size_bytes": facts.shm_bytes, "free_bytes": facts.shm_free_bytes}
+    check = SHM.about({"size_bytes": facts.shm_bytes, "free_bytes": facts.shm_free_bytes})
     if facts.shm_kind not in (None, "tmpfs", "ramfs"):
-        return SHM.limits(
-            f"{text}, on {facts.shm_kind}: rings would be written to a disk", *mends, values=values
+        return check.limits(
+            f"{text}, on {facts.shm_kind}: rings would be written to a disk", *fixes
         )
     if facts.shm_free_bytes >= SHM_ENOUGH:
-        return SHM.ok(text, values=values)
+        return check.ok(text)
     # A large file system that is full need not grow.
     first = (command("shmring gc"),) if facts.shm_bytes >= SHM_ENOUGH else ()
     if facts.shm_free_bytes >= SHM_LEAST:
-        return SHM.limits(text, *first, *mends, values=values)
-    return SHM.unfit(text, *first, *mends, values=values)
+        return check.limits(text, *first, *fixes)
+    return check.unfit(text, *first, *fixes)
 
 
 def _group(facts: Facts) -> Finding:
     if facts.limit_bytes is None:
-        return GROUP.ok("none visible", values={"limit_bytes": None})
+        return GROUP.about({"limit_bytes": None}).ok("none visible")
     free = facts.limit_bytes - (facts.used_bytes or 0)
-    values = {"limit_bytes": facts.limit_bytes, "used_bytes": facts.used_bytes}
+    check = GROUP.about({"limit_bytes": facts.limit_bytes, "used_bytes": facts.used_bytes})
     text = f"{_size(facts.limit_bytes)}, {_size(max(0, free))} of it free ({facts.limit_file})"
     if free >= LIMIT_ENOUGH:
-        return GROUP.ok(text, values=values)
+        return check.ok(text)
     version_two = (facts.limit_file or "").endswith("memory.max")
-    return GROUP.limits(
+    return check.limits(
         text,
         write_to(facts.limit_file or "", "max" if version_two else -1),
         unit("MemoryMax=infinity"),
         container("--memory=2g"),
-        values=values,
     )
 
 
 def _swap(facts: Facts) -> Finding:
     if facts.swap_bytes is None:
         return SWAP.hidden("/proc/meminfo cannot be read")
-    values = {"swap_bytes": facts.swap_bytes, "swappiness": facts.swappiness}
+    check = SWAP.about({"swap_bytes": facts.swap_bytes, "swappiness": facts.swappiness})
     if facts.swap_bytes == 0:
-        return SWAP.ok("none", values=values)
+        return check.ok("none")
     text = f"{_size(facts.swap_bytes)}, swappiness {facts.swappiness}"
     if facts.swappiness is not None and facts.swappiness <= SWAPPINESS_MOST:
-        return SWAP.ok(text, values=values)
-    return SWAP.limits(
+        return check.ok(text)
+    return check.limits(
         text,
         *sysctl("vm.swappiness", SWAPPINESS_MOST),
         command("sudo swapoff -a"),
         unit("MemorySwapMax=0"),
         hint("or keep it: the kernel only swaps out memory that was not used for long"),
-        values=values,
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shmring_doctor.finding import Check, Finding, Mend, command, hint, sysctl
+from shmring_doctor.finding import Check, Finding, Fix, command, hint, sysctl
 from shmring_doctor.host import Host
 from shmring_doctor.worker import Examination, Feature
 
@@ -128,12 +128,12 @@ def _buffer(check: Check, key: str, limit: int | None, facts: Facts) -> Finding:
         # Absent in the network namespaces of containers before Linux 6.15.
         return check.hidden(f"{key} is not shown here", command(f"sysctl -n {key}"))
     text = f"{limit} bytes at most"
-    values = {"limit_bytes": limit}
+    check = check.about({"limit_bytes": limit})
     if limit >= BUFFER_ENOUGH:
-        return check.ok(text, values=values)
+        return check.ok(text)
     if facts.beyond:
-        return check.ok(f"{text}; workers may exceed it through CAP_NET_ADMIN", values=values)
-    return check.limits(text, *sysctl(key, BUFFER_ENOUGH), values=values)
+        return check.ok(f"{text}; workers may exceed it through CAP_NET_ADMIN")
+    return check.limits(text, *sysctl(key, BUFFER_ENOUGH))
 
 
 def _budget(facts: Facts) -> Finding:
@@ -142,33 +142,30 @@ def _budget(facts: Facts) -> Finding:
     text = f"{facts.budget} packets, {facts.budget_us} us"
     if facts.squeezed:
         text += f"; too small {facts.squeezed} times since the start"
-    values = {
-        "budget": facts.budget,
-        "budget_us": facts.budget_us,
-        "squeezed": facts.squeezed,
-    }
-    mends: list[Mend] = []
+    check = BUDGET.about(
+        {"budget": facts.budget, "budget_us": facts.budget_us, "squeezed": facts.squeezed}
+    )
+    fixes: list[Fix] = []
     if facts.budget < BUDGET_ENOUGH:
-        mends += sysctl("net.core.netdev_budget", BUDGET_ENOUGH)
+        fixes += sysctl("net.core.netdev_budget", BUDGET_ENOUGH)
     if facts.budget_us < BUDGET_ENOUGH_US:
-        mends += sysctl("net.core.netdev_budget_usecs", 8000)
-    return BUDGET.limits(text, *mends, values=values) if mends else BUDGET.ok(text, values=values)
+        fixes += sysctl("net.core.netdev_budget_usecs", 8000)
+    return check.limits(text, *fixes) if fixes else check.ok(text)
 
 
 def _backlog(facts: Facts) -> Finding:
     if facts.backlog is None:
         return BACKLOG.hidden("net.core.netdev_max_backlog is not shown here")
-    values = {"backlog": facts.backlog, "drops": facts.backlog_drops}
+    check = BACKLOG.about({"backlog": facts.backlog, "drops": facts.backlog_drops})
     text = f"{facts.backlog} packets"
     if facts.backlog_drops:
-        return BACKLOG.limits(
+        return check.limits(
             f"{text}; {facts.backlog_drops} dropped since the start",
             *sysctl("net.core.netdev_max_backlog", max(10_000, 2 * facts.backlog)),
-            values=values,
         )
     if facts.backlog < BACKLOG_ENOUGH:
-        return BACKLOG.limits(text, *sysctl("net.core.netdev_max_backlog", 10_000), values=values)
-    return BACKLOG.ok(text, values=values)
+        return check.limits(text, *sysctl("net.core.netdev_max_backlog", 10_000))
+    return check.ok(text)
 
 
 def _feature(check: Check, name: str, facts: Facts) -> Finding:
@@ -176,10 +173,10 @@ def _feature(check: Check, name: str, facts: Facts) -> Finding:
     if feature is None:
         return check.hidden("no worker could be asked")
     if feature.works:
-        return check.ok("works: tried over loopback", values={"works": True})
-    mend = (
+        return check.about({"works": True}).ok("works: tried over loopback")
+    fix = (
         sysctl("net.ipv6.conf.all.disable_ipv6", 0)
         if name == "ipv6"
         else (command("sudo ip link set lo up"), hint("else a newer kernel"))
     )
-    return check.limits(feature.reason or "does not work", *mend, values={"works": False})
+    return check.about({"works": False}).limits(feature.reason or "does not work", *fix)

@@ -16,8 +16,7 @@ from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import (
     Check,
     Finding,
-    Mend,
-    Value,
+    Fix,
     command,
     container,
     file_line,
@@ -201,71 +200,65 @@ def judge(facts: Facts) -> list[Finding]:
     ]
 
 
-def setcap(binary: str | None) -> Mend:
+def setcap(binary: str | None) -> Fix:
     """Return the commands that give the worker its capabilities."""
     return command(affinity.grant_command(binary or "shmring-worker"))
 
 
-def _give(facts: Facts, *others: Mend, contained: str) -> tuple[Mend, ...]:
+def _give(facts: Facts, *others: Fix, contained: str) -> tuple[Fix, ...]:
     """Return how a worker gets a capability here, or an alternative."""
-    mends: list[Mend] = []
+    fixes: list[Fix] = []
     if facts.surroundings.container is not None:
-        mends.append(container(contained))
+        fixes.append(container(contained))
     without_effect = facts.nosuid or facts.no_new_privs or facts.surroundings.user_namespace
     if not without_effect and facts.bounding >= set(WANTED.values()):
-        mends.append(setcap(facts.binary))
+        fixes.append(setcap(facts.binary))
     elif not facts.bounding >= set(WANTED.values()) and facts.surroundings.container is None:
         names = " ".join(sorted(name.upper() for name in WANTED.values()))
-        mends.append(unit(f"CapabilityBoundingSet={names}"))
-    return (*mends, *others)
+        fixes.append(unit(f"CapabilityBoundingSet={names}"))
+    return (*fixes, *others)
 
 
 def _program(facts: Facts) -> Finding:
     again = command("pip install --force-reinstall shmring")
     if facts.binary is None:
         return PROGRAM.unfit(facts.binary_error or "it is missing", again)
-    values = {"path": facts.binary, "sanitizers": facts.sanitizers}
+    check = PROGRAM.about({"path": facts.binary, "sanitizers": facts.sanitizers})
     if facts.examination.error:
-        return PROGRAM.unfit(facts.examination.error, again, values=values)
+        return check.unfit(facts.examination.error, again)
     if facts.sanitizers:
-        return PROGRAM.limits(
-            f"{facts.binary}, built with {facts.sanitizers}", again, values=values
-        )
-    return PROGRAM.ok(facts.binary, values=values)
+        return check.limits(f"{facts.binary}, built with {facts.sanitizers}", again)
+    return check.ok(facts.binary)
 
 
 def _realtime(facts: Facts) -> Finding:
     setup = facts.examination.setup
     rtprio = limit_text(facts.rtprio)
-    mends = _give(
+    fixes = _give(
         facts,
         file_line(LIMITS_FILE, "@realtime - rtprio 90"),
         unit("LimitRTPRIO=90"),
         contained="--cap-add SYS_NICE --ulimit rtprio=90",
     )
     if setup is None:
-        return REALTIME.hidden(f"no worker could be asked; RLIMIT_RTPRIO {rtprio}", *mends)
-    values: dict[str, Value] = {
-        "policy": setup.policy,
-        "priority": setup.priority,
-        "rtprio": facts.rtprio,
-    }
+        return REALTIME.hidden(f"no worker could be asked; RLIMIT_RTPRIO {rtprio}", *fixes)
+    check = REALTIME.about(
+        {"policy": setup.policy, "priority": setup.priority, "rtprio": facts.rtprio}
+    )
     if setup.policy == "fifo":
         by = "CAP_SYS_NICE" if "cap_sys_nice" in setup.capabilities else f"RLIMIT_RTPRIO {rtprio}"
-        return REALTIME.ok(f"a worker gets priority {setup.priority}, by {by}", values=values)
+        return check.ok(f"a worker gets priority {setup.priority}, by {by}")
     outside = facts.surroundings.user_namespace
     if ("cap_sys_nice" in setup.capabilities and not outside) or _reaches(facts.rtprio, PRIORITY):
-        return REALTIME.unfit(
+        return check.unfit(
             "refused although privileges suffice: see scheduler.rt_group and "
             "scheduler.rt_throttling",
             hint("fix those findings"),
-            values=values,
         )
-    return REALTIME.unfit(
+    return check.unfit(
         f"refused: {_no_capability('CAP_SYS_NICE', facts)}, and RLIMIT_RTPRIO {rtprio} is below "
         f"{PRIORITY}",
-        *mends,
-        values=values,
+        *fixes,
     )
 
 
@@ -286,43 +279,42 @@ def limit_text(limit: int | None) -> str:
 def _memlock(facts: Facts) -> Finding:
     setup = facts.examination.setup
     limit = limit_text(facts.memlock_bytes)
-    mends = _give(
+    fixes = _give(
         facts,
         file_line(LIMITS_FILE, "@realtime - memlock unlimited"),
         unit("LimitMEMLOCK=infinity"),
         contained="--cap-add IPC_LOCK --ulimit memlock=-1",
     )
     if setup is None:
-        return MEMLOCK.hidden(f"no worker could be asked; RLIMIT_MEMLOCK {limit}", *mends)
-    values = {"locked": setup.memory_locked, "memlock_bytes": facts.memlock_bytes}
+        return MEMLOCK.hidden(f"no worker could be asked; RLIMIT_MEMLOCK {limit}", *fixes)
+    check = MEMLOCK.about({"locked": setup.memory_locked, "memlock_bytes": facts.memlock_bytes})
     # A capability that only counts in its namespace deceives the worker's check.
     fooled = facts.surroundings.user_namespace and facts.memlock_bytes is not UNLIMITED
     if setup.memory_locked and not fooled:
         by = "CAP_IPC_LOCK" if "cap_ipc_lock" in setup.capabilities else f"RLIMIT_MEMLOCK {limit}"
-        return MEMLOCK.ok(f"a worker locks its memory, by {by}", values=values)
+        return check.ok(f"a worker locks its memory, by {by}")
     refused = "locked, and later mappings fail" if setup.memory_locked else "refused"
-    return MEMLOCK.limits(
+    return check.limits(
         f"{refused}: {_no_capability('CAP_IPC_LOCK', facts)}, and RLIMIT_MEMLOCK is {limit} bytes",
-        *mends,
-        values=values,
+        *fixes,
     )
 
 
 def _net_admin(facts: Facts) -> Finding:
     setup = facts.examination.setup
-    mends = _give(facts, unit("AmbientCapabilities=CAP_NET_ADMIN"), contained="--cap-add NET_ADMIN")
+    fixes = _give(facts, unit("AmbientCapabilities=CAP_NET_ADMIN"), contained="--cap-add NET_ADMIN")
     if setup is None:
-        return NET_ADMIN.hidden("no worker could be asked", *mends)
+        return NET_ADMIN.hidden("no worker could be asked", *fixes)
     if "cap_net_admin" in setup.capabilities:
         return NET_ADMIN.ok("a worker has it")
-    return NET_ADMIN.limits("a worker does not have it", *mends)
+    return NET_ADMIN.limits("a worker does not have it", *fixes)
 
 
 def _on_file(facts: Facts) -> Finding:
     names = ", ".join(sorted(facts.file_capabilities)) or "none"
     if facts.binary is None:
         return FILE_CAPABILITIES.hidden("there is no worker program")
-    values = {"capabilities": sorted(facts.file_capabilities)}
+    check = FILE_CAPABILITIES.about({"capabilities": sorted(facts.file_capabilities)})
     useless = (
         "its file system is mounted nosuid"
         if facts.nosuid
@@ -331,59 +323,54 @@ def _on_file(facts: Facts) -> Finding:
         else ""
     )
     if useless and facts.file_capabilities:
-        mend = (
+        fix = (
             hint("install shmring on a file system without nosuid")
             if facts.nosuid
             else unit("NoNewPrivileges=no")
         )
-        return FILE_CAPABILITIES.limits(f"{names}, without effect: {useless}", mend, values=values)
+        return check.limits(f"{names}, without effect: {useless}", fix)
     if facts.file_capabilities and facts.mode & 0o001:
-        return FILE_CAPABILITIES.unfit(
+        return check.unfit(
             f"{names}, and every user may run the program (mode {facts.mode:04o}): workers of "
             "ordinary users do not use them",
             setcap(facts.binary),
-            values=values,
         )
     if facts.root:
-        return FILE_CAPABILITIES.ok(f"{names}; not needed, workers start as root", values=values)
+        return check.ok(f"{names}; not needed, workers start as root")
     missing = set(WANTED.values()) - facts.file_capabilities
     setup = facts.examination.setup
     given = setup is not None and setup.policy == "fifo" and setup.memory_locked
     if not missing or given:
-        return FILE_CAPABILITIES.ok(
-            names if not missing else f"{names}; limits replace them", values=values
-        )
-    return FILE_CAPABILITIES.limits(
+        return check.ok(names if not missing else f"{names}; limits replace them")
+    return check.limits(
         f"{names}; without: {', '.join(sorted(missing))}",
         *_give(facts, contained="--cap-add SYS_NICE --cap-add NET_ADMIN --cap-add IPC_LOCK"),
-        values=values,
     )
 
 
 def _nofile(facts: Facts) -> Finding:
-    values = {"nofile": facts.nofile}
+    check = NOFILE.about({"nofile": facts.nofile})
     text = f"{limit_text(facts.nofile)} at most"
-    mends = (
+    fixes = (
         file_line(LIMITS_FILE, "@realtime - nofile 65536"),
         unit("LimitNOFILE=65536"),
         container("--ulimit nofile=65536"),
     )
     if _reaches(facts.nofile, NOFILE_ENOUGH):
-        return NOFILE.ok(text, values=values)
+        return check.ok(text)
     channels = (facts.nofile or 0) // 4
     text += f": enough for some {channels} channels"
     if _reaches(facts.nofile, NOFILE_LEAST):
-        return NOFILE.limits(text, *mends, values=values)
-    return NOFILE.unfit(text, *mends, values=values)
+        return check.limits(text, *fixes)
+    return check.unfit(text, *fixes)
 
 
 def _rttime(facts: Facts) -> Finding:
-    values = {"rttime_us": facts.rttime_us}
+    check = RTTIME.about({"rttime_us": facts.rttime_us})
     if _reaches(facts.rttime_us, RTTIME_ENOUGH_US):
-        return RTTIME.ok(limit_text(facts.rttime_us), values=values)
-    return RTTIME.limits(
+        return check.ok(limit_text(facts.rttime_us))
+    return check.limits(
         f"killed after {facts.rttime_us} us without a sleep",
         unit("LimitRTTIME=infinity"),
         command("sudo prlimit --rttime=unlimited:unlimited --pid $$"),
-        values=values,
     )

@@ -120,25 +120,25 @@ def judge(facts: Facts) -> list[Finding]:
     if len(first) > _SHOWN:
         text += f" and {len(first) - _SHOWN} more"
     elsewhere = facts.online - set(facts.cpus)
-    mends = [
+    fixes = [
         command(f"sudo taskset -p -c {format_cpus(elsewhere)} {rival.tid}")
         for rival in first[:_SHOWN]
         if elsewhere and not rival.worker
     ]
     if crowded:
-        mends.append(hint("give each worker a core of its own"))
-    elif not mends:
-        mends.append(hint("there is no other core for them: leave one free of workers"))
-    return [RIVALS.limits(text, *mends, values=values)]
+        fixes.append(hint("give each worker a core of its own"))
+    elif not fixes:
+        fixes.append(hint("there is no other core for them: leave one free of workers"))
+    return [RIVALS.about(values).limits(text, *fixes)]
 
 
 def _none(facts: Facts, workers: list[Rival], values: dict[str, list[str]]) -> Finding:
     running = f"; {_listed(workers)} runs there, and affects the measurement" if workers else ""
     if facts.hidden:
-        return RIVALS.hidden(f"none visible; {facts.hidden}{running}", values=values)
+        return RIVALS.about(values).hidden(f"none visible; {facts.hidden}{running}")
     behind = len(facts.rivals) - len(workers)
     below = f"; {behind} below" if behind else ""
-    return RIVALS.ok(f"none of priority {PRIORITY} or above{below}{running}", values=values)
+    return RIVALS.about(values).ok(f"none of priority {PRIORITY} or above{below}{running}")
 
 
 def _listed(rivals: list[Rival]) -> str:

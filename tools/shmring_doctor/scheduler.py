@@ -224,31 +224,28 @@ def _throttling(facts: Facts) -> Finding:
     runtime_us, period_us = facts.rt_runtime_us, facts.rt_period_us
     if runtime_us is None or not period_us:
         return THROTTLING.hidden("/proc/sys/kernel/sched_rt_runtime_us cannot be read")
-    values = {"runtime_us": runtime_us, "period_us": period_us}
-    mends = sysctl("kernel.sched_rt_runtime_us", DEFAULT_RUNTIME_US)
+    check = THROTTLING.about({"runtime_us": runtime_us, "period_us": period_us})
+    fixes = sysctl("kernel.sched_rt_runtime_us", DEFAULT_RUNTIME_US)
     if runtime_us < 0:
-        return THROTTLING.ok(
-            "off (-1): a runaway real-time process would take its core", values=values
-        )
+        return check.ok("off (-1): a runaway real-time process would take its core")
     text = f"{runtime_us} of {period_us} us"
     if runtime_us == 0:
-        return THROTTLING.unfit(f"{text}: no real-time process may run", *mends, values=values)
+        return check.unfit(f"{text}: no real-time process may run", *fixes)
     if runtime_us < LEAST_SHARE * period_us:
-        return THROTTLING.limits(f"{text}: a busy worker is stopped", *mends, values=values)
-    return THROTTLING.ok(text, values=values)
+        return check.limits(f"{text}: a busy worker is stopped", *fixes)
+    return check.ok(text)
 
 
 def _group(facts: Facts) -> Finding:
     if facts.group_runtime_us is not None:
         values = {"runtime_us": facts.group_runtime_us, "group": facts.group_folder}
         if facts.group_runtime_us > 0:
-            return GROUP.ok(f"this group has {facts.group_runtime_us} us", values=values)
-        return GROUP.unfit(
+            return GROUP.about(values).ok(f"this group has {facts.group_runtime_us} us")
+        return GROUP.about(values).unfit(
             f"{facts.group_folder} has no budget",
             write_to(f"{facts.group_folder}/cpu.rt_runtime_us", 900_000),
             boot("rt_group_sched=0"),
             container("--cpu-rt-runtime=900000"),
-            values=values,
         )
     if facts.rt_group_built is None:
         return GROUP.hidden("the kernel's configuration is not shown, no group has a budget file")
@@ -269,38 +266,38 @@ def _quota_finding(facts: Facts) -> Finding:
     if facts.quota_us is None or facts.quota_period_us is None:
         if facts.quota_file is None and facts.surroundings.container is not None:
             return QUOTA.hidden("no group of this container shows its quota")
-        return QUOTA.ok("none visible", values={"quota_us": None})
+        return QUOTA.about({"quota_us": None}).ok("none visible")
     text = f"{facts.quota_us} of {facts.quota_period_us} us ({facts.quota_file})"
     values = {"quota_us": facts.quota_us, "period_us": facts.quota_period_us}
     file = facts.quota_file or ""
-    return QUOTA.limits(
+    return QUOTA.about(values).limits(
         text,
         write_to(file, "max" if file.endswith("cpu.max") else -1),
         unit("CPUQuota="),
         container("--cpus=0"),
-        values=values,
     )
 
 
 def _cpuset(facts: Facts) -> list[Finding]:
     wanted = frozenset(facts.cpus)
-    values = {
-        "cpus": sorted(wanted),
-        "allowed": sorted(facts.allowed) if facts.allowed is not None else None,
-        "online": sorted(facts.online) if facts.online is not None else None,
-    }
+    check = CPUSET.about(
+        {
+            "cpus": sorted(wanted),
+            "allowed": sorted(facts.allowed) if facts.allowed is not None else None,
+            "online": sorted(facts.online) if facts.online is not None else None,
+        }
+    )
     usable = "" if facts.allowed is None else f"; open to this group: {format_cpus(facts.allowed)}"
     absent = wanted - facts.online if facts.online is not None else frozenset()
     if absent:
         return [
-            CPUSET.unfit(
+            check.unfit(
                 f"{cores(absent)} {_is(absent)} not there or offline{usable}",
                 *(
                     write_to(f"/sys/devices/system/cpu/cpu{cpu}/online", 1)
                     for cpu in sorted(absent)
                 ),
                 hint("choose others with --cpus, and in Pool(cpus=...)"),
-                values=values,
             )
         ]
     if facts.pinned is None:
@@ -309,17 +306,16 @@ def _cpuset(facts: Facts) -> list[Finding]:
         closed = wanted - facts.pinned
     if closed:
         return [
-            CPUSET.unfit(
+            check.unfit(
                 f"{cores(closed)} {_is(closed)} closed to workers{usable}",
                 unit(f"AllowedCPUs={format_cpus(wanted)}"),
                 container(f"--cpuset-cpus={format_cpus(wanted)}"),
                 hint("choose others with --cpus, and in Pool(cpus=...)"),
-                values=values,
             )
         ]
     if facts.pinned is None and facts.allowed is None:
-        return [CPUSET.hidden("which cores are open to this process cannot be read", values=values)]
-    return [CPUSET.ok(f"{cores(wanted)} {_is(wanted)} open to workers{usable}", values=values)]
+        return [check.hidden("which cores are open to this process cannot be read")]
+    return [check.ok(f"{cores(wanted)} {_is(wanted)} open to workers{usable}")]
 
 
 def _is(cpus: frozenset[int]) -> str:
@@ -330,15 +326,15 @@ def _slack(facts: Facts) -> Finding:
     if facts.slack_ns is None:
         return TIMER_SLACK.hidden("/proc/self/timerslack_ns cannot be read")
     text = f"{facts.slack_ns / 1000:g} us for Python, 1 ns for workers"
-    values = {"slack_ns": facts.slack_ns}
+    check = TIMER_SLACK.about({"slack_ns": facts.slack_ns})
     if facts.slack_ns <= DEFAULT_SLACK_NS:
-        return TIMER_SLACK.ok(text, values=values)
-    return TIMER_SLACK.limits(text, unit("TimerSlackNSec=50us"), values=values)
+        return check.ok(text)
+    return check.limits(text, unit("TimerSlackNSec=50us"))
 
 
 def _preemption(facts: Facts) -> Finding:
     if facts.realtime_kernel:
-        return PREEMPTION.ok("PREEMPT_RT", values={"mode": "rt"})
+        return PREEMPTION.about({"mode": "rt"}).ok("PREEMPT_RT")
     # A kernel that can change it starts with its build option.
     mode = facts.preempt_mode or facts.preempt_built
     if mode is None:
@@ -347,8 +343,8 @@ def _preemption(facts: Facts) -> Finding:
             command("sudo cat /sys/kernel/debug/sched/preempt"),
         )
     if mode == "full":
-        return PREEMPTION.ok(mode, values={"mode": mode})
-    mends = [boot("preempt=full")]
+        return PREEMPTION.about({"mode": mode}).ok(mode)
+    fixes = [boot("preempt=full")]
     if "PREEMPT_DYNAMIC" in facts.version.split():
-        mends.append(write_to("/sys/kernel/debug/sched/preempt", "full"))
-    return PREEMPTION.limits(mode, *mends, values={"mode": mode})
+        fixes.append(write_to("/sys/kernel/debug/sched/preempt", "full"))
+    return PREEMPTION.about({"mode": mode}).limits(mode, *fixes)

@@ -105,7 +105,6 @@ class Examination:
 def examine(
     cpus: Sequence[int | None],
     *,
-    fifo: bool = True,
     seconds: float = 0.0,
     device: str = "",
 ) -> list[Examination]:
@@ -115,7 +114,7 @@ def examine(
     except FileNotFoundError as error:
         return [Examination(cpu, error=str(error)) for cpu in cpus]
     with contextlib.ExitStack() as undo:
-        started = [_start(binary, cpu, fifo, seconds, device, undo) for cpu in cpus]
+        started = [_start(binary, cpu, seconds, device, undo) for cpu in cpus]
         return [
             Examination(cpu, error=process) if isinstance(process, str) else _finish(cpu, process)
             for cpu, process in zip(cpus, started, strict=True)
@@ -125,7 +124,6 @@ def examine(
 def _start(
     binary: str,
     cpu: int | None,
-    fifo: bool,
     seconds: float,
     device: str,
     undo: contextlib.ExitStack,
@@ -133,7 +131,7 @@ def _start(
     """Return the running program, or why there is none. `undo` ends it if it still runs then."""
     words = [binary, "--examine", str(round(seconds * 1000)), "--device", device]
     words += ["--cpu", str(-1 if cpu is None else cpu)]
-    words += ["--policy", "fifo", "--priority", str(PRIORITY)] if fifo else ["--policy", "other"]
+    words += ["--policy", "fifo", "--priority", str(PRIORITY)]
     try:
         process = subprocess.Popen(
             words,

@@ -43,7 +43,7 @@ def test_json_and_exit_code_agree():
     done = run("--json", "--quick", "--interface", "lo")
     found = findings(done)
     assert {tuple(finding) for finding in found} == {
-        ("id", "group", "subject", "title", "status", "measured", "why", "mend", "values")
+        ("id", "group", "subject", "title", "status", "measured", "why", "fixes", "values")
     }
     statuses = {finding["status"] for finding in found}
     assert done.returncode == (2 if "unfit" in statuses else 3 if "limits" in statuses else 0)
@@ -51,7 +51,7 @@ def test_json_and_exit_code_agree():
     for finding in found:
         assert finding["measured"]
         assert finding["why"]
-        assert finding["status"] in ("ok", "hidden") or finding["mend"], finding
+        assert finding["status"] in ("ok", "hidden") or finding["fixes"], finding
     keys = [(finding["id"], finding["subject"]) for finding in found]
     assert len(set(keys)) == len(keys)
 
@@ -65,8 +65,6 @@ def test_it_measures_how_late_a_worker_wakes():
     assert values["n"] == 2000
     assert 0 < values["p50_ns"] <= values["p99_ns"]
     assert values["policy"] in ("fifo", "other")
-    if values["policy"] == "fifo":
-        assert found["measure.wakeup_ordinary"]["values"]["n"] == 1000
     assert found["measure.tick"]["values"]["on_p50_ns"] > 0
 
 
@@ -186,13 +184,13 @@ def test_without_privileges_it_still_tells_all(tmp_path):
         env={**os.environ, "HOME": str(tmp_path)},
     )
     found = {f["id"]: f for f in findings(done)}
-    assert {check.id for check in doctor.CHECKS} - {"measure.wakeup_ordinary"} <= set(found)
+    assert {check.id for check in doctor.CHECKS} <= set(found)
     realtime, wakeup = found["privileges.realtime"], found["measure.wakeup"]
     if realtime["status"] == "unfit":
         assert done.returncode == 2
         assert wakeup["values"]["policy"] == "other"
         assert "as an ordinary process" in wakeup["measured"]
-        assert any("rtprio" in mend["text"] for mend in realtime["mend"])
+        assert any("rtprio" in fix["text"] for fix in realtime["fixes"])
 
 
 # --- a network namespace of its own ---------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_clock_sources(clock_facts, by_id, source, read_ns, status):
     finding = by_id(clocks.judge(facts))["clocks.source"]
     assert finding.status is status
     if status is not Status.OK and source != "tsc":
-        assert [mend.text for mend in finding.mend] == [
+        assert [fix.text for fix in finding.fixes] == [
             f"echo tsc | sudo tee {CLOCKS}/current_clocksource"
         ]
 
@@ -65,7 +65,7 @@ def test_no_high_resolution_timers(clock_facts, by_id):
     coarse = dataclasses.replace(clock_facts, resolution_ns=4_000_000)
     finding = by_id(clocks.judge(coarse))["clocks.timers"]
     assert finding.status is Status.UNFIT
-    assert finding.mend[0].text == "highres=on"
+    assert finding.fixes[0].text == "highres=on"
 
 
 def test_the_tick_is_a_hint(clock_facts, by_id):
@@ -79,7 +79,7 @@ def test_time_of_day_that_nobody_keeps(clock_facts, by_id):
     found = by_id(clocks.judge(lost))
     for name in ("tai", "synchronised"):
         assert found[f"clocks.{name}"].status is Status.LIMITS
-    assert found["clocks.tai"].mend[0].text == "/etc/chrony/chrony.conf: leapsectz right/UTC"
+    assert found["clocks.tai"].fixes[0].text == "/etc/chrony/chrony.conf: leapsectz right/UTC"
 
 
 FIT_MEMORY = memory.Facts(
@@ -114,8 +114,8 @@ def test_fit_memory(by_id):
 def test_shared_memory(by_id, changes, status, first):
     finding = by_id(memory.judge(dataclasses.replace(FIT_MEMORY, **changes)))["memory.shm"]
     assert finding.status is status
-    assert finding.mend[0].text == first
-    assert "--shm-size=1g" in [mend.text for mend in finding.mend]
+    assert finding.fixes[0].text == first
+    assert "--shm-size=1g" in [fix.text for fix in finding.fixes]
 
 
 def test_the_limit_of_a_group(machine, by_id):
@@ -138,7 +138,7 @@ def test_the_limit_of_a_group(machine, by_id):
     found = by_id(memory.judge(facts))
     group = found["memory.cgroup"]
     assert group.status is Status.LIMITS
-    assert group.mend[0].text == "echo max | sudo tee /sys/fs/cgroup/plc/memory.max"
+    assert group.fixes[0].text == "echo max | sudo tee /sys/fs/cgroup/plc/memory.max"
     swap = found["memory.swap"]
     assert swap.status is Status.LIMITS
     assert swap.values == {"swap_bytes": 2 * MIB, "swappiness": 60}

@@ -98,7 +98,7 @@ def judged(by_id, fit_worker):
     def judge(*, policy="fifo", steal=0.0, **parts):
         setup = dataclasses.replace(fit_worker.setup, policy=policy)
         run = dataclasses.replace(fit_worker, setup=setup, **parts)
-        facts = measure.Facts(Surroundings(), (run,), (fit_worker,), {3: steal})
+        facts = measure.Facts(Surroundings(), (run,), {3: steal})
         return by_id(measure.judge(facts))
 
     return judge
@@ -129,20 +129,20 @@ def test_wake_ups(judged, worse, status):
     finding = judged(between_ticks=latency(**worse))["measure.wakeup"]
     assert finding.status is status
     if status is not Status.OK:
-        assert finding.mend
+        assert finding.fixes
 
 
 def test_without_privileges_it_says_so(judged):
     finding = judged(policy="other", between_ticks=latency(p99_ns=400_000))["measure.wakeup"]
     assert "as an ordinary process" in finding.measured
-    assert "privileges.realtime" in finding.mend[0].text
+    assert "privileges.realtime" in finding.fixes[0].text
 
 
 def test_deadlines_on_the_tick(judged):
     finding = judged(between_ticks=latency(), on_tick=latency(p50_ns=25_000))["measure.tick"]
     assert finding.status is Status.LIMITS
     assert (finding.values["on_p50_ns"], finding.values["beside_p50_ns"]) == (25_000, 2000)
-    assert "500_000" in finding.mend[0].text
+    assert "500_000" in finding.fixes[0].text
 
 
 @pytest.mark.parametrize(

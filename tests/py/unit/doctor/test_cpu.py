@@ -6,7 +6,7 @@ import pytest
 
 from shmring_doctor import cpu
 from shmring_doctor.container import Surroundings
-from shmring_doctor.finding import MendKind, Status
+from shmring_doctor.finding import FixKind, Status
 
 CPU = "/sys/devices/system/cpu"
 
@@ -44,11 +44,11 @@ def judged(machine, by_id):
 
 
 def commands(finding):
-    return [mend.text for mend in finding.mend if mend.kind is MendKind.COMMAND]
+    return [fix.text for fix in finding.fixes if fix.kind is FixKind.COMMAND]
 
 
 def boots(finding):
-    return [mend.text for mend in finding.mend if mend.kind is MendKind.BOOT]
+    return [fix.text for fix in finding.fixes if fix.kind is FixKind.BOOT]
 
 
 def test_a_fit_machine(judged):

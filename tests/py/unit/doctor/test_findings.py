@@ -1,4 +1,4 @@
-"""Findings as JSON, the verdict, and whether what mends things are lines that exist."""
+"""Findings as JSON, the verdict, and whether what fixes things are lines that exist."""
 
 import dataclasses
 import json
@@ -26,16 +26,16 @@ from shmring_doctor import (
 )
 from shmring_doctor.container import Surroundings
 from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
-from shmring_doctor.finding import Check, Finding, MendKind, Status, Verdict, verdict
+from shmring_doctor.finding import Check, Finding, FixKind, Status, Verdict, verdict
 from shmring_doctor.netlink import Link, Qdisc
 from shmring_doctor.worker import Examination, Feature, Latency
 
-KEYS = ["id", "group", "subject", "title", "status", "measured", "why", "mend", "values"]
+KEYS = ["id", "group", "subject", "title", "status", "measured", "why", "fixes", "values"]
 CHECK = Check("room.thing", "a thing", "It matters.")
 
 
 def test_a_finding_as_json():
-    finding = CHECK.limits("2 us", doctor.Mend(MendKind.BOOT, "x=1"), values={"x_ns": 2000})
+    finding = CHECK.about({"x_ns": 2000}).limits("2 us", doctor.Fix(FixKind.BOOT, "x=1"))
     facts = finding.to_dict()
     assert list(facts) == KEYS
     assert json.loads(json.dumps(facts)) == {
@@ -46,7 +46,7 @@ def test_a_finding_as_json():
         "status": "limits",
         "measured": "2 us",
         "why": "It matters.",
-        "mend": [{"kind": "boot", "text": "x=1"}],
+        "fixes": [{"kind": "boot", "text": "x=1"}],
         "values": {"x_ns": 2000},
     }
 
@@ -193,7 +193,7 @@ def sick(surroundings: Surroundings, worker: Examination) -> list[Finding]:
     found += container.judge(
         Surroundings("docker", True, "KVM", ("/sys",), True, True, interrupts_hidden=True)
     )
-    found += measure.judge(measure.Facts(surroundings, (poor,), (poor,), {2: 0.3}))
+    found += measure.judge(measure.Facts(surroundings, (poor,), {2: 0.3}))
     return found
 
 
@@ -205,19 +205,19 @@ def sick_findings(request, fit_worker):
 def test_every_check_that_can_fail_has_failed_and_is_mended(sick_findings):
     wrong = [f for f in sick_findings if f.status in (Status.LIMITS, Status.UNFIT)]
     never = {"clocks.tick", "container.kind", "container.virtual", "container.settings"}
-    never |= {"container.cgroup", "measure.wakeup_ordinary"}
+    never |= {"container.cgroup"}
     assert {f.id for f in wrong} == {check.id for check in doctor.CHECKS} - never
-    assert [f.id for f in wrong if not f.mend] == []
+    assert [f.id for f in wrong if not f.fixes] == []
     assert all(f.measured for f in sick_findings)
     for finding in sick_findings:
         json.dumps(finding.to_dict())
 
 
-def mends(findings, kind):
-    return sorted({m.text for f in findings for m in f.mend if m.kind is kind})
+def fixes(findings, kind):
+    return sorted({m.text for f in findings for m in f.fixes if m.kind is kind})
 
 
-# Programs of the mends, and the Debian package of those that not every machine has.
+# Programs of the fixes, and the Debian package of those that not every machine has.
 PROGRAMS = {
     **dict.fromkeys(("ip", "tc"), "iproute2"),
     **dict.fromkeys(("sysctl",), "procps"),
@@ -238,7 +238,7 @@ ESSENTIAL = {"coreutils", "util-linux", "mount"}
 
 
 def test_commands_are_programs(sick_findings):
-    for text in mends(sick_findings, MendKind.COMMAND):
+    for text in fixes(sick_findings, FixKind.COMMAND):
         for part in re.split(r" \| | && ", text):
             program = part.removeprefix("sudo ").split()[0]
             if program == "shmring":
@@ -252,7 +252,7 @@ def test_commands_are_programs(sick_findings):
 def test_keys_of_sysctl_are_keys(sick_findings):
     keys = {
         match[1]
-        for text in mends(sick_findings, MendKind.COMMAND)
+        for text in fixes(sick_findings, FixKind.COMMAND)
         if (match := re.search(r"sysctl (?:-w|-n) ([\w.]+)", text))
     }
     assert len(keys) >= 6
@@ -270,7 +270,7 @@ def test_keys_of_sysctl_are_keys(sick_findings):
 
 
 def test_what_is_written_to_files_of_the_kernel_is_a_number_or_a_word_of_theirs(sick_findings):
-    for text in mends(sick_findings, MendKind.COMMAND):
+    for text in fixes(sick_findings, FixKind.COMMAND):
         if match := re.fullmatch(r"echo (\S+) \| sudo tee (\S+)", text):
             value, path = match.groups()
             assert path.startswith(("/sys/", "/proc/irq/")), text
@@ -323,14 +323,14 @@ BOOT_WORDS = {
 
 
 def test_lines_for_units_containers_and_boot_are_known_words(sick_findings):
-    assert {text.partition("=")[0] for text in mends(sick_findings, MendKind.UNIT)} <= UNIT_WORDS
-    boot = " ".join(mends(sick_findings, MendKind.BOOT)).split()
+    assert {text.partition("=")[0] for text in fixes(sick_findings, FixKind.UNIT)} <= UNIT_WORDS
+    boot = " ".join(fixes(sick_findings, FixKind.BOOT)).split()
     assert {word.partition("=")[0] for word in boot} <= BOOT_WORDS
-    options = " ".join(mends(sick_findings, MendKind.CONTAINER)).split()
+    options = " ".join(fixes(sick_findings, FixKind.CONTAINER)).split()
     named = {word.partition("=")[0] for word in options if word.startswith("--")}
     assert named <= CONTAINER_WORDS
 
 
 def test_lines_of_files_name_their_file(sick_findings):
-    for text in mends(sick_findings, MendKind.FILE):
+    for text in fixes(sick_findings, FixKind.FILE):
         assert re.match(r"/etc/\S+: \S", text), text

@@ -181,14 +181,14 @@ def test_what_a_cards_clock_follows(judged, offset_ns, status):
 def test_a_cards_clock_that_may_not_be_read(judged):
     finding = judged(phc=PhcReading(error="/dev/ptp0: Permission denied"))["interface.phc"]
     assert finding.status is Status.HIDDEN
-    assert "sudo chmod g+r /dev/ptp0" in [mend.text for mend in finding.mend]
+    assert "sudo chmod g+r /dev/ptp0" in [fix.text for fix in finding.fixes]
 
 
 @pytest.mark.parametrize("kind", ["pfifo_fast", "fq_codel", "noqueue", "mq"])
 def test_queueing_disciplines_that_ignore_the_time(judged, kind):
     finding = judged(**qdiscs(kind))["interface.qdisc"]
     assert finding.status is Status.LIMITS
-    assert finding.mend[0].text == "sudo tc qdisc replace dev eth0 root fq"
+    assert finding.fixes[0].text == "sudo tc qdisc replace dev eth0 root fq"
     assert finding.values["launch_clock"] is None
 
 
@@ -219,7 +219,7 @@ def test_etf(judged):
         found = judged(**{**etf, **trouble})["interface.qdisc"]
         assert found.status is Status.LIMITS
         assert word in found.measured
-        assert found.mend
+        assert found.fixes
 
 
 def test_what_a_worker_says_when_it_tries(judged):
@@ -239,7 +239,7 @@ def test_interrupts_that_wait(judged):
     slow = Coalescing(rx_us=125, tx_us=125, adaptive_rx=True)
     finding = judged(coalescing=slow)["interface.coalescing"]
     assert finding.status is Status.LIMITS
-    assert finding.mend[0].text == "sudo ethtool -C eth0 adaptive-rx off rx-usecs 0"
+    assert finding.fixes[0].text == "sudo ethtool -C eth0 adaptive-rx off rx-usecs 0"
     assert judged(coalescing=None)["interface.coalescing"].status is Status.HIDDEN
 
 
@@ -247,7 +247,7 @@ def test_a_small_mtu_and_a_link_that_is_down(judged):
     found = judged(link=link(mtu=1400, up=False))
     assert found["interface.mtu"].status is Status.LIMITS
     assert "1372 by IPv4, 1352 by IPv6" in found["interface.mtu"].measured
-    assert found["interface.link"].mend[0].text == "sudo ip link set eth0 up"
+    assert found["interface.link"].fixes[0].text == "sudo ip link set eth0 up"
 
 
 def test_a_veth_hides_the_card(judged):
@@ -284,4 +284,4 @@ def test_no_interfaces(by_id):
     assert finding.status is Status.HIDDEN
     (finding,) = interfaces.judge(interfaces.Facts((), Surroundings(), lacking=True))
     assert finding.status is Status.HIDDEN
-    assert finding.mend[0].text == 'pip install "shmring[doctor]"'
+    assert finding.fixes[0].text == 'pip install "shmring[doctor]"'

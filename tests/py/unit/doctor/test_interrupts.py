@@ -3,7 +3,7 @@
 import pytest
 
 from shmring_doctor import interrupts
-from shmring_doctor.finding import MendKind, Status
+from shmring_doctor.finding import FixKind, Status
 
 TABLE = """\
            CPU0       CPU2       CPU3
@@ -56,7 +56,7 @@ def test_a_device_on_a_workers_core(judged):
     finding = judged({"eth": 4000, "nvme": 100})["cpu.irqs"]
     assert finding.status is Status.LIMITS
     assert "41 (eth0-rx-0) 2000 a second on core 3" in finding.measured
-    assert [mend.text for mend in finding.mend] == [
+    assert [fix.text for fix in finding.fixes] == [
         "echo 0,2 | sudo tee /proc/irq/41/smp_affinity_list",
         "echo 0,2 | sudo tee /proc/irq/42/smp_affinity_list",
     ]
@@ -65,7 +65,7 @@ def test_a_device_on_a_workers_core(judged):
 def test_what_irqbalance_would_undo(judged):
     balanced = {"/proc/77/comm": "irqbalance\n"}
     finding = judged({"eth": 4000}, balanced)["cpu.irqs"]
-    assert [m.text for m in finding.mend if m.kind is MendKind.FILE] == [
+    assert [m.text for m in finding.fixes if m.kind is FixKind.FILE] == [
         "/etc/default/irqbalance: IRQBALANCE_BANNED_CPULIST=3"
     ]
 
@@ -80,14 +80,14 @@ def test_what_the_kernel_does_not_move(judged, tmp_path):
         online=frozenset({0, 3}),
     )
     (finding,) = [f for f in interrupts.judge(facts) if f.id == "cpu.irqs"]
-    assert [mend.kind for mend in finding.mend] == [MendKind.HINT]
+    assert [fix.kind for fix in finding.fixes] == [FixKind.HINT]
 
 
 def test_new_interrupts_would_come_here(judged):
     finding = judged({}, {"/proc/irq/default_smp_affinity": "f\n"})["cpu.irq_default"]
     assert finding.status is Status.LIMITS
     assert finding.values["cpus"] == [0, 2, 3]
-    assert [m.text for m in finding.mend] == [
+    assert [m.text for m in finding.fixes] == [
         "echo 5 | sudo tee /proc/irq/default_smp_affinity",
         "irqaffinity=0,2",
     ]

@@ -47,7 +47,7 @@ def test_small_buffers(judged, fit_worker, name):
     assert judged(small)[f"network.{name}"].status is Status.OK  # CAP_NET_ADMIN goes beyond
     finding = judged(small, without_net_admin(fit_worker))[f"network.{name}"]
     assert finding.status is Status.LIMITS
-    assert [mend.text for mend in finding.mend] == [
+    assert [fix.text for fix in finding.fixes] == [
         f"sudo sysctl -w net.core.{name}=4194304",
         f"/etc/sysctl.d/90-shmring.conf: net.core.{name} = 4194304",
     ]
@@ -64,7 +64,7 @@ def test_small_budgets_and_drops(judged):
     budget, backlog = found["network.netdev_budget"], found["network.netdev_backlog"]
     assert (budget.status, backlog.status) == (Status.LIMITS, Status.LIMITS)
     assert "10 dropped" in backlog.measured
-    assert "sudo sysctl -w net.core.netdev_budget=300" in [m.text for m in budget.mend]
+    assert "sudo sysctl -w net.core.netdev_budget=300" in [m.text for m in budget.fixes]
 
 
 def test_what_network_namespaces_hide(judged):
@@ -78,4 +78,4 @@ def test_features_that_do_not_work(judged, fit_worker, name):
     finding = judged(examination=dataclasses.replace(fit_worker, features=features))
     assert finding[f"network.{name}"].status is Status.LIMITS
     assert "the kernel did not do it" in finding[f"network.{name}"].measured
-    assert finding[f"network.{name}"].mend
+    assert finding[f"network.{name}"].fixes

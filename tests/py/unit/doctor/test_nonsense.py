@@ -101,7 +101,7 @@ def all_findings(host, worker) -> list[Finding]:
         *memory.judge(memory.gather(host)),
         *network.judge(network.gather(host, worker)),
         *measure.judge(
-            measure.Facts(Surroundings(), (worker,), (), measure.steal_between(times, times, (0,)))
+            measure.Facts(Surroundings(), (worker,), measure.steal_between(times, times, (0,)))
         ),
     ]
 

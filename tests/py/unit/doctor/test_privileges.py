@@ -7,7 +7,7 @@ import pytest
 
 from shmring_doctor import privileges
 from shmring_doctor.container import Surroundings
-from shmring_doctor.finding import MendKind, Status
+from shmring_doctor.finding import FixKind, Status
 from shmring_doctor.worker import Examination
 
 LIMITS = "".join(
@@ -34,7 +34,7 @@ def with_setup(facts, **changes):
 
 
 def texts(finding, kind):
-    return [mend.text for mend in finding.mend if mend.kind is kind]
+    return [fix.text for fix in finding.fixes if fix.kind is kind]
 
 
 def test_limits_are_read_as_the_kernel_uses_them(machine, fit_worker):
@@ -79,13 +79,13 @@ def test_a_worker_that_gets_nothing(facts, by_id):
     found = by_id(privileges.judge(dataclasses.replace(poor, memlock_bytes=8388608)))
     realtime = found["privileges.realtime"]
     assert realtime.status is Status.UNFIT
-    assert texts(realtime, MendKind.COMMAND) == [
+    assert texts(realtime, FixKind.COMMAND) == [
         "sudo groupadd -f realtime && sudo chgrp realtime /opt/bin/shmring-worker && "
         "sudo chmod 0750 /opt/bin/shmring-worker && "
         "sudo setcap cap_sys_nice,cap_net_admin,cap_ipc_lock+ep /opt/bin/shmring-worker"
     ]
-    assert texts(realtime, MendKind.UNIT) == ["LimitRTPRIO=90"]
-    assert texts(realtime, MendKind.FILE) == [
+    assert texts(realtime, FixKind.UNIT) == ["LimitRTPRIO=90"]
+    assert texts(realtime, FixKind.FILE) == [
         "/etc/security/limits.d/shmring.conf: @realtime - rtprio 90"
     ]
     assert found["privileges.memlock"].status is Status.LIMITS
@@ -107,8 +107,8 @@ def test_in_a_container_the_container_is_told(facts, by_id):
         poor, surroundings=Surroundings(container="docker"), bounding=frozenset({"cap_ipc_lock"})
     )
     realtime = by_id(privileges.judge(inside))["privileges.realtime"]
-    assert texts(realtime, MendKind.CONTAINER) == ["--cap-add SYS_NICE --ulimit rtprio=90"]
-    assert not [text for text in texts(realtime, MendKind.COMMAND) if "setcap" in text]
+    assert texts(realtime, FixKind.CONTAINER) == ["--cap-add SYS_NICE --ulimit rtprio=90"]
+    assert not [text for text in texts(realtime, FixKind.COMMAND) if "setcap" in text]
 
 
 def test_a_bounding_set_that_is_too_small_for_file_capabilities(facts, by_id):
@@ -116,9 +116,9 @@ def test_a_bounding_set_that_is_too_small_for_file_capabilities(facts, by_id):
     bound = dataclasses.replace(poor, bounding=frozenset())
     realtime = by_id(privileges.judge(bound))["privileges.realtime"]
     assert "CapabilityBoundingSet=CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE" in texts(
-        realtime, MendKind.UNIT
+        realtime, FixKind.UNIT
     )
-    assert texts(realtime, MendKind.COMMAND) == []
+    assert texts(realtime, FixKind.COMMAND) == []
 
 
 def test_capabilities_of_a_user_namespace_do_not_count(facts, by_id):
@@ -131,7 +131,7 @@ def test_capabilities_of_a_user_namespace_do_not_count(facts, by_id):
     realtime, memlock = found["privileges.realtime"], found["privileges.memlock"]
     assert realtime.status is Status.UNFIT
     assert "user namespace" in realtime.measured
-    assert "--cap-add SYS_NICE --ulimit rtprio=90" in texts(realtime, MendKind.CONTAINER)
+    assert "--cap-add SYS_NICE --ulimit rtprio=90" in texts(realtime, FixKind.CONTAINER)
     assert memlock.status is Status.LIMITS
     assert "later mappings fail" in memlock.measured
     limits = dataclasses.replace(mapped, memlock_bytes=None)
@@ -146,7 +146,7 @@ def test_file_capabilities_without_effect(facts, by_id, why):
     assert "without effect" in finding.measured
     poor = with_setup(held, policy="other", capabilities=frozenset())
     realtime = by_id(privileges.judge(poor))["privileges.realtime"]
-    assert not [text for text in texts(realtime, MendKind.COMMAND) if "setcap" in text]
+    assert not [text for text in texts(realtime, FixKind.COMMAND) if "setcap" in text]
 
 
 def test_file_capabilities_for_everybody(facts, by_id):
@@ -159,8 +159,8 @@ def test_file_capabilities_for_everybody(facts, by_id):
         finding = by_id(privileges.judge(opened))["privileges.file_capabilities"]
         assert finding.status is Status.UNFIT
         assert "every user may run the program (mode 0755)" in finding.measured
-        (mend,) = texts(finding, MendKind.COMMAND)
-        assert mend.index("chgrp") < mend.index("chmod 0750") < mend.index("setcap")
+        (fix,) = texts(finding, FixKind.COMMAND)
+        assert fix.index("chgrp") < fix.index("chmod 0750") < fix.index("setcap")
     bare = dataclasses.replace(facts, mode=0o755, root=True)
     assert by_id(privileges.judge(bare))["privileges.file_capabilities"].status is Status.OK
 
@@ -196,7 +196,7 @@ def test_a_limit_that_kills_whoever_spins(facts, by_id):
     found = by_id(privileges.judge(dataclasses.replace(facts, rttime_us=200_000)))
     finding = found["privileges.rttime"]
     assert finding.status is Status.LIMITS
-    assert texts(finding, MendKind.UNIT) == ["LimitRTTIME=infinity"]
+    assert texts(finding, FixKind.UNIT) == ["LimitRTTIME=infinity"]
 
 
 def test_capabilities_of_a_file():

@@ -49,7 +49,7 @@ def test_one_that_goes_first(judged, policy, priority):
     finding = judged(thread(70, "jackd ) x", policy, priority, cpus="1-2", tid=71))
     assert finding.status is Status.LIMITS
     assert "jackd ) x (71)" in finding.measured
-    assert [mend.text for mend in finding.mend] == ["sudo taskset -p -c 0-1 71"]
+    assert [fix.text for fix in finding.fixes] == ["sudo taskset -p -c 0-1 71"]
 
 
 def test_a_worker_that_runs_there_is_what_the_core_is_for(judged):
@@ -62,7 +62,7 @@ def test_two_workers_on_one_core(judged):
     one, two = (thread(pid, "shmring-w2", FIFO, 80, cpus="2") for pid in (80, 81))
     finding = judged(one | two)
     assert finding.status is Status.LIMITS
-    assert [mend.kind.value for mend in finding.mend] == ["hint"]
+    assert [fix.kind.value for fix in finding.fixes] == ["hint"]
 
 
 def test_many_are_summed_up(judged):

@@ -41,7 +41,7 @@ def judged(machine, by_id):
 
 
 def commands(finding):
-    return [mend.text for mend in finding.mend]
+    return [fix.text for fix in finding.fixes]
 
 
 def test_a_fit_machine(judged):

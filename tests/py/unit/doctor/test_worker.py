@@ -34,12 +34,12 @@ def test_what_the_program_says(fit_worker):
 
 def test_it_is_asked_once_per_core_with_what_matters(program):
     path = program('echo "$@" >> "$0.$$"; sleep 0.2')
-    one, two = worker.examine([1, None], fifo=False, seconds=0.5, device="eth0")
+    one, two = worker.examine([1, None], seconds=0.5, device="eth0")
     assert (one.cpu, two.cpu, one.error) == (1, None, "")
     lines = sorted(told.read_text() for told in path.parent.glob("worker.*"))
     assert lines == [
-        "--examine 500 --device eth0 --cpu -1 --policy other\n",
-        "--examine 500 --device eth0 --cpu 1 --policy other\n",
+        "--examine 500 --device eth0 --cpu -1 --policy fifo --priority 80\n",
+        "--examine 500 --device eth0 --cpu 1 --policy fifo --priority 80\n",
     ]
 
 

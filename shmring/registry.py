@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, cast
 
-from rtworkers import ownership, paths
+from rtworkers import ownership, page, paths
 from shmring import _address, _host, _leftovers, _options
 from shmring._attachment import map_named
 from shmring._opening import UDP, C, Udp
@@ -22,7 +22,6 @@ from shmring.rtp.options import ENGINE as RTP
 from shmring.types import STATES, State
 
 _DIRECTIONS = {lib.SHM_TX: "tx", lib.SHM_RX: "rx", lib.SHM_DUPLEX: "duplex"}
-_NOT_PINNED = 0xFFFFFFFF
 _ENGINES: dict[str, Engine[Any]] = {"udp": UDP, RTP: Rtp(), NETFLUX: Netflux()}
 
 
@@ -185,7 +184,7 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
                 local=_address.unpack(status.bound),
                 remote=_address.unpack(config.remote),
                 worker_pid=status.worker_pid,
-                cpu=None if status.cpu == _NOT_PINNED else status.cpu,
+                cpu=page.core(status.cpu),
                 epoch=status.epoch,
                 waiting=lib.tx_ring_waiting(segment),
                 heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,

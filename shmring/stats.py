@@ -8,11 +8,10 @@ progress.
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rtworkers import layout
+from rtworkers import layout, page
 from rtworkers.owner import process_id
 from shmring import _address
 from shmring._facts import names, values
@@ -21,14 +20,7 @@ from shmring._ring import ffi, lib
 from shmring.histogram import Histogram
 from shmring.types import STAMPS, STATES, Stamp, State
 
-NO_CPU = 2**32 - 1
-_POLICIES = {
-    os.SCHED_OTHER: "SCHED_OTHER",
-    os.SCHED_FIFO: "SCHED_FIFO",
-    os.SCHED_RR: "SCHED_RR",
-    os.SCHED_BATCH: "SCHED_BATCH",
-    os.SCHED_IDLE: "SCHED_IDLE",
-}
+_NONE = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +59,12 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
     # --- settings in force --------------------------------------------------------------------
     worker_pid: int
     worker_slot: int
-    cpu: int
-    """Core of the worker. -1: not pinned."""
+    cpu: int | None
+    """Core of the worker. None: not pinned."""
     policy: str
-    """Scheduling policy of the worker, such as ``SCHED_FIFO``."""
+    """Scheduling class of the worker: ``"fifo"`` or ``"other"``."""
     priority: int
-    """Real-time priority of the worker, 0 without a real-time policy."""
+    """Priority of the worker, 0 for ``"other"``."""
     heartbeat_age_ns: int
     """Time since the last heartbeat of the worker. All other values are as old as that."""
     bound: tuple[str, int] | None
@@ -224,16 +216,16 @@ def _settings(segment: Any) -> dict[str, Any]:
     config, status = segment.config, segment.status
     return {
         "worker_pid": status.worker_pid,
-        "worker_slot": -1 if status.worker_slot == NO_CPU else status.worker_slot,
-        "cpu": -1 if status.cpu == NO_CPU else status.cpu,
-        "policy": _POLICIES.get(status.sched_policy, f"policy {status.sched_policy}"),
+        "worker_slot": -1 if status.worker_slot == _NONE else status.worker_slot,
+        "cpu": page.core(status.cpu),
+        "policy": page.policy_name(status.sched_policy),
         "priority": status.sched_priority,
         "heartbeat_age_ns": max(0, lib.rt_mono_ns() - status.heartbeat_mono_ns),
         "bound": _address.unpack(status.bound),
         "remote": _address.unpack(config.remote),
         "interface": text_of(status.interface),
         "qdisc": text_of(status.qdisc),
-        "socket_fd": -1 if status.socket_fd == NO_CPU else status.socket_fd,
+        "socket_fd": -1 if status.socket_fd == _NONE else status.socket_fd,
         "rcvbuf_bytes": status.rcvbuf_bytes,
         "sndbuf_bytes": status.sndbuf_bytes,
         "gso": bool(status.gso),

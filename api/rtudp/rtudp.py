@@ -322,7 +322,9 @@ class _RtUdpSocket:
                 return total.as_stats()
             stats = self._channel.stats()
         total.merge(_counters(stats))
-        return total.as_stats(stats.cpu, stats.policy, stats.priority)
+        return total.as_stats(
+            -1 if stats.cpu is None else stats.cpu, f"SCHED_{stats.policy.upper()}", stats.priority
+        )
 
     def get_send_length(self) -> int:
         """Return the number of packets accepted and not yet sent."""

@@ -10,6 +10,7 @@ import secrets
 import threading
 from typing import Any, Self, Unpack
 
+from rtworkers import page
 from shmring import _address, errors
 from shmring._endpoint import Endpoint, owners_end
 from shmring._opening import Opening
@@ -20,8 +21,6 @@ from shmring.udt import options as udt_options
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.options import PortOptions
 from shmring.udt.statistics import UdtPortStats, read_port_stats
-
-_NOT_PINNED = 0xFFFFFFFF
 
 _numbers = itertools.count()
 
@@ -95,7 +94,7 @@ class Port:
         """Core that connections must name to use the same worker. None: there is one worker."""
         segment = self.endpoint.mapped()
         status = segment.status
-        return None if status.cpu == _NOT_PINNED else int(status.worker_slot)
+        return None if page.core(status.cpu) is None else int(status.worker_slot)
 
     @property
     def closed(self) -> bool:

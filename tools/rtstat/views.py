@@ -31,6 +31,7 @@ from rtstat.numbers import (
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
 from rtworkers import layout
 from rtworkers.owner import process_id
+from rtworkers.page import policy_name
 from shmring.observe.monitor import READER_WORDS
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ STALE_NS = 1_000_000_000
 """If a heartbeat is older than this, the other values are not true any more."""
 
 STATES = tuple(layout.CHANNEL_STATE)
-POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle"}
 PROFILES = tuple(layout.PROFILE)
 STAMPS = tuple(layout.STAMP)
 DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
@@ -397,7 +397,7 @@ class WorkerView(Numbers):
     @property
     def policy(self) -> str:
         """Scheduling policy in effect: ``fifo`` or ``other``."""
-        return name_of(POLICIES, self["sched_policy"])
+        return policy_name(self["sched_policy"])
 
     @property
     def priority(self) -> int:

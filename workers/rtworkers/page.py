@@ -18,7 +18,13 @@ from rtworkers.layout import WORKER_SEGMENT_BYTES
 HEAD = struct.Struct("<QI")  # magic, version
 _PAGE = struct.Struct(layout.WORKER_PAGE)
 NOT_PINNED = 0xFFFFFFFF
-_POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
+_POLICIES = {
+    os.SCHED_OTHER: "other",
+    os.SCHED_FIFO: "fifo",
+    os.SCHED_RR: "rr",
+    os.SCHED_BATCH: "batch",
+    os.SCHED_IDLE: "idle",
+}
 _PROFILES = tuple(layout.PROFILE)
 _PLAIN = (
     *("pid", "channels", "restarts", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns"),
@@ -119,14 +125,14 @@ def read(page: bytes) -> PageFacts | None:
         now = numbers(page)
     except ValueError:
         return None
-    policy, profile = now["sched_policy"], now["profile"]
+    profile = now["profile"]
     return PageFacts(
         **{name: now[name] for name in _PLAIN},
         pool=_text(now["pool"]),
         namespace=_text(now["name_space"]),
-        cpu_wanted=_core(now["cpu_wanted"]),
-        cpu=_core(now["cpu"]),
-        policy=_POLICIES.get(policy, f"policy {policy}"),
+        cpu_wanted=core(now["cpu_wanted"]),
+        cpu=core(now["cpu"]),
+        policy=policy_name(now["sched_policy"]),
         priority=now["sched_priority"],
         memory_locked=bool(now["memory_locked"]),
         profile=_PROFILES[profile] if profile < len(_PROFILES) else f"profile {profile}",
@@ -136,7 +142,13 @@ def read(page: bytes) -> PageFacts | None:
     )
 
 
-def _core(number: int) -> int | None:
+def policy_name(number: int) -> str:
+    """Return the scheduling class of this number in shared memory: ``"fifo"``, ``"other"``, ..."""
+    return _POLICIES.get(number, f"policy {number}")
+
+
+def core(number: int) -> int | None:
+    """Return the core of this number in shared memory. None: not pinned."""
     return None if number == NOT_PINNED else number
 
 

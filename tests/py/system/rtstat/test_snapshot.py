@@ -125,7 +125,7 @@ def test_rebase_counts_from_now_on_and_leaves_the_channel_alone(
 
 
 def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
-    shmring_channel("ctl")
+    here, _ = shmring_channel("ctl")
     (info,) = shmring_pool.workers()
     with Watch(shmring_namespace) as watch:
         watch.read()
@@ -135,6 +135,10 @@ def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
     assert worker.pid == info.pid
     assert worker.healthy
     assert (worker.policy, worker.channels, worker.restarts) == ("other", 2, 0)
+    views = (worker, info, here.stats())
+    assert {(view.policy, view.priority, view.cpu) for view in views} == {("other", 0, None)}
+    rows = (shot.channel("ctl"), *shmring.channels(shmring_namespace))
+    assert {row.cpu for row in rows} == {None}
     assert 0 <= worker.cpu_share <= 1.5
     assert (pool.workers, len(pool.channels)) == ((worker,), 2)
 

@@ -8,11 +8,11 @@ record array. Only `array` needs NumPy.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, overload
+from typing import Any, Literal, Never, Self, overload
 
 from shmring import _address, _hot
 from shmring._hot import Packet
-from shmring.types import STAMPS, VERDICTS, SendReport, Stamp, Verdict
+from shmring.types import STAMPS, SendReport, stamp_of, verdict_of
 
 # packet_record_t of csrc/client/endpoint.h
 _PACKET_BYTES = 56
@@ -48,7 +48,36 @@ _REPORT_FIELDS: dict[str, tuple[str, int]] = {
 }
 
 
-_Code = Literal["B", "I", "Q", "q"]  # of struct
+_CODES: dict[str, Literal["B", "H", "I", "Q", "i", "q"]] = {
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+    "i4": "i",
+    "i8": "q",
+}
+
+
+class Column:
+    """A view of one field of all records of a batch."""
+
+    def __init__(self, field: tuple[str, int], meaning: str) -> None:
+        """field: NumPy's name of its type, and its offset in a record."""
+        self._code, self._offset = _CODES[field[0]], field[1]
+        self.__doc__ = meaning
+
+    @overload
+    def __get__(self, batch: None, kind: type) -> Self: ...
+    @overload
+    def __get__(self, batch: Records, kind: type) -> memoryview[int]: ...
+    def __get__(self, batch: Records | None, kind: type) -> Self | memoryview[int]:
+        if batch is None:
+            return self
+        items = batch._records.cast(self._code)
+        return items[self._offset // items.itemsize :: batch._record_bytes // items.itemsize]
+
+    def __set__(self, batch: Records, value: object) -> Never:
+        raise AttributeError("the fields of a batch cannot be set")
 
 
 class Records:
@@ -63,11 +92,6 @@ class Records:
 
     def __len__(self) -> int:
         return self._count
-
-    def _column(self, code: _Code, offset: int) -> memoryview[int]:
-        """One field of all records."""
-        items = self._records.cast(code)
-        return items[offset // items.itemsize :: self._record_bytes // items.itemsize]
 
     def _index(self, index: int) -> int:
         found = index + self._count if index < 0 else index
@@ -107,30 +131,19 @@ class PacketBatch(Records):
     def __reduce__(self) -> tuple[Any, ...]:
         return PacketBatch, (bytes(self.payload), bytes(self._records), self._count)
 
-    @property
-    def sequences(self) -> memoryview[int]:
-        return self._column("Q", 0)
-
-    @property
-    def timestamps_ns(self) -> memoryview[int]:
-        """Arrival times in the channel's clock, ns."""
-        return self._column("q", 8)
-
-    @property
-    def offsets(self) -> memoryview[int]:
-        """Where each payload begins in `payload`. `Channel.send_many` accepts it together with
-        `lengths`."""
-        return self._column("Q", 16)
-
-    @property
-    def lengths(self) -> memoryview[int]:
-        """Length of each payload, bytes."""
-        return self._column("I", 24)
-
-    @property
-    def stamps(self) -> memoryview[int]:
-        """Who took each timestamp, as an index into ``tuple(shmring.Stamp)``."""
-        return self._column("B", 28)
+    sequences = Column(_PACKET_FIELDS["sequence"], "Sequence numbers in the channel.")
+    timestamps_ns = Column(
+        _PACKET_FIELDS["timestamp_ns"], "Arrival times in the channel's clock, ns."
+    )
+    offsets = Column(
+        _PACKET_FIELDS["offset"],
+        "Where each payload begins in `payload`. `Channel.send_many` accepts it with `lengths`.",
+    )
+    lengths = Column(_PACKET_FIELDS["length"], "Length of each payload, bytes.")
+    stamps = Column(
+        _PACKET_FIELDS["stamp"],
+        "Who took each timestamp, as an index into ``tuple(shmring.Stamp)``.",
+    )
 
     @property
     def sources(self) -> list[tuple[str, int]]:
@@ -224,19 +237,13 @@ class ReportBatch(Records):
             handed_ns,
             stamped_ns,
             stamp_of(record[61]),
-            VERDICTS[record[60]] if record[60] < len(VERDICTS) else Verdict.FAILED,
+            verdict_of(record[60]),
             record[56:60].cast("i")[0],
             record[62:64].cast("H")[0],
         )
 
     def __repr__(self) -> str:
         return f"<ReportBatch of {self._count} reports>"
-
-
-def stamp_of(number: int) -> Stamp:
-    """Return the entry for a number, which may be wrong because any process may overwrite
-    the ring."""
-    return STAMPS[number] if number < len(STAMPS) else Stamp.NONE
 
 
 _hot.configure(STAMPS, _address.unpack, PacketBatch)

@@ -89,8 +89,20 @@ class Pool(Opening):
         self._pid = os.getpid()
         self._stopped = threading.Event()
         with translated("pool"):
-            self._settings = _make_settings(
-                name, cpus, priority, policy, profile, namespace, strict, group
+            space = paths.namespace_of(namespace)
+            pool = f"private-{self._pid}-{next(_private_numbers)}" if name is None else name
+            paths.check_name("pool name", pool)
+            self._settings = PoolSettings(
+                space,
+                pool,
+                paths.pool_directory(space, pool),
+                affinity.check_cores(cpus),
+                priority,
+                policy,
+                profile,
+                private=name is None,
+                strict=_options.switch("strict", strict),
+                group=_options.group_id(group),
             )
             self._supervisor = _supervise(self._settings)
         limits = UserLimits() if user_limits is None else user_limits
@@ -268,35 +280,6 @@ class Pool(Opening):
             os.fchown(segment_fd, -1, group)
         if mode != 0o600:
             os.fchmod(segment_fd, mode)
-
-
-def _make_settings(
-    name: str | None,
-    cpus: Sequence[int] | None,
-    priority: int,
-    policy: str,
-    profile: str,
-    namespace: str | None,
-    strict: bool,
-    group: str | int | None,
-) -> PoolSettings:
-    space = paths.default_namespace() if namespace is None else namespace
-    paths.check_name("namespace", space)
-    private = name is None
-    pool = f"private-{os.getpid()}-{next(_private_numbers)}" if name is None else name
-    paths.check_name("pool name", pool)
-    return PoolSettings(
-        space,
-        pool,
-        paths.pool_directory(space, pool),
-        affinity.check_cores(cpus),
-        priority,
-        policy,
-        profile,
-        private,
-        _options.switch("strict", strict),
-        _options.group_id(group),
-    )
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:
@@ -485,7 +468,7 @@ def default_pool(namespace: str | None = None) -> Pool:
     Each namespace has its own. A forked child gets a new one.
     """
     with translated("pool"):
-        namespace = paths.default_namespace() if namespace is None else namespace
+        namespace = paths.namespace_of(namespace)
     with _default_lock:
         pool = _default_pools.get(namespace)
         if pool is None or pool.closed:
@@ -496,7 +479,7 @@ def default_pool(namespace: str | None = None) -> Pool:
 def close_default_pool(namespace: str | None = None) -> None:
     """Close the pool of `default_pool`, if there is one. The next call makes another."""
     with translated("pool"):
-        namespace = paths.default_namespace() if namespace is None else namespace
+        namespace = paths.namespace_of(namespace)
     with _default_lock:
         pool = _default_pools.pop(namespace, None)
     if pool is not None:
@@ -596,8 +579,7 @@ def _pool_for(pool: Opening | str | None, namespace: str | None) -> Opening:
     if pool is None:
         return default_pool(namespace)
     with translated("pool"):
-        space = paths.default_namespace() if namespace is None else namespace
-        return _pool_server.RemotePool(space, pool)
+        return _pool_server.RemotePool(paths.namespace_of(namespace), pool)
 
 
 def _after_fork() -> None:

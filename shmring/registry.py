@@ -12,16 +12,16 @@ from rtworkers import ownership, page, paths
 from shmring import _address, _host, _leftovers, _options
 from shmring._attachment import map_named
 from shmring._opening import UDP, C, Udp
-from shmring._ring import ffi, lib
+from shmring._ring import lib
 from shmring.engine import Engine
 from shmring.errors import BadConfig
 from shmring.netflux.engine import Netflux
 from shmring.netflux.options import ENGINE as NETFLUX
 from shmring.rtp.engine import Rtp
 from shmring.rtp.options import ENGINE as RTP
-from shmring.types import STATES, State
+from shmring.stats import direction_of, text_of
+from shmring.types import State, state_of
 
-_DIRECTIONS = {lib.SHM_TX: "tx", lib.SHM_RX: "rx", lib.SHM_DUPLEX: "duplex"}
 _ENGINES: dict[str, Engine[Any]] = {"udp": UDP, RTP: Rtp(), NETFLUX: Netflux()}
 
 
@@ -94,14 +94,13 @@ def attach(
     own package understands: such a channel can only be attached to with readonly=True).
     """
     with _host.translated(f"channel {name!r}"):
-        space = paths.default_namespace() if namespace is None else namespace
-        paths.check_name("namespace", space)
+        space = paths.namespace_of(namespace)
         paths.check_name("channel name", name)
         trusted = ownership.uid_of(owner)
     segment = map_named(
         name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
     )
-    kind = _engine_for(name, engine, _text(segment.config.engine), readonly)
+    kind = _engine_for(name, engine, text_of(segment.config.engine), readonly)
     how = {"namespace": space, "readonly": readonly, "reading": reading, "segment": segment}
     return cast("C", kind.attach(name, **how))
 
@@ -172,15 +171,14 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
             if segment is None:
                 return None
             config, status = segment.config, segment.status
-            state = status.state
             beat_ns = status.heartbeat_mono_ns
             info = ChannelInfo(
                 name=str(name.channel),
                 namespace=name.namespace,
-                pool=_text(config.pool),
-                engine=_text(config.engine),
-                direction=_DIRECTIONS.get(config.direction, "?"),
-                state=STATES[state] if state < len(STATES) else State.FAILED,
+                pool=text_of(config.pool),
+                engine=text_of(config.engine),
+                direction=direction_of(config),
+                state=state_of(status.state),
                 local=_address.unpack(status.bound),
                 remote=_address.unpack(config.remote),
                 worker_pid=status.worker_pid,
@@ -194,10 +192,6 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
             return None if lib.shm_segment_torn(segment) else info
     finally:
         os.close(fd)
-
-
-def _text(field: object) -> str:
-    return str(ffi.string(field), "ascii", "replace")
 
 
 @dataclass(frozen=True, slots=True)

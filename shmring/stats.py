@@ -18,7 +18,7 @@ from shmring._facts import names, values
 from shmring._numbers import ChannelCounters, ChannelHistograms
 from shmring._ring import ffi, lib
 from shmring.histogram import Histogram
-from shmring.types import STAMPS, STATES, Stamp, State
+from shmring.types import STATES, Stamp, State, stamp_of, state_of
 
 _NONE = 2**32 - 1
 
@@ -171,7 +171,7 @@ _DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
 
 def direction_of(config: Any) -> str:
     """Return ``"tx"``, ``"rx"`` or ``"duplex"``."""
-    return _DIRECTIONS[config.direction]
+    return _DIRECTIONS.get(config.direction, "?")
 
 
 def read_stats(segment: Any) -> ChannelStats:
@@ -204,7 +204,7 @@ def _identity(segment: Any) -> dict[str, Any]:
         "namespace": text_of(config.name_space),
         "pool": text_of(config.pool),
         "direction": direction_of(config),
-        "state": STATES[status.state] if status.state < len(STATES) else State.FAILED,
+        "state": state_of(status.state),
         "error": status.error if status.state < len(STATES) else errno.EPROTO,
         "epoch": status.epoch,
         "opened_ns": status.opened_mono_ns,
@@ -233,8 +233,8 @@ def _settings(segment: Any) -> dict[str, Any]:
         "txtime": bool(status.txtime),
         "txtime_reason": text_of(status.txtime_reason),
         "failure": text_of(status.reason),
-        "rx_stamp": STAMPS[status.rx_stamp] if status.rx_stamp < len(STAMPS) else Stamp.NONE,
-        "tx_stamp": STAMPS[status.tx_stamp] if status.tx_stamp < len(STAMPS) else Stamp.NONE,
+        "rx_stamp": stamp_of(status.rx_stamp),
+        "tx_stamp": stamp_of(status.tx_stamp),
         "segment_bytes": segment.bytes,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
 
 from shmring._enums import Stamp, State, Verdict
@@ -11,11 +10,9 @@ from shmring._ring import lib
 
 __all__ = [
     "LAYOUT_VERSION",
-    "NOT_GIVEN",
     "STAMPS",
     "STATES",
     "VERDICTS",
-    "Default",
     "Impairment",
     "SendReport",
     "Stamp",
@@ -33,13 +30,19 @@ VERDICTS = tuple(Verdict)
 STATES = tuple(State)
 
 
-class Default(Enum):
-    """The value of an argument that was not given, if None means something else."""
-
-    NOT_GIVEN = 0
+# Any process may overwrite shared memory, so a number there may be wrong.
 
 
-NOT_GIVEN = Default.NOT_GIVEN
+def stamp_of(number: int) -> Stamp:
+    return STAMPS[number] if number < len(STAMPS) else Stamp.NONE
+
+
+def verdict_of(number: int) -> Verdict:
+    return VERDICTS[number] if number < len(VERDICTS) else Verdict.FAILED
+
+
+def state_of(number: int) -> State:
+    return STATES[number] if number < len(STATES) else State.FAILED
 
 
 class SendReport(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rtworkers import layout, paths
 from rtworkers.owner import process_id
@@ -18,9 +18,8 @@ from shmring._check import error, last_text
 from shmring._facts import names
 from shmring._numbers import ChannelCounters
 from shmring._ring import ffi, lib
-from shmring.types import STAMPS, STATES, VERDICTS, Stamp, State, Verdict
-
-T = TypeVar("T")
+from shmring.stats import text_of
+from shmring.types import Stamp, State, Verdict, stamp_of, state_of, verdict_of
 
 _CLOCKS = tuple(layout.CLOCK)
 
@@ -133,8 +132,7 @@ def late_channel(channel: str, namespace: str | None = None) -> LateChannel:
     `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
     `NoPermission`, `LayoutMismatch`, and ValueError for a malformed name.
     """
-    space = paths.default_namespace() if namespace is None else namespace
-    paths.check_name("namespace", space)
+    space = paths.namespace_of(namespace)
     paths.check_name("channel name", channel)
     with _opened(channel, space) as segment:
         return _read(channel, space, segment)
@@ -182,11 +180,11 @@ def _read(channel: str, space: str, segment: Any) -> LateChannel:
     return LateChannel(
         name=channel,
         namespace=space,
-        pool=_text(config.pool),
-        engine=_text(config.engine),
-        state=STATES[status.state] if status.state < len(STATES) else State.FAILED,
+        pool=text_of(config.pool),
+        engine=text_of(config.engine),
+        state=state_of(status.state),
         alive=worker_lives(status.worker_pid, status.heartbeat_mono_ns),
-        clock=_named(_CLOCKS, config.clock, str(config.clock)),
+        clock=_CLOCKS[config.clock] if config.clock < len(_CLOCKS) else str(config.clock),
         tolerance_ns=config.tolerance_ns,
         channel_id=segment.segment_id,
         epoch=status.epoch,
@@ -211,25 +209,17 @@ def _packet(late: Any) -> LatePacket:
     report = late.report
     return LatePacket(
         sequence=report.sequence,
-        verdict=_named(VERDICTS, report.verdict, Verdict.FAILED),
+        verdict=verdict_of(report.verdict),
         scheduled_ns=report.scheduled_ns,
         enqueued_ns=report.enqueued_ns,
         woken_ns=report.woken_ns,
         sent_ns=report.sent_ns,
         handed_ns=report.handed_ns,
         stamped_ns=report.stamped_ns,
-        stamp=_named(STAMPS, report.stamp, Stamp.NONE),
+        stamp=stamp_of(report.stamp),
         error=report.error,
         batch=report.batch,
         noted_mono_ns=late.noted_mono_ns,
         producer_slot=late.producer,
         producer_pid=process_id(late.producer_pid),
     )
-
-
-def _named(known: tuple[T, ...], number: int, otherwise: T) -> T:
-    return known[number] if number < len(known) else otherwise
-
-
-def _text(field: Any) -> str:
-    return str(ffi.string(field), "ascii", "replace")

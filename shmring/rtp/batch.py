@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any, overload
 
 from shmring._ring import ffi, lib
-from shmring.batch import PacketBatch, Records, stamp_of
+from shmring.batch import Column, PacketBatch, Records
 from shmring.rtp.frames import HEAD, RtpItem, parse
+from shmring.types import stamp_of
 
 # rtp_row_t of csrc/client/rtp_rows.h
 _ROW_BYTES = 64
@@ -60,62 +61,28 @@ class RtpBatch(Records):
         self.payload = packets.payload
         self._clock_rate = clock_rate
 
-    @property
-    def kinds(self) -> memoryview[int]:
-        """0 a frame, 1 an erasure, 2 a resync, 3 a goodbye."""
-        return self._column("B", 56)
-
-    @property
-    def sequences(self) -> memoryview[int]:
-        """Extended sequence numbers. For an erasure, that of the first missing frame."""
-        return self._column("Q", 0)
-
-    @property
-    def timestamps(self) -> memoryview[int]:
-        """RTP timestamps, units of the media clock."""
-        return self._column("I", 36)
-
-    @property
-    def timestamps_ns(self) -> memoryview[int]:
-        """Times of arrival, for events the time of delivery, ns in the channel's clock."""
-        return self._column("q", 8)
-
-    @property
-    def due_ns(self) -> memoryview[int]:
-        """Playout times, ns in the channel's clock."""
-        return self._column("q", 16)
-
-    @property
-    def offsets(self) -> memoryview[int]:
-        """Where each payload begins in `payload`."""
-        return self._column("Q", 24)
-
-    @property
-    def lengths(self) -> memoryview[int]:
-        """Bytes of each payload."""
-        return self._column("I", 32)
-
-    @property
-    def frames(self) -> memoryview[int]:
-        """1 for a frame, the number of missing frames for an erasure."""
-        return self._column("I", 48)
-
-    @property
-    def ssrcs(self) -> memoryview[int]:
-        return self._column("I", 40)
-
-    @property
-    def payload_types(self) -> memoryview[int]:
-        return self._column("B", 60)
-
-    @property
-    def markers(self) -> memoryview[int]:
-        return self._column("B", 59)
-
-    @property
-    def stamps(self) -> memoryview[int]:
-        """Source of each timestamp, as an index into ``tuple(shmring.Stamp)``."""
-        return self._column("B", 57)
+    kinds = Column(_ROW_FIELDS["kind"], "0 a frame, 1 an erasure, 2 a resync, 3 a goodbye.")
+    sequences = Column(
+        _ROW_FIELDS["sequence"],
+        "Extended sequence numbers. For an erasure, that of the first missing frame.",
+    )
+    timestamps = Column(_ROW_FIELDS["timestamp"], "RTP timestamps, units of the media clock.")
+    timestamps_ns = Column(
+        _ROW_FIELDS["timestamp_ns"],
+        "Times of arrival, for events the time of delivery, ns in the channel's clock.",
+    )
+    due_ns = Column(_ROW_FIELDS["due_ns"], "Playout times, ns in the channel's clock.")
+    offsets = Column(_ROW_FIELDS["offset"], "Where each payload begins in `payload`.")
+    lengths = Column(_ROW_FIELDS["length"], "Bytes of each payload.")
+    frames = Column(
+        _ROW_FIELDS["frames"], "1 for a frame, the number of missing frames for an erasure."
+    )
+    ssrcs = Column(_ROW_FIELDS["ssrc"], "SSRC of each item.")
+    payload_types = Column(_ROW_FIELDS["payload_type"], "Payload type of each frame.")
+    markers = Column(_ROW_FIELDS["marker"], "Marker bit of each frame.")
+    stamps = Column(
+        _ROW_FIELDS["stamp"], "Source of each timestamp, as an index into ``tuple(shmring.Stamp)``."
+    )
 
     @property
     def array(self) -> Any:

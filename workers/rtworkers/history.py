@@ -134,8 +134,7 @@ def workers(pool: str | None = None, namespace: str | None = None) -> list[Worke
     package, and pages that this user may not read, are left out. Raises ValueError for a malformed
     name.
     """
-    space = paths.default_namespace() if namespace is None else namespace
-    paths.check_name("namespace", space)
+    space = paths.namespace_of(namespace)
     if pool is not None:
         paths.check_name("pool name", pool)
     found = (record(n) for n in paths.shm_names(space) if n.pool is not None)

@@ -48,6 +48,11 @@ def default_namespace() -> str:
     return check_name("SHMRING_NAMESPACE", os.environ.get("SHMRING_NAMESPACE") or "default")
 
 
+def namespace_of(given: str | None) -> str:
+    """Return the given namespace, or the default one for None. Raises `ValueError`."""
+    return default_namespace() if given is None else check_name("namespace", given)
+
+
 def runtime_base() -> Path:
     """Return the folder that contains the folders of this user's namespaces."""
     if explicit := os.environ.get("SHMRING_RUNTIME_DIR"):

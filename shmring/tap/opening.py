@@ -17,7 +17,7 @@ from shmring._check import error, last_text
 from shmring._ring import ffi, lib
 from shmring.tap.capture import Capture
 from shmring.tap.pcapng import Sink
-from shmring.tap.session import NS_PER_S, WHY_A_WORKER, Tap
+from shmring.tap.session import NS_PER_S, WHY_A_WORKER, Plan, Tap
 
 DEFAULT_BUFFER_BYTES = 16 << 20
 DEFAULT_MEMORY_BYTES = 256 << 20
@@ -81,6 +81,18 @@ def open(
     space, segment = _segment(channel, namespace)
     config = segment.config
     clock_tai = config.clock == lib.RT_CLOCK_TAI
+    plan = Plan(
+        what=what,
+        snap_bytes=snap,
+        buffer_bytes=buffer_bytes,
+        keep_ns=keep_ns,
+        memory_bytes=memory_bytes,
+        triggers=frozenset(triggers),
+        after_ns=after_ns,
+        again=again,
+        most_packets=count,
+        clock_tai=clock_tai,
+    )
     every_stamped = config.stamp_every == 1 and config.tx_stamp >= lib.SHM_STAMP_KERNEL
     with _output(output) as (sink, close_output):
         capture = Capture(
@@ -94,22 +106,7 @@ def open(
             wire_times=times == "wire" or (times == "auto" and every_stamped),
         )
         with _explained(channel):
-            tap = Tap(
-                segment,
-                channel,
-                capture,
-                what=what,
-                snap_bytes=snap,
-                buffer_bytes=buffer_bytes,
-                keep_ns=keep_ns,
-                memory_bytes=memory_bytes,
-                triggers=frozenset(triggers),
-                after_ns=after_ns,
-                again=again,
-                most_packets=count,
-                clock_tai=clock_tai,
-                close_output=close_output,
-            )
+            tap = Tap(segment, channel, capture, plan, close_output)
     return tap.start()
 
 
@@ -154,8 +151,7 @@ def _nanoseconds(seconds: float, name: str) -> int:
 def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
     """Return the namespace's name and the channel's segment, mapped for reading."""
     with _host.translated(f"channel {channel!r}"):
-        space = paths.default_namespace() if namespace is None else namespace
-        paths.check_name("namespace", space)
+        space = paths.namespace_of(namespace)
         paths.check_name("channel name", channel)
     posix_name = paths.channel_segment(space, channel)
     fd = _host.open_segment_file(posix_name, writable=False)

@@ -61,6 +61,23 @@ class _Remark:
     number: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a tap copies, and what it does with it."""
+
+    what: int
+    """``CTL_TAP_*``: what the worker copies."""
+    snap_bytes: int
+    buffer_bytes: int
+    keep_ns: int | None
+    memory_bytes: int
+    triggers: frozenset[str]
+    after_ns: int
+    again: bool
+    most_packets: int | None
+    clock_tai: bool
+
+
 class Tap:
     """Copies the packets of a channel. `shmring.tap.open` makes it. It runs on its own thread.
 
@@ -72,31 +89,18 @@ class Tap:
         segment: Any,
         name: str,
         capture: Capture,
-        *,
-        what: int,
-        snap_bytes: int,
-        buffer_bytes: int,
-        keep_ns: int | None,
-        memory_bytes: int,
-        triggers: frozenset[str],
-        after_ns: int,
-        again: bool,
-        most_packets: int | None,
-        clock_tai: bool,
+        plan: Plan,
         close_output: Callable[[], object],
     ) -> None:
         self._segment = segment
         self._name = name
         self._capture = capture
-        self._what, self._snap_bytes, self._buffer_bytes = what, snap_bytes, buffer_bytes
-        self._keep_ns = keep_ns
-        self._triggers, self._after_ns, self._again = triggers, after_ns, again
-        self._most_packets = most_packets
+        self._plan = plan
         self._close_output = close_output
-        self._now_ns = lib.rt_tai_ns if clock_tai else lib.rt_mono_ns
+        self._now_ns = lib.rt_tai_ns if plan.clock_tai else lib.rt_mono_ns
         self._merger = StampMerger()
-        self._keeper = Keeper(keep_ns or 0, memory_bytes)
-        self._writes = keep_ns is None
+        self._keeper = Keeper(plan.keep_ns or 0, plan.memory_bytes)
+        self._writes = plan.keep_ns is None
         self._from_ns = 0
         self._until_ns: int | None = None
         self._remarks: list[_Remark] = []
@@ -174,9 +178,9 @@ class Tap:
     # --- the worker's side --------------------------------------------------------------------
 
     def _attach(self) -> TapLog:
-        log = TapLog(self._buffer_bytes)
+        log = TapLog(self._plan.buffer_bytes)
         try:
-            self._attachment.tap(self._what, self._snap_bytes, log.fd)
+            self._attachment.tap(self._plan.what, self._plan.snap_bytes, log.fd)
             log.begin()
         except BaseException:
             self._attachment.disconnect()
@@ -320,28 +324,28 @@ class Tap:
             self._write(batch)
         else:
             self._keeper.add(batch, int(self._now_ns()))
-        wanted = (batch.late and "late" in self._triggers) or (
-            batch.marks and "api" in self._triggers
+        wanted = (batch.late and "late" in self._plan.triggers) or (
+            batch.marks and "api" in self._plan.triggers
         )
-        if wanted and self._keep_ns is not None and self._until_ns is None:
+        if wanted and self._plan.keep_ns is not None and self._until_ns is None:
             self._fire_for(batch)
 
     def _fire_for(self, batch: Batch) -> None:
         for record in records.parse(batch.raw):
-            if record.kind == records.MARK and "api" in self._triggers:
+            if record.kind == records.MARK and "api" in self._plan.triggers:
                 self._fire("api", record.time_ns, None)
                 return
-            if record.is_late and "late" in self._triggers and record.kind != records.STAMPED:
+            if record.is_late and "late" in self._plan.triggers and record.kind != records.STAMPED:
                 self._fire("late", record.time_ns, record.number)
                 return
 
     def _fire(self, reason: str, at_ns: int, number: int | None) -> None:
         self._fired += 1
         self._remarks.append(_Remark(f"trigger: {reason}", at_ns, number))
-        if self._keep_ns is None or self._until_ns is not None:
+        if self._plan.keep_ns is None or self._until_ns is not None:
             return
-        self._from_ns = at_ns - self._keep_ns
-        self._until_ns = at_ns + self._after_ns
+        self._from_ns = at_ns - self._plan.keep_ns
+        self._until_ns = at_ns + self._plan.after_ns
         self._writes = True
         for batch in self._keeper.take_all():
             self._write(batch)
@@ -351,7 +355,7 @@ class Tap:
             return  # timestamps are still to come
         self._write_out(self._merger.rest())
         self._until_ns = None
-        if not self._again:
+        if not self._plan.again:
             self._ended = "triggered"
             return
         self._writes = False
@@ -370,11 +374,12 @@ class Tap:
         self._capture.note_lost(datagrams)
 
     def _write_out(self, ready: Iterable[Record]) -> None:
+        most = self._plan.most_packets
         for record in self._wanted(ready):
             if self._remarks:
                 self._tell_remarks(record)
             self._capture.put(record)
-            if self._most_packets is not None and self._capture.packets >= self._most_packets:
+            if most is not None and self._capture.packets >= most:
                 self._ended = self._ended or "count"
                 return
 

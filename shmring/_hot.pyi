@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from types import GenericAlias
-from typing import Any, Generic, final
+from typing import Any, Generic, final, type_check_only
 
 from typing_extensions import TypeVar, disjoint_base
 
@@ -50,8 +50,8 @@ class Packet(Generic[_Data]):
     def __class_getitem__(cls, kind: Any, /) -> GenericAlias: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
-@disjoint_base
-class PacketCalls:
+@type_check_only
+class _Calls:
     def send(
         self,
         data: Any,
@@ -91,49 +91,13 @@ class PacketCalls:
     def recv_many(
         self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
     ) -> PacketBatch: ...
+
+@disjoint_base
+class PacketCalls(_Calls):
     def _use(self, endpoint: Core, /) -> None: ...
 
 @disjoint_base
-class Core:
-    def send(
-        self,
-        data: Any,
-        at: int | None = None,
-        *,
-        to: tuple[str, int] | None = None,
-        timeout: float | None = None,
-    ) -> int: ...
-    def try_send(
-        self, data: Any, at: int | None = None, *, to: tuple[str, int] | None = None
-    ) -> int | None: ...
-    def send_many(
-        self,
-        packets: Any | Iterable[Any],
-        *,
-        size: int | None = None,
-        sizes: Sequence[int] | Any | None = None,
-        offsets: Any | None = None,
-        at: int | Sequence[int] | Any | None = None,
-        interval_ns: int | None = None,
-        to: tuple[str, int] | None = None,
-        timeout: float | None = None,
-        sequences: Any | None = None,
-    ) -> int: ...
-    def replace(
-        self,
-        sequence: int,
-        data: Any,
-        at: int | None = None,
-        *,
-        to: tuple[str, int] | None = None,
-        timeout: float | None = None,
-    ) -> int: ...
-    def recv(self, timeout: float | None = None) -> Packet: ...
-    def try_recv(self) -> Packet | None: ...
-    def recv_into(self, buffer: Any, *, timeout: float | None = None) -> Packet[memoryview]: ...
-    def recv_many(
-        self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
-    ) -> PacketBatch: ...
+class Core(_Calls):
     def put(self, values: Any, /) -> None: ...
     def snapshot(self, decode: Any, /) -> tuple[Any, ...] | None: ...
     def _wait_room(self) -> bool: ...

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, Unpack
 
 from shmring import errors
 from shmring._aio import RoomWaiters, Waiters
@@ -16,7 +16,7 @@ from shmring._ring import ffi, lib
 from shmring.types import State
 from shmring.udt import closer
 from shmring.udt.errors import Code, udt_error
-from shmring.udt.options import Settings, connection_channel
+from shmring.udt.options import Begin, Settings, connection_channel
 from shmring.udt.port import Port, draw_name, open_channel
 
 SCRATCH_BYTES = 1 << 18
@@ -42,24 +42,11 @@ class Connection:
         port: Port,
         remote: tuple[str, int],
         settings: Settings,
-        *,
-        accepts: int,
-        rendezvous: bool,
-        connect_s: float | None,
-        socket_id: int,
+        **begin: Unpack[Begin],
     ) -> None:
         """Begin to connect from `port`, which is held until the end."""
         closer.start()
-        made = connection_channel(
-            settings,
-            port.name,
-            remote,
-            accepts=accepts,
-            rendezvous=rendezvous,
-            connect_s=connect_s,
-            cpu=port.cpu,
-            socket_id=socket_id,
-        )
+        made = connection_channel(settings, port.name, remote, port.cpu, **begin)
         port.acquire()
         try:
             self.endpoint = open_channel(port.pool, draw_name("socket"), made)

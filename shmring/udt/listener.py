@@ -228,7 +228,7 @@ class _Shared:
 
 def _answer(shared: _Shared) -> None:
     """The thread of a listener."""
-    endpoint = shared.port.endpoint
+    endpoint = shared.port._endpoint
     try:
         poll = select.poll()
         poll.register(endpoint.fileno(), select.POLLIN)

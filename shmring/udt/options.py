@@ -103,6 +103,19 @@ class PortOptions(TypedDict, total=False):
     socket: _socket.socket | int | None
 
 
+class Begin(TypedDict, total=False):
+    """How a connection begins.
+
+    accepts: number of the request that is answered, see `Port.listen`. Default 0: it asks.
+    rendezvous: the peer does the same. Default False.
+    connect_s: how long to try, seconds. Default: the worker decides.
+    """
+
+    accepts: int
+    rendezvous: bool
+    connect_s: float | None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`UdtOptions` with their defaults."""
@@ -205,12 +218,11 @@ def connection_channel(
     settings: Settings,
     port: str,
     remote: tuple[str, int],
+    cpu: int | None,
     *,
     accepts: int = 0,
     rendezvous: bool = False,
     connect_s: float | None = None,
-    cpu: int | None = None,
-    socket_id: int = 0,
 ) -> tuple[dict[str, Any], EngineConfig]:
     """Return the channel of a connection on a port. Raises `BadAddress`, `BadConfig`."""
     _address.pack(remote, "remote", least_port=1)
@@ -221,7 +233,6 @@ def connection_channel(
     config.mode = transfer_mode(settings.messages)
     config.rendezvous = int(rendezvous)
     config.cc = CONGESTION[settings.congestion]
-    config.socket_id = socket_id
     config.mss_bytes = settings.mss
     config.window_packets = settings.window_packets
     config.send_bytes = settings.send_bytes

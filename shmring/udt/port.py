@@ -62,12 +62,12 @@ class Port:
         self.pool = _pool_for(pool, namespace)
         made = udt_options.port_channel(local, options)
         try:
-            self.endpoint = open_channel(self.pool, draw_name("port"), made)
+            self._endpoint = open_channel(self.pool, draw_name("port"), made)
         except errors.ShmringOSError as caught:
             if caught.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
                 raise udt_error(Code.ESOCKFAIL, str(caught.strerror)) from caught
             raise
-        self._name = self.endpoint.name
+        self._name = self._endpoint.name
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._holders = 0
@@ -83,7 +83,7 @@ class Port:
     @property
     def local(self) -> tuple[str, int]:
         """The bound address."""
-        segment = self.endpoint.mapped()
+        segment = self._endpoint.mapped()
         found = _address.unpack(segment.status.bound)
         if found is None:
             raise udt_error(Code.EUNBOUNDSOCK)
@@ -92,13 +92,13 @@ class Port:
     @property
     def cpu(self) -> int | None:
         """Core that connections must name to use the same worker. None: there is one worker."""
-        segment = self.endpoint.mapped()
+        segment = self._endpoint.mapped()
         status = segment.status
         return None if page.core(status.cpu) is None else int(status.worker_slot)
 
     @property
     def closed(self) -> bool:
-        return self._gone or self.endpoint.closed
+        return self._gone or self._endpoint.closed
 
     def acquire(self) -> None:
         """Keep it open until `release`. Raises `UdtError` if it is closed."""
@@ -125,7 +125,7 @@ class Port:
                 return
             self._gone = True
         with contextlib.suppress(errors.ShmringError, OSError):
-            self.endpoint.finish()
+            self._endpoint.finish()
         if self._pid != os.getpid():
             return
         # In a garbage cycle the channel may already be finalized.
@@ -144,7 +144,7 @@ class Port:
 
     def stats(self) -> UdtPortStats:
         """Return what the port has counted."""
-        return read_port_stats(self.endpoint.mapped())
+        return read_port_stats(self._endpoint.mapped())
 
     def listen(self, messages: bool, backlog: int) -> None:
         """Deliver connection requests as packets of the channel.
@@ -171,7 +171,7 @@ class Port:
     def _command(self, op: int, *, mode: int = 0, backlog: int = 0, number: int = 0) -> None:
         command = ffi.new("shm_udt_port_command_t *")
         command.op, command.mode, command.backlog, command.number = op, mode, backlog, number
-        self.endpoint.engine_request(bytes(ffi.buffer(command)))
+        self._endpoint.engine_request(bytes(ffi.buffer(command)))
 
     def __repr__(self) -> str:
         with contextlib.suppress(errors.ShmringError):

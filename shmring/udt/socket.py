@@ -6,14 +6,14 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from types import EllipsisType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from shmring import errors
 from shmring._arguments import Buffer, deadline, has_passed, payload, writable
 from shmring._ring import ffi, lib
 from shmring.udt.connection import SCRATCH_BYTES, Connection
 from shmring.udt.errors import Code, udt_error
-from shmring.udt.options import Settings, seconds
+from shmring.udt.options import Begin, Settings, seconds
 from shmring.udt.port import Port
 from shmring.udt.receiving import Receiver
 from shmring.udt.sending import Sender
@@ -38,25 +38,10 @@ class UdtSocket:
         port: Port,
         remote: tuple[str, int],
         settings: Settings,
-        *,
-        accepts: int = 0,
-        rendezvous: bool = False,
-        connect_s: float | None = None,
-        socket_id: int = 0,
+        **begin: Unpack[Begin],
     ) -> None:
-        """Begin to connect from `port`, which is held until the end; see `wait_connected`.
-
-        accepts: number of the request that is answered, of `Port.listen`. connect_s: time limit.
-        """
-        self._connection = Connection(
-            port,
-            remote,
-            settings,
-            accepts=accepts,
-            rendezvous=rendezvous,
-            connect_s=connect_s,
-            socket_id=socket_id,
-        )
+        """Begin to connect from `port`, which is held until the end, see `wait_connected`."""
+        self._connection = Connection(port, remote, settings, **begin)
         self._sender = Sender(self._connection)
         self._receiver = Receiver(self._connection)
         self._settings = settings

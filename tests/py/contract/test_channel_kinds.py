@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import shmring
+from shmring import udt
+from shmring._endpoint import Endpoint
+from shmring._ring import ffi
 
 SOURCES = Path(shmring.__file__).parent
 
@@ -38,3 +41,36 @@ def test_the_calls_per_packet_explain_themselves() -> None:
     for call in ("send", "send_many", "replace", "recv", "try_recv", "recv_into", "recv_many"):
         text = getattr(shmring.Channel, call).__doc__
         assert "Raises" in text, call
+
+
+def values_of(thing: object) -> dict[str, object]:
+    """Every public attribute, and what the calls without arguments return that change nothing."""
+    names = [name for name in dir(thing) if not name.startswith("_")]
+    found = {name: getattr(thing, name) for name in names}
+    for name in CALLS & found.keys():
+        found[f"{name}()"] = found[name]()
+    return {name: value for name, value in found.items() if not callable(value)}
+
+
+CALLS = {"stats", "netflux_stats", "link", "snapshot", "sent_values", "try_recv", "workers"}
+CALLS |= {"channels", "fileno", "now_ns", "facts", "getsockname", "records_waiting"}
+
+
+def test_nothing_public_is_an_object_of_cffi(shmring_pool: shmring.Pool) -> None:
+    here = ("127.0.0.1", 0)
+    kinds = [
+        shmring_pool.open("plain", local=here),
+        shmring_pool.open("voice", local=here, engine=shmring.Rtp()),
+        shmring_pool.open("link", local=here, engine=shmring.Netflux(send=4)),
+    ]
+    with (
+        udt.listen(here, pool=shmring_pool) as listener,
+        udt.connect(listener.local, pool=shmring_pool) as sock,
+    ):
+        for thing in (*kinds, shmring_pool, listener, listener.port, sock):
+            for name, value in values_of(thing).items():
+                assert not isinstance(value, (ffi.CData, Endpoint)), (thing, name)
+
+
+def test_a_star_import_keeps_builtins_and_modules() -> None:
+    assert {"open", "gc"}.isdisjoint(shmring.__all__)

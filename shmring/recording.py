@@ -23,7 +23,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.metadata import version
@@ -233,16 +233,25 @@ class Writer:
         self._whole = kind == ".csv"
         if not self._whole:
             _arrow(self.path)
-        self._sink = _CsvSink(self.path if self._whole else _part(self.path), header)
+        name = self.path if self._whole else _part(self.path)
+        self._file = open(name, "x", encoding="utf-8", newline="")  # noqa: SIM115
+        self._file.write(f"{_MAGIC} {json.dumps(dataclasses.asdict(header))}\n")
+        self._file.write(",".join(COLUMNS) + "\n")
+        self._file.flush()
 
     def write(self, rows: Iterable[Row]) -> None:
         """Append the rows of one interval and pass them to the kernel, so that they survive this
         process."""
-        self._sink.write(list(rows))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(_plain(row).values() for row in rows)
+        self._file.write(text.getvalue())
+        self._file.flush()
 
     def close(self) -> None:
         """End the recording. The Parquet file is made from its part file now."""
-        if self._sink.close() and not self._whole:
+        was_open = not self._file.closed
+        self._file.close()
+        if was_open and not self._whole:
             finish(_part(self.path))
 
     def __enter__(self) -> Self:
@@ -250,27 +259,6 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _CsvSink:
-    def __init__(self, path: Path, header: Header) -> None:
-        self._file = open(path, "x", encoding="utf-8", newline="")  # noqa: SIM115
-        self._file.write(f"{_MAGIC} {json.dumps(dataclasses.asdict(header))}\n")
-        self._file.write(",".join(COLUMNS) + "\n")
-        self._file.flush()
-
-    def write(self, rows: Sequence[Row]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows(_plain(row).values() for row in rows)
-        self._file.write(text.getvalue())
-        self._file.flush()
-
-    def close(self) -> bool:
-        """Whether the recording was still open."""
-        was_open = not self._file.closed
-        self._file.close()
-        return was_open
 
 
 def _part(path: Path) -> Path:

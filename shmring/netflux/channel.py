@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from shmring import _address, _options, errors
 from shmring._channel_base import ChannelBase
@@ -48,6 +48,19 @@ class NetfluxSettings(NamedTuple):
     keep_window: bool
     sending: bool
     """Whether the link sends: true unless `NetfluxChannel.stop_sending` was called."""
+
+
+class LinkSettings(TypedDict, total=False):
+    """Keyword arguments of `NetfluxChannel.configure`, see `Netflux`. None leaves a setting as it
+    is."""
+
+    cycle_ns: int | None
+    watchdog_ns: int | None
+    hear_ns: int | None
+    stale_ns: int | None
+    on_stale: str | None
+    keep_values: bool | None
+    keep_window: bool | None
 
 
 class NetfluxChannel(ChannelBase[NetfluxItem]):
@@ -227,33 +240,13 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     # --- the link ---------------------------------------------------------------------------------
 
-    def configure(
-        self,
-        *,
-        cycle_ns: int | None = None,
-        watchdog_ns: int | None = None,
-        hear_ns: int | None = None,
-        stale_ns: int | None = None,
-        on_stale: str | None = None,
-        keep_values: bool | None = None,
-        keep_window: bool | None = None,
-    ) -> None:
-        """Change settings while the link runs.
+    def configure(self, **settings: Unpack[LinkSettings]) -> None:
+        """Change `LinkSettings` while the link runs.
 
-        They are those of `Netflux`. None leaves a setting unchanged. Without fail-safe values,
-        on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`, `ChannelClosed`,
-        `NoPermission` (a tap).
+        Without fail-safe values, on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`,
+        `ChannelClosed`, `NoPermission` (a tap).
         """
-        settings = {
-            "cycle_ns": cycle_ns,
-            "watchdog_ns": watchdog_ns,
-            "hear_ns": hear_ns,
-            "stale_ns": stale_ns,
-            "on_stale": on_stale,
-            "keep_values": keep_values,
-            "keep_window": keep_window,
-        }
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = _options.asked_for(settings, LinkSettings.__annotations__, "configure")
         state = self._state()
         request = self._request(lib.SHM_NETFLUX_SET)
         request.settings = self._config.settings if state is None else state.settings

@@ -72,7 +72,7 @@ format: ## lay out the C sources as .clang-format says
 schema: ## write the Python modules and the tables of the documentation that repeat the tables of C
 	@$(PYTHON) csrc/schema.py
 	@$(MAKE) --no-print-directory $(VENV)/.installed-test
-	@$(BIN)/python csrc/schema.py --rtstat
+	@$(BIN)/python csrc/schema.py --installed
 
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 

@@ -4,17 +4,19 @@ The X-macro tables and enums in the headers below are the only declarations of c
 histograms, events and shared numbers. This program reads them and writes the Python modules and the
 tables of the documentation that show them. A test compares the committed files with its output.
 
-    python csrc/schema.py [FOLDER]      FOLDER: of the checkout
+    python csrc/schema.py               what is made from the tables in C
+    python csrc/schema.py --installed   the tables of pages that the installed package explains
 """
 
 from __future__ import annotations
 
 import csv
+import inspect
 import re
 import struct
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, is_typeddict
 
 _MARK = "Made by csrc/schema.py from the tables in csrc: edit those, then run `make schema`."
 _UNITS = {"q8": "share"}  # of a number as C has it: of the same in Python
@@ -390,9 +392,56 @@ def make_rtstat(root: Path) -> dict[str, str]:
     return files
 
 
+def option_table(explained: Any) -> str:
+    """The table of the options that a docstring explains, each as ``name: text``.
+
+    The defaults are those of the signature. A typed dictionary has none: its texts say them.
+    """
+    lines, show = ["| option | default | meaning |", "|---|---|---|"], "| `{}` | {} | {} |"
+    if is_typeddict(explained):
+        lines, show = ["| option | meaning |", "|---|---|"], "| `{0}` | {2} |"
+        defaults = dict.fromkeys(explained.__annotations__)
+    else:
+        parameters = inspect.signature(explained).parameters
+        defaults = {name: item.default for name, item in parameters.items() if name != "engine"}
+    for entry in re.split(r"\n(?=\w+: )", inspect.cleandoc(explained.__doc__)):
+        name, _, text = entry.partition("\n\n")[0].partition(": ")
+        if name in defaults:
+            words = " ".join(text.split()).replace("|", r"\|")
+            lines.append(show.format(name, _default(defaults[name]), words[0].upper() + words[1:]))
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if value == ():
+        return "none"
+    return f"{value:_}" if type(value) is int and value > 9999 else f"`{value!r}`"
+
+
+def make_options(root: Path) -> dict[str, str]:
+    """The pages whose tables are made from the docstrings of the installed package."""
+    import shmring
+    from shmring import udt
+
+    parts = (
+        ("docs/guide.md", "## Options of a channel", shmring.Pool.open),
+        ("docs/rtp.md", "## Options", shmring.Rtp),
+        ("docs/netflux.md", "## Options", shmring.Netflux),
+        ("docs/udt.md", "### Of a connection", udt.UdtOptions),
+        ("docs/udt.md", "### Of `connect`", udt.ConnectOptions),
+        ("docs/udt.md", "### Of a port", udt.PortOptions),
+    )
+    files: dict[str, str] = {}
+    for page, heading, explained in parts:
+        text = files.get(page) or (root / page).read_text("utf-8")
+        files[page] = replace_table(text, heading, option_table(explained))
+    return files
+
+
 def main(arguments: list[str]) -> None:
     root = Path(__file__).resolve().parent.parent
-    files = make_rtstat(root) if "--rtstat" in arguments else make(root)
+    installed = "--installed" in arguments
+    files = make_rtstat(root) | make_options(root) if installed else make(root)
     for path, text in files.items():
         if (root / path).read_text("utf-8") != text:
             (root / path).write_text(text, "utf-8")

@@ -161,15 +161,16 @@ class Opening:
         remote: (host, port) of the destination, unless `send` names another one. None: each `send`
             names one.
         direction: "tx", "rx" or "duplex".
-        capacity: how many packets may wait to be sent. None: 1024, with `Rtp` 256.
-        packet_bytes: expected payload, bytes. It sizes the send ring: `capacity` such packets fit.
-            None: full 1500-byte packets while that takes at most 8 MiB, else 8-byte packets, and at
-            least 8 MiB.
-        rx_capacity: how many arrived packets are kept. None: as `capacity`, with `Netflux` 256.
+        capacity: how many packets may wait to be sent, 1 to 2**31 - 1. None: 1024, with `Rtp` 256.
+        packet_bytes: expected payload, 0 to 65507 bytes. It sizes the send ring: `capacity` such
+            packets fit. None: full 1500-byte packets while that takes at most 8 MiB, else 8-byte
+            packets, and at least 8 MiB.
+        rx_capacity: how many arrived packets are kept, 1 to 2**31 - 1. None: as `capacity`, with
+            `Netflux` 256.
         rx_packet_bytes: as `packet_bytes`, for the ring of arrived packets. None: as
             `packet_bytes`.
-        max_payload: longest payload, bytes. None: what the rings allow, at most 65507. With
-            `Rtp` at most 3968.
+        max_payload: longest payload, 0 to 65507 bytes. Longer arrivals are cut. None: what the
+            rings allow, at most 65507. With `Rtp` at most 3968.
         reading: "broadcast": every reader gets every packet. "shared": one of the readers gets each
             packet.
         overflow: what happens when the ring of arrived packets is full. "oldest": the oldest packet
@@ -180,8 +181,9 @@ class Opening:
             time on the wire, centred on the deadline.
         clock: clock of deadlines and timestamps, "monotonic" or "tai".
         reports: packets that get a send report, "all", "late" or "off".
-        report_capacity: send reports kept, a power of two or 0. None: 4096, with `Rtp` 1024.
-        tolerance_ns: how late a packet may start and still be on time, ns.
+        report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 4096, with `Rtp`
+            1024.
+        tolerance_ns: how late a packet may start and still be on time, ns, 0 to 100 s.
         profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
         rx_stamp: best arrival timestamp wanted, "hardware", "kernel" or "off".
         tx_stamp: best departure timestamp wanted, "hardware", "kernel" or "off".
@@ -199,20 +201,24 @@ class Opening:
         multicast_loop: multicast packets come back to this host.
         multicast_interface: interface, by name or index, through which multicast leaves. None: the
             system's.
-        groups: multicast groups to join, each an address or (address, interface).
+        groups: multicast groups to join, at most 8, each an address or (address, interface).
         dscp: class of service in the packets, 0 to 63. None: the system's.
-        so_priority: priority for the queueing discipline, 0 to 15. None: the system's.
+        so_priority: priority for the queueing discipline, 0 to 15. Above 6 it needs CAP_NET_ADMIN.
+            None: the system's.
         device: interface to bind to. None: any.
         dont_fragment: set the don't-fragment bit.
         v6only: an IPv6 socket takes no IPv4.
-        rcvbuf_bytes: the kernel's receive buffer, bytes. None: the system's.
-        sndbuf_bytes: the kernel's send buffer, bytes. None: the system's.
+        rcvbuf_bytes: the kernel's receive buffer, bytes. Above net.core.rmem_max it needs
+            CAP_NET_ADMIN. None: the system's.
+        sndbuf_bytes: the kernel's send buffer, bytes. Above net.core.wmem_max it needs
+            CAP_NET_ADMIN. None: the system's.
         gso: send packets that are due together in one call.
         gro: receive coalesced packets.
         impair: an impaired path between this channel and the network, sending side. None: none.
         impair_rx: the same, receiving side.
-        producers: how many processes and threads may send. None: 63, with `Netflux` 16.
-        readers: how many readers may attach. None: 64, with `Netflux` 16.
+        producers: how many processes and threads may send, 0 to 1023. None: 63, with `Netflux` 16.
+        readers: how many readers may attach, 0 to 1024. Taps do not count. None: 64, with
+            `Netflux` 16.
         permissions: file permissions of the segment. None: 0o600, with a group 0o660.
         group: group of the segment, by name or id. None: the pool's.
         cpu: core of the worker that serves the channel. None: the one with the fewest channels.

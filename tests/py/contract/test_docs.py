@@ -212,11 +212,6 @@ def test_the_rtp_page_names_everything(what: str, names: list[str], rtp_page: st
     assert not missing, f"{what} that docs/rtp.md does not mention"
 
 
-def test_the_table_of_rtp_options_is_the_options(rtp_page: str) -> None:
-    listed = [row[0].strip("`") for row in rows(rtp_page, "## Options")]
-    assert listed == [field.name for field in dataclasses.fields(shmring.Rtp)]
-
-
 # --- links ----------------------------------------------------------------------------------------
 
 
@@ -245,11 +240,6 @@ def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_
     missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
     missing = [name for name in missing if not name.startswith("multicast")]
     assert not missing, f"{what} that docs/netflux.md does not mention"
-
-
-def test_the_table_of_netflux_options_is_the_options(netflux_page: str) -> None:
-    listed = [row[0].strip("`") for row in rows(netflux_page, "## Options")]
-    assert listed == [field.name for field in dataclasses.fields(shmring.Netflux)]
 
 
 def test_the_example_of_controller_and_logger_runs(
@@ -329,11 +319,6 @@ def test_the_readme_names_every_command() -> None:
     shown = code(text_of("README.md"))
     missing = [c.name for c in COMMANDS if not re.search(rf"shmring {c.name}\b", shown)]
     assert not missing
-
-
-def test_the_table_of_options_is_the_options(guide: str) -> None:
-    listed = [row[0].strip("`") for row in rows(guide, "## Options of a channel")]
-    assert sorted(listed) == sorted(OPTIONS)
 
 
 def test_the_table_of_findings_is_the_doctors_checks() -> None:

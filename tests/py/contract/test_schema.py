@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from rtworkers import control, layout
-from shmring import _facts, _numbers
+from shmring import Netflux, Rtp, _facts, _numbers
+from shmring._options import OPTIONS
 from shmring._ring import ffi, lib
 from shmring.observe import monitor
 
@@ -32,7 +33,19 @@ def schema(checkout: Path) -> dict[str, Any]:
 
 
 def test_what_is_committed_is_what_the_tables_make(schema: dict[str, Any], checkout: Path) -> None:
-    made = schema["make"](checkout) | schema["make_rtstat"](checkout)
+    made = schema["make"](checkout)
+    assert_committed(made, checkout)
+    assert_committed(schema["make_rtstat"](checkout), checkout)
+
+
+def test_the_tables_of_options_are_the_docstrings(schema: dict[str, Any], checkout: Path) -> None:
+    made = schema["make_options"](checkout)
+    assert_committed(made, checkout)
+    for name in (*OPTIONS, *Rtp.__annotations__, *Netflux.__annotations__):
+        assert any(f"| `{name}` | " in page for page in made.values()), name
+
+
+def assert_committed(made: dict[str, str], checkout: Path) -> None:
     stale = [path for path, text in made.items() if (checkout / path).read_text("utf-8") != text]
     assert not stale, "run `make schema`"
 

@@ -58,7 +58,7 @@ class Pool(Opening):
     """Workers that start with the first channel of their core, and that are watched and restarted.
 
     `name`: None for a private pool, else the name of the pool.
-    `cpus`: the cores to pin one worker each to. None: one worker, not pinned.
+    `cpus`: the cores. One worker is pinned to each. None: one worker, not pinned.
     `priority`: priority under SCHED_FIFO, 1 to 99.
     `policy`: ``"fifo"`` or ``"other"``.
     `profile`: how workers wait, ``"balanced"``, ``"latency"`` or ``"power"``.

@@ -127,7 +127,7 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
 
 
 def as_record(option: str, given: object) -> tuple[Record | None, int]:
-    """Return the record, if it is one, and the size."""
+    """Return the given record, None for a number of bytes, and the size in bytes."""
     is_record = hasattr(given, "encode") and hasattr(given, "decode")
     record = cast("Record", given) if is_record else None
     size = given if record is None else record.size

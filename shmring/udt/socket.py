@@ -207,8 +207,8 @@ class UdtSocket:
     ) -> int:
         """Queue one message and return its length.
 
-        ttl_ms: it is dropped if it is not sent, or would be repeated, after this time in ms. None:
-        never. in_order: the peer gets it after all earlier messages.
+        ttl_ms: after this time, ms, it is neither sent nor sent again. None: it is kept until it
+        arrives. in_order: the peer gets it after all earlier messages.
 
         Waits until there is room for its beginning. If it is longer than `ring_bytes`, the call
         then waits for the rest whatever the timeout, and the whole message is sent even if a signal

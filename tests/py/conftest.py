@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import shutil
 import signal
@@ -22,6 +22,9 @@ settings.register_profile(
     derandomize=not os.environ.get("HYPOTHESIS_RANDOM"),
 )
 settings.load_profile("busy")
+
+# Tests import the models beside this file by name.
+sys.path.insert(0, str(Path(__file__).parent / "models"))
 
 # Processes started with -c or -m would otherwise find the sources in the current folder first,
 # which hold no compiled parts.
@@ -50,11 +53,4 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def rtp_jbuf_model() -> ModuleType:
     """models/rtp_jbuf.py: `Model`, `Outcome`, `parse`, `datagram`, `random_stream`."""
-    name = "rtp_jbuf_model"
-    path = Path(__file__).parent / "models" / "rtp_jbuf.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("rtp_jbuf")

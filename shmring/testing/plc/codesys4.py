@@ -6,10 +6,10 @@ from typing import Any
 
 from shmring.testing.exchange import Datagram
 
-from .controller import MS, SECOND, Controller, OnDelay, ReceiveArea, SendTimer
+from .controller import MS, SECOND, WatchedController
 
 
-class Codesys4(Controller):
+class Codesys4(WatchedController):
     """Accepts only larger numbers: the test for the wrap from 255 to 0 compares a variable with
     itself. So everything after a wrap is refused until the watchdog resets the block.
 
@@ -27,36 +27,15 @@ class Codesys4(Controller):
     order = "little"
     receive_buffer = 1461
 
-    def __init__(
-        self,
-        *,
-        cycle_ns: int = 5 * MS,
-        watch_ns: int = SECOND,
-        keep: bool = False,
-        **options: Any,
-    ) -> None:
-        """Options as for `Controller`."""
-        self.watch_ns = watch_ns
-        self.keep = keep
-        super().__init__(cycle_ns=cycle_ns, **options)
+    def __init__(self, *, cycle_ns: int = 5 * MS, watch_ns: int = SECOND, **options: Any) -> None:
+        """Options as for `WatchedController`."""
+        super().__init__(cycle_ns=cycle_ns, watch_ns=watch_ns, **options)
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)
-        self.error = False
-        self.timeouts = 0
-        self.own_number = 0
         self.changed_number = 0
         """Last received number, and the feedback it sends."""
-        self.accepted_number = 0
-        self.first_seen = False
-        self.feedback = 0
-        self.refused = 0
-        """Datagrams not accepted, without those ignored as repeats."""
         self.statistics = Codesys4Statistics()
-        self._area = ReceiveArea(self.receive_buffer)
-        self._watched_feedback = 0
-        self._watchdog = OnDelay(self.watch_ns)
-        self._send_timer = SendTimer(self.cycle_ns)
         self._scanned_ns = now_ns
 
     def _scan(self, now_ns: int) -> list[Datagram]:
@@ -70,10 +49,8 @@ class Codesys4(Controller):
         return sent
 
     def _receive(self) -> None:
-        data = self._socket.popleft()[0] if self._socket else b""
-        if not data:
+        if not self._read():
             return
-        self._area.put(data)
         number = self._area.number
         self.changed_number = number
         if number == self.accepted_number:
@@ -81,14 +58,10 @@ class Codesys4(Controller):
         if self.first_seen and not 0 < number - self.accepted_number < 128:
             self.refused += 1
             return
-        self.accepted_number = number
-        self.first_seen = True
-        self.feedback = self._area.feedback
-        self._take(self._area.payload(self.receive_record.size))
+        self._accept()
 
     def _watch(self, now_ns: int) -> None:
-        unchanged = self.feedback == self._watched_feedback
-        self._watched_feedback = self.feedback
+        unchanged = self._feedback_stands()
         if not unchanged:
             self.error = False
         if self._watchdog(self.first_seen and unchanged, now_ns):

@@ -126,6 +126,50 @@ class Controller(Partner):
         """One cycle of the task. Return what is sent."""
 
 
+class WatchedController(Controller):
+    """A controller that reads one datagram per scan, checks its number and watches the feedback."""
+
+    def __init__(self, *, cycle_ns: int, watch_ns: int, keep: bool = False, **options: Any) -> None:
+        """Options as for `Controller`.
+        watch_ns: time limit of the watchdog. keep: values stay after it expired."""
+        self.watch_ns = watch_ns
+        self.keep = keep
+        super().__init__(cycle_ns=cycle_ns, **options)
+
+    def _forget(self, now_ns: int) -> None:
+        super()._forget(now_ns)
+        self.error = False
+        self.timeouts = 0
+        self.own_number = 0
+        self.accepted_number = 0
+        self.first_seen = False
+        self.feedback = 0
+        self.refused = 0
+        """Datagrams not accepted, without those ignored as repeats."""
+        self._area = ReceiveArea(self.receive_buffer)
+        self._watched_feedback = 0
+        self._watchdog = OnDelay(self.watch_ns)
+        self._send_timer = SendTimer(self.cycle_ns)
+
+    def _read(self) -> bool:
+        """Put the next datagram into the receive area. False: there is none."""
+        data = self._socket.popleft()[0] if self._socket else b""
+        if data:
+            self._area.put(data)
+        return bool(data)
+
+    def _accept(self) -> None:
+        self.accepted_number = self._area.number
+        self.first_seen = True
+        self.feedback = self._area.feedback
+        self._take(self._area.payload(self.receive_record.size))
+
+    def _feedback_stands(self) -> bool:
+        """Whether the feedback is that of the previous scan."""
+        before, self._watched_feedback = self._watched_feedback, self.feedback
+        return before == self.feedback
+
+
 class ReceiveArea:
     """The buffer of the receive instruction. The configured size is always copied from it, so
     behind a short datagram there are bytes of an earlier one."""

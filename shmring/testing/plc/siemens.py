@@ -7,7 +7,7 @@ from typing import Any
 
 from shmring.testing.exchange import Datagram
 
-from .controller import MS, Controller, OnDelay, ReceiveArea, SendTimer
+from .controller import MS, WatchedController
 
 IDLE = 0x7000
 FIRST_SCAN = 0x7001
@@ -23,10 +23,11 @@ NO_CONNECTION = 0x80A1
 LONGEST_DB = 1461
 
 
-class Siemens(Controller):
+class Siemens(WatchedController):
     """Sends 0 first, and the next number after a send was confirmed.
 
     * Big-endian: payloads are images of data blocks.
+    * `own_number` is the number of the next datagram.
     * Accepts numbers that are 1 to 127 ahead, and any number first. Copies the configured size,
       whatever the size of the datagram. Reads one datagram per scan.
     * SEND runs before RECV, so the feedback is the number that the previous scan accepted.
@@ -48,44 +49,29 @@ class Siemens(Controller):
         *,
         cycle_ns: int = 10 * MS,
         watch_ns: int = 10 * MS,
-        keep: bool = False,
         confirm_scans: int = 2,
         unconfirmed: float = 0.0,
         db_readable: bool = True,
         **options: Any,
     ) -> None:
-        """Options as for `Controller`.
+        """Options as for `WatchedController`.
         confirm_scans: scans from the request to its confirmation, at least 1.
         unconfirmed: share of sends that reach the wire and are never confirmed, 0 to 1.
         db_readable: False if the attributes of its data blocks cannot be read."""
         if confirm_scans < 1:
             raise ValueError(f"confirm_scans is {confirm_scans}; it must be at least 1")
-        self.watch_ns = watch_ns
-        self.keep = keep
         self.confirm_scans = confirm_scans
         self.unconfirmed = unconfirmed
         self.db_readable = db_readable
         self.send_code = 0
-        super().__init__(cycle_ns=cycle_ns, **options)
+        super().__init__(cycle_ns=cycle_ns, watch_ns=watch_ns, **options)
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)
-        self.error = False
-        self.timeouts = 0
-        self.own_number = 0
-        """Number of the next datagram."""
-        self.accepted_number = 0
-        self.first_seen = False
-        self.feedback = 0
-        self.refused = 0
         self.status = IDLE
         self.init_status = 0
         self._started = False
         self._busy_scans = 0
-        self._area = ReceiveArea(self.receive_buffer)
-        self._watched_feedback = 0
-        self._watchdog = OnDelay(self.watch_ns)
-        self._send_timer = SendTimer(self.cycle_ns)
 
     def _scan(self, now_ns: int) -> list[Datagram]:
         sent = self._send(now_ns)
@@ -137,22 +123,16 @@ class Siemens(Controller):
     # --- RECV --------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        data = self._socket.popleft()[0] if self._socket else b""
-        if not data:
+        if not self._read():
             return
-        self._area.put(data)
         ahead = (self._area.number - self.accepted_number) % 256
         if self.first_seen and not 0 < ahead < 128:
             self.refused += ahead != 0
             return
-        self.accepted_number = self._area.number
-        self.first_seen = True
-        self.feedback = self._area.feedback
-        self._take(self._area.payload(self.receive_record.size))
+        self._accept()
 
     def _watch(self, now_ns: int) -> None:
-        unchanged = self.feedback == self._watched_feedback
-        self._watched_feedback = self.feedback
+        unchanged = self._feedback_stands()
         was_error, self.error = self.error, self._watchdog(unchanged, now_ns)
         self.timeouts += self.error and not was_error
         if self.error:

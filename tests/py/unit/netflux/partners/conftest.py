@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from netflux_session import Session
 
 from shmring.testing import NEVER_NS
-from shmring.testing._session import Session
 from shmring.testing.plc import Codesys5, State, make_partner
 
 MS = 1_000_000

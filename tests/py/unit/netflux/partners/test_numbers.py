@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from netflux_session import Session
 
 from shmring.testing import Exchange
-from shmring.testing._session import Session
 from shmring.testing.plc import make_partner
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")

@@ -12,10 +12,10 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from netflux_session import Session
 
 from shmring import Impairment
 from shmring.testing import Exchange, Link
-from shmring.testing._session import Session
 from shmring.testing.plc import make_partner
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from netflux_session import Session
 
 from shmring import Impairment
 from shmring.testing import Exchange
-from shmring.testing._session import Session
 from shmring.testing.plc import make_partner
 
 MS = 1_000_000

@@ -1,7 +1,4 @@
-"""The worker's Netflux session in virtual time: an `End` like the simulated partners.
-
-It is for tests of the protocol itself. Programs use channels.
-"""
+"""The worker's Netflux session in virtual time: an `End` like the simulated partners."""
 
 from __future__ import annotations
 
@@ -10,9 +7,8 @@ from typing import Any, NamedTuple
 from shmring._facts import names
 from shmring._numbers import NetfluxHistograms, NetfluxNumbers
 from shmring._proto import ffi, lib
-
-from .exchange import Datagram
-from .link import Address, sans_io_check
+from shmring.testing import Datagram
+from shmring.testing.link import Address, sans_io_check
 
 _ON_STALE = {
     "keep": lib.NFX_STALE_KEEP,

@@ -28,20 +28,25 @@ from rtpsynth import _core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-HEADER_FIELDS = (
-    "ts",
-    "ssrc",
-    "data_offset",
-    "data_size",
-    "seq",
-    "version",
-    "padding",
-    "extension",
-    "cc",
-    "marker",
-    "payload_type",
-    "error",
-)
+# In the order of a row, without padding.
+_COLUMNS = {
+    "ts": "u4",
+    "ssrc": "u4",
+    "data_offset": "u4",
+    "data_size": "u4",
+    "seq": "u2",
+    "version": "u1",
+    "padding": "?",
+    "extension": "?",
+    "cc": "u1",
+    "marker": "?",
+    "payload_type": "u1",
+    "error": "i1",
+}
+# In the order of the header, as in the table.
+_ORDER = "version padding extension cc marker payload_type seq ts ssrc data_offset data_size error"
+
+HEADER_FIELDS = tuple(_COLUMNS)
 """Names of the values that `HEADER_STRUCT` unpacks a row into."""
 
 HEADER_STRUCT = struct.Struct("=IIIIHB??B?Bb3x")
@@ -58,40 +63,13 @@ ERRORS = {
 }
 """Meanings of the numbers in the column `error`."""
 
-# In the order of the header. HEADER_FIELDS gives the offset of each in a row.
-_COLUMNS = {
-    "version": "u1",
-    "padding": "?",
-    "extension": "?",
-    "cc": "u1",
-    "marker": "?",
-    "payload_type": "u1",
-    "seq": "u2",
-    "ts": "u4",
-    "ssrc": "u4",
-    "data_offset": "u4",
-    "data_size": "u4",
-    "error": "i1",
-}
-
 
 @functools.cache
 def header_dtype() -> Any:
     """The NumPy type of a row. Raises ImportError without NumPy."""
     import numpy as np
 
-    offsets, at = {}, 0
-    for name in HEADER_FIELDS:
-        offsets[name] = at
-        at += np.dtype(_COLUMNS[name]).itemsize
-    return np.dtype(
-        {
-            "names": list(_COLUMNS),
-            "formats": list(_COLUMNS.values()),
-            "offsets": [offsets[name] for name in _COLUMNS],
-            "itemsize": HEADER_STRUCT.size,
-        }
-    )
+    return np.dtype([*_COLUMNS.items(), ("unused", "V3")])[_ORDER.split()]
 
 
 def parse_headers(

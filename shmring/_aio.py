@@ -1,11 +1,14 @@
-"""Wait for a channel in asyncio, from any number of tasks and event loops at the same time."""
+"""Wait for a channel in asyncio, from any number of tasks and event loops at the same time, and
+share a lock with them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 
 # A thread that sleeps for tasks stays this long after the last task, in case tasks come back.
 COME_BACK_S = 0.1
@@ -107,6 +110,58 @@ class RoomWaiters:
                 for future in waiting:
                     with contextlib.suppress(RuntimeError):  # its loop was closed in the meantime
                         future.get_loop().call_soon_threadsafe(_finish, future)
+
+
+class SharedLock:
+    """A lock for threads and for tasks of any event loop. They get it in the order in which they
+    asked for it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held = False
+        self._turns: deque[Future[None]] = deque()
+
+    def acquire(self) -> None:
+        """Wait for the lock in a thread. If a signal handler raises, the lock is not taken."""
+        if turn := self._ask():
+            try:
+                turn.result()
+            except BaseException:
+                self._give_up(turn)
+                raise
+
+    async def acquire_async(self) -> None:
+        """Wait for the lock in a task. If the task is cancelled, the lock is not taken."""
+        if turn := self._ask():
+            try:
+                await asyncio.wrap_future(turn)
+            except BaseException:
+                self._give_up(turn)
+                raise
+
+    def release(self) -> None:
+        """Pass the lock to whoever has waited longest. Any thread may call this."""
+        with self._guard:
+            while self._turns:
+                turn = self._turns.popleft()
+                if turn.set_running_or_notify_cancel():
+                    turn.set_result(None)
+                    return
+            self._held = False
+
+    def _ask(self) -> Future[None] | None:
+        """Take the lock and return None, or return what its turn completes."""
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return None
+            turn: Future[None] = Future()
+            self._turns.append(turn)
+            return turn
+
+    def _give_up(self, turn: Future[None]) -> None:
+        if not turn.cancel():  # it is this one's turn already
+            self.release()
 
 
 def _is_worth_a_try(sleep: Callable[[], bool]) -> bool:

@@ -15,19 +15,15 @@ from shmring import _address, _arguments, errors
 from shmring._arguments import deadline, has_passed, seconds_until
 from shmring._attachment import check_whole
 from shmring._check import error
-from shmring._endpoint import CLOCKS, Endpoint, Owner
+from shmring._endpoint import CLOCKS, TAP_CHECK_S, Endpoint, Owner
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
 from shmring.stats import ChannelStats, direction_of, read_stats, text_of
 from shmring.types import SendReport, State
 
 REPORTS_AT_ONCE = 256
-TAP_LOOK_S = 0.001
-# Interval of the checks whether the channel is still served.
-FLUSH_SLICE_NS = 50_000_000
 # A flush lets the worker finish some packets before it asks to be woken again.
 FLUSH_REST_S = 0.0002
-REPORTS_LOOK_S = 0.0002
 # The worker waits 2 ms for a timestamp. On a busy machine it may lose its core during that time.
 REPORTS_FOLLOW_S = 0.5
 
@@ -229,7 +225,7 @@ class ChannelBase(Generic[Item]):
                 return item
             endpoint.check_heard()
             if tap:
-                await asyncio.sleep(TAP_LOOK_S)
+                await asyncio.sleep(TAP_CHECK_S)
             else:
                 await endpoint.readable()
 
@@ -360,29 +356,24 @@ class SendQueue:
                 )
             if self._endpoint.state is State.CLOSED:
                 raise error(errno.EPIPE, f"channel {name!r} is closed")
-            self._await_verdict(until_ns)
+            self._endpoint.await_worker(lambda: not self.tx_waiting, until_ns)
+            if self.tx_waiting:
+                time.sleep(FLUSH_REST_S)
         self._await_reports()
-
-    def _await_verdict(self, until_ns: int) -> None:
-        """Sleep until packets got verdicts, at most for a short time."""
-        segment = self._endpoint.mapped()
-        if self._endpoint.readonly:  # a tap is not notified
-            time.sleep(TAP_LOOK_S)
-            return
-        slice_end_ns = int(lib.rt_mono_ns()) + FLUSH_SLICE_NS
-        lib.tx_ring_wait_verdict(segment, min(until_ns, slice_end_ns))
-        if self.tx_waiting:
-            time.sleep(FLUSH_REST_S)
 
     def _await_reports(self) -> None:
         segment = self._endpoint.mapped()
         if segment.config.reports != lib.SHM_REPORTS_ALL or not segment.config.report_slots:
             return
         until_ns = deadline(REPORTS_FOLLOW_S)
-        while (awaited := lib.channel_reports_awaited(segment)) > self._never_reported:
+
+        def awaited() -> int:
+            return int(lib.channel_reports_awaited(segment))
+
+        while (now := awaited()) > self._never_reported:
             if has_passed(until_ns):
-                self._never_reported = awaited  # lost with a worker, or abandoned by their sender
-            time.sleep(REPORTS_LOOK_S)
+                self._never_reported = now  # lost with a worker, or abandoned by their sender
+            self._endpoint.await_worker(lambda: awaited() <= self._never_reported, until_ns)
 
     async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
         """Return the result of `queue`, a call of `send`, once the ring has room."""

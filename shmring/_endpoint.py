@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Never, Protocol, TypeVar
@@ -23,6 +24,10 @@ from shmring._ring import ffi, lib
 from shmring.types import STATES, State
 
 ADDRESS_CACHE = 4096
+# How often a tap checks what others are told.
+TAP_CHECK_S = 0.001
+# Interval of the checks whether the channel is still served.
+AWAIT_SLICE_NS = 50_000_000
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
 
@@ -204,6 +209,21 @@ class Endpoint(Core):
         is closed."""
         self.check_heard()
         await self._room.wait(self._sleep_for_room)
+
+    def await_worker(self, is_done: Callable[[], bool], until_ns: int) -> None:
+        """Sleep until the worker has made progress, unless `is_done`, at most for a short time.
+
+        Progress is a verdict, a report that came late, room in the ring, or a connection's end.
+        A tap, which cannot ask to be woken, only sleeps.
+        """
+        segment = self.mapped()
+        if self.readonly:
+            time.sleep(TAP_CHECK_S)
+            return
+        asked = lib.tx_ring_ask_wake(segment)
+        if not is_done():
+            slice_end_ns = int(lib.rt_mono_ns()) + AWAIT_SLICE_NS
+            lib.tx_ring_sleep(segment, asked, min(until_ns, slice_end_ns))
 
     def _sleep_for_room(self) -> bool:
         return self._wait_room() or self.state not in (State.OPEN, State.HELD)

@@ -90,6 +90,11 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_ite
 unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
                           unsigned *moved);
 
+/* Wakes whoever sleeps on the room event, and makes a system call only if somebody does.
+ * tx_queue_release calls it. Call it after anything else that a client may wait for: a report that
+ * came late, the end of a connection. */
+void tx_queue_wake_waiters(tx_queue_t *q);
+
 /* Whether a record or a claim waits after the read cursor, or cancelled ones may wait before it.
  * The worker checks this before it sleeps. */
 int tx_queue_pending(const tx_queue_t *q);

@@ -95,7 +95,7 @@ void tx_wake_producers(tx_queue_t *q)
     rt_futex_wake_all(&q->cursors->room_event);
 }
 
-static void wake_for_room(tx_queue_t *q)
+void tx_queue_wake_waiters(tx_queue_t *q)
 {
     rt_fence_full(); /* T7 */
     if (rt_load_relaxed(&q->cursors->room_wanted) && rt_exchange(&q->cursors->room_wanted, 0))
@@ -232,7 +232,7 @@ unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, uns
         tx_sweep_dead_producers(q);
     if (q->head_ref != old_head || q->finished != q->finished_announced) {
         q->finished_announced = q->finished;
-        wake_for_room(q);
+        tx_queue_wake_waiters(q);
     }
     return freed + *moved;
 }

@@ -70,16 +70,22 @@
  *   T1  tail swap            -> A: a thread that sees the new tail sees the intent in the slot
  *   T2  word COMMITTED, R    -> T3 in tx_queue.c: fields and payload are whole
  *   T4  head_place, R in tx_release.c -> T5 here: the bytes are zero before they can be claimed
- * again T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or
- * the producer sees the bell armed Ringing is a call, and a producer may be stopped before it makes
- * the call. So the bell says RINGING from the time a producer took it until the call has returned,
- * and others that commit meanwhile ring as well. Each arming has a number: a producer that resumes
- * late reports its ring only to its own arming, and cannot silence a later one. T7  room, full
- * fence in tx_producer_wait_room, tx_ring_wait_verdict and tx_queue_release: likewise T8  tail, A
- * -> T1: the head loaded next is at least as new as the one that made room for the claim before
- * this tail; an older one could be a lap behind and promise room that is not there T9  cancels,
- * full fence in cancel_at -> A in tx_queue_reap: a thread that sees the count sees the word T10
- * word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other stores
+ *       again
+ *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
+ *       producer sees the bell armed.
+ *       Ringing is a call, and a producer may be stopped before it makes the call. So the bell says
+ *       RINGING from the time a producer took it until the call has returned, and others that
+ *       commit meanwhile ring as well. Each arming has a number: a producer that resumes late
+ *       reports its ring only to its own arming, and cannot silence a later one.
+ *   T7  room, full fence in tx_producer_wait_room, tx_ring_ask_wake and tx_queue_wake_waiters:
+ *       likewise
+ *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the
+ *       claim before this tail; an older one could be a lap behind and promise room that is not
+ *       there
+ *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: a thread that sees the count sees
+ *       the word
+ *   T10 word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other
+ *       stores
  */
 #include "shm/tx_ring.h"
 
@@ -489,10 +495,15 @@ uint64_t tx_ring_waiting(const shm_segment_t *s)
     return next > finished ? next - finished : 0;
 }
 
-int tx_ring_wait_verdict(const shm_segment_t *s, int64_t until_mono_ns)
+uint32_t tx_ring_ask_wake(const shm_segment_t *s)
 {
     uint32_t event = rt_load_relaxed(&s->tx->room_event);
     rt_store_relaxed(&s->tx->room_wanted, 1);
     rt_fence_full(); /* T7 */
-    return tx_ring_waiting(s) ? rt_futex_wait(&s->tx->room_event, event, until_mono_ns) : 0;
+    return event;
+}
+
+int tx_ring_sleep(const shm_segment_t *s, uint32_t asked, int64_t until_mono_ns)
+{
+    return rt_futex_wait(&s->tx->room_event, asked, until_mono_ns);
 }

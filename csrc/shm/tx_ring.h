@@ -101,9 +101,11 @@ int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
 /* Packets queued that have no verdict yet. Any thread. */
 uint64_t tx_ring_waiting(const shm_segment_t *s);
 
-/* Sleeps until packets got their verdicts, unless none waits, at most until until_mono_ns. Any
- * writable mapping, any thread. Returns 0 (check tx_ring_waiting again), -ETIMEDOUT, -EINTR. */
-int tx_ring_wait_verdict(const shm_segment_t *s, int64_t until_mono_ns);
+/* Waiting for the worker: for verdicts, reports, room, or whatever else it wakes for with
+ * tx_queue_wake_waiters. Call tx_ring_ask_wake, check what you wait for, and then sleep. Any
+ * writable mapping, any thread. tx_ring_sleep returns 0 (check again), -ETIMEDOUT, -EINTR. */
+uint32_t tx_ring_ask_wake(const shm_segment_t *s);
+int tx_ring_sleep(const shm_segment_t *s, uint32_t asked, int64_t until_mono_ns);
 
 /* The sequence number of the next packet. */
 uint64_t tx_ring_next_sequence(const shm_segment_t *s);

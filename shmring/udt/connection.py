@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from typing import Any, Unpack
 
 from shmring import errors
@@ -20,7 +19,6 @@ from shmring.udt.options import Begin, Settings, connection_channel
 from shmring.udt.port import Port, draw_name, open_channel
 
 SCRATCH_BYTES = 1 << 18
-STATE_LOOK_S = 0.002
 # The worker reports the end of a connection within its time limit. After this time it is dead.
 GRACE_S = 2.0
 LOST = (lib.SHM_UDT_BROKEN, lib.SHM_UDT_CLOSED, lib.SHM_UDT_LOST)
@@ -253,10 +251,12 @@ class _Forgotten:
         segment = endpoint.mapped()
         until_ns = deadline(self._linger_s + GRACE_S)
         _command(endpoint, lib.SHM_UDT_CLOSE, int(self._linger_s * _NS_PER_S))
-        while endpoint.state in _OPEN_STATES and not has_passed(until_ns):
-            if lib.udt_read_state(segment) in LOST:
-                break
-            time.sleep(STATE_LOOK_S)
+
+        def is_over() -> bool:
+            return endpoint.state not in _OPEN_STATES or lib.udt_read_state(segment) in LOST
+
+        while not is_over() and not has_passed(until_ns):
+            endpoint.await_worker(is_over, until_ns)
         endpoint.close()
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import threading
-import time
 from typing import Any, Never
 
 from shmring import errors
+from shmring._aio import SharedLock
 from shmring._arguments import has_passed, payload
 from shmring._ring import ffi, lib
-from shmring.udt.connection import LOST, STATE_LOOK_S, Connection
+from shmring.udt.connection import LOST, Connection
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.statistics import read_facts
-
-LOCK_LOOK_S = 0.001
 
 
 class Sender:
@@ -26,7 +23,7 @@ class Sender:
         self._connection = connection
         self._messages = connection.settings.messages
         # A message is one run of records.
-        self._message_lock = threading.Lock()
+        self._message_lock = SharedLock()
         self._peer_errors_told = 0
         self._done = ffi.new("uint64_t *")
 
@@ -108,8 +105,7 @@ class Sender:
     async def send_message_async(self, view: Any, ttl_ms: int, flags: int) -> None:
         """As `send_message`, without blocking the event loop."""
         self._check_length(len(view))
-        while not self._message_lock.acquire(blocking=False):
-            await asyncio.sleep(LOCK_LOOK_S)
+        await self._message_lock.acquire_async()
         done = 0
         try:
             while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
@@ -159,7 +155,10 @@ class Sender:
                 raise udt_error(Code.ECONNLOST, "flush")
             if has_passed(until_ns):
                 raise udt_error(Code.ETIMEOUT, "flush")
-            time.sleep(STATE_LOOK_S)
+            self._connection.endpoint.await_worker(self._is_flushed, until_ns)
+
+    def _is_flushed(self) -> bool:
+        return not self._unsent() or self._connection.state() in LOST
 
     def _unsent(self) -> bool:
         with contextlib.suppress(errors.ShmringError):

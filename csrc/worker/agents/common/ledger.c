@@ -185,6 +185,8 @@ static void settle(wrk_channel_t *ch, agent_awaited_t *w)
 {
     w->settled = true;
     put_report(ch, &w->report);
+    if (ch->config.reports == SHM_REPORTS_ALL)
+        tx_queue_wake_waiters(&ch->tx); /* the verdict came earlier, and its event with it */
     if (w->keeps_late)
         keep_late(ch, &w->report, w->producer, w->producer_pid, w->sent_until_mono_ns);
     if (w->tap_number != 0)

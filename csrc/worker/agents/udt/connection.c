@@ -13,13 +13,17 @@
 static void publish(udt_agent_t *a)
 {
     udt_conn_t *c = &a->conn;
+    bool was_unsent = rt_load_relaxed(&a->state->unsent_bytes) != 0;
     rt_store_relaxed(&a->state->unsent_bytes, c->snd.buffer.used);
     rt_store_relaxed(&a->state->unread_bytes, c->rcv.buffer.ready_bytes);
+    if (was_unsent && c->snd.buffer.used == 0)
+        tx_queue_wake_waiters(&a->channel->tx);
 }
 
 void udt_agent_publish_state(udt_agent_t *a, shm_udt_conn_state_t state)
 {
     rt_store_release(&a->state->state, (uint32_t)state);
+    tx_queue_wake_waiters(&a->channel->tx);
 }
 
 /* --- the port's connections ---------------------------------------------------------------- */

@@ -395,14 +395,19 @@ static void test_waiting_for_room_ends_when_there_is_some(void)
 static void test_waiting_for_verdicts_ends_with_each_of_them(void)
 {
     open_ring();
-    CHECK_EQ(tx_ring_wait_verdict(&seg, RT_NEVER_NS), 0); /* nothing waits */
     CHECK_EQ(push(8, 0), 0);
-    CHECK_EQ(tx_ring_wait_verdict(&seg, rt_mono_ns() + RT_NS_PER_MS), -ETIMEDOUT);
+    uint32_t asked = tx_ring_ask_wake(&seg);
+    CHECK_EQ(tx_ring_sleep(&seg, asked, rt_mono_ns() + RT_NS_PER_MS), -ETIMEDOUT);
+    tx_queue_wake_waiters(&queue);
+    CHECK_EQ(tx_ring_sleep(&seg, asked, RT_NEVER_NS), 0); /* told meanwhile */
+    tx_queue_wake_waiters(&queue);
+    CHECK_EQ(tx_ring_ask_wake(&seg), asked + 1); /* nobody had asked: no event, no system call */
     pthread_t thread;
     rt_store_relaxed(&seg.tx->room_wanted, 0);
     REQUIRE(pthread_create(&thread, NULL, free_room_later, NULL) == 0);
-    while (tx_ring_waiting(&seg))
-        CHECK_EQ(tx_ring_wait_verdict(&seg, rt_mono_ns() + 10 * RT_NS_PER_S), 0);
+    asked = tx_ring_ask_wake(&seg);
+    for (; tx_ring_waiting(&seg); asked = tx_ring_ask_wake(&seg))
+        CHECK_EQ(tx_ring_sleep(&seg, asked, rt_mono_ns() + 10 * RT_NS_PER_S), 0);
     pthread_join(thread, NULL);
     close_ring();
 }

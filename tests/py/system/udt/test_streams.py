@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import random
+import resource
 import signal
 import socket
 import threading
@@ -201,6 +202,17 @@ def test_flush_waits_for_the_peer(pair: Pair) -> None:
     client.flush(PATIENCE_S)
     assert client.stats().unsent_bytes == 0
     assert read(server, 100_000) == b"x" * 100_000
+
+
+def test_flush_sleeps_until_the_peer_has_acknowledged(pair: Pair) -> None:
+    client, server = pair
+    with pytest.raises(udt.UdtError):  # nobody reads, so all buffers fill
+        client.sendall(bytes(100_000_000), timeout=2)
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    with pytest.raises(udt.UdtError):
+        client.flush(0.5)
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before < 60
+    server.close()
 
 
 def test_a_forgotten_socket_says_what_it_was_given(pair: Pair) -> None:

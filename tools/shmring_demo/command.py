@@ -47,6 +47,9 @@ PAYLOAD_BYTES = 64
 AHEAD_NS = 200_000_000
 TICK_S = 0.02
 MAX_PACKETS = 5_000_000
+DEVICE_IDLE_MS = 5000
+"""How long the device waits for the next packet. This process queues packets only a little ahead,
+and a busy machine may stop it for longer than that."""
 
 _HEAD = struct.Struct("=q")
 _EDGES_US = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -186,7 +189,7 @@ def _run_shmring(
     progress = Progress("shmring", show=talk)
     with (
         warnings.catch_warnings(record=True) as caught,
-        floor.Receiver(count, cpu=device_cpu, echo=True) as device,
+        floor.Receiver(count, cpu=device_cpu, echo=True, idle_ms=DEVICE_IDLE_MS) as device,
         shmring.Pool(
             cpus=None if worker_cpu is None else [worker_cpu], namespace=namespace
         ) as pool,

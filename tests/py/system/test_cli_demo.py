@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+import shmring
 import shmring_cli as cli
 from rtworkers import paths
 from shmring_demo import command as demo
@@ -57,6 +60,22 @@ def test_an_ascii_terminal_gets_an_ascii_histogram(tmp_path):
     text = run("--png", "x.png", cwd=tmp_path, before=("env", "PYTHONIOENCODING=ascii:replace"))
     assert "#" in text.stdout
     assert text.stdout.isascii()
+
+
+def test_a_pause_of_the_demo_itself_loses_no_packet(eventually, tmp_path):
+    """A busy machine may stop this process for longer than its schedule is queued ahead."""
+    command = [*COMMAND[:-4], "--seconds", "2", "--rate", "250", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        space = f"demo-{process.pid}"
+        eventually(lambda: any(c.name == "demo" for c in shmring.channels(space)))
+        with shmring.attach("demo", namespace=space, readonly=True) as channel:
+            eventually(lambda: channel.stats().tx_sent > 20)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        facts = json.loads(process.communicate(timeout=90)[0])
+    assert facts["systems"]["shmring"]["lost"] == 0
+    assert (process.returncode, facts["healthy"]) == (0, True)
 
 
 @pytest.mark.skipif(

@@ -24,6 +24,7 @@ from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView, PoolView, WorkerView
 from shmring import LAYOUT_VERSION
 from shmring_cli.common import FINE
+from shmring_cli.output import address_text
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -213,8 +214,8 @@ def _channel_facts(channel: ChannelView) -> Labels:
         "cpu": _core(channel.cpu),
         "direction": channel.direction,
         "state": channel.state,
-        "local": _address(channel.local),
-        "remote": _address(channel.remote),
+        "local": address_text(channel.local),
+        "remote": address_text(channel.remote),
         "interface": channel.facts.interface,
         "qdisc": channel.facts.qdisc,
     }
@@ -222,13 +223,6 @@ def _channel_facts(channel: ChannelView) -> Labels:
 
 def _core(cpu: int | None) -> str:
     return "" if cpu is None else str(cpu)
-
-
-def _address(address: tuple[str, int] | None) -> str:
-    if address is None:
-        return ""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # --- samples --------------------------------------------------------------------------------------

@@ -27,33 +27,9 @@ class RtpView(Numbers):
         return self[name] if grown is None else grown
 
     @property
-    def ssrc(self) -> int:
-        return self["ssrc"]
-
-    @property
     def remote_ssrc(self) -> int | None:
         """SSRC of the received source. None: no validated source yet."""
         return self["remote_ssrc"] if self["valid"] and self["remote_ssrc"] >= 0 else None
-
-    @property
-    def jitter_ns(self) -> int:
-        """Interarrival jitter (RFC 3550)."""
-        return self["jitter_ns"]
-
-    @property
-    def delay_ns(self) -> int:
-        """Of the jitter buffer in effect."""
-        return self["delay_ns"]
-
-    @property
-    def target_ns(self) -> int:
-        """The delay that the jitter buffer aims for."""
-        return self["target_ns"]
-
-    @property
-    def depth(self) -> int:
-        """Frames in the jitter buffer."""
-        return self["depth"]
 
     @property
     def rtt_ns(self) -> int | None:
@@ -107,10 +83,6 @@ class UdtPortView(Numbers):
 
 class NetfluxView(Numbers):
     """The part of a Netflux link, with the names of `shmring.NetfluxStats`, cycle and watchdog."""
-
-    @property
-    def cycle_ns(self) -> int:
-        return self["cycle_ns"]
 
     @property
     def watch_ns(self) -> int | None:

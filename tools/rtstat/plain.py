@@ -78,13 +78,6 @@ def _number(value: float | None) -> str:
     return NOTHING if value is None else str(int(value))
 
 
-def _address(address: tuple[str, int] | None) -> str:
-    if address is None:
-        return NOTHING
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _mark(view: Any, text: str) -> str:
     return text if view.healthy else f"{text} (!)"
 
@@ -105,14 +98,14 @@ _WORKER: Columns = (
     ("HEARTBEAT", lambda w: _mark(w, span(w.heartbeat_age_ns))),
     ("CORE", lambda w: "any" if w.cpu is None else str(w.cpu)),
     ("SCHEDULING", _scheduling),
-    ("CHANNELS", lambda w: str(w.channels)),
+    ("CHANNELS", lambda w: str(w["channels"])),
     ("CPU", lambda w: percent(w.cpu_share)),
     ("SPIN", lambda w: percent(w.spin_share)),
     ("WAKE p99", lambda w: _of(w.wake_latency_interval or w.wake_latency, "p99_ns")),
-    ("MAX LOOP", lambda w: span(w.longest_loop_ns)),
-    ("MISSED", lambda w: str(w.missed_wakes)),
-    ("RESTS", lambda w: str(w.forced_rests)),
-    ("RESTARTS", lambda w: str(w.restarts)),
+    ("MAX LOOP", lambda w: span(w["longest_loop_ns"])),
+    ("MISSED", lambda w: str(w["missed_wakes"])),
+    ("RESTS", lambda w: str(w["forced_rests"])),
+    ("RESTARTS", lambda w: str(w["restarts"])),
 )
 
 _CHANNEL: Columns = (
@@ -149,10 +142,10 @@ _RTP: Columns = (
     ("LOST", lambda c: str(c.rtp["lost"])),
     ("LATE", lambda c: str(c.rtp["late"])),
     ("LOSS", lambda c: percent(c.rtp.loss)),
-    ("JITTER", lambda c: span(c.rtp.jitter_ns)),
-    ("DEPTH", lambda c: str(c.rtp.depth)),
-    ("DELAY", lambda c: span(c.rtp.delay_ns)),
-    ("TARGET", lambda c: span(c.rtp.target_ns)),
+    ("JITTER", lambda c: span(c.rtp["jitter_ns"])),
+    ("DEPTH", lambda c: str(c.rtp["depth"])),
+    ("DELAY", lambda c: span(c.rtp["delay_ns"])),
+    ("TARGET", lambda c: span(c.rtp["target_ns"])),
     ("RTT", lambda c: span(c.rtp.rtt_ns)),
 )
 
@@ -175,7 +168,7 @@ _NETFLUX: Columns = (
     ("NETFLUX", _name),
     ("LINK", lambda c: "alive" if c.netflux.alive else "silent (!)"),
     ("HEARD", lambda c: "yes" if c.netflux.heard else "no"),
-    ("CYCLE", lambda c: span(c.netflux.cycle_ns)),
+    ("CYCLE", lambda c: span(c.netflux["cycle_ns"])),
     ("WATCHDOG", lambda c: span(c.netflux.watch_ns)),
     ("SENT", lambda c: str(c.netflux["sent"])),
     ("ACCEPTED", lambda c: str(c.netflux["accepted"])),

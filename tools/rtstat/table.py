@@ -42,6 +42,7 @@ from rtstat.numbers import (
 from rtstat.table_engines import MUX, NETFLUX, RTP, UDT, UDT_PORT
 from rtstat.views import STAMPS, ChannelView
 from shmring.observe import monitor
+from shmring_cli.output import address_text
 
 __all__ = ["FIELD", "FIELDS", "KINDS", "Field", "Value", "values"]
 
@@ -52,13 +53,6 @@ def _fact(name: str) -> Callable[[ChannelView], Value]:
         return value
 
     return get
-
-
-def _address(value: tuple[str, int] | None) -> str | None:
-    if value is None:
-        return None
-    host, port = value
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # --- snapshot, pools, workers ---------------------------------------------------------------------
@@ -116,9 +110,7 @@ WORKER = (
         memory_locked | locked      | flag | its memory cannot be swapped out
         calls_filtered | filter     | flag | only the system calls of a list are allowed
         """,
-        {
-            "cpu_wanted": or_none("cpu_wanted", -1),
-        },
+        {"cpu_wanted": or_none("cpu_wanted", -1)},
     ),
     *rows(
         "instantaneous",
@@ -130,6 +122,7 @@ WORKER = (
         profile          | profile   |          | how it waits: balanced, latency or power
         channels         | channels  | channels | channels it serves
         """,
+        {"channels": Word("channels")},
     ),
     *rows(
         "interval",
@@ -161,6 +154,10 @@ WORKER = (
 
 # --- channels -------------------------------------------------------------------------------------
 
+_PLAIN_FACTS = (
+    *("reading", "overflow", "clock", "tolerance_ns", "interface", "qdisc", "txtime_reason"),
+    *("tx_capacity", "rx_capacity", "segment_bytes"),
+)
 _GAUGES = (
     "scheduled",
     "tx_waiting",
@@ -210,17 +207,11 @@ CHANNEL = (
         segment_bytes | memory           | bytes   | size of the shared memory
         """,
         {
-            "reading": _fact("reading"),
-            "overflow": _fact("overflow"),
+            **{name: _fact(name) for name in _PLAIN_FACTS},
             "late_policy": _fact("late"),
-            "clock": _fact("clock"),
-            "tolerance_ns": _fact("tolerance_ns"),
-            "local": lambda view: _address(view.facts.local),
-            "remote": lambda view: _address(view.facts.remote),
-            "interface": _fact("interface"),
-            "qdisc": _fact("qdisc"),
+            "local": lambda view: address_text(view.facts.local) or None,
+            "remote": lambda view: address_text(view.facts.remote) or None,
             "txtime": flag("txtime"),
-            "txtime_reason": _fact("txtime_reason"),
             "gso": flag("gso"),
             "gro": flag("gro"),
             "rx_stamp": lambda view: name_of(STAMPS, view["rx_stamp"]),
@@ -229,9 +220,6 @@ CHANNEL = (
             "sndbuf_bytes": Word("sndbuf_bytes"),
             "tx_ring_bytes": _fact("tx_bytes"),
             "rx_ring_bytes": _fact("rx_bytes"),
-            "tx_capacity": _fact("tx_capacity"),
-            "rx_capacity": _fact("rx_capacity"),
-            "segment_bytes": _fact("segment_bytes"),
         },
     ),
     *rows(

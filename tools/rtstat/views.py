@@ -417,16 +417,6 @@ class WorkerView(Numbers):
         return name_of(PROFILES, self["profile"])
 
     @property
-    def channels(self) -> int:
-        """Channels that it serves."""
-        return self["channels"]
-
-    @property
-    def restarts(self) -> int:
-        """How often it was restarted."""
-        return self["restarts"]
-
-    @property
     def heartbeat_age_ns(self) -> int:
         """Time since its last heartbeat. All other values are as old as that."""
         read_ns: int = self.now[_WORKER_READ]
@@ -461,25 +451,6 @@ class WorkerView(Numbers):
         if rate is not None:
             return rate / NS_PER_S
         return self[name] / (self.age_s * NS_PER_S) if self.age_s else 0.0
-
-    @property
-    def longest_loop_ns(self) -> int:
-        return self["longest_loop_ns"]
-
-    @property
-    def forced_rests(self) -> int:
-        """How often it slept to stay below the real-time throttle."""
-        return self["forced_rests"]
-
-    @property
-    def missed_wakes(self) -> int:
-        """How often it woke more than 1 ms after the requested time."""
-        return self["missed_wakes"]
-
-    @property
-    def calls_refused(self) -> int:
-        """System calls that are not on its list."""
-        return self["calls_refused"]
 
     @property
     def wake_latency(self) -> Times:

@@ -24,7 +24,7 @@ from typing import Any
 import shmring
 from rtworkers import page, paths
 from shmring_cli.common import FAILED, FINE
-from shmring_cli.output import duration, json_line, quantity, text_table
+from shmring_cli.output import address_text, duration, json_line, quantity, text_table
 
 STALE_NS = 1_000_000_000
 
@@ -238,9 +238,9 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
         _name(row, with_namespace),
         info.pool,
         info.state.value + ("" if row.healthy else " (!)"),
-        _address(info.local),
+        address_text(info.local, "-"),
         _ARROWS.get(info.direction, "?"),
-        _address(info.remote),
+        address_text(info.remote, "-"),
         str(info.waiting),
         _counted(row.counters.get("tx_sent", 0), row.tx_pps),
         _counted(row.counters.get("rx_received", 0), row.rx_pps),
@@ -288,13 +288,6 @@ def _rtp_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
 
 def _counted(total: int, pps: float) -> str:
     return f"{total} ({quantity(pps, 'pps')})" if pps else str(total)
-
-
-def _address(address: tuple[str, int] | None) -> str:
-    if address is None:
-        return "-"
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 _WORKER_HEAD = (

@@ -60,6 +60,14 @@ def _digits(value: float) -> str:
     return f"{value:.{places}f}"
 
 
+def address_text(address: tuple[str, int] | None, none: str = "") -> str:
+    """Return ``host:port``, or `none` if there is no address."""
+    if address is None:
+        return none
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """Return columns under their headers: the first aligned left, the others right."""
     lines = [list(head), *(list(row) for row in rows)]

@@ -266,7 +266,9 @@ def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
             width=6,
         ),
         Column("profile", "profile", lambda w: Cell(w.profile), lambda w: w.profile, width=8),
-        Column("channels", "chans", lambda w: count(w.channels), lambda w: w.channels, width=5),
+        Column(
+            "channels", "chans", lambda w: count(w["channels"]), lambda w: w["channels"], width=5
+        ),
         Column("cpu", "CPU", lambda w: share(w.cpu_share, 0.9), lambda w: w.cpu_share, width=6),
         Column("spin", "spin", lambda w: share(w.spin_share, 0.9), lambda w: w.spin_share, width=6),
         Column("wake", "wake p99", lambda w: ns(_wake(w)), _number(_wake), width=8),
@@ -274,30 +276,30 @@ def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
             "loop",
             "longest",
             lambda w: Cell(
-                duration(w.longest_loop_ns), "warn" if w.longest_loop_ns > _NS_PER_MS else ""
+                duration(w["longest_loop_ns"]), "warn" if w["longest_loop_ns"] > _NS_PER_MS else ""
             ),
-            lambda w: w.longest_loop_ns,
+            lambda w: w["longest_loop_ns"],
             width=8,
         ),
         Column(
             "missed",
             "missed",
-            lambda w: trouble(w.missed_wakes, w.delta("missed_wakes"), "warn"),
-            lambda w: w.missed_wakes,
+            lambda w: trouble(w["missed_wakes"], w.delta("missed_wakes"), "warn"),
+            lambda w: w["missed_wakes"],
             width=6,
         ),
         Column(
             "rests",
             "rests",
-            lambda w: trouble(w.forced_rests, w.delta("forced_rests"), "warn"),
-            lambda w: w.forced_rests,
+            lambda w: trouble(w["forced_rests"], w.delta("forced_rests"), "warn"),
+            lambda w: w["forced_rests"],
             width=6,
         ),
         Column(
             "restarts",
             "restarts",
-            lambda w: trouble(w.restarts, w.delta("restarts"), "warn"),
-            lambda w: w.restarts,
+            lambda w: trouble(w["restarts"], w.delta("restarts"), "warn"),
+            lambda w: w["restarts"],
             width=8,
         ),
     ]

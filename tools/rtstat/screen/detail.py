@@ -17,8 +17,8 @@ from rtstat.screen.history import History, Moment
 from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
 from rtstat.snapshot import Snapshot
-from rtstat.views import ChannelView, ReaderView
-from shmring_cli.output import duration, quantity
+from rtstat.views import ChannelFacts, ChannelView, ReaderView
+from shmring_cli.output import address_text, duration, quantity
 
 _SPARKS = (
     ("p99", "lateness p99 of each interval"),
@@ -204,7 +204,7 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
         ("name", f"{channel.namespace} / [b]{channel.name}[/b]   in pool {channel.pool}"),
         ("engine", f"{channel.engine} {facts.direction}, {facts.reading} reading"),
         ("state", _state(channel)),
-        ("address", f"{_address(facts.local)} → {_address(facts.remote)}   {facts.interface}"),
+        ("address", _addresses(facts)),
         (
             "worker",
             f"pid {channel.worker_pid}, core {'any' if channel.cpu is None else channel.cpu}, "
@@ -226,12 +226,10 @@ def _state(channel: ChannelView) -> str:
     return f"{since}; {channel.facts.failure}" if channel.facts.failure else since
 
 
-def _address(address: tuple[str, int] | None) -> str:
-    if address is None:
-        return "nobody"
-    host, port = address
+def _addresses(facts: ChannelFacts) -> str:
+    ends = (address_text(address, "nobody") for address in (facts.local, facts.remote))
     # "[" would begin a tag of the terminal's markup.
-    return f"\\[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{' → '.join(ends)}   {facts.interface}".replace("[", "\\[")
 
 
 def _verdicts(channel: ChannelView) -> list[tuple[str, str]]:

@@ -134,7 +134,7 @@ def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
     (pool,) = shot.pools
     assert worker.pid == info.pid
     assert worker.healthy
-    assert (worker.policy, worker.channels, worker.restarts) == ("other", 2, 0)
+    assert (worker.policy, worker["channels"], worker["restarts"]) == ("other", 2, 0)
     views = (worker, info, here.stats())
     assert {(view.policy, view.priority, view.cpu) for view in views} == {("other", 0, None)}
     rows = (shot.channel("ctl"), *shmring.channels(shmring_namespace))
@@ -193,7 +193,7 @@ def test_reset_and_epoch_are_noticed(shmring_namespace, shmring_pool, shmring_ch
         assert ("epoch", "channel", "ctl") in {(e.kind, e.what, e.name) for e in seen}
         assert view.worker_pid != worker.pid
         (row,) = watch.read().workers
-        assert row.restarts == 1
+        assert row["restarts"] == 1
 
 
 def test_readers_and_their_lag(shmring_namespace, shmring_channel, eventually):

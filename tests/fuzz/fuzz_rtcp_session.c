@@ -78,12 +78,12 @@ static void start(uint8_t flags, uint8_t max_members)
     seq = 0;
     sent = (rtcp_session_sent_t){0};
     rtp_source_config_t s = {.clock_rate = 8000};
-    REQUIRE(rtp_source_init(&source, &s) == 0);
-    REQUIRE(rtcp_session_init(&session, &c, now_ns) == 0);
+    rtp_source_init(&source, &s);
+    rtcp_session_init(&session, &c, now_ns);
     c.ssrc = 2;
     c.members = peer_members;
     c.max_members = 2;
-    REQUIRE(rtcp_session_init(&peer, &c, now_ns) == 0);
+    rtcp_session_init(&peer, &c, now_ns);
 }
 
 static void check_state(void)

@@ -1,21 +1,14 @@
 #include "proto/rtp/rtcp_members.h"
 
-#include "base/rt_err.h"
-
-#include <errno.h>
 #include <string.h>
 
-int rtcp_members_init(rtcp_members_t *t, rtcp_member_t *slots, uint32_t max)
+void rtcp_members_init(rtcp_members_t *t, rtcp_member_t *slots, uint32_t max)
 {
     memset(t, 0, sizeof *t);
-    if (slots == NULL || max == 0 || max > RTCP_MAX_MEMBERS)
-        return rt_err_set(-EINVAL, "a table of %u RTCP members; take 1 .. %u", max,
-                          RTCP_MAX_MEMBERS);
     t->slots = slots;
     t->max = max;
     for (uint32_t i = 0; i < max; i++)
         t->order[i] = (uint8_t)i;
-    return 0;
 }
 
 static rtcp_member_t *member_at(const rtcp_members_t *t, uint32_t position)

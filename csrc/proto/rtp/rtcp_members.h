@@ -46,8 +46,8 @@ typedef struct rtcp_members {
     uint8_t order[RTCP_MAX_MEMBERS]; /* slots: `count` by ascending SSRC, then the free ones */
 } rtcp_members_t;
 
-/* slots: max of them, 1 .. RTCP_MAX_MEMBERS, kept by the caller. Returns 0 or -EINVAL with text. */
-int rtcp_members_init(rtcp_members_t *t, rtcp_member_t *slots, uint32_t max);
+/* slots: max of them, 1 .. RTCP_MAX_MEMBERS, kept by the caller. */
+void rtcp_members_init(rtcp_members_t *t, rtcp_member_t *slots, uint32_t max);
 
 /* NULL: not in the table. Pointers to members stay valid until that member is removed. */
 rtcp_member_t *rtcp_members_find(const rtcp_members_t *t, uint32_t ssrc);

@@ -1,8 +1,5 @@
 #include "proto/rtp/rtcp_schedule.h"
 
-#include "base/rt_err.h"
-
-#include <errno.h>
 #include <math.h>
 
 #define SENDER_SHARE 0.25
@@ -12,13 +9,8 @@
 #define DEFAULT_FIRST_BYTES 128u
 #define BYE_AT_ONCE_MEMBERS 50u
 
-int rtcp_schedule_init(rtcp_schedule_t *s, const rtcp_schedule_config_t *config, int64_t now_ns)
+void rtcp_schedule_init(rtcp_schedule_t *s, const rtcp_schedule_config_t *config, int64_t now_ns)
 {
-    if (!(config->bandwidth_bps > 0.0) || !isfinite(config->bandwidth_bps))
-        return rt_err_set(-EINVAL, "RTCP bandwidth is %g bit/s; it must be above 0",
-                          config->bandwidth_bps);
-    if (config->min_interval_ns < 0)
-        return rt_err_set(-EINVAL, "min_interval_ns is below 0; 0 means 5 s");
     *s = (rtcp_schedule_t){
         .bytes_per_s = config->bandwidth_bps / 8,
         .average_bytes = config->first_bytes > 0 ? config->first_bytes : DEFAULT_FIRST_BYTES,
@@ -32,7 +24,6 @@ int rtcp_schedule_init(rtcp_schedule_t *s, const rtcp_schedule_config_t *config,
     rt_random_init(&s->random, config->seed);
     s->due_ns = now_ns;
     (void)rtcp_schedule_expire(s, now_ns);
-    return 0;
 }
 
 int64_t rtcp_schedule_interval_ns(const rtcp_schedule_t *s)

@@ -24,7 +24,7 @@
 #define RTCP_UDP_IP_BYTES 28u /* counted with each compound */
 
 typedef struct rtcp_schedule_config {
-    double bandwidth_bps;    /* of RTCP for the whole session, bits/s (5 % of the session's) */
+    double bandwidth_bps;    /* of RTCP for the whole session, bits/s, above 0 (5 % of all) */
     int64_t min_interval_ns; /* 0: 5 s. 360 s / (session kbit/s) is the RFC's shorter one */
     uint32_t first_bytes;    /* guess at the size of a compound, headers included; 0: 128 */
     uint64_t seed;
@@ -45,9 +45,8 @@ typedef struct rtcp_schedule {
     rt_random_t random;
 } rtcp_schedule_t;
 
-/* Returns 0, or -EINVAL with text for a bandwidth <= 0 or an interval < 0. The first report is due
- * after half an interval. */
-int rtcp_schedule_init(rtcp_schedule_t *s, const rtcp_schedule_config_t *config, int64_t now_ns);
+/* The first report is due after half an interval. */
+void rtcp_schedule_init(rtcp_schedule_t *s, const rtcp_schedule_config_t *config, int64_t now_ns);
 
 static inline int64_t rtcp_schedule_due_ns(const rtcp_schedule_t *s)
 {

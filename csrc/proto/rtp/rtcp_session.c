@@ -1,7 +1,6 @@
 #include "proto/rtp/rtcp_session.h"
 
 #include "base/rt_clock.h"
-#include "base/rt_err.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,7 +19,7 @@ _Static_assert(SR_BYTES + SDES_BYTES + RTCP_MAX_TEXT_BYTES + NACK_BYTES + 4 * MA
                    RTCP_SESSION_ROOM_BYTES,
                "the longest compound fits");
 
-static int start_schedule(rtcp_session_t *s, int64_t now_mono_ns)
+static void start_schedule(rtcp_session_t *s, int64_t now_mono_ns)
 {
     rtcp_schedule_config_t schedule = {
         .bandwidth_bps = s->config.bandwidth_bps,
@@ -28,26 +27,22 @@ static int start_schedule(rtcp_session_t *s, int64_t now_mono_ns)
         .first_bytes = RTCP_UDP_IP_BYTES + RR_BYTES + SDES_BYTES + (uint32_t)strlen(s->cname),
         .seed = s->config.seed,
     };
-    return rtcp_schedule_init(&s->schedule, &schedule, now_mono_ns);
+    rtcp_schedule_init(&s->schedule, &schedule, now_mono_ns);
 }
 
-int rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config, int64_t now_mono_ns)
+void rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config,
+                       int64_t now_mono_ns)
 {
     memset(s, 0, sizeof *s);
-    size_t cname_bytes = config->cname != NULL ? strlen(config->cname) : 0;
-    if (cname_bytes == 0 || cname_bytes > RTCP_MAX_TEXT_BYTES)
-        return rt_err_set(-EINVAL, "a CNAME of %zu bytes; it takes 1 .. %u", cname_bytes,
-                          RTCP_MAX_TEXT_BYTES);
-    memcpy(s->cname, config->cname, cname_bytes);
+    memcpy(s->cname, config->cname, strlen(config->cname));
     s->config = *config;
     s->config.cname = s->cname;
-    int rc = rtcp_members_init(&s->members, config->members, config->max_members);
-    rc = rc ? rc : rtp_nack_receiver_init(&s->nack, &config->nack);
-    rc = rc ? rc : start_schedule(s, now_mono_ns);
+    rtcp_members_init(&s->members, config->members, config->max_members);
+    rtp_nack_receiver_init(&s->nack, &config->nack);
+    start_schedule(s, now_mono_ns);
     s->config.nack = s->nack.config;
     s->reported.rtt_ns = -1;
     s->nack_sent_ns = now_mono_ns - RTCP_SESSION_NACK_GAP_NS;
-    return rc;
 }
 
 static void count_members(rtcp_session_t *s, int64_t now_mono_ns)
@@ -59,7 +54,7 @@ static void count_members(rtcp_session_t *s, int64_t now_mono_ns)
 void rtcp_session_join(rtcp_session_t *s, int64_t now_mono_ns)
 {
     s->config.seed = rt_random_next(&s->schedule.random);
-    (void)start_schedule(s, now_mono_ns);
+    start_schedule(s, now_mono_ns);
     s->reported_packets[1] = s->reported_packets[0];
     s->we_sent = false;
     s->spoke = false;

@@ -100,8 +100,9 @@ typedef struct rtcp_session {
     bool has_left;
 } rtcp_session_t;
 
-/* Returns 0, or -EINVAL with text. The first report is due after half an interval. */
-int rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config, int64_t now_mono_ns);
+/* The caller has checked the configuration. The first report is due after half an interval. */
+void rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config,
+                       int64_t now_mono_ns);
 
 /* Joins (again, after rtcp_session_leave): a first report is due after half an interval. Facts
  * about the others and the counters stay. */

@@ -1,7 +1,5 @@
 #include "proto/rtp/rtp_nack.h"
 
-#include "base/rt_err.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -9,13 +7,10 @@
 #define DEFAULT_RETRY_NS INT64_C(50000000)
 #define DEFAULT_GIVE_UP_NS INT64_C(500000000)
 #define DEFAULT_MAX_REQUESTS 3u
-#define MAX_HISTORY 32768u
 
-int rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config)
+void rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config)
 {
     memset(n, 0, sizeof *n);
-    if (config->first_wait_ns < 0 || config->retry_ns < 0 || config->give_up_ns < 0)
-        return rt_err_set(-EINVAL, "a time of the NACK configuration is below 0; 0 is the default");
     n->config = *config;
     if (n->config.first_wait_ns == 0)
         n->config.first_wait_ns = DEFAULT_FIRST_WAIT_NS;
@@ -25,7 +20,6 @@ int rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *conf
         n->config.give_up_ns = DEFAULT_GIVE_UP_NS;
     if (n->config.max_requests == 0)
         n->config.max_requests = DEFAULT_MAX_REQUESTS;
-    return 0;
 }
 
 void rtp_nack_restart(rtp_nack_receiver_t *n)
@@ -146,25 +140,14 @@ static uint32_t slot_bytes_for(uint32_t max_bytes)
 
 size_t rtp_history_memory_bytes(uint32_t packets, uint32_t max_bytes)
 {
-    if (packets == 0 || packets > MAX_HISTORY || (packets & (packets - 1)) != 0)
-        return 0;
-    if (max_bytes == 0 || max_bytes > UINT16_MAX)
-        return 0;
     return (size_t)packets * slot_bytes_for(max_bytes);
 }
 
-int rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t max_bytes)
+void rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t max_bytes)
 {
-    size_t bytes = rtp_history_memory_bytes(packets, max_bytes);
-    if (bytes == 0)
-        return rt_err_set(-EINVAL,
-                          "a history of %u packets of %u bytes: take a power of two up to %u "
-                          "packets, and 1 .. 65535 bytes",
-                          packets, max_bytes, MAX_HISTORY);
-    memset(memory, 0, bytes);
+    memset(memory, 0, rtp_history_memory_bytes(packets, max_bytes));
     *h = (rtp_history_t){
         .slots = memory, .slot_bytes = slot_bytes_for(max_bytes), .mask = packets - 1};
-    return 0;
 }
 
 static slot_head_t *slot_of(const rtp_history_t *h, uint16_t seq)

@@ -43,8 +43,7 @@ typedef struct rtp_nack_receiver {
     rtp_nack_missing_t missing[RTP_NACK_MAX_MISSING]; /* ascending */
 } rtp_nack_receiver_t;
 
-/* Returns 0, or -EINVAL with text for a negative time. */
-int rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config);
+void rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config);
 
 /* Sequence numbers restart. The missing packets are given up. */
 void rtp_nack_restart(rtp_nack_receiver_t *n);
@@ -70,13 +69,11 @@ typedef struct rtp_history {
     uint32_t mask;
 } rtp_history_t;
 
-/* Bytes for that many packets (a power of two up to 32768) of up to max_bytes each. 0 if a value is
- * out of its range (max_bytes: 1 .. 65535). */
+/* Bytes for that many packets (a power of two up to 32768) of up to max_bytes (1 .. 65535) each. */
 size_t rtp_history_memory_bytes(uint32_t packets, uint32_t max_bytes);
 
-/* memory: rtp_history_memory_bytes(...) bytes, aligned for int64_t, kept by the caller. Returns 0
- * or -EINVAL. */
-int rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t max_bytes);
+/* memory: rtp_history_memory_bytes(...) bytes, aligned for int64_t, kept by the caller. */
+void rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t max_bytes);
 
 /* Copies a packet just sent over the one `packets` numbers before it. Returns 0, or -EMSGSIZE
  * (nothing is kept). */

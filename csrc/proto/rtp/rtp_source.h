@@ -89,8 +89,7 @@ typedef struct rtp_source {
     rtp_candidate_t candidates[RTP_SOURCE_CANDIDATES];
 } rtp_source_t;
 
-/* Returns 0, or -EINVAL with text (rt_err_text) for a value out of its range. */
-int rtp_source_init(rtp_source_t *s, const rtp_source_config_t *config);
+void rtp_source_init(rtp_source_t *s, const rtp_source_config_t *config);
 
 /* Judges one packet. Returns a verdict; below 0: not part of the stream. *extended_seq is written
  * if the packet is valid. Packets of the stream count for loss and jitter. */

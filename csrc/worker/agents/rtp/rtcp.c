@@ -43,7 +43,8 @@ static int make_history(wrk_channel_t *ch, int64_t now_mono_ns)
             "no memory for a history of %u packets of %u bytes: lower history_packets "
             "or the longest packet",
             packets, longest);
-    return rtp_history_init(&c->history, c->history_memory, packets, longest);
+    rtp_history_init(&c->history, c->history_memory, packets, longest);
+    return 0;
 }
 
 /* The RTCP socket has the media socket's settings, except those for timed packets. */
@@ -127,7 +128,8 @@ static int open_session(wrk_channel_t *ch, int64_t now_mono_ns)
         .max_members = MEMBERS,
         .seed = ch->segment.segment_id ^ r->ssrc ^ (uint64_t)now_mono_ns,
     };
-    return rtcp_session_init(&c->session, &config, now_mono_ns);
+    rtcp_session_init(&c->session, &config, now_mono_ns);
+    return 0;
 }
 
 int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns)

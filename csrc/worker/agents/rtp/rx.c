@@ -143,8 +143,8 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     r->buffered = a->config.delivery != SHM_RTP_AS_ARRIVED;
     lose_buffered(ch);
     rtp_source_config_t source = source_config(&a->config);
-    int rc = rtp_source_init(&r->source, &source);
-    rc = rc ? rc : make_buffer(ch, r, &a->config);
+    rtp_source_init(&r->source, &source);
+    int rc = make_buffer(ch, r, &a->config);
     r->resync_first = ch->rx.sequence > 0;
     wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     return rc;

@@ -54,7 +54,10 @@ static bool configure(fuzz_t *f)
     c->rtcp = (uint8_t)(take(f, 1) % 3);
     c->fill_packets = 4;
     c->start_delay_ns = (int64_t)take(f, 4);
-    return shm_rtp_config_check(c) == 0 && rtp_plan_init(&f->plan, c) == 0;
+    if (shm_rtp_config_check(c) < 0)
+        return false;
+    rtp_plan_init(&f->plan, c);
+    return true;
 }
 
 /* --- steps --------------------------------------------------------------------------------- */
@@ -146,7 +149,7 @@ static void take_over(fuzz_t *f, bool noise)
     rtp_plan_save(&f->plan, &sender);
     for (size_t i = 0; noise && i < sizeof sender; i++)
         ((uint8_t *)&sender)[i] = (uint8_t)take(f, 1);
-    (void)rtp_plan_init(&f->plan, &f->config);
+    rtp_plan_init(&f->plan, &f->config);
     rtp_plan_restore(&f->plan, &sender);
     f->last_due_ns = noise ? 0 : f->last_due_ns;
 }

@@ -192,7 +192,7 @@ typedef struct rtp_jitter_buffer {
 } rtp_jitter_buffer_t;
 
 /* entries: at least 4, for all frames that may be held: max_delay_ns of frames, and a few more.
- * Returns 0, or -EINVAL with text. */
+ * Returns 0, or -EINVAL with text if the least delay, filled in, is above the longest. */
 int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_config_t *config,
                            rtp_jitter_buffer_entry_t *entries, uint32_t entry_count);
 

@@ -1,32 +1,19 @@
 #include "proto/rtp/rtp_stream.h"
 
-#include "base/rt_err.h"
 #include "proto/rtp/rtp_jitter.h"
 #include "proto/rtp/rtp_packet.h"
 
-#include <errno.h>
-#include <string.h>
 
 #define MAX_PACKET_S 86400u
-#define MAX_PAYLOAD_TYPE 127u
 
-int rtp_stream_init(rtp_stream_t *s, const rtp_stream_config_t *config)
+void rtp_stream_init(rtp_stream_t *s, const rtp_stream_config_t *config)
 {
-    memset(s, 0, sizeof *s);
-    uint32_t rate = config->clock_rate;
-    if (rate == 0 || rate > INT32_MAX)
-        return rt_err_set(-EINVAL, "clock rate is %u Hz; take 1 .. %d", rate, INT32_MAX);
-    if (config->samples_per_packet == 0 || config->samples_per_packet / MAX_PACKET_S > rate)
-        return rt_err_set(-EINVAL, "%u samples per packet at %u Hz; take 1 up to one day of them",
-                          config->samples_per_packet, rate);
-    if (config->payload_type > MAX_PAYLOAD_TYPE)
-        return rt_err_set(-EINVAL, "payload type is %u; take 0 .. %u", config->payload_type,
-                          MAX_PAYLOAD_TYPE);
-    s->config = *config;
-    s->origin_ns = RT_NEVER_NS;
-    s->seq = config->first_seq;
-    s->marker = !config->no_marker;
-    return 0;
+    *s = (rtp_stream_t){
+        .config = *config,
+        .origin_ns = RT_NEVER_NS,
+        .seq = config->first_seq,
+        .marker = !config->no_marker,
+    };
 }
 
 uint32_t rtp_stream_samples(uint32_t clock_rate, int64_t ptime_ns)

@@ -45,8 +45,7 @@ typedef struct rtp_stream {
     uint64_t spurts;
 } rtp_stream_t;
 
-/* Returns 0, or -EINVAL with text. */
-int rtp_stream_init(rtp_stream_t *s, const rtp_stream_config_t *config);
+void rtp_stream_init(rtp_stream_t *s, const rtp_stream_config_t *config);
 
 /* Samples of a packet of ptime_ns at clock_rate, rounded to the nearest, at least 1. For
  * rtp_stream_config_t.samples_per_packet: 20 ms at 8 kHz: 160; 2.5 ms at 11025 Hz: 28. */

@@ -28,55 +28,12 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_conn_private.h"
 
-#include "base/rt_err.h"
-
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #define SHUTDOWNS 3u
 
 /* --- set-up -------------------------------------------------------------------------------- */
-
-static int check_range(const char *name, uint64_t value, uint64_t low, uint64_t high)
-{
-    if (value < low || value > high)
-        return rt_err_set(-EINVAL, "%s is %" PRIu64 "; it must be between %" PRIu64 " and %" PRIu64,
-                          name, value, low, high);
-    return 0;
-}
-
-static int check_time(const char *name, int64_t ns)
-{
-    return ns < 0 ? rt_err_set(-EINVAL, "%s is %" PRId64 "; it must not be below 0", name, ns) : 0;
-}
-
-int udt_conn_config_check(const udt_conn_config_t *config)
-{
-    const struct {
-        const char *name;
-        uint64_t value;
-        uint64_t low;
-        uint64_t high;
-    } fields[] = {
-        {"mode", config->mode, UDT_MODE_STREAM, UDT_MODE_MESSAGE},
-        {"socket_id", config->socket_id, 1, UDT_SEQ_MASK},
-        {"isn", config->isn, 0, UDT_SEQ_MASK},
-        {"mss_bytes", config->mss_bytes, UDT_MIN_MSS, UDT_MAX_MSS},
-        {"window_packets", config->window_packets, UDT_RCVBUF_MIN_PACKETS, UDT_MAX_WINDOW_PACKETS},
-        {"send_bytes", config->send_bytes, 1, UDT_MAX_BUFFER_BYTES},
-        {"send_packets", config->send_packets, 2, UDT_MAX_WINDOW_PACKETS},
-        {"receive_packets", config->receive_packets, UDT_RCVBUF_MIN_PACKETS,
-         UDT_RCVBUF_MAX_PACKETS},
-    };
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof fields / sizeof fields[0]; i++)
-        rc = check_range(fields[i].name, fields[i].value, fields[i].low, fields[i].high);
-    rc = rc ? rc : check_time("connect_ns", config->connect_ns);
-    rc = rc ? rc : check_time("linger_ns", config->linger_ns);
-    rc = rc ? rc : check_time("burst_ns", config->burst_ns);
-    return rc;
-}
 
 static uint32_t receive_packets(const udt_conn_config_t *config)
 {
@@ -116,9 +73,6 @@ size_t udt_conn_memory_bytes(const udt_conn_config_t *config)
 int udt_conn_init(udt_conn_t *c, const udt_conn_config_t *config, const udt_conn_memory_t *memory,
                   udt_stats_t *stats, int64_t now_mono_ns)
 {
-    int rc = udt_conn_config_check(config);
-    if (rc < 0)
-        return rc;
     memset(c, 0, sizeof *c);
     c->config = *config;
     c->config.receive_packets = receive_packets(config);

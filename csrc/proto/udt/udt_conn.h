@@ -31,10 +31,7 @@
 
 #include "proto/udt/udt_conn_setup.h"
 
-/* Returns 0, or -EINVAL with a text that names field, value and limit. */
-int udt_conn_config_check(const udt_conn_config_t *config);
-
-/* The connection's own memory besides udt_conn_t. The configuration must be valid. */
+/* The connection's own memory besides udt_conn_t. */
 size_t udt_conn_memory_bytes(const udt_conn_config_t *config);
 
 /* The caller's memory for received bytes. The memory for bytes to send has config->send_bytes. */
@@ -48,7 +45,7 @@ typedef struct udt_conn_memory {
 } udt_conn_memory_t;
 
 /* stats: zeroed, owned by the caller. All memory is in use until the caller stops using the
- * connection. Returns 0, or -EINVAL with a text. */
+ * connection. The caller has checked the configuration. Returns as udt_cc_init. */
 int udt_conn_init(udt_conn_t *c, const udt_conn_config_t *config, const udt_conn_memory_t *memory,
                   udt_stats_t *stats, int64_t now_mono_ns);
 

@@ -39,7 +39,7 @@ typedef struct udt_conn_config {
     bool rendezvous;
     uint32_t socket_id;       /* 1 .. 2^31 - 1 */
     uint32_t isn;             /* number of the first packet, random; accept takes the peer's */
-    uint32_t mss_bytes;       /* UDT_MIN_MSS .. UDT_MAX_MSS */
+    uint32_t mss_bytes;       /* UDT_MIN_MSS .. 65535 */
     uint32_t window_packets;  /* 32 .. 2^20: most packets in flight towards us */
     uint32_t send_bytes;      /* 1 .. 2^31: ring of bytes to send */
     uint32_t send_packets;    /* 2 .. 2^20: most of our packets unacknowledged */

@@ -45,7 +45,6 @@
 #define UDT_HANDSHAKE_BYTES (UDT_HEADER_BYTES + 4 * UDT_HANDSHAKE_WORDS)
 #define UDT_VERSION 4u
 #define UDT_MIN_MSS 76u
-#define UDT_MAX_MSS 65535u
 
 /* The part of the MSS for the bytes of the application in one packet. */
 #define UDT_PAYLOAD_BYTES(mss) ((mss)-UDT_IP_UDP_BYTES - UDT_HEADER_BYTES)

@@ -22,9 +22,6 @@
 
 #include "proto/udt/udt_packet.h"
 
-#define UDT_RCVBUF_MIN_PACKETS 32u
-#define UDT_RCVBUF_MAX_PACKETS (UINT32_C(1) << 20)
-
 typedef struct udt_rcv_slot {
     uint32_t word1;
     uint16_t bytes;
@@ -52,7 +49,7 @@ typedef struct udt_rcvbuf_config {
     bool is_stream;
     uint8_t *bytes;      /* udt_rcvbuf_data_bytes of them */
     uint32_t slot_bytes; /* longest payload */
-    uint32_t capacity;   /* UDT_RCVBUF_MIN_PACKETS .. UDT_RCVBUF_MAX_PACKETS */
+    uint32_t capacity;   /* 32 .. 2^20 */
     bool memory_is_zero; /* fresh from the kernel: not touched before it is needed */
 } udt_rcvbuf_config_t;
 

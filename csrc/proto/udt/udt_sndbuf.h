@@ -30,8 +30,6 @@
 
 #include "proto/udt/udt_packet.h"
 
-#define UDT_MAX_BUFFER_BYTES (UINT32_C(1) << 31)
-
 typedef struct udt_snd_packet {
     int64_t sent_ns; /* last transmission */
     int64_t born_ns; /* when its message was given */
@@ -66,7 +64,7 @@ typedef struct udt_sndbuf {
 typedef struct udt_sndbuf_config {
     bool is_stream;
     uint8_t *bytes;
-    uint32_t size;        /* 1 .. UDT_MAX_BUFFER_BYTES */
+    uint32_t size;        /* 1 .. 2^31 */
     uint32_t max_packets; /* 1 .. 2^20 */
 } udt_sndbuf_config_t;
 

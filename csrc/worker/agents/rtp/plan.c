@@ -19,7 +19,7 @@
 #define LEAST_RTCP_TYPE 64u
 #define MOST_RTCP_TYPE 95u
 
-int rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config)
+void rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config)
 {
     rtp_stream_config_t stream = {
         .clock_rate = config->clock_rate,
@@ -31,7 +31,7 @@ int rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config)
         .no_marker = (config->flags & SHM_RTP_NO_MARKER) != 0,
     };
     *p = (rtp_plan_t){.config = config, .block_sequence = UINT64_MAX};
-    return rtp_stream_init(&p->stream, &stream);
+    rtp_stream_init(&p->stream, &stream);
 }
 
 /* --- takeover ------------------------------------------------------------------------------ */

@@ -62,8 +62,8 @@ typedef struct rtp_plan_packet {
     bool ends_record;
 } rtp_plan_packet_t;
 
-/* config outlives the plan. Returns 0 or -EINVAL with a text. */
-int rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config);
+/* config outlives the plan, and has passed shm_rtp_config_check. */
+void rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config);
 
 /* What the next worker needs, and back. Invalid values are not taken over. */
 void rtp_plan_save(const rtp_plan_t *p, shm_rtp_sender_t *out);

@@ -89,8 +89,8 @@ static int make_filling(rtp_agent_t *a)
 int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    int rc = rtp_plan_init(&a->plan, &a->config);
-    rc = rc ? rc : make_filling(a);
+    rtp_plan_init(&a->plan, &a->config);
+    int rc = make_filling(a);
     agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     uint32_t current = rt_load_acquire(&a->state->current);
     if (rc == 0 && current != 0) {

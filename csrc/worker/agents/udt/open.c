@@ -140,7 +140,6 @@ static int start(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t 
     udt_conn_config_t config;
     udt_conn_memory_t memory;
     int rc = fill_conn_config(p, a, &config);
-    rc = rc ? rc : udt_conn_config_check(&config);
     rc = rc ? rc : make_memory(a, &config, &memory);
     rc = rc ? rc
             : udt_conn_init(&a->conn, &config, &memory, (udt_stats_t *)(void *)a->state->stats,

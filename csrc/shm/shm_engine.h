@@ -4,7 +4,7 @@
 
 #include "shm/shm_config.h"
 
-/* For clients: checks that the engine's part of a segment is as long as the engine's own structs,
+/* Checks that the engine's part of a segment is as long as the engine's own structs,
  * and a record as long as their head. Engines that this code does not know have no such structs.
  * Returns 0 or -EINVAL with a text. */
 int shm_engine_check(const shm_config_t *c);

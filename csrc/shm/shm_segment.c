@@ -48,9 +48,11 @@ uint64_t shm_segment_bytes(const shm_config_t *c)
     return geometry_of(c).total;
 }
 
-static void find_parts(shm_segment_t *s)
+static void find_parts(shm_segment_t *s, uint64_t segment_id, const shm_config_t *c)
 {
-    geometry_t g = geometry_of(&s->config);
+    s->segment_id = segment_id;
+    s->config = *c;
+    geometry_t g = geometry_of(c);
     s->identity = (shm_identity_t *)s->base;
     s->status = (shm_status_t *)(s->base + g.status);
     s->tx = (shm_tx_cursors_t *)(s->base + g.tx_cursors);
@@ -118,9 +120,7 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     rc = map_file(s, fd, bytes, 1);
     if (rc < 0)
         return rc;
-    s->segment_id = segment_id;
-    s->config = *c;
-    find_parts(s);
+    find_parts(s, segment_id, c);
     s->identity->magic = SHM_MAGIC;
     s->identity->segment_bytes = bytes;
     s->identity->segment_id = segment_id;
@@ -216,9 +216,7 @@ int shm_segment_map(shm_segment_t *s, int fd, int writable)
     rc = rc ? rc : map_file(s, fd, id.segment_bytes, writable);
     if (rc < 0)
         return rc;
-    s->segment_id = id.segment_id;
-    s->config = id.config;
-    find_parts(s);
+    find_parts(s, id.segment_id, &id.config);
     return 0;
 }
 
@@ -238,9 +236,7 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
     rc = rc ? rc : map_file(s, fd, needed, 1);
     if (rc < 0)
         return rc;
-    s->segment_id = id.segment_id;
-    s->config = *c;
-    find_parts(s);
+    find_parts(s, id.segment_id, c);
     return 0;
 }
 

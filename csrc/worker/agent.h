@@ -35,7 +35,7 @@
  *     checks     50 us of CPU time a pass, for all channels; beyond that one check at a time
  *     purge      256 packets
  *     damage     1000 invalid entries in the tx ring since the worker opened the channel: then it
- *                fails (channel_reschedule), because handling them would never end
+ *                fails (wrk_reschedule), because handling them would never end
  *
  * When each function is called:
  *
@@ -221,7 +221,8 @@ uint32_t wrk_producer_pid(const wrk_channel_t *ch, uint32_t slot);
 /* Another channel of this worker. NULL: there is none of that name. */
 wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name);
 
-/* An agent has worked on another channel, whose deadline may have changed. */
+/* Reschedules the channel's deadline. The worker calls it after any of the channel's code has run,
+ * an agent after it worked on another channel. */
 void wrk_reschedule(wrk_channel_t *ch);
 
 /* Publishes the records that were put into the rx ring, wakes readers, counts what they lost. */
@@ -270,6 +271,20 @@ static inline unsigned agent_pieces_before(int64_t until_mono_ns, int64_t now_mo
     if (left >= most * cost_ns)
         return most;
     return left > cost_ns ? (unsigned)(left / cost_ns) : 1;
+}
+
+/* The new estimate of the cost of a piece, smoothed. most_ns: a longer time was an interruption. */
+static inline int64_t agent_cost_learnt_ns(int64_t cost_ns, int64_t took_ns, unsigned pieces,
+                                           int64_t most_ns)
+{
+    int64_t each = took_ns / pieces;
+    each = each < most_ns ? each : most_ns;
+    return cost_ns + (each - cost_ns) / 8;
+}
+
+static inline int64_t agent_earlier_ns(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
 }
 
 /* End of the last send call on this core, and both ends of the last sleep: for verdicts. */

@@ -305,7 +305,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
     publish_status(ch, takeover);
     note_open(ch, takeover, rt_mono_ns());
     wrk_activate(ch, rt_mono_ns());
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
     return 0;
 }
 
@@ -341,7 +341,7 @@ void channel_hold(wrk_channel_t *ch)
     if (ch->ops->hold != NULL)
         ch->ops->hold(ch);
     channel_deactivate(ch);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_HELD);
     wrk_note(ch, SHM_EVENT_channel_held, 1, 0, 0, 0, rt_mono_ns());
 }
@@ -358,20 +358,20 @@ void channel_release(wrk_channel_t *ch)
     rt_store_release(&ch->segment.status->state, SHM_STATE_OPEN);
     wrk_note(ch, SHM_EVENT_channel_released, 1, 0, 0, 0, now);
     wrk_activate(ch, now);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
 }
 
 int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     int done = ch->ops->purge(ch, PURGE_STEP, now_mono_ns);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
     return done;
 }
 
 void channel_purge_rx(wrk_channel_t *ch)
 {
     rx_writer_purge(&ch->rx);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
 }
 
 void channel_reset_stats(wrk_channel_t *ch)
@@ -424,5 +424,5 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
     ch->ops->refresh(ch, now_mono_ns);
     count_lost_arrivals(ch);
     count_uncounted(ch, now_mono_ns);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
 }

@@ -108,7 +108,7 @@ bool channel_arm_bell(wrk_channel_t *ch, int64_t now_mono_ns)
         if (tx_queue_pending(&ch->tx)) {
             if (ch->ops->do_work(ch, now_mono_ns) > 0) {
                 tx_queue_disarm_bell(&ch->tx);
-                channel_reschedule(ch);
+                wrk_reschedule(ch);
                 return false;
             }
             if (!ch->tx_paused) {
@@ -116,13 +116,13 @@ bool channel_arm_bell(wrk_channel_t *ch, int64_t now_mono_ns)
                 int64_t nap_ns = tx_queue_nap_ns(&ch->tx, now_mono_ns);
                 if (ch->worker->nap_ns == 0 || nap_ns < ch->worker->nap_ns)
                     ch->worker->nap_ns = nap_ns;
-                channel_reschedule(ch);
+                wrk_reschedule(ch);
                 return true;
             }
         }
     }
     channel_deactivate(ch);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
     return true;
 }
 
@@ -147,7 +147,7 @@ static __attribute__((noinline, cold)) void fail_overwritten(wrk_channel_t *ch)
     wrk_channel_fail(ch, EPROTO, reason);
 }
 
-void channel_reschedule(wrk_channel_t *ch)
+void wrk_reschedule(wrk_channel_t *ch)
 {
     if (ch->tx.halted_unreported)
         note_halted(ch);
@@ -184,7 +184,7 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
     tap_channel_failed(ch);
     ch->tx_paused = true;
     channel_deactivate(ch);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
     (void)snprintf(status->reason, sizeof status->reason, "%s", reason);
     rt_store_relaxed(&status->error, (uint32_t)error);
     rt_store_release(&status->state, SHM_STATE_FAILED);
@@ -198,7 +198,7 @@ int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
     int rc = tx_queue_free_producer(&ch->tx, slot);
     if (ch->ops->producer_gone != NULL && !ch->failed) {
         ch->ops->producer_gone(ch, slot, rt_mono_ns());
-        channel_reschedule(ch);
+        wrk_reschedule(ch);
     }
     return rc;
 }
@@ -208,11 +208,6 @@ int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
 wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name)
 {
     return channel_find(ch->worker, name);
-}
-
-void wrk_reschedule(wrk_channel_t *ch)
-{
-    channel_reschedule(ch);
 }
 
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)

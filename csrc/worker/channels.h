@@ -14,9 +14,6 @@ void channels_remove(wrk_channel_t *ch);
 /* NULL: no such channel. */
 wrk_channel_t *channel_find(worker_t *w, const char *name);
 
-/* Reschedules the channel's deadline. Call it after any of the channel's code has run. */
-void channel_reschedule(wrk_channel_t *ch);
-
 /* Removes it from the set of polled channels. wrk_activate adds it. */
 void channel_deactivate(wrk_channel_t *ch);
 

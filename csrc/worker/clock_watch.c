@@ -24,7 +24,7 @@ void clock_watch_stepped(worker_t *w, int64_t now_mono_ns)
     clock_watch_refresh(w, now_mono_ns);
     for (uint32_t i = 0; i < w->channel_count; i++)
         if (w->channels[i]->config.clock != RT_CLOCK_MONOTONIC)
-            channel_reschedule(w->channels[i]);
+            wrk_reschedule(w->channels[i]);
 }
 
 static void on_set(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)

@@ -405,7 +405,7 @@ static void run_engine(wrk_channel_t *ch, const command_t *c, reply_t *reply)
     if (ch->ops->request != NULL) {
         reply->result =
             ch->ops->request(ch, c->engine_body, c->engine_bytes, reply->body, &reply->body_bytes);
-        channel_reschedule(ch);
+        wrk_reschedule(ch);
         return;
     }
     reply->result = rt_err_set(-EOPNOTSUPP, "engine \"%s\" of channel \"%s\" takes no requests",

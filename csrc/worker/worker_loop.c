@@ -77,7 +77,7 @@ static bool serve_deadlines(worker_t *w, int64_t *now_mono_ns)
     while (served < DEADLINES_PER_PASS && next_deadline(w) <= *now_mono_ns) {
         wrk_channel_t *ch = channel_of(deadline_heap_top(&w->deadlines));
         ch->ops->on_deadline(ch, *now_mono_ns);
-        channel_reschedule(ch);
+        wrk_reschedule(ch);
         *now_mono_ns = rt_mono_ns();
         wrk_activate(ch, *now_mono_ns); /* the space of sent packets waits to be freed */
         served++;
@@ -96,14 +96,14 @@ static bool serve_active(worker_t *w, int64_t now_mono_ns)
         if (ch->ops->do_work(ch, now_mono_ns) > 0) {
             ch->last_work_mono_ns = now_mono_ns;
             found = true;
-            channel_reschedule(ch);
+            wrk_reschedule(ch);
             now_mono_ns = rt_mono_ns();
             if (next_deadline(w) - now_mono_ns < QUIET_NS)
                 break;
         } else if (now_mono_ns - ch->last_work_mono_ns > ACTIVE_FOR_NS) {
             found |= !channel_arm_bell(ch, now_mono_ns);
         } else if (ch->deadline.at_mono_ns != RT_NEVER_NS) {
-            channel_reschedule(ch);
+            wrk_reschedule(ch);
         }
     }
     return found;
@@ -145,7 +145,7 @@ static bool dispatch(worker_t *w, int64_t now_mono_ns)
         source->on_event(source, events, now_mono_ns);
         found = true;
         if (ch != NULL)
-            channel_reschedule(ch);
+            wrk_reschedule(ch);
         now_mono_ns = rt_mono_ns();
         if (at_once && !poller_next_is_at_once(&w->poller))
             break;

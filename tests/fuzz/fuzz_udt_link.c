@@ -343,7 +343,7 @@ static void request(fuzz_t *f)
     fuzz_require(rc == 0 || rt_err_text()[0] != '\0', "a refusal says why");
     fuzz_require(reply_bytes == 0, "requests are answered without a body");
     rt_err_clear();
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
 }
 
 static void hold_or_release(fuzz_t *f)

@@ -225,7 +225,7 @@ static int start_agent(fuzz_t *f, unsigned n, bool takeover, bool held)
     if (is_port(n)) /* whatever the kernel chose: it is not used */
         port_of(f, n)->udp.eff.local.v4.sin_port = htons((uint16_t)(FIRST_PORT + n));
     wrk_activate(ch, now_ns);
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
     return 0;
 }
 
@@ -295,7 +295,7 @@ static void arrive(fuzz_t *f, unsigned port, const void *data, uint32_t bytes, u
     udt_port_agent_counters(port_of(f, port));
     wrk_rx_publish(ch);
     udt_port_agent_serve_touched(port_of(f, port));
-    channel_reschedule(ch);
+    wrk_reschedule(ch);
 }
 
 /* Takes what is due out of a port's link before the port would. */
@@ -341,7 +341,7 @@ static void serve_active(void)
         wrk_channel_t *ch = worker.active[worker.active_count - 1];
         hostile_new_call();
         for (unsigned i = 0; i < 8 && ch->ops->do_work(ch, now_ns) > 0; i++)
-            channel_reschedule(ch);
+            wrk_reschedule(ch);
         (void)channel_arm_bell(ch, now_ns);
         if (ch->active_index != WRK_INACTIVE) { /* found more: looked at again at its deadline */
             worker.active_count--;
@@ -366,7 +366,7 @@ static void serve(fuzz_t *f)
             wrk_channel_t *ch = due_channel();
             hostile_new_call();
             ch->ops->on_deadline(ch, now_ns);
-            channel_reschedule(ch);
+            wrk_reschedule(ch);
             wrk_activate(ch, now_ns);
         }
     } while (worker.active_count > 0);

@@ -17,7 +17,6 @@ void agent_intake_end(agent_intake_t *in, unsigned messages)
 {
     if (messages == 0)
         return;
-    int64_t each = (rt_mono_ns() - in->from_mono_ns) / messages;
-    each = each < MESSAGE_COST_MOST_NS ? each : MESSAGE_COST_MOST_NS;
-    in->cost_ns += (each - in->cost_ns) / 8;
+    in->cost_ns = agent_cost_learnt_ns(in->cost_ns, rt_mono_ns() - in->from_mono_ns, messages,
+                                       MESSAGE_COST_MOST_NS);
 }

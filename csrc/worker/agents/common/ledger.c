@@ -434,6 +434,12 @@ void agent_collect_stamps(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono
                      ch->config.align == SHM_ALIGN_WIRE ? wire_offset_ns(&l->wire) : 0);
 }
 
+void agent_collect_overdue_stamps(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns)
+{
+    if (agent_stamp_deadline_ns(l) <= now_mono_ns)
+        agent_collect_stamps(ch, l, now_mono_ns);
+}
+
 int64_t agent_stamp_deadline_ns(const agent_ledger_t *l)
 {
     if (l->awaited_count == 0)

@@ -74,6 +74,8 @@ void agent_choose_stamps(wrk_channel_t *ch, agent_ledger_t *l, agent_batch_t *ba
 void agent_collect_stamps(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns);
 /* Reports everything that still waits without a stamp. */
 void agent_give_up_stamps(wrk_channel_t *ch, agent_ledger_t *l);
+/* If a stamp is overdue. */
+void agent_collect_overdue_stamps(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns);
 int64_t agent_stamp_deadline_ns(const agent_ledger_t *l);
 
 /* Bounds on times that are converted with the channel's clock: within them no sum overflows. */

@@ -1,5 +1,7 @@
 #include "worker/agents/common/send.h"
 
+#include "worker/agents/common/tap.h"
+
 #include <errno.h>
 
 #define RETRY_FIRST_NS (50 * RT_NS_PER_US)
@@ -76,4 +78,17 @@ void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,
     batch->count = 0;
     if (way->ledger->awaited_count > 0)
         agent_collect_stamps(ch, way->ledger, wrk_last_send_end_ns(ch));
+}
+
+bool agent_send_extra(wrk_channel_t *ch, udp_t *udp, agent_path_t *path, udp_tx_t *message)
+{
+    int error = 0;
+    int64_t start = rt_mono_ns();
+    if (path != NULL && path->tx != NULL)
+        agent_path_offer_tx(path, message, 1, start);
+    else
+        (void)udp_send(udp, message, 1, &error);
+    if (error == 0 && agent_tapped(ch))
+        agent_tap_left(ch, udp, message, 1, start, rt_mono_ns());
+    return error == 0;
 }

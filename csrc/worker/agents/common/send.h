@@ -37,6 +37,10 @@ typedef struct agent_outcomes {
     void (*put_back)(wrk_channel_t *ch, unsigned index);
 } agent_outcomes_t;
 
+/* Sends a packet for which the ring has no record, on the path (NULL: past it), and shows it to
+ * taps. Returns whether it left. */
+bool agent_send_extra(wrk_channel_t *ch, udp_t *udp, agent_path_t *path, udp_tx_t *message);
+
 /* Sends the batch. It is empty afterwards. */
 void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,
                 const agent_outcomes_t *outcomes);

@@ -1,6 +1,7 @@
 #include "worker/agents/mux/mux.h"
 
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
 
@@ -38,13 +39,9 @@ static int check_config(const wrk_channel_t *ch)
     if (ports == 0 || ports > MUX_MAX_PORTS)
         return rt_err_set(-EINVAL, "engine mux is given %u ports; it takes 1 to %u", ports,
                           MUX_MAX_PORTS);
-    if (ch->segment.engine == NULL || ch->config.engine_bytes < mux_bytes(ports))
-        return rt_err_set(-EINVAL, "%llu bytes of shared memory for %u ports: they take %llu",
-                          (unsigned long long)ch->config.engine_bytes, ports,
-                          (unsigned long long)mux_bytes(ports));
     if (ch->config.direction != SHM_DUPLEX)
         return rt_err_set(-EINVAL, "engine mux needs direction duplex");
-    return 0;
+    return shm_engine_check(&ch->config);
 }
 
 static int make_tables(wrk_channel_t *ch)

@@ -56,13 +56,6 @@ static void tap(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start
     }
 }
 
-static void note_send_cost(mux_agent_t *m, unsigned packets, int64_t took_ns)
-{
-    int64_t each = took_ns / packets;
-    each = each < SEND_COST_MOST_NS ? each : SEND_COST_MOST_NS;
-    m->send_cost_ns += (each - m->send_cost_ns) / 8;
-}
-
 /* A datagram that the kernel refuses for any reason is lost. */
 static void send_batch(wrk_channel_t *ch)
 {
@@ -77,7 +70,8 @@ static void send_batch(wrk_channel_t *ch)
         if (sent > 0) {
             settle(ch, at, (unsigned)sent, start);
             wrk_hist(ch, SHM_HIST_send_call, end - start);
-            note_send_cost(m, (unsigned)sent, end - start);
+            m->send_cost_ns = agent_cost_learnt_ns(m->send_cost_ns, end - start, (unsigned)sent,
+                                                   SEND_COST_MOST_NS);
             if (agent_tapped(ch))
                 tap(ch, at, (unsigned)sent, start, end);
             at += (unsigned)sent;

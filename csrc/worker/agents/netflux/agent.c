@@ -2,6 +2,7 @@
 #include "worker/agents/netflux/netflux.h"
 
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,21 +40,15 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */
     netflux_agent_put_events(ch);
     netflux_agent_publish(ch);
-    if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
-        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
+    agent_collect_overdue_stamps(ch, &a->ledger, now_mono_ns);
 }
 
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const netflux_agent_t *a = netflux_agent_of(ch);
     int64_t at = netflux_agent_tx_deadline_ns(ch);
-    at = earlier(at, agent_path_deadline_ns(&a->path));
-    return earlier(at, agent_stamp_deadline_ns(&a->ledger));
+    at = agent_earlier_ns(at, agent_path_deadline_ns(&a->path));
+    return agent_earlier_ns(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
 /* The tx ring is not used. A packet that is queued there anyway gets the verdict failed. */
@@ -83,14 +78,9 @@ static int check_engine_config(const wrk_channel_t *ch)
     shm_netflux_config_t n;
     memcpy(&n, c->engine_config, sizeof n);
     int rc = shm_netflux_config_check(&n);
+    rc = rc ? rc : shm_engine_check(c);
     if (rc < 0)
         return rc;
-    if (ch->segment.engine == NULL || c->engine_bytes < shm_netflux_bytes(c->producers))
-        return rt_err_set(-EINVAL,
-                          "%llu bytes of shared memory for engine netflux with %u producers: it "
-                          "takes %llu",
-                          (unsigned long long)c->engine_bytes, c->producers,
-                          (unsigned long long)shm_netflux_bytes(c->producers));
     uint32_t record = (uint32_t)sizeof(shm_netflux_rx_t) + n.rx_payload_bytes;
     if (c->max_payload_bytes < record)
         return rt_err_set(-EINVAL, "max_payload is %u; records of this link have %u bytes",

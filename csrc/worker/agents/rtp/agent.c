@@ -4,6 +4,7 @@
 #include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 #include "shm/tx_ring.h"
 
 #include <errno.h>
@@ -70,23 +71,17 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_path_emit(ch, &a->path, now_mono_ns);
     rtp_agent_play(ch, now_mono_ns);
     rtp_agent_rtcp_due(ch, now_mono_ns);
-    if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
-        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
+    agent_collect_overdue_stamps(ch, &a->ledger, now_mono_ns);
 }
 
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const rtp_agent_t *a = rtp_agent_of(ch);
     int64_t at = rtp_agent_tx_deadline_ns(ch);
-    at = earlier(at, agent_path_deadline_ns(&a->path));
-    at = earlier(at, rtp_agent_rx_deadline_ns(ch));
-    at = earlier(at, rtp_agent_rtcp_deadline_ns(ch));
-    return earlier(at, agent_stamp_deadline_ns(&a->ledger));
+    at = agent_earlier_ns(at, agent_path_deadline_ns(&a->path));
+    at = agent_earlier_ns(at, rtp_agent_rx_deadline_ns(ch));
+    at = agent_earlier_ns(at, rtp_agent_rtcp_deadline_ns(ch));
+    return agent_earlier_ns(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -94,9 +89,6 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 static int check_config(const wrk_channel_t *ch)
 {
     const shm_config_t *c = &ch->config;
-    if (ch->segment.engine == NULL || c->engine_bytes < sizeof(shm_rtp_state_t))
-        return rt_err_set(-EINVAL, "%llu bytes of shared memory for engine rtp: it takes %zu",
-                          (unsigned long long)c->engine_bytes, sizeof(shm_rtp_state_t));
     uint32_t least = sizeof(shm_rtp_rx_t) + SHM_RTP_HEAD_BYTES;
     if (c->max_payload_bytes < least)
         return rt_err_set(-EINVAL, "max_payload is %u; engine rtp takes at least %u",
@@ -106,7 +98,8 @@ static int check_config(const wrk_channel_t *ch)
                                    "\"oldest\" with engine rtp");
     shm_rtp_config_t r;
     memcpy(&r, c->engine_config, sizeof r);
-    return shm_rtp_config_check(&r);
+    int rc = shm_rtp_config_check(&r);
+    return rc ? rc : shm_engine_check(c);
 }
 
 static void take_config(wrk_channel_t *ch)

@@ -4,7 +4,6 @@
  * A token bucket paces retransmissions, so that a remote that asks for many harms neither the other
  * channels of this core nor the network. */
 #include "worker/agents/common/socket.h"
-#include "worker/agents/common/tap.h"
 #include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
@@ -185,23 +184,16 @@ static const udp_addr_t *destination(rtp_agent_t *a)
     return udp_addr_is_set(&c->heard) ? &c->heard : NULL;
 }
 
-static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes, int64_t now_mono_ns)
+static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
     udp_tx_t message = {.data = data, .len = (uint32_t)bytes, .dest = destination(a)};
-    int error = 0;
     if (bytes <= 0 || message.dest == NULL)
         return;
-    udp_t *udp = c->mux ? &a->udp : &c->udp;
-    int64_t start = rt_mono_ns();
-    if (c->mux && a->path.tx != NULL)
-        agent_path_offer_tx(&a->path, &message, 1, now_mono_ns);
-    else
-        (void)udp_send(udp, &message, 1, &error);
-    if (agent_tapped(ch) && error == 0)
-        agent_tap_left(ch, udp, &message, 1, start, rt_mono_ns());
-    rtp_agent_count(a, error == 0 ? SHM_RTP_COUNT_rtcp_sent : SHM_RTP_COUNT_rtcp_failed, 1);
+    bool left =
+        agent_send_extra(ch, c->mux ? &a->udp : &c->udp, c->mux ? &a->path : NULL, &message);
+    rtp_agent_count(a, left ? SHM_RTP_COUNT_rtcp_sent : SHM_RTP_COUNT_rtcp_failed, 1);
 }
 
 static rtcp_session_sent_t sent_so_far(const wrk_channel_t *ch, int64_t now_mono_ns)
@@ -233,7 +225,7 @@ void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns)
     rtcp_session_sent_t sent = sent_so_far(ch, now_mono_ns);
     int bytes = rtcp_session_emit(&a->control.session, &sent, source_of(a), now_mono_ns,
                                   real_at(now_mono_ns), data, sizeof data);
-    send_compound(ch, data, bytes, now_mono_ns);
+    send_compound(ch, data, bytes);
 }
 
 int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch)
@@ -251,7 +243,7 @@ void rtp_agent_bye(wrk_channel_t *ch, int64_t now_mono_ns)
     rtcp_session_sent_t sent = sent_so_far(ch, now_mono_ns);
     int bytes = rtcp_session_leave(&a->control.session, &sent, source_of(a), now_mono_ns,
                                    real_at(now_mono_ns), data, sizeof data);
-    send_compound(ch, data, bytes, now_mono_ns);
+    send_compound(ch, data, bytes);
 }
 
 /* --- media --------------------------------------------------------------------------------- */
@@ -299,7 +291,6 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
     udp_tx_t message = {.data = NULL};
-    int error = 0;
     if (may_resend(c, now_mono_ns))
         message.data = rtp_history_get(&c->history, seq, now_mono_ns, RESEND_GAP_NS, &message.len);
     if (message.data == NULL) {
@@ -307,16 +298,8 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
         return;
     }
     c->resend_tokens -= 1.0;
-    int64_t start = rt_mono_ns();
-    if (a->path.tx != NULL)
-        agent_path_offer_tx(&a->path, &message, 1, now_mono_ns);
-    else
-        (void)udp_send(&a->udp, &message, 1, &error);
-    if (error != 0)
-        return;
-    rtp_agent_count(a, SHM_RTP_COUNT_nack_resent, 1);
-    if (agent_tapped(ch))
-        agent_tap_left(ch, &a->udp, &message, 1, start, rt_mono_ns());
+    if (agent_send_extra(ch, &a->udp, &a->path, &message))
+        rtp_agent_count(a, SHM_RTP_COUNT_nack_resent, 1);
 }
 
 /* --- arrivals ------------------------------------------------------------------------------ */

@@ -16,7 +16,6 @@
  * A deadline is served as in the engine udp: the worker calls AGENT_LEAD_NS ahead and builds the
  * packet, then reads the clock until the start, then makes the send call. */
 #include "worker/agents/common/socket.h"
-#include "worker/agents/common/tap.h"
 #include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
@@ -379,24 +378,18 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
     udp_tx_t message = {.data = a->filling, .len = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet};
     agent_spin_until(start);
     int64_t began = rt_mono_ns();
-    int error = 0;
-    if (a->path.tx != NULL)
-        agent_path_offer_tx(&a->path, &message, 1, began);
-    else
-        (void)udp_send(&a->udp, &message, 1, &error);
+    bool left = agent_send_extra(ch, &a->udp, &a->path, &message);
     int64_t end = rt_mono_ns();
     wrk_note_send_end(ch, end);
-    if (error == 0) {
-        wrk_count(ch, SHM_COUNT_tx_calls, 1);
-        wrk_count(ch, SHM_COUNT_tx_sent, 1);
-        wrk_count(ch, SHM_COUNT_tx_bytes, message.len);
-        wrk_hist(ch, SHM_HIST_lateness, began - start);
-        if (agent_tapped(ch))
-            agent_tap_left(ch, &a->udp, &message, 1, began, end);
-        rtp_agent_media_sent(a, a->filling, message.len, end);
-    } else {
+    if (!left) {
         rtp_plan_not_sent(&a->plan, message.len);
+        return;
     }
+    wrk_count(ch, SHM_COUNT_tx_calls, 1);
+    wrk_count(ch, SHM_COUNT_tx_sent, 1);
+    wrk_count(ch, SHM_COUNT_tx_bytes, message.len);
+    wrk_hist(ch, SHM_HIST_lateness, began - start);
+    rtp_agent_media_sent(a, a->filling, message.len, end);
 }
 
 void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)

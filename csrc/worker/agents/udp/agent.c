@@ -28,20 +28,16 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     udp_agent_send_due(ch, now_mono_ns);
     agent_path_emit(ch, &a->path, now_mono_ns);
     udp_agent_rx_retry(ch, now_mono_ns);
-    if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
-        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+    agent_collect_overdue_stamps(ch, &a->ledger, now_mono_ns);
 }
 
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udp_agent_t *a = udp_agent_of(ch);
-    int64_t at = udp_agent_tx_deadline_ns(ch);
-    int64_t path = agent_path_deadline_ns(&a->path);
-    int64_t stamp = agent_stamp_deadline_ns(&a->ledger);
-    int64_t retry = a->stop.now && !ch->held ? a->stop.retry_mono_ns : RT_NEVER_NS;
-    at = path < at ? path : at;
-    at = stamp < at ? stamp : at;
-    return retry < at ? retry : at;
+    int64_t at = a->stop.now && !ch->held ? a->stop.retry_mono_ns : RT_NEVER_NS;
+    at = agent_earlier_ns(at, udp_agent_tx_deadline_ns(ch));
+    at = agent_earlier_ns(at, agent_path_deadline_ns(&a->path));
+    return agent_earlier_ns(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
 /* --- open ---------------------------------------------------------------------------------- */

@@ -186,13 +186,6 @@ void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
     wrk_activate(ch, now_mono_ns);
 }
 
-static void note_send_cost(udp_agent_t *a, unsigned packets, int64_t took_ns)
-{
-    int64_t each = took_ns / packets;
-    each = each < SEND_COST_MOST_NS ? each : SEND_COST_MOST_NS;
-    a->send_cost_ns += (each - a->send_cost_ns) / 8;
-}
-
 static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
                          int64_t end_mono_ns)
 {
@@ -200,7 +193,8 @@ static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int6
     for (unsigned i = first; i < first + count; i++)
         tx_queue_finish(&ch->tx, a->batch.items[i].ref);
     agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
-    note_send_cost(a, count, end_mono_ns - start_mono_ns);
+    a->send_cost_ns = agent_cost_learnt_ns(a->send_cost_ns, end_mono_ns - start_mono_ns, count,
+                                           SEND_COST_MOST_NS);
 }
 
 static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)

@@ -30,11 +30,6 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     (void)udt_agent_serve(ch);
 }
 
-static int64_t sooner(int64_t a_ns, int64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
-}
-
 static int64_t conn_deadline_ns(const udt_conn_t *c)
 {
     int64_t at = udt_conn_deadline_ns(c);
@@ -50,10 +45,10 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     if (a->port == NULL)
         return at;
     if (a->closes && a->conn.state == UDT_CONN_CONNECTED)
-        at = sooner(at, a->close_mono_ns);
+        at = agent_earlier_ns(at, a->close_mono_ns);
     if (a->more) /* do_work continues, after sockets and other channels had their turn */
-        return sooner(at, a->served_mono_ns + MORE_NS);
-    return a->port->block.now ? at : sooner(at, conn_deadline_ns(&a->conn));
+        return agent_earlier_ns(at, a->served_mono_ns + MORE_NS);
+    return a->port->block.now ? at : agent_earlier_ns(at, conn_deadline_ns(&a->conn));
 }
 
 /* --- close --------------------------------------------------------------------------------- */

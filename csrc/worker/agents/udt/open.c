@@ -3,6 +3,7 @@
 #include "worker/agents/udt/udt.h"
 
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 #include "worker/agents/common/socket.h"
 
 #include <errno.h>
@@ -27,16 +28,11 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_config_t *c)
 {
     memcpy(c, ch->config.engine_config, sizeof *c);
     int rc = shm_udt_config_check(c);
+    rc = rc ? rc : shm_engine_check(&ch->config);
     if (rc < 0)
         return rc;
-    if (ch->segment.engine == NULL || ch->config.engine_bytes < sizeof(shm_udt_state_t))
-        return rt_err_set(-EINVAL, "%llu bytes of shared memory for the state of a connection: %zu",
-                          (unsigned long long)ch->config.engine_bytes, sizeof(shm_udt_state_t));
     if (ch->config.direction != SHM_DUPLEX || ch->config.overflow != SHM_OVERFLOW_WAIT)
         return rt_err_set(-EINVAL, "engine udt needs direction duplex and overflow wait");
-    if (ch->config.max_payload_bytes <= sizeof(shm_udt_tx_t))
-        return rt_err_set(-EINVAL, "max_payload_bytes is %u; a record's head takes %zu of it",
-                          ch->config.max_payload_bytes, sizeof(shm_udt_tx_t));
     fill_defaults(c);
     return 0;
 }

@@ -1,4 +1,5 @@
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 #include "worker/agents/common/socket.h"
 #include "worker/agents/udt/udt.h"
 
@@ -78,12 +79,10 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udt_port_agent_t *p = udt_port_agent_of(ch);
-    int64_t at = agent_path_deadline_ns(&p->path);
-    int64_t expiry = udt_port_agent_expiry_ns(p);
-    int64_t retry = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
-    at = expiry < at ? expiry : at;
-    at = p->rest_mono_ns != 0 && p->rest_mono_ns < at ? p->rest_mono_ns : at;
-    return retry < at ? retry : at;
+    int64_t at = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
+    at = agent_earlier_ns(at, p->rest_mono_ns != 0 ? p->rest_mono_ns : RT_NEVER_NS);
+    at = agent_earlier_ns(at, agent_path_deadline_ns(&p->path));
+    return agent_earlier_ns(at, udt_port_agent_expiry_ns(p));
 }
 
 /* A port sends nothing from its ring: packets in it are dropped. */
@@ -111,12 +110,9 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_port_config_t *c)
 {
     memcpy(c, ch->config.engine_config, sizeof *c);
     int rc = shm_udt_port_config_check(c);
+    rc = rc ? rc : shm_engine_check(&ch->config);
     if (rc < 0)
         return rc;
-    if (ch->segment.engine == NULL || ch->config.engine_bytes < sizeof(shm_udt_port_state_t))
-        return rt_err_set(-EINVAL, "%llu bytes of shared memory for the state of a port: %zu",
-                          (unsigned long long)ch->config.engine_bytes,
-                          sizeof(shm_udt_port_state_t));
     if (ch->config.direction != SHM_DUPLEX || ch->config.overflow != SHM_OVERFLOW_OLDEST)
         return rt_err_set(-EINVAL, "engine udt-port needs direction duplex and overflow oldest");
     if (ch->config.connect)

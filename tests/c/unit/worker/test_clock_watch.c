@@ -39,7 +39,7 @@ static void check_step(int64_t step_ns)
     w.channels = channels;
     w.channel_count = 1;
     know_clocks_of_before(step_ns);
-    channel_reschedule(&ch);
+    wrk_reschedule(&ch);
     int64_t before = ch.deadline.at_mono_ns;
     clock_watch_refresh(&w, rt_mono_ns()); /* not due for long */
     CHECK_EQ(ch.deadline.at_mono_ns, before);

@@ -408,8 +408,8 @@ static void test_bad_channels_are_refused(void)
     } bad[] = {
         {0, 1 << 20, SHM_DUPLEX, "1 to"},
         {MUX_MAX_PORTS + 1, 8 << 20, SHM_DUPLEX, "1 to"},
-        {1024, mux_bytes(1024) - SHM_PAGE_BYTES, SHM_DUPLEX, "they take"},
-        {1024, 0, SHM_DUPLEX, "they take"},
+        {1024, mux_bytes(1024) - SHM_PAGE_BYTES, SHM_DUPLEX, "shared memory"},
+        {1024, 0, SHM_DUPLEX, "shared memory"},
         {16, mux_bytes(16), SHM_RX, "duplex"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -93,7 +93,7 @@ class Endpoint(Core):
     def _start_locks(self) -> None:
         self._lock = threading.RLock()
         self.report_lock = threading.Lock()
-        """Return the C endpoint, for a reader of this end's reports."""
+        """Held while a thread reads reports through this end."""
         self._waiters = Waiters()
         self._room = RoomWaiters()
 

@@ -196,8 +196,8 @@ class Opening:
         connect: receive from `remote` only.
         reuse: share the port (SO_REUSEADDR and SO_REUSEPORT).
         broadcast: allow sending to broadcast addresses.
-        ttl: 0 to 255. None: the system's.
-        multicast_ttl: 0 to 255. None: the system's.
+        ttl: hop limit of unicast packets, 0 to 255, with IPv4 at least 1. None: the system's.
+        multicast_ttl: hop limit of multicast packets, 0 to 255. None: the system's.
         multicast_loop: multicast packets come back to this host.
         multicast_interface: interface, by name or index, through which multicast leaves. None: the
             system's.

@@ -124,9 +124,12 @@ def prepare(
     set_text(config, "name_space", namespace)
     set_text(config, "pool", pool)
     given.setdefault("profile", profile)
-    _set_choices(config, given)
+    set_choices(config, given, _CHOICES)
+    set_numbers(config, given, _NUMBERS)
+    for option in _SWITCHES:
+        if option in given:
+            setattr(config, option, int(switch(option, given[option])))
     _set_addresses(config, given)
-    _set_numbers(config, given)
     _set_multicast(config, given)
     for option, target in _IMPAIR.items():
         if option in given:
@@ -188,14 +191,22 @@ def set_text(config: Any, target: str, text: object) -> None:
     setattr(config, target, raw)
 
 
-def _set_choices(config: Any, given: dict[str, Any]) -> None:
-    for option, (target, choices) in _CHOICES.items():
-        if option not in given:
-            continue
-        setattr(config, target, choice(option, given[option], choices))
-    for option in _SWITCHES:
+def set_choices(
+    config: Any, given: Mapping[str, Any], table: Mapping[str, tuple[str, dict[str, int]]]
+) -> None:
+    """Set the options of a table that are given: field, and the number of each name."""
+    for option, (target, choices) in table.items():
         if option in given:
-            setattr(config, option, int(switch(option, given[option])))
+            setattr(config, target, choice(option, given[option], choices))
+
+
+def set_numbers(
+    config: Any, given: Mapping[str, Any], table: Mapping[str, tuple[str, int, int]]
+) -> None:
+    """Set the options of a table that are given: field, lowest and highest value."""
+    for option, (target, low, high) in table.items():
+        if option in given:
+            setattr(config, target, integer(option, given[option], low, high))
 
 
 def choice(option: str, value: object, choices: dict[str, int]) -> int:
@@ -210,12 +221,6 @@ def _set_addresses(config: Any, given: dict[str, Any]) -> None:
         if option in given:
             raw = _address.pack(given[option], option, least_port)
             ffi.memmove(ffi.addressof(config, option), raw, len(raw))
-
-
-def _set_numbers(config: Any, given: dict[str, Any]) -> None:
-    for option, (target, low, high) in _NUMBERS.items():
-        if option in given:
-            setattr(config, target, integer(option, given[option], low, high))
 
 
 def _set_multicast(config: Any, given: dict[str, Any]) -> None:

@@ -158,11 +158,8 @@ def as_values(option: str, values: Any, record: Record | None, size: int) -> byt
 
 def change_settings(settings: Any, given: Mapping[str, Any]) -> None:
     """Set the given settings in a ``shm_netflux_settings_t``. Raises `BadConfig`, `TypeError`."""
-    for option, (target, low, high) in _TIMES.items():
-        if option in given:
-            setattr(settings, target, _options.integer(option, given[option], low, high))
-    if "on_stale" in given:
-        settings.on_stale = _options.choice("on_stale", given["on_stale"], ON_STALE)
+    _options.set_numbers(settings, given, _TIMES)
+    _options.set_choices(settings, given, {"on_stale": ("on_stale", ON_STALE)})
     for option, flag in FLAGS.items():
         if option in given:
             on = _options.switch(option, given[option])

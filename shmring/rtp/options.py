@@ -35,18 +35,20 @@ DELIVERIES: dict[str, int] = {
     "in_order": lib.SHM_RTP_IN_ORDER,
     "as_arrived": lib.SHM_RTP_AS_ARRIVED,
 }
-_CHOICES: dict[str, dict[str, int]] = {
-    "delivery": DELIVERIES,
-    "underrun": {
-        "resume": lib.SHM_RTP_RESUME,
-        "catch_up": lib.SHM_RTP_CATCH_UP,
-        "fill": lib.SHM_RTP_FILL,
-    },
-    "rtcp": {
-        "off": lib.SHM_RTP_RTCP_OFF,
-        "mux": lib.SHM_RTP_RTCP_MUX,
-        "next_port": lib.SHM_RTP_RTCP_NEXT_PORT,
-    },
+_UNDERRUNS: dict[str, int] = {
+    "resume": lib.SHM_RTP_RESUME,
+    "catch_up": lib.SHM_RTP_CATCH_UP,
+    "fill": lib.SHM_RTP_FILL,
+}
+_RTCP: dict[str, int] = {
+    "off": lib.SHM_RTP_RTCP_OFF,
+    "mux": lib.SHM_RTP_RTCP_MUX,
+    "next_port": lib.SHM_RTP_RTCP_NEXT_PORT,
+}
+_CHOICES = {
+    "delivery": ("delivery", DELIVERIES),
+    "underrun": ("underrun", _UNDERRUNS),
+    "rtcp": ("rtcp", _RTCP),
 }
 
 # Lowest and highest value. Fields have the names of their options.
@@ -93,7 +95,7 @@ def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any],
     """
     config = ffi.new("shm_rtp_config_t *")
     config.config_bytes = ffi.sizeof("shm_rtp_config_t")
-    _set_choices(config, own)
+    _options.set_choices(config, own, _CHOICES)
     _set_media(config, own)
     _set_numbers(config, own)
     _set_rtcp(config, own)
@@ -101,12 +103,6 @@ def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any],
     check(lib.shm_rtp_config_check(config))
     engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_rtp_state_t"))
     return _plain(dict(given), config), engine
-
-
-def _set_choices(config: Any, own: dict[str, Any]) -> None:
-    for option, choices in _CHOICES.items():
-        if option in own:
-            setattr(config, option, _options.choice(option, own[option], choices))
 
 
 def _set_media(config: Any, own: dict[str, Any]) -> None:

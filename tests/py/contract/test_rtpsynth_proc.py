@@ -17,7 +17,7 @@ from rtpsynth.RtpProc import ChannelProcError, RtpProc, RtpProcChannel
 
 MS = 1_000_000
 FAR_NS = 3600 * 10**9
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def raises(kind, message):
 
 
 def wait_for(condition):
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.001)
@@ -65,7 +65,7 @@ class Recorder:
         return [deadline for _, deadline, _ in self.calls]
 
     def finished(self):
-        assert self.done.wait(PATIENCE_S)
+        assert self.done.wait(TIMEOUT_S)
         return self
 
 
@@ -123,7 +123,7 @@ def test_the_last_reference_stops_it():
     del channel
     count = len(calls)
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
         assert not thread.is_alive()
     assert len(calls) <= count + 1
 
@@ -384,7 +384,7 @@ def test_close_waits_for_a_callback_that_runs(proc):
         return now
 
     channel = proc.create_channel(slow)
-    assert entered.wait(PATIENCE_S)
+    assert entered.wait(TIMEOUT_S)
     channel.close()
     assert len(finished) == 1
 
@@ -400,7 +400,7 @@ def test_close_raises_what_happens_while_it_waits(proc):
         return now
 
     channel = proc.create_channel(slow)
-    assert entered.wait(PATIENCE_S)
+    assert entered.wait(TIMEOUT_S)
     with pytest.raises(ChannelProcError) as caught:
         channel.close()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -478,7 +478,7 @@ def test_shutdown_waits_for_the_callback_that_runs():
         return now
 
     channel = proc.create_channel(slow)
-    assert entered.wait(PATIENCE_S)
+    assert entered.wait(TIMEOUT_S)
     proc.shutdown()
     assert len(finished) == 1
     channel.close()
@@ -491,11 +491,11 @@ def test_a_create_that_waits_when_it_is_shut_down():
     def slow(now, deadline):
         if deadline:
             entered.set()
-            go_on.wait(PATIENCE_S)
+            go_on.wait(TIMEOUT_S)
         return now
 
     channel = proc.create_channel(slow)
-    assert entered.wait(PATIENCE_S)
+    assert entered.wait(TIMEOUT_S)
 
     def create():
         try:
@@ -508,10 +508,10 @@ def test_a_create_that_waits_when_it_is_shut_down():
     time.sleep(0.02)
     stopper = threading.Thread(target=proc.shutdown)
     stopper.start()
-    creator.join(PATIENCE_S)
+    creator.join(TIMEOUT_S)
     assert outcome == ["RtpProc is shutting down"]
     go_on.set()
-    stopper.join(PATIENCE_S)
+    stopper.join(TIMEOUT_S)
     assert not stopper.is_alive()
     channel.close()
 
@@ -526,7 +526,7 @@ def in_callback(proc, action):
     def call(now, deadline):
         if deadline == 0:
             return now
-        bound.wait(PATIENCE_S)
+        bound.wait(TIMEOUT_S)
         try:
             outcome.append(action(channel))
         except BaseException as error:
@@ -581,7 +581,7 @@ def test_close_oneself_in_a_callback(proc):
     def call(now, deadline):
         calls.append(now)
         if deadline:
-            bound.wait(PATIENCE_S)
+            bound.wait(TIMEOUT_S)
             channel.close()
         return now + MS
 
@@ -598,7 +598,7 @@ def test_what_is_raised_after_closing_oneself_is_reported(proc, monkeypatch):
 
     def call(now, deadline):
         if deadline:
-            bound.wait(PATIENCE_S)
+            bound.wait(TIMEOUT_S)
             channel.close()
             raise ZeroDivisionError
         return now
@@ -616,7 +616,7 @@ def test_shutdown_in_a_callback():
     thread = next(thread for thread in threading.enumerate() if thread.name == "RtpProc")
     channel, result = in_callback(proc, lambda _: proc.shutdown())
     assert result is None
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert not thread.is_alive()
     assert len(recorder.calls) <= 2
     with raises(RuntimeError, "RtpProc is shutting down"):
@@ -631,7 +631,7 @@ def test_the_last_reference_may_be_dropped_in_a_callback():
 
     def call(now, deadline):
         if deadline:
-            bound.wait(PATIENCE_S)
+            bound.wait(TIMEOUT_S)
             held.clear()
             after.set()
         return now + MS
@@ -639,8 +639,8 @@ def test_the_last_reference_may_be_dropped_in_a_callback():
     held["channel"] = RtpProc().create_channel(call)
     thread = next(thread for thread in threading.enumerate() if thread.name == "RtpProc")
     bound.set()
-    assert after.wait(PATIENCE_S)
-    thread.join(PATIENCE_S)
+    assert after.wait(TIMEOUT_S)
+    thread.join(TIMEOUT_S)
     assert not thread.is_alive()
     fresh = RtpProc()
     assert fresh.create_channel(Recorder()).id == 1
@@ -671,7 +671,7 @@ def test_many_threads_create_and_close(proc):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
     assert not errors
     assert next(total) == 400
 
@@ -728,7 +728,7 @@ def test_random_commands_from_everywhere(monkeypatch):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
         assert not thread.is_alive()
     assert not wrong, f"seed {seed}"
     proc.shutdown()

@@ -21,7 +21,7 @@ from udt4 import UDTSOCKET, UDTException, UdtSocket
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 HERE = "127.0.0.1"
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 Pair = tuple[UDTSOCKET, UDTSOCKET]
 
 
@@ -32,7 +32,7 @@ def fails(code: int, call: Callable[..., Any], *args: Any) -> None:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.005)
@@ -59,7 +59,7 @@ def connected(kind: int) -> Iterator[Pair]:
     udt4.connect(client, *udt4.getsockname(server))
     accepted, _ = udt4.accept(server)
     for sock in (client, accepted):
-        udt4.setsockopt(sock, udt4.UDT_RCVTIMEO, int(PATIENCE_S * 1000))
+        udt4.setsockopt(sock, udt4.UDT_RCVTIMEO, int(TIMEOUT_S * 1000))
     yield client, accepted
     for sock in (client, accepted, server):
         udt4.close(sock)
@@ -172,7 +172,7 @@ def test_the_server_may_start_after_the_client() -> None:
     server = udt4.socket(2, 1, 0)
     udt4.bind(server, HERE, port)
     udt4.listen(server, 1)
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert outcome == [0]
 
 
@@ -233,7 +233,7 @@ def test_rendezvous() -> None:
     thread = threading.Thread(target=udt4.connect, args=(ends[0], *names[1]))
     thread.start()
     udt4.connect(ends[1], *names[0])
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     udt4.send(ends[0], b"from one")
     udt4.send(ends[1], b"from two")
     assert read(ends[1], 8) == b"from one"
@@ -579,7 +579,7 @@ def test_files(streams: Pair, tmp_path: Path) -> None:
     thread = threading.Thread(target=send)
     thread.start()
     assert udt4.recvfile(server, target, 10, 500_000) == 500_000
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert target.read_bytes() == bytes(10) + content[1000:501_000]
     assert steps[-1] == (500_000, 500_000)
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)

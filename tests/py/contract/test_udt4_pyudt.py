@@ -18,7 +18,7 @@ from udt4.pyudt import UdtSocket
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 HERE = "127.0.0.1"
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 Pair = tuple[UdtSocket, UdtSocket]
 
 
@@ -30,7 +30,7 @@ def connected(kind: int) -> Iterator[Pair]:
         accepted, address = server.accept()
         assert address == (HERE, client.getsockname()[1])
         with accepted:
-            accepted.settimeout(-1, int(PATIENCE_S * 1000))
+            accepted.settimeout(-1, int(TIMEOUT_S * 1000))
             yield client, accepted
 
 
@@ -172,7 +172,7 @@ def test_sendall_sends_all(streams: Pair) -> None:
     thread = threading.Thread(target=client.sendall, args=(data,))
     thread.start()
     assert read(accepted, len(data)) == data
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
 
 
 def test_recv_into(streams: Pair) -> None:
@@ -267,7 +267,7 @@ def test_the_descriptor_works_with_select(streams: Pair) -> None:
     client, accepted = streams
     assert select.select([accepted], [], [], 0.01)[0] == []
     client.send(b"x")
-    assert select.select([accepted], [], [], PATIENCE_S)[0] == [accepted]
+    assert select.select([accepted], [], [], TIMEOUT_S)[0] == [accepted]
     accepted.recv(1)
     accepted.setblocking(False)
     with pytest.raises(udt4.UDTException):
@@ -284,7 +284,7 @@ def test_the_descriptor_works_with_asyncio(streams: Pair) -> None:
         loop.add_reader(accepted.fileno(), ready.set)
         try:
             client.send(b"x")
-            await asyncio.wait_for(ready.wait(), PATIENCE_S)
+            await asyncio.wait_for(ready.wait(), TIMEOUT_S)
         finally:
             loop.remove_reader(accepted.fileno())
         return accepted.recv(1)

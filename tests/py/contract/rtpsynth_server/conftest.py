@@ -11,7 +11,7 @@ import pytest
 import shmring
 from rtpsynth.RtpServer import RtpServer
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 
 
@@ -25,7 +25,7 @@ class Inbox:
         self.calls.put(args)
 
     def get(self):
-        return self.calls.get(timeout=PATIENCE_S)
+        return self.calls.get(timeout=TIMEOUT_S)
 
     def nothing(self, seconds=0.05):
         with pytest.raises(queue.Empty):
@@ -43,7 +43,7 @@ def server():
 def peer():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((HOME, 0))
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(TIMEOUT_S)
         yield sock
 
 
@@ -91,7 +91,7 @@ def wait_sent():
     """Waits until the worker has dealt with everything of the newest server."""
 
     def wait():
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + TIMEOUT_S
         with shmring.attach(_newest(), readonly=True) as tap:
             while tap.tx_waiting:
                 assert time.monotonic() < give_up, "it did not happen"

@@ -13,7 +13,7 @@ from rtpsynth.RtpServer import RtpServer
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 
 
@@ -26,7 +26,7 @@ def ignore(*_):
 
 
 def wait_for(condition):
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.002)
@@ -72,28 +72,28 @@ def test_close_waits_for_a_callback_that_runs(server, peer):
 
     def slow(*_):
         began.set()
-        go_on.wait(PATIENCE_S)
+        go_on.wait(TIMEOUT_S)
         state.append("over")
 
     channel = server.create_channel(slow, HOME)
     peer.sendto(b"x", channel.local_addr)
-    assert began.wait(PATIENCE_S)
+    assert began.wait(TIMEOUT_S)
     closer = threading.Thread(target=lambda: (channel.close(), state.append("closed")))
     closer.start()
     wait_for(lambda: channel.closed)
     time.sleep(0.05)
     assert state == []
     go_on.set()
-    closer.join(PATIENCE_S)
+    closer.join(TIMEOUT_S)
     assert state == ["over", "closed"]
 
 
 def test_close_does_not_wait_for_callbacks_of_others(server, peer):
     began, go_on = threading.Event(), threading.Event()
-    slow = server.create_channel(lambda *_: (began.set(), go_on.wait(PATIENCE_S)), HOME)
+    slow = server.create_channel(lambda *_: (began.set(), go_on.wait(TIMEOUT_S)), HOME)
     other = server.create_channel(ignore, HOME)
     peer.sendto(b"x", slow.local_addr)
-    assert began.wait(PATIENCE_S)
+    assert began.wait(TIMEOUT_S)
     other.close()
     go_on.set()
 
@@ -155,12 +155,12 @@ def test_shutdown_waits_for_the_callback_that_runs(peer):
 
     def slow(*_):
         began.set()
-        go_on.wait(PATIENCE_S)
+        go_on.wait(TIMEOUT_S)
         state.append("over")
 
     channel = server.create_channel(slow, HOME)
     peer.sendto(b"x", channel.local_addr)
-    assert began.wait(PATIENCE_S)
+    assert began.wait(TIMEOUT_S)
     enders = [
         threading.Thread(target=lambda: (server.shutdown(), state.append("ended")))
         for _ in range(2)
@@ -171,7 +171,7 @@ def test_shutdown_waits_for_the_callback_that_runs(peer):
     assert state == []
     go_on.set()
     for ender in enders:
-        ender.join(PATIENCE_S)
+        ender.join(TIMEOUT_S)
     assert state == ["over", "ended", "ended"]
 
 

@@ -13,7 +13,7 @@ from rtpsynth.RtpServer import RtpServer
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
 
@@ -27,7 +27,7 @@ def ignore(*_):
 
 
 def wait_for(condition):
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.002)
@@ -48,7 +48,7 @@ def in_callback(server, peer, act):
 
     channel = server.create_channel(callback, HOME)
     peer.sendto(b"go", channel.local_addr)
-    result = done.get(timeout=PATIENCE_S)
+    result = done.get(timeout=TIMEOUT_S)
     if isinstance(result, BaseException):
         raise result
     return channel, result
@@ -122,13 +122,13 @@ def test_a_callback_refers_to_the_last_of_the_server(peer, newest):
     name = newest()
     peer.sendto(b"x", holder[1].local_addr)
     del server
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     wait_for(lambda: name not in shmring.default_pool().channels())
 
 
 def test_callbacks_of_two_servers_close_each_others_channels(peer):
     first, second = RtpServer(), RtpServer()
-    meet = threading.Barrier(2, timeout=PATIENCE_S)
+    meet = threading.Barrier(2, timeout=TIMEOUT_S)
     channels, errors = [], []
 
     def cross(other):
@@ -160,14 +160,14 @@ def amid_both(server, peer):
 
     def run(in_server, in_proc):
         def pkt_in(*_):
-            meet.wait(PATIENCE_S)
+            meet.wait(TIMEOUT_S)
             in_server(proc, timer)
             done.put("server")
 
         def proc_in(now_ns, deadline_ns):
             if deadline_ns == 0:
                 return now_ns + 1
-            meet.wait(PATIENCE_S)
+            meet.wait(TIMEOUT_S)
             in_proc(server, channel)
             done.put("proc")
             return None
@@ -175,7 +175,7 @@ def amid_both(server, peer):
         channel = server.create_channel(pkt_in, HOME)
         timer = proc.create_channel(proc_in)
         peer.sendto(b"x", channel.local_addr)
-        assert {done.get(timeout=PATIENCE_S) for _ in range(2)} == {"server", "proc"}
+        assert {done.get(timeout=TIMEOUT_S) for _ in range(2)} == {"server", "proc"}
 
     yield run
     proc.shutdown()
@@ -200,7 +200,7 @@ def test_a_callback_makes_a_channel_of_a_proc_that_waits_for_it(amid_both, late)
 
 def test_callbacks_of_two_servers_shut_each_other_down(peer):
     servers = [RtpServer(), RtpServer()]
-    meet = threading.Barrier(2, timeout=PATIENCE_S)
+    meet = threading.Barrier(2, timeout=TIMEOUT_S)
     ended = []
 
     def cross(other):

@@ -14,7 +14,7 @@ from rtpsynth.RtpServer import RtpServer
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 
 
@@ -27,7 +27,7 @@ def ignore(*_):
 
 
 def wait_for(condition):
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.002)
@@ -106,7 +106,7 @@ def test_a_callback_that_closes_itself_is_let_go(server, peer):
 
     channels = [server.create_channel(Once(), HOME)]
     peer.sendto(b"x", channels[0].local_addr)
-    assert gone.wait(PATIENCE_S)
+    assert gone.wait(TIMEOUT_S)
 
 
 def test_shutdown_lets_callbacks_go(peer):

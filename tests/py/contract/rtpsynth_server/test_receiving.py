@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 
 
@@ -22,7 +22,7 @@ def ignore(*_):
 
 
 def wait_for(condition):
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.002)
@@ -64,7 +64,7 @@ def test_ipv6_addresses_are_pairs(server, inbox):
         peer.bind(("::1", 0))
         peer.sendto(b"six", channel.local_addr)
         assert inbox.get()[:2] == (b"six", ("::1", peer.getsockname()[1]))
-        peer.settimeout(PATIENCE_S)
+        peer.settimeout(TIMEOUT_S)
         channel.set_target(*peer.getsockname()[:2])
         channel.send_pkt(b"back")
         assert peer.recvfrom(100)[0] == b"back"

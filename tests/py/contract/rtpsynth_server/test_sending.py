@@ -10,7 +10,7 @@ from rtpsynth.RtpServer import RtpQueueFullError
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
 
@@ -24,7 +24,7 @@ def ignore(*_):
 
 
 def wait_for(condition):
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.002)
@@ -48,7 +48,7 @@ def test_target_may_be_set_again(server, peer):
     channel = server.create_channel(ignore, HOME)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind((HOME, 0))
-        other.settimeout(PATIENCE_S)
+        other.settimeout(TIMEOUT_S)
         for sock, data in ((peer, b"one"), (other, b"two"), (peer, b"three")):
             channel.set_target(*sock.getsockname())
             channel.send_pkt(data)

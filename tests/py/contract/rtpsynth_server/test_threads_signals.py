@@ -10,7 +10,7 @@ from rtpsynth.RtpServer import RtpServer
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
 
@@ -39,7 +39,7 @@ def in_threads(count, work):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
     assert not any(thread.is_alive() for thread in threads)
     assert errors == []
 
@@ -106,15 +106,15 @@ def test_shutdown_amid_everything(peer):
 
 def test_other_threads_run_while_one_waits_for_a_callback(server, peer):
     began, go_on = threading.Event(), threading.Event()
-    channel = server.create_channel(lambda *_: (began.set(), go_on.wait(PATIENCE_S)), HOME)
+    channel = server.create_channel(lambda *_: (began.set(), go_on.wait(TIMEOUT_S)), HOME)
     peer.sendto(b"x", channel.local_addr)
-    assert began.wait(PATIENCE_S)
+    assert began.wait(TIMEOUT_S)
     closer = threading.Thread(target=channel.close)
     closer.start()
     other = server.create_channel(ignore, HOME)
     other.close()
     go_on.set()
-    closer.join(PATIENCE_S)
+    closer.join(TIMEOUT_S)
     assert not closer.is_alive()
 
 
@@ -170,9 +170,9 @@ def test_a_signal_handler_shuts_the_server_down(alarms):
 
 def test_an_interrupt_gets_out_of_waiting(server, peer, alarms):
     began, go_on = threading.Event(), threading.Event()
-    channel = server.create_channel(lambda *_: (began.set(), go_on.wait(PATIENCE_S)), HOME)
+    channel = server.create_channel(lambda *_: (began.set(), go_on.wait(TIMEOUT_S)), HOME)
     peer.sendto(b"x", channel.local_addr)
-    assert began.wait(PATIENCE_S)
+    assert began.wait(TIMEOUT_S)
 
     def interrupt(*_):
         if channel.closed:

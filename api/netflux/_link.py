@@ -91,21 +91,13 @@ class Link:
         pool: Any,
         sock: socket.socket,
         *,
-        rx_size: int = 0,
-        tx_size: int = 0,
-        watch_ns: int = 0,
-        keep: bool = False,
-        any_source: bool = True,
         remote: Address | None = None,
-        cycle_ns: int = 5_000_000,
-        own_number: int = 0,
-        on_stale: str = "keep",
-        stale_ns: int = 0,
-        failsafe: bytes | None = None,
         direction: str = "duplex",
+        **engine: Any,
     ) -> None:
         """Open it on a bound socket, which stays the caller's.
 
+        engine: arguments of `shmring.Netflux`. By default nothing is exchanged or watched.
         Raises ImportError (no `shmring`), and the errors of `shmring.open`.
         """
         if _missing is not None:
@@ -115,26 +107,15 @@ class Link:
             ) from _missing
         self._pid = os.getpid()
         self._closed = False
-        self.tx_size = tx_size
+        engine = {"send": 0, "receive": 0, "watchdog_ns": 0, "any_source": True} | engine
+        self.tx_size: int = engine["send"]
         self.family = sock.family
         self.channel: NetfluxChannel = shmring.open(
             name,
             pool=pool,
             socket=sock,
             remote=remote,
-            engine=shmring.Netflux(
-                send=tx_size,
-                receive=rx_size,
-                watchdog_ns=watch_ns,
-                keep_values=keep,
-                keep_window=keep,
-                any_source=any_source,
-                cycle_ns=cycle_ns,
-                own_number=own_number,
-                on_stale=on_stale,
-                stale_ns=stale_ns,
-                failsafe=failsafe,
-            ),
+            engine=shmring.Netflux(**engine),
             direction=direction,
         )
         # Its last values, for use after it is closed.

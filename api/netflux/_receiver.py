@@ -196,9 +196,10 @@ class NetfluxReceiver(Endpoint):
 
     def _make_link(self, sock: LinkSocket, sender: NetfluxSender | None) -> Link:
         options: dict[str, Any] = {
-            "rx_size": check_size(self.data_size),
-            "watch_ns": self._watch_ns(),
-            "keep": bool(self._keep),
+            "receive": check_size(self.data_size),
+            "watchdog_ns": self._watch_ns(),
+            "keep_values": bool(self._keep),
+            "keep_window": bool(self._keep),
         }
         if sender is not None:
             options |= sender._options(sock.family)

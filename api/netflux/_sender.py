@@ -189,7 +189,7 @@ class NetfluxSender(Endpoint):
     def _options(self, family: int) -> dict[str, Any]:
         """The properties that a link needs for this sender."""
         return {
-            "tx_size": check_size(self.data_size),
+            "send": check_size(self.data_size),
             "remote": self._remote(family),
             "cycle_ns": self._cycle_ns(),
             "on_stale": self.on_stale,

@@ -176,7 +176,16 @@ int endpoint_peek(endpoint_t *e);
  * there is no packet that could be read without attaching. Attach and call again. */
 int endpoint_poll(endpoint_t *e);
 
-/* Notes that the packet in spare was handed out. */
+/* As endpoint_poll, but without a copy in spare if any packet of the channel fits into the bytes at
+ * `to`, whose contents are undefined if there is none. Returns where the payload is, ENDPOINT_IN_*,
+ * with the rest in spare_packet and spare_lost_before; 0 or -ESTALE. */
+#define ENDPOINT_IN_SPARE 1
+#define ENDPOINT_IN_BUFFER \
+    2 /* the packet was taken: endpoint_put_back if it cannot be handed out */
+int endpoint_poll_into(endpoint_t *e, uint8_t *to, uint64_t bytes);
+void endpoint_put_back(endpoint_t *e, const uint8_t *from);
+
+/* Notes that the packet was handed out. */
 void endpoint_taken(endpoint_t *e);
 
 /* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */

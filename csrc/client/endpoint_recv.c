@@ -1,6 +1,7 @@
 #include "client/endpoint.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #define RINGS 8 /* taken at once: more than one is rare */
@@ -20,13 +21,36 @@ int endpoint_peek(endpoint_t *e)
     return e->spare_full;
 }
 
-int endpoint_poll(endpoint_t *e)
+/* As endpoint_peek, without the copy in the spare. */
+static bool take_to(endpoint_t *e, uint8_t *to)
+{
+    return rx_reader_next(&e->rx, to, e->segment->config.max_payload_bytes, &e->spare_packet,
+                          &e->spare_lost_before) == 1;
+}
+
+int endpoint_poll_into(endpoint_t *e, uint8_t *to, uint64_t bytes)
 {
     /* Before the read: packets that arrived before the channel was closed are found below. */
     bool stale = !endpoint_may_recv(e);
-    if (endpoint_may_read(e) && endpoint_peek(e))
-        return 1;
+    bool fits = !e->spare_full && bytes >= e->segment->config.max_payload_bytes;
+    if (endpoint_may_read(e) && fits && take_to(e, to))
+        return ENDPOINT_IN_BUFFER;
+    if (endpoint_may_read(e) && !fits && endpoint_peek(e))
+        return ENDPOINT_IN_SPARE;
     return stale ? -ESTALE : 0;
+}
+
+int endpoint_poll(endpoint_t *e)
+{
+    return endpoint_poll_into(e, NULL, 0);
+}
+
+void endpoint_put_back(endpoint_t *e, const uint8_t *from)
+{
+    if (e->spare_full) /* by another thread, meanwhile */
+        return;
+    memcpy(e->spare, from, e->spare_packet.payload_bytes);
+    e->spare_full = 1;
 }
 
 void endpoint_rearm(endpoint_t *e)

@@ -135,7 +135,9 @@ static PyMethodDef calls_methods[] = {
      "Take the next packet, or return None if there is none now. Raises `ChannelClosed`."},
     {"recv_into", FAST(calls_recv_into),
      "recv_into($self, buffer, *, timeout=None)\n--\n\n"
-     "Like `recv`, with the payload in a writable buffer; `Packet.data` is a view of it.\n"
+     "Like `recv`, with the payload in a writable buffer; `Packet.data` is a view of it. The "
+     "payload\n"
+     "is copied once if the buffer has room for `max_payload` bytes, and twice otherwise.\n"
      "\n"
      "Raises also `PayloadTooLarge`; the packet stays for the next call."},
     {"recv_many", FAST(calls_recv_many),

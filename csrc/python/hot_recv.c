@@ -4,16 +4,23 @@
 #define RECV_MANY_MOST (1 << 20)
 #define RECV_MANY_BYTES (1u << 20) /* payload of one call, plus at most one longest packet */
 
-/* Waits for a packet in end->spare. Returns the end, or NULL with an exception set. If at_once is
- * not NULL, "no packet and no time left" sets it to 1 and raises nothing. */
-static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
+/* Where a packet is wanted, and where it is. */
+typedef struct place {
+    uint8_t *to; /* of the caller */
+    uint64_t bytes;
+    int found; /* ENDPOINT_IN_* */
+} place_t;
+
+/* Waits for a packet. Returns the end, or NULL with an exception set. If at_once is not NULL, "no
+ * packet and no time left" sets it to 1 and raises nothing. */
+static endpoint_t *wait_for_place(core_t *self, int64_t until_mono_ns, int *at_once, place_t *place)
 {
     for (;;) {
         endpoint_t *end = core_end(self);
         if (end == NULL)
             return NULL;
-        int rc = endpoint_poll(end);
-        if (rc == 1)
+        int rc = place->found = endpoint_poll_into(end, place->to, place->bytes);
+        if (rc > 0)
             return end;
         if (rc == -ESTALE) {
             if (core_call(self, name_attach_now, number_rx) < 0)
@@ -25,6 +32,7 @@ static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_
                 endpoint_rearm(end);
                 if (core_call(self, name_settle, NULL) < 0 || (end = core_end(self)) == NULL)
                     return NULL;
+                place->found = ENDPOINT_IN_SPARE;
                 if (endpoint_peek(end))
                     return end;
             }
@@ -37,6 +45,13 @@ static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_
         if (core_sleep(self, ENDPOINT_RX, until_mono_ns) < 0)
             return NULL;
     }
+}
+
+/* The same, for a packet in end->spare. */
+static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
+{
+    place_t spare = {0};
+    return wait_for_place(self, until_mono_ns, at_once, &spare);
 }
 
 static PyObject *take_packet(endpoint_t *end)
@@ -98,21 +113,23 @@ static int refuse_buffer(core_t *self, const endpoint_t *end, Py_ssize_t bytes)
     return core_refuse(self, -EMSGSIZE);
 }
 
-static PyObject *take_into(core_t *self, endpoint_t *end, const Py_buffer *view, PyObject *buffer)
+static PyObject *take_into(core_t *self, endpoint_t *end, const place_t *place, PyObject *buffer)
 {
-    uint32_t bytes = end->spare_packet.payload_bytes;
-    memcpy(view->buf, end->spare, bytes);
-    PyObject *data = view_of(buffer, (Py_ssize_t)bytes);
+    const rx_packet_t from = end->spare_packet;
+    uint64_t lost_before = end->spare_lost_before;
+    if (place->found == ENDPOINT_IN_SPARE)
+        memcpy(place->to, end->spare, from.payload_bytes);
+    PyObject *data = view_of(buffer, (Py_ssize_t)from.payload_bytes);
+    PyObject *packet = data ? packet_make(data, &from, lost_before) : NULL;
     /* Making a memoryview may start a garbage collection, whose finalizers may close this channel.
      */
-    end = data ? core_end(self) : NULL;
-    if (end == NULL) {
-        Py_XDECREF(data);
-        return NULL;
-    }
-    PyObject *packet = packet_make(data, &end->spare_packet, end->spare_lost_before);
-    if (packet)
+    end = core_end(self);
+    if (end && packet)
         endpoint_taken(end);
+    else if (end && place->found == ENDPOINT_IN_BUFFER)
+        endpoint_put_back(end, place->to);
+    if (end == NULL)
+        Py_CLEAR(packet);
     return packet;
 }
 
@@ -128,11 +145,12 @@ PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         return NULL;
 
     PyObject *packet = NULL;
-    endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    place_t place = {.to = view.buf, .bytes = (uint64_t)view.len};
+    endpoint_t *end = wait_for_place(self, until_mono_ns, NULL, &place);
     if (end && end->spare_packet.payload_bytes > view.len)
         refuse_buffer(self, end, view.len);
     else if (end)
-        packet = take_into(self, end, &view, values[0]);
+        packet = take_into(self, end, &place, values[0]);
     PyBuffer_Release(&view);
     return packet;
 }

@@ -229,6 +229,32 @@ static void test_what_does_not_fit_stays(void)
     close_rig(&r);
 }
 
+static void test_a_payload_is_copied_once_where_every_packet_fits(void)
+{
+    rig_t r;
+    uint8_t to[SHM_MAX_PAYLOAD] = {0};
+    open_rig(&r);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    uint32_t longest = r.segment.config.max_payload_bytes;
+    r.end.spare[0] = '-';
+    arrive(&r, "abc");
+    CHECK_EQ(endpoint_poll_into(&r.end, to, longest), ENDPOINT_IN_BUFFER);
+    CHECK_EQ(memcmp(to, "abc", 3), 0);
+    CHECK_EQ(r.end.spare_packet.payload_bytes, 3);
+    CHECK_EQ(r.end.spare[0], '-');
+    CHECK_EQ(endpoint_waiting(&r.end), 0);
+    endpoint_put_back(&r.end, to);
+    CHECK_EQ(endpoint_waiting(&r.end), 1);
+    CHECK_EQ(endpoint_poll_into(&r.end, to, longest), ENDPOINT_IN_SPARE);
+    endpoint_taken(&r.end);
+    arrive(&r, "defg");
+    CHECK_EQ(endpoint_poll_into(&r.end, to, longest - 1), ENDPOINT_IN_SPARE);
+    CHECK_EQ(memcmp(r.end.spare, "defg", 4), 0);
+    endpoint_taken(&r.end);
+    CHECK_EQ(endpoint_poll_into(&r.end, to, longest), 0);
+    close_rig(&r);
+}
+
 static void test_the_doorbell_is_readable_while_packets_are_there(void)
 {
     rig_t r;
@@ -318,6 +344,7 @@ int main(void)
     RUN(test_a_reader_attaches_first_and_misses_nothing);
     RUN(test_a_closed_channel_is_read_to_its_end);
     RUN(test_what_does_not_fit_stays);
+    RUN(test_a_payload_is_copied_once_where_every_packet_fits);
     RUN(test_the_doorbell_is_readable_while_packets_are_there);
     RUN(test_a_child_is_a_party_of_its_own);
     RUN(test_a_worker_that_says_nothing_for_a_second_is_unheard);

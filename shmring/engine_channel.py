@@ -8,6 +8,13 @@ from shmring._endpoint import Endpoint
 from shmring._ring import lib
 
 
+class _Kept:
+    """Keeps the memory of an end. It has no attributes to use."""
+
+    def __init__(self, *memory: Any) -> None:
+        self._memory = memory
+
+
 class EngineChannel:
     """One process's end of a channel whose engine is defined outside of this package."""
 
@@ -22,10 +29,10 @@ class EngineChannel:
         self._endpoint.attach_now(lib.ENDPOINT_RX)
 
     def c_end(self) -> tuple[object, int]:
-        """Return an object that must live as long as C code uses this end, and its ``endpoint_t
-        *``."""
+        """Return an object that must live as long as C code uses this end, and the address of its
+        ``endpoint_t``."""
         endpoint = self._endpoint
-        return (endpoint.mapped(), endpoint.end), endpoint.address()
+        return _Kept(endpoint.mapped(), endpoint.end), endpoint.address()
 
     def request(self, body: bytes) -> bytes:
         """Send the worker's engine a request that only it understands, and return its answer.

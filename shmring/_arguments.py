@@ -74,11 +74,12 @@ def deadline(timeout: float | None) -> int:
         seconds = math.ldexp(timeout, 0)  # float() would take text as well
     except TypeError:
         raise TypeError(
-            f"timeout must be seconds, 0 not to wait, or None to wait for ever, not {timeout!r}"
+            "timeout must be seconds, 0 not to wait, or None to wait without a limit, not "
+            f"{timeout!r}"
         ) from None
     if not seconds >= 0.0:
         raise ValueError(
-            f"timeout is {timeout!r}: use seconds, 0 not to wait, None to wait for ever"
+            f"timeout is {timeout!r}: use seconds, 0 not to wait, None to wait without a limit"
         )
     if seconds == 0.0:
         return 0

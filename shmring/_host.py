@@ -238,7 +238,8 @@ def mark_closed(posix_name: str) -> None:
     """Tell all attached processes that an abandoned channel is about to be removed, if this user
     may.
 
-    Otherwise they would wait for ever for a new worker, because no other segment replaces this one.
+    Otherwise they would wait without a limit for a new worker, because no other segment replaces
+    this one.
     """
     fd = open_segment_file(posix_name, writable=True)
     if fd is None:

@@ -14,7 +14,8 @@ int as_int(PyObject *value, const char *what, const char *meaning, int64_t *out)
     return *out == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* Like as_int, but a number of more than 64 bits becomes -1, which is refused like negative ones. */
+/* Like as_int, but a number of more than 64 bits becomes -1, which is refused like negative ones.
+ */
 static int as_natural(PyObject *value, const char *what, const char *meaning, int64_t *out)
 {
     if (as_int(value, what, meaning, out) == 0)
@@ -70,14 +71,16 @@ int as_deadline(PyObject *value, int64_t *until_mono_ns)
     }
     double seconds = PyBool_Check(value) ? -1.0 : PyFloat_AsDouble(value);
     if (PyBool_Check(value) || (seconds == -1.0 && PyErr_Occurred())) {
-        PyErr_Format(PyExc_TypeError,
-                     "timeout must be seconds, 0 not to wait, or None to wait for ever, not %R",
-                     value);
+        PyErr_Format(
+            PyExc_TypeError,
+            "timeout must be seconds, 0 not to wait, or None to wait without a limit, not %R",
+            value);
         return -1;
     }
     if (!(seconds >= 0.0)) {
         PyErr_Format(PyExc_ValueError,
-                     "timeout is %R: use seconds, 0 not to wait, None to wait for ever", value);
+                     "timeout is %R: use seconds, 0 not to wait, None to wait without a limit",
+                     value);
         return -1;
     }
     if (seconds == 0.0)

@@ -11,7 +11,6 @@ import shmring
 from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate
 
-BENCH = "bulk"
 # Packets in flight at most: both rings and the socket's buffer hold as many, so only the system can
 # lose a packet.
 WINDOW = 16384
@@ -27,7 +26,6 @@ def run(plan: Plan) -> Iterator[Row]:
     for payload_bytes in (64, 1400):
         yield from alternate(
             plan,
-            BENCH,
             f"loopback-{payload_bytes}B",
             {
                 "shmring": _python_to_python(plan, payload_bytes),
@@ -35,10 +33,7 @@ def run(plan: Plan) -> Iterator[Row]:
             },
         )
     yield from alternate(
-        plan,
-        BENCH,
-        "one-call-64B",
-        {"shmring": _calls(plan), "socket": _socket_calls(plan)},
+        plan, "one-call-64B", {"shmring": _calls(plan), "socket": _socket_calls(plan)}
     )
 
 

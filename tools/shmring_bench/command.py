@@ -113,7 +113,7 @@ def _run_bench(name: str, plan: Plan, *, as_json: bool) -> int:
         for row in BENCHES[name](plan):
             rows.append(row)
             if as_json:
-                json_line(row._asdict())
+                json_line({"bench": name, **row._asdict()})
     plan.lacking.update(
         str(warning.message)
         for warning in caught

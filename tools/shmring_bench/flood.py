@@ -24,7 +24,6 @@ from shmring_bench import floor, senders
 from shmring_bench.measure import Plan, Row
 from shmring_bench.samples import Lateness, median
 
-BENCH = "flood"
 RATE_HZ = 1000
 PAYLOAD_BYTES = 64
 FLOOD_HZ = 20_000
@@ -175,16 +174,16 @@ def _turns(plan: Plan, kind: str, case: str) -> Iterator[Row]:
         p99[system] = median([late.error_ns(0.99) for late in slices])
         for metric, share in (("error_p50", 0.5), ("error_p99", 0.99), ("error_max", 1.0)):
             value = median([late.error_ns(share) for late in slices])
-            yield Row(BENCH, case, system, metric, value, "ns")
+            yield Row(case, system, metric, value, "ns")
         behind = [one for run in runs for one in run.behind_percent[at :: len(SYSTEMS)]]
-        yield Row(BENCH, case, system, "behind", sum(behind) / len(behind), "percent")
+        yield Row(case, system, "behind", sum(behind) / len(behind), "percent")
     for system, of in (("beside", "quiet"), ("flooded", "quiet"), ("flooded", "beside")):
         ratio = 100 * p99[system] / max(p99[of], 1)
-        yield Row(BENCH, case, system, f"error_p99_of_{of}", ratio, "percent")
+        yield Row(case, system, f"error_p99_of_{of}", ratio, "percent")
     lost = max(run.lost_percent for run in runs)
-    yield Row(BENCH, case, "flooded", "lost", lost, "percent")
+    yield Row(case, "flooded", "lost", lost, "percent")
     strangers_hz = median([run.strangers_hz for run in runs])
-    yield Row(BENCH, case, "flooded", "strangers", strangers_hz, "pps")
+    yield Row(case, "flooded", "strangers", strangers_hz, "pps")
 
 
 def _timed(plan: Plan, kind: str) -> _Run:

@@ -11,7 +11,6 @@ from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes
 from shmring_bench.samples import median, quantile
 
-BENCH = "ipc"
 MESSAGES = 5_000_000
 MESSAGE_BYTES = 32
 QUEUED = 1_000_000
@@ -23,19 +22,14 @@ WAKE_EVERY_S = 0.005
 
 def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
-        plan,
-        BENCH,
-        f"ring-{MESSAGE_BYTES}B",
-        {"shmring": _messages("ring"), "floor": _messages("ipc")},
+        plan, f"ring-{MESSAGE_BYTES}B", {"shmring": _messages("ring"), "floor": _messages("ipc")}
     )
+    yield from alternate(plan, f"queued-1M-{QUEUED_BYTES}B", {"shmring": lambda: _queue(plan)})
     yield from alternate(
-        plan, BENCH, f"queued-1M-{QUEUED_BYTES}B", {"shmring": lambda: _queue(plan)}
-    )
-    yield from alternate(
-        plan, BENCH, f"idle-{CHANNELS}-channels", {"shmring": lambda: _many_channels(plan)}, 1
+        plan, f"idle-{CHANNELS}-channels", {"shmring": lambda: _many_channels(plan)}, 1
     )
     for profile in ("balanced", "latency", "power"):
-        yield from alternate(plan, BENCH, f"idle-{profile}", {"shmring": _idle(plan, profile)})
+        yield from alternate(plan, f"idle-{profile}", {"shmring": _idle(plan, profile)})
 
 
 def _messages(program: str) -> Callable[[], Figures]:

@@ -18,7 +18,6 @@ TARGET = "target"
 class Row(NamedTuple):
     """One figure. `unit` is one of ``ns pps bps bytes percent``."""
 
-    bench: str
     case: str
     system: str
     metric: str
@@ -81,7 +80,6 @@ Figures = Mapping[tuple[str, str], float]
 
 def alternate(
     plan: Plan,
-    bench: str,
     case: str,
     systems: Mapping[str, Callable[[], Figures]],
     runs: int | None = None,
@@ -104,7 +102,7 @@ def alternate(
     for system, figures in found.items():
         for metric, unit in figures[0]:
             value = median([one[metric, unit] for one in figures])
-            yield Row(bench, case, system, metric, value, unit)
+            yield Row(case, system, metric, value, unit)
 
 
 def cpu_ns(pid: int) -> int:

@@ -14,7 +14,6 @@ from shmring_bench import floor, senders
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns
 from shmring_bench.samples import median, quantile
 
-BENCH = "netflux"
 LOOPBACK = "127.0.0.1"
 PAYLOAD_BYTES = 62  # 64 with the header, like the floor
 WATCHDOG_NS = 30_000_000
@@ -34,7 +33,6 @@ def run(plan: Plan) -> Iterator[Row]:
     for case, cycle_ns in (("cycle-1ms", 1_000_000), ("cycle-250us", 250_000)):
         yield from alternate(
             plan,
-            BENCH,
             case,
             {
                 "shmring": _cycle(plan, "netflux", cycle_ns),
@@ -43,12 +41,11 @@ def run(plan: Plan) -> Iterator[Row]:
                 "time.sleep": _cycle(plan, "time.sleep", cycle_ns),
             },
         )
-    yield from alternate(plan, BENCH, "watchdog-30ms", {"shmring": lambda: _watchdog(plan)})
-    yield from alternate(plan, BENCH, "impaired-link", {"shmring": lambda: _impaired(plan)}, 1)
-    yield from alternate(plan, BENCH, f"{LINKS}-links-5ms", {"shmring": lambda: _links(plan)}, 1)
+    yield from alternate(plan, "watchdog-30ms", {"shmring": lambda: _watchdog(plan)})
+    yield from alternate(plan, "impaired-link", {"shmring": lambda: _impaired(plan)}, 1)
+    yield from alternate(plan, f"{LINKS}-links-5ms", {"shmring": lambda: _links(plan)}, 1)
     yield from alternate(
         plan,
-        BENCH,
         f"values-{RECORD_BYTES}B",
         {"shmring": lambda: _values(plan), "netflux-dropin": lambda: _objects(plan)},
     )

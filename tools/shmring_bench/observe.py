@@ -26,7 +26,6 @@ from shmring_bench import floor, senders
 from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate, cpu_ns
 from shmring_bench.samples import median
 
-BENCH = "observe"
 RATE_HZ = 10_000
 PAYLOAD_BYTES = 64
 TOOLS = 100
@@ -47,7 +46,6 @@ def run(plan: Plan) -> Iterator[Row]:
     rows = list(
         alternate(
             plan,
-            BENCH,
             "10kpps-tools",
             {
                 "unwatched": lambda: _timed(plan, None),
@@ -61,7 +59,6 @@ def run(plan: Plan) -> Iterator[Row]:
     yield from _ratios(rows)
     yield from alternate(
         plan,
-        BENCH,
         f"{CHANNELS}-channels",
         {
             "rtstat-plain": lambda: _monitor(plan, "--plain", "-i", "1"),
@@ -72,7 +69,6 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     yield from alternate(
         plan,
-        BENCH,
         f"json-{JSON_CHANNELS}-channels",
         {"rtstat": lambda: _one_shots(plan), "python": _interpreter},
         1,
@@ -84,7 +80,7 @@ def _ratios(rows: list[Row]) -> Iterator[Row]:
     for system in ("watched", "tapped", "bystanders"):
         if p99.get("unwatched") and system in p99:
             share = 100 * p99[system] / p99["unwatched"]
-            yield Row(BENCH, rows[0].case, system, "error_p99_of_unwatched", share, "percent")
+            yield Row(rows[0].case, system, "error_p99_of_unwatched", share, "percent")
 
 
 # --- tools that start and are killed during a timed channel ---------------------------------------

@@ -11,7 +11,6 @@ from shmring_bench import rtp_stream as stream
 from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import Lateness
 
-BENCH = "rtp"
 ORIGINAL = "rtpsynth"
 MADE_BYTES = 170
 C_PACKETS = 20_000_000
@@ -117,7 +116,7 @@ def _in_memory(plan: Plan, sides: Sides) -> Iterator[Row]:
         "resample-8k-16k": sides.both(duration("resample_linear")),
     }
     for case, systems in cases.items():
-        yield from alternate(plan, BENCH, case, systems)
+        yield from alternate(plan, case, systems)
 
 
 def _c_rate(plan: Plan, program: str) -> Figures:
@@ -162,12 +161,12 @@ def _server(plan: Plan, sides: Sides) -> Iterator[Row]:
 
         return measure
 
-    yield from alternate(plan, BENCH, "server-send", sides.both(send))
-    yield from alternate(plan, BENCH, "server-receive", sides.both(receive))
-    yield from alternate(plan, BENCH, "server-own-callback", sides.both(own_callback))
+    yield from alternate(plan, "server-send", sides.both(send))
+    yield from alternate(plan, "server-receive", sides.both(receive))
+    yield from alternate(plan, "server-own-callback", sides.both(own_callback))
     for channels, rate_hz in ((1024, 100), (4096, 50)):
         yield from alternate(
-            plan, BENCH, f"server-{channels}x{rate_hz}", sides.both(many(channels, rate_hz))
+            plan, f"server-{channels}x{rate_hz}", sides.both(many(channels, rate_hz))
         )
 
 
@@ -176,7 +175,7 @@ def _proc(plan: Plan, sides: Sides) -> Iterator[Row]:
         facts = sides.facts(python, "proc_period", plan.run_s(3), period_ns=1_000_000)
         return _lateness(Lateness(facts["late_ns"]))
 
-    yield from alternate(plan, BENCH, "proc-1ms", sides.both(measure))
+    yield from alternate(plan, "proc-1ms", sides.both(measure))
 
 
 def _lateness(late: Lateness) -> dict[tuple[str, str], float]:
@@ -203,4 +202,4 @@ def _stream(plan: Plan) -> Iterator[Row]:
         return stream.measure_floor(plan.run_s(4), plan.worker_cpu, plan.other_cpu)
 
     systems = {system: bind(system) for system in stream.SYSTEMS}
-    yield from alternate(plan, BENCH, "stream-20ms", {**systems, "floor": bare})
+    yield from alternate(plan, "stream-20ms", {**systems, "floor": bare})

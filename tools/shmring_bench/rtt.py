@@ -11,7 +11,6 @@ from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
 
-BENCH = "rtt"
 PAYLOAD = bytes(64)
 WARM_UP = 200
 
@@ -19,7 +18,6 @@ WARM_UP = 200
 def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
         plan,
-        BENCH,
         "64B",
         {
             "shmring": lambda: _channels(plan, "latency"),

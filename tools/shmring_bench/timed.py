@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from shmring_bench import floor, senders
 from shmring_bench.measure import Figures, Plan, Row, alternate
 
-BENCH = "timed"
 PAYLOAD_BYTES = 64
 PRELOADED = 300_000
 
@@ -15,7 +14,6 @@ PRELOADED = 300_000
 def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
         plan,
-        BENCH,
         "1kHz-64B",
         {
             "shmring": _schedule(plan, "shmring", 1000, 5),
@@ -28,7 +26,6 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     yield from alternate(
         plan,
-        BENCH,
         "1kHz-64B-wire",
         {
             "shmring": _schedule(plan, "shmring-wire", 1000, 5),
@@ -37,7 +34,6 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     yield from alternate(
         plan,
-        BENCH,
         "50kpps-64B",
         {
             "shmring": _schedule(plan, "shmring", 50_000, 2),
@@ -48,7 +44,6 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     yield from alternate(
         plan,
-        BENCH,
         "past-300k-8B",
         {
             "shmring": _past(plan, "shmring-preloaded", PRELOADED, 8),
@@ -56,11 +51,7 @@ def run(plan: Plan) -> Iterator[Row]:
         },
     )
     yield from alternate(
-        plan,
-        BENCH,
-        "saturated-64B",
-        {"shmring": _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES)},
-        1,
+        plan, "saturated-64B", {"shmring": _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES)}, 1
     )
 
 

@@ -16,7 +16,6 @@ from shmring_bench.measure import TARGET, Figures, Plan, Row, alternate, cpu_ns,
 from shmring_bench.samples import median
 from shmring_bench.udt_ends import Link, System, transfer, tunnel
 
-BENCH = "udt"
 ORIGINAL = "libudt"
 LOOPBACK = "127.0.0.1"
 OURS = System("shmring")
@@ -76,7 +75,6 @@ def run(plan: Plan) -> Iterator[Row]:
     yield from _with_targets(
         alternate(
             plan,
-            BENCH,
             "stream-mss1500",
             {
                 "shmring": _clean(plan, OURS, OURS),
@@ -93,18 +91,17 @@ def run(plan: Plan) -> Iterator[Row]:
         ("from-libudt", _clean(plan, LIBUDT, OURS)),
     ):
         yield from _with_targets(
-            alternate(plan, BENCH, case, {"shmring": ours, "libudt": libudt}),
+            alternate(plan, case, {"shmring": ours, "libudt": libudt}),
             Target("rate", times={"libudt": 1}),
         )
     for loss, share in LOSSES.items():
         yield from _with_targets(
-            alternate(plan, BENCH, f"100Mbit-100ms-{100 * loss:g}%", _long_paths(plan, loss), 1),
+            alternate(plan, f"100Mbit-100ms-{100 * loss:g}%", _long_paths(plan, loss), 1),
             Target("of_link", share, {"libudt": 1}),
         )
     yield from _with_targets(
         alternate(
             plan,
-            BENCH,
             f"{STREAMS}-streams",
             {
                 "shmring": _shared(plan, OURS),
@@ -118,17 +115,17 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     for control in TCP_CONTROLS:
         yield from _with_targets(
-            alternate(plan, BENCH, f"beside-tcp-{control}", _all_beside_tcp(plan, control), 1),
+            alternate(plan, f"beside-tcp-{control}", _all_beside_tcp(plan, control), 1),
             Target("of_fair_share", 20),
             Target("tcp_of_fair_share", 20),
         )
     yield from _with_targets(
-        alternate(plan, BENCH, f"idle-{IDLE}", {"shmring": lambda: _idle(plan)}, 1),
+        alternate(plan, f"idle-{IDLE}", {"shmring": lambda: _idle(plan)}, 1),
         Target("worker_cpu", 3),
         Target("memory_beside_rings", 64 << 10),
     )
     yield from _with_targets(
-        alternate(plan, BENCH, "long-transfer", {"shmring": lambda: _long(plan)}, 1),
+        alternate(plan, "long-transfer", {"shmring": lambda: _long(plan)}, 1),
         Target("memory_growth", FLAT_BYTES),
     )
 

@@ -170,7 +170,7 @@ int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd)
 
 /* --- the end -------------------------------------------------------------------------------- */
 
-static void let_go(wrk_tap_t *tap, bool tool_gone)
+static void end_tap(wrk_tap_t *tap, bool tool_gone)
 {
     wrk_tap_t **at = &tap->channel->taps;
     while (*at != tap)
@@ -192,7 +192,7 @@ void tap_forget_conn(worker_t *w, const wrk_conn_t *conn)
             continue;
         tap->conn = NULL;
         if (tap->channel != NULL)
-            let_go(tap, true);
+            end_tap(tap, true);
         tap->tool_gone = true;
     }
 }
@@ -201,7 +201,7 @@ void tap_forget_channel(wrk_channel_t *ch)
 {
     while (ch->taps != NULL) {
         tap_writer_end(&ch->taps->writer, TAP_CLOSED);
-        let_go(ch->taps, false);
+        end_tap(ch->taps, false);
     }
 }
 

@@ -123,7 +123,7 @@ unsigned agent_park_list(int park, parked_t out[AGENT_PARK_MOST])
 }
 
 /* For a descriptor taken out of a park that this worker fills. */
-static void let_go(const parked_t *one)
+static void close_parked(const parked_t *one)
 {
     if (one->fd < 0)
         return;
@@ -137,7 +137,7 @@ void agent_park_close(int park)
     if (park < 0)
         return;
     while (take_next(park, &one))
-        let_go(&one);
+        close_parked(&one);
     close(park);
 }
 
@@ -149,7 +149,7 @@ void agent_park_drop(int park, uint32_t key)
         bool meant = one.key == key;
         if (!meant && one.fd >= 0)
             (void)put(park, one.key, one.fd);
-        let_go(&one);
+        close_parked(&one);
         if (meant)
             return;
     }

@@ -7,6 +7,18 @@
 #define SEARCH_PER_CALL 512u /* records examined for cancelled ones: about 5 us */
 #define RELEASE_BYTES 65536u /* zeroing this much takes about 5 us */
 
+void agent_count_unsent(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    shm_counter_id_t id = SHM_COUNT_tx_cancelled;
+    if (why == -EBADMSG)
+        id = SHM_COUNT_tx_corrupt;
+    else if (why ==
+             -EOWNERDEAD) /* a producer died, or a worker during the send, which may have sent it */
+        id = item->payload == NULL ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed;
+    wrk_count(ch, id, 1);
+}
+
 unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, agent_end_t *end, int64_t now_mono_ns)
 {
     tx_item_t item;

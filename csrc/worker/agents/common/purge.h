@@ -10,6 +10,9 @@
  * ring. */
 typedef void agent_end_t(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns);
 
+/* Counts it by its verdict. For engines that neither report nor note each packet. */
+agent_end_t agent_count_unsent;
+
 /* Takes in a record that was queued after the purge began. */
 typedef void agent_keep_t(wrk_channel_t *ch, const tx_item_t *item, int64_t now_mono_ns);
 

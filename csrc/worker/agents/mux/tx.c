@@ -113,16 +113,6 @@ static void batch_add(wrk_channel_t *ch, mux_socket_t *s, const tx_item_t *item,
 
 /* --- packets that are not sent ------------------------------------------------------------- */
 
-static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why)
-{
-    shm_counter_id_t id = SHM_COUNT_tx_cancelled;
-    if (why == -EBADMSG)
-        id = SHM_COUNT_tx_corrupt;
-    else if (why == -EOWNERDEAD) /* a producer died, or a worker during the send, which may have sent it */
-        id = item->payload == NULL ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed;
-    wrk_count(ch, id, 1);
-}
-
 /* Reads the head of the datagram. false: the record is not of this engine. */
 static bool read_head(const tx_item_t *item, mux_head_t *head)
 {
@@ -135,11 +125,10 @@ static bool read_head(const tx_item_t *item, mux_head_t *head)
 /* The packets before it are sent first: drained never decreases. */
 static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
 {
-    (void)now_mono_ns;
     mux_agent_t *m = mux_agent_of(ch);
     mux_head_t head;
     flush(ch);
-    count_end(ch, item, why);
+    agent_count_unsent(ch, item, why, now_mono_ns);
     /* Only a payload that was checked may be read. An orphan has no payload. */
     if (why == -EBADMSG || item->payload == NULL || !read_head(item, &head))
         return;

@@ -35,17 +35,6 @@ static void fail_item(wrk_channel_t *ch, shm_counter_id_t why)
     finish_item(ch, false);
 }
 
-static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
-{
-    (void)now_mono_ns;
-    if (why == -ECANCELED)
-        wrk_count(ch, SHM_COUNT_tx_cancelled, 1);
-    else if (why == -EBADMSG)
-        wrk_count(ch, SHM_COUNT_tx_corrupt, 1);
-    else /* a producer died, or a worker */
-        wrk_count(ch, item->enqueued_mono_ns == 0 ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed, 1);
-}
-
 static void end_message(udt_agent_t *a)
 {
     a->has_first = a->skips = false;
@@ -74,7 +63,7 @@ static bool next_item(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
             return true;
     }
     if (rc < 0) {
-        count_end(ch, &a->item, rc, now_mono_ns);
+        agent_count_unsent(ch, &a->item, rc, now_mono_ns);
         note_hole(a, rc);
         return true;
     }
@@ -204,7 +193,7 @@ int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     udt_agent_t *a = udt_agent_of(ch);
     if (agent_purge_begin(ch, &a->purge))
         drop_item(ch);
-    a->purge.on = !agent_purge_unread(ch, &a->purge, max, count_end, NULL, now_mono_ns);
+    a->purge.on = !agent_purge_unread(ch, &a->purge, max, agent_count_unsent, NULL, now_mono_ns);
     (void)agent_free_space(ch, 0, agent_refused, now_mono_ns);
     return !a->purge.on;
 }

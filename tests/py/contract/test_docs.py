@@ -391,3 +391,12 @@ def test_the_page_on_records_names_every_type() -> None:
     shown = code(text_of("docs/netflux-records.md"))
     names = [name for name in records.__all__ if name.isupper()]
     assert [name for name in names if not re.search(rf"\b{name}\b", shown)] == []
+
+
+def test_the_walk_to_the_wire_names_functions_that_exist() -> None:
+    hops = re.findall(r"^\| (\d) \| `(\w+)` \| (?:`(.*)`|.*) \|$", text_of("ARCHITECTURE.md"), re.M)
+    assert [int(number) for number, _, _ in hops] == list(range(1, 10))
+    for _, function, file in hops[:-1]:
+        made = rf"^(?:[\w ]+[ *]{function}\(|FORWARD\({function.removeprefix('calls_')}\))"
+        assert re.search(made, text_of(file), re.M), f"{file} has no {function}"
+    assert f"{hops[-1][1]}(" in text_of(hops[-2][2])

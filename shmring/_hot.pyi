@@ -76,6 +76,18 @@ class _Calls:
         timeout: float | None = None,
         sequences: Any | None = None,
     ) -> int: ...
+    def try_send_many(
+        self,
+        packets: Any | Iterable[Any],
+        *,
+        size: int | None = None,
+        sizes: Sequence[int] | Any | None = None,
+        offsets: Any | None = None,
+        at: int | Sequence[int] | Any | None = None,
+        interval_ns: int | None = None,
+        to: tuple[str, int] | None = None,
+        sequences: Any | None = None,
+    ) -> int: ...
     def replace(
         self,
         sequence: int,

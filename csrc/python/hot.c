@@ -6,7 +6,8 @@ PyObject *hot_stamps[HOT_STAMPS];
 PyObject *hot_unpack_address;
 PyObject *hot_batch_class;
 
-/* configure(stamps, unpack_address, batch): objects of shmring that this module creates or calls. */
+/* configure(stamps, unpack_address, batch): objects of shmring that this module creates or calls.
+ */
 static PyObject *configure(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -44,9 +45,9 @@ static struct PyModuleDef module_def = {
 
 static int init_signatures(void)
 {
-    signature_t *all[] = {&send_signature,      &try_send_signature, &replace_signature,
-                          &send_many_signature, &recv_signature,     &recv_into_signature,
-                          &recv_many_signature};
+    signature_t *all[] = {&send_signature,      &try_send_signature,      &replace_signature,
+                          &send_many_signature, &try_send_many_signature, &recv_signature,
+                          &recv_into_signature, &recv_many_signature};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (signature_init(all[i]) < 0)
             return -1;

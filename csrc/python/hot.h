@@ -8,7 +8,7 @@
  *   hot_core.c       Core, the base class of the endpoint (shmring/_endpoint.py)
  *   hot_calls.c      PacketCalls, a base class of shmring.Channel: its endpoint's calls
  *   hot_send.c       Core.send, Core.replace
- *   hot_send_many.c  Core.send_many
+ *   hot_send_many.c  Core.send_many, Core.try_send_many
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
  *   hot_netflux.c    Core.put, Core.snapshot: what a cyclic link writes and reads
  *
@@ -165,9 +165,11 @@ PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, Py
 
 /* --- hot_send_many.c ------------------------------------------------------------------------ */
 
-extern signature_t send_many_signature;
+extern signature_t send_many_signature, try_send_many_signature;
 
 PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames);
 
 /* --- hot_recv.c ----------------------------------------------------------------------------- */
 

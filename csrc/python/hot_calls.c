@@ -24,6 +24,7 @@ static core_t *endpoint_of(calls_t *self)
 FORWARD(send)
 FORWARD(try_send)
 FORWARD(send_many)
+FORWARD(try_send_many)
 FORWARD(replace)
 FORWARD(recv)
 FORWARD(recv_into)
@@ -114,6 +115,14 @@ static PyMethodDef calls_methods[] = {
      "    other without gaps unless another end sends on the channel at the same time.\n"
      "\n"
      "Raises as `send`; `RingFull.sent` says how many were queued before."},
+    {"try_send_many", FAST(calls_try_send_many),
+     "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
+     "interval_ns=None, "
+     "to=None, "
+     "sequences=None)\n--\n\n"
+     "Queue the packets for which there is room now, from the first on, and return their number.\n"
+     "\n"
+     "Arguments and other errors are those of `send_many`."},
     {"replace", FAST(calls_replace),
      "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"
      "Replace a packet that waits with a new one, and return its sequence.\n"

@@ -102,6 +102,11 @@ static PyMethodDef core_methods[] = {
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
      "to=None, "
      "timeout=None, sequences=None)\n--\n\n"},
+    {"try_send_many", FAST(core_try_send_many),
+     "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
+     "interval_ns=None, "
+     "to=None, "
+     "sequences=None)\n--\n\n"},
     {"replace", FAST(core_replace),
      "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"},
     {"recv", FAST(core_recv), "recv($self, timeout=None)\n--\n\n"},

@@ -6,6 +6,7 @@ typedef struct send_call {
     send_batch_t batch;
     shm_addr_t dest;
     int64_t until_mono_ns;
+    bool at_once;    /* end where there is no room */
     PyObject *items; /* tuple of packets; NULL: one buffer */
     Py_buffer data, sizes, offsets, dues, sequences;
     PyObject *due_array; /* made from a sequence of ints */
@@ -250,17 +251,36 @@ static int send_call_run(core_t *self, send_call_t *c)
         int rc = c->items ? send_items(self, c) : endpoint_send_batch(end, b);
         if (rc == -EFAULT)
             return refuse_cut(b);
+        if (rc == -ENOBUFS && c->at_once)
+            return 0;
         if (rc < 0 && after_failed_send(self, rc, c->until_mono_ns, b->done, b->first_sequence) < 0)
             return -1;
     }
     return 0;
 }
 
+/* values: packets, size, sizes, offsets, at, interval_ns, to, sequences, timeout. */
+static int send_call_init(core_t *self, send_call_t *c, PyObject *const *values)
+{
+    const shm_addr_t *dest = NULL;
+    if (batch_packets(c, values) < 0 || batch_times(c, values[4], values[5]) < 0 ||
+        batch_sequences(c, values[7]) < 0 || as_destination(self, values[6], &dest) < 0 ||
+        (values[8] && as_deadline(values[8], &c->until_mono_ns) < 0))
+        return -1;
+    if (dest) {
+        c->dest = *dest;
+        c->batch.dest = &c->dest;
+    }
+    if (c->batch.count == 0)
+        PyErr_SetString(PyExc_ValueError, "there are no packets to send");
+    return c->batch.count == 0 ? -1 : 0;
+}
+
 signature_t send_many_signature = {"O|$OOOOOOOO:send_many",
                                    1,
                                    1,
                                    {"packets", "size", "sizes", "offsets", "at", "interval_ns",
-                                    "to", "timeout", "sequences", NULL},
+                                    "to", "sequences", "timeout", NULL},
                                    {NULL}};
 
 PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -268,22 +288,32 @@ PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     PyObject *values[MAX_PARAMETERS];
     if (signature_bind(&send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
-
     send_call_t c = {.until_mono_ns = RT_NEVER_NS};
-    const shm_addr_t *dest = NULL;
     PyObject *result = NULL;
-    if (batch_packets(&c, values) == 0 && batch_times(&c, values[4], values[5]) == 0 &&
-        batch_sequences(&c, values[8]) == 0 && as_destination(self, values[6], &dest) == 0 &&
-        (values[7] == NULL || as_deadline(values[7], &c.until_mono_ns) == 0)) {
-        if (dest) {
-            c.dest = *dest;
-            c.batch.dest = &c.dest;
-        }
-        if (c.batch.count == 0)
-            PyErr_SetString(PyExc_ValueError, "there are no packets to send");
-        else if (send_call_run(self, &c) == 0)
-            result = PyLong_FromUnsignedLongLong(c.batch.first_sequence);
-    }
+    if (send_call_init(self, &c, values) == 0 && send_call_run(self, &c) == 0)
+        result = PyLong_FromUnsignedLongLong(c.batch.first_sequence);
+    send_call_clear(&c);
+    return result;
+}
+
+signature_t try_send_many_signature = {
+    "O|$OOOOOOO:try_send_many",
+    1,
+    1,
+    {"packets", "size", "sizes", "offsets", "at", "interval_ns", "to", "sequences", NULL},
+    {NULL}};
+
+PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    PyObject *values[MAX_PARAMETERS] = {NULL};
+    if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    values[8] = NULL;
+    send_call_t c = {.at_once = true};
+    PyObject *result = NULL;
+    if (send_call_init(self, &c, values) == 0 && send_call_run(self, &c) == 0)
+        result = PyLong_FromUnsignedLongLong(c.batch.done);
     send_call_clear(&c);
     return result;
 }

@@ -205,3 +205,18 @@ def test_records_somebody_scribbled_over():
     report = ReportBatch(b"\xff" * 64, 1)[0]
     assert (report.verdict, report.stamp) == (shmring.Verdict.FAILED, shmring.Stamp.NONE)
     assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(27), 1)[0].stamp is shmring.Stamp.NONE
+
+
+def test_try_send_many_queues_what_finds_room(loop):
+    ch = loop(capacity=4, held=True)
+    sequences = array.array("Q", [0] * 6)
+    assert ch.try_send_many([b"%d" % n for n in range(3)], to=ch.home) == 3
+    assert ch.try_send_many(b"345678", size=1, to=ch.home, sequences=sequences) == 1
+    assert sequences[0] == 3
+    assert ch.try_send_many([b"x"], to=ch.home) == 0
+    with pytest.raises(ValueError, match="no packets"):
+        ch.try_send_many([])
+    with pytest.raises(TypeError):
+        ch.try_send_many([b"x"], timeout=0)
+    ch.release()
+    assert [ch.recv(timeout=20).data for _ in range(4)] == [b"0", b"1", b"2", b"3"]

@@ -207,8 +207,7 @@ typedef enum shmring_stamp {
 } shmring_stamp_t;
 
 /* Flags of a packet. */
-#define SHMRING_SHARED_STAMP 0x02u /* several packets arrived in one batch and share a timestamp \
-                                    */
+#define SHMRING_SHARED_STAMP 0x02u /* packets that arrived in one batch share a timestamp */
 #define SHMRING_TRUNCATED 0x04u    /* the datagram was longer than the channel's max_payload */
 
 typedef struct shmring_packet {

@@ -2,6 +2,8 @@
  * they call. */
 #include "python/hot.h"
 
+#include "client/channel_stats.h"
+
 PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full, *name_raise_timeout,
     *name_settle, *name_check_heard, *number_tx, *number_rx;
 

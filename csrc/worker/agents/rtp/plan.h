@@ -5,6 +5,7 @@
  *      record --read--> --place--> grid time --packet--> packet, packet, ... --> record done
  *                                           |
  *                                   undo: as if it had not happened
+ *
  * A record that is there before its grid time takes the next one. One that comes later ends an
  * underrun: depending on the policy the stream continues at the first grid time that is not past, or
  * catches up. The same happens after a pause, but does not count as an underrun. The worker itself

@@ -1,0 +1,67 @@
+"""What the tests of `shmring bench` share: running it, and reading its rows."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rtworkers import paths
+
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "bench"]
+UNITS = {"ns", "pps", "bps", "bytes", "percent"}
+
+
+def command(*words, **environment):
+    with subprocess.Popen(
+        [*COMMAND, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=250)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    left = [name for name in paths.shm_names() if name.namespace == f"bench-{process.pid}"]
+    assert left == []
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def bench(name, *words):
+    done = command(name, "--seconds", "0.1", "--runs", "1", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows_of(text, name):
+    rows = [json.loads(line) for line in text.splitlines()]
+    for row in rows:
+        assert list(row) == ["bench", "case", "system", "metric", "value", "unit"]
+        assert row["bench"] == name
+        assert row["unit"] in UNITS
+        assert isinstance(row["value"], (int, float))
+    keys = [(row["case"], row["system"], row["metric"]) for row in rows]
+    assert len(keys) == len(set(keys))
+    return rows
+
+
+@pytest.fixture(name="command", scope="session")
+def _command():
+    """Run `shmring bench` with some words, and return the completed process."""
+    return command
+
+
+@pytest.fixture(name="bench", scope="session")
+def _bench():
+    """Run a bench once, for a short time, and return its output."""
+    return bench
+
+
+@pytest.fixture(name="rows_of", scope="session")
+def _rows_of():
+    """Return the checked rows of the JSON lines of a bench."""
+    return rows_of

@@ -1,0 +1,42 @@
+"""`shmring bench` of datagrams and tools. The figures are not judged."""
+
+import pytest
+
+
+@pytest.mark.shm_mb(200)
+@pytest.mark.parametrize(
+    ("name", "systems"),
+    [
+        ("timed", {"shmring", "floor", "rtudp-dropin", "time.sleep", "asyncio"}),
+        ("bulk", {"shmring", "floor", "socket"}),
+        ("rtt", {"shmring", "floor", "socket"}),
+        ("flood", {"quiet", "beside", "flooded"}),
+        ("ipc", {"shmring", "floor"}),
+    ],
+)
+def test_each_row_is_one_figure_of_one_system(bench, rows_of, name, systems):
+    rows = rows_of(bench(name, "--json"), name)
+    assert systems <= {row["system"] for row in rows}
+    assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
+
+
+def test_people_get_the_ratio_to_bare_c(bench):
+    text = bench("rtt")
+    assert "floor" in text
+    assert " x)" in text
+
+
+@pytest.mark.parametrize("words", [("--runs", "0"), ("--seconds", "0"), ("--seconds", "soon")])
+def test_nonsense_is_wrong_usage(command, words):
+    done = command("rtt", *words)
+    assert done.returncode == 1
+    assert words[0] in done.stderr
+
+
+@pytest.mark.shm_mb(400)
+def test_tools_are_measured_beside_what_they_look_at(bench, rows_of):
+    rows = rows_of(bench("observe", "--json"), "observe")
+    found = {(row["case"], row["system"]) for row in rows}
+    assert {("10kpps-tools", s) for s in ("unwatched", "watched", "tapped", "bystanders")} <= found
+    assert {("1000-channels", "rtstat-plain"), ("json-100-channels", "rtstat")} <= found
+    assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")

@@ -1,0 +1,64 @@
+"""`shmring bench udt`: the rows it prints. The figures are not judged."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def peers_folder(tmp_path_factory):
+    """Where programs over other libraries are built: once for all tests."""
+    return str(tmp_path_factory.mktemp("peers"))
+
+
+def test_streams_have_their_rows(command, rows_of, peers_folder):
+    """Without a library its rows are missing, and it is said what to install."""
+    cases = {"stream-mss1500", "to-libudt", "from-libudt", "100Mbit-100ms-1%", "10-streams"}
+    words = ("--json", "--seconds", "0.3", "--runs", "1", *cases)
+    done = command("udt", *words, XDG_CACHE_HOME=peers_folder)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(done.stdout, "udt")
+    measured = {(row["case"], row["system"]) for row in rows}
+    for library in ("libudt", "libsrt"):
+        if ("stream-mss1500", library) not in measured:
+            assert f"install {library}" in done.stderr or "install g++" in done.stderr
+            assert os.environ.get("CI") != "true", done.stderr
+    for case in cases - {"to-libudt", "from-libudt"}:
+        assert (case, "shmring") in measured
+    assert ("stream-mss1500", "tcp") in measured
+    rates = {row["system"]: row["value"] for row in rows if row["metric"] == "rate"}
+    assert rates["shmring"] > 0
+
+
+def test_libraries_that_are_missing_are_named(command, tmp_path):
+    words = ("to-libudt", "--quick", "--json")
+    done = command("udt", *words, XDG_CACHE_HOME=str(tmp_path), PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "install g++ and libudt-dev" in " ".join(done.stderr.split())
+
+
+def test_a_stream_beside_tcp_has_its_rows_where_there_are_namespaces(command, rows_of):
+    done = command("udt", "beside-tcp-cubic", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    systems = {row["system"] for row in rows_of(done.stdout, "udt")}
+    if "tcp" not in systems:
+        reasons = "no network namespaces", "nsenter is missing", "no congestion control cubic"
+        assert any(reason in " ".join(done.stderr.split()) for reason in reasons)
+        pytest.skip(done.stderr.strip())
+    assert {"shmring", "shmring-bbr", "target"} <= systems
+
+
+def test_memory_and_idleness_of_connections_have_their_rows(bench, rows_of):
+    rows = rows_of(bench("udt", "--json", "idle-1000", "long-transfer"), "udt")
+    figures = {
+        (row["case"], row["metric"]): row["value"] for row in rows if row["system"] == "shmring"
+    }
+    assert 0 < figures["idle-1000", "memory_beside_rings"] < 1 << 20
+    assert figures["long-transfer", "transferred"] > 0
+    targets = {(row["case"], row["metric"]) for row in rows if row["system"] == "target"}
+    assert targets == {
+        ("idle-1000", "worker_cpu"),
+        ("idle-1000", "memory_beside_rings"),
+        ("long-transfer", "memory_growth"),
+    }

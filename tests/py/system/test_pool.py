@@ -97,7 +97,7 @@ def test_what_is_open_is_listed(shmring_channel: Any, shmring_namespace: str) ->
 
 
 def test_a_channel_that_is_not_there(shmring_namespace: str) -> None:
-    with pytest.raises(shmring.ChannelNotFound, match="no channel 'nosuch'"):
+    with pytest.raises(shmring.ChannelNotFound, match='no channel "nosuch"'):
         shmring.attach("nosuch")
     with pytest.raises(shmring.BadConfig, match="A-Z"):
         shmring.attach("no such")

@@ -128,7 +128,7 @@ def test_a_channel_of_another_user(shmring_pool: shmring.Pool, python: Any) -> N
         "    except shmring.NoPermission as error:\n"
         "        print(error, flush=True)\n"
     )
-    assert "channel 'ctl' belongs to another user" in other.line()
+    assert 'channel "ctl" belongs to another user' in other.line()
     assert "ctl" in other.line()
     assert other.wait() == 0
 

@@ -103,12 +103,12 @@ def test_medians_are_of_the_runs_and_the_systems_alternate():
 
     plan = measure.Plan(None, 3, None, None, "unit", cases=frozenset({"64B"}))
     systems = {"shmring": ours, "floor": bare}
-    rows = list(measure.alternate(plan, "bulk", "64B", systems))
-    assert list(measure.alternate(plan, "bulk", "not chosen", systems)) == []
+    rows = list(measure.alternate(plan, "64B", systems))
+    assert list(measure.alternate(plan, "not chosen", systems)) == []
     assert order == ["ours", "floor"] * 3
     assert rows == [
-        measure.Row("bulk", "64B", "shmring", "rate", 5.0, "pps"),
-        measure.Row("bulk", "64B", "floor", "rate", 2.0, "pps"),
+        measure.Row("64B", "shmring", "rate", 5.0, "pps"),
+        measure.Row("64B", "floor", "rate", 2.0, "pps"),
     ]
     assert samples.median([1, 2, 3, 10]) == 2.5
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import shmring
 from rtworkers import paths
+from shmring._ring import ffi
 
 MS = 1_000_000
 HERE = ("127.0.0.1", 0)
@@ -22,7 +23,7 @@ ROUNDS = 4  # the machine may do other things besides
 NOISE_NS = 1 * MS
 
 # See csrc/shm/LAYOUT.md.
-OFFSETS = 40  # of the parts, in the first page
+CURSORS = 4096 + 384
 LINE = 128
 UNIT = 8
 RECORD_UNITS = 4
@@ -32,12 +33,13 @@ RELOCATED, COMMITTED = 4, 2
 class Forger:
     """Writes what any client can write."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, segment: Any) -> None:
         with file.open("r+b") as opened:
             self._memory = mmap.mmap(opened.fileno(), 0)
-        _, self._cursors, _, _, self._producers = struct.unpack_from("5I", self._memory, OFFSETS)
-        self._ring, rx = struct.unpack_from("2Q", self._memory, OFFSETS + 8 * 4)
-        self._units = (rx - self._ring) // UNIT
+        self._cursors = CURSORS
+        self._producers = ffi.cast("uint8_t *", segment.producers) - segment.base
+        self._ring = segment.tx_data - segment.base
+        self._units = segment.config.tx_bytes // UNIT
 
     def close(self) -> None:
         self._memory.close()
@@ -85,7 +87,8 @@ def attack(pool: shmring.Pool, channel: shmring.Channel, eventually: Any) -> flo
     with pool.open("forged", local=HERE, remote=("127.0.0.1", 9), producers=SLOTS) as hostile:
         hostile.send(b"takes a slot")
         hostile.flush(timeout=20)
-        forger = Forger(paths.shm_file(paths.channel_segment(pool.namespace, "forged")))
+        file = paths.shm_file(paths.channel_segment(pool.namespace, "forged"))
+        forger = Forger(file, hostile._endpoint.mapped())
         claim = forger.forge()
         hostile.send(b"look at it")  # rings
         late = median_late_ns(channel, eventually)

@@ -20,7 +20,7 @@ from rtworkers import paths
 HERE = ("127.0.0.1", 0)
 PAGE = 4096
 SEGMENT_BYTES = 16  # places in a segment's first page
-CONFIG = 104
+CONFIG = 32
 ENGINE_BYTES = CONFIG + 320
 
 

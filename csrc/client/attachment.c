@@ -380,11 +380,14 @@ int attachment_attach(attachment_t *a, const endpoint_t *e, int what)
                  (what == ENDPOINT_RX && !e->rx_ready);
     if (!a->segment->writable)
         return attachment_served_epoch(a->segment, &a->epoch);
-    int rc = connect_to_worker(a);
-    if (rc == 0 && sends && !a->holds_producer)
-        rc = get_producer(a);
-    if (rc == 0 && reads && !a->holds_reader)
-        rc = get_reader(a);
+    int rc;
+    do { /* again if the worker died between the answers: its successor knows no slot of them */
+        rc = connect_to_worker(a);
+        if (rc == 0 && sends && !a->holds_producer)
+            rc = get_producer(a);
+        if (rc == 0 && reads && !a->holds_reader)
+            rc = get_reader(a);
+    } while (rc == 0 && ((sends && !a->holds_producer) || (reads && !a->holds_reader)));
     return rc;
 }
 

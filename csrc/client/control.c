@@ -97,7 +97,10 @@ static int wait_ready(const control_t *c, short events, int64_t until_mono_ns)
         int found = poll(&ready, 1, (int)(left_ns / RT_NS_PER_MS) + 1);
         if (found > 0)
             return 0;
-        int rc = found == 0 ? 0 : errno == EINTR ? after_signal() : -errno;
+        int error = found < 0 ? errno : 0;
+        int rc = error == EINTR ? after_signal() : -error;
+        if (error != 0 && error != EINTR)
+            rt_err_set(rc, "waiting for the worker: %s", strerror(error));
         if (rc < 0)
             return rc;
     }

@@ -180,13 +180,19 @@ int endpoint_poll(endpoint_t *e);
  * `to`, whose contents are undefined if there is none. Returns where the payload is, ENDPOINT_IN_*,
  * with the rest in spare_packet and spare_lost_before; 0 or -ESTALE. */
 #define ENDPOINT_IN_SPARE 1
-#define ENDPOINT_IN_BUFFER \
-    2 /* the packet was taken: endpoint_put_back if it cannot be handed out */
+#define ENDPOINT_IN_BUFFER 2 /* the packet has been taken */
 int endpoint_poll_into(endpoint_t *e, uint8_t *to, uint64_t bytes);
-void endpoint_put_back(endpoint_t *e, const uint8_t *from);
 
-/* Notes that the packet was handed out. */
+/* Keeps a packet that endpoint_poll_into put into a buffer and that cannot be handed out: it is the
+ * next one again. */
+void endpoint_put_back(endpoint_t *e, const uint8_t *from, const rx_packet_t *packet,
+                       uint64_t lost_before);
+
+/* Notes that the packet in spare was handed out. */
 void endpoint_taken(endpoint_t *e);
+
+/* After a packet in the caller's buffer was handed out: asks for the next ring if none is left. */
+void endpoint_rearm_if_empty(endpoint_t *e);
 
 /* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
 void endpoint_rearm(endpoint_t *e);

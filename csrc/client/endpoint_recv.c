@@ -32,7 +32,7 @@ int endpoint_poll_into(endpoint_t *e, uint8_t *to, uint64_t bytes)
 {
     /* Before the read: packets that arrived before the channel was closed are found below. */
     bool stale = !endpoint_may_recv(e);
-    bool fits = !e->spare_full && bytes >= e->segment->config.max_payload_bytes;
+    bool fits = to != NULL && !e->spare_full && bytes >= e->segment->config.max_payload_bytes;
     if (endpoint_may_read(e) && fits && take_to(e, to))
         return ENDPOINT_IN_BUFFER;
     if (endpoint_may_read(e) && !fits && endpoint_peek(e))
@@ -45,11 +45,14 @@ int endpoint_poll(endpoint_t *e)
     return endpoint_poll_into(e, NULL, 0);
 }
 
-void endpoint_put_back(endpoint_t *e, const uint8_t *from)
+void endpoint_put_back(endpoint_t *e, const uint8_t *from, const rx_packet_t *packet,
+                       uint64_t lost_before)
 {
     if (e->spare_full) /* by another thread, meanwhile */
         return;
-    memcpy(e->spare, from, e->spare_packet.payload_bytes);
+    memcpy(e->spare, from, packet->payload_bytes);
+    e->spare_packet = *packet;
+    e->spare_lost_before = lost_before;
     e->spare_full = 1;
 }
 
@@ -70,11 +73,16 @@ void endpoint_rearm(endpoint_t *e)
     (void)ignored;
 }
 
+void endpoint_rearm_if_empty(endpoint_t *e)
+{
+    if (e->reader_fd >= 0 && endpoint_waiting(e) == 0)
+        endpoint_rearm(e);
+}
+
 void endpoint_taken(endpoint_t *e)
 {
     e->spare_full = 0;
-    if (e->reader_fd >= 0 && rx_reader_waiting(&e->rx) == 0)
-        endpoint_rearm(e);
+    endpoint_rearm_if_empty(e);
 }
 
 /* --- many packets --------------------------------------------------------------------------- */

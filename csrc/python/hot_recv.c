@@ -124,10 +124,12 @@ static PyObject *take_into(core_t *self, endpoint_t *end, const place_t *place, 
     /* Making a memoryview may start a garbage collection, whose finalizers may close this channel.
      */
     end = core_end(self);
-    if (end && packet)
+    if (end && packet && place->found == ENDPOINT_IN_SPARE)
         endpoint_taken(end);
+    else if (end && packet)
+        endpoint_rearm_if_empty(end);
     else if (end && place->found == ENDPOINT_IN_BUFFER)
-        endpoint_put_back(end, place->to);
+        endpoint_put_back(end, place->to, &from, lost_before);
     if (end == NULL)
         Py_CLEAR(packet);
     return packet;

@@ -4,7 +4,9 @@
  * memory and marks it as torn. Any other SIGBUS goes to the handler that was installed before.
  *
  * Any thread. The first mapping installs the handler. Each later mapping checks that it is still
- * installed. Each shared library has its own copy of this code. */
+ * installed. Each shared library has its own copy of this code, so only one in a process should map
+ * channels: two that install their handlers in turn would each pass a foreign fault to the other,
+ * until the default action follows. */
 #ifndef SHM_BUS_GUARD_H
 #define SHM_BUS_GUARD_H
 

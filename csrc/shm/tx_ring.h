@@ -1,7 +1,7 @@
 /* tx_ring.h: the producers' side of the tx ring. tx_ring.c explains how it works.
  *
  * One tx_producer_t per thread: its slot announces one claim at a time. Never waits, never calls
- * the kernel, except in tx_producer_wait_room and tx_ring_wait_verdict. */
+ * the kernel, except in tx_producer_wait_room and tx_ring_sleep. */
 #ifndef SHM_TX_RING_H
 #define SHM_TX_RING_H
 

@@ -53,7 +53,7 @@ typedef struct agent_ledger {
     uint32_t awaited_count;
 } agent_ledger_t;
 
-/* udp: all zero if the engine has no socket. Returns 0 or -EINVAL with a text. */
+/* udp: all zero if the engine has no socket. */
 void agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns);
 
 /* When the packet was queued. Trusts the producer's timestamp unless it is in the future. */

@@ -91,7 +91,7 @@ void rtp_plan_purge(rtp_plan_t *p);
 /* The record in progress continues after a pause. */
 void rtp_plan_resume(rtp_plan_t *p, int64_t now_ns);
 
-/* Slot of the next packet of the record in progress, or of filling. */
+/* Grid time of the next packet of the record in progress, or of filling. */
 static inline int64_t rtp_plan_due_ns(const rtp_plan_t *p)
 {
     return rtp_stream_due_ns(&p->stream);

@@ -243,7 +243,11 @@ static void test_a_payload_is_copied_once_where_every_packet_fits(void)
     CHECK_EQ(r.end.spare_packet.payload_bytes, 3);
     CHECK_EQ(r.end.spare[0], '-');
     CHECK_EQ(endpoint_waiting(&r.end), 0);
-    endpoint_put_back(&r.end, to);
+    rx_packet_t taken = r.end.spare_packet;
+    r.end.spare_packet.payload_bytes = 0; /* another thread looked for a packet, meanwhile */
+    endpoint_put_back(&r.end, to, &taken, 7);
+    CHECK_EQ(r.end.spare_packet.payload_bytes, 3);
+    CHECK_EQ(r.end.spare_lost_before, 7);
     CHECK_EQ(endpoint_waiting(&r.end), 1);
     CHECK_EQ(endpoint_poll_into(&r.end, to, longest), ENDPOINT_IN_SPARE);
     endpoint_taken(&r.end);

@@ -46,6 +46,20 @@ def test_packets_come_in_order_with_their_facts(loop):
     assert stamps == sorted(stamps)
 
 
+def test_empty_packets_of_a_channel_without_payloads_come_once_each(loop):
+    ch = loop(max_payload=0)
+    ch.send_many([b""] * 3, to=ch.home, timeout=10)
+    batch = ch.recv_many(timeout=20)
+    while len(batch) < 3:
+        batch = [*batch, *ch.recv_many(timeout=20)]
+    assert [p.sequence for p in batch] == [0, 1, 2]
+    ch.send(b"", to=ch.home)
+    assert ch.recv(timeout=20).lost_before == 0
+    ch.send(b"", to=ch.home)
+    assert ch.recv_into(bytearray(), timeout=20).sequence == 4
+    assert ch.lost == 0
+
+
 def test_packets_compare_hash_show_and_pickle(loop):
     ch = loop()
     fill(ch, 2)

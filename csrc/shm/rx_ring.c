@@ -335,7 +335,7 @@ int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mo
 {
     if (mode == SHM_READ_SHARED && !s->writable)
         return rt_err_set(-EACCES, "shared reading takes packets away from others and needs write "
-                                   "access: attach with mode=\"rw\"");
+                                   "access: attach without readonly");
     if (slot != CTL_NO_SLOT && slot >= s->config.readers)
         return rt_err_set(-EINVAL, "reader slot %u is not between 0 and %u", slot,
                           s->config.readers - 1);

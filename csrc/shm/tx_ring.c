@@ -105,7 +105,7 @@
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
 {
     if (!s->writable)
-        return rt_err_set(-EACCES, "this process has the channel read-only: attach with mode=\"rw\" "
+        return rt_err_set(-EACCES, "this process has the channel read-only: attach without readonly "
                                    "to send");
     if (slot == SHM_WORKER_PRODUCER || slot >= s->config.producers)
         return rt_err_set(-EINVAL, "producer slot %u is not between 1 and %u", slot,

@@ -204,6 +204,8 @@ class Watch:
                 elif file.channel is not None:
                     now_s = real_ns / NS_PER_S
                     channels.append(_read_channel(file, file.channel, now_s, events))
+            except FileNotFoundError:  # closed since the scan
+                continue
             except OSError as error:  # its file was truncated: opened again in the next snapshot
                 file.channel = file.worker = None
                 file.reason, file.permitted = error.strerror or str(error), True

@@ -3,7 +3,8 @@
  *   server.c            RtpServer
  *   server_channel.c    RtpChannel
  *   server_exchange.c   Exchange: the rings, the owner of each place, and the thread that calls
- * back _mux.py             names of hosts, requests to the worker
+ *                       back
+ *   _mux.py             names of hosts, requests to the worker
  *
  *       RtpServer -----> mux (_mux.Mux, Python: the shmring channel, requests to the worker)
  *        ^   |            |

@@ -274,3 +274,15 @@ def test_what_belongs_to_others_is_hidden_and_no_fault(shmring_namespace):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         os.unlink(name)
+
+
+def test_a_pool_that_closes_while_it_is_read_is_not_unreadable(shmring_namespace, monkeypatch):
+    def closed(*_):
+        raise FileNotFoundError
+
+    with shmring.Pool(namespace=shmring_namespace), Watch(shmring_namespace) as watch:
+        assert watch.read().workers
+        monkeypatch.setattr("rtstat.snapshot._read_worker", closed)
+        shot = watch.read()
+    assert not shot.workers
+    assert not shot.unreadable

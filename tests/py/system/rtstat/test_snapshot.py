@@ -280,7 +280,8 @@ def test_a_pool_that_closes_while_it_is_read_is_not_unreadable(shmring_namespace
     def closed(*_):
         raise FileNotFoundError
 
-    with shmring.Pool(namespace=shmring_namespace), Watch(shmring_namespace) as watch:
+    with shmring.Pool(namespace=shmring_namespace) as pool, Watch(shmring_namespace) as watch:
+        pool.open("ctl", local=LOOPBACK)
         assert watch.read().workers
         monkeypatch.setattr("rtstat.snapshot._read_worker", closed)
         shot = watch.read()

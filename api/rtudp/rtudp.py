@@ -170,7 +170,11 @@ class _RtUdpSocket:
         self._closed_counters = Counters()
         # By thread, because "+=" of one number by several threads loses some.
         self._sent_at_once: defaultdict[int, int] = defaultdict(int)
+        # Its life is that of the state, which the objects that `as_class` returns share.
+        self._life = _Life()
         self._finalizer: weakref.finalize[Any, Any] | None = None
+        # Weak, because an object in its own state would be a cycle.
+        self._same: weakref.WeakValueDictionary[type, Any] = weakref.WeakValueDictionary()
 
     # --- packets ------------------------------------------------------------------------------
 
@@ -379,7 +383,7 @@ class _RtUdpSocket:
             channel.end()
             raise
         _workers.start_closer()
-        self._finalizer = weakref.finalize(self, _workers.close_later, pool, name)
+        self._finalizer = weakref.finalize(self._life, _workers.close_later, pool, name)
         self._finalizer.atexit = False  # the pool ends then, and all of it
 
     def _use(self, channel: "Channel", direction: int) -> None:
@@ -484,6 +488,12 @@ class _RtUdpSocket:
         return -2 if signed == -1 else signed
 
 
+class _Life:
+    """An object for a finalizer."""
+
+    __slots__ = ("__weakref__",)
+
+
 def _nowhere(data: Any, due_ns: int) -> NoReturn:
     """Stands for a channel's ``try_send`` while none is open that sends."""
     raise BrokenPipeError
@@ -506,10 +516,14 @@ def _require_shmring() -> None:
 def as_class(kind: type[_Endpoint], endpoint: _RtUdpSocket) -> _Endpoint:
     """Return a second object for an endpoint, which is of exactly this class.
 
-    Both share all state. The endpoint is closed when the first one is dropped.
+    Both share all state, and the endpoint is closed when both are dropped. As long as the second
+    one is referred to, other calls return the same one.
     """
-    other = kind.__new__(kind)
-    other.__dict__ = endpoint.__dict__
+    other: _Endpoint | None = endpoint._same.get(kind)
+    if other is None:
+        other = kind.__new__(kind)
+        other.__dict__ = endpoint.__dict__
+        endpoint._same[kind] = other
     return other
 
 

@@ -1,6 +1,5 @@
 """Endpoints configured with addresses in 125.0.0.0/8, mapped to the loopback network."""
 
-from functools import cached_property
 from typing import Any
 
 from .rtudp import as_class
@@ -33,7 +32,7 @@ class RtUdpLh(RtUdp):
         local, remote = on_loopback(local_ip, local_port), on_loopback(remote_ip, remote_port)
         super().__init__(*local, *remote, **kwargs)
 
-    @cached_property
+    @property
     def _com(self) -> RtUdp:
         """This endpoint in the class to which the original delegates."""
         return as_class(RtUdp, self)

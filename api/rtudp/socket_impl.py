@@ -1,7 +1,5 @@
 """Real sockets with the common interface. `rtudp.rtudp` does the work."""
 
-from functools import cached_property
-
 from .base import RtUdpBase
 from .rtudp import _RtUdpSocket, as_class
 
@@ -14,7 +12,7 @@ class RtUdpSocket(_RtUdpSocket, RtUdpBase):
     missing. ``direction`` may be assigned until ``start``, which reads it.
     """
 
-    @cached_property
+    @property
     def _socket(self) -> _RtUdpSocket:
         """This endpoint in the class that the original wraps."""
         return as_class(_RtUdpSocket, self)

@@ -1,6 +1,5 @@
 """Endpoints configured with addresses in 125.0.0.0/8, mapped to the loopback network."""
 
-from functools import cached_property
 from typing import Any
 
 from rtudp.rtudp import as_class
@@ -21,7 +20,7 @@ class UdpComLh(UdpCom):
         local, remote = on_loopback(local_ip, local_port), on_loopback(remote_ip, remote_port)
         super().__init__(*local, *remote, **kwargs)
 
-    @cached_property
+    @property
     def _com(self) -> UdpCom:
         """This endpoint in the class to which the original delegates."""
         return as_class(UdpCom, self)

@@ -64,6 +64,15 @@ def plain():
         yield peer
 
 
+@pytest.fixture
+def no_collector():
+    """Only references keep objects: the collector of cycles does not run."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def swapped(addresses):
     return addresses[2:] + addresses[:2]
 
@@ -178,6 +187,27 @@ def test_inner_type_is_reachable_and_subclassable(make, addresses):
     assert endpoint.last == b"kept"
     with pytest.raises(RuntimeError, match="already"):
         endpoint.__init__(*addresses)
+
+
+def test_the_wrapped_object_keeps_the_endpoint_open(addresses, plain):
+    endpoint = RtUdpSocket(*addresses[:2], *plain.getsockname())
+    inner = run(endpoint)._socket
+    del endpoint
+    gc.collect()
+    time.sleep(0.2)  # in which the endpoint would be closed
+    inner.send_data(b"still open")
+    assert plain.recv(100) == b"still open"
+    del inner
+    wait_until(lambda: is_free(*addresses[:2]))
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_an_endpoint_opened_by_its_wrapped_object_closes_when_dropped(addresses):
+    endpoint = RtUdpSocket(*addresses)
+    endpoint._socket.init_socket()
+    assert not is_free(*addresses[:2])
+    del endpoint
+    wait_until(lambda: is_free(*addresses[:2]))
 
 
 # --- life cycle
@@ -823,6 +853,22 @@ def test_loopback_helper_maps_125_to_127(make):
     for endpoint in (sender, receiver):
         endpoint.stop()
         endpoint.close_socket()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_the_loopback_helper_wraps_keeps_it_open(plain):
+    port = free_port("127.4.64.5")
+    endpoint = RtUdpLh("125.4.64.5", port, "125.4.1.1", plain.getsockname()[1])
+    inner = endpoint._com._socket
+    assert inner is endpoint._socket
+    assert endpoint._com is endpoint._com
+    run(endpoint._com)
+    del endpoint
+    time.sleep(0.2)  # in which the endpoint would be closed
+    inner.send_data(b"still open")
+    assert plain.recv(100) == b"still open"
+    del inner
+    wait_until(lambda: is_free("127.4.64.5", port))
 
 
 @pytest.mark.parametrize(

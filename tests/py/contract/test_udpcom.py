@@ -1,6 +1,7 @@
 """udpcom is rtudp's socket endpoint under its older names."""
 
 import socket
+import time
 
 import pytest
 
@@ -90,3 +91,29 @@ def test_helper_maps_125_to_127():
         UdpComLh(first, ports[0], second, ports[1]),
         UdpComLh(second, ports[1], first, ports[0], direction=1),
     )
+
+
+def is_bound(ip, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        try:
+            other.bind((ip, port))
+        except OSError:
+            return True
+    return False
+
+
+def test_what_the_helper_wraps_keeps_it_open():
+    port = free_port("127.5.64.5")
+    endpoint = UdpComLh("125.5.64.5", port, "125.5.128.133", 9)
+    inner = endpoint._com
+    assert type(inner) is UdpCom
+    assert inner is endpoint._com
+    inner.init_socket()
+    del endpoint
+    time.sleep(0.2)  # in which the endpoint would be closed
+    assert is_bound("127.5.64.5", port)
+    del inner
+    deadline = time.monotonic() + 10
+    while is_bound("127.5.64.5", port):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -8,7 +8,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 
 # A thread that sleeps for tasks stays this long after the last task, in case tasks come back.
 COME_BACK_S = 0.1
@@ -114,54 +113,88 @@ class RoomWaiters:
 
 class SharedLock:
     """A lock for threads and for tasks of any event loop. They get it in the order in which they
-    asked for it."""
+    asked for it. Tasks whose loop was closed are passed over."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        # The garbage collector may end a task that waits, in a thread that is in here already.
+        self._guard = threading.RLock()
         self._held = False
-        self._turns: deque[Future[None]] = deque()
+        self._turns: deque[_Turn] = deque()
 
     def acquire(self) -> None:
         """Wait for the lock in a thread. If a signal handler raises, the lock is not taken."""
-        if turn := self._ask():
-            try:
-                turn.result()
-            except BaseException:
-                self._give_up(turn)
-                raise
+        if self._take():
+            return
+        gate = threading.Lock()
+        gate.acquire()
+        turn = _Turn(gate.release)
+        try:
+            if not self._take(turn):
+                gate.acquire()
+        except BaseException:
+            self._give_up(turn)
+            raise
 
     async def acquire_async(self) -> None:
         """Wait for the lock in a task. If the task is cancelled, the lock is not taken."""
-        if turn := self._ask():
-            try:
-                await asyncio.wrap_future(turn)
-            except BaseException:
-                self._give_up(turn)
-                raise
+        if self._take():
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        turn = _Turn(lambda: loop.call_soon_threadsafe(_finish, future))
+        try:
+            if not self._take(turn):
+                await future
+        except BaseException:
+            self._give_up(turn)
+            raise
 
     def release(self) -> None:
         """Pass the lock to whoever has waited longest. Any thread may call this."""
         with self._guard:
             while self._turns:
-                turn = self._turns.popleft()
-                if turn.set_running_or_notify_cancel():
-                    turn.set_result(None)
+                if self._turns.popleft().come():
                     return
             self._held = False
 
-    def _ask(self) -> Future[None] | None:
-        """Take the lock and return None, or return what its turn completes."""
+    def _take(self, turn: _Turn | None = None) -> bool:
+        """Take the lock if it is free. If not, let the turn wait for it."""
         with self._guard:
-            if not self._held:
-                self._held = True
-                return None
-            turn: Future[None] = Future()
-            self._turns.append(turn)
-            return turn
+            if self._held:
+                if turn is not None:
+                    self._turns.append(turn)
+                return False
+            self._held = True
+            if turn is not None:
+                turn.has_come = True
+            return True
 
-    def _give_up(self, turn: Future[None]) -> None:
-        if not turn.cancel():  # it is this one's turn already
-            self.release()
+    def _give_up(self, turn: _Turn) -> None:
+        with self._guard:
+            if turn.has_come:
+                self.release()
+            elif turn in self._turns:
+                self._turns.remove(turn)
+
+
+class _Turn:
+    """The turn of a thread or task that waits for a `SharedLock`."""
+
+    __slots__ = ("_wake", "has_come")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """wake: wakes the one who waits. Raises RuntimeError if its loop was closed."""
+        self._wake = wake
+        self.has_come = False
+
+    def come(self) -> bool:
+        """Wake the one who waits, and return whether that was possible."""
+        try:
+            self._wake()
+        except RuntimeError:
+            return False
+        self.has_come = True
+        return True
 
 
 def _is_worth_a_try(sleep: Callable[[], bool]) -> bool:

@@ -1,6 +1,7 @@
 """Nothing polls: a call that waits for the worker sleeps until it is woken."""
 
 import asyncio
+import gc
 import resource
 import threading
 import time
@@ -119,3 +120,25 @@ def test_a_task_that_is_cancelled_with_the_lock_passes_it_on():
         await asyncio.wait_for(lock.acquire_async(), 10)
 
     asyncio.run(main())
+
+
+def test_a_task_whose_loop_is_closed_is_passed_over():
+    lock = SharedLock()
+    lock.acquire()
+    closed = asyncio.new_event_loop()
+    task = closed.create_task(lock.acquire_async())
+    task._log_destroy_pending = False
+    closed.run_until_complete(asyncio.sleep(0))
+    got_it = threading.Event()
+    thread = threading.Thread(target=lambda: (lock.acquire(), got_it.set()), daemon=True)
+    thread.start()
+    while len(lock._turns) < 2:
+        time.sleep(0.001)
+    closed.close()
+    lock.release()
+    assert got_it.wait(10)
+    del task
+    gc.collect()  # which ends the task, and must not pass on what it never had
+    assert lock._held
+    lock.release()
+    assert not lock._held

@@ -43,6 +43,13 @@ class Udp(Engine[Channel]):
 UDP = Udp()
 
 
+def checked_engine(engine: Engine[C]) -> Engine[C]:
+    """Return the engine. Raises `TypeError` if it is none."""
+    if not isinstance(engine, Engine):
+        raise TypeError(f"engine must be an engine such as shmring.Rtp(...), not {engine!r}")
+    return engine
+
+
 def signature_of(stub: F) -> F:
     """Turn a stub that is only a signature into a method. The method calls `_open` of its object
     with the engine and the options that the caller gave."""
@@ -235,8 +242,6 @@ class Opening:
         raise NotImplementedError
 
     def _open(self, name: str, engine: Engine[C], options: dict[str, Any]) -> C:
-        if not isinstance(engine, Engine):
-            raise TypeError(f"engine must be an engine such as shmring.Rtp(...), not {engine!r}")
-        start = engine.prepare(options)
+        start = checked_engine(engine).prepare(options)
         segment = self._make_channel(name, start.options, start.config, quiet=start.quiet)
         return owners_end(start.end, name, self.namespace, self, segment)

@@ -11,7 +11,7 @@ from typing import Any, cast
 from rtworkers import ownership, page, paths
 from shmring import _address, _host, _leftovers, _options
 from shmring._attachment import map_named
-from shmring._opening import UDP, C, Udp
+from shmring._opening import UDP, C, Udp, checked_engine
 from shmring._ring import lib
 from shmring.engine import Engine
 from shmring.errors import BadConfig
@@ -93,6 +93,8 @@ def attach(
     `LayoutMismatch`, `TypeError`, and `BadConfig` (another engine, or one whose packets only its
     own package understands: such a channel can only be attached to with readonly=True).
     """
+    if engine is not None:
+        checked_engine(engine)
     with _host.translated(f"channel {name!r}"):
         space = paths.namespace_of(namespace)
         paths.check_name("channel name", name)

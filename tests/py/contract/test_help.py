@@ -73,6 +73,14 @@ def test_an_engine_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
         shmring_pool.open("ctl", engine=wrong)
 
 
+@pytest.mark.parametrize("wrong", [shmring.Rtp, "rtp", 7])
+def test_an_engine_to_attach_with_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
+    shmring_pool.open("voice", local=("127.0.0.1", 0), engine=shmring.Rtp(codec="pcmu"))
+    for name in ("voice", "nowhere"):
+        with pytest.raises(TypeError, match="engine must be an engine such as"):
+            shmring.attach(name, engine=wrong)
+
+
 def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Pool) -> None:
     here = ("127.0.0.1", 0)
     plain = shmring_pool.open("plain", local=here)

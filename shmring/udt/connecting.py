@@ -32,7 +32,7 @@ class ConnectOptions(UdtOptions, total=False):
     local: tuple[str, int] | None
     port: Port | None
     timeout: float | None
-    rendezvous: bool
+    rendezvous: bool | None
     pool: Pool | str | None
     namespace: str | None
     port_options: PortOptions | None
@@ -61,7 +61,7 @@ def begin_connect(
     local: tuple[str, int] | None = None,
     port: Port | None = None,
     timeout: float | None = None,
-    rendezvous: bool = False,
+    rendezvous: bool | None = None,
     pool: Pool | str | None = None,
     namespace: str | None = None,
     port_options: PortOptions | None = None,

@@ -107,12 +107,12 @@ class Begin(TypedDict, total=False):
     """How a connection begins.
 
     accepts: number of the request that is answered, see `Port.listen`. Default 0: it asks.
-    rendezvous: the peer does the same. Default False.
+    rendezvous: the peer does the same. None: False.
     connect_s: how long to try, seconds. Default: the worker decides.
     """
 
     accepts: int
-    rendezvous: bool
+    rendezvous: bool | None
     connect_s: float | None
 
 
@@ -221,7 +221,7 @@ def connection_channel(
     cpu: int | None,
     *,
     accepts: int = 0,
-    rendezvous: bool = False,
+    rendezvous: bool | None = None,
     connect_s: float | None = None,
 ) -> tuple[dict[str, Any], EngineConfig]:
     """Return the channel of a connection on a port. Raises `BadAddress`, `BadConfig`."""
@@ -231,7 +231,7 @@ def connection_channel(
     config.accepts = accepts
     _options.set_text(config, "port", port)
     config.mode = transfer_mode(settings.messages)
-    config.rendezvous = int(rendezvous)
+    config.rendezvous = rendezvous is not None and _options.switch("rendezvous", rendezvous)
     config.cc = CONGESTION[settings.congestion]
     config.mss_bytes = settings.mss
     config.window_packets = settings.window_packets

@@ -262,7 +262,7 @@ async def open_connection(
     port: int,
     *,
     local: tuple[str, int] | None = None,
-    rendezvous: bool = False,
+    rendezvous: bool | None = None,
     limit: int = LIMIT,
     **options: Unpack[UdtOptions],
 ) -> tuple[UdtReader, UdtWriter]:

@@ -237,6 +237,14 @@ def test_options_out_of_range(options: dict[str, object], text: str) -> None:
         udt.listen((HERE, 0), **options)  # type: ignore[arg-type]
 
 
+def test_none_is_the_default_of_every_option_to_connect() -> None:
+    options: udt.ConnectOptions = dict.fromkeys(udt.ConnectOptions.__annotations__)  # type: ignore[assignment]
+    with udt.listen((HERE, 0)) as listener, udt.connect(listener.local, **options) as client:
+        assert not client.messages
+    with udt.listen((HERE, 0)) as listener, pytest.raises(TypeError, match="rendezvous must be"):
+        udt.connect(listener.local, rendezvous="yes")  # type: ignore[arg-type]
+
+
 def test_options_that_are_not_there() -> None:
     with pytest.raises(TypeError, match="did you mean 'linger'"):
         udt.listen((HERE, 0), lingre=1)  # type: ignore[call-arg]

@@ -146,7 +146,7 @@ static PyObject *items_of(PyObject *packets)
     return items;
 }
 
-static int batch_packets(send_call_t *c, PyObject **values)
+static int batch_packets(send_call_t *c, PyObject *const *values)
 {
     PyObject *packets = values[0];
     if (!PyObject_CheckBuffer(packets)) {

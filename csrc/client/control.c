@@ -24,6 +24,24 @@
 
 #define FDS_BYTES CMSG_SPACE(CTL_MAX_FDS * sizeof(int))
 
+/* --- signals -------------------------------------------------------------------------------- */
+
+int (*control_on_signal)(void);
+
+static int run_handlers(void)
+{
+    return control_on_signal != NULL ? control_on_signal() : 0;
+}
+
+/* After a signal interrupted a wait on fd, which was c->fd. */
+static int after_signal(const control_t *c, int fd)
+{
+    int rc = run_handlers();
+    if (rc < 0 || c->fd == fd)
+        return rc;
+    return rt_err_set(-EPIPE, "a signal handler closed this end of the channel");
+}
+
 /* --- life ----------------------------------------------------------------------------------- */
 
 static void ask_peer(control_t *c)
@@ -33,6 +51,20 @@ static void ask_peer(control_t *c)
     (void)getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes);
     c->peer_pid = peer.pid;
     c->peer_uid = peer.uid;
+}
+
+/* Waits while the worker's queue of connections is full. */
+static int connect_fd(const control_t *c, const struct sockaddr_un *address)
+{
+    int fd = c->fd;
+    while (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
+        if (errno != EINTR)
+            return rt_err_set(-errno, "worker's socket %s: %s", address->sun_path, strerror(errno));
+        int rc = after_signal(c, fd);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
 }
 
 int control_connect(control_t *c, const char *path)
@@ -45,17 +77,15 @@ int control_connect(control_t *c, const char *path)
                           "SHMRING_RUNTIME_DIR to a shorter folder",
                           path, strlen(path), sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (c->fd < 0)
         return host_refuse("making a socket", errno);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
-        int rc = rt_err_set(-errno, "worker's socket %s: %s", path, strerror(errno));
-        close(fd);
-        return rc;
-    }
-    c->fd = fd;
-    ask_peer(c);
-    return 0;
+    int rc = connect_fd(c, &address);
+    if (rc < 0)
+        control_close(c);
+    else
+        ask_peer(c);
+    return rc;
 }
 
 void control_close(control_t *c)
@@ -73,17 +103,10 @@ void control_reply_close(control_reply_t *reply)
 
 /* --- waiting -------------------------------------------------------------------------------- */
 
-int (*control_on_signal)(void);
-
-static int after_signal(void)
-{
-    return control_on_signal != NULL ? control_on_signal() : 0;
-}
-
 int control_nap(void)
 {
     const struct timespec length = {.tv_nsec = NAP_NS};
-    return nanosleep(&length, NULL) < 0 ? after_signal() : 0;
+    return nanosleep(&length, NULL) < 0 ? run_handlers() : 0;
 }
 
 /* Returns 0: the socket is ready for events, or hung up; -ETIMEDOUT, -errno. */
@@ -98,7 +121,7 @@ static int wait_ready(const control_t *c, short events, int64_t until_mono_ns)
         if (found > 0)
             return 0;
         int error = found < 0 ? errno : 0;
-        int rc = error == EINTR ? after_signal() : -error;
+        int rc = error == EINTR ? after_signal(c, ready.fd) : -error;
         if (error != 0 && error != EINTR)
             rt_err_set(rc, "waiting for the worker: %s", strerror(error));
         if (rc < 0)
@@ -233,8 +256,8 @@ static int receive(const control_t *c, ctl_header_t *header, control_reply_t *re
         return -ETIMEDOUT;
     if (got == 0 || (got < 0 && errno == ECONNRESET))
         return refuse_gone();
-    if (got < 0 && errno == EINTR)
-        return -EINTR;
+    if (got < 0 && (errno == EINTR || errno == EPIPE)) /* after_signal */
+        return -errno;
     if (got < 0)
         return rt_err_set(-errno, "receiving from the worker: %s", strerror(errno));
     take_fds(&message, reply);

@@ -15,7 +15,8 @@
 #define CONTROL_BODY_BYTES CTL_ENGINE_BYTES
 
 /* Called when a signal interrupts a wait for a worker. Returns 0: wait on; -EINTR: the call fails
- * with that. NULL, the default: wait on. */
+ * with that. NULL, the default: wait on. It may call control_close: then the call that waits fails
+ * with -EPIPE. */
 extern int (*control_on_signal)(void);
 
 typedef struct control {
@@ -35,7 +36,7 @@ typedef struct control_reply {
 } control_reply_t;
 
 /* Connects to the worker that listens on path. Returns 0; -ENOENT, -ECONNREFUSED (no process
- * listens) or another -errno, with a text. */
+ * listens), -EPIPE or -EINTR (control_on_signal) or another -errno, with a text. */
 int control_connect(control_t *c, const char *path);
 
 /* Hangs up. Any number of times. */
@@ -48,7 +49,7 @@ int control_nap(void);
  * and reply->result is 0 or a count. Otherwise -errno with a text: the worker's own text if
  * reply->refused, -ECONNRESET (it hung up), -ETIMEDOUT (it lives, and did not answer), -EMFILE
  * (this process had no room for the descriptors of the answer, whose body is there), -EPROTO,
- * -EINTR (control_on_signal). After a failure reply holds no descriptors. */
+ * -EPIPE or -EINTR (control_on_signal). After a failure reply holds no descriptors. */
 int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
                     unsigned fd_count, control_reply_t *reply);
 

@@ -7,8 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { FIRST = 1 }; /* number of the first request of a connection */
@@ -180,6 +183,101 @@ static void test_nobody_listens(void)
     CHECK_EQ(control_connect(&c, path), -ENAMETOOLONG);
 }
 
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static struct {
+    unsigned times;    /* control_on_signal was called */
+    int listener;      /* takes a connection at the third time; or -1 */
+    control_t *closes; /* at the first time; or NULL */
+    int answers;       /* what control_on_signal returns */
+} signals;
+
+static int on_signal(void)
+{
+    signals.times++;
+    if (signals.closes != NULL)
+        control_close(signals.closes);
+    if (signals.times == 3 && signals.listener >= 0)
+        close(accept(signals.listener, NULL, NULL));
+    return signals.answers;
+}
+
+static void no_op(int number)
+{
+    (void)number;
+}
+
+/* Every 10 ms until signals_end. */
+static void signals_begin(int listener, control_t *closes, int answers)
+{
+    const struct sigaction action = {.sa_handler = no_op}; /* without SA_RESTART, as in Python */
+    const struct itimerval often = {{.tv_usec = 10000}, {.tv_usec = 10000}};
+    signals.times = 0;
+    signals.listener = listener;
+    signals.closes = closes;
+    signals.answers = answers;
+    control_on_signal = on_signal;
+    CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
+    CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+}
+
+static void signals_end(void)
+{
+    const struct itimerval never = {0};
+    CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+    control_on_signal = NULL;
+}
+
+/* A socket at path with one connection in its queue, which has room for no other. */
+static int listen_full(const char *path, int *queued)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    (void)unlink(path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK_EQ(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    CHECK_EQ(listen(fd, 0), 0);
+    *queued = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK_EQ(connect(*queued, (const struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void test_signals_while_it_connects(void)
+{
+    char path[64];
+    control_t c;
+    int queued;
+    (void)snprintf(path, sizeof path, "/tmp/control-%d.sock", (int)getpid());
+    int listener = listen_full(path, &queued);
+    signals_begin(-1, NULL, -EINTR);
+    CHECK_EQ(control_connect(&c, path), -EINTR);
+    CHECK_EQ(signals.times, 1);
+    CHECK_EQ(c.fd, -1);
+    signals_begin(-1, &c, 0);
+    CHECK_EQ(control_connect(&c, path), -EPIPE);
+    CHECK_EQ(c.fd, -1);
+    signals_begin(listener, NULL, 0);
+    CHECK_EQ(control_connect(&c, path), 0);
+    CHECK(signals.times >= 3);
+    CHECK_EQ(c.peer_pid, getpid());
+    signals_end();
+    control_close(&c);
+    close(queued);
+    close(listener);
+    (void)unlink(path);
+}
+
+static void test_a_handler_may_close_what_waits_for_an_answer(void)
+{
+    pair_t p = connected();
+    control_reply_t reply;
+    signals_begin(-1, &p.client, 0);
+    CHECK_EQ(ask(&p, &reply), -EPIPE);
+    CHECK_EQ(signals.times, 1);
+    signals_end();
+    hang_up(&p);
+}
+
 int main(void)
 {
     RUN(test_a_request_is_a_header_and_a_body_with_descriptors);
@@ -189,5 +287,7 @@ int main(void)
     RUN(test_messages_that_make_no_sense_are_refused);
     RUN(test_descriptors_that_find_no_room_are_told);
     RUN(test_nobody_listens);
+    RUN(test_signals_while_it_connects);
+    RUN(test_a_handler_may_close_what_waits_for_an_answer);
     return rt_test_result();
 }

@@ -152,15 +152,18 @@ class Endpoint(Core):
         """Send a request that names the channel and nothing else."""
         self.need_writable(f"ask for {op.name.lower()}")
         with self._lock:
-            self.mapped()
+            segment = self.mapped()
             self.attachment.request(op)
+            del segment  # kept it mapped until here
 
     def engine_request(self, body: bytes) -> bytes:
         """Send a request to the channel's engine, and return its answer."""
         self.need_writable("ask the engine")
         with self._lock:
-            self.mapped()
-            return self.attachment.request(Op.ENGINE, body)[1]
+            segment = self.mapped()
+            answer = self.attachment.request(Op.ENGINE, body)[1]
+            del segment  # kept it mapped until here
+            return answer
 
     def engine_request_apart(self, body: bytes) -> bytes:
         """Like `engine_request`, but on a separate connection, because the usual one waits for an
@@ -175,12 +178,14 @@ class Endpoint(Core):
     def cancel(self, sequence: int) -> bool:
         """Cancel a packet, see `Channel.cancel`."""
         self.need_writable("take packets back")
-        if not check(lib.tx_ring_cancel(self.mapped(), sequence, ffi.NULL)):
+        segment = self.mapped()
+        if not check(lib.tx_ring_cancel(segment, sequence, ffi.NULL)):
             return False
         # A worker that sleeps until that packet's time wakes, gives the verdict and frees the room.
         if not self.end.tx_ready:
             self.attach_now(lib.ENDPOINT_TX)
         lib.endpoint_ring_bell(self.end)
+        del segment  # kept it mapped until here
         return True
 
     # --- selecting --------------------------------------------------------------------------------
@@ -188,7 +193,7 @@ class Endpoint(Core):
     def fileno(self) -> int:
         """Return a descriptor that is readable while there may be packets, see `Channel.fileno`."""
         with self._lock:
-            self.mapped()
+            segment = self.mapped()
             own = self.attachment.own
             if own.readiness.epoll_fd < 0:
                 self.need_writable("be selected on")
@@ -198,6 +203,7 @@ class Endpoint(Core):
                 except BaseException:
                     lib.attachment_unselect(own)
                     raise
+            del segment  # kept it mapped until here
             return int(own.readiness.epoll_fd)
 
     async def readable(self) -> None:
@@ -392,7 +398,8 @@ class Endpoint(Core):
         return reading
 
     def _direction_lacks(self, way: int) -> bool:
-        return not self._segment.config.direction & way
+        segment = self.mapped()
+        return not segment.config.direction & way
 
     def _check_may_send(self) -> None:
         self.need_writable("send")

@@ -145,6 +145,20 @@ static int check_peer(attachment_t *a, const char *path)
                       path, host_user_text(uid, user));
 }
 
+static int check_open(const attachment_t *a)
+{
+    if (!a->closed)
+        return 0;
+    return rt_err_set(-EPIPE, "channel \"%s\" is closed", a->segment->config.name);
+}
+
+/* As attachment_served_epoch; -EPIPE also if this end was closed. */
+static int await_worker(const attachment_t *a, uint32_t *epoch)
+{
+    int rc = attachment_served_epoch(a->segment, epoch);
+    return rc ? rc : check_open(a);
+}
+
 static bool is_passing(int rc)
 {
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
@@ -172,11 +186,11 @@ static int connect_to_worker(attachment_t *a)
     char path[HOST_PATH_BYTES];
     int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
     uint32_t epoch;
-    int rc = attachment_served_epoch(a->segment, &epoch);
+    int rc = await_worker(a, &epoch);
     if (rc < 0 || (a->control.fd >= 0 && a->epoch == epoch))
         return rc;
     attachment_disconnect(a);
-    while ((rc = attachment_served_epoch(a->segment, &a->epoch)) == 0) {
+    while ((rc = await_worker(a, &a->epoch)) == 0) {
         rc = try_connect(a, path);
         if (!is_passing(rc))
             return rc;
@@ -203,6 +217,7 @@ void attachment_disconnect(attachment_t *a)
 
 void attachment_close(attachment_t *a)
 {
+    a->closed = true;
     close_fd(&a->producer_lock);
     close_fd(&a->reader_lock);
     attachment_disconnect(a);
@@ -423,7 +438,8 @@ int attachment_bind(attachment_t *a, endpoint_t *e)
 
 int attachment_select(attachment_t *a)
 {
-    int rc = open_doorbell(a);
+    int rc = check_open(a);
+    rc = rc ? rc : open_doorbell(a);
     rc = rc ? rc : readiness_open(&a->readiness, a->doorbell_fd);
     if (rc == 0 && a->control.fd >= 0)
         rc = readiness_watch(&a->readiness, a->control.fd);

@@ -14,6 +14,7 @@
 
 typedef struct attachment {
     const shm_segment_t *segment;
+    bool closed;
     control_t control;
     uint32_t slot;       /* of the connected worker in its pool */
     uint32_t epoch;      /* of the connected worker */
@@ -36,7 +37,8 @@ void attachment_init(attachment_t *a, const shm_segment_t *s);
 void attachment_disconnect(attachment_t *a);
 
 /* Hangs up, releases the slots and closes all descriptors. The segment may be unmapped already. Any
- * number of times. */
+ * number of times. Also in control_on_signal: the call that waits fails with -EPIPE, as do all
+ * later ones, and nothing is opened again. */
 void attachment_close(attachment_t *a);
 
 /* In a child after fork: the parent keeps its connection and slots, and the child has none. */
@@ -61,9 +63,9 @@ int attachment_check_deserted(const shm_segment_t *s);
 
 /* Attaches to the worker in charge, for `what` (ENDPOINT_TX, ENDPOINT_RX) and for all that the
  * endpoint was before the worker was replaced. Waits up to 3 s for a worker that is being replaced.
- * A read-only mapping needs no slots. Returns 0; -EPERM (another user's process listens),
- * -ECONNRESET (no worker answers), -EUSERS (no slot is free), -ETIMEDOUT, -EMFILE or as
- * attachment_served_epoch, with a text. After it call attachment_bind. */
+ * A read-only mapping needs no slots. Returns 0; -EPIPE (attachment_close), -EPERM (another user's
+ * process listens), -ECONNRESET (no worker answers), -EUSERS (no slot is free), -ETIMEDOUT, -EMFILE
+ * or as attachment_served_epoch, with a text. After it call attachment_bind. */
 int attachment_attach(attachment_t *a, const endpoint_t *e, int what);
 
 /* Lets the endpoint use the slots. Returns 0; -EINVAL with a text. */
@@ -78,7 +80,8 @@ int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t 
 
 /* --- selecting -------------------------------------------------------------------------------- */
 
-/* Opens a->readiness. Attach as reader next. Returns 0; -errno with a text. */
+/* Opens a->readiness. Attach as reader next. Returns 0; -EPIPE (attachment_close) or another
+ * -errno, with a text. */
 int attachment_select(attachment_t *a);
 
 /* For an attempt to select that failed. */

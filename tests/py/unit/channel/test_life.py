@@ -1,5 +1,6 @@
 """Attaching, closing, forking, pickling, threads, signals, and a worker that is replaced."""
 
+import contextlib
 import errno
 import gc
 import os
@@ -13,6 +14,7 @@ import time
 import pytest
 
 import shmring
+from rtworkers import paths
 from shmring._attachment import served_epoch
 from shmring._ring import lib
 
@@ -226,6 +228,58 @@ def test_signals_reach_a_call_that_waits_for_its_worker(loop, shmring_pool):
         interrupts.join()
         continues.cancel()
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def closing_soon(ch):
+    """A signal handler closes `ch` in 50 ms."""
+    before = signal.signal(signal.SIGALRM, lambda *_: ch.close())
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+USES = {
+    "hold": shmring.Channel.hold,
+    "send": lambda ch: ch.send(b"x", to=("127.0.0.1", 9)),
+    "recv": lambda ch: ch.recv(timeout=20),
+    "fileno": shmring.Channel.fileno,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_signal_handler_may_close_what_waits_for_an_answer(loop, shmring_pool, use):
+    ch = loop()
+    worker = shmring_pool.workers()[0].pid
+    before = sorted(os.listdir("/proc/self/fd"))
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        other = shmring.attach(ch.name)
+        with closing_soon(other), pytest.raises(shmring.ChannelClosed, match="close"):
+            use(other)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    ch.hold()
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_signal_handler_may_close_what_waits_for_a_worker(loop, use):
+    ch = loop()
+    socket = paths.worker_socket(paths.pool_directory(ch.namespace, ch.pool), 0)
+    away = socket.with_name("away")
+    before = sorted(os.listdir("/proc/self/fd"))
+    socket.rename(away)
+    try:
+        other = shmring.attach(ch.name)
+        with closing_soon(other), pytest.raises(shmring.ChannelClosed, match="close"):
+            use(other)
+    finally:
+        away.rename(socket)
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_other_threads_run_while_one_waits(loop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 from rtworkers import paths
@@ -45,7 +46,9 @@ class Attachment:
     def __init__(self, segment: Any) -> None:
         self.own = ffi.new("attachment_t *")
         """The attachment_t."""
-        lib.attachment_init(self.own, segment)
+        # C finds it in the environment, too, but not where the interpreter has file capabilities.
+        self._base = ffi.new("char[]", os.fsencode(paths.runtime_base()))
+        lib.attachment_init(self.own, segment, self._base)
 
     def fileno(self) -> int:
         """Descriptor of the connection, or -1 if there is none."""

@@ -116,10 +116,11 @@ int attachment_check_deserted(const shm_segment_t *s)
 
 /* --- connecting ----------------------------------------------------------------------------- */
 
-void attachment_init(attachment_t *a, const shm_segment_t *s)
+void attachment_init(attachment_t *a, const shm_segment_t *s, const char *base)
 {
     *a = (attachment_t){
         .segment = s,
+        .base = base,
         .control.fd = -1,
         .producer = CTL_NO_SLOT,
         .reader = CTL_NO_SLOT,
@@ -169,7 +170,7 @@ static int try_connect(attachment_t *a, char *path)
 {
     const shm_segment_t *s = a->segment;
     a->slot = rt_load_relaxed(&s->status->worker_slot);
-    int rc = host_worker_socket(s->config.name_space, s->config.pool, a->slot, path);
+    int rc = host_worker_socket(a->base, s->config.name_space, s->config.pool, a->slot, path);
     rc = rc ? rc : control_connect(&a->control, path);
     rc = rc ? rc : check_peer(a, path);
     if (rc < 0 || !attachment_is_selected(a))
@@ -231,7 +232,7 @@ void attachment_forget(attachment_t *a)
     a->readiness.control_fd = -1;
     close_fd(&a->readiness.epoll_fd); /* unregistering would affect the parent */
     attachment_close(a);
-    attachment_init(a, a->segment);
+    attachment_init(a, a->segment, a->base);
 }
 
 /* --- requests ------------------------------------------------------------------------------- */

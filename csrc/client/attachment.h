@@ -14,6 +14,7 @@
 
 typedef struct attachment {
     const shm_segment_t *segment;
+    const char *base; /* as of host_worker_socket */
     bool closed;
     control_t control;
     uint32_t slot;       /* of the connected worker in its pool */
@@ -31,7 +32,8 @@ typedef struct attachment {
     readiness_t readiness; /* open after attachment_select */
 } attachment_t;
 
-void attachment_init(attachment_t *a, const shm_segment_t *s);
+/* base: the runtime directory, which the caller keeps, or NULL: as host_worker_socket. */
+void attachment_init(attachment_t *a, const shm_segment_t *s, const char *base);
 
 /* Hangs up. The worker frees the slots when their locks are gone. */
 void attachment_disconnect(attachment_t *a);

@@ -161,7 +161,7 @@ int host_map_segment(shm_segment_t *s, const char *name_space, const char *name,
 /* --- the worker's socket -------------------------------------------------------------------- */
 
 /* The folder that contains a folder for each namespace of this user. */
-static void runtime_base(char *out)
+static void usual_base(char *out)
 {
     const char *chosen = secure_getenv("SHMRING_RUNTIME_DIR");
     const char *session = secure_getenv("XDG_RUNTIME_DIR");
@@ -175,12 +175,14 @@ static void runtime_base(char *out)
         snprintf(out, HOST_PATH_BYTES, "/tmp/shmring-%u", (unsigned)geteuid());
 }
 
-int host_worker_socket(const char *name_space, const char *pool, uint32_t slot, char *out)
+int host_worker_socket(const char *base, const char *name_space, const char *pool, uint32_t slot,
+                       char *out)
 {
-    char base[HOST_PATH_BYTES];
-    runtime_base(base);
-    int length =
-        snprintf(out, HOST_PATH_BYTES, "%s/%s/%s/worker-%u.sock", base, name_space, pool, slot);
+    char usual[HOST_PATH_BYTES];
+    if (base == NULL)
+        usual_base(usual);
+    int length = snprintf(out, HOST_PATH_BYTES, "%s/%s/%s/worker-%u.sock",
+                          base != NULL ? base : usual, name_space, pool, slot);
     if (length < 0 || (size_t)length >= HOST_PATH_BYTES)
         return rt_err_set(-ENAMETOOLONG,
                           "the folder of pool \"%s\" has too long a path: set "

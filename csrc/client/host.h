@@ -38,8 +38,10 @@ const char *host_user_text(uid_t user, char *out);
  * with a group of this process other than its primary one. */
 int host_is_trusted(const struct stat *facts, uid_t also);
 
-/* The control socket of a worker, into out[HOST_PATH_BYTES]. Returns 0; -ENAMETOOLONG with a text.
- */
-int host_worker_socket(const char *name_space, const char *pool, uint32_t slot, char *out);
+/* The control socket of a worker, into out[HOST_PATH_BYTES]. base: the folder that contains a
+ * folder for each namespace of this user, or NULL: as the environment says, which does not count in
+ * a program with more privileges than its user. Returns 0; -ENAMETOOLONG with a text. */
+int host_worker_socket(const char *base, const char *name_space, const char *pool, uint32_t slot,
+                       char *out);
 
 #endif

@@ -58,7 +58,7 @@ static int attach(shmring_t *c, const char *name, const shmring_options_t *o)
     rc = rc ? rc : endpoint_open(&c->end, &c->segment, read_mode_of(c, o->reading), 0);
     if (rc < 0)
         return rc;
-    attachment_init(&c->attachment, &c->segment);
+    attachment_init(&c->attachment, &c->segment, NULL);
     channel_report_reader_init(&c->reports, &c->segment);
     return 0;
 }

@@ -30,14 +30,23 @@ static void test_the_runtime_directory_is_that_of_python(void)
     char path[HOST_PATH_BYTES];
     CHECK_EQ(setenv("XDG_RUNTIME_DIR", "/run/user/7", 1), 0);
     CHECK_EQ(setenv("SHMRING_RUNTIME_DIR", "/tmp/here", 1), 0);
-    CHECK_EQ(host_worker_socket("ns", "pool", 12, path), 0);
+    CHECK_EQ(host_worker_socket(NULL, "ns", "pool", 12, path), 0);
     CHECK_STR_EQ(path, "/tmp/here/ns/pool/worker-12.sock");
     CHECK_EQ(unsetenv("SHMRING_RUNTIME_DIR"), 0);
-    CHECK_EQ(host_worker_socket("ns", "pool", 0, path), 0);
+    CHECK_EQ(host_worker_socket(NULL, "ns", "pool", 0, path), 0);
     CHECK_STR_EQ(path, "/run/user/7/shmring/ns/pool/worker-0.sock");
     CHECK_EQ(unsetenv("XDG_RUNTIME_DIR"), 0);
-    CHECK_EQ(host_worker_socket("ns", "pool", 0, path), 0);
+    CHECK_EQ(host_worker_socket(NULL, "ns", "pool", 0, path), 0);
     CHECK(strncmp(path, geteuid() == 0 ? "/run/shmring/" : "/tmp/shmring-", 13) == 0);
+}
+
+static void test_a_given_runtime_directory_comes_before_the_environment(void)
+{
+    char path[HOST_PATH_BYTES];
+    CHECK_EQ(setenv("SHMRING_RUNTIME_DIR", "/tmp/here", 1), 0);
+    CHECK_EQ(host_worker_socket("/given", "ns", "pool", 3, path), 0);
+    CHECK_STR_EQ(path, "/given/ns/pool/worker-3.sock");
+    CHECK_EQ(unsetenv("SHMRING_RUNTIME_DIR"), 0);
 }
 
 static void test_only_regular_files_are_opened(void)
@@ -84,6 +93,7 @@ int main(void)
 {
     RUN(test_the_namespace_comes_from_the_caller_or_the_environment);
     RUN(test_the_runtime_directory_is_that_of_python);
+    RUN(test_a_given_runtime_directory_comes_before_the_environment);
     RUN(test_only_regular_files_are_opened);
     RUN(test_names_that_cannot_be);
     RUN(test_whose_files_are_trusted);

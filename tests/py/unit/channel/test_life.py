@@ -282,6 +282,14 @@ def test_a_signal_handler_may_close_what_waits_for_a_worker(loop, use):
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
+def test_c_looks_for_workers_where_python_does(loop, monkeypatch):
+    """C does not trust the environment where the interpreter has file capabilities."""
+    ch = loop()
+    other = shmring.attach(ch.name)
+    monkeypatch.setenv("SHMRING_RUNTIME_DIR", "/nowhere")
+    other.hold()
+
+
 def test_other_threads_run_while_one_waits(loop):
     ch = loop()
     threading.Timer(0.05, lambda: ch.send(b"x", to=ch.home)).start()

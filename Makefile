@@ -10,8 +10,9 @@ PYTEST_ARGS  ?=
 # Real clocks on shared machines: a failed test runs again, and is named (docs/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
+# The files stay in the order of tests/py/conftest.py, the longest first.
 SIDE_BY_SIDE := $(shell expr $(JOBS) + 1)
-PYTEST_SIDE_BY_SIDE ?= -n $(SIDE_BY_SIDE) --dist loadfile
+PYTEST_SIDE_BY_SIDE ?= -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
 CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000

@@ -38,6 +38,15 @@ os.environ.setdefault("SHMRING_SYSCALL_FILTER", "kill")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Folders whose files take longest, though they have few tests.
+LONGEST = {"chaos", "bench", "exhaustion", "interop"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: pytest-xdist hands out whole files, in this order."""
+    items.sort(key=lambda item: LONGEST.isdisjoint(item.path.parts))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shm_mb(n): n MB of shared memory must be free")
 

@@ -51,6 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shm_mb(n): n MB of shared memory must be free")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test ran again: its second run says nothing of the first."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"first failure of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Containers often have 64 MB of shared memory, which nearly all tests can do with."""
     for mark in item.iter_markers("shm_mb"):

@@ -25,6 +25,9 @@ typedef struct synth {
 
 static signature_t next_pkt_signature = {
     "OO|O:next_pkt", 2, 3, {"plen", "pt", "pload", NULL}, {NULL}};
+static signature_t next_pkts_signature = {
+    "OOO|OO:next_pkts", 3, 5, {"n", "payload", "pt", "out", "stride", NULL}, {NULL}};
+
 /* --- random numbers ------------------------------------------------------------------------- */
 
 static PyObject *randfunc; /* NULL: the system's entropy */
@@ -333,16 +336,16 @@ static int batch_take(batch_t *b, PyObject *n, PyObject *payload, PyObject *out,
     return batch_check_out(b, needed);
 }
 
-static PyObject *synth_next_pkts(synth_t *self, PyObject *args, PyObject *kwargs)
+static PyObject *synth_next_pkts(synth_t *self, PyObject *const *args, Py_ssize_t nargs,
+                                 PyObject *kwnames)
 {
-    static char *names[] = {"n", "payload", "pt", "out", "stride", NULL};
-    PyObject *n, *payload, *out = Py_None, *stride = Py_None;
+    PyObject *v[MAX_PARAMETERS];
     batch_t b = {0};
-    if (!is_ready(self) || !PyArg_ParseTupleAndKeywords(args, kwargs, "OOi|OO:next_pkts", names, &n,
-                                                        &payload, &b.pt, &out, &stride))
+    if (!is_ready(self) || signature_bind(&next_pkts_signature, args, nargs, kwnames, v) < 0 ||
+        as_int(v[2], &b.pt) < 0)
         return NULL;
     PyObject *result = NULL;
-    if (batch_take(&b, n, payload, out, stride) == 0) {
+    if (batch_take(&b, v[0], v[1], v[3] ? v[3] : Py_None, v[4] ? v[4] : Py_None) == 0) {
         rtp_synth_next_many(&self->core, (size_t)b.count, (size_t)b.plen, b.pt, b.payload.buf,
                             b.out.buf, (size_t)b.stride, rt_mono_ns());
         result = b.result;
@@ -423,7 +426,7 @@ static PyMethodDef synth_methods[] = {
      "None: zeroes.\n\n"
      "Raises ValueError for a payload of more than plen + 32 bytes. After an exception the next\n"
      "packet is the one that failed."},
-    {"next_pkts", KEYWORDS(synth_next_pkts),
+    {"next_pkts", FASTCALL_KEYWORDS(synth_next_pkts),
      "next_pkts($self, n, payload, pt, out=None, stride=None)\n--\n\n"
      "Write the next n packets, all of one size, to one buffer, as n calls of next_pkt make "
      "them.\n\n"
@@ -481,7 +484,8 @@ static PyMethodDef functions[] = {
 
 int add_synth(PyObject *module)
 {
-    if (signature_init(&next_pkt_signature) < 0 || PyModule_AddFunctions(module, functions) < 0)
+    if (signature_init(&next_pkt_signature) < 0 || signature_init(&next_pkts_signature) < 0 ||
+        PyModule_AddFunctions(module, functions) < 0)
         return -1;
     return add_class(module, "rtpsynth.RtpSynth.RtpSynth", sizeof(synth_t), 0, synth_slots) ? 0
                                                                                             : -1;

@@ -13,9 +13,9 @@ of Python processes.
 """
 
 try:
-    from shmring._ring import lib as _lib  # noqa: F401
+    from shmring._hot import configure as _  # noqa: F401 (the smallest compiled module)
 except ModuleNotFoundError as _missing:
-    if _missing.name != "shmring._ring":
+    if _missing.name != "shmring._hot":
         raise
     raise ImportError(
         f"{__path__[0]} has no compiled modules: it is a source folder, and Python finds it before "
@@ -24,69 +24,78 @@ except ModuleNotFoundError as _missing:
         name="shmring",
     ) from None
 
-from shmring._address import Address
-from shmring._hot import Packet
-from shmring._opening import Udp
-from shmring._pool_quota import UserLimits
-from shmring.batch import PacketBatch, ReportBatch
-from shmring.channel import Channel
-from shmring.errors import (
-    BadAddress,
-    BadConfig,
-    ChannelClosed,
-    ChannelExists,
-    ChannelNotFound,
-    LayoutMismatch,
-    NoPermission,
-    NoSpace,
-    PayloadTooLarge,
-    RealtimeWarning,
-    ReceiveTimeout,
-    RingFull,
-    SendTimeout,
-    ShmringError,
-    ShmringOSError,
-    TooLate,
-    WorkerFailed,
-)
-from shmring.histogram import Histogram
-from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
-from shmring.netflux.engine import Netflux
-from shmring.netflux.items import (
-    NetfluxEvent,
-    NetfluxEventKind,
-    NetfluxItem,
-    NetfluxSnapshot,
-    NetfluxValues,
-    SentValues,
-)
-from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
-from shmring.pool import (
-    Pool,
-    close_default_pool,
-    default_pool,
-)
-from shmring.pool import (
-    open as open,  # not in __all__: a star import keeps the builtin
-)
-from shmring.registry import (
-    ChannelInfo,
-    Removed,
-    Unreadable,
-    attach,
-    channels,
-    unreadable,
-)
-from shmring.registry import (
-    gc as gc,  # not in __all__, either: the module gc
-)
-from shmring.rtp.batch import RtpBatch
-from shmring.rtp.channel import RtpChannel
-from shmring.rtp.engine import Rtp
-from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
-from shmring.rtp.statistics import RtpChannelStats, RtpStats
-from shmring.stats import ChannelStats, ReaderInfo
-from shmring.types import LAYOUT_VERSION, Impairment, SendReport, Stamp, State, Verdict, WorkerInfo
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without typing: type checkers know the name
+
+if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOMES
+    from shmring import observe as observe  # modules that are often used as attributes
+    from shmring import recording as recording
+    from shmring import tap as tap
+    from shmring import testing as testing
+    from shmring import udt as udt
+    from shmring._address import Address
+    from shmring._opening import Udp
+    from shmring._pool_quota import UserLimits
+    from shmring.batch import Packet, PacketBatch, ReportBatch
+    from shmring.channel import Channel
+    from shmring.errors import (
+        BadAddress,
+        BadConfig,
+        ChannelClosed,
+        ChannelExists,
+        ChannelNotFound,
+        LayoutMismatch,
+        NoPermission,
+        NoSpace,
+        PayloadTooLarge,
+        RealtimeWarning,
+        ReceiveTimeout,
+        RingFull,
+        SendTimeout,
+        ShmringError,
+        ShmringOSError,
+        TooLate,
+        WorkerFailed,
+    )
+    from shmring.histogram import Histogram
+    from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
+    from shmring.netflux.engine import Netflux
+    from shmring.netflux.items import (
+        NetfluxEvent,
+        NetfluxEventKind,
+        NetfluxItem,
+        NetfluxSnapshot,
+        NetfluxValues,
+        SentValues,
+    )
+    from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
+    from shmring.pool import Pool, close_default_pool, default_pool
+    from shmring.pool import open as open  # not in __all__: a star import keeps the builtin
+    from shmring.registry import (
+        ChannelInfo,
+        Removed,
+        Unreadable,
+        attach,
+        channels,
+        unreadable,
+    )
+    from shmring.registry import gc as gc  # not in __all__, either: the module gc
+    from shmring.rtp.batch import RtpBatch
+    from shmring.rtp.channel import RtpChannel
+    from shmring.rtp.engine import Rtp
+    from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
+    from shmring.rtp.statistics import RtpChannelStats, RtpStats
+    from shmring.stats import ChannelStats, ReaderInfo
+    from shmring.types import (
+        LAYOUT_VERSION,
+        Impairment,
+        SendReport,
+        Stamp,
+        State,
+        Verdict,
+        WorkerInfo,
+    )
+
+    __version__: str
 
 __all__ = [
     "LAYOUT_VERSION",
@@ -155,3 +164,68 @@ __all__ = [
     "default_pool",
     "unreadable",
 ]
+
+# Where each name is. It is imported on first use, so that a program loads only what it uses.
+_HOMES = {
+    name: home
+    for home, names in {
+        "_address": "Address",
+        "_opening": "Udp",
+        "_pool_quota": "UserLimits",
+        "batch": "Packet PacketBatch ReportBatch",
+        "channel": "Channel",
+        "errors": (
+            "BadAddress BadConfig ChannelClosed ChannelExists ChannelNotFound LayoutMismatch "
+            "NoPermission NoSpace PayloadTooLarge RealtimeWarning ReceiveTimeout RingFull "
+            "SendTimeout ShmringError ShmringOSError TooLate WorkerFailed"
+        ),
+        "histogram": "Histogram",
+        "netflux.channel": "NetfluxChannel NetfluxSettings",
+        "netflux.engine": "Netflux",
+        "netflux.items": (
+            "NetfluxEvent NetfluxEventKind NetfluxItem NetfluxSnapshot NetfluxValues SentValues"
+        ),
+        "netflux.statistics": "NetfluxChannelStats NetfluxLink NetfluxStats",
+        "pool": "Pool close_default_pool default_pool open",
+        "registry": "ChannelInfo Removed Unreadable attach channels gc unreadable",
+        "rtp.batch": "RtpBatch",
+        "rtp.channel": "RtpChannel",
+        "rtp.engine": "Rtp",
+        "rtp.frames": "RtpBye RtpErasure RtpFrame RtpItem RtpResync",
+        "rtp.statistics": "RtpChannelStats RtpStats",
+        "stats": "ChannelStats ReaderInfo",
+        "types": "LAYOUT_VERSION Impairment SendReport Stamp State Verdict WorkerInfo",
+    }.items()
+    for name in names.split()
+}
+_MODULES = frozenset(
+    (
+        *("batch", "channel", "engine", "engine_channel", "errors", "histogram", "netflux"),
+        *("observe", "pool", "recording", "registry", "rtp", "stats", "tap", "testing"),
+        *("types", "udt"),
+    )
+)
+
+
+if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every name
+
+    def __getattr__(name):
+        if name not in _HOMES and name not in _MODULES and name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = _found(name)
+        return value
+
+    def _found(name):
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version(__name__)
+        from importlib import import_module
+
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_MODULES, "__version__"})

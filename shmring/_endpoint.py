@@ -21,6 +21,7 @@ from shmring._check import check, error
 from shmring._hot import Core
 from shmring._options import switch
 from shmring._ring import ffi, lib
+from shmring.batch import PacketBatch  # noqa: F401 (makes the classes of packets known to Core)
 from shmring.types import STATES, State
 
 ADDRESS_CACHE = 4096

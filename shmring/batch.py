@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
 
 from shmring import _address, _hot
-from shmring._hot import Packet
+from shmring._hot import Packet as Packet
 from shmring.types import STAMPS, SendReport, stamp_of, verdict_of
 
 # packet_record_t of csrc/client/endpoint.h

@@ -1,0 +1,115 @@
+"""`import shmring` loads next to nothing, and every name is there when it is used."""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shmring
+
+# What a program must not pay for before it uses it.
+HEAVY = {
+    *("asyncio", "cffi", "_cffi_backend", "dataclasses", "importlib.metadata", "inspect"),
+    *("multiprocessing", "psutil", "socket", "ssl", "subprocess", "typing"),
+}
+RUNS = 5
+
+
+def outcome(script: str, *flags: str) -> Any:
+    """Return what a fresh interpreter prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-P", *flags, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_importing_loads_next_to_nothing() -> None:
+    loaded = outcome(
+        "import json, sys\n"
+        "before = set(sys.modules)\n"
+        "import shmring\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))",
+        "-I",
+    )
+    assert HEAVY.isdisjoint(loaded)
+    assert len(loaded) <= 5, loaded
+
+
+def cpu_ms(statement: str) -> float:
+    """Return what a statement costs, in CPU time: other processes do not count."""
+    script = (
+        f"import time\nt = time.process_time_ns()\n{statement}\nprint(time.process_time_ns() - t)"
+    )
+    return float(statistics.median(outcome(script) for _ in range(RUNS))) / 1e6
+
+
+def test_importing_takes_less_than_a_library_it_is_built_on() -> None:
+    assert cpu_ms("import shmring") < cpu_ms("import cffi")
+
+
+@pytest.mark.parametrize("name", [*dir(shmring), "open", "gc", "udt", "tap", "observe", "testing"])
+def test_every_name_is_there(name: str) -> None:
+    assert getattr(shmring, name) is not None
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'shmring' has no attribute 'opne'"):
+        _ = shmring.opne  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="cannot import name 'Poll' from 'shmring'"):
+        from shmring import Poll  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_the_lists_of_names_agree() -> None:
+    tree = ast.parse(Path(shmring.__file__).read_text(encoding="utf-8"))
+    shown = next(node for node in tree.body if isinstance(node, ast.If))
+    named = {
+        alias.asname or alias.name: node.module.removeprefix("shmring.")
+        for node in shown.body
+        if isinstance(node, ast.ImportFrom) and node.module and node.module != "shmring"
+        for alias in node.names
+    }
+    assert named == shmring._HOMES
+    assert sorted(shmring.__all__) == sorted(named.keys() - {"open", "gc"})
+    assert dir(shmring) == sorted({*dir(shmring), *named, "udt", "__version__"})
+
+
+def test_a_star_import_brings_all_names_and_keeps_the_builtins() -> None:
+    names: dict[str, Any] = {}
+    exec("from shmring import *", names)
+    assert set(shmring.__all__) <= names.keys()
+    assert "open" not in names
+    assert "gc" not in names
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert shmring.__version__ == version("shmring")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "shmring.Impairment(loss=0.5)",
+        "shmring.Verdict.ON_TIME",
+        "shmring.Packet(b'x', 1, shmring.Stamp.KERNEL, bytes(24), 7)",
+        "shmring.BadConfig('x')",
+    ],
+)
+def test_the_first_thing_that_a_program_does_is_to_unpickle(made: str) -> None:
+    pickled = outcome(
+        f"import json, pickle, shmring\nprint(json.dumps(list(pickle.dumps({made}))))"
+    )
+    shown = outcome(f"import json, pickle\nprint(json.dumps(repr(pickle.loads(bytes({pickled})))))")
+    assert shown == outcome(f"import json, shmring\nprint(json.dumps(repr({made})))")

@@ -7,7 +7,7 @@ RT_WERROR    ?= OFF
 # What is installed to be tested: the tree, or with WHEEL=dist/....whl what users get (`make wheel`).
 WHEEL        ?=
 PYTEST_ARGS  ?=
-# Real clocks on shared machines: a failed test runs again, and is named (docs/testing.md).
+# Real clocks on shared machines: a failed test runs again, and is named (docs/howto/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
 # The files stay in the order of tests/py/conftest.py, the longest first.

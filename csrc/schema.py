@@ -52,31 +52,34 @@ class Numbers(NamedTuple):
 _CHANNEL, _RTP = "csrc/shm/shm_layout.h", "csrc/shm/rtp_shm.h"
 _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
+_GUIDE, _RTP_PAGE = "docs/reference/guide.md", "docs/reference/rtp.md"
+_NETFLUX_PAGE, _UDT_PAGE = "docs/reference/netflux.md", "docs/reference/udt.md"
+
 CLASSES = (
     Numbers(
         "ChannelCounters",
         "Counters of a channel.",
-        (Table(_CHANNEL, "SHM_COUNTERS", "counter", "docs/guide.md", "### Counters"),),
+        (Table(_CHANNEL, "SHM_COUNTERS", "counter", _GUIDE, "### Counters"),),
     ),
     Numbers(
         "ChannelHistograms",
         "Histograms of a channel.",
-        (Table(_CHANNEL, "SHM_HISTOGRAMS", "histogram", "docs/guide.md", "### Histograms"),),
+        (Table(_CHANNEL, "SHM_HISTOGRAMS", "histogram", _GUIDE, "### Histograms"),),
     ),
     Numbers(
         "RtpNumbers",
         "Counters and gauges of an RTP channel.",
         (
-            Table(_RTP, "SHM_RTP_COUNTERS", "counter", "docs/rtp.md", "### RTP counters"),
-            Table(_RTP, "SHM_RTP_GAUGES", "gauge", "docs/rtp.md", "### RTP now"),
+            Table(_RTP, "SHM_RTP_COUNTERS", "counter", _RTP_PAGE, "### RTP counters"),
+            Table(_RTP, "SHM_RTP_GAUGES", "gauge", _RTP_PAGE, "### RTP now"),
         ),
     ),
     Numbers(
         "NetfluxNumbers",
         "Counters and gauges of a Netflux link.",
         (
-            Table(_NETFLUX, "NFX_COUNTERS", "counter", "docs/netflux.md", "### Netflux counters"),
-            Table(_NETFLUX, "NFX_GAUGES", "gauge", "docs/netflux.md", "### Netflux now"),
+            Table(_NETFLUX, "NFX_COUNTERS", "counter", _NETFLUX_PAGE, "### Netflux counters"),
+            Table(_NETFLUX, "NFX_GAUGES", "gauge", _NETFLUX_PAGE, "### Netflux now"),
         ),
     ),
     Numbers(
@@ -84,7 +87,7 @@ CLASSES = (
         "Histograms of a Netflux link.",
         (
             Table(
-                _NETFLUX, "NFX_HISTOGRAMS", "histogram", "docs/netflux.md", "### Netflux histograms"
+                _NETFLUX, "NFX_HISTOGRAMS", "histogram", _NETFLUX_PAGE, "### Netflux histograms"
             ),
         ),
     ),
@@ -382,8 +385,8 @@ def make_rtstat(root: Path) -> dict[str, str]:
     from rtstat import fields_page, metric_table_page
 
     parts = (
-        ("docs/rtstat.md", "| kind |", fields_page),
-        ("docs/metrics.md", "### ", metric_table_page),
+        ("docs/reference/rtstat.md", "| kind |", fields_page),
+        ("docs/howto/metrics.md", "### ", metric_table_page),
     )
     files = {}
     for path, start, made in parts:
@@ -424,12 +427,12 @@ def make_options(root: Path) -> dict[str, str]:
     from shmring import udt
 
     parts = (
-        ("docs/guide.md", "## Options of a channel", shmring.Pool.open),
-        ("docs/rtp.md", "## Options", shmring.Rtp),
-        ("docs/netflux.md", "## Options", shmring.Netflux),
-        ("docs/udt.md", "### Of a connection", udt.UdtOptions),
-        ("docs/udt.md", "### Of `connect`", udt.ConnectOptions),
-        ("docs/udt.md", "### Of a port", udt.PortOptions),
+        (_GUIDE, "## Options of a channel", shmring.Pool.open),
+        (_RTP_PAGE, "## Options", shmring.Rtp),
+        (_NETFLUX_PAGE, "## Options", shmring.Netflux),
+        (_UDT_PAGE, "### Of a connection", udt.UdtOptions),
+        (_UDT_PAGE, "### Of `connect`", udt.ConnectOptions),
+        (_UDT_PAGE, "### Of a port", udt.PortOptions),
     )
     files: dict[str, str] = {}
     for page, heading, explained in parts:

@@ -24,7 +24,7 @@ from shmring_cli.output import duration
 _GAP_NS = 1_000_000_000
 _MARGIN_NS = 20_000_000
 _MISSED_NS = 1_000_000
-_GUIDE = "docs/guide.md#give-the-workers-their-privileges"
+_GUIDE = "docs/reference/guide.md#give-the-workers-their-privileges"
 
 _BESIDE_THE_POINT = ("late_packets", "client_attached", "client_detached", "client_hung_up")
 

@@ -1,6 +1,6 @@
 """The fields of `rtstat.table` as Markdown tables.
 
-They are the section "Fields" of docs/rtstat.md. `make schema` writes them there.
+They are the section "Fields" of docs/reference/rtstat.md. `make schema` writes them there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The metrics as Markdown tables.
 
-They are the section "The metrics" of docs/metrics.md. `make schema` writes them there.
+They are the section "The metrics" of docs/howto/metrics.md. `make schema` writes them there.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def _sort_key(name: str) -> Callable[[ChannelView], Any]:
 
     found = FIELD.get(("channel", name))
     if found is None:
-        raise argparse.ArgumentTypeError(f"channels have no field {name!r}: see docs/rtstat.md")
+        page = "docs/reference/rtstat.md"
+        raise argparse.ArgumentTypeError(f"channels have no field {name!r}: see {page}")
     return found.get
 
 

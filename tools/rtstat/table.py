@@ -1,9 +1,9 @@
 """All values that can be shown: name, label, unit, kind and meaning, declared once.
 
-JSON, CSV, plain text, the screen, the metrics page and docs/rtstat.md are made from these tables or
-checked against them. `FIELDS` has a table per scope: ``snapshot``, ``pool``, ``worker``,
-``channel``, ``reader``, ``unreadable``, ``event``, and one per engine (``rtp``, ``netflux``,
-``udt``, ``udt-port``, ``mux``) for the engine's part of a channel.
+JSON, CSV, plain text, the screen, the metrics page and docs/reference/rtstat.md are made from
+these tables or checked against them. `FIELDS` has a table per scope: ``snapshot``, ``pool``,
+``worker``, ``channel``, ``reader``, ``unreadable``, ``event``, and one per engine (``rtp``,
+``netflux``, ``udt``, ``udt-port``, ``mux``) for the engine's part of a channel.
 
     for field in FIELDS["channel"]:
         print(field.label, field.get(channel), field.unit)

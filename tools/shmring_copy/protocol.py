@@ -1,7 +1,7 @@
 """Transfers of files and folders over a stream: the protocol, without sockets and without files.
 
 The sender lists its files. The receiver asks for one file after the other and says which part of it
-it already has. The sender sends the rest. docs/udt-transfer.md has the format byte by byte.
+it already has. The sender sends the rest. docs/howto/udt-transfer.md has the format byte by byte.
 
 Each end makes frames with its methods, and `feed` returns the meaning of the peer's bytes. All data
 from the peer is checked before use, and the memory that a peer can make this end use is bounded:

@@ -38,7 +38,7 @@ PATIENCE_S = 60
 
 def find_checkout() -> Path | None:
     for folder in Path(__file__).resolve().parents:
-        if (folder / "docs" / "guide.md").is_file():
+        if (folder / "docs" / "reference" / "guide.md").is_file():
             return folder
     return None
 
@@ -86,7 +86,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def guide() -> str:
-    return text_of("docs/guide.md")
+    return text_of("docs/reference/guide.md")
 
 
 # --- what they show runs --------------------------------------------------------------------------
@@ -104,13 +104,13 @@ def ids(block: Block) -> str:
 
 PAGES_THAT_RUN = (
     "README.md",
-    "docs/guide.md",
-    "docs/doctor.md",
-    "docs/netflux.md",
-    "docs/netflux-records.md",
-    "docs/rtp.md",
-    "docs/rtstat.md",
-    "docs/tap.md",
+    "docs/reference/guide.md",
+    "docs/howto/doctor.md",
+    "docs/reference/netflux.md",
+    "docs/reference/netflux-records.md",
+    "docs/reference/rtp.md",
+    "docs/reference/rtstat.md",
+    "docs/howto/tap.md",
     "api/netflux/PARITY.md",
 )
 RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
@@ -138,7 +138,10 @@ def test_examples_run(block: Block, shmring_pool: shmring.Pool, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, ""), block.code
 
 
-@pytest.mark.parametrize("block", blocks("docs/testing.md", "docs/netflux-testing.md"), ids=ids)
+TEST_BLOCKS = blocks("docs/howto/testing.md", "docs/howto/netflux-testing.md")
+
+
+@pytest.mark.parametrize("block", TEST_BLOCKS, ids=ids)
 def test_examples_of_tests_pass(block: Block, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(block.code)
     outcomes = pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
@@ -179,12 +182,12 @@ def test_the_guide_names_everything(what: str, names: list[str], guide: str) -> 
     assert names
     shown = code(guide)
     missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
-    assert not missing, f"{what} that docs/guide.md does not mention"
+    assert not missing, f"{what} that docs/reference/guide.md does not mention"
 
 
 @pytest.fixture(scope="module")
 def rtp_page() -> str:
-    return text_of("docs/rtp.md")
+    return text_of("docs/reference/rtp.md")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_the_rtp_page_names_everything(what: str, names: list[str], rtp_page: st
     assert names
     shown = code(rtp_page)
     missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
-    assert not missing, f"{what} that docs/rtp.md does not mention"
+    assert not missing, f"{what} that docs/reference/rtp.md does not mention"
 
 
 # --- links ----------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ def test_the_rtp_page_names_everything(what: str, names: list[str], rtp_page: st
 
 @pytest.fixture(scope="module")
 def netflux_page() -> str:
-    return text_of("docs/netflux.md")
+    return text_of("docs/reference/netflux.md")
 
 
 @pytest.mark.parametrize(
@@ -239,14 +242,14 @@ def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_
     shown = code(netflux_page)
     missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
     missing = [name for name in missing if not name.startswith("multicast")]
-    assert not missing, f"{what} that docs/netflux.md does not mention"
+    assert not missing, f"{what} that docs/reference/netflux.md does not mention"
 
 
 def test_the_example_of_controller_and_logger_runs(
     plc_sim: Any, shmring_namespace: str, tmp_path: Path
 ) -> None:
     """The controller is killed and started again; meanwhile the partner has fail-safe values."""
-    for block in blocks("docs/netflux.md"):
+    for block in blocks("docs/reference/netflux.md"):
         name = re.match(r"# (\w+\.py)", block.code)
         if name:
             (tmp_path / name[1]).write_text(block.code, encoding="utf-8")
@@ -302,7 +305,7 @@ def test_the_example_of_controller_and_logger_runs(
 
 
 def test_the_page_on_recordings_is_the_format() -> None:
-    page = text_of("docs/recording.md")
+    page = text_of("docs/howto/recording.md")
     for kind, heading in ((recording.Row, "| column |"), (recording.Header, "| fact |")):
         listed = re.findall(rf"{re.escape(heading)}.*\n\|---.*\n((?:\|.*\n)+)", page)
         assert len(listed) == 1, heading
@@ -322,12 +325,12 @@ def test_the_readme_names_every_command() -> None:
 
 
 def test_the_table_of_findings_is_the_doctors_checks() -> None:
-    listed = [row[0].strip("`") for row in rows(text_of("docs/doctor.md"), "## All findings")]
+    listed = [row[0].strip("`") for row in rows(text_of("docs/howto/doctor.md"), "## All findings")]
     assert listed == [check.id for check in doctor.CHECKS]
 
 
 def test_the_page_on_rtstat_names_commands_and_options() -> None:
-    shown = code(text_of("docs/rtstat.md"))
+    shown = code(text_of("docs/reference/rtstat.md"))
     parser = argparse.ArgumentParser()
     rtstat.overview.add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings}
@@ -337,7 +340,7 @@ def test_the_page_on_rtstat_names_commands_and_options() -> None:
 
 
 def test_the_table_of_values_holds_those_of_this_machine() -> None:
-    page = text_of("docs/doctor.md")
+    page = text_of("docs/howto/doctor.md")
     listed = rows(page, "Values of each finding (a hidden finding may have fewer):\n")
     known = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in listed}
     assert set(known) <= {check.id for check in doctor.CHECKS}
@@ -363,7 +366,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "workers/README.md"]
 def pages() -> list[str]:
     if CHECKOUT is None:
         return []
-    docs = sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/*.md"))
+    docs = sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/**/*.md"))
     return PAGES + docs
 
 
@@ -373,7 +376,7 @@ def test_names_of_the_package_exist(page: str) -> None:
     for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
         known = {"pool", "tap", "testing", "udt", "workers", "jsonl", "conf", "h", "pc"}
         assert hasattr(shmring, name) or name in known, name
-    channel = shmring.RtpChannel if page == "docs/rtp.md" else shmring.Channel
+    channel = shmring.RtpChannel if page == "docs/reference/rtp.md" else shmring.Channel
     for name in re.findall(r"\bch\.(\w+)", shown):
         assert hasattr(channel, name), f"ch.{name}"
     for name in re.findall(r"(?<![./])\bpool\.(\w+)", shown):
@@ -388,7 +391,7 @@ def test_commands_exist(page: str) -> None:
 
 
 def test_the_page_on_records_names_every_type() -> None:
-    shown = code(text_of("docs/netflux-records.md"))
+    shown = code(text_of("docs/reference/netflux-records.md"))
     names = [name for name in records.__all__ if name.isupper()]
     assert [name for name in names if not re.search(rf"\b{name}\b", shown)] == []
 

@@ -1,6 +1,6 @@
 """Several users on one host: what another user, and a member of the pool's group, cannot do.
 
-docs/threat-model.md claims it; here it is tried, as root that becomes others.
+docs/explanation/threat-model.md claims it; here it is tried, as root that becomes others.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_the_example_a_c_sender_and_a_python_reader(
 def test_the_program_on_the_page_about_c_compiles(
     build: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    page = (examples().parent / "c.md").read_text(encoding="utf-8")
+    page = (examples().parent / "howto" / "c.md").read_text(encoding="utf-8")
     source = tmp_path / "page.c"
     source.write_text(page.split("```c\n", 1)[1].split("```", 1)[0], encoding="utf-8")
     build(source)

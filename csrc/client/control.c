@@ -22,6 +22,9 @@
 
 #define NAP_NS (2 * RT_NS_PER_MS)
 
+/* A signal that came just before poll() does not interrupt it: look for one this often. */
+#define MISSED_SIGNAL_MS 100
+
 #define FDS_BYTES CMSG_SPACE(CTL_MAX_FDS * sizeof(int))
 
 /* --- signals -------------------------------------------------------------------------------- */
@@ -33,7 +36,7 @@ static int run_handlers(void)
     return control_on_signal != NULL ? control_on_signal() : 0;
 }
 
-/* After a signal interrupted a wait on fd, which was c->fd. */
+/* After a wait on fd, which was c->fd: a signal may have interrupted it. */
 static int after_signal(const control_t *c, int fd)
 {
     int rc = run_handlers();
@@ -56,13 +59,22 @@ static void ask_peer(control_t *c)
 /* Waits while the worker's queue of connections is full. */
 static int connect_fd(const control_t *c, const struct sockaddr_un *address)
 {
+    const struct timeval slice = {.tv_usec = MISSED_SIGNAL_MS * 1000};
+    int64_t give_up = rt_mono_ns() + CONTROL_PATIENCE_MS * RT_NS_PER_MS;
     int fd = c->fd;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof slice); /* of connect, unix(7) */
     while (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
-        if (errno != EINTR)
+        if (errno != EINTR && errno != EAGAIN)
             return rt_err_set(-errno, "worker's socket %s: %s", address->sun_path, strerror(errno));
         int rc = after_signal(c, fd);
         if (rc < 0)
             return rc;
+        if (rt_mono_ns() > give_up)
+            return rt_err_set(-ETIMEDOUT,
+                              "worker's socket %s: its queue of connections has been full for %d "
+                              "s: if the worker was stopped, continue it (shmring ls tells its "
+                              "process)",
+                              address->sun_path, CONTROL_PATIENCE_MS / 1000);
     }
     return 0;
 }
@@ -103,10 +115,18 @@ void control_reply_close(control_reply_t *reply)
 
 /* --- waiting -------------------------------------------------------------------------------- */
 
+/* A signal that comes just before the sleep does not interrupt it. */
 int control_nap(void)
 {
     const struct timespec length = {.tv_nsec = NAP_NS};
-    return nanosleep(&length, NULL) < 0 ? run_handlers() : 0;
+    nanosleep(&length, NULL);
+    return run_handlers();
+}
+
+static int poll_ms(int64_t left_ns)
+{
+    return left_ns < MISSED_SIGNAL_MS * RT_NS_PER_MS ? (int)(left_ns / RT_NS_PER_MS) + 1
+                                                     : MISSED_SIGNAL_MS;
 }
 
 /* Returns 0: the socket is ready for events, or hung up; -ETIMEDOUT, -errno. */
@@ -117,13 +137,12 @@ static int wait_ready(const control_t *c, short events, int64_t until_mono_ns)
         int64_t left_ns = until_mono_ns - rt_mono_ns();
         if (left_ns <= 0)
             return -ETIMEDOUT;
-        int found = poll(&ready, 1, (int)(left_ns / RT_NS_PER_MS) + 1);
+        int found = poll(&ready, 1, poll_ms(left_ns));
         if (found > 0)
             return 0;
-        int error = found < 0 ? errno : 0;
-        int rc = error == EINTR ? after_signal(c, ready.fd) : -error;
-        if (error != 0 && error != EINTR)
-            rt_err_set(rc, "waiting for the worker: %s", strerror(error));
+        if (found < 0 && errno != EINTR)
+            return rt_err_set(-errno, "waiting for the worker: %s", strerror(errno));
+        int rc = after_signal(c, ready.fd);
         if (rc < 0)
             return rc;
     }

@@ -14,9 +14,9 @@
 /* Longest answer of a worker to the requests that clients make. */
 #define CONTROL_BODY_BYTES CTL_ENGINE_BYTES
 
-/* Called when a signal interrupts a wait for a worker. Returns 0: wait on; -EINTR: the call fails
- * with that. NULL, the default: wait on. It may call control_close: then the call that waits fails
- * with -EPIPE. */
+/* Called several times a second while a call waits for a worker, and when a signal interrupts the
+ * wait. Returns 0: wait on; -EINTR: the call fails with that. NULL, the default: wait on. It may
+ * call control_close: then the call that waits fails with -EPIPE. */
 extern int (*control_on_signal)(void);
 
 typedef struct control {
@@ -36,7 +36,8 @@ typedef struct control_reply {
 } control_reply_t;
 
 /* Connects to the worker that listens on path. Returns 0; -ENOENT, -ECONNREFUSED (no process
- * listens), -EPIPE or -EINTR (control_on_signal) or another -errno, with a text. */
+ * listens), -ETIMEDOUT (it lives, and took no connection), -EPIPE or -EINTR (control_on_signal) or
+ * another -errno, with a text. */
 int control_connect(control_t *c, const char *path);
 
 /* Hangs up. Any number of times. */

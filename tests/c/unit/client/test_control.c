@@ -185,7 +185,7 @@ static void test_nobody_listens(void)
 
 /* --- signals ---------------------------------------------------------------------------------- */
 
-static struct {
+static struct signals {
     unsigned times;    /* control_on_signal was called */
     int listener;      /* takes a connection at the third time; or -1 */
     control_t *closes; /* at the first time; or NULL */
@@ -278,6 +278,44 @@ static void test_a_handler_may_close_what_waits_for_an_answer(void)
     hang_up(&p);
 }
 
+/* A signal that comes just before a wait does not interrupt it. */
+static void test_signals_that_interrupt_nothing(void)
+{
+    char path[64];
+    int queued;
+    control_t c;
+    (void)snprintf(path, sizeof path, "/tmp/control-%d.sock", (int)getpid());
+    int listener = listen_full(path, &queued);
+    pair_t p = connected();
+    control_reply_t reply;
+    signals = (struct signals){.listener = -1, .answers = -EINTR};
+    control_on_signal = on_signal;
+    CHECK_EQ(control_nap(), -EINTR);
+    CHECK_EQ(ask(&p, &reply), -EINTR);
+    CHECK_EQ(control_connect(&c, path), -EINTR);
+    CHECK_EQ(signals.times, 3);
+    control_on_signal = NULL;
+    hang_up(&p);
+    close(queued);
+    close(listener);
+    (void)unlink(path);
+}
+
+static void test_a_stopped_worker_with_a_full_queue(void)
+{
+    char path[64];
+    int queued;
+    control_t c;
+    (void)snprintf(path, sizeof path, "/tmp/control-%d.sock", (int)getpid());
+    int listener = listen_full(path, &queued);
+    CHECK_EQ(control_connect(&c, path), -ETIMEDOUT);
+    CHECK(strstr(rt_err_text(), "full for 5 s") != NULL);
+    CHECK_EQ(c.fd, -1);
+    close(queued);
+    close(listener);
+    (void)unlink(path);
+}
+
 int main(void)
 {
     RUN(test_a_request_is_a_header_and_a_body_with_descriptors);
@@ -289,5 +327,7 @@ int main(void)
     RUN(test_nobody_listens);
     RUN(test_signals_while_it_connects);
     RUN(test_a_handler_may_close_what_waits_for_an_answer);
+    RUN(test_signals_that_interrupt_nothing);
+    RUN(test_a_stopped_worker_with_a_full_queue);
     return rt_test_result();
 }

@@ -320,10 +320,12 @@ class SendQueue:
 
     _endpoint: Endpoint
 
-    def _start_reports(self) -> None:
+    def _start_sending(self) -> None:
         self._reports = ffi.new("slot_reader_t *")
         lib.channel_report_reader_init(self._reports, self._endpoint.mapped())
         self._never_reported = 0
+        if self._endpoint.opened_here:
+            self._endpoint.prepare_to_send()
 
     @property
     def tx_waiting(self) -> int:

@@ -29,6 +29,8 @@ ADDRESS_CACHE = 4096
 TAP_CHECK_S = 0.001
 # Interval of the checks whether the channel is still served.
 AWAIT_SLICE_NS = 50_000_000
+# The opener of a channel takes a sender slot before it sends, if the channel has this many.
+MANY_PRODUCERS = 9
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
 
@@ -299,6 +301,18 @@ class Endpoint(Core):
             self._bind(int(ffi.cast("uintptr_t", own)))
             del segment  # kept it mapped until here
 
+    def prepare_to_send(self) -> None:
+        """Attach as sender now, because attaching takes longer than the lead of many a deadline.
+
+        If that fails, the first send tries again and raises the reason. A channel with few sender
+        slots keeps them for those that do send.
+        """
+        segment = self.mapped()
+        if segment.config.producers < MANY_PRODUCERS or self._direction_lacks(lib.SHM_TX):
+            return
+        with contextlib.suppress(errors.ShmringError):
+            self.attach_now(lib.ENDPOINT_TX)
+
     def check_heard(self) -> None:
         """Check the channel before the next wait, if no process has served it for a second."""
         segment = self.mapped()
@@ -353,10 +367,11 @@ class Endpoint(Core):
             kind, fix = errors.SendTimeout, "the worker did not empty it in time"
         if self.state is State.HELD:
             fix = "it is held: release it"
+        size = "capacity" if waiting >= self.mapped().config.tx_capacity else "packet_bytes"
         full = kind(
             errno.EAGAIN,
             f"send ring of channel {self.name!r} is full, {waiting} packets wait: {fix}, or open "
-            "it with a larger capacity",
+            f"it with a larger {size}",
         )
         full.sent = sent
         full.first_sequence = first if sent else None

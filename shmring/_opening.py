@@ -170,8 +170,9 @@ class Opening:
         direction: "tx", "rx" or "duplex".
         capacity: how many packets may wait to be sent, 1 to 2**31 - 1. None: 1024, with `Rtp` 256.
         packet_bytes: expected payload, 0 to 65507 bytes. It sizes the send ring: `capacity` such
-            packets fit. None: full 1500-byte packets while that takes at most 8 MiB, else 8-byte
-            packets, and at least 8 MiB.
+            packets fit. None: 256 if no size is given, which makes a channel of 1.2 MB. Otherwise
+            full 1500-byte packets while that takes at most 8 MiB, else 8-byte packets, and at least
+            8 MiB.
         rx_capacity: how many arrived packets are kept, 1 to 2**31 - 1. None: as `capacity`, with
             `Netflux` 256.
         rx_packet_bytes: as `packet_bytes`, for the ring of arrived packets. None: as
@@ -224,6 +225,7 @@ class Opening:
         impair: an impaired path between this channel and the network, sending side. None: none.
         impair_rx: the same, receiving side.
         producers: how many processes and threads may send, 0 to 1023. None: 63, with `Netflux` 16.
+            The opener counts as one, except of fewer than 8 while it sends nothing.
         readers: how many readers may attach, 0 to 1024. Taps do not count. None: 64, with
             `Netflux` 16.
         permissions: file permissions of the segment. None: 0o600, with a group 0o660.

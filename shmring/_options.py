@@ -23,6 +23,8 @@ from shmring.engine import EngineConfig
 from shmring.errors import BadAddress, BadConfig
 from shmring.types import Impairment
 
+CAPACITY = 1024
+USUAL_PACKET_BYTES = 256
 FULL_PACKET_BYTES = 1500
 SMALL_PACKET_BYTES = 8
 GENEROUS_RING_BYTES = 8 << 20
@@ -271,9 +273,9 @@ def _set_impairment(target: Any, option: str, value: object) -> None:
 def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     """Set the rings and the longest payload. `most`: an engine may put a header before
     the payload."""
-    capacity = integer("capacity", given.get("capacity", 1024), 1, CAPACITY_MAX)
+    capacity = integer("capacity", given.get("capacity", CAPACITY), 1, CAPACITY_MAX)
     rx_capacity = integer("rx_capacity", given.get("rx_capacity", capacity), 1, CAPACITY_MAX)
-    packet = _payload("packet_bytes", given.get("packet_bytes"))
+    packet = _payload("packet_bytes", given.get("packet_bytes", _usual_packet_bytes(given)))
     rx_packet = _payload("rx_packet_bytes", given.get("rx_packet_bytes", packet))
     asked = _payload("max_payload", given.get("max_payload"), most)
     for option, size in (("packet_bytes", packet), ("rx_packet_bytes", rx_packet)):
@@ -297,6 +299,12 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     config.rx_capacity = rx_capacity
     config.tx_bytes = ring_bytes(used[lib.SHM_TX], longest)
     config.rx_bytes = ring_bytes(used[lib.SHM_RX], longest)
+
+
+def _usual_packet_bytes(given: dict[str, Any]) -> int | None:
+    """Return the payload for which the rings are sized if no size is given. It saves memory: most
+    packets that are sent one at a time are short."""
+    return None if given.keys() & _SIZES else USUAL_PACKET_BYTES
 
 
 def _set_engine(config: Any, engine: EngineConfig) -> None:

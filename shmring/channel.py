@@ -23,7 +23,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
 
     def _begin(self) -> None:
         self._use(self._endpoint)
-        self._start_reports()
+        self._start_sending()
 
     async def send_async(
         self,

@@ -36,7 +36,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     def _begin(self) -> None:
         endpoint = self._endpoint
         config = self._engine_config("RTP", ENGINE, "shm_rtp_config_t")
-        self._start_reports()
+        self._start_sending()
         self._rtp = config
         self._longest = int(endpoint.mapped().config.max_payload_bytes) - RX_HEAD_BYTES
         self._codec = _CODECS.get(config.codec)

@@ -141,3 +141,9 @@ def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_channel:
     assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
     here.release()
     assert [int(there.recv(timeout=20).data) for _ in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_ring_that_is_full_of_long_packets_names_packet_bytes(shmring_channel: Any) -> None:
+    here, _ = shmring_channel(capacity=64, packet_bytes=8, max_payload=1400, held=True)
+    with pytest.raises(shmring.RingFull, match="larger packet_bytes"):
+        here.send_many([bytes(1400)] * 64, timeout=0)

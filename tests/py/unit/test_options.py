@@ -39,6 +39,8 @@ def test_defaults() -> None:
     assert (config.connect, config.reuse, config.broadcast, config.held) == (0, 0, 0, 0)
     assert (config.ttl, config.multicast_ttl, config.dscp, config.so_priority) == (-1,) * 4
     assert config.max_payload_bytes == lib.SHM_MAX_PAYLOAD
+    assert prepare().segment_bytes < 1_250_000
+    assert prepare(capacity=1024).segment_bytes > 3_500_000  # for full packets
     prepared = prepare()
     assert (prepared.permissions, prepared.group, prepared.cpu, prepared.strict) == (None,) * 4
 
@@ -231,7 +233,7 @@ def test_a_million_small_packets_take_some_forty_megabytes() -> None:
 
 
 def test_full_packets_fit_while_that_is_cheap() -> None:
-    config = prepare(remote=("127.0.0.1", 1)).config
+    config = prepare(capacity=1024, remote=("127.0.0.1", 1)).config
     assert 1024 * 1536 <= config.tx_bytes <= 2 * MIB
     assert prepare(capacity=5000).config.tx_bytes <= 8 * MIB + 4096
     assert 8 * MIB <= prepare(capacity=20_000).config.tx_bytes <= 9 * MIB

@@ -28,6 +28,21 @@ ch.flush(10)
 """
 
 
+def test_the_opener_is_attached_before_its_first_send(loop):
+    ch = loop()
+    before = set(os.listdir("/proc/self/fd"))
+    ch.send(b"x", to=ch.home)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_opener_takes_no_sender_slot_of_a_channel_that_has_few(loop):
+    ch = loop(producers=1)
+    with shmring.attach(ch.name) as sender:
+        sender.send(b"x", to=ch.home)
+        assert ch.recv(timeout=20).data == b"x"
+        assert ch.stats().producers == 1
+
+
 def test_another_process_attaches_by_name(loop):
     ch = loop()
     child = subprocess.Popen(

@@ -36,7 +36,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test wheel lint tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test wheel lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module,
 	@$(BIN)/mypy
 	@cd $(VENV) && $(BIN)/stubtest shmring._hot rtpsynth._core
 	@$(MAKE) --no-print-directory tidy
+
+# Warnings are errors. Sphinx imports the installed package for the reference. No network, no worker.
+docs: $(VENV)/.installed-test ## the documentation site: build/site/index.html
+	@$(BIN)/sphinx-build -q -W --keep-going -j $(JOBS) -c docs . build/site
+	@echo build/site/index.html
 
 tidy: build-dev ## clang-tidy over csrc, where it is installed
 	@if command -v clang-tidy >/dev/null; then \

@@ -119,13 +119,15 @@ int endpoint_may_send(const endpoint_t *e);
 int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
                   const shm_addr_t *dest, uint64_t *sequence);
 
-/* Many packets in one buffer. Packet i starts at offsets[i], or after packet i - 1. It is sizes[i]
- * long, or size. It is due at dues[i], or at due_ns + i * interval_ns if due_ns is not 0. */
+/* Many packets in one buffer. Packet i starts at offsets[i], or in row i of a matrix, or after
+ * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or at due_ns + i * interval_ns if
+ * due_ns is not 0. */
 typedef struct send_batch {
     const uint8_t *data;
     uint64_t data_bytes;
     uint64_t count;
     int64_t size;
+    uint64_t row_stride; /* bytes from one row to the next; 0: no matrix */
     int64_t due_ns;
     int64_t interval_ns;
     int_array_t sizes;
@@ -135,7 +137,7 @@ typedef struct send_batch {
     uint64_t *sequences; /* NULL, or room for count */
     /* Progress. */
     uint64_t done;
-    uint64_t data_done; /* bytes, if there are no offsets */
+    uint64_t data_done; /* bytes, if there are neither offsets nor rows */
     uint64_t first_sequence;
 } send_batch_t;
 
@@ -211,11 +213,12 @@ typedef struct packet_record {
     shm_addr_t source;
 } packet_record_t;
 
-/* Takes up to max packets and stores their payloads one after the other in to. Stops at the first
- * that does not fit, which stays. Returns how many it took; *used gets the bytes. 0 although
- * packets wait: the next one is longer than the buffer (spare_packet.payload_bytes). */
-uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
-                            uint64_t max, uint64_t *used);
+/* Takes up to max packets and stores their payloads in to: one after the other, or each in its own
+ * row of row_bytes bytes if that is not 0. Stops at the first that does not fit, which stays.
+ * Returns how many it took; *used gets the bytes, whole rows included. 0 although packets wait: the
+ * next one is longer than the buffer or row (spare_packet.payload_bytes). */
+uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, uint64_t row_bytes,
+                            packet_record_t *records, uint64_t max, uint64_t *used);
 
 /* --- waiting (endpoint_wait.c) ---------------------------------------------------------------- */
 

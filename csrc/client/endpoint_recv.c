@@ -101,26 +101,29 @@ static void fill_record(packet_record_t *r, const rx_packet_t *p, uint64_t offse
     };
 }
 
-uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
-                            uint64_t max, uint64_t *used)
+uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, uint64_t row_bytes,
+                            packet_record_t *records, uint64_t max, uint64_t *used)
 {
     uint32_t longest = e->segment->config.max_payload_bytes;
     uint64_t n = 0, at = 0;
-    while (n < max) {
-        if (!e->spare_full && bytes - at >= longest) { /* whatever comes fits: no spare copy */
+    while (n < max && bytes - at >= row_bytes) {
+        uint64_t room = row_bytes ? row_bytes : bytes - at;
+        uint32_t length;
+        if (!e->spare_full && room >= longest) { /* whatever comes fits: no spare copy */
             rx_packet_t packet;
             if (rx_reader_next(&e->rx, to + at, longest, &packet, NULL) != 1)
                 break;
             fill_record(&records[n++], &packet, at);
-            at += packet.payload_bytes;
-            continue;
+            length = packet.payload_bytes;
+        } else {
+            if (!endpoint_peek(e) || e->spare_packet.payload_bytes > room)
+                break;
+            length = e->spare_packet.payload_bytes;
+            memcpy(to + at, e->spare, length);
+            fill_record(&records[n++], &e->spare_packet, at);
+            e->spare_full = 0;
         }
-        if (!endpoint_peek(e) || e->spare_packet.payload_bytes > bytes - at)
-            break;
-        memcpy(to + at, e->spare, e->spare_packet.payload_bytes);
-        fill_record(&records[n++], &e->spare_packet, at);
-        at += e->spare_packet.payload_bytes;
-        e->spare_full = 0;
+        at += row_bytes ? row_bytes : length;
     }
     if (n && e->reader_fd >= 0 && endpoint_waiting(e) == 0)
         endpoint_rearm(e);

@@ -92,12 +92,20 @@ static bool lies_inside(const send_batch_t *b, int64_t offset, int64_t size)
            (uint64_t)size <= b->data_bytes - (uint64_t)offset;
 }
 
+/* Where packet i begins. A wrong one is found by lies_inside. */
+static int64_t send_batch_offset(const send_batch_t *b, uint64_t i)
+{
+    if (b->offsets.width)
+        return int_at(&b->offsets, i);
+    return (int64_t)(b->row_stride ? i * b->row_stride : b->data_done);
+}
+
 /* Queues packet `done`. */
 static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
 {
     uint64_t i = b->done;
     int64_t size = b->sizes.width ? int_at(&b->sizes, i) : b->size;
-    int64_t offset = b->offsets.width ? int_at(&b->offsets, i) : (int64_t)b->data_done;
+    int64_t offset = send_batch_offset(b, i);
     int64_t due_ns = send_batch_due_ns(b, i);
     uint64_t sequence;
     if (!lies_inside(b, offset, size))

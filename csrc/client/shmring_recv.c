@@ -122,7 +122,7 @@ static int64_t take(shmring_t *c, void *buffer, size_t bytes, shmring_packet_t *
     if (!endpoint_may_read(&c->end))
         return 0;
     packet_record_t *records = (packet_record_t *)(void *)packets;
-    uint64_t n = endpoint_take_many(&c->end, buffer, bytes, records, max, &used);
+    uint64_t n = endpoint_take_many(&c->end, buffer, bytes, 0, records, max, &used);
     return n == 0 && c->end.spare_full ? refuse_buffer(c, bytes, packets) : (int64_t)n;
 }
 

@@ -84,7 +84,7 @@ static inline int has_passed(int64_t until_mono_ns)
     return until_mono_ns == 0 || (until_mono_ns != RT_NEVER_NS && rt_mono_ns() >= until_mono_ns);
 }
 
-/* A buffer to write to. Release it. */
+/* A C-contiguous buffer to write to, with its shape. Release it. */
 int as_writable(PyObject *value, const char *what, Py_buffer *view);
 
 /* A payload's bytes, through the buffer protocol or, for bytes, directly. Call payload_release

@@ -106,7 +106,7 @@ int as_writable(PyObject *value, const char *what, Py_buffer *view)
 {
     if (!PyObject_CheckBuffer(value))
         return refuse_no_buffer(value, what, "a writable buffer such as a bytearray", "");
-    if (PyObject_GetBuffer(value, view, PyBUF_WRITABLE) == 0)
+    if (PyObject_GetBuffer(value, view, PyBUF_WRITABLE | PyBUF_ND) == 0)
         return 0;
     if (!PyErr_ExceptionMatches(PyExc_BufferError))
         return -1;

@@ -105,10 +105,12 @@ static PyMethodDef calls_methods[] = {
      "`size`\n"
      "    bytes each; of `sizes`, an integer array or a sequence; at `offsets`, an integer array, "
      "with\n"
-     "    `size` or `sizes`; or, two-dimensional, one packet per row.\n"
-     "at: one time for all, ns; the time of the first, with `interval_ns` between them; an array "
-     "or a\n"
-     "    sequence with one time each (0: as soon as possible); None: as soon as possible.\n"
+     "    `size` or `sizes`. Of a matrix (two dimensions) each row is a packet, or the first `size` "
+     "or\n"
+     "    `sizes` bytes of it.\n"
+     "at: one time for all, ns; the time of the first, with `interval_ns` between them; an integer "
+     "array\n"
+     "    or a sequence with one time each (0: as soon as possible); None: as soon as possible.\n"
      "to, timeout: as in `send`. The timeout covers the whole call.\n"
      "sequences: writable buffer of 8 bytes per packet that gets their sequences. They follow "
      "each\n"
@@ -153,10 +155,11 @@ static PyMethodDef calls_methods[] = {
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
      "Take all packets that are there, up to `max` or about a megabyte of payload.\n"
      "\n"
-     "Waits for the first, like `recv`. max: 1 to 1048576. out: writable buffer for the payloads;\n"
-     "packets that do not fit stay.\n"
+     "Waits for the first, like `recv`. max: 1 to 1048576. out: writable buffer for the payloads: "
+     "one\n"
+     "after the other, or in a matrix (two dimensions) one per row. Packets that do not fit stay.\n"
      "\n"
-     "Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`."},
+     "Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`, or its row."},
     {"_use", (PyCFunction)calls_use, METH_O, "_use($self, endpoint, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

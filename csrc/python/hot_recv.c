@@ -93,13 +93,21 @@ PyObject *core_try_recv(core_t *self, PyObject *unused)
 
 signature_t recv_into_signature = {"O|$O:recv_into", 1, 1, {"buffer", "timeout", NULL}, {NULL}};
 
-/* A memoryview of the first bytes of buffer. */
-static PyObject *view_of(PyObject *buffer, Py_ssize_t bytes)
+/* A memoryview of the bytes of buffer. Fails for what memoryview.cast cannot read, such as records
+ * of NumPy. */
+static PyObject *bytes_of(PyObject *buffer)
 {
     PyObject *whole = PyMemoryView_FromObject(buffer);
     PyObject *flat = whole ? PyObject_CallMethod(whole, "cast", "s", "B") : NULL;
-    PyObject *part = flat ? PySequence_GetSlice(flat, 0, bytes) : NULL;
     Py_XDECREF(whole);
+    return flat;
+}
+
+/* A memoryview of the first bytes of buffer. */
+static PyObject *view_of(PyObject *buffer, Py_ssize_t bytes)
+{
+    PyObject *flat = bytes_of(buffer);
+    PyObject *part = flat ? PySequence_GetSlice(flat, 0, bytes) : NULL;
     Py_XDECREF(flat);
     return part;
 }
@@ -157,14 +165,16 @@ PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     return packet;
 }
 
-/* The destination and the source of the payloads of recv_many. */
+/* The destination of the payloads of recv_many. */
 typedef struct take {
     uint8_t *to;
     uint64_t bytes;
+    uint64_t row_bytes; /* 0: not a matrix */
     uint64_t max;
+    PyObject *view; /* of the bytes of out; NULL: the payloads are copied to a new object */
 } take_t;
 
-static PyObject *take_batch(core_t *self, endpoint_t *end, const take_t *t, PyObject *out)
+static PyObject *take_batch(core_t *self, endpoint_t *end, const take_t *t)
 {
     uint64_t waiting = endpoint_waiting(end);
     uint64_t most = waiting < t->max ? waiting : t->max;
@@ -173,15 +183,16 @@ static PyObject *take_batch(core_t *self, endpoint_t *end, const take_t *t, PyOb
     if (records == NULL)
         return NULL;
     uint64_t used;
-    uint64_t n = endpoint_take_many(end, t->to, t->bytes,
+    uint64_t n = endpoint_take_many(end, t->to, t->bytes, t->row_bytes,
                                     (packet_record_t *)PyBytes_AsString(records), most, &used);
     if (n == 0) {
         Py_DECREF(records);
-        refuse_buffer(self, end, (Py_ssize_t)t->bytes);
+        refuse_buffer(self, end, (Py_ssize_t)(t->row_bytes ? t->row_bytes : t->bytes));
         return NULL;
     }
     PyObject *count = PyLong_FromUnsignedLongLong(n);
-    PyObject *payload = out ? view_of(out, (Py_ssize_t)used)
+    PyObject *payload = t->view
+                            ? PySequence_GetSlice(t->view, 0, (Py_ssize_t)used)
                             : PyBytes_FromStringAndSize((const char *)t->to, (Py_ssize_t)used);
     PyObject *batch = NULL;
     if (count && payload)
@@ -213,6 +224,23 @@ static int take_from_scratch(core_t *self, const endpoint_t *end, take_t *t)
     return t->to ? 0 : -1;
 }
 
+/* Sets t from out=, before a packet is taken: whatever is wrong with out, none is lost. */
+static int take_into_out(PyObject *out, Py_buffer *view, take_t *t)
+{
+    if (as_writable(out, "out", view) < 0)
+        return -1;
+    t->view = bytes_of(out);
+    if (t->view == NULL) {
+        PyBuffer_Release(view);
+        return -1;
+    }
+    t->to = view->buf;
+    t->bytes = (uint64_t)view->len;
+    if (view->ndim == 2)
+        t->row_bytes = (uint64_t)(view->shape[1] * view->itemsize);
+    return 0;
+}
+
 signature_t recv_many_signature = {
     "|O$OO:recv_many", 0, 1, {"max", "timeout", "out", NULL}, {NULL}};
 
@@ -225,18 +253,17 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         as_most(values[0], &take.max) < 0 ||
         (values[1] && as_deadline(values[1], &until_mono_ns) < 0))
         return NULL;
-    PyObject *out = is_given(values[2]) ? values[2] : NULL;
     Py_buffer view = {0};
-    if (out && as_writable(out, "out", &view) < 0)
+    if (is_given(values[2]) && take_into_out(values[2], &view, &take) < 0)
         return NULL;
-    take.to = view.buf;
-    take.bytes = (uint64_t)view.len;
 
     PyObject *batch = NULL;
     endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
-    if (end && (out || take_from_scratch(self, end, &take) == 0))
-        batch = take_batch(self, end, &take, out);
-    if (out)
+    if (end && (take.view || take_from_scratch(self, end, &take) == 0))
+        batch = take_batch(self, end, &take);
+    if (take.view) {
+        Py_DECREF(take.view);
         PyBuffer_Release(&view);
+    }
     return batch;
 }

@@ -87,6 +87,32 @@ static int batch_by_size(send_call_t *c, int64_t size)
     return 0;
 }
 
+/* A matrix: one packet per row, all of the row or its first bytes. */
+static int batch_by_rows(send_call_t *c, PyObject *size, PyObject *sizes)
+{
+    send_batch_t *b = &c->batch;
+    int64_t row_bytes = c->data.shape[1] * c->data.itemsize;
+    uint64_t rows = (uint64_t)c->data.shape[0];
+    b->size = row_bytes;
+    b->row_stride = (uint64_t)c->data.strides[0];
+    b->count = rows;
+    if (is_given(size) && as_count(size, "size", 0, row_bytes, &b->size) < 0)
+        return -1;
+    if (!is_given(sizes))
+        return 0;
+    if (as_ints(sizes, "sizes", MEANS_BYTES, &c->sizes, &c->size_array, &b->sizes, &b->count) < 0 ||
+        check_count("sizes", b->count, rows) < 0)
+        return -1;
+    for (uint64_t i = 0; i < rows; i++)
+        if (int_at(&b->sizes, i) < 0 || int_at(&b->sizes, i) > row_bytes) {
+            PyErr_Format(PyExc_ValueError, "sizes: entry %llu is %lld, a row has %lld bytes",
+                         (unsigned long long)i, (long long)int_at(&b->sizes, i),
+                         (long long)row_bytes);
+            return -1;
+        }
+    return 0;
+}
+
 /* sizes= as an array; without offsets= they must add up to the buffer. */
 static int batch_by_sizes(send_call_t *c, PyObject *sizes, int has_offsets)
 {
@@ -117,13 +143,13 @@ static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *
         b->count = count;
         if (is_given(size))
             return as_int(size, "size", MEANS_BYTES, &b->size);
+    } else if (c->data.ndim == 2) {
+        return batch_by_rows(c, size, sizes);
     } else if (is_given(sizes)) {
         return batch_by_sizes(c, sizes, 0);
     } else if (is_given(size)) {
         int64_t bytes = 0;
         return as_int(size, "size", MEANS_BYTES, &bytes) < 0 ? -1 : batch_by_size(c, bytes);
-    } else if (c->data.ndim == 2) {
-        return batch_by_size(c, c->data.shape[1] * c->data.itemsize);
     }
     PyErr_SetString(
         PyExc_TypeError,
@@ -146,6 +172,25 @@ static PyObject *items_of(PyObject *packets)
     return items;
 }
 
+/* The memory of the packets. It has no gaps, except between the rows of a matrix. */
+static int batch_memory(send_call_t *c, int has_offsets)
+{
+    const Py_buffer *v = &c->data;
+    c->batch.data = v->buf;
+    c->batch.data_bytes = (uint64_t)v->len;
+    if (PyBuffer_IsContiguous(v, 'C'))
+        return 0;
+    if (v->ndim != 2 || has_offsets || v->strides[1] != v->itemsize ||
+        v->strides[0] < v->shape[1] * v->itemsize) {
+        PyErr_SetString(PyExc_BufferError, "packets must be a C-contiguous buffer, or a matrix "
+                                           "whose rows are contiguous and in ascending order");
+        return -1;
+    }
+    c->batch.data_bytes =
+        (uint64_t)((v->shape[0] - 1) * v->strides[0] + v->shape[1] * v->itemsize);
+    return 0;
+}
+
 static int batch_packets(send_call_t *c, PyObject *const *values)
 {
     PyObject *packets = values[0];
@@ -161,10 +206,10 @@ static int batch_packets(send_call_t *c, PyObject *const *values)
         c->batch.count = (uint64_t)PyTuple_Size(c->items);
         return 0;
     }
-    if (PyObject_GetBuffer(packets, &c->data, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0)
+    int has_offsets = is_given(values[3]);
+    if (PyObject_GetBuffer(packets, &c->data, PyBUF_FORMAT | PyBUF_STRIDES) < 0 ||
+        batch_memory(c, has_offsets) < 0)
         return -1;
-    c->batch.data = c->data.buf;
-    c->batch.data_bytes = (uint64_t)c->data.len;
     return batch_cut(c, values[1], values[2], values[3]);
 }
 

@@ -586,7 +586,7 @@ static void receive_many(fuzz_t *f, endpoint_t *e)
     packet_record_t *records = block(most * sizeof *records);
     uint8_t *to = block(bytes);
     uint64_t used, end = 0;
-    uint64_t n = endpoint_take_many(e, to, bytes, records, most, &used);
+    uint64_t n = endpoint_take_many(e, to, bytes, 0, records, most, &used);
     fuzz_require(n <= most && used <= bytes, "a batch fits");
     for (uint64_t i = 0; i < n; i++) {
         fuzz_require(records[i].offset == end, "payloads lie one behind the other");

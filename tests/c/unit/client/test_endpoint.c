@@ -217,15 +217,58 @@ static void test_what_does_not_fit_stays(void)
     arrive(&r, "abc");
     arrive(&r, "defg");
     CHECK_EQ(endpoint_waiting(&r.end), 2);
-    CHECK_EQ(endpoint_take_many(&r.end, to, sizeof to, records, 4, &used), 1);
+    CHECK_EQ(endpoint_take_many(&r.end, to, sizeof to, 0, records, 4, &used), 1);
     CHECK_EQ(used, 3);
     CHECK_EQ(records[0].length, 3);
     CHECK_EQ(endpoint_waiting(&r.end), 1);
-    CHECK_EQ(endpoint_take_many(&r.end, to, 2, records, 4, &used), 0);
+    CHECK_EQ(endpoint_take_many(&r.end, to, 2, 0, records, 4, &used), 0);
     CHECK_EQ(r.end.spare_packet.payload_bytes, 4);
-    CHECK_EQ(endpoint_take_many(&r.end, to, sizeof to, records, 4, &used), 1);
+    CHECK_EQ(endpoint_take_many(&r.end, to, sizeof to, 0, records, 4, &used), 1);
     CHECK_EQ(records[0].sequence, 1);
     CHECK_EQ(memcmp(to, "defg", 4), 0);
+    close_rig(&r);
+}
+
+static void test_each_packet_has_its_own_row(void)
+{
+    rig_t r;
+    uint8_t to[3 * 4 + 3] = {0};
+    packet_record_t records[4];
+    uint64_t used;
+    open_rig(&r);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    arrive(&r, "a");
+    arrive(&r, "bcde");
+    arrive(&r, "f");
+    arrive(&r, "g");
+    CHECK_EQ(endpoint_take_many(&r.end, to, sizeof to, 3, records, 4, &used), 1);
+    CHECK_EQ(used, 3);
+    CHECK_EQ(r.end.spare_packet.payload_bytes, 4); /* longer than a row */
+    CHECK_EQ(endpoint_take_many(&r.end, to, sizeof to, 4, records, 4, &used), 3);
+    CHECK_EQ(used, 12);
+    CHECK_EQ(records[2].offset, 8);
+    CHECK_EQ(memcmp(to, "bcde", 4), 0);
+    CHECK_EQ(to[4], 'f');
+    CHECK_EQ(to[8], 'g');
+    close_rig(&r);
+}
+
+static void test_a_batch_takes_the_rows_of_a_matrix(void)
+{
+    rig_t r;
+    tx_item_t item;
+    static const uint8_t data[] = "ab--cd--e";
+    const uint8_t sizes[] = {2, 1, 2};
+    open_rig(&r);
+    CHECK_EQ(endpoint_attach_producer(&r.end, 1, r.bell_fd), 0);
+    send_batch_t b = {.data = data, .data_bytes = 9, .count = 3, .row_stride = 4};
+    b.sizes = (int_array_t){(const char *)sizes, 1, 1, 0};
+    CHECK_EQ(endpoint_send_batch(&r.end, &b), -EFAULT); /* the last row ends after one byte */
+    CHECK_EQ(b.done, 2);
+    REQUIRE(shm_test_next(&r.queue, 1, &item) == 1);
+    CHECK_EQ(item.payload_bytes, 2);
+    REQUIRE(shm_test_next(&r.queue, 1, &item) == 1);
+    CHECK_EQ(item.payload_bytes, 1);
     close_rig(&r);
 }
 
@@ -348,6 +391,8 @@ int main(void)
     RUN(test_a_reader_attaches_first_and_misses_nothing);
     RUN(test_a_closed_channel_is_read_to_its_end);
     RUN(test_what_does_not_fit_stays);
+    RUN(test_each_packet_has_its_own_row);
+    RUN(test_a_batch_takes_the_rows_of_a_matrix);
     RUN(test_a_payload_is_copied_once_where_every_packet_fits);
     RUN(test_the_doorbell_is_readable_while_packets_are_there);
     RUN(test_a_child_is_a_party_of_its_own);

@@ -1,6 +1,7 @@
 """send_many and recv_many: every way to cut a buffer, and views of what arrived."""
 
 import array
+import mmap
 import time
 
 import numpy as np
@@ -14,6 +15,13 @@ MS = 1_000_000
 
 def longs(*values):
     return array.array("q", values)
+
+
+def wait_for(ch, count):
+    give_up = time.monotonic() + 20
+    while ch.rx_waiting < count:
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
 
 
 def receive(ch, count):
@@ -43,6 +51,10 @@ def test_a_sequence_of_packets(loop):
         (np.frombuffer(b"aabbcc", np.uint8).reshape(3, 2), {}),
         (np.frombuffer(b"aabbcc", np.uint16).reshape(3, 1), {}),
         (memoryview(b"aabbcc").cast("B", (3, 2)), {}),
+        (np.frombuffer(b"aa-bb-cc-", np.uint8).reshape(3, 3)[:, :2], {}),
+        (np.frombuffer(b"aa-bb-cc-", np.uint8).reshape(3, 3), {"size": 2}),
+        (np.frombuffer(b"aa-bb-cc-", np.uint8).reshape(3, 3), {"sizes": np.array([2, 2, 2])}),
+        (np.frombuffer(b"aa.bb.cc.", np.uint8).reshape(3, 3)[:, :2], {"sizes": [2, 2, 2]}),
     ],
 )
 def test_one_buffer_cut_into_packets(loop, buffer, options):
@@ -80,6 +92,14 @@ def test_one_buffer_cut_into_packets(loop, buffer, options):
         (b"aabb", {"size": 2, "interval_ns": 5}, TypeError, "needs at="),
         (b"aabb", {"size": 2, "at": [1, 2], "interval_ns": 5}, TypeError, "goes with at=start"),
         (b"aabb", {"size": 2, "sequences": bytearray(15)}, ValueError, "8 each"),
+        (np.zeros((2, 3), np.uint8), {"sizes": [3]}, ValueError, "1 entries for 2"),
+        (np.zeros((2, 3), np.uint8), {"sizes": [3, 4]}, ValueError, "entry 1 is 4, a row has 3"),
+        (np.zeros((2, 3), np.uint8), {"sizes": [-1, 3]}, ValueError, "entry 0 is -1"),
+        (np.zeros((2, 3), np.uint8), {"size": 4}, ValueError, "size is 4: it must be 0 to 3"),
+        (np.zeros((2, 3), np.uint8)[::-1], {}, BufferError, "rows are contiguous"),
+        (np.zeros((2, 6), np.uint8)[:, ::2], {}, BufferError, "rows are contiguous"),
+        (np.zeros(6, np.uint8)[::2], {"size": 1}, BufferError, "C-contiguous"),
+        (np.zeros((2, 3), np.uint8)[:, :2], {"offsets": longs(0), "size": 1}, BufferError, "rows"),
         ([b"a"], {"size": 2}, TypeError, "sequence of packets"),
         ([b"a", "b"], {}, TypeError, None),
         ([], {}, ValueError, "no packets"),
@@ -188,6 +208,58 @@ def test_max_and_out_leave_the_rest(loop):
         ch.recv_many(out=bytearray(5))
     assert ch.recv().data[0] == 4
     assert [p.data[0] for p in ch.recv_many()] == [5]
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        bytearray(40),
+        memoryview(bytearray(40))[8:],
+        array.array("H", [0] * 20),
+        np.zeros(10, np.float32),
+        mmap.mmap(-1, 40),
+    ],
+    ids=lambda out: type(out).__name__,
+)
+def test_any_writable_buffer_gets_the_payloads(loop, out):
+    ch = loop()
+    ch.send_many([b"aaaa", b"bbbb", b"cccc"], to=ch.home)
+    wait_for(ch, 3)
+    batch = ch.recv_many(out=out)
+    assert [p.data for p in batch] == [b"aaaa", b"bbbb", b"cccc"]
+    assert bytes(batch.payload) == b"aaaabbbbcccc" == bytes(memoryview(out).cast("B")[:12])
+
+
+def test_each_packet_gets_a_row_of_a_matrix(loop):
+    ch = loop()
+    ch.send_many([b"aa", b"", b"bbb", b"cccc", b"dd"], to=ch.home)
+    wait_for(ch, 5)
+    out = np.zeros((10, 3), np.uint8)
+    batch = ch.recv_many(out=out)  # the packet of 4 bytes fits into no row
+    assert [p.data for p in batch] == [b"aa", b"", b"bbb"]
+    assert list(batch.offsets) == [0, 3, 6]
+    assert out[:3].tobytes() == b"aa\0\0\0\0bbb"
+    assert len(batch.payload) == 9
+    with pytest.raises(shmring.PayloadTooLarge, match="4 bytes, the buffer 3"):
+        ch.recv_many(out=out)
+    assert [p.data for p in ch.recv_many(out=np.zeros((1, 4), np.uint8))] == [b"cccc"]
+    # What came in rows goes out from rows.
+    ch.send_many(out, sizes=[2, *[0] * 9], to=ch.home)
+    wait_for(ch, 11)
+    assert [p.data for p in ch.recv_many()][:3] == [b"dd", b"aa", b""]
+
+
+def test_a_buffer_that_cannot_be_used_costs_no_packet(loop):
+    ch = loop()
+    ch.send(b"kept", to=ch.home)
+    wait_for(ch, 1)
+    with pytest.raises(BufferError, match="read-only"):
+        ch.recv_many(out=b"no")
+    with pytest.raises((BufferError, ValueError), match="contiguous"):
+        ch.recv_many(out=np.zeros((4, 4), np.uint8)[:, :2])
+    with pytest.raises((NotImplementedError, ValueError, TypeError)):
+        ch.recv_many(out=np.zeros(8, [("a", "u4"), ("b", "u4")]))
+    assert ch.recv().data == b"kept"
 
 
 @pytest.mark.parametrize("count", [0, -1, 2**21])

@@ -187,7 +187,7 @@ class ChannelBase(Generic[Item]):
         reader did)."""
         return self._endpoint.lost
 
-    def recv(self, timeout: float | None = None) -> Item:
+    def recv(self, *, timeout: float | None = None) -> Item:
         raise NotImplementedError
 
     def try_recv(self) -> Item | None:
@@ -199,7 +199,7 @@ class ChannelBase(Generic[Item]):
             while True:
                 yield self.recv()
 
-    async def recv_async(self, timeout: float | None = None) -> Item:
+    async def recv_async(self, *, timeout: float | None = None) -> Item:
         """Like `recv`, but without blocking the event loop. Cancelling the call loses no packet.
 
         timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
@@ -341,7 +341,7 @@ class SendQueue:
         """
         return self._endpoint.cancel(_arguments.sequence(sequence))
 
-    def flush(self, timeout: float | None = None) -> None:
+    def flush(self, *, timeout: float | None = None) -> None:
         """Wait until no packet of any sender waits to be sent.
 
         timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`. The call also waits

@@ -175,7 +175,7 @@ class Link:
         None: another event happened. Raises TimeoutError, LinkClosed, ShmringError.
         """
         try:
-            item = self.channel.recv(timeout)
+            item = self.channel.recv(timeout=timeout)
         except shmring.ChannelClosed:
             raise LinkClosed("the socket was closed") from None
         if item.void if isinstance(item, shmring.NetfluxEvent) else True:

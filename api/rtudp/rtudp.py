@@ -456,7 +456,7 @@ class _RtUdpSocket:
                 self._receivable.wait(min(wait_ns / _NS_PER_S, threading.TIMEOUT_MAX))
             else:
                 try:
-                    packet = channel.recv(wait_ns / _NS_PER_S)
+                    packet = channel.recv(timeout=wait_ns / _NS_PER_S)
                 except BrokenPipeError:
                     if channel is self._channel:  # not closed here, but with its pool
                         raise

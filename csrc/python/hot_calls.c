@@ -137,7 +137,7 @@ static PyMethodDef calls_methods[] = {
      "as\n"
      "`Channel.cancel`, otherwise as `send`."},
     {"recv", FAST(calls_recv),
-     "recv($self, timeout=None)\n--\n\n"
+     "recv($self, *, timeout=None)\n--\n\n"
      "Take the next packet, waiting `timeout` seconds for it; 0: not at all, None: no limit.\n"
      "\n"
      "Raises `ReceiveTimeout`, `ChannelClosed` (after the last packet was taken)."},

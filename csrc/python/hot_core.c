@@ -109,7 +109,7 @@ static PyMethodDef core_methods[] = {
      "sequences=None)\n--\n\n"},
     {"replace", FAST(core_replace),
      "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"},
-    {"recv", FAST(core_recv), "recv($self, timeout=None)\n--\n\n"},
+    {"recv", FAST(core_recv), "recv($self, *, timeout=None)\n--\n\n"},
     {"try_recv", (PyCFunction)core_try_recv, METH_NOARGS, "try_recv($self)\n--\n\n"},
     {"recv_into", FAST(core_recv_into), "recv_into($self, buffer, *, timeout=None)\n--\n\n"},
     {"recv_many", FAST(core_recv_many),

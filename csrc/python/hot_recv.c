@@ -65,12 +65,22 @@ static PyObject *take_packet(endpoint_t *end)
     return packet;
 }
 
-signature_t recv_signature = {"|O:recv", 0, 1, {"timeout", NULL}, {NULL}};
+signature_t recv_signature = {"|$O:recv", 0, 0, {"timeout", NULL}, {NULL}};
+
+/* recv(1024) is a size to those who know sockets, and a time to others. */
+static PyObject *refuse_positional(void)
+{
+    PyErr_SetString(PyExc_TypeError, "recv() takes no size, because a packet always comes whole, "
+                                     "and its timeout only by name: recv(timeout=1.0)");
+    return NULL;
+}
 
 PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *values[MAX_PARAMETERS];
     int64_t until_mono_ns = RT_NEVER_NS;
+    if (nargs > 0)
+        return refuse_positional();
     if (signature_bind(&recv_signature, args, nargs, kwnames, values) < 0 ||
         (values[0] && as_deadline(values[0], &until_mono_ns) < 0))
         return NULL;

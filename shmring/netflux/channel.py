@@ -313,10 +313,10 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     # --- arrivals, one after the other ------------------------------------------------------------
 
-    def recv(self, timeout: float | None = None) -> NetfluxItem:
+    def recv(self, *, timeout: float | None = None) -> NetfluxItem:
         """Return the next arrival or event. Wait `timeout` seconds for it: 0 does not wait, None
         sets no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
-        return item_of(self._endpoint.recv(timeout), self.receive_bytes, self._decode)
+        return item_of(self._endpoint.recv(timeout=timeout), self.receive_bytes, self._decode)
 
     def try_recv(self) -> NetfluxItem | None:
         """Return the next arrival or event, or None if there is none now.

@@ -231,10 +231,10 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
 
     # --- receiving --------------------------------------------------------------------------------
 
-    def recv(self, timeout: float | None = None) -> RtpItem:
+    def recv(self, *, timeout: float | None = None) -> RtpItem:
         """Return the next frame or event. Wait `timeout` seconds for it: 0 does not wait, None sets
         no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
-        return item_of(self._endpoint.recv(timeout), self._rtp.clock_rate)
+        return item_of(self._endpoint.recv(timeout=timeout), self._rtp.clock_rate)
 
     def try_recv(self) -> RtpItem | None:
         """Return the next frame or event, or None if there is none now. Raises `ChannelClosed`."""

@@ -129,7 +129,7 @@ class Tap:
         self._stopping = True
         self._ring()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, *, timeout: float | None = None) -> bool:
         """Wait for the end. Return False if it did not come within `timeout` seconds.
 
         If an error ended the tap, it is raised: `WorkerFailed`, or `OSError` of the output.

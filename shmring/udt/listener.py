@@ -266,7 +266,7 @@ def _answer_one(shared: _Shared, packet: Packet) -> None:
             shared.port.refuse(request.number)
         return
     try:
-        connection.wait_connected(ANSWER_S)
+        connection.wait_connected(timeout=ANSWER_S)
     except UdtError as caught:
         log.info("a connection from %s ended before it was established: %s", packet.source, caught)
         connection.close(0)

@@ -149,7 +149,7 @@ class UdtSocket:
         """True: `settimeout(None)`. False: ``settimeout(0)``."""
         self.settimeout(None if flag else 0.0)
 
-    def wait_connected(self, timeout: float | None = None) -> None:
+    def wait_connected(self, *, timeout: float | None = None) -> None:
         """Wait until it is connected.
 
         Raises `UdtTimeout` (no answer within the time limit, or `timeout` has passed),
@@ -335,7 +335,7 @@ class UdtSocket:
         """Tell the peer that its data could not be stored: its calls raise `UdtPeerError`."""
         self._connection.command(lib.SHM_UDT_REPORT_ERROR)
 
-    def flush(self, timeout: float | None = None) -> None:
+    def flush(self, *, timeout: float | None = None) -> None:
         """Wait until the peer has acknowledged everything. Raises `UdtTimeout`, `UdtClosed`."""
         self._sender.flush(deadline(timeout))
 

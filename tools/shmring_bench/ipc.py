@@ -106,7 +106,7 @@ def _idle(plan: Plan, profile: str) -> Callable[[], Figures]:
             for _ in range(WAKES):
                 time.sleep(WAKE_EVERY_S)
                 near.send(b"wake up")
-                packet = far.recv(1.0)
+                packet = far.recv(timeout=1.0)
                 arrived_ns.append(time.monotonic_ns() - packet.timestamp_ns)
             to_send = near.stats().immediate
         arrived_ns.sort()

@@ -42,9 +42,9 @@ def _channels(plan: Plan, profile: str) -> Figures:
 
         def round_trip() -> None:
             near.send(PAYLOAD)
-            far.recv(1.0)
+            far.recv(timeout=1.0)
             far.send(PAYLOAD, to=near_address)
-            near.recv(1.0)
+            near.recv(timeout=1.0)
 
         return _time(round_trip, plan.run_s(1))
 

@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
             buffer_bytes=arguments.buffer,
         )
         heard.pass_to(running)
-        if not running.wait(arguments.seconds):
+        if not running.wait(timeout=arguments.seconds):
             running.close()
     _summary(arguments, running, to_stdout)
     return FAILED if running.ended == "channel failed" else FINE

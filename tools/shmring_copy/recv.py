@@ -99,7 +99,7 @@ class _Receiving:
         # Everything is in its place, even if the sender does not learn that.
         with contextlib.suppress(UdtError):
             self._line.send(self._peer.done())
-            self._sock.flush(CLOSE_S)
+            self._sock.flush(timeout=CLOSE_S)
 
     def give_up(self, error: Exception) -> None:
         """Tell the peer why, if it is still there, and close. Parts of files stay."""
@@ -109,7 +109,7 @@ class _Receiving:
         with contextlib.suppress(ShmringError, OSError):
             if not isinstance(error, UdtError) and self._sock.connected:
                 self._sock.sendall(protocol.abort(describe(error)), timeout=0.5)
-                self._sock.flush(1.0)
+                self._sock.flush(timeout=1.0)
         self._sock.close(0)
 
     def _handle(self, event: object) -> None:

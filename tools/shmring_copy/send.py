@@ -236,7 +236,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
     # that has everything may leave before it says so. This looks like one that left earlier.
     while sock.connected and sock.stats().unsent_bytes:
         with contextlib.suppress(udt.UdtTimeout):
-            sock.flush(0.2)
+            sock.flush(timeout=0.2)
         meter.tick()
     meter.look()
     sock.close(patience_s)

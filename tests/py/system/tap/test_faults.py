@@ -133,7 +133,7 @@ def test_a_closed_channel_ends_its_taps(shmring_channel: Any, tmp_path: Path, ts
         here.send(b"last")
         here.flush(timeout=WAIT_S)
         here.end()
-        assert t.wait(WAIT_S)
+        assert t.wait(timeout=WAIT_S)
         assert t.ended == "channel closed"
     assert [packet.payload for packet in tshark(path)] == [b"last"]
 
@@ -143,7 +143,7 @@ def test_a_pool_that_ends_ends_the_taps(shmring_namespace: str, tmp_path: Path) 
     pool.open("ctl", local=("127.0.0.1", 0))
     t = tap.open("ctl", tmp_path / "x")
     pool.close()
-    assert t.wait(WAIT_S)
+    assert t.wait(timeout=WAIT_S)
     assert t.ended == "channel closed"
 
 
@@ -152,7 +152,7 @@ def test_an_output_that_cannot_be_written_is_told(shmring_channel: Any) -> None:
     t = tap.open("ctl", "/dev/full")
     here.send(b"x")
     with pytest.raises(OSError, match="No space left"):
-        t.wait(WAIT_S)
+        t.wait(timeout=WAIT_S)
     assert t.ended == "error"
 
 

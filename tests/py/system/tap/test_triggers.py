@@ -48,7 +48,7 @@ def test_the_first_late_packet(
         sequence = here.send(b"late", at=time.monotonic_ns() - 100_000 * MS)
         here.flush(timeout=WAIT_S)
         here.send(b"after")
-        assert t.wait(WAIT_S)
+        assert t.wait(timeout=WAIT_S)
         assert t.ended == "triggered"
     seen = tshark(path)
     assert [packet.payload for packet in seen[:11]] == [b"before %d" % i for i in range(10)] + [
@@ -67,7 +67,7 @@ def test_a_packet_dropped_for_being_late_is_late(
     path = tmp_path / "late.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.3, direction="rx", not_sent=True) as t:
         here.send(b"dropped", at=time.monotonic_ns() - 100_000 * MS)
-        assert t.wait(WAIT_S)
+        assert t.wait(timeout=WAIT_S)
     (packet,) = tshark(path)
     assert (packet.facts["verdict"], packet.comments[1]) == ("dropped_late", "trigger: late")
 
@@ -84,7 +84,7 @@ def test_what_is_older_than_wanted_is_left_out(
         here.send(b"new")
         eventually(lambda: t.stats().seen >= 2)
         t.trigger("now")
-        assert t.wait(WAIT_S)
+        assert t.wait(timeout=WAIT_S)
     assert b"old" not in {packet.payload for packet in tshark(path)}
 
 
@@ -102,11 +102,11 @@ def test_calls_from_here_and_from_anywhere(
         eventually(lambda: deaf.stats().seen >= 1 and t.stats().seen >= 1)
         assert tap.trigger("ctl", "the arm stood still") == 2
         here.send(b"behind")
-        assert t.wait(WAIT_S)
-        assert not deaf.wait(0.1)
+        assert t.wait(timeout=WAIT_S)
+        assert not deaf.wait(timeout=0.1)
         deaf.trigger("by hand")
         here.send(b"behind it")
-        assert deaf.wait(WAIT_S)
+        assert deaf.wait(timeout=WAIT_S)
     seen = tshark(theirs)
     assert [packet.payload for packet in seen[:2]] == [b"before", b"behind"]
     assert sorted(seen[1].comments[1:]) == ["mark: the arm stood still", "trigger: api"]
@@ -137,7 +137,7 @@ def test_a_count_is_the_end(shmring_channel: Any, tmp_path: Path, tshark: Any) -
     with tap.open("ctl", path, count=5, direction="tx") as t:
         for number in range(20):
             here.send(b"%d" % number)
-        assert t.wait(WAIT_S)
+        assert t.wait(timeout=WAIT_S)
         assert t.ended == "count"
     assert len(tshark(path)) == 5
 

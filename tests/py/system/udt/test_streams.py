@@ -199,7 +199,7 @@ def test_a_peer_that_leaves_in_the_middle_is_told(pair: Pair) -> None:
 def test_flush_waits_for_the_peer(pair: Pair) -> None:
     client, server = pair
     client.sendall(b"x" * 100_000)
-    client.flush(PATIENCE_S)
+    client.flush(timeout=PATIENCE_S)
     assert client.stats().unsent_bytes == 0
     assert read(server, 100_000) == b"x" * 100_000
 
@@ -210,7 +210,7 @@ def test_flush_sleeps_until_the_peer_has_acknowledged(pair: Pair) -> None:
         client.sendall(bytes(100_000_000), timeout=2)
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     with pytest.raises(udt.UdtError):
-        client.flush(0.5)
+        client.flush(timeout=0.5)
     assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before < 60
     server.close()
 
@@ -252,7 +252,7 @@ def test_closing_wakes_those_who_wait(pair: Pair) -> None:
 def test_statistics(pair: Pair) -> None:
     client, server = pair
     exchange(client, server, 1_000_000)
-    client.flush(PATIENCE_S)
+    client.flush(timeout=PATIENCE_S)
     stats = client.stats()
     assert stats.sent_bytes == stats.to_dict()["sent_bytes"] == 1_000_000
     assert server.stats().received_bytes == 1_000_000

@@ -69,7 +69,7 @@ def test_receiving(loop):
 
     def fill():
         ch.send(b"12345678", to=ch.home, timeout=20)
-        ch.flush(5)
+        ch.flush(timeout=5)
 
     def receive(take):
         def call():

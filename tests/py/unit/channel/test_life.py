@@ -24,7 +24,7 @@ ch = shmring.attach(sys.argv[1])
 print("ready", flush=True)
 packet = ch.recv(timeout=20)
 ch.send(packet.data[::-1], to=packet.source)
-ch.flush(10)
+ch.flush(timeout=10)
 """
 
 
@@ -94,7 +94,7 @@ def test_a_closed_end_raises_everywhere(loop):
         lambda: ch.tx_waiting,
         lambda: ch.rx_waiting,
         lambda: ch.cancel(0),
-        lambda: ch.flush(1),
+        lambda: ch.flush(timeout=1),
     ):
         with pytest.raises(shmring.ChannelClosed, match="is closed"):
             use()
@@ -333,7 +333,7 @@ def test_a_forked_child_is_a_party_of_its_own(loop):
         try:
             data = ch.recv(timeout=20).data
             ch.send(b"child", to=ch.home)
-            ch.flush(20)
+            ch.flush(timeout=20)
             os.write(write_end, b"%b %d" % (data, ch.stats().producers))
             os._exit(0)
         except BaseException:
@@ -499,7 +499,7 @@ def test_a_failed_channel_without_an_errno_that_exists(loop):
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1", []])
 def test_odd_timeouts_of_flush(loop, timeout):
     with pytest.raises((ValueError, TypeError)):
-        loop().flush(timeout)
+        loop().flush(timeout=timeout)
 
 
 def test_closing_an_end_leaves_the_channel_to_others(loop):

@@ -30,7 +30,7 @@ def test_nothing_there(loop):
         ch.recv(timeout=0)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        ch.recv(0.05)
+        ch.recv(timeout=0.05)
     assert 0.05 <= time.monotonic() - began < 5
 
 

@@ -24,7 +24,7 @@
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     sockets    as many messages as fit before another channel is due, and into 300 us
  *                (agents/common/intake.h)
- *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
+ *     udp, local 256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
  *     mux        128 records taken in, 256 messages a round
  *     rtp        256 records taken in, 256 examined for one that waits, 64 without a packet handled
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no

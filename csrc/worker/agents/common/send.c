@@ -25,7 +25,8 @@ static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_re
                   int error, int64_t now_mono_ns)
 {
     wrk_count(ch, SHM_COUNT_tx_retries, 1);
-    wrk_note(ch, SHM_EVENT_send_no_room, 1, error, 0, 0, now_mono_ns);
+    if (way->put == NULL) /* a reader that is behind is no event */
+        wrk_note(ch, SHM_EVENT_send_no_room, 1, error, 0, 0, now_mono_ns);
     way->ledger->refused_ref = refused_ref;
     agent_block(way->block, now_mono_ns);
     ch->tx_paused = true;
@@ -42,13 +43,21 @@ static void send_to_path(wrk_channel_t *ch, const agent_way_t *way, const agent_
     agent_path_emit(ch, way->path, end);
 }
 
-static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *b,
+static int send_some(wrk_channel_t *ch, const agent_way_t *way, udp_tx_t *messages, unsigned count,
+                     int *error)
+{
+    if (way->put != NULL)
+        return way->put(ch, messages, count, error);
+    return udp_send(way->udp, messages, count, error);
+}
+
+static void send_now(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *b,
                            const agent_outcomes_t *outcomes)
 {
     for (unsigned at = 0; at < b->count;) {
         int error = 0;
         int64_t start = rt_mono_ns();
-        int sent = udp_send(way->udp, &b->messages[at], b->count - at, &error);
+        int sent = send_some(ch, way, &b->messages[at], b->count - at, &error);
         int64_t end = rt_mono_ns();
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         if (sent > 0) {
@@ -74,7 +83,7 @@ void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,
     if (way->path->tx != NULL)
         send_to_path(ch, way, batch, outcomes);
     else
-        send_to_socket(ch, way, batch, outcomes);
+        send_now(ch, way, batch, outcomes);
     batch->count = 0;
     if (way->ledger->awaited_count > 0)
         agent_collect_stamps(ch, way->ledger, wrk_last_send_end_ns(ch));

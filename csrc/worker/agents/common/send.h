@@ -1,4 +1,4 @@
-/* send.h: sends a batch to the kernel or into the impaired path, and reports the outcome of each
+/* send.h: sends a batch to the kernel, into the impaired path or into the rx ring, and reports the outcome of each
  * packet. Shared by the engines that send at deadlines. Hot. */
 #ifndef AGENT_SEND_H
 #define AGENT_SEND_H
@@ -6,7 +6,7 @@
 #include "worker/agents/common/ledger.h"
 #include "worker/agents/common/impaired_path.h"
 
-/* The kernel had no room: a pause that gets longer each time until a packet leaves. */
+/* There was no room: a pause that gets longer each time until a packet leaves. */
 typedef struct agent_block {
     bool now;
     int64_t retry_mono_ns;
@@ -18,8 +18,12 @@ void agent_block(agent_block_t *b, int64_t now_mono_ns);
 /* Whether an error of udp_send only means that there is no room at the moment. */
 bool agent_is_no_room(int error);
 
+/* Takes messages of the batch out on a way that is no socket. As udp_send; EAGAIN: there is no room. */
+typedef int agent_put_t(wrk_channel_t *ch, const udp_tx_t *messages, unsigned count, int *error);
+
 typedef struct agent_way {
     udp_t *udp;
+    agent_put_t *put; /* instead of the socket; NULL: the socket */
     agent_path_t *path;
     agent_ledger_t *ledger;
     agent_block_t *block;

@@ -248,7 +248,8 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     static const agent_outcomes_t OUTCOMES = {left, failed, put_back};
     netflux_agent_t *a = netflux_agent_of(ch);
-    agent_way_t way = {&a->udp, &a->path, &a->ledger, &a->block};
+    const agent_way_t way = {
+        .udp = &a->udp, .path = &a->path, .ledger = &a->ledger, .block = &a->block};
     if (ch->held || ch->failed)
         return;
     netflux_agent_check_values(ch, now_mono_ns);

@@ -2,8 +2,6 @@
 
 #include "worker/agents/common/socket.h"
 
-#define FIRST_SEND_COST_NS 2000
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -11,11 +9,11 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     wrk_channel_t *ch = source->channel;
     udp_agent_t *a = udp_agent_of(ch);
     if (events & EPOLLERR) {
-        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+        agent_collect_stamps(ch, &a->sender.ledger, now_mono_ns);
         agent_socket_take_error(&a->udp);
     }
     if (events & EPOLLOUT)
-        udp_agent_unblock(ch, now_mono_ns);
+        agent_sender_unblock(ch, now_mono_ns);
     if (events & (EPOLLIN | EPOLLERR))
         udp_agent_receive(ch, now_mono_ns);
 }
@@ -23,31 +21,22 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
-        udp_agent_unblock(ch, now_mono_ns);
-    udp_agent_send_due(ch, now_mono_ns);
+    agent_sender_on_deadline(ch, now_mono_ns);
     agent_path_emit(ch, &a->path, now_mono_ns);
     udp_agent_rx_retry(ch, now_mono_ns);
-    agent_collect_overdue_stamps(ch, &a->ledger, now_mono_ns);
+    agent_collect_overdue_stamps(ch, &a->sender.ledger, now_mono_ns);
 }
 
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udp_agent_t *a = udp_agent_of(ch);
     int64_t at = a->stop.now && !ch->held ? a->stop.retry_mono_ns : RT_NEVER_NS;
-    at = agent_earlier_ns(at, udp_agent_tx_deadline_ns(ch));
+    at = agent_earlier_ns(at, agent_sender_deadline_ns(ch));
     at = agent_earlier_ns(at, agent_path_deadline_ns(&a->path));
-    return agent_earlier_ns(at, agent_stamp_deadline_ns(&a->ledger));
+    return agent_earlier_ns(at, agent_stamp_deadline_ns(&a->sender.ledger));
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
-
-static uint64_t most_packets(const shm_config_t *c)
-{
-    uint64_t by_bytes = c->tx_bytes / sizeof(shm_tx_record_t);
-    uint64_t most = c->tx_capacity != 0 && c->tx_capacity < by_bytes ? c->tx_capacity : by_bytes;
-    return most;
-}
 
 static void close_socket(wrk_channel_t *ch)
 {
@@ -60,13 +49,13 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     a->path = (agent_path_t){.udp = &a->udp, .deliver = udp_agent_deliver};
-    int rc = udp_schedule_init(&a->schedule, most_packets(&ch->config));
-    rc = rc ? rc : agent_path_open(ch, &a->path);
+    a->sender = (agent_sender_t){
+        .udp = &a->udp, .path = &a->path, .block_changed = udp_agent_watch_input};
+    int rc = agent_path_open(ch, &a->path);
+    rc = rc ? rc : agent_sender_open(ch, a->path.tx != NULL, now_mono_ns);
     if (rc < 0)
         return rc;
-    agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : &ch->rx.sequence;
-    a->send_cost_ns = FIRST_SEND_COST_NS;
     wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     udp_agent_rx_open(ch);
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
@@ -79,14 +68,13 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
 static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    a->sends = ch->config.direction & SHM_TX;
     a->receives = ch->config.direction & SHM_RX;
     int rc = agent_socket_open(ch, wrk_take_socket(ch), false, &a->udp, &a->phc);
     if (rc < 0)
         return rc;
     rc = start(ch, now_mono_ns);
     if (rc < 0) {
-        udp_schedule_close(&a->schedule);
+        agent_sender_close(ch);
         agent_path_close(&a->path);
         close_socket(ch);
         return rc;
@@ -99,10 +87,10 @@ static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 static void close_channel(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    agent_give_up_stamps(ch, &a->ledger);
+    agent_give_up_stamps(ch, &a->sender.ledger);
     agent_path_counters(ch, &a->path);
     close_socket(ch);
-    udp_schedule_close(&a->schedule);
+    agent_sender_close(ch);
     agent_path_close(&a->path);
 }
 
@@ -115,8 +103,7 @@ static void hold(wrk_channel_t *ch)
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    ch->tx_paused = a->block.now;
+    agent_sender_release(ch);
     udp_agent_watch_input(ch);
     udp_agent_take_left(ch, now_mono_ns);
 }
@@ -131,8 +118,7 @@ static void reset(wrk_channel_t *ch)
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    rt_store_relaxed(&ch->stats->scheduled, udp_schedule_count(&a->schedule));
-    (void)udp_agent_free_space(ch, now_mono_ns); /* also if the channel is held */
+    agent_sender_refresh(ch, now_mono_ns);
     if (a->receives)
         wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_path_counters(ch, &a->path);
@@ -144,12 +130,12 @@ static const agent_ops_t UDP_AGENT = {
     .state_bytes = sizeof(udp_agent_t),
     .open = open_channel,
     .close = close_channel,
-    .do_work = udp_agent_take_in,
+    .do_work = agent_sender_take_in,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,
     .hold = hold,
     .release = release,
-    .purge = udp_agent_purge,
+    .purge = agent_sender_purge,
     .reset = reset,
     .refresh = refresh,
 };

@@ -17,7 +17,7 @@ void udp_agent_watch_input(wrk_channel_t *ch)
     uint32_t events = 0;
     if (a->receives && !ch->held && !a->stop.now)
         events |= EPOLLIN;
-    if (a->block.now)
+    if (a->sender.block.now)
         events |= EPOLLOUT;
     wrk_rewatch(ch, &a->socket, events);
 }

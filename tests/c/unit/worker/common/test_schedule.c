@@ -1,6 +1,6 @@
 #include "rt_test.h"
 
-#include "worker/agents/udp/schedule.h"
+#include "worker/agents/common/schedule.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -9,11 +9,11 @@ enum { PACKETS = 1000, UNITS = sizeof(shm_tx_record_t) / SHM_UNIT_BYTES };
 
 static uint8_t ring[PACKETS * sizeof(shm_tx_record_t)] __attribute__((aligned(RT_LINE_BYTES)));
 static tx_queue_t queue = {.data = ring, .units = PACKETS * UNITS};
-static udp_schedule_t schedule;
+static agent_schedule_t schedule;
 
 static void set_up(void)
 {
-    CHECK_EQ(udp_schedule_init(&schedule, PACKETS), 0);
+    CHECK_EQ(agent_schedule_init(&schedule, PACKETS), 0);
     queue.head_ref = 0;
     queue.read_ref = PACKETS * UNITS;
 }
@@ -27,7 +27,7 @@ static void put(unsigned place, shm_record_state_t state)
 static int push(uint64_t ref, int64_t due_ns, uint64_t order)
 {
     const due_entry_t entry = {.due_ns = due_ns, .order = order, .ref = ref};
-    return udp_schedule_push(&schedule, &queue, &entry);
+    return agent_schedule_push(&schedule, &queue, &entry);
 }
 
 /* A client that queues packets for the far future and takes them back, again and again. */
@@ -42,11 +42,11 @@ static void test_entries_of_what_was_taken_back_do_not_fill_it(void)
     for (uint64_t i = 1; i <= 100 * PACKETS; i++)
         refused += push(8 * UNITS, 1000000 - (int64_t)(i % 977), i) != 0;
     CHECK_EQ(refused, 0);
-    CHECK(udp_schedule_count(&schedule) <= 2 * PACKETS);
+    CHECK(agent_schedule_count(&schedule) <= 2 * PACKETS);
     due_entry_t first;
-    CHECK(udp_schedule_pop_due(&schedule, 5, &first));
+    CHECK(agent_schedule_pop_due(&schedule, 5, &first));
     CHECK_EQ(first.ref, 7 * UNITS);
-    udp_schedule_close(&schedule);
+    agent_schedule_close(&schedule);
 }
 
 /* All that can wait, then as many entries without a packet: nothing is lost, and order holds. */
@@ -62,15 +62,15 @@ static void test_a_sweep_keeps_packets_and_their_order(void)
     due_entry_t entry;
     int64_t before = 0;
     unsigned packets = 0, misplaced = 0;
-    while (udp_schedule_pop_due(&schedule, INT64_MAX, &entry)) {
+    while (agent_schedule_pop_due(&schedule, INT64_MAX, &entry)) {
         misplaced += entry.due_ns < before;
         before = entry.due_ns;
         packets += entry.ref != 8 * UNITS;
     }
     CHECK_EQ(packets, PACKETS - 1);
     CHECK_EQ(misplaced, 0);
-    CHECK_EQ(udp_schedule_next_ns(&schedule), INT64_MAX);
-    udp_schedule_close(&schedule);
+    CHECK_EQ(agent_schedule_next_ns(&schedule), INT64_MAX);
+    agent_schedule_close(&schedule);
 }
 
 /* More than the ring is said to hold: only a client that passes over the limit gets there. */
@@ -83,7 +83,7 @@ static void test_more_packets_than_can_wait_are_refused(void)
         taken += push(0, 1000, i) == 0;
     CHECK(taken < 5 * PACKETS);
     CHECK_EQ(push(0, 1, 0), -ENOSPC);
-    udp_schedule_close(&schedule);
+    agent_schedule_close(&schedule);
 }
 
 int main(void)

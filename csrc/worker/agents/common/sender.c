@@ -1,6 +1,6 @@
-/* tx.c: from the tx ring to the socket.
+/* sender.c: from the tx ring to the way out.
  *
- *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> udp_send -> verdicts
+ *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> send call -> verdicts
  *                     \--> deadline:    schedule --when it is due--/   \---> impaired path
  *
  * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls on_deadline. The
@@ -22,41 +22,44 @@
  * If the queueing discipline launches packets itself (txtime), they are handed over
  * AGENT_HANDOVER_AHEAD_NS before the start, without spinning.
  *
- * If the kernel has no room the packets return to where they came from, in order, and nothing more
- * is taken in until it has (EPOLLOUT, or after a pause). */
+ * If there is no room (in the kernel, or in the rx ring of a local channel) the packets return to
+ * where they came from, in order, and nothing more is taken in until there is (EPOLLOUT, or after a
+ * pause). */
+#include "worker/agents/common/sender.h"
+
 #include "worker/agents/common/socket.h"
-#include "worker/agents/udp/udp.h"
 
 #include "base/rt_seq.h"
 
 #include <errno.h>
 #include <string.h>
 
+#define FIRST_SEND_COST_NS 2000
 #define SEND_COST_MOST_NS (50 * RT_NS_PER_US)
 #define TAKE_IN_PER_CALL 256u
 #define RELEASE_MOVES 8u
 
 /* --- times --------------------------------------------------------------------------------- */
 
-int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
+int64_t agent_sender_deadline_ns(const wrk_channel_t *ch)
 {
-    const udp_agent_t *a = udp_agent_of(ch);
+    const agent_sender_t *a = agent_sender_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (ch->held || a->purge.on || udp_schedule_count(&a->schedule) == 0)
+    if (ch->held || a->purge.on || agent_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
     if (a->catching_up) /* overdue packets of other channels come between */
         return a->caught_up_mono_ns;
-    int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
-    return udp_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
+    int64_t ahead = a->udp->eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
+    return agent_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
 }
 
 /* --- batch --------------------------------------------------------------------------------- */
 
 /* The packet is in items[] already. */
-static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t start_mono_ns)
+static void batch_add(wrk_channel_t *ch, const agent_waiting_t *from, int64_t start_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     agent_batch_t *b = &a->batch;
     unsigned i = b->count++;
     const tx_item_t *item = &b->items[i];
@@ -67,13 +70,13 @@ static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t star
         agent_addr_in(&b->dests[i], &item->dest);
         b->messages[i].dest = &b->dests[i];
     }
-    if (a->udp.eff.txtime && from->has_deadline)
+    if (a->udp->eff.txtime && from->has_deadline)
         b->messages[i].txtime_ns = start_mono_ns - wrk_clock_shift_ns(ch);
     __builtin_prefetch(item->payload);
 }
 
 /* Whether the record still has the values of the time when the packet was taken in. */
-static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
+static bool is_as_taken_in(const tx_item_t *item, const agent_waiting_t *from)
 {
     if (item->sequence != from->entry.order)
         return false;
@@ -83,10 +86,10 @@ static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
 }
 
 /* Marks the packet as being sent and adds it, unless it was cancelled, moved or dropped. */
-static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_t now_mono_ns,
+static void take_into_batch(wrk_channel_t *ch, const agent_waiting_t *from, int64_t now_mono_ns,
                             int64_t shift)
 {
-    agent_batch_t *b = &udp_agent_of(ch)->batch;
+    agent_batch_t *b = &agent_sender_of(ch)->batch;
     tx_item_t *item = &b->items[b->count];
     uint64_t ref = from->entry.ref;
     int rc = tx_queue_take(&ch->tx, ref, item);
@@ -114,7 +117,7 @@ static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_
 /* A packet that does not fit in the schedule gets its verdict. */
 static void wait_for_deadline(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
 {
-    int rc = udp_schedule_push(&udp_agent_of(ch)->schedule, &ch->tx, entry);
+    int rc = agent_schedule_push(&agent_sender_of(ch)->schedule, &ch->tx, entry);
     if (rc == 0)
         return;
     tx_queue_finish(&ch->tx, entry->ref);
@@ -123,7 +126,7 @@ static void wait_for_deadline(wrk_channel_t *ch, const tx_item_t *item, const du
 
 static void wait_in_turn(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     if (a->ready_count < AGENT_BATCH) {
         a->ready[a->ready_count++] = *entry;
         return;
@@ -148,11 +151,17 @@ static void wait_its_time(wrk_channel_t *ch, const tx_item_t *item, int64_t now_
         wait_in_turn(ch, item, &entry);
 }
 
+static void block_changed(const agent_sender_t *a, wrk_channel_t *ch)
+{
+    if (a->block_changed != NULL)
+        a->block_changed(ch);
+}
+
 /* Packets from index on return to where they came from. Those of ready[] go before those still in
  * it. */
 static void put_back(wrk_channel_t *ch, unsigned index)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     const agent_batch_t *b = &a->batch;
     due_entry_t rest[AGENT_BATCH];
     unsigned rest_count = a->ready_count;
@@ -170,26 +179,26 @@ static void put_back(wrk_channel_t *ch, unsigned index)
     rest_count = rest_count < room ? rest_count : room;
     memcpy(a->ready + a->ready_count, rest, rest_count * sizeof *rest);
     a->ready_count += rest_count;
-    udp_agent_watch_input(ch);
+    block_changed(a, ch);
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
+void agent_sender_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     if (!a->block.now)
         return;
     a->block.now = false;
     ch->tx_paused = ch->held;
-    udp_agent_watch_input(ch);
+    block_changed(a, ch);
     wrk_activate(ch, now_mono_ns);
 }
 
 static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
                          int64_t end_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     for (unsigned i = first; i < first + count; i++)
         tx_queue_finish(&ch->tx, a->batch.items[i].ref);
     agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
@@ -199,7 +208,7 @@ static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int6
 
 static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
 {
-    const tx_item_t *item = &udp_agent_of(ch)->batch.items[index];
+    const tx_item_t *item = &agent_sender_of(ch)->batch.items[index];
     tx_queue_finish(&ch->tx, item->ref);
     agent_not_sent(ch, item, VERDICT_FAILED, error, now_mono_ns);
 }
@@ -208,9 +217,12 @@ static void send_batch(wrk_channel_t *ch)
 {
     static const agent_outcomes_t outcomes = {
         .left = packets_left, .failed = packet_failed, .put_back = put_back};
-    udp_agent_t *a = udp_agent_of(ch);
-    const agent_way_t way = {
-        .udp = &a->udp, .path = &a->path, .ledger = &a->ledger, .block = &a->block};
+    agent_sender_t *a = agent_sender_of(ch);
+    const agent_way_t way = {.udp = a->udp,
+                             .put = a->put,
+                             .path = a->path,
+                             .ledger = &a->ledger,
+                             .block = &a->block};
     if (a->batch.count > 0)
         agent_send(ch, &way, &a->batch, &outcomes);
 }
@@ -221,13 +233,13 @@ static void send_batch(wrk_channel_t *ch)
  * ready[]. */
 static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     unsigned i = 0;
     while (i < a->ready_count && a->batch.count < AGENT_BATCH) {
-        udp_waiting_t next = {.has_deadline = true};
-        if (!udp_schedule_pop_due(&a->schedule, a->ready[i].due_ns - shift, &next.entry))
-            next = (udp_waiting_t){.entry = a->ready[i++]};
+        agent_waiting_t next = {.has_deadline = true};
+        if (!agent_schedule_pop_due(&a->schedule, a->ready[i].due_ns - shift, &next.entry))
+            next = (agent_waiting_t){.entry = a->ready[i++]};
         take_into_batch(ch, &next, now_mono_ns, shift);
     }
     a->ready_count -= i;
@@ -236,7 +248,7 @@ static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     fill_by_age(ch, now_mono_ns);
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     send_batch(ch);
@@ -251,9 +263,9 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
  * (this core was taken away, or busy) an unread packet may be due before one that is scheduled. */
 static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     if (!a->catching_up) {
-        int64_t due = udp_schedule_next_ns(&a->schedule);
+        int64_t due = agent_schedule_next_ns(&a->schedule);
         if (due == RT_NEVER_NS ||
             now_mono_ns - AGENT_LEAD_NS <= due + agent_start_shift_ns(ch, &a->ledger))
             return 0;
@@ -269,7 +281,7 @@ static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
  * whether due packets may be sent. */
 static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     unsigned budget = TAKE_IN_PER_CALL;
     bool found = true;
     uint32_t left = left_to_catch_up(ch, now_mono_ns);
@@ -283,9 +295,9 @@ static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
     return !a->catching_up;
 }
 
-void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
+static void send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     if (a->block.now || ch->held || a->purge.on || !catch_up(ch, now_mono_ns))
         return;
     if (a->ready_count > 0) { /* the kernel had no room for them, or they were late: by age */
@@ -293,22 +305,30 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     }
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
-    int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
+    int64_t ahead = a->udp->eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
     /* All packets that start together with the first, or that are due already. */
-    int64_t first = udp_schedule_next_ns(&a->schedule);
+    int64_t first = agent_schedule_next_ns(&a->schedule);
     if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
         return;
     int64_t until = now_mono_ns - shift + ahead;
     until = until > first ? until : first;
-    udp_waiting_t next = {.has_deadline = true};
-    while (a->batch.count < AGENT_BATCH && udp_schedule_pop_due(&a->schedule, until, &next.entry))
+    agent_waiting_t next = {.has_deadline = true};
+    while (a->batch.count < AGENT_BATCH && agent_schedule_pop_due(&a->schedule, until, &next.entry))
         take_into_batch(ch, &next, now_mono_ns, shift);
     if (a->batch.count == 0)
         return;
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
-    if (!a->udp.eff.txtime)
+    if (!a->udp->eff.txtime)
         agent_spin_until(a->batch.start_mono_ns[0]);
     send_batch(ch);
+}
+
+void agent_sender_on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    const agent_sender_t *a = agent_sender_of(ch);
+    if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
+        agent_sender_unblock(ch, now_mono_ns);
+    send_due(ch, now_mono_ns);
 }
 
 /* --- without a deadline -------------------------------------------------------------------- */
@@ -316,9 +336,9 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 /* How many packets fit before a deadline on this core. */
 static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    const udp_agent_t *a = udp_agent_of(ch);
+    const agent_sender_t *a = agent_sender_of(ch);
     int64_t free_until = wrk_free_until_ns(ch);
-    int64_t own = udp_agent_tx_deadline_ns(ch);
+    int64_t own = agent_sender_deadline_ns(ch);
     int64_t until = own < free_until ? own : free_until;
     return agent_pieces_before(until, now_mono_ns, a->send_cost_ns, AGENT_BATCH);
 }
@@ -337,14 +357,14 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     return true;
 }
 
-unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
+static unsigned free_space(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     return agent_free_space(ch, RELEASE_MOVES, agent_refused, now_mono_ns);
 }
 
-unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
+unsigned agent_sender_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     unsigned work = 0;
     if (!ch->tx_paused && !a->purge.on) {
         unsigned room = room_before_deadline(ch, now_mono_ns);
@@ -356,32 +376,65 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
             send_ready(ch, now_mono_ns);
         work = TAKE_IN_PER_CALL - budget + left_over;
     }
-    return work + udp_agent_free_space(ch, now_mono_ns);
+    return work + free_space(ch, now_mono_ns);
 }
 
 /* --- purge --------------------------------------------------------------------------------- */
 
-int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+int agent_sender_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
+    agent_sender_t *a = agent_sender_of(ch);
     if (agent_purge_begin(ch, &a->purge))
-        agent_path_clear(&a->path);
+        agent_path_clear(a->path);
     for (unsigned i = 0; i < a->ready_count; i++)
         agent_purge_taken(ch, a->ready[i].ref, a->ready[i].order, agent_refused, now_mono_ns);
     a->ready_count = 0;
     due_entry_t entry;
     unsigned n = 0;
-    while (n < max && udp_schedule_pop_due(&a->schedule, INT64_MAX, &entry)) {
+    while (n < max && agent_schedule_pop_due(&a->schedule, INT64_MAX, &entry)) {
         agent_purge_taken(ch, entry.ref, entry.order, agent_refused, now_mono_ns);
         n++;
     }
     bool done = n < max && agent_purge_unread(ch, &a->purge, max - n, agent_refused, wait_its_time,
                                               now_mono_ns);
-    (void)udp_agent_free_space(ch, now_mono_ns);
+    (void)free_space(ch, now_mono_ns);
     if (!done)
         return 0;
     a->purge.on = false;
-    udp_agent_unblock(ch, now_mono_ns);
+    agent_sender_unblock(ch, now_mono_ns);
     wrk_activate(ch, now_mono_ns);
     return 1;
+}
+
+/* --- open, close --------------------------------------------------------------------------- */
+
+static uint64_t most_packets(const shm_config_t *c)
+{
+    uint64_t by_bytes = c->tx_bytes / sizeof(shm_tx_record_t);
+    return c->tx_capacity != 0 && c->tx_capacity < by_bytes ? c->tx_capacity : by_bytes;
+}
+
+int agent_sender_open(wrk_channel_t *ch, bool unstamped_path, int64_t now_mono_ns)
+{
+    agent_sender_t *a = agent_sender_of(ch);
+    a->send_cost_ns = FIRST_SEND_COST_NS;
+    agent_ledger_init(&a->ledger, a->udp, unstamped_path, now_mono_ns);
+    return agent_schedule_init(&a->schedule, most_packets(&ch->config));
+}
+
+void agent_sender_close(wrk_channel_t *ch)
+{
+    agent_schedule_close(&agent_sender_of(ch)->schedule);
+}
+
+void agent_sender_release(wrk_channel_t *ch)
+{
+    ch->tx_paused = agent_sender_of(ch)->block.now;
+}
+
+void agent_sender_refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    const agent_sender_t *a = agent_sender_of(ch);
+    rt_store_relaxed(&ch->stats->scheduled, agent_schedule_count(&a->schedule));
+    (void)free_space(ch, now_mono_ns);
 }

@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         WorkerFailed,
     )
     from shmring.histogram import Histogram
+    from shmring.local import Local
     from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
     from shmring.netflux.engine import Netflux
     from shmring.netflux.items import (
@@ -111,6 +112,7 @@ __all__ = [
     "Histogram",
     "Impairment",
     "LayoutMismatch",
+    "Local",
     "Netflux",
     "NetfluxChannel",
     "NetfluxChannelStats",
@@ -180,6 +182,7 @@ _HOMES = {
             "SendTimeout ShmringError ShmringOSError TooLate WorkerFailed"
         ),
         "histogram": "Histogram",
+        "local": "Local",
         "netflux.channel": "NetfluxChannel NetfluxSettings",
         "netflux.engine": "Netflux",
         "netflux.items": (
@@ -200,9 +203,9 @@ _HOMES = {
 }
 _MODULES = frozenset(
     (
-        *("batch", "channel", "engine", "engine_channel", "errors", "histogram", "netflux"),
-        *("observe", "pool", "recording", "registry", "rtp", "stats", "tap", "testing"),
-        *("types", "udt"),
+        *("batch", "channel", "engine", "engine_channel", "errors", "histogram", "local"),
+        *("netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
+        *("testing", "types", "udt"),
     )
 )
 

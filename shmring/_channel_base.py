@@ -124,13 +124,15 @@ class ChannelBase(Generic[Item]):
 
     @property
     def local(self) -> tuple[str, int] | None:
-        """The local address that is bound. If port 0 was given, it has the real port."""
+        """The local address that is bound. If port 0 was given, it has the real port. None: the
+        channel has no socket."""
         segment = self._endpoint.mapped()
         return _address.unpack(segment.status.bound)
 
     @property
     def remote(self) -> tuple[str, int] | None:
-        """The destination of packets that name none. None: each `send` names one."""
+        """The destination of packets that name none. None: each `send` names one, or the channel is
+        `Local`, without addresses."""
         segment = self._endpoint.mapped()
         return _address.unpack(segment.config.remote)
 
@@ -170,6 +172,8 @@ class ChannelBase(Generic[Item]):
         with contextlib.suppress(errors.ChannelClosed):  # another thread may close it
             arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
             ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
+            if not self._endpoint.has_addresses:
+                ends = "on this host"
             tap = " tap" if self.readonly else ""
             return f"<shmring.{type(self).__name__} {self.name!r} {ends} {self.state}{tap}>"
         return f"<shmring.{type(self).__name__} {self.name!r} closed>"

@@ -391,11 +391,21 @@ class Endpoint(Core):
                 f"channel {self.name!r} is a tap and cannot {what}: attach without readonly=True",
             )
 
+    @property
+    def has_addresses(self) -> bool:
+        """Whether packets have a source and a destination. False: the engine is `Local`."""
+        segment = self.mapped()
+        return bool(lib.shm_engine_has_addresses(ffi.addressof(segment.config)))
+
     def check_family(self, raw: bytes) -> None:
-        """Raise `BadAddress` unless the channel's socket can send to this address."""
+        """Raise `BadAddress` unless the channel can send to this address."""
         family = _address.family(raw)
         segment = self.mapped()
         config = segment.config
+        if not self.has_addresses:
+            raise errors.BadAddress(
+                f"channel {self.name!r} delivers on this host and has no addresses: leave out to"
+            )
         own = config.local.family or config.remote.family
         # An IPv6 socket without v6only reaches IPv4 through mapped addresses, in their IPv6 form.
         if own and family != own:

@@ -15,6 +15,8 @@ from shmring._opening import UDP, C, Udp, checked_engine
 from shmring._ring import lib
 from shmring.engine import Engine
 from shmring.errors import BadConfig
+from shmring.local import ENGINE as LOCAL
+from shmring.local import Local
 from shmring.netflux.engine import Netflux
 from shmring.netflux.options import ENGINE as NETFLUX
 from shmring.rtp.engine import Rtp
@@ -22,7 +24,7 @@ from shmring.rtp.options import ENGINE as RTP
 from shmring.stats import direction_of, text_of
 from shmring.types import State, state_of
 
-_ENGINES: dict[str, Engine[Any]] = {"udp": UDP, RTP: Rtp(), NETFLUX: Netflux()}
+_ENGINES: dict[str, Engine[Any]] = {"udp": UDP, LOCAL: Local(), RTP: Rtp(), NETFLUX: Netflux()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,11 @@ def attach(
 
 def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool) -> Engine[Any]:
     """Return the engine that makes the end of a channel whose segment names the engine `found`."""
-    if isinstance(given, Udp) and found != "udp":
-        raise BadConfig(f"channel {name!r} has the engine {found!r}: leave out engine=Udp()")
+    for kind, engine in (("udp", Udp), (LOCAL, Local)):
+        if isinstance(given, engine) and found != kind:
+            raise BadConfig(
+                f"channel {name!r} has the engine {found!r}: leave out engine={engine.__name__}()"
+            )
     if given is None and found not in _ENGINES and not readonly:
         raise BadConfig(
             f"channel {name!r} has the engine {found!r}, whose packets only its own package "

@@ -4,6 +4,7 @@
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
 #include "shm/ctl_msg.h"
+#include "shm/shm_engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest)
 {
     *e = (endpoint_t){
         .epoch = rt_load_acquire(&s->status->epoch),
-        .has_remote = s->config.remote.family != 0,
+        .has_remote = s->config.remote.family != 0 || !shm_engine_has_addresses(&s->config),
         .rx_ready = mode == SHM_READ_SHARED || !s->writable,
         .bell_fd = -1,
         .reader_fd = -1,

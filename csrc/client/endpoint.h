@@ -46,7 +46,7 @@ typedef struct endpoint {
     uint32_t epoch;         /* of the worker this endpoint is attached to */
     uint8_t tx_ready;       /* attached as producer */
     uint8_t rx_ready;       /* may receive: attached as reader, or needs no attaching */
-    uint8_t has_remote;     /* packets without their own destination have one */
+    uint8_t has_remote;     /* a packet needs no destination of its own */
     uint8_t spare_full;     /* spare holds a packet taken from the ring and not yet handed out */
     int bell_fd;            /* eventfd that wakes the worker */
     int reader_fd;          /* doorbell that the worker rings for this endpoint, or -1 */

@@ -1,6 +1,7 @@
 #include "client/shmring_private.h"
 
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 
 #include <errno.h>
 
@@ -25,6 +26,11 @@ static int check_address(const shmring_t *c, const shm_addr_t *to)
 {
     const shm_config_t *config = &c->segment.config;
     unsigned own = config->local.family ? config->local.family : config->remote.family;
+    if (!shm_engine_has_addresses(config))
+        return rt_err_set(-EINVAL,
+                          "channel \"%s\" delivers on this host and has no addresses: leave out "
+                          "terms->to",
+                          config->name);
     if ((to->family != 4 && to->family != 6) || to->port == 0)
         return rt_err_set(-EINVAL,
                           "address family %u or port %u is invalid: use 4 or 6, and 1 to 65535",

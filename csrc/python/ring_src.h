@@ -16,6 +16,7 @@
 #include "shm/ctl_msg.h"
 #include "shm/error_log.h"
 #include "shm/recorder.h"
+#include "shm/shm_engine.h"
 #include "shm/slot_ring.h"
 #include "shm/tap_ring.h"
 

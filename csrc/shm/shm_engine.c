@@ -9,6 +9,11 @@
 #include <errno.h>
 #include <string.h>
 
+int shm_engine_has_addresses(const shm_config_t *c)
+{
+    return strncmp(c->engine, SHM_LOCAL_ENGINE, sizeof c->engine) != 0;
+}
+
 static uint64_t mux_part(const shm_config_t *c)
 {
     mux_config_t own;

@@ -4,6 +4,13 @@
 
 #include "shm/shm_config.h"
 
+/* Delivers what is sent to the readers of the same channel: no socket, no addresses. It has no
+ * structs of its own. */
+#define SHM_LOCAL_ENGINE "local"
+
+/* Whether packets of the channel have a destination and a source. */
+int shm_engine_has_addresses(const shm_config_t *c);
+
 /* Checks that the engine's part of a segment is as long as the engine's own structs,
  * and a record as long as their head. Engines that this code does not know have no such structs.
  * Returns 0 or -EINVAL with a text. */

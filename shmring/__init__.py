@@ -17,12 +17,9 @@ try:
 except ModuleNotFoundError as _missing:
     if _missing.name != "shmring._hot":
         raise
-    raise ImportError(
-        f"{__path__[0]} has no compiled modules: it is a source folder, and Python finds it before "
-        'the installed one. Install it ("pip install .", or "make test" for development) and start '
-        "Python in another folder, or with -P",
-        name="shmring",
-    ) from None
+    from shmring._source_folder import import_installed
+
+    import_installed(__name__, __path__[0])
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without typing: type checkers know the name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -113,3 +114,32 @@ def test_the_first_thing_that_a_program_does_is_to_unpickle(made: str) -> None:
     )
     shown = outcome(f"import json, pickle\nprint(json.dumps(repr(pickle.loads(bytes({pickled})))))")
     assert shown == outcome(f"import json, shmring\nprint(json.dumps(repr({made})))")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder like the source folder: the package without its compiled modules."""
+    package = Path(shmring.__file__).parent
+    shutil.copytree(package, tmp_path / "shmring", ignore=shutil.ignore_patterns("*.so"))
+    return tmp_path
+
+
+def test_in_a_checkout_the_installed_package_is_imported(checkout: Path) -> None:
+    ask = "import shmring; from shmring import udt; print(shmring.__file__, udt.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=checkout, capture_output=True, text=True, timeout=60
+    )
+    package = Path(shmring.__file__).parent
+    assert done.stderr == ""
+    assert done.stdout.split() == [shmring.__file__, str(package / "udt" / "__init__.py")]
+
+
+def test_a_checkout_without_an_installed_package_says_so(checkout: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import shmring"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "is not installed: install it" in done.stderr

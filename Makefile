@@ -7,6 +7,7 @@ RT_WERROR    ?= OFF
 # What is installed to be tested: the tree, or with WHEEL=dist/....whl what users get (`make wheel`).
 WHEEL        ?=
 PYTEST_ARGS  ?=
+WHEEL_TARGETS ?=
 # Real clocks on shared machines: a failed test runs again, and is named (docs/howto/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
@@ -36,7 +37,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test wheel lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test wheel wheels lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,14 @@ wheel: $(TOOLS) ## dist/: the source archive, and the wheel that is built from i
 	@$(BIN)/python -m build --config-setting=cmake.define.RT_WERROR=$(RT_WERROR) >build/wheel.log 2>&1 \
 	    || { cat build/wheel.log; exit 1; }
 	@ls -l dist
+
+# Both machines and both C libraries, whatever this machine is. WHEEL_TARGETS: only some of them.
+wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 and aarch64, cross-compiled (needs no root)
+	@rm -rf dist/wheels && mkdir -p build dist/wheels
+	@$(BIN)/pip install -qq build 'ziglang>=0.13' auditwheel
+	@$(BIN)/python -m build --sdist --no-isolation -o build/wheels/sdist >build/wheels.log 2>&1 \
+	    || { cat build/wheels.log; exit 1; }
+	@$(BIN)/python csrc/wheels/build.py build/wheels/sdist/*.tar.gz dist/wheels $(WHEEL_TARGETS)
 
 lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .

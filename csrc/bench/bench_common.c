@@ -1,6 +1,7 @@
 #include "bench/bench.h"
 
 #include "base/rt_clock.h"
+#include "base/rt_linux.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ void bench_fifo(int priority)
 {
     struct sched_param p = {.sched_priority = priority};
     prctl(PR_SET_TIMERSLACK, 1UL);
-    if (priority > 0 && sched_setscheduler(0, SCHED_FIFO, &p) < 0)
+    if (priority > 0 && rt_set_scheduler(SCHED_FIFO, &p) < 0)
         fprintf(stderr, "shmring-floor: SCHED_FIFO is not allowed here, running without it\n");
 }
 

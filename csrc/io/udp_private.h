@@ -6,6 +6,7 @@
 #include "io/udp_route.h"
 
 #include <string.h>
+#include <time.h>
 
 /* Names that C libraries of 2022 lack. The numbers are kernel ABI. */
 #ifndef SO_TXTIME

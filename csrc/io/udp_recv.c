@@ -22,6 +22,7 @@
 
 #include "base/rt_atomic.h"
 #include "base/rt_err.h"
+#include "base/rt_linux.h"
 
 #include <errno.h>
 #include <stdlib.h>

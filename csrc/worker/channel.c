@@ -1,6 +1,7 @@
 #include "worker/channel.h"
 
 #include "base/rt_err.h"
+#include "base/rt_linux.h"
 #include "base/rt_futex.h"
 #include "shm/tx_ring.h"
 #include "worker/channels.h"

@@ -2,8 +2,10 @@
 
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
+#include "base/rt_linux.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -69,17 +71,40 @@ static void put_first(poller_t *p)
     }
 }
 
+static int fetch(poller_t *p)
+{
+    return epoll_wait(p->epoll_fd, p->events, POLLER_BATCH, 0);
+}
+
+/* Before Linux 5.11, and under qemu-user: as precise, in two calls. */
+static int sleep_and_fetch(poller_t *p, const struct timespec *limit)
+{
+    struct pollfd ready = {.fd = p->epoll_fd, .events = POLLIN};
+    return ppoll(&ready, 1, limit, NULL) > 0 ? fetch(p) : 0;
+}
+
+static int sleep_until_events(poller_t *p, const struct timespec *limit)
+{
+    if (!p->sleeps_in_poll) {
+        int n = rt_epoll_wait_ns(p->epoll_fd, p->events, POLLER_BATCH, limit);
+        if (n >= 0 || errno != ENOSYS)
+            return n;
+        p->sleeps_in_poll = true;
+    }
+    return sleep_and_fetch(p, limit);
+}
+
 int poller_wait(poller_t *p, int64_t timeout_ns)
 {
     p->next = 0;
     p->count = 0;
     int n = 0;
     if (timeout_ns <= 0) {
-        n = epoll_wait(p->epoll_fd, p->events, POLLER_BATCH, 0);
+        n = fetch(p);
     } else {
         struct timespec limit = {.tv_sec = timeout_ns / RT_NS_PER_S,
                                  .tv_nsec = timeout_ns % RT_NS_PER_S};
-        n = epoll_pwait2(p->epoll_fd, p->events, POLLER_BATCH, &limit, NULL);
+        n = sleep_until_events(p, &limit);
     }
     p->count = n > 0 ? n : 0;
     put_first(p);

@@ -30,6 +30,7 @@ typedef struct poller {
     int epoll_fd;
     int count; /* events of the last wait */
     int next;  /* the next of them to handle */
+    bool sleeps_in_poll; /* the kernel has no epoll_pwait2 */
     struct epoll_event events[POLLER_BATCH];
 } poller_t;
 

@@ -1,6 +1,7 @@
 #include "worker/tap.h"
 
 #include "base/rt_err.h"
+#include "base/rt_linux.h"
 #include "worker/connection.h"
 #include "shm/bus_guard.h"
 

@@ -106,9 +106,11 @@ static int watch_signals(worker_t *w)
  * used at once: calloc zeroes what was kept in reserve (make_agent). */
 static void keep_freed_memory(void)
 {
+#ifdef M_TRIM_THRESHOLD /* glibc */
     (void)mallopt(M_TRIM_THRESHOLD, INT32_MAX);
     (void)mallopt(M_TOP_PAD, 0);
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+#endif
 }
 
 /* If the kernel has no seccomp, only a strict pool refuses to serve. */

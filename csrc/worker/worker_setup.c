@@ -1,6 +1,7 @@
 #include "worker/worker_setup.h"
 
 #include "base/rt_err.h"
+#include "base/rt_linux.h"
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/privileges.h"
 
@@ -50,7 +51,7 @@ static int schedule(const worker_args_t *args, shm_worker_page_t *page)
     int highest = privileges_highest_priority();
     int priority = args->priority < highest ? args->priority : highest;
     struct sched_param param = {.sched_priority = priority};
-    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
+    if (rt_set_scheduler(SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
         struct rlimit limit = {0};
         int rc = -errno;
         (void)getrlimit(RLIMIT_RTPRIO, &limit);

@@ -1,0 +1,97 @@
+"""Cross-compiles the wheels of a release: `make wheels`.
+
+    python csrc/wheels/build.py SDIST FOLDER [TARGET...]
+
+Each wheel is built from the source archive alone, with zig's C compiler and its C libraries (the
+packages "ziglang", "build", "scikit-build-core" and "cffi" are installed). A target is the platform
+tag of a wheel. The compiled modules use the limited API, so one wheel serves all Pythons from 3.11
+on, and the headers of this machine's Python serve all targets.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from pathlib import Path
+
+TARGETS = {
+    "manylinux_2_28_x86_64": "x86_64-linux-gnu.2.28",
+    "manylinux_2_28_aarch64": "aarch64-linux-gnu.2.28",
+    "musllinux_1_2_x86_64": "x86_64-linux-musl",
+    "musllinux_1_2_aarch64": "aarch64-linux-musl",
+}
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    """Unpack the source archive into an empty `folder`. Return the folder of the sources."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (sources,) = folder.iterdir()
+    return sources
+
+
+def python_headers(folder: Path) -> Path:
+    """Copy the headers of this Python to `folder`, without those of its C library beside them.
+
+    Debian's pyconfig.h includes that of the processor. All targets have the sizes of this one: 64
+    bits, little endian.
+    """
+    include = Path(sysconfig.get_path("include"))
+    shutil.copytree(include, folder, dirs_exist_ok=True)
+    own = include.parent / sysconfig.get_config_var("MULTIARCH") / include.name / "pyconfig.h"
+    if own.is_file():
+        shutil.copy(own, folder)
+    return folder
+
+
+def zig() -> Path:
+    """Return zig's program."""
+    import ziglang
+
+    return Path(ziglang.__file__).parent / "zig"
+
+
+def build(target: str, sources: Path, headers: Path, folder: Path, log: Path) -> None:
+    """Build the wheel of one target into `folder`."""
+    settings = {
+        "build-dir": str(log.with_suffix("")),
+        "wheel.tags": f"cp311-abi3-{target}",
+        "install.strip": "false",
+        "cmake.define.CMAKE_TOOLCHAIN_FILE": str(sources / "csrc" / "cmake" / "zig.cmake"),
+        "cmake.define.RT_TARGET": TARGETS[target],
+        "cmake.define.RT_ZIG": str(zig()),
+        "cmake.define.Python_INCLUDE_DIR": str(headers),
+    }
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder)]
+    command += [f"-C{name}={value}" for name, value in settings.items()]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CMAKE_")}
+    with log.open("w") as output:
+        done = subprocess.run(
+            [*command, str(sources)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        )
+    if done.returncode != 0:
+        sys.exit(f"{target}: the build failed:\n{log.read_text()[-4000:]}")
+
+
+def main(arguments: list[str]) -> None:
+    sdist, folder = Path(arguments[0]), Path(arguments[1])
+    work = Path("build/wheels").resolve()
+    sources = unpack(sdist, work / "sources")
+    headers = python_headers(work / "headers")
+    for target in arguments[2:] or TARGETS:
+        build(target, sources, headers, folder, work / f"{target}.log")
+    for wheel in sorted(folder.glob("*.whl")):
+        print(f"{wheel.stat().st_size / 1e6:5.2f} MB  {wheel}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -52,19 +52,19 @@ class Numbers(NamedTuple):
 _CHANNEL, _RTP = "csrc/shm/shm_layout.h", "csrc/shm/rtp_shm.h"
 _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
-_GUIDE, _RTP_PAGE = "docs/reference/guide.md", "docs/reference/rtp.md"
+_STATISTICS, _RTP_PAGE = "docs/reference/statistics.md", "docs/reference/rtp.md"
 _NETFLUX_PAGE, _UDT_PAGE = "docs/reference/netflux.md", "docs/reference/udt.md"
 
 CLASSES = (
     Numbers(
         "ChannelCounters",
         "Counters of a channel.",
-        (Table(_CHANNEL, "SHM_COUNTERS", "counter", _GUIDE, "### Counters"),),
+        (Table(_CHANNEL, "SHM_COUNTERS", "counter", _STATISTICS, "## Counters"),),
     ),
     Numbers(
         "ChannelHistograms",
         "Histograms of a channel.",
-        (Table(_CHANNEL, "SHM_HISTOGRAMS", "histogram", _GUIDE, "### Histograms"),),
+        (Table(_CHANNEL, "SHM_HISTOGRAMS", "histogram", _STATISTICS, "## Histograms"),),
     ),
     Numbers(
         "RtpNumbers",
@@ -427,7 +427,7 @@ def make_options(root: Path) -> dict[str, str]:
     from shmring import udt
 
     parts = (
-        (_GUIDE, "## Options of a channel", shmring.Pool.open),
+        ("docs/reference/options.md", "# Options of a channel", shmring.Pool.open),
         (_RTP_PAGE, "## Options", shmring.Rtp),
         (_NETFLUX_PAGE, "## Options", shmring.Netflux),
         (_UDT_PAGE, "### Of a connection", udt.UdtOptions),

@@ -3,7 +3,7 @@
 A recording has one row per channel and interval, in base units, with the whole lateness histogram
 of the interval. So exact percentiles can be computed later for any time span and any set of
 channels. The suffix selects the format: ``.csv``, or ``.parquet`` (needs pyarrow: ``pip install
-"shmring[parquet]"``). ``docs/howto/recording.md`` describes both for other programs.
+"shmring[parquet]"``). ``shmring help recording`` describes both for other programs.
 
 A killed recorder leaves what it has written, because each interval is flushed to the file. A CSV
 file may then end with half a line, which `read` skips. A Parquet file is unusable without the

@@ -59,6 +59,11 @@ foreach(name IN ITEMS main receiver sender statistics)
     install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/../api/netflux/netflux_${name}.py DESTINATION .)
 endforeach()
 
+# The pages that `shmring help` shows and messages name.
+install(DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/../docs/ DESTINATION shmring_cli/pages
+        FILES_MATCHING PATTERN "*.md" PATTERN examples EXCLUDE PATTERN pictures EXCLUDE PATTERN site EXCLUDE
+        PATTERN api EXCLUDE)
+
 install(TARGETS shmring-worker RUNTIME DESTINATION rtworkers/bin)
 if(TARGET shmring-floor)
     install(TARGETS shmring-floor RUNTIME DESTINATION rtworkers/bin)

@@ -24,7 +24,6 @@ from shmring_cli.output import duration
 _GAP_NS = 1_000_000_000
 _MARGIN_NS = 20_000_000
 _MISSED_NS = 1_000_000
-_GUIDE = "docs/reference/guide.md#give-the-workers-their-privileges"
 
 _BESIDE_THE_POINT = ("late_packets", "client_attached", "client_detached", "client_hung_up")
 
@@ -260,7 +259,10 @@ def _off_core(case: Case) -> Finding | None:
             "preempted",
             f"{head}, and it runs without a real-time class, so any other process may have "
             "its core",
-            (f"give the workers SCHED_FIFO: {_GUIDE}; shmring doctor says what is missing",),
+            (
+                "give the workers SCHED_FIFO: shmring help permissions; shmring doctor says what "
+                "is missing",
+            ),
         )
     return Finding(
         "stopped",

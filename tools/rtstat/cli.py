@@ -44,7 +44,7 @@ examples:
   rtstat --plain                     overviews as plain text, one after the other
   rtstat --once                      overview, one snapshot
   rtstat --once --sort late          the worst channels first
-  rtstat --json                      everything, as one JSON object (docs/reference/rtstat.md)
+  rtstat --json                      everything, as one JSON object; fields: shmring help rtstat
   rtstat --json -i 1                 one JSON object per line and second, until Ctrl-C
   rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
   rtstat --csv=worker -i 10          a row per worker every ten seconds

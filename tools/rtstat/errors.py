@@ -7,7 +7,7 @@ pools and channels exist.
 examples:
   rtstat errors                     of every worker
   rtstat errors --channel ctl       of one channel
-  rtstat errors --json              one JSON object per line; fields: docs/reference/rtstat.md
+  rtstat errors --json              one JSON object per line; fields: shmring help rtstat
 """
 
 from __future__ import annotations

@@ -113,4 +113,4 @@ def _column(scope: str, name: str) -> tuple[str, str | None, Field]:
         return name, engine, FIELD[engine, part]
     if (scope, name) in FIELD:
         return name, None, FIELD[scope, name]
-    raise ValueError(f"{scope}s have no field {name!r}: docs/reference/rtstat.md lists them")
+    raise ValueError(f"{scope}s have no field {name!r}: see `shmring help rtstat`")

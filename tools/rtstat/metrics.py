@@ -1,4 +1,4 @@
-"""`rtstat --serve-metrics [HOST:]PORT`: a page for Prometheus, described in docs/howto/metrics.md.
+"""`rtstat --serve-metrics [HOST:]PORT`: a page for Prometheus, see `shmring help metrics`.
 
 Every request reads shared memory once, and nothing runs in between. Needs prometheus-client.
 """

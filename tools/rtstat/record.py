@@ -1,4 +1,4 @@
-"""`rtstat --record FILE`: a row per channel and interval, as docs/howto/recording.md says."""
+"""`rtstat --record FILE`: a row per channel and interval, as `shmring help recording` says."""
 
 from __future__ import annotations
 

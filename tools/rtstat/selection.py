@@ -58,8 +58,7 @@ def _sort_key(name: str) -> Callable[[ChannelView], Any]:
 
     found = FIELD.get(("channel", name))
     if found is None:
-        page = "docs/reference/rtstat.md"
-        raise argparse.ArgumentTypeError(f"channels have no field {name!r}: see {page}")
+        raise argparse.ArgumentTypeError(f"channels have no field {name!r}: shmring help rtstat")
     return found.get
 
 

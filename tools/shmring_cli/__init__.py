@@ -42,6 +42,7 @@ COMMANDS = (
     ),
     Command("doctor", "shmring_doctor.command", "check if this machine is fit, and show the fixes"),
     Command("gc", "shmring_cli.gc", "remove what dead processes left behind"),
+    Command("help", "shmring_cli.help", "show a page of the documentation"),
     Command("cflags", "shmring_cli.cflags", "compiler flags for C programs that use channels"),
 )
 

@@ -29,6 +29,6 @@ def own_workers(request: pytest.FixtureRequest) -> Iterator[None]:
 def checkout() -> Path:
     """The folder of the sources around these tests."""
     for folder in Path(__file__).resolve().parents:
-        if (folder / "docs" / "reference" / "guide.md").is_file():
+        if (folder / "docs" / "index.md").is_file():
             return folder
     pytest.skip("no sources around these tests")

@@ -8,11 +8,14 @@ import dataclasses
 import inspect
 import os
 import re
+import shlex
+import shutil
 import socket
 import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +24,7 @@ import pytest
 import rtstat.cli
 import rtstat.overview
 import shmring
+import shmring_cli
 import shmring_doctor as doctor
 from netflux import records
 from shmring import recording
@@ -28,6 +32,7 @@ from shmring._options import OPTIONS
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo
 from shmring_cli import COMMANDS
+from shmring_cli.help import pages as pages_of_help
 from shmring_plot import command as plot
 
 pytest_plugins = ["pytester"]
@@ -38,7 +43,7 @@ PATIENCE_S = 60
 
 def find_checkout() -> Path | None:
     for folder in Path(__file__).resolve().parents:
-        if (folder / "docs" / "reference" / "guide.md").is_file():
+        if (folder / "docs" / "index.md").is_file():
             return folder
     return None
 
@@ -48,7 +53,8 @@ pytestmark = pytest.mark.skipif(CHECKOUT is None, reason="no documentation aroun
 
 
 class Block(NamedTuple):
-    """A fenced block of Python. `mark` is the word behind ```python: none, needs-ctl or no-run."""
+    """A fenced block of Python. `mark` is the word behind ```python: "", "no-run" or one of
+    `NEEDS`."""
 
     place: str
     mark: str
@@ -84,9 +90,16 @@ def rows(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in cells]
 
 
+def pages_of_docs() -> list[str]:
+    if CHECKOUT is None:
+        return []
+    return sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/**/*.md"))
+
+
 @pytest.fixture(scope="module")
-def guide() -> str:
-    return text_of("docs/reference/guide.md")
+def docs() -> str:
+    """All pages of docs/, one behind the other."""
+    return "\n".join(map(text_of, pages_of_docs()))
 
 
 # --- what they show runs --------------------------------------------------------------------------
@@ -102,30 +115,54 @@ def ids(block: Block) -> str:
     return block.place
 
 
-PAGES_THAT_RUN = (
-    "README.md",
-    "docs/reference/guide.md",
-    "docs/howto/doctor.md",
-    "docs/reference/netflux.md",
-    "docs/reference/netflux-records.md",
-    "docs/reference/rtp.md",
-    "docs/reference/rtstat.md",
-    "docs/howto/tap.md",
-    "api/netflux/PARITY.md",
-)
-RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
+PAGES_OF_TESTS = ("docs/howto/testing.md", "docs/howto/netflux-testing.md")  # pytest runs them
+PARITY = ("api/netflux/PARITY.md", "api/rtpsynth/README.md")
+PAGES_THAT_RUN = {"README.md", *PARITY, *pages_of_docs()} - {*PAGES_OF_TESTS}
+RUNNABLE = [block for block in blocks(*sorted(PAGES_THAT_RUN)) if block.mark != "no-run"]
+
+
+@contextlib.contextmanager
+def open_ctl(_folder: Path) -> Iterator[None]:
+    with shmring.Pool(policy="other") as pool:
+        here = ("127.0.0.1", free_port())
+        pool.open("ctl", local=here, remote=here)
+        yield
+
+
+@contextlib.contextmanager
+def run_plant(_folder: Path) -> Iterator[None]:
+    with shmring.Pool("plant", policy="other") as pool:
+        pool.open("axis", remote=("127.0.0.1", free_port()))
+        yield
+
+
+@contextlib.contextmanager
+def record_a_night(folder: Path) -> Iterator[None]:
+    assert CHECKOUT is not None
+    for name in ("night.csv", "night.parquet.part"):
+        shutil.copy(CHECKOUT / "docs" / "pictures" / "fifo.csv", folder / name)
+    yield
+
+
+NEEDS = {
+    "": lambda _folder: contextlib.nullcontext(),
+    "needs-ctl": open_ctl,
+    "needs-plant": run_plant,
+    "needs-recordings": record_a_night,
+}
 
 
 @pytest.mark.parametrize("block", RUNNABLE, ids=ids)
-def test_examples_run(block: Block, shmring_pool: shmring.Pool, tmp_path: Path) -> None:
-    if block.mark == "needs-ctl":
-        port = free_port()
-        here = ("127.0.0.1", port)
-        shmring_pool.open("ctl", local=here, remote=here)
-    else:
-        assert block.mark == "", "a block is marked needs-ctl, no-run or not at all"
+def test_examples_run(block: Block, shmring_namespace: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
-    script.write_text(block.code.replace("9001", str(free_port())), encoding="utf-8")
+    ports: dict[str, int] = {}
+    code = re.sub(r"\b900[01]\b", lambda _: str(ports.setdefault(_[0], free_port())), block.code)
+    script.write_text(code, encoding="utf-8")
+    with NEEDS[block.mark](tmp_path):
+        run_example(script)
+
+
+def run_example(script: Path) -> None:
     done = subprocess.run(
         # RealtimeWarning is one of these: the machine of these tests may lack what it takes.
         [sys.executable, "-W", "error", "-W", "ignore::RuntimeWarning", str(script)],
@@ -133,15 +170,12 @@ def test_examples_run(block: Block, shmring_pool: shmring.Pool, tmp_path: Path) 
         text=True,
         timeout=PATIENCE_S,
         check=False,
-        cwd=tmp_path,
+        cwd=script.parent,
     )
-    assert (done.returncode, done.stderr) == (0, ""), block.code
+    assert (done.returncode, done.stderr) == (0, ""), script.read_text(encoding="utf-8")
 
 
-TEST_BLOCKS = blocks("docs/howto/testing.md", "docs/howto/netflux-testing.md")
-
-
-@pytest.mark.parametrize("block", TEST_BLOCKS, ids=ids)
+@pytest.mark.parametrize("block", blocks(*PAGES_OF_TESTS), ids=ids)
 def test_examples_of_tests_pass(block: Block, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(block.code)
     outcomes = pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
@@ -178,11 +212,11 @@ PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("
         ("commands", [f"shmring {command.name}" for command in COMMANDS]),
     ],
 )
-def test_the_guide_names_everything(what: str, names: list[str], guide: str) -> None:
+def test_the_pages_name_everything(what: str, names: list[str], docs: str) -> None:
     assert names
-    shown = code(guide)
+    shown = code(docs)
     missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
-    assert not missing, f"{what} that docs/reference/guide.md does not mention"
+    assert not missing, f"{what} that no page of docs/ mentions"
 
 
 @pytest.fixture(scope="module")
@@ -349,8 +383,9 @@ def test_the_table_of_values_holds_those_of_this_machine() -> None:
         assert set(finding.values) <= known.get(finding.id, set()), finding.id
 
 
-def test_the_table_of_errors_is_the_errors(guide: str) -> None:
-    listed = {row[0].strip("`"): re.findall(r"\w+", row[1]) for row in rows(guide, "## Errors")}
+def test_the_table_of_errors_is_the_errors() -> None:
+    table = rows(text_of("docs/reference/errors.md"), "# Errors")
+    listed = {row[0].strip("`"): re.findall(r"\w+", row[1]) for row in table}
     expected = set(EXCEPTIONS) - {"ShmringError", "RealtimeWarning"}
     assert set(listed) == expected
     for name, bases in listed.items():
@@ -364,10 +399,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "workers/README.md"]
 
 
 def pages() -> list[str]:
-    if CHECKOUT is None:
-        return []
-    docs = sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/**/*.md"))
-    return PAGES + docs
+    return PAGES + pages_of_docs() if CHECKOUT else []
 
 
 @pytest.mark.parametrize("page", pages())
@@ -385,9 +417,27 @@ def test_names_of_the_package_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", pages())
 def test_commands_exist(page: str) -> None:
+    """The commands of the blocks have the options that they are shown with."""
     known = {command.name for command in COMMANDS} | {"COMMAND"}
-    for command in re.findall(r"^(?:sudo )?shmring (\w+)|`shmring (\w+)", text_of(page), re.M):
-        assert "".join(command) in known
+    text = text_of(page)
+    for command in re.findall(r"`shmring (\w+)", text):
+        assert command in known
+    for tool, rest in re.findall(r"^(?:sudo )?(shmring|rtstat)((?: .*)?)$", text, re.M):
+        words = shlex.split(re.split(r"  +| [#|>]", rest)[0])  # without the comment beside it
+        assert parses(tool, words), f"{tool}{rest}"
+
+
+def parses(tool: str, words: list[str]) -> bool:
+    try:
+        if tool == "shmring":
+            shmring_cli._parser(words).parse_args(words)
+        else:
+            of = next((c for c in rtstat.cli.COMMANDS if words[:1] == [c.name]), None)
+            parser = rtstat.cli._command_parser(of) if of else rtstat.cli._overview_parser()
+            parser.parse_args(words[1:] if of else words)
+    except SystemExit as end:
+        return not end.code
+    return True
 
 
 def test_the_page_on_records_names_every_type() -> None:
@@ -403,3 +453,21 @@ def test_the_walk_to_the_wire_names_functions_that_exist() -> None:
         made = rf"^(?:[\w ]+[ *]{function}\(|FORWARD\({function.removeprefix('calls_')}\))"
         assert re.search(made, text_of(file), re.M), f"{file} has no {function}"
     assert f"{hops[-1][1]}(" in text_of(hops[-2][2])
+
+
+# --- what the installed programs name is installed ------------------------------------------------
+
+
+def test_messages_name_pages_that_are_installed() -> None:
+    """No installed file sends its reader to `docs/`, which is not installed."""
+    installed = pages_of_help()
+    assert CHECKOUT is not None
+    for folder in ("shmring", "workers", "tools", "api", "csrc/client", "csrc/worker"):
+        for source in (CHECKOUT / folder).rglob("*.[pch]*"):
+            if source.suffix not in (".py", ".c", ".h"):
+                continue
+            text = source.read_text(encoding="utf-8")
+            named = re.findall(r"\bshmring help ([a-z][\w-]+)", text)
+            assert set(named) <= set(installed) | {"PAGE"}, source
+            for literal in re.findall(r'"[^"\n]*\bdocs/[a-z]+/[a-z-]+\.md[^"\n]*"', text):
+                assert "help" in literal, f"{source}: {literal}"

@@ -19,7 +19,7 @@ from shmring._ring import ffi, lib
 from shmring.observe import monitor
 
 TABLES = [
-    ("csrc/shm/shm_layout.h", "SHM_COUNTERS", ("docs/reference/guide.md",)),
+    ("csrc/shm/shm_layout.h", "SHM_COUNTERS", ("docs/reference/statistics.md",)),
     ("csrc/shm/rtp_shm.h", "SHM_RTP_COUNTERS", ("docs/reference/rtp.md",)),
     ("csrc/proto/netflux/nfx_stats.h", "NFX_COUNTERS", ("docs/reference/netflux.md",)),
     ("csrc/proto/udt/udt_stats.h", "UDT_COUNTERS", ()),

@@ -1,114 +1,270 @@
-"""Wait for a channel in asyncio, from any number of tasks and event loops at the same time, and
-share a lock with them."""
+"""Wait for a channel in asyncio or trio, from any number of tasks, event loops and threads at the
+same time, and share a lock with them.
+
+Nothing here polls or starts a thread. In asyncio (with any event loop) a task waits for a future.
+In trio, which anyio may run, it sleeps in a cancel scope that any thread can end. trio is used only
+by programs that run it, so it is no dependency.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-# A thread that sleeps for tasks stays this long after the last task, in case tasks come back.
-COME_BACK_S = 0.1
+from shmring._arguments import seconds_until
+from shmring._ring import lib
+
+NEVER_NS = int(lib.RT_NEVER_NS)
+
+
+# --- one task -------------------------------------------------------------------------------------
+
+
+class AsyncioSleeper:
+    """A task of asyncio that sleeps, or is about to."""
+
+    __slots__ = ("_future", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    def wake(self) -> None:
+        """End the sleep, now or when it begins. Any thread may call this, more than once. Raises
+        RuntimeError if the event loop was closed."""
+        self.loop.call_soon_threadsafe(self.wake_here)
+
+    def wake_here(self) -> None:
+        """`wake` for the thread of the loop."""
+        if not self._future.done():
+            self._future.set_result(None)
+
+    async def sleep(self, until_ns: int = NEVER_NS) -> None:
+        """Sleep until `wake`, or until a time of CLOCK_MONOTONIC."""
+        seconds = seconds_until(until_ns)
+        if seconds is None:
+            await self._future
+            return
+        timer = self.loop.call_later(seconds, self.wake_here)
+        try:
+            await self._future
+        finally:
+            timer.cancel()
+
+
+class TrioSleeper:
+    """The same for trio."""
+
+    __slots__ = ("_scope", "_token", "_trio")
+
+    def __init__(self, trio: Any) -> None:
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+        self._scope = trio.CancelScope()
+
+    def wake(self) -> None:
+        self._token.run_sync_soon(self._scope.cancel)
+
+    async def sleep(self, until_ns: int = NEVER_NS) -> None:
+        with self._limited(until_ns):
+            await self._trio.sleep_forever()
+
+    async def sleep_at(
+        self, fd: int, look: Callable[[], None], is_over: Callable[[], bool], until_ns: int
+    ) -> None:
+        """Sleep. Call `look` whenever `fd` is readable, until `is_over`."""
+        with self._limited(until_ns):
+            while True:
+                await self._trio.lowlevel.wait_readable(fd)
+                look()
+                if is_over():
+                    return
+
+    def _limited(self, until_ns: int) -> Any:
+        seconds = seconds_until(until_ns)
+        if seconds is not None:
+            self._scope.deadline = self._trio.current_time() + seconds
+        return self._scope
+
+
+Sleeper = AsyncioSleeper | TrioSleeper
+
+
+def _running_trio() -> Any:
+    """Return the module trio if it runs this task, otherwise None."""
+    trio = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
+
+
+def new_sleeper() -> Sleeper:
+    """Return the sleeper of this task. Raises RuntimeError outside of asyncio and trio."""
+    trio = _running_trio()
+    return AsyncioSleeper(asyncio.get_running_loop()) if trio is None else TrioSleeper(trio)
+
+
+# --- tasks that wait for a descriptor -------------------------------------------------------------
 
 
 class Waiters:
-    """Tasks that wait until a descriptor is readable.
+    """Tasks that wait until a descriptor is readable and what they wait for is there.
 
-    An event loop accepts one callback per descriptor, so the tasks of one loop share it. The
-    callback wakes all of them, and the tasks that find nothing wait again.
+    An asyncio loop accepts one callback per descriptor, so the tasks of a loop share a `_Watch`,
+    which stays registered between their waits. Whichever loop finds the descriptor readable wakes
+    the tasks of all loops, because one of them may make it unreadable before another has looked.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[Sleeper, Callable[[], bool]] = {}
+        self._watches: dict[asyncio.AbstractEventLoop, _Watch] = {}
+        self._closed = False
 
-    async def wait(self, fd: int) -> None:
-        """Return when `fd` is readable, or after `wake`. `fd` is the same in every call."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+    async def wait(
+        self,
+        fd: int,
+        until_ns: int = NEVER_NS,
+        is_over: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Return when `fd` is readable and `is_over`, at a time of CLOCK_MONOTONIC, or at `close`.
+
+        fd: the same in every call. is_over: any thread may call it, and it raises nothing.
+        """
+        sleeper = new_sleeper()
+        if isinstance(sleeper, TrioSleeper):
+            await self._wait_in_trio(sleeper, fd, until_ns, is_over)
+            return
         with self._lock:
-            mine = self._waiting.setdefault(loop, set())
-            if not mine:
-                loop.add_reader(fd, self._wake_loop, loop)
-            mine.add(future)
+            if self._closed:
+                return
+            watch = self._watch(sleeper.loop, fd)
+            watch.begin()
+            self._waiting[sleeper] = is_over
         try:
-            await future
+            await sleeper.sleep(until_ns)
         finally:
-            self._leave(loop, fd, future)
+            with self._lock:
+                watch.tasks -= 1
+                del self._waiting[sleeper]
 
-    def wake(self) -> None:
-        """Wake all tasks, because the descriptor is about to be closed. Any thread may
-        call this."""
+    def close(self) -> None:
+        """Wake all tasks, because the descriptor is about to be closed. Later waits end at once.
+        Any thread may call this."""
         with self._lock:
-            loops = list(self._waiting)
-        for loop in loops:
-            if loop.is_running():
-                loop.call_soon_threadsafe(self._wake_loop, loop)
+            self._closed = True
+            waiting, watches = list(self._waiting), list(self._watches.values())
+            self._watches.clear()
+        for sleeper in waiting:
+            _wake(sleeper)
+        for watch in watches:
+            watch.close()
 
-    def _leave(
-        self, loop: asyncio.AbstractEventLoop, fd: int, future: asyncio.Future[None]
+    def __del__(self) -> None:
+        for watch in self._watches.values():
+            watch.close()
+
+    def look(self) -> None:
+        """Wake the tasks whose wait is over."""
+        with self._lock:
+            waiting = list(self._waiting.items())
+        for sleeper, is_over in waiting:
+            if is_over():
+                _wake(sleeper)
+
+    async def _wait_in_trio(
+        self, sleeper: TrioSleeper, fd: int, until_ns: int, is_over: Callable[[], bool]
     ) -> None:
         with self._lock:
-            mine = self._waiting[loop]
-            mine.discard(future)
-            if not mine:
-                del self._waiting[loop]
-                loop.remove_reader(fd)
+            if self._closed:
+                return
+            own = os.dup(fd)  # trio accepts one task per descriptor
+            self._waiting[sleeper] = is_over
+        try:
+            await sleeper.sleep_at(own, self.look, is_over, until_ns)
+        finally:
+            with self._lock:
+                del self._waiting[sleeper]
+            os.close(own)
 
-    def _wake_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            mine = list(self._waiting.get(loop, ()))
-        for future in mine:
-            _finish(future)
+    def _watch(self, loop: asyncio.AbstractEventLoop, fd: int) -> _Watch:
+        watch = self._watches.get(loop)
+        if watch is None:
+            for old in [old for old in self._watches if old.is_closed()]:
+                self._watches.pop(old).close()
+            watch = self._watches[loop] = _Watch(loop, fd, self)
+        return watch
 
 
-class RoomWaiters:
-    """Tasks that wait until a ring has room. No descriptor signals that.
+class _Watch:
+    """An asyncio loop's callback for the tasks that wait in it.
 
-    While tasks wait, one thread sleeps for all of them. It wakes all of them each time, and the
-    tasks that find no room wait again.
+    It has a duplicate of the descriptor, which it closes in the loop's thread: the loop must have
+    forgotten a descriptor before another file gets its number.
     """
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: set[asyncio.Future[None]] = set()
-        self._has_thread = False
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, waiters: Waiters) -> None:
+        self.tasks = 0
+        """Number of tasks that wait. Guarded by the lock of `waiters`."""
+        self._loop = loop
+        self._fd = os.dup(fd)
+        self._pid = os.getpid()
+        self._waiters = weakref.ref(waiters)  # the loop must not keep a channel alive
+        self._registered = False
 
-    async def wait(self, sleep: Callable[[], bool]) -> None:
-        """Return when there may be room.
+    def begin(self) -> None:
+        """Note that one more task waits."""
+        if not self._registered:
+            self._loop.add_reader(self._fd, self._readable)
+            self._registered = True
+        self.tasks += 1
 
-        sleep: the same function in every call. It waits some time for room, and returns whether a
-        new attempt makes sense.
-        """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._changed:
-            self._waiting.add(future)
-            self._changed.notify()
-            if not self._has_thread:
-                threading.Thread(
-                    target=self._serve, args=(sleep,), name="waits for room", daemon=True
-                ).start()
-                self._has_thread = True
-        try:
-            await future
-        finally:
-            with self._changed:
-                self._waiting.discard(future)
+    def _readable(self) -> None:
+        waiters = self._waiters()
+        if waiters is None or self.tasks == 0:
+            self._rest()  # it stays readable until a task comes back
+        else:
+            waiters.look()
 
-    def _serve(self, sleep: Callable[[], bool]) -> None:
-        while True:
-            with self._changed:
-                if not self._changed.wait_for(lambda: self._waiting, COME_BACK_S):
-                    self._has_thread = False
-                    return
-            if _is_worth_a_try(sleep):
-                with self._changed:
-                    waiting, self._waiting = self._waiting, set()
-                for future in waiting:
-                    with contextlib.suppress(RuntimeError):  # its loop was closed in the meantime
-                        future.get_loop().call_soon_threadsafe(_finish, future)
+    def _rest(self) -> None:
+        if self._registered:
+            self._registered = False
+            self._loop.remove_reader(self._fd)
+
+    def close(self) -> None:
+        """Unregister, and close the duplicate. Any thread may call this, once."""
+        if os.getpid() != self._pid or self._loop.is_closed():
+            os.close(self._fd)  # in a forked child the loop is the parent's
+        elif _is_running(self._loop):
+            self._leave()
+        else:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        self._rest()
+        os.close(self._fd)
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this thread runs the loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def _wake(sleeper: Sleeper) -> None:
+    if isinstance(sleeper, AsyncioSleeper) and _is_running(sleeper.loop):
+        sleeper.wake_here()
+        return
+    with contextlib.suppress(RuntimeError):  # its loop was closed in the meantime
+        sleeper.wake()
 
 
 class SharedLock:
@@ -139,12 +295,11 @@ class SharedLock:
         """Wait for the lock in a task. If the task is cancelled, the lock is not taken."""
         if self._take():
             return
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        turn = _Turn(lambda: loop.call_soon_threadsafe(_finish, future))
+        sleeper = new_sleeper()
+        turn = _Turn(sleeper.wake)
         try:
             if not self._take(turn):
-                await future
+                await sleeper.sleep()
         except BaseException:
             self._give_up(turn)
             raise
@@ -195,15 +350,3 @@ class _Turn:
             return False
         self.has_come = True
         return True
-
-
-def _is_worth_a_try(sleep: Callable[[], bool]) -> bool:
-    try:
-        return sleep()
-    except Exception:  # the tasks will get the same error
-        return True
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import sys
@@ -12,10 +11,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
-from shmring._arguments import deadline, has_passed, seconds_until
+from shmring._aio import NEVER_NS
+from shmring._arguments import deadline, has_passed
 from shmring._attachment import check_whole
 from shmring._check import error
-from shmring._endpoint import CLOCKS, TAP_CHECK_S, Endpoint, Owner
+from shmring._endpoint import CLOCKS, Endpoint, Owner
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
 from shmring.stats import ChannelStats, direction_of, read_stats, text_of
@@ -208,30 +208,15 @@ class ChannelBase(Generic[Item]):
 
         timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
         """
-        deadline(timeout)  # refuses a bad timeout
-        item = self.try_recv()
-        if item is not None:
-            return item
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._next_async()
-        except TimeoutError:
-            self._endpoint.raise_timeout()
+        return await self._next_async(deadline(timeout))
 
-    async def _next_async(self) -> Item:
+    async def _next_async(self, until_ns: int = NEVER_NS) -> Item:
         endpoint = self._endpoint
-        tap = endpoint.readonly
-        if not tap:
-            endpoint.fileno()
-        while True:
-            item = self.try_recv()
-            if item is not None:
-                return item
-            endpoint.check_heard()
-            if tap:
-                await asyncio.sleep(TAP_CHECK_S)
-            else:
-                await endpoint.readable()
+        while (item := self.try_recv()) is None:
+            if has_passed(until_ns):
+                endpoint.raise_timeout()
+            await endpoint.readable(until_ns)
+        return item
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Iterate over the packets that arrive, until the channel is closed."""
@@ -389,9 +374,7 @@ class SendQueue:
             except errors.RingFull:
                 if has_passed(until_ns):
                     self._endpoint.raise_full(True, 0, 0)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds_until(until_ns)):
-                    await self._endpoint.room()
+            await self._endpoint.room(until_ns)
 
     def reports(self, max: int | None = None) -> Iterator[SendReport]:
         """Iterate over the send reports that this end has not read yet, oldest first.

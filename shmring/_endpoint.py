@@ -15,7 +15,8 @@ from typing import Any, Never, Protocol, TypeVar
 from rtworkers import paths
 from rtworkers.layout import Op
 from shmring import _address, errors
-from shmring._aio import RoomWaiters, Waiters
+from shmring._aio import NEVER_NS, Waiters, new_sleeper
+from shmring._arguments import deadline
 from shmring._attachment import Attachment, check_whole, checked, map_named, served_epoch
 from shmring._check import check, error
 from shmring._hot import Core
@@ -31,6 +32,7 @@ TAP_CHECK_S = 0.001
 AWAIT_SLICE_NS = 50_000_000
 # The opener of a channel takes a sender slot before it sends, if the channel has this many.
 MANY_PRODUCERS = 9
+_AS_BEFORE = 0
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
 
@@ -98,7 +100,7 @@ class Endpoint(Core):
         self.report_lock = threading.Lock()
         """Held while a thread reads reports through this end."""
         self._waiters = Waiters()
-        self._room = RoomWaiters()
+        self._progress = Waiters()
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -209,15 +211,63 @@ class Endpoint(Core):
             del segment  # kept it mapped until here
             return int(own.readiness.epoll_fd)
 
-    async def readable(self) -> None:
-        """Return when there may be a packet, or when this end is closed. Not for taps."""
-        await self._waiters.wait(self.fileno())
-
-    async def room(self) -> None:
-        """Return when there may be room for a packet that found none, or when this end
-        is closed."""
+    async def readable(self, until_ns: int = NEVER_NS) -> None:
+        """Return when there may be a packet, when this end is closed, or at a time of
+        CLOCK_MONOTONIC. A tap, which no worker knows, returns after a short time."""
         self.check_heard()
-        await self._room.wait(self._sleep_for_room)
+        if self.readonly:
+            await new_sleeper().sleep(min(until_ns, deadline(TAP_CHECK_S)))
+        else:
+            await self._waiters.wait(self.fileno(), until_ns)
+
+    async def room(self, until_ns: int = NEVER_NS) -> None:
+        """Return when there may be room for a packet that found none, when this end is closed, or
+        at a time of CLOCK_MONOTONIC."""
+        await self.progress(self.may_have_room, until_ns)
+
+    async def progress(self, is_over: Callable[[], bool], until_ns: int = NEVER_NS) -> None:
+        """Return when the worker has made progress and `is_over`, when this end is closed, or at a
+        time of CLOCK_MONOTONIC. A tap returns after a short time.
+
+        Progress is what `await_worker` says. Any thread may call `is_over`.
+        """
+        self.check_heard()
+        if self.readonly:
+            await new_sleeper().sleep(min(until_ns, deadline(TAP_CHECK_S)))
+            return
+        fd = self._watch()
+        if not self._ask_progress(is_over):
+            await self._progress.wait(fd, until_ns, lambda: self._ask_progress(is_over))
+
+    def _watch(self) -> int:
+        """Return the descriptor that is readable after progress."""
+        with self._lock:
+            segment = self.mapped()
+            own = self.attachment.own
+            if own.progress.epoll_fd < 0:
+                checked(lib.attachment_watch(own))
+                try:
+                    self.attach_now(_AS_BEFORE)
+                except BaseException:
+                    lib.attachment_unwatch(own)
+                    raise
+            del segment  # kept it mapped until here
+            return int(own.progress.epoll_fd)
+
+    def _ask_progress(self, is_over: Callable[[], bool]) -> bool:
+        """Ask to be woken at the next progress, unless the wait is over. An error ends it, too: the
+        call that waits will get the same one."""
+        try:
+            with self._lock:
+                segment = self.mapped()
+                if segment.status.epoch != self.end.epoch:
+                    self.attach_now(_AS_BEFORE)
+                lib.attachment_ask_progress(self.attachment.own)
+                del segment  # kept it mapped until here
+            self.check_heard()
+            return is_over() or self.state not in (State.NEW, State.OPEN, State.HELD)
+        except Exception:
+            return True
 
     def await_worker(self, is_done: Callable[[], bool], until_ns: int) -> None:
         """Sleep until the worker has made progress, unless `is_done`, at most for a short time.
@@ -233,9 +283,6 @@ class Endpoint(Core):
         if not is_done():
             slice_end_ns = int(lib.rt_mono_ns()) + AWAIT_SLICE_NS
             lib.tx_ring_sleep(segment, asked, min(until_ns, slice_end_ns))
-
-    def _sleep_for_room(self) -> bool:
-        return self._wait_room() or self.state not in (State.OPEN, State.HELD)
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -263,7 +310,8 @@ class Endpoint(Core):
         self.closed = True
         _endpoints.discard(self)
         self._shut()
-        self._waiters.wake()
+        self._waiters.close()
+        self._progress.close()
         self.attachment.close()
         del self._segment  # unmapped when the last running call returns
 
@@ -286,12 +334,13 @@ class Endpoint(Core):
     # --- called by Core ---------------------------------------------------------------------------
 
     def attach_now(self, what: int) -> None:
-        """Make sure that this end is attached as sender or reader to the current worker."""
+        """Make sure that this end is attached to the current worker as sender or reader, or
+        _AS_BEFORE: as at the previous worker."""
         with self._lock:
             segment = self.mapped()
             if what == lib.ENDPOINT_TX:
                 self._check_may_send()
-            elif self._direction_lacks(lib.SHM_RX):
+            elif what == lib.ENDPOINT_RX and self._direction_lacks(lib.SHM_RX):
                 raise errors.NoPermission(
                     errno.EPERM,
                     f'channel {self.name!r} only sends: open it with direction="duplex" to receive',

@@ -126,9 +126,11 @@ void attachment_init(attachment_t *a, const shm_segment_t *s, const char *base)
         .reader = CTL_NO_SLOT,
         .bell_fd = -1,
         .doorbell_fd = -1,
+        .watch_fd = -1,
         .producer_lock = -1,
         .reader_lock = -1,
         .readiness = {-1, -1, -1},
+        .progress = {-1, -1, -1},
     };
 }
 
@@ -165,6 +167,14 @@ static bool is_passing(int rc)
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
 }
 
+static int watch_connection(attachment_t *a)
+{
+    int rc = attachment_is_selected(a) ? readiness_watch(&a->readiness, a->control.fd) : 0;
+    if (rc == 0 && attachment_is_watching(a))
+        rc = readiness_watch(&a->progress, a->control.fd);
+    return rc;
+}
+
 /* One attempt. Returns 0; -ECONNREFUSED or a similar error if another attempt may succeed. */
 static int try_connect(attachment_t *a, char *path)
 {
@@ -173,9 +183,9 @@ static int try_connect(attachment_t *a, char *path)
     int rc = host_worker_socket(a->base, s->config.name_space, s->config.pool, a->slot, path);
     rc = rc ? rc : control_connect(&a->control, path);
     rc = rc ? rc : check_peer(a, path);
-    if (rc < 0 || !attachment_is_selected(a))
+    if (rc < 0)
         return rc;
-    rc = readiness_watch(&a->readiness, a->control.fd);
+    rc = watch_connection(a);
     if (rc < 0)
         attachment_disconnect(a);
     return rc;
@@ -210,9 +220,9 @@ static int connect_to_worker(attachment_t *a)
 
 void attachment_disconnect(attachment_t *a)
 {
-    a->holds_producer = a->holds_reader = false;
-    if (a->control.fd >= 0 && attachment_is_selected(a))
-        readiness_unwatch(&a->readiness);
+    a->holds_producer = a->holds_reader = a->holds_watcher = false;
+    readiness_unwatch(&a->readiness);
+    readiness_unwatch(&a->progress);
     control_close(&a->control);
 }
 
@@ -224,13 +234,16 @@ void attachment_close(attachment_t *a)
     attachment_disconnect(a);
     close_fd(&a->bell_fd);
     readiness_close(&a->readiness);
+    readiness_close(&a->progress);
     close_fd(&a->doorbell_fd);
+    close_fd(&a->watch_fd);
 }
 
 void attachment_forget(attachment_t *a)
 {
-    a->readiness.control_fd = -1;
+    a->readiness.control_fd = a->progress.control_fd = -1;
     close_fd(&a->readiness.epoll_fd); /* unregistering would affect the parent */
+    close_fd(&a->progress.epoll_fd);
     attachment_close(a);
     attachment_init(a, a->segment, a->base);
 }
@@ -389,21 +402,62 @@ static int get_reader(attachment_t *a)
     return 0;
 }
 
+static int get_watcher(attachment_t *a)
+{
+    ctl_attach_t ask = {
+        .what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
+    const size_t from = sizeof ask.channel;
+    control_reply_t reply;
+    int rc = attachment_request(a, CTL_ATTACH, (uint8_t *)&ask + from, sizeof ask - from,
+                                &a->watch_fd, 1, &reply);
+    if (rc < 0)
+        return rc;
+    if (reply.fd_count != 0)
+        return refuse_answer(a, &reply);
+    a->holds_watcher = true;
+    return 0;
+}
+
+/* What the endpoint needs and the connected worker does not know yet. */
+typedef struct needs {
+    bool producer, reader, watcher;
+} needs_t;
+
+static needs_t still_needed(const attachment_t *a, needs_t n)
+{
+    return (needs_t){.producer = n.producer && !a->holds_producer,
+                     .reader = n.reader && !a->holds_reader,
+                     .watcher = n.watcher && !a->holds_watcher};
+}
+
+static int get_needed(attachment_t *a, needs_t n)
+{
+    int rc = connect_to_worker(a);
+    if (rc == 0 && still_needed(a, n).producer)
+        rc = get_producer(a);
+    if (rc == 0 && still_needed(a, n).reader)
+        rc = get_reader(a);
+    if (rc == 0 && still_needed(a, n).watcher)
+        rc = get_watcher(a);
+    return rc;
+}
+
 int attachment_attach(attachment_t *a, const endpoint_t *e, int what)
 {
-    bool sends = e->tx_ready || what == ENDPOINT_TX;
-    bool reads = a->reader != CTL_NO_SLOT || attachment_is_selected(a) ||
-                 (what == ENDPOINT_RX && !e->rx_ready);
+    const needs_t all = {
+        .producer = e->tx_ready || what == ENDPOINT_TX,
+        .reader = a->reader != CTL_NO_SLOT || attachment_is_selected(a) ||
+                  (what == ENDPOINT_RX && !e->rx_ready),
+        .watcher = attachment_is_watching(a),
+    };
+    needs_t left = all;
     if (!a->segment->writable)
         return attachment_served_epoch(a->segment, &a->epoch);
     int rc;
     do { /* again if the worker died between the answers: its successor knows no slot of them */
-        rc = connect_to_worker(a);
-        if (rc == 0 && sends && !a->holds_producer)
-            rc = get_producer(a);
-        if (rc == 0 && reads && !a->holds_reader)
-            rc = get_reader(a);
-    } while (rc == 0 && ((sends && !a->holds_producer) || (reads && !a->holds_reader)));
+        rc = get_needed(a, all);
+        left = still_needed(a, all);
+    } while (rc == 0 && (left.producer || left.reader || left.watcher));
     return rc;
 }
 
@@ -454,8 +508,42 @@ void attachment_unselect(attachment_t *a)
     readiness_close(&a->readiness);
 }
 
+static void settle(readiness_t *r)
+{
+    if (readiness_clear(r))
+        (void)readiness_await_successor(r); /* otherwise it stays readable */
+}
+
 void attachment_settle(attachment_t *a)
 {
-    if (attachment_is_selected(a) && readiness_clear(&a->readiness))
-        (void)readiness_await_successor(&a->readiness); /* otherwise it stays readable */
+    if (attachment_is_selected(a))
+        settle(&a->readiness);
+}
+
+/* --- watching ------------------------------------------------------------------------------- */
+
+int attachment_watch(attachment_t *a)
+{
+    int rc = check_open(a);
+    if (rc == 0 && a->watch_fd < 0)
+        rc = a->watch_fd = doorbell_open();
+    rc = rc < 0 ? rc : readiness_open(&a->progress, a->watch_fd);
+    if (rc == 0 && a->control.fd >= 0)
+        rc = readiness_watch(&a->progress, a->control.fd);
+    if (rc < 0)
+        attachment_unwatch(a);
+    return rc;
+}
+
+void attachment_unwatch(attachment_t *a)
+{
+    readiness_close(&a->progress);
+    close_fd(&a->watch_fd);
+}
+
+void attachment_ask_progress(attachment_t *a)
+{
+    settle(&a->progress);
+    doorbell_clear(a->watch_fd);
+    tx_ring_ask_watch(a->segment);
 }

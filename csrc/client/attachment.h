@@ -23,13 +23,16 @@ typedef struct attachment {
     uint32_t reader;     /* the same for the reader */
     bool holds_producer; /* the connected worker knows the slot */
     bool holds_reader;
+    bool holds_watcher;
     uint8_t unbound;   /* ENDPOINT_*: slots that the endpoint does not use yet */
     int bell_fd;       /* eventfd that wakes the worker, or -1 */
     int doorbell_fd;   /* the worker rings it for the reader; -1: none yet */
+    int watch_fd;      /* the same for the watcher */
     int producer_lock; /* descriptors that hold the slots: kept open and not used otherwise; or -1
                         */
     int reader_lock;
     readiness_t readiness; /* open after attachment_select */
+    readiness_t progress;  /* open after attachment_watch */
 } attachment_t;
 
 /* base: the runtime directory, which the caller keeps, or NULL: as host_worker_socket. */
@@ -85,6 +88,22 @@ int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t 
 /* Opens a->readiness. Attach as reader next. Returns 0; -EPIPE (attachment_close) or another
  * -errno, with a text. */
 int attachment_select(attachment_t *a);
+
+/* Opens a->progress, whose descriptor is readable when something has happened that a watcher waits
+ * for (ctl_msg.h), and while no worker serves the channel. Attach next. Returns 0; -EPIPE
+ * (attachment_close) or another -errno, with a text. */
+int attachment_watch(attachment_t *a);
+
+static inline bool attachment_is_watching(const attachment_t *a)
+{
+    return a->progress.epoll_fd >= 0;
+}
+
+/* For an attempt to watch that failed. */
+void attachment_unwatch(attachment_t *a);
+
+/* Makes a->progress unreadable, and asks for the next ring. Check what you wait for after it. */
+void attachment_ask_progress(attachment_t *a);
 
 /* For an attempt to select that failed. */
 void attachment_unselect(attachment_t *a);

@@ -61,6 +61,14 @@ void channel_report_reader_init(slot_reader_t *reader, const shm_segment_t *s)
                      (uint32_t)sizeof(shm_report_t));
 }
 
+int channel_find_report(slot_reader_t *reader, uint64_t sequence, shm_report_t *out)
+{
+    while (slot_reader_next(reader, out, 1) == 1)
+        if (out->sequence == sequence)
+            return 1;
+    return 0;
+}
+
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s)
 {
     slot_reader_init(reader, s->late, s->late_packets, s->config.late_slots,

@@ -31,6 +31,9 @@ uint64_t channel_reports_awaited(const shm_segment_t *s);
 
 /* Reads shm_report_t, the oldest still held first. */
 void channel_report_reader_init(slot_reader_t *reader, const shm_segment_t *s);
+
+/* Reads on until the report of one packet. Returns 1 and *out; 0: it is not there yet. */
+int channel_find_report(slot_reader_t *reader, uint64_t sequence, shm_report_t *out);
 /* Reads shm_late_packet_t, the oldest still held first. */
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 

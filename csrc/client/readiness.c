@@ -44,6 +44,13 @@ int doorbell_open(void)
     return rc;
 }
 
+void doorbell_clear(int fd)
+{
+    uint8_t ring;
+    while (read(fd, &ring, sizeof ring) > 0) {
+    }
+}
+
 /* --- the epoll ------------------------------------------------------------------------------ */
 
 static int add(readiness_t *r, int fd, uint32_t events)

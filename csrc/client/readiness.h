@@ -22,6 +22,9 @@ typedef struct readiness {
  */
 int doorbell_open(void);
 
+/* Takes all rings. */
+void doorbell_clear(int fd);
+
 /* Watches the doorbell, which stays the caller's. Returns 0; -errno with a text. */
 int readiness_open(readiness_t *r, int doorbell_fd);
 

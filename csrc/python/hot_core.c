@@ -2,26 +2,14 @@
 
 PyTypeObject *core_type;
 
-/* Sleeps for a while on behalf of senders that found no room. Returns whether another attempt may
- * succeed. */
-static PyObject *core_wait_room(core_t *self, PyObject *unused)
+/* Whether another attempt of a sender that found no room may succeed. */
+static PyObject *core_may_have_room(core_t *self, PyObject *unused)
 {
     (void)unused;
     endpoint_t *end = core_end(self);
     if (end == NULL)
         return NULL;
-    int rc = 0;
-    if (end->tx_ready) {
-        PyObject *owner = self->owner;
-        endpoint_sleep_t sleep;
-        endpoint_before_sleep(end, ENDPOINT_TX, RT_NEVER_NS, &sleep);
-        Py_INCREF(owner);
-        Py_BEGIN_ALLOW_THREADS rc = endpoint_sleep(&sleep);
-        Py_END_ALLOW_THREADS Py_DECREF(owner);
-    }
-    PyObject *worth = rc == -ETIMEDOUT ? Py_False : Py_True;
-    Py_INCREF(worth);
-    return worth;
+    return PyBool_FromLong(!endpoint_may_send(end) || tx_producer_may_have_room(&end->tx));
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -116,7 +104,8 @@ static PyMethodDef core_methods[] = {
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"},
     {"put", (PyCFunction)core_put, METH_O, "put($self, values, /)\n--\n\n"},
     {"snapshot", (PyCFunction)core_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
-    {"_wait_room", (PyCFunction)core_wait_room, METH_NOARGS, "_wait_room($self)\n--\n\n"},
+    {"may_have_room", (PyCFunction)core_may_have_room, METH_NOARGS,
+     "may_have_room($self)\n--\n\n"},
     {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind", (PyCFunction)core_bind, METH_O, "_bind($self, attachment, /)\n--\n\n"},
     {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut($self)\n--\n\n"},

@@ -10,7 +10,7 @@
  *   op        request body                  fds in                       reply body    fds out
  *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     -             socket
  *   CLOSE     ctl_channel_t                 -                            -             -
- *   ATTACH    ctl_attach_t                  [reader's bell]              ctl_attached_t  [bell,] locks
+ *   ATTACH    ctl_attach_t                  [client's bell]              ctl_attached_t  [bell,] [locks]
  *   DETACH    ctl_attached_t                -                            -             -
  *   HOLD      ctl_channel_t                 -                            -             -
  *   RELEASE   ctl_channel_t                 -                            -             -
@@ -34,6 +34,10 @@
  * A reader's bell is a Unix socket of any kind. The worker sends a byte to it without waiting. A
  * datagram socket that is connected to itself serves as both ends. A reader that takes its slot
  * again finds the bell rung, because packets may have come without a signal.
+ *
+ * A watcher takes no slot. The worker rings its bell, of the same kind, once after a client called
+ * tx_ring_ask_watch, when there is room, a verdict or a late report, or the channel ends. A watcher
+ * finds its bell rung after it has attached. It stays attached until it hangs up.
  *
  * The result of LIST is the number of channels. Its body names those from first on, as many as a
  * message holds. Ask again with a higher first for the rest.
@@ -108,6 +112,7 @@ typedef struct ctl_open {
 #define CTL_NO_SLOT UINT32_MAX
 #define CTL_ATTACH_PRODUCER 1u
 #define CTL_ATTACH_READER 2u
+#define CTL_ATTACH_WATCHER 4u /* alone: takes no slot */
 typedef struct ctl_attach {
     ctl_channel_t channel;
     uint32_t what;     /* CTL_ATTACH_* */

@@ -68,6 +68,7 @@ AT(shm_tx_cursors_t, freeing_to, 152);
 AT(shm_tx_cursors_t, moving, 160);
 AT(shm_tx_cursors_t, sequence_high, 168);
 AT(shm_tx_cursors_t, room_wanted, 256);
+AT(shm_tx_cursors_t, watch_wanted, 260);
 AT(shm_tx_cursors_t, bell_armed, 384);
 SIZE(shm_tx_cursors_t, 512);
 

@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 5u
+#define SHM_LAYOUT_VERSION 6u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -231,6 +231,7 @@ typedef struct shm_tx_cursors {
     rt_a64_t sequence_high;  /* a 64-bit sequence within 2^31 of every one in the ring */
     /* P: rarely, on a full ring */
     _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: a producer sleeps on room_event */
+    rt_a32_t watch_wanted; /* 1: ring the watchers' bells at the next event of room_event */
     /* W arms, P rings: number of the arming * 4 + SHM_BELL_* */
     _Alignas(RT_LINE_BYTES) rt_a32_t bell_armed;
 } shm_tx_cursors_t;

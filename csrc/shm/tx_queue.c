@@ -103,6 +103,12 @@ void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of)
     q->slot_alive_of = of;
 }
 
+void tx_queue_set_watchers(tx_queue_t *q, tx_ring_watchers_t ring, void *of)
+{
+    q->ring_watchers = ring;
+    q->watchers_of = of;
+}
+
 static void forget_claim(tx_queue_t *q, uint32_t slot)
 {
     shm_producer_t *p = &q->segment->producers[slot];

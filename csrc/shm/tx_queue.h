@@ -30,6 +30,10 @@ int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover);
  * living. Call it again after each tx_queue_init. */
 void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of);
 
+/* Sets the function that tx_queue_wake_waiters calls if a client asked for it with
+ * tx_ring_ask_watch. Call it again after each tx_queue_init. */
+void tx_queue_set_watchers(tx_queue_t *q, tx_ring_watchers_t ring, void *of);
+
 /* Takes in the next record. *budget is counted down by one for each record it examines, also for
  * those that need no action any more. Returns 1 and *item. 0: there is none, the next one is still
  * being written, or *budget is 0 (try again soon). Otherwise this packet cannot be sent. It is

@@ -55,6 +55,9 @@ typedef struct tx_halted {
  * milliseconds. */
 typedef bool (*tx_slot_alive_t)(void *of, uint32_t slot);
 
+/* Rings the bells of the watchers (ctl_msg.h). */
+typedef void (*tx_ring_watchers_t)(void *of);
+
 /* A time in which the worker waited at an unfinished claim, and the records that waited for it. */
 typedef struct tx_halt {
     uint64_t from_ref, until_ref;
@@ -101,6 +104,8 @@ typedef struct tx_queue {
     uint32_t bell_number; /* of the last arming, times 4 */
     tx_slot_alive_t slot_alive;
     void *slot_alive_of;
+    tx_ring_watchers_t ring_watchers; /* NULL: there are none */
+    void *watchers_of;
 } tx_queue_t;
 
 typedef struct tx_item {

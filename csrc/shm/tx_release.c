@@ -100,6 +100,9 @@ void tx_queue_wake_waiters(tx_queue_t *q)
     rt_fence_full(); /* T7 */
     if (rt_load_relaxed(&q->cursors->room_wanted) && rt_exchange(&q->cursors->room_wanted, 0))
         tx_wake_producers(q);
+    if (rt_load_relaxed(&q->cursors->watch_wanted) && rt_exchange(&q->cursors->watch_wanted, 0) &&
+        q->ring_watchers)
+        q->ring_watchers(q->watchers_of);
 }
 
 /* --- relocation ---------------------------------------------------------------------------- */

@@ -77,8 +77,8 @@
  *       RINGING from the time a producer took it until the call has returned, and others that
  *       commit meanwhile ring as well. Each arming has a number: a producer that resumes late
  *       reports its ring only to its own arming, and cannot silence a later one.
- *   T7  room, full fence in tx_producer_wait_room, tx_ring_ask_wake and tx_queue_wake_waiters:
- *       likewise
+ *   T7  room, full fence in tx_producer_wait_room, tx_ring_ask_wake, tx_ring_ask_watch and
+ *       tx_queue_wake_waiters: likewise
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the
  *       claim before this tail; an older one could be a lap behind and promise room that is not
  *       there
@@ -322,13 +322,18 @@ void tx_producer_rang(tx_producer_t *p)
     (void)rt_cas(&p->cursors->bell_armed, &ringing, ringing & ~SHM_BELL_STATE);
 }
 
+int tx_producer_may_have_room(const tx_producer_t *p)
+{
+    return rt_load_relaxed(&p->cursors->head_place) != p->head_seen ||
+           rt_load_relaxed(&p->cursors->finished) != p->finished_seen;
+}
+
 int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns)
 {
     uint32_t event = rt_load_relaxed(&p->cursors->room_event);
     rt_store_relaxed(&p->cursors->room_wanted, 1);
     rt_fence_full(); /* T7 */
-    if (rt_load_relaxed(&p->cursors->head_place) != p->head_seen ||
-        rt_load_relaxed(&p->cursors->finished) != p->finished_seen)
+    if (tx_producer_may_have_room(p))
         return 0;
     return rt_futex_wait(&p->cursors->room_event, event, until_mono_ns);
 }
@@ -501,6 +506,12 @@ uint32_t tx_ring_ask_wake(const shm_segment_t *s)
     rt_store_relaxed(&s->tx->room_wanted, 1);
     rt_fence_full(); /* T7 */
     return event;
+}
+
+void tx_ring_ask_watch(const shm_segment_t *s)
+{
+    rt_store_relaxed(&s->tx->watch_wanted, 1);
+    rt_fence_full(); /* T7 */
 }
 
 int tx_ring_sleep(const shm_segment_t *s, uint32_t asked, int64_t until_mono_ns)

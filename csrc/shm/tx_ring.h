@@ -86,6 +86,9 @@ int tx_producer_must_ring(tx_producer_t *p);
 /* The caller rang, so others need not. Without this call they ring until the worker wakes up. */
 void tx_producer_rang(tx_producer_t *p);
 
+/* 1: since the last attempt of this producer the worker has freed space or finished a packet. */
+int tx_producer_may_have_room(const tx_producer_t *p);
+
 /* Sleeps until room was freed after the failed claim, at most until until_mono_ns. Returns 0 (try
  * again), -ETIMEDOUT, -EINTR. */
 int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns);
@@ -106,6 +109,10 @@ uint64_t tx_ring_waiting(const shm_segment_t *s);
  * writable mapping, any thread. tx_ring_sleep returns 0 (check again), -ETIMEDOUT, -EINTR. */
 uint32_t tx_ring_ask_wake(const shm_segment_t *s);
 int tx_ring_sleep(const shm_segment_t *s, uint32_t asked, int64_t until_mono_ns);
+
+/* The same for a watcher (ctl_msg.h): asks the worker to ring the watchers' bells once, at the next
+ * such event. Call it, check what you wait for, and then wait for the bell. */
+void tx_ring_ask_watch(const shm_segment_t *s);
 
 /* The sequence number of the next packet. */
 uint64_t tx_ring_next_sequence(const shm_segment_t *s);

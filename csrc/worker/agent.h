@@ -124,10 +124,12 @@ typedef struct agent_ops {
     void (*send_final)(wrk_channel_t *ch, int64_t now_mono_ns);
 } agent_ops_t;
 
-typedef struct wrk_reader_bell {
-    uint32_t slot;
+typedef struct wrk_bell {
+    uint32_t slot; /* of the reader, or WRK_WATCHER */
     int fd;
-} wrk_reader_bell_t;
+} wrk_bell_t;
+
+#define WRK_WATCHER UINT32_MAX
 
 /* The slots of one kind, and their holders (slots.h). */
 typedef struct wrk_slots {
@@ -172,7 +174,7 @@ struct wrk_channel {
     size_t agent_bytes;
     void *agent_memory; /* the memory that contains agent */
     wrk_channel_t *absent_next;
-    wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
+    wrk_bell_t *bells; /* of readers and watchers, bell_count in use; room for one per slot */
     uint32_t bell_count;
     wrk_slots_t slots[2]; /* by wrk_slot_kind_t */
     bool counted_all;     /* what its last worker had finished and not counted is counted */

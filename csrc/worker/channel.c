@@ -116,6 +116,7 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
     if (rc < 0)
         return rc;
     tx_queue_ask_slots(&ch->tx, slots_alive, ch);
+    tx_queue_set_watchers(&ch->tx, wrk_ring_watchers, ch);
     rc = rx_writer_init(&ch->rx, &ch->segment);
     slot_writer_init(&ch->reports, ch->segment.report, ch->segment.reports,
                      ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
@@ -221,9 +222,9 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     int rc = map_segment(ch, config);
     if (rc < 0)
         return rc;
-    ch->bells = calloc(config->readers ? config->readers : 1, sizeof *ch->bells);
+    ch->bells = calloc((size_t)config->readers + config->producers, sizeof *ch->bells);
     if (ch->bells == NULL)
-        return rt_err_set(-ENOMEM, "no memory for reader slots");
+        return rt_err_set(-ENOMEM, "no memory for the bells of clients");
     ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
                         : config->held != 0;
     rc = start_rings(ch, takeover);

@@ -62,9 +62,12 @@ static int take_attach(command_t *out, const uint8_t *body)
 {
     memcpy(&out->attach, body, sizeof out->attach);
     const uint32_t known = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER;
-    if (out->attach.what == 0 || (out->attach.what & ~known) != 0)
-        return rt_err_set(-EINVAL, "ATTACH has 0x%x: give producer (%u), reader (%u) or both",
-                          out->attach.what, CTL_ATTACH_PRODUCER, CTL_ATTACH_READER);
+    if (out->attach.what != CTL_ATTACH_WATCHER &&
+        (out->attach.what == 0 || (out->attach.what & ~known) != 0))
+        return rt_err_set(-EINVAL,
+                          "ATTACH has 0x%x: give producer (%u), reader (%u) or both, or watcher (%u)",
+                          out->attach.what, CTL_ATTACH_PRODUCER, CTL_ATTACH_READER,
+                          CTL_ATTACH_WATCHER);
     return take_name(out, &out->attach.channel);
 }
 

@@ -90,10 +90,10 @@ static void run_export(const wrk_channel_t *ch, reply_t *reply)
 
 /* --- attach -------------------------------------------------------------------------------- */
 
-static void close_bell(wrk_channel_t *ch, uint32_t reader)
+static void close_bell(wrk_channel_t *ch, int bell)
 {
     for (uint32_t i = 0; i < ch->bell_count; i++) {
-        if (ch->bells[i].slot != reader)
+        if (ch->bells[i].fd != bell)
             continue;
         close(ch->bells[i].fd);
         ch->bells[i] = ch->bells[--ch->bell_count];
@@ -105,7 +105,6 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     slots_free(ch, WRK_PRODUCERS, producer);
     slots_free(ch, WRK_READERS, reader);
-    close_bell(ch, reader);
 }
 
 /* A process that still holds the lock of a slot keeps the slot, as an orphan. */
@@ -113,7 +112,6 @@ static void leave_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     slots_hung_up(ch, WRK_PRODUCERS, producer);
     slots_hung_up(ch, WRK_READERS, reader);
-    close_bell(ch, reader);
 }
 
 /* Only a Unix socket is accepted: any other descriptor could make the worker wait. */
@@ -143,22 +141,12 @@ static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *a
     return fd;
 }
 
-/* Like give_slots. */
-static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, int bell,
-                  ctl_attached_t *got)
+/* Returns 0, or -errno with a text. */
+static int note_attachment(wrk_conn_t *conn, wrk_channel_t *ch, int bell, const ctl_attached_t *got)
 {
-    if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
-        return rt_err_set(-EINVAL, "ATTACH came with a bell, but not as reader");
-    int rc = bell >= 0 ? check_bell(bell) : 0;
-    int locks = rc ? rc : give_slots(conn, ch, ask, got);
-    if (locks < 0)
-        return locks;
     wrk_attachment_t *a = malloc(sizeof *a);
-    if (a == NULL) {
-        close(locks);
-        leave_slots(ch, got->producer, got->reader);
+    if (a == NULL)
         return rt_err_set(-ENOMEM, "no memory for an attachment");
-    }
     worker_note(conn->worker, ch, SHM_EVENT_client_attached, 1, conn->pid, (int32_t)got->producer,
                 (int32_t)got->reader, NULL, rt_mono_ns());
     *a = (wrk_attachment_t){.next = conn->attachments,
@@ -167,13 +155,56 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
                             .reader = got->reader,
                             .bell = bell};
     conn->attachments = a;
-    if (bell < 0)
+    if (bell >= 0)
+        ch->bells[ch->bell_count++] = (wrk_bell_t){.slot = got->reader, .fd = bell};
+    return 0;
+}
+
+/* Like give_slots. */
+static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, int bell,
+                  ctl_attached_t *got)
+{
+    if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
+        return rt_err_set(-EINVAL, "ATTACH came with a bell, but not as reader or watcher");
+    int rc = bell >= 0 ? check_bell(bell) : 0;
+    int locks = rc ? rc : give_slots(conn, ch, ask, got);
+    if (locks < 0)
         return locks;
-    ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
+    rc = note_attachment(conn, ch, bell, got);
+    if (rc < 0) {
+        close(locks);
+        leave_slots(ch, got->producer, got->reader);
+        return rc;
+    }
     /* The previous worker may have died after it cleared the request and before it rang. */
-    if (got->reader == ask->reader)
+    if (bell >= 0 && got->reader == ask->reader)
         wrk_ring(bell);
     return locks;
+}
+
+static uint32_t count_watchers(const wrk_channel_t *ch)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < ch->bell_count; i++)
+        count += ch->bells[i].slot == WRK_WATCHER;
+    return count;
+}
+
+/* Returns 0, or -errno with a text. */
+static int attach_watcher(wrk_conn_t *conn, wrk_channel_t *ch, int bell, const ctl_attached_t *got)
+{
+    if (bell < 0)
+        return rt_err_set(-EINVAL, "ATTACH as watcher came without a bell");
+    int rc = check_bell(bell);
+    if (rc == 0 && count_watchers(ch) >= ch->config.producers)
+        rc = rt_err_set(-EUSERS,
+                        "channel \"%s\" has %u watchers, as many as it may have producers: close "
+                        "some of its ends, or open it with more producers",
+                        ch->config.name, count_watchers(ch));
+    rc = rc ? rc : note_attachment(conn, ch, bell, got);
+    if (rc == 0)
+        wrk_ring(bell); /* what it waits for may have happened before */
+    return rc;
 }
 
 static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
@@ -184,7 +215,9 @@ static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, 
                           .reader = CTL_NO_SLOT,
                           .epoch = rt_load_relaxed(&ch->segment.status->epoch)};
     int bell = fd_count > 0 ? fds[0] : -1;
-    int locks = attach(conn, ch, &c->attach, bell, &got);
+    bool watches = c->attach.what == CTL_ATTACH_WATCHER;
+    int locks = watches ? attach_watcher(conn, ch, bell, &got)
+                        : attach(conn, ch, &c->attach, bell, &got);
     reply->result = locks < 0 ? locks : 0;
     if (locks < 0) {
         if (bell >= 0)
@@ -193,6 +226,8 @@ static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, 
     }
     memcpy(reply->body, &got, sizeof got);
     reply->body_bytes = sizeof got;
+    if (watches)
+        return;
     if (got.producer != CTL_NO_SLOT)
         reply->fds[reply->fd_count++] = ch->bell_fd;
     reply->fds[reply->fd_count++] = locks;
@@ -213,6 +248,7 @@ static void drop_attachment(wrk_attachment_t **at, bool hung_up)
         leave_slots(a->channel, a->producer, a->reader);
     else
         free_slots(a->channel, a->producer, a->reader);
+    close_bell(a->channel, a->bell);
     free(a);
 }
 

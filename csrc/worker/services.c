@@ -29,11 +29,21 @@ static void ring_readers(wrk_channel_t *ch)
 {
     rt_fence_full(); /* the tail is visible before the requests are read; a reader does the reverse */
     for (uint32_t i = 0; i < ch->bell_count; i++) {
+        if (ch->bells[i].slot == WRK_WATCHER)
+            continue;
         shm_reader_t *reader = &ch->segment.readers[ch->bells[i].slot];
         if (rt_load_relaxed(&reader->bell_want) == 0 || rt_exchange(&reader->bell_want, 0) == 0)
             continue;
         wrk_ring(ch->bells[i].fd);
     }
+}
+
+void wrk_ring_watchers(void *of)
+{
+    const wrk_channel_t *ch = of;
+    for (uint32_t i = 0; i < ch->bell_count; i++)
+        if (ch->bells[i].slot == WRK_WATCHER)
+            wrk_ring(ch->bells[i].fd);
 }
 
 void wrk_rx_publish(wrk_channel_t *ch)

@@ -87,4 +87,7 @@ void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64
 /* Rings a reader's bell, a Unix socket. Never waits for it. */
 void wrk_ring(int bell_fd);
 
+/* Rings the bells of the channel's watchers. of: the wrk_channel_t. */
+void wrk_ring_watchers(void *of);
+
 #endif

@@ -8,7 +8,7 @@ import threading
 from typing import Any, Unpack
 
 from shmring import errors
-from shmring._aio import RoomWaiters, Waiters
+from shmring._aio import Waiters
 from shmring._arguments import deadline, has_passed
 from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
@@ -56,7 +56,6 @@ class Connection:
         self.rx_lock = threading.RLock()
         self.tx_lock = threading.RLock()
         self.waiters = Waiters()
-        self._room = RoomWaiters()
         self.connected = False
         self.ended = 0
         """Code of the error that calls raise after everything was received. 0: it continues."""
@@ -160,14 +159,6 @@ class Connection:
         if what == lib.ENDPOINT_TX:
             self.mapped()
 
-    async def room(self) -> None:
-        """Return when there may be room for data that found none, or after a short time."""
-        await self._room.wait(self._sleep_for_room)
-
-    def _sleep_for_room(self) -> bool:
-        self.sleep(lib.ENDPOINT_TX, lib.RT_NEVER_NS)
-        return True
-
     # --- commands and the end ---------------------------------------------------------------------
 
     def command(self, op: int, value: int = 0) -> None:
@@ -214,7 +205,7 @@ class Connection:
             if self.closed:
                 return
             self.closed = True
-            self.waiters.wake()
+            self.waiters.close()
             with contextlib.suppress(errors.ShmringError, OSError):
                 self.endpoint.finish()
             self._scratch = self._segment = None

@@ -148,7 +148,7 @@ class UdtListener:
 
     def close(self) -> None:
         """Accept no more connections, and close those not accepted yet. The others continue."""
-        self._waiters.wake()
+        self._waiters.close()
         if self._finalizer.detach() is None:
             return
         self._shared.end()

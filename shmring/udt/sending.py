@@ -55,7 +55,7 @@ class Sender:
         while done < len(view):
             done = self.queue(view, done)
             if done < len(view):
-                await self._connection.room()
+                await self._connection.endpoint.progress(self.has_room)
 
     def queue(self, view: Any, done: int, ttl_ms: int = -1, flags: int = 0) -> int:
         """Queue as much as there is room for, from `done` on, and return the new position."""
@@ -109,7 +109,7 @@ class Sender:
         done = 0
         try:
             while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
-                await self._connection.room()
+                await self._connection.endpoint.progress(self.has_room)
         finally:
             self._end_message(view, done, ttl_ms, flags)
 

@@ -129,7 +129,7 @@ static void test_values_are_checked(void)
     body = good_open();
     body.config.direction = 9;
     CHECK(parse(CTL_OPEN, &body, sizeof body, 2) < 0);
-    ctl_attach_t attach = {.channel = {.name = "x"}, .what = 4};
+    ctl_attach_t attach = {.channel = {.name = "x"}, .what = 8};
     CHECK_EQ(parse(CTL_ATTACH, &attach, sizeof attach, 0), -EINVAL);
     attach.what = 0;
     CHECK_EQ(parse(CTL_ATTACH, &attach, sizeof attach, 0), -EINVAL);

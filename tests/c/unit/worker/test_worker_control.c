@@ -306,6 +306,36 @@ static void test_a_lost_ring_is_made_good_by_the_next_worker(void)
     wt_stop(&second);
 }
 
+static void test_a_watcher_is_rung_once_for_each_request(void)
+{
+    wt_worker_t w;
+    REQUIRE(wt_start(&w, NULL));
+    wt_channel_t ch = {.config = wt_config("watched", 9)};
+    REQUIRE(wt_open(&w, &ch));
+    int bell = wt_bell();
+    ctl_attach_t ask = {
+        .what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
+    memcpy(ask.channel.name, ch.config.name, sizeof ask.channel.name);
+    CHECK(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, NULL, 0, NULL, 0, NULL) < 0);
+    CHECK_EQ(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, &bell, 1, NULL, 0, NULL), 0);
+    CHECK(readable(bell)); /* it finds the bell rung */
+    char ring;
+    CHECK_EQ(read(bell, &ring, sizeof ring), 1);
+    int value = 1;
+    CHECK_EQ(wt_push(&ch, &value, sizeof value, 0, NULL), 0);
+    wt_settle(&w);
+    CHECK(!readable(bell)); /* nobody asked */
+    tx_ring_ask_watch(&ch.segment);
+    CHECK_EQ(wt_push(&ch, &value, sizeof value, 0, NULL), 0);
+    for (int i = 0; i < WT_TIMEOUT_MS && !readable(bell); i++)
+        wt_nap_ms(1);
+    CHECK(readable(bell));
+    CHECK_EQ(rt_load_relaxed(&ch.segment.tx->watch_wanted), 0);
+    wt_drop(&ch);
+    close(bell);
+    wt_stop(&w);
+}
+
 /* Queues more for one moment than can be sent then. Returns whether being late was put down to what
  * went before, although the worker has to rest in between. */
 static bool overload_is_blamed_on_the_queue(wt_worker_t *w, int round)
@@ -401,6 +431,7 @@ int main(void)
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);
     RUN(test_a_lost_ring_is_made_good_by_the_next_worker);
+    RUN(test_a_watcher_is_rung_once_for_each_request);
     RUN(test_overload_is_not_blamed_on_waking);
     RUN(test_private_pool_takes_everything_along);
     RUN(test_bad_options_are_explained);

@@ -1,6 +1,8 @@
 """Waiting for room: nobody polls, and nobody sleeps on when there is some."""
 
 import asyncio
+import os
+import signal
 import threading
 import time
 
@@ -42,12 +44,13 @@ def test_a_blocked_send_async_costs_nothing_and_wakes_at_once(full):
     assert woke_after < WAKE_S
 
 
-def test_many_tasks_wait_on_one_thread(full):
+def test_many_tasks_wait_without_a_thread(full):
+    before = threading.active_count()
+
     async def run():
         tasks = [asyncio.create_task(full.send_async(b"%d" % i)) for i in range(50)]
         await asyncio.sleep(0.2)
-        names = [thread.name for thread in threading.enumerate()]
-        assert names.count("waits for room") == 1
+        assert threading.active_count() == before
         full.release()
         return await asyncio.wait_for(asyncio.gather(*tasks), 20)
 
@@ -67,10 +70,38 @@ def test_a_timeout_and_a_cancellation_end_the_wait(full):
             await task
 
     asyncio.run(run())
-    give_up = time.monotonic() + 10
-    while any(thread.name == "waits for room" for thread in threading.enumerate()):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+
+
+def test_tasks_of_two_loops_wait_at_once(full):
+    sent = []
+
+    def loop_of_its_own():
+        sent.append(asyncio.run(full.send_async(b"x", timeout=20)))
+
+    threads = [threading.Thread(target=loop_of_its_own) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    full.release()
+    for thread in threads:
+        thread.join(20)
+    assert len(set(sent)) == 2
+
+
+def test_a_wait_goes_on_with_the_next_worker(full, shmring_pool):
+    async def run():
+        sending = asyncio.create_task(full.send_async(b"late"))
+        await asyncio.sleep(0.1)
+        epoch = full.epoch
+        os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
+        while full.epoch == epoch:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert not sending.done()
+        full.release()
+        await asyncio.wait_for(sending, 20)
+
+    asyncio.run(run())
 
 
 def test_closing_ends_the_wait(full):

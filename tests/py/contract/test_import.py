@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -124,22 +125,27 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a user does who stands in `folder`."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def test_in_a_checkout_the_installed_package_is_imported(checkout: Path) -> None:
     ask = "import shmring; from shmring import udt; print(shmring.__file__, udt.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", ask], cwd=checkout, capture_output=True, text=True, timeout=60
-    )
+    done = run_in(checkout, "-c", ask)
     package = Path(shmring.__file__).parent
     assert done.stderr == ""
     assert done.stdout.split() == [shmring.__file__, str(package / "udt" / "__init__.py")]
 
 
 def test_a_checkout_without_an_installed_package_says_so(checkout: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", "import shmring"],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_in(checkout, "-S", "-c", "import shmring")
     assert "is not installed: install it" in done.stderr

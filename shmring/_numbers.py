@@ -88,7 +88,7 @@ class RtpNumbers:
     malformed: int = fact("packets", "packets received without a valid RTP header")
     unexpected_pt: int = fact("packets", "packets with a payload type that is reserved or belongs to RTCP")
     valid: int = fact("packets", "packets of the stream")
-    on_probation: int = fact("packets", "packets of a source on probation")
+    on_probation: int = fact("packets", "packets of a source that is not validated, or not yet")
     foreign: int = fact("packets", "packets of an unknown source")
     jumps: int = fact("packets", "packets with a large sequence jump that is not confirmed yet")
     restarts: int = fact("times", "times the source restarted at other sequence numbers")

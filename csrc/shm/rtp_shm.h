@@ -194,7 +194,7 @@ typedef struct shm_rtp_rx {
     X(malformed, packets, "packets received without a valid RTP header")                         \
     X(unexpected_pt, packets, "packets with a payload type that is reserved or belongs to RTCP") \
     X(valid, packets, "packets of the stream")                                                   \
-    X(on_probation, packets, "packets of a source on probation")                                 \
+    X(on_probation, packets, "packets of a source that is not validated, or not yet")            \
     X(foreign, packets, "packets of an unknown source")                                          \
     X(jumps, packets, "packets with a large sequence jump that is not confirmed yet")            \
     X(restarts, times, "times the source restarted at other sequence numbers")                   \

@@ -149,6 +149,14 @@ rtp_verdict_t rtp_source_packet(rtp_source_t *s, const rtp_view_t *view, int64_t
     return verdict;
 }
 
+void rtp_source_count_earlier(rtp_source_t *s, unsigned count)
+{
+    s->current.base -= count;
+    s->current.received += count;
+    s->counters.valid += count;
+    s->counters.on_probation -= count;
+}
+
 void rtp_source_sr(rtp_source_t *s, uint32_t ssrc, uint64_t ntp, int64_t now_ns)
 {
     if (!rtp_source_is_proved(s) || ssrc != s->current.ssrc)

@@ -96,6 +96,10 @@ void rtp_source_init(rtp_source_t *s, const rtp_source_config_t *config);
 rtp_verdict_t rtp_source_packet(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns,
                                 uint64_t *extended_seq);
 
+/* The caller kept the packets on probation that came right before the one that began the source,
+ * which was judged last. They belong to the stream after all. */
+void rtp_source_count_earlier(rtp_source_t *s, unsigned count);
+
 static inline bool rtp_source_is_proved(const rtp_source_t *s)
 {
     return s->current.used;

@@ -13,6 +13,7 @@
 #include "shm/rtp_shm.h"
 #include "worker/agent.h"
 #include "worker/agents/common/receive.h"
+#include "worker/agents/rtp/probation.h"
 
 /* A packet in the form that it has in the ring, and its source. */
 typedef struct rtp_slot {
@@ -30,6 +31,7 @@ typedef struct rtp_receiver {
     bool on;
     bool buffered;
     rtp_source_t source;
+    probation_t probation;
     rtp_jitter_buffer_t buffer;
     rtp_jitter_buffer_entry_t *entries;
     uint8_t *store;

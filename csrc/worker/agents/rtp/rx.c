@@ -145,6 +145,9 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     rtp_source_config_t source = source_config(&a->config);
     rtp_source_init(&r->source, &source);
     int rc = make_buffer(ch, r, &a->config);
+    if (rc == 0)
+        rc = probation_init(&r->probation, r->source.config.min_sequential,
+                            RTP_HEADER_BYTES + r->room);
     r->resync_first = ch->rx.sequence > 0;
     wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     return rc;
@@ -156,6 +159,7 @@ void rtp_agent_rx_close(wrk_channel_t *ch)
     free(r->entries);
     free(r->store);
     free(r->free_slots);
+    probation_close(&r->probation);
 }
 
 /* --- slots --------------------------------------------------------------------------------- */
@@ -433,6 +437,30 @@ static void note_verdict(rtp_receiver_t *r, rtp_verdict_t verdict)
     rtp_jitter_buffer_restart(&r->buffer);
 }
 
+static void deliver(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_t *v, uint64_t seq,
+                    bool recovered, int64_t now_mono_ns)
+{
+    if (rtp_agent_of(ch)->rx.buffered)
+        into_buffer(ch, item, v, item->time_ns + wrk_clock_shift_ns(ch), recovered);
+    else
+        as_arrived(ch, item, v, seq, recovered, now_mono_ns);
+}
+
+/* v, which is packet seq, validated its source. */
+static void deliver_from_probation(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_t *v,
+                                   uint64_t seq, int64_t now_mono_ns)
+{
+    rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
+    unsigned count = probation_end(&r->probation, v, item->time_ns);
+    rtp_source_count_earlier(&r->source, count);
+    for (unsigned i = 0; i < count; i++) {
+        const rx_item_t *kept = &r->probation.items[i];
+        rtp_view_t view;
+        if (rtp_packet_parse(kept->payload, kept->payload_bytes, &view) == RTP_PARSE_OK)
+            deliver(ch, kept, &view, seq - count + i, false, now_mono_ns);
+    }
+}
+
 static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -450,14 +478,15 @@ static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_
     int64_t arrival = item->time_ns + wrk_clock_shift_ns(ch);
     uint64_t seq = 0;
     rtp_verdict_t verdict = rtp_source_packet(&r->source, &view, arrival, &seq);
+    if (verdict == RTP_SOURCE_PROBATION)
+        probation_keep(&r->probation, item, &view);
     if (verdict < 0)
         return;
     note_verdict(r, verdict);
     bool recovered = rtp_agent_note_valid(a, verdict, view.ssrc, seq, now_mono_ns);
-    if (r->buffered)
-        into_buffer(ch, item, &view, arrival, recovered);
-    else
-        as_arrived(ch, item, &view, seq, recovered, now_mono_ns);
+    if (verdict == RTP_SOURCE_STARTED || verdict == RTP_SOURCE_CHANGED)
+        deliver_from_probation(ch, item, &view, seq, now_mono_ns);
+    deliver(ch, item, &view, seq, recovered, now_mono_ns);
 }
 
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)

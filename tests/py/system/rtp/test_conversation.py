@@ -37,20 +37,15 @@ def test_two_speak_and_listen(pair: Pair, items: Any) -> None:
     speak(here, 60)
     speak(there, 60)
     for ch in (here, there):
-        got = heard(list(items(ch)))
-        assert got == list(range(got[0], 60))
-        assert got[0] <= 1
+        assert heard(list(items(ch))) == list(range(60))
 
 
 def test_a_tone_through_a_codec(pair: Pair, items: Any) -> None:
     here, there = pair(codec="pcmu", delivery="in_order")
     tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(100 * STEP) / 8000)).astype(np.int16)
     here.send_block(tone)
-    samples = np.asarray(there.pcm(items(there)))[: 99 * STEP]
-    expected = tone[-len(samples) :] if len(samples) < len(tone) else tone
-    lag = len(tone) - len(samples)
-    assert lag <= 2 * STEP
-    assert np.abs(samples[: 90 * STEP].astype(int) - expected[: 90 * STEP]).max() < 400
+    samples = np.asarray(there.pcm(items(there)))[: len(tone)]
+    assert np.abs(samples.astype(int) - tone).max() < 400
 
 
 def test_ipv6(shmring_pool: shmring.Pool) -> None:

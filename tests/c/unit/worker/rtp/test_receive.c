@@ -391,12 +391,34 @@ static void test_a_source_must_prove_itself(void)
     send_packet(&r, 6, 0);
     send_packet(&r, 7, 0);
     send_packet(&r, 5, 5);
-    for (int i = 2; i < 6; i++) {
+    for (int i = 0; i < 6; i++) { /* the first two were kept */
         rtpt_got_t g;
         REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), i);
     }
-    CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_on_probation, 4));
+    CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_on_probation, 2));
+    CHECK_EQ(rtpt_exact(&worker, &r.ch, SHM_RTP_COUNT_valid), 6);
+    CHECK_EQ(rtpt_gauge(&r.ch, SHM_RTP_GAUGE_cumulative_lost), 0);
+    end(&r);
+}
+
+/* Only packets right before the one that validates the source belong to it. */
+static void test_what_does_not_lead_to_a_source_is_dropped(void)
+{
+    receiver_t r = {.rtp = listening(SHM_RTP_AS_ARRIVED)};
+    r.rtp.min_sequential = 3;
+    REQUIRE(start_with(&r, "stray", NULL));
+    send_packet(&r, 5, 1);
+    send_packet(&r, 5, 2);
+    send_packet(&r, 6, 3);
+    for (int i = 10; i < 14; i++)
+        send_packet(&r, 5, i);
+    for (int i = 10; i < 14; i++) {
+        rtpt_got_t g;
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
+        CHECK_EQ(rtpt_value(&g), i);
+    }
+    CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_on_probation, 3));
     end(&r);
 }
 
@@ -667,6 +689,7 @@ int main(void)
     RUN(test_every_reader_gets_the_same);
     RUN(test_a_bad_network);
     RUN(test_a_source_must_prove_itself);
+    RUN(test_what_does_not_lead_to_a_source_is_dropped);
     RUN(test_another_source_takes_over);
     RUN(test_foreign_sources_stay_out);
     RUN(test_running_dry);

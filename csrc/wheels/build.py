@@ -57,7 +57,11 @@ def zig() -> Path:
 
 
 def build(target: str, sources: Path, headers: Path, folder: Path, log: Path) -> None:
-    """Build the wheel of one target into `folder`."""
+    """Build the wheel of one target into `folder`.
+
+    Nothing of an earlier build is used: the files of an archive may be older than its objects.
+    """
+    shutil.rmtree(log.with_suffix(""), ignore_errors=True)
     settings = {
         "build-dir": str(log.with_suffix("")),
         "wheel.tags": f"cp311-abi3-{target}",

@@ -189,9 +189,18 @@ struct wrk_channel {
 
 /* --- registration -------------------------------------------------------------------------- */
 
+/* Linkers that drop unused sections need `retain`, since no code refers to this one by name. */
+#if defined __has_attribute
+#if __has_attribute(retain)
+#define AGENT_RETAIN retain,
+#endif
+#endif
+#ifndef AGENT_RETAIN
+#define AGENT_RETAIN
+#endif
 #define AGENT_REGISTER(ops)                                \
     static const agent_ops_t *const agent_registered_##ops \
-        __attribute__((used, section("wrk_agents"))) = &(ops);
+        __attribute__((AGENT_RETAIN used, section("wrk_agents"))) = &(ops);
 
 /* NULL with a text that lists the existing engines. */
 const agent_ops_t *agent_find(const char *engine);

@@ -17,13 +17,15 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 if TYPE_CHECKING:
     from shmring.channel import Channel
     from shmring.pool import Pool
+    from shmring.rtp.channel import RtpChannel
+    from shmring.testing.netns import NetHost
     from shmring.testing.plc import Partner, SimulatedPlc
     from shmring.types import Impairment
 
@@ -109,6 +111,50 @@ def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
         return first, second
 
     return make
+
+
+def assert_lateness(
+    channel: Channel | RtpChannel,
+    *,
+    p99_ns: int,
+    relative_to: Literal["host"] | None = "host",
+) -> None:
+    """Fail if the 99th percentile of a channel's lateness is too high.
+
+    channel: any end of it. All packets with a deadline count that were sent since it was opened,
+        or since `reset_stats`.
+    p99_ns: what is allowed, ns.
+    relative_to: "host": `p99_ns` is allowed in addition to this host's floor, the 99th percentile
+        of how late a sleeping process of the worker's scheduling class wakes up on its core.
+        None: in addition to nothing.
+
+    The floor is measured for half a second when it is first needed, and kept for the session. It is
+    measured again before the assertion fails, because the machine may have become busier.
+    """
+    __tracebackhide__ = True
+    from shmring.testing.lateness import check_lateness
+
+    check_lateness(channel, p99_ns, relative_to)
+
+
+@pytest.fixture
+def shmring_netns(
+    shmring_namespace: str, pytestconfig: pytest.Config
+) -> Iterator[tuple[NetHost, NetHost]]:
+    """Two network namespaces joined by a veth pair, each with a pool whose workers run in it.
+
+    ``left, right = shmring_netns``; ``left.open(name, ...)`` opens a channel there, `address` is
+    its IPv4 address, and ``left.run("tc", ...)`` runs a program there. The test is skipped without
+    the privileges for it (root) or without ``ip``. Nothing remains when the test process is killed.
+    """
+    from shmring.testing.netns import two_hosts, unavailable
+
+    reason = unavailable()
+    if reason:
+        pytest.skip(f"no network namespaces: {reason}")
+    cpus = [int(core) for core in pytestconfig.getini("shmring_cpus")]
+    with two_hosts(pytestconfig.getini("shmring_policy"), cpus) as hosts:
+        yield hosts
 
 
 @pytest.fixture

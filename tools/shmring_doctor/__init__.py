@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 
 from rtworkers import affinity, page, paths
+from rtworkers import examine as worker
+from rtworkers.examine import SECONDS
 from shmring_doctor import (
     clocks,
     container,
@@ -23,11 +25,9 @@ from shmring_doctor import (
     privileges,
     rivals,
     scheduler,
-    worker,
 )
 from shmring_doctor.finding import Check, Finding, Fix, FixKind, Status, Verdict, verdict
 from shmring_doctor.host import Host
-from shmring_doctor.worker import SECONDS
 
 __all__ = [
     "CHECKS",

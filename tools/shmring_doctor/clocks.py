@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from rtworkers.examine import Clock
 from shmring_doctor.finding import Check, Finding, boot, command, file_line, hint, write_to
 from shmring_doctor.host import Host
-from shmring_doctor.worker import Clock
 
 SOURCE = Check(
     "clocks.source",

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rtworkers.examine import Examination, Feature, examine
 from shmring_doctor import ethtool, netlink
 from shmring_doctor.container import Surroundings
 from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
@@ -20,7 +21,6 @@ from shmring_doctor.finding import (
     hint,
 )
 from shmring_doctor.netlink import Link, Qdisc
-from shmring_doctor.worker import Examination, Feature, examine
 
 LINK = Check(
     "interface.link",

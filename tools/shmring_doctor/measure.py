@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rtworkers.examine import Examination, Latency
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import Check, Finding, hint
 from shmring_doctor.host import Host
-from shmring_doctor.worker import Examination, Latency
 
 WAKEUP = Check(
     "measure.wakeup",
@@ -91,22 +91,6 @@ def _subject(run: Examination) -> str:
     return "" if run.cpu is None else f"cpu{run.cpu}"
 
 
-def both(run: Examination) -> Latency | None:
-    """Combine the sleeps on the tick and off the tick. Quantiles are the worse of the two."""
-    known = [part for part in (run.between_ticks, run.on_tick) if part is not None and part.n]
-    if len(known) < 2:
-        return known[0] if known else None
-    one, other = known
-    return Latency(
-        n=one.n + other.n,
-        min_ns=min(one.min_ns, other.min_ns),
-        p50_ns=max(one.p50_ns, other.p50_ns),
-        p99_ns=max(one.p99_ns, other.p99_ns),
-        max_ns=max(one.max_ns, other.max_ns),
-        beyond_margin=one.beyond_margin + other.beyond_margin,
-    )
-
-
 def _us(ns: float) -> str:
     return f"{ns / 1000:.0f} us" if ns < 10_000_000 else f"{ns / 1e6:.0f} ms"
 
@@ -129,7 +113,7 @@ def _values(latency: Latency) -> dict[str, int]:
 
 
 def _wakeup(run: Examination) -> Finding:
-    latency, subject = both(run), _subject(run)
+    latency, subject = run.wakeups, _subject(run)
     if latency is None or run.setup is None:
         return WAKEUP.about(subject=subject).hidden(run.error or "nothing was measured")
     fifo = run.setup.policy == "fifo"

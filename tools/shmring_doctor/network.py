@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rtworkers.examine import Examination, Feature
 from shmring_doctor.finding import Check, Finding, Fix, command, hint, sysctl
 from shmring_doctor.host import Host
-from shmring_doctor.worker import Examination, Feature
 
 RMEM = Check(
     "network.rmem_max",

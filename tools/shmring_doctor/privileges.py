@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtworkers import affinity
+from rtworkers.examine import PRIORITY, Examination
 from rtworkers.launch import worker_binary
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import (
@@ -24,7 +25,6 @@ from shmring_doctor.finding import (
     unit,
 )
 from shmring_doctor.host import Host
-from shmring_doctor.worker import PRIORITY, Examination
 
 PROGRAM = Check(
     "privileges.program",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from rtworkers.examine import PRIORITY
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import Check, Finding, command, hint
 from shmring_doctor.host import Host, format_cpus, parse_cpus
-from shmring_doctor.worker import PRIORITY
 
 RIVALS = Check(
     "scheduler.rivals",

@@ -13,8 +13,8 @@ import pytest
 
 import shmring
 import shmring_doctor as doctor
+from rtworkers.examine import examine
 from rtworkers.launch import worker_binary
-from shmring_doctor.worker import examine
 
 COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "doctor"]
 PATIENCE_S = 120
@@ -198,7 +198,7 @@ def test_without_privileges_it_still_tells_all(tmp_path):
 IN_NAMESPACE = """\
 import json, subprocess, sys
 from shmring_doctor import container, interfaces
-from shmring_doctor.worker import examine
+from rtworkers.examine import examine
 
 def quiet(*words):
     return subprocess.run(words, capture_output=True, text=True).returncode == 0

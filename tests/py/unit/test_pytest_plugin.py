@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from rtworkers.examine import Latency
+from shmring.pytest_plugin import assert_lateness
+from shmring.testing import lateness
 
 pytest_plugins = ["pytester"]
 
@@ -142,3 +150,90 @@ def test_an_unknown_kind_is_refused(pytester: pytest.Pytester) -> None:
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def floors(*p99_ns: int) -> Iterator[Latency]:
+    yield from (Latency(100, 1, 1, value, value, 0) for value in p99_ns)
+
+
+@pytest.fixture
+def late_by_a_second(shmring_channel: Any) -> Any:
+    here, _ = shmring_channel("late")
+    here.send(b"", at=here.now_ns() - 1_000_000_000)
+    here.flush(timeout=60)
+    return here
+
+
+def test_lateness_is_judged_against_the_floor(
+    late_by_a_second: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = floors(3_600_000_000_000)
+    monkeypatch.setattr(lateness, "host_floor", functools.cache(lambda *_: next(measured)))
+    assert_lateness(late_by_a_second, p99_ns=0)
+    assert_lateness(late_by_a_second, p99_ns=0)  # measured once
+    with pytest.raises(AssertionError, match=r'channel "late" is 1\d+ ns .*allowed are 0 ns\. To'):
+        assert_lateness(late_by_a_second, p99_ns=0, relative_to=None)
+
+
+def test_the_floor_is_measured_again_before_lateness_fails(
+    late_by_a_second: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = floors(1000, 3_600_000_000_000, 1000, 7000)
+    floor = functools.cache(lambda *_: next(measured))
+    monkeypatch.setattr(lateness, "host_floor", floor)
+    assert_lateness(late_by_a_second, p99_ns=500)
+    floor.cache_clear()
+    with pytest.raises(AssertionError, match=r"allowed are 7500 ns: p99_ns=500 .*floor of 7000 ns"):
+        assert_lateness(late_by_a_second, p99_ns=500)
+
+
+def test_lateness_of_a_channel_without_deadlines_is_an_error(shmring_channel: Any) -> None:
+    here, _ = shmring_channel("idle")
+    with pytest.raises(AssertionError, match="no packet with a deadline"):
+        assert_lateness(here, p99_ns=1)
+    with pytest.raises(ValueError, match="relative_to is 'me'"):
+        assert_lateness(here, p99_ns=1, relative_to="me")  # type: ignore[arg-type]
+
+
+def test_the_floor_is_that_of_this_host() -> None:
+    found = lateness.host_floor(None, "other")
+    assert found.n > 100
+    assert 0 < found.p50_ns <= found.p99_ns
+
+
+def netns_of(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
+def test_two_hosts_have_a_link_of_their_own(shmring_netns: Any) -> None:
+    left, right = shmring_netns
+    assert len({netns_of(left.pid), netns_of(right.pid), netns_of(os.getpid())}) == 3
+    for mine, theirs in ((left.address, right.address), (left.address6, right.address6)):
+        with (
+            right.open("there", local=(theirs, 0)) as there,
+            left.open("here", local=(mine, 0), remote=there.local) as here,
+        ):
+            here.send(b"ping")
+            packet = there.recv(timeout=60)
+            assert (packet.data, packet.source) == (b"ping", here.local)
+    assert right.interface in left.run("ip", "-brief", "link")
+
+
+def test_namespaces_end_with_a_test_that_is_killed(
+    shmring_netns: Any, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        """
+        import os, pathlib, signal
+
+        def test_killed(shmring_netns):
+            pathlib.Path("pids").write_text(" ".join(str(host.pid) for host in shmring_netns))
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    pytester.runpytest_subprocess()
+    pids = [int(pid) for pid in (pytester.path / "pids").read_text().split()]
+    until_s = time.monotonic() + 60
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]

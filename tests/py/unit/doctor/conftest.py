@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rtworkers.examine import Examination
 from shmring_doctor.finding import Finding
 from shmring_doctor.host import Host
-from shmring_doctor.worker import Examination
 
 Make = Callable[[Mapping[str, str | bytes]], Host]
 

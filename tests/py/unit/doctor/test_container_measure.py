@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
+from rtworkers.examine import Examination, Latency
 from shmring_doctor import container, measure
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import Status
-from shmring_doctor.worker import Examination, Latency
 
 INITIAL = {
     "/proc/self/ns/cgroup": "-> cgroup:[4026531835]",

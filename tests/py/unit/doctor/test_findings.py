@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import shmring_doctor as doctor
+from rtworkers.examine import Examination, Feature, Latency
 from shmring_cli import COMMANDS
 from shmring_doctor import (
     clocks,
@@ -28,7 +29,6 @@ from shmring_doctor.container import Surroundings
 from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
 from shmring_doctor.finding import Check, Finding, FixKind, Status, Verdict, verdict
 from shmring_doctor.netlink import Link, Qdisc
-from shmring_doctor.worker import Examination, Feature, Latency
 
 KEYS = ["id", "group", "subject", "title", "status", "measured", "why", "fixes", "values"]
 CHECK = Check("room.thing", "a thing", "It matters.")

@@ -8,12 +8,12 @@ import pytest
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
+from rtworkers.examine import Feature
 from shmring_doctor import ethtool, interfaces, netlink
 from shmring_doctor.container import Surroundings
 from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
 from shmring_doctor.finding import Status
 from shmring_doctor.netlink import Link, Qdisc
-from shmring_doctor.worker import Feature
 
 ROOT = 0xFFFFFFFF
 STAMPS = Stamps(True, True, True, True, True, 0)

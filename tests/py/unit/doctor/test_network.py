@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from rtworkers.examine import Examination, Feature
 from shmring_doctor import network
 from shmring_doctor.finding import Status
-from shmring_doctor.worker import Examination, Feature
 
 CORE = "/proc/sys/net/core"
 FIT = {

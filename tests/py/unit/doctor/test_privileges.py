@@ -5,10 +5,10 @@ import struct
 
 import pytest
 
+from rtworkers.examine import Examination
 from shmring_doctor import privileges
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import FixKind, Status
-from shmring_doctor.worker import Examination
 
 LIMITS = "".join(
     f"{name:<25} {soft:<20} {hard:<20} {unit:<10}\n"

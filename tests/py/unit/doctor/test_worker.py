@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shmring_doctor import worker
-from shmring_doctor.worker import Examination
+from rtworkers import examine as worker
+from rtworkers.examine import Examination
 
 
 @pytest.fixture

@@ -80,6 +80,23 @@ class Examination:
     error: str = ""
     """Why there are no results."""
 
+    @property
+    def wakeups(self) -> Latency | None:
+        """All sleeps. Quantiles are the worse of those on the tick and between ticks."""
+        parts = (self.between_ticks, self.on_tick)
+        known = [part for part in parts if part is not None and part.n]
+        if len(known) < 2:
+            return known[0] if known else None
+        one, other = known
+        return Latency(
+            n=one.n + other.n,
+            min_ns=min(one.min_ns, other.min_ns),
+            p50_ns=max(one.p50_ns, other.p50_ns),
+            p99_ns=max(one.p99_ns, other.p99_ns),
+            max_ns=max(one.max_ns, other.max_ns),
+            beyond_margin=one.beyond_margin + other.beyond_margin,
+        )
+
     @classmethod
     def parse(cls, cpu: int | None, lines: Iterable[str]) -> Self:
         """Parse the lines that the program printed. Raises `ValueError`,
@@ -107,14 +124,18 @@ def examine(
     *,
     seconds: float = 0.0,
     device: str = "",
+    policy: str = "fifo",
 ) -> list[Examination]:
-    """Run the program once per core, all at the same time. None: not pinned."""
+    """Run the program once per core, all at the same time. None: not pinned.
+
+    seconds: how long it measures wake-ups, as `policy` ("fifo", where permitted, or "other").
+    """
     try:
         binary = str(worker_binary())
     except FileNotFoundError as error:
         return [Examination(cpu, error=str(error)) for cpu in cpus]
     with contextlib.ExitStack() as undo:
-        started = [_start(binary, cpu, seconds, device, undo) for cpu in cpus]
+        started = [_start(binary, cpu, seconds, device, policy, undo) for cpu in cpus]
         return [
             Examination(cpu, error=process) if isinstance(process, str) else _finish(cpu, process)
             for cpu, process in zip(cpus, started, strict=True)
@@ -126,12 +147,13 @@ def _start(
     cpu: int | None,
     seconds: float,
     device: str,
+    policy: str,
     undo: contextlib.ExitStack,
 ) -> subprocess.Popen[str] | str:
     """Return the running program, or why there is none. `undo` ends it if it still runs then."""
     words = [binary, "--examine", str(round(seconds * 1000)), "--device", device]
     words += ["--cpu", str(-1 if cpu is None else cpu)]
-    words += ["--policy", "fifo", "--priority", str(PRIORITY)]
+    words += ["--policy", policy, "--priority", str(PRIORITY)]
     try:
         process = subprocess.Popen(
             words,

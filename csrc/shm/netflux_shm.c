@@ -1,33 +1,11 @@
 /* netflux_shm.c: how the boxes work.
  *
- *   out box     latest = (ticket 7, slot 2, half 1)
- *                           |
- *        slot 1   [ 5: whole    ] [ 4: whole    ]
- *        slot 2   [ 6: whole    ] [ 7: whole    ]  <- what the worker sends
- *        slot 3   [ 8: writing. ] [ 3: whole    ]  <- becomes the latest when it is done, or dies
- *
- * A half belongs to the client that has the slot. Nobody else writes there. Its version says which
- * ticket's values it holds. So a reader notices a half that was filled again after it read
- * `latest`: the half then has another ticket, even if its values are complete. The reader rejects
- * them: their writer may die before `latest` names them, and then nobody may have seen them.
- *
- * The half that `latest` names is never written, so a writer that dies leaves the previous values
- * intact. The next owner of its slot starts like any other writer: it keeps what `latest` names and
- * overwrites the other half, finished or not.
- *
- * Tickets are drawn before the values are written. If one call ends before another begins, their
- * tickets have that order. If two calls overlap, the one with the later ticket wins, and the other
- * counts as if it had come just before.
+ * The out box is a box of latest_box.h, whose payloads all have the configured size.
  *
  *   in box      published = 9
  *        [ 8 ] [ 9 ] [ 6 ] [ 7: becomes 10, or 10 again after the death of a worker ]
  *
  * Order (R releases, A acquires; the partner is named):
- *
- *   B1  latest, R by its swap  -> B2: the half it names is whole
- *
- *   B2  latest, A in put and peek. In put: no half is written before it is known which one `latest`
- *       names
  *
  *   B3  version odd, then a release fence, before the first byte
  *         -> B5: a reader that saw any byte of it sees the odd version, or a later one
@@ -51,7 +29,6 @@
 _Static_assert(sizeof(shm_netflux_config_t) <= SHM_ENGINE_CONFIG_BYTES,
                "fits the channel's configuration");
 _Static_assert(sizeof(shm_netflux_head_t) <= SHM_NETFLUX_HEAD_BYTES, "fits its page");
-_Static_assert(1u << SHM_NETFLUX_SLOT_BITS >= SHM_MAX_SLOTS, "every producer slot has its number");
 
 AT(shm_netflux_settings_t, watch_ns, 8);
 AT(shm_netflux_settings_t, hear_ns, 16);
@@ -68,10 +45,6 @@ AT(shm_netflux_config_t, tx_layout, 56);
 AT(shm_netflux_config_t, rx_layout, 88);
 AT(shm_netflux_config_t, own_number, 120);
 SIZE(shm_netflux_config_t, 128);
-
-AT(shm_netflux_out_t, at_mono_ns, 8);
-AT(shm_netflux_out_t, values, 16);
-SIZE(shm_netflux_out_t, 1536);
 
 AT(shm_netflux_rx_t, number, 2);
 AT(shm_netflux_rx_t, feedback, 3);
@@ -92,8 +65,7 @@ AT(shm_netflux_state_t, failsafe, 76);
 AT(shm_netflux_state_t, feedback, 80);
 SIZE(shm_netflux_state_t, 88);
 
-AT(shm_netflux_head_t, latest, 0);
-AT(shm_netflux_head_t, tickets, 8);
+AT(shm_netflux_head_t, out, 0);
 AT(shm_netflux_head_t, published, 128);
 AT(shm_netflux_head_t, current, 136);
 AT(shm_netflux_head_t, state, 144);
@@ -137,11 +109,16 @@ int shm_netflux_config_check(const shm_netflux_config_t *c)
 
 #define IN_OFFSET (SHM_NETFLUX_HEAD_BYTES + SHM_NETFLUX_STATS_BYTES)
 #define FAILSAFE_OFFSET (IN_OFFSET + SHM_NETFLUX_IN_SLOTS * (uint32_t)sizeof(shm_netflux_in_t))
-#define OUT_OFFSET (FAILSAFE_OFFSET + 2 * (uint32_t)sizeof(shm_netflux_out_t))
+
+static uint64_t half_bytes(void)
+{
+    return shm_box_half_bytes(SHM_NETFLUX_MAX_PAYLOAD);
+}
 
 uint64_t shm_netflux_bytes(uint32_t producers)
 {
-    uint64_t bytes = OUT_OFFSET + (uint64_t)producers * 2 * sizeof(shm_netflux_out_t);
+    uint64_t bytes = FAILSAFE_OFFSET + 2 * half_bytes() +
+                     shm_box_halves_bytes(producers, SHM_NETFLUX_MAX_PAYLOAD);
     return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
 }
 
@@ -150,105 +127,47 @@ static shm_netflux_in_t *in_at(const uint8_t *engine, uint64_t published)
     return (shm_netflux_in_t *)(uintptr_t)(engine + IN_OFFSET) + published % SHM_NETFLUX_IN_SLOTS;
 }
 
-static shm_netflux_out_t *out_at(const uint8_t *engine, uint32_t slot, unsigned half)
-{
-    return (shm_netflux_out_t *)(uintptr_t)(engine + OUT_OFFSET) + 2 * (size_t)slot + half;
-}
-
 uint8_t *shm_netflux_failsafe(uint8_t *engine, unsigned half)
 {
-    return ((shm_netflux_out_t *)(uintptr_t)(engine + FAILSAFE_OFFSET) + half % 2)->values;
-}
-
-/* --- latest --------------------------------------------------------------------------------- */
-
-static uint64_t latest_word(uint64_t ticket, uint32_t slot, unsigned half)
-{
-    return ticket << (SHM_NETFLUX_SLOT_BITS + 1) | (uint64_t)slot << 1 | half;
-}
-
-static uint64_t latest_ticket(uint64_t latest)
-{
-    return latest >> (SHM_NETFLUX_SLOT_BITS + 1);
-}
-
-static uint32_t latest_slot(uint64_t latest)
-{
-    return (uint32_t)(latest >> 1) & ((1u << SHM_NETFLUX_SLOT_BITS) - 1);
-}
-
-static unsigned latest_half(uint64_t latest)
-{
-    return (unsigned)latest & 1u;
+    return ((shm_box_half_t *)(void *)(engine + FAILSAFE_OFFSET + half % 2 * half_bytes()))->payload;
 }
 
 /* --- out box -------------------------------------------------------------------------------- */
 
-/* Never the half that `latest` names. If both are free, the older one: a reader may still be
- * copying the newer one. */
-static unsigned free_half(const uint8_t *engine, uint32_t slot, uint64_t latest)
+shm_box_t shm_netflux_box(const uint8_t *engine, uint32_t producers)
 {
-    if (latest != 0 && latest_slot(latest) == slot)
-        return latest_half(latest) ^ 1u;
-    return rt_load_relaxed(&out_at(engine, slot, 0)->version) >
-           rt_load_relaxed(&out_at(engine, slot, 1)->version);
+    uint8_t *at = (uint8_t *)(uintptr_t)engine;
+    return (shm_box_t){
+        .head = &shm_netflux_head(engine)->out,
+        .halves = at + FAILSAFE_OFFSET + 2 * half_bytes(),
+        .slots = producers,
+        .max_bytes = SHM_NETFLUX_MAX_PAYLOAD,
+    };
 }
 
 uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
                          int64_t now_mono_ns)
 {
-    shm_netflux_head_t *head = shm_netflux_head(engine);
-    uint64_t latest = rt_load_acquire(&head->latest); /* B2 */
-    unsigned half = free_half(engine, slot, latest);
-    shm_netflux_out_t *out = out_at(engine, slot, half);
-    uint64_t ticket = rt_fetch_add(&head->tickets, 1) + 1;
-
-    rt_store_relaxed(&out->version, ticket << 1 | 1); /* B3 */
-    rt_fence_release();                               /* B3, pairs with B5 */
-    out->at_mono_ns = now_mono_ns;
-    memcpy(out->values, values, bytes);
-    rt_store_release(&out->version, ticket << 1); /* B4, pairs with B5 */
-
-    while (latest_ticket(latest) < ticket &&
-           !rt_cas(&head->latest, &latest, latest_word(ticket, slot, half))) /* B1, pairs with B2 */
-        ;
-    return ticket;
-}
-
-/* Copies between two reads of the version. */
-RT_RACY static bool copy_out(const shm_netflux_out_t *out, uint64_t ticket, uint8_t *values,
-                             uint32_t bytes, int64_t *at_mono_ns)
-{
-    if (rt_load_acquire(&out->version) != ticket << 1) /* B5 */
-        return false;
-    *at_mono_ns = out->at_mono_ns;
-    rt_copy_racy(values, out->values, bytes);
-    rt_fence_acquire(); /* B5, pairs with B3 */
-    return rt_load_relaxed(&out->version) == ticket << 1;
+    shm_box_t out = shm_netflux_box(engine, SHM_MAX_SLOTS);
+    return shm_box_put(&out, slot, values, bytes, now_mono_ns);
 }
 
 int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
                      int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot)
 {
     uint8_t copy[SHM_NETFLUX_MAX_PAYLOAD];
-    int64_t at;
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        uint64_t latest = rt_load_acquire(&shm_netflux_head(engine)->latest); /* B2 */
-        if (latest == 0)
-            return 0;
-        uint32_t who = latest_slot(latest);
-        if (who >= producers)
-            return -EPROTO;
-        if (!copy_out(out_at(engine, who, latest_half(latest)), latest_ticket(latest), copy, bytes,
-                      &at))
-            continue;
-        memcpy(values, copy, bytes);
-        *at_mono_ns = at;
-        *ticket = latest_ticket(latest);
-        *slot = who;
-        return 1;
-    }
-    return -EAGAIN;
+    shm_box_t out = shm_netflux_box(engine, producers);
+    shm_box_found_t now;
+    int rc = shm_box_peek(&out, copy, &now);
+    if (rc != 1)
+        return rc;
+    if (now.bytes != bytes)
+        return -EPROTO;
+    memcpy(values, copy, bytes);
+    *at_mono_ns = now.at_mono_ns;
+    *ticket = now.ticket;
+    *slot = now.slot;
+    return 1;
 }
 
 /* --- in box --------------------------------------------------------------------------------- */

@@ -22,11 +22,7 @@
  *                   | out box [producers]: two halves each  |  the client that has the slot
  *                   +---------------------------------------+
  *
- * Out box. A writer draws a ticket, fills the half of its slot that `latest` does not name, and
- * makes `latest` name that half unless a later ticket is there already. So nobody waits, the last
- * ticket wins, and a writer that dies halfway has changed nothing. A half's `version` contains the
- * ticket of its values, and is odd while they are written. A reader must find the ticket that
- * `latest` gave it before and after its copy. Otherwise it reads `latest` again.
+ * Out box. The box of latest_box.h. Its fail-safe values have halves of the same form.
  *
  * In box. Publication n is in slot n % 4, whose version contains n. `published` is n. If three more
  * publications come during a reader's copy, the reader sees that by the slot's version and takes
@@ -37,6 +33,7 @@
 #ifndef SHM_NETFLUX_H
 #define SHM_NETFLUX_H
 
+#include "shm/latest_box.h"
 #include "shm/shm_layout.h"
 
 #define SHM_NETFLUX_ENGINE "netflux"
@@ -89,12 +86,6 @@ int shm_netflux_config_check(const shm_netflux_config_t *c);
 
 /* --- engine part -------------------------------------------------------------------------- */
 
-typedef struct shm_netflux_out {
-    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* ticket << 1; odd: being written */
-    int64_t at_mono_ns;                       /* when it was written */
-    uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 5];
-} shm_netflux_out_t;
-
 typedef enum shm_netflux_kind {
     SHM_NETFLUX_VALUES = 0,  /* a datagram was accepted */
     SHM_NETFLUX_ALIVE = 1,   /* the first one, or the first after a time-out; comes before its VALUES */
@@ -141,9 +132,7 @@ typedef struct shm_netflux_state {
 } shm_netflux_state_t;
 
 typedef struct shm_netflux_head {
-    _Alignas(
-        RT_LINE_BYTES) rt_a64_t latest; /* ticket << 11 | producer slot << 1 | half; 0: none yet */
-    rt_a64_t tickets;
+    shm_box_head_t out;
     _Alignas(RT_LINE_BYTES) rt_a64_t published;
     rt_a32_t current; /* state[current % 2] is whole; 0: none yet */
     uint32_t reserved;
@@ -151,7 +140,6 @@ typedef struct shm_netflux_head {
 } shm_netflux_head_t;
 
 #define SHM_NETFLUX_HEAD_BYTES 4096u
-#define SHM_NETFLUX_SLOT_BITS 10u
 
 /* Engine bytes of a channel with this many producers; a multiple of the page. */
 uint64_t shm_netflux_bytes(uint32_t producers);
@@ -171,14 +159,17 @@ static inline uint8_t *shm_netflux_stats(uint8_t *engine)
  * reader gets a complete copy of its own, or none, and then the caller's memory is unchanged.
  */
 
+/* The out box. Its payloads have the configured size. */
+shm_box_t shm_netflux_box(const uint8_t *engine, uint32_t producers);
+
 /* Client: puts values to be sent. Never waits. slot: the producer slot of the caller, one thread at
  * a time. Returns the ticket of the values. */
 uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
                          int64_t now_mono_ns);
 
-/* Any process: the values that were put last. Returns 1; 0: none yet; -EAGAIN: they changed during
- * every attempt (continue with the previous values); -EPROTO: `latest` is invalid. *ticket
- * identifies the set of values, *slot their writer. *at_mono_ns is unchecked. */
+/* Any process: the values that were put last. Returns as shm_box_peek; -EAGAIN: continue with the
+ * previous values; -EPROTO also if they have another size. *ticket identifies the set of values,
+ * *slot their writer. *at_mono_ns is unchecked. */
 int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
                      int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot);
 

@@ -243,7 +243,7 @@ static void renew(nfx_session_t *s, int64_t at_ns)
 {
     if (s->sending &&
         is_stopped_as_stale(s)) /* a datagram that should not be sent was not skipped */
-        (void)nfx_grid_skip_to(&s->grid, s->now_ns);
+        (void)grid_skip_to(&s->grid, s->now_ns);
     s->refreshed_ns = at_ns;
     become(s, &s->fresh, NFX_GAUGE_fresh, true, at_ns);
     watch_age(s);
@@ -281,8 +281,8 @@ void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_
     s->sending = true;
     s->emitted = false;
     s->last_sent_ns = RT_NEVER_NS;
-    s->grid = (nfx_grid_t){.period_ns = s->config.cycle_ns, .due_ns = origin_ns};
-    (void)nfx_grid_skip_to(&s->grid, now_ns);
+    s->grid = (grid_t){.period_ns = s->config.cycle_ns, .due_ns = origin_ns};
+    (void)grid_skip_to(&s->grid, now_ns);
     if (s->fresh.is && s->refreshed_ns == INT64_MIN)
         s->refreshed_ns = now_ns;
     watch_age(s);
@@ -307,7 +307,7 @@ int nfx_session_emit(nfx_session_t *s, nfx_out_t *out, int64_t now_mono_ns)
     int64_t due_ns = nfx_session_send_due_ns(s);
     if (now_ns < due_ns)
         return 0;
-    uint64_t skipped = nfx_grid_serve(&s->grid, now_ns);
+    uint64_t skipped = grid_serve(&s->grid, now_ns);
     nfx_count(s->stats, NFX_COUNT_skipped, skipped);
     s->emitted = true;
     s->emitted_stale = !s->fresh.is;
@@ -400,7 +400,7 @@ int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_
         off_grid |= s->config.cycle_ns != old.cycle_ns;
         change_cycle(s, s->config.cycle_ns);
         if (off_grid)
-            (void)nfx_grid_skip_to(&s->grid, now_ns);
+            (void)grid_skip_to(&s->grid, now_ns);
     }
     return 0;
 }

@@ -44,7 +44,7 @@
 #include "base/rt_clock.h"
 #include "proto/netflux/nfx_echo.h"
 #include "proto/netflux/nfx_frame.h"
-#include "proto/netflux/nfx_grid.h"
+#include "proto/pacing/grid.h"
 #include "proto/netflux/nfx_stats.h"
 #include "proto/netflux/nfx_window.h"
 
@@ -83,7 +83,7 @@ typedef struct nfx_session {
     int64_t now_ns;
     nfx_window_t window;
     nfx_echo_t echo;
-    nfx_grid_t grid;
+    grid_t grid;
     bool sending;
     bool emitted; /* sent or not_sent must follow */
     bool emitted_stale;

@@ -30,6 +30,7 @@
 #include "proto/netflux/nfx_session.h"
 #include "shm/netflux_shm.h"
 #include "worker/agents/common/receive.h"
+#include "worker/agents/common/rhythm.h"
 #include "worker/agents/common/send.h"
 
 /* A record of the rx ring under construction. Its values are those of the in box. */
@@ -55,9 +56,7 @@ typedef struct netflux_agent {
     uint64_t ticket; /* of the values; 0: none yet */
     uint32_t writer; /* producer slot of their writer */
     int64_t written_ns;
-    int64_t check_at_ns; /* while it waits for values: when to check for them */
-    int64_t check_pause_ns;
-    int64_t prepared_for_ns; /* the instant, see netflux_agent_prepare */
+    agent_rhythm_t rhythm;
     uint64_t sequence;       /* of the next report */
     agent_ledger_t ledger;
     agent_batch_t batch;

@@ -3,6 +3,7 @@
 #include "shm_test.h"
 
 #include "crash.h"
+#include "shm/latest_box.c"
 #include "shm/netflux_shm.c"
 
 enum { BYTES = 40 };

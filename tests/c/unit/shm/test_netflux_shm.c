@@ -85,10 +85,10 @@ static void test_parts_lie_apart_and_in_whole_pages(void)
         uint64_t bytes = shm_netflux_bytes(producers);
         CHECK_EQ(bytes % SHM_PAGE_BYTES, 0);
         CHECK(shm_netflux_failsafe(engine, 1) + SHM_NETFLUX_MAX_PAYLOAD <=
-              engine + bytes - producers * 2 * sizeof(shm_netflux_out_t));
+              engine + bytes - shm_box_halves_bytes(producers, SHM_NETFLUX_MAX_PAYLOAD));
     }
     CHECK_EQ(shm_netflux_failsafe(engine, 1) - shm_netflux_failsafe(engine, 0),
-             sizeof(shm_netflux_out_t));
+             (ptrdiff_t)shm_box_half_bytes(SHM_NETFLUX_MAX_PAYLOAD));
 }
 
 /* What a peek gives; 0 where it gives nothing. */
@@ -195,20 +195,20 @@ static void test_a_half_that_is_not_what_latest_says_is_not_taken(void)
     clear();
     shm_netflux_put(engine, 1, values, SIZE, 1);
     shm_netflux_head_t *head = shm_netflux_head(engine);
-    uint64_t sound = rt_load_relaxed(&head->latest);
+    uint64_t sound = rt_load_relaxed(&head->out.latest);
 
-    rt_store_relaxed(&head->latest, sound ^ 1u); /* the half never written to */
+    rt_store_relaxed(&head->out.latest, sound ^ 1u); /* the half never written to */
     CHECK_EQ(shm_netflux_peek(engine, PRODUCERS, got, SIZE, &at, &ticket, &slot), -EAGAIN);
-    rt_store_relaxed(&head->latest, sound + (UINT64_C(1) << (SHM_NETFLUX_SLOT_BITS + 1)));
+    rt_store_relaxed(&head->out.latest, sound + (UINT64_C(1) << (SHM_BOX_SLOT_BITS + 1)));
     CHECK_EQ(shm_netflux_peek(engine, PRODUCERS, got, SIZE, &at, &ticket, &slot), -EAGAIN);
-    rt_store_relaxed(&head->latest, sound | (uint64_t)PRODUCERS << 1); /* one slot too far */
+    rt_store_relaxed(&head->out.latest, sound | (uint64_t)PRODUCERS << 1); /* one slot too far */
     CHECK_EQ(shm_netflux_peek(engine, PRODUCERS, got, SIZE, &at, &ticket, &slot), -EPROTO);
     CHECK_EQ(got[0], 9);
     CHECK_EQ(at, 5);
     CHECK_EQ(slot, 6);
     CHECK_EQ(ticket, 7);
 
-    rt_store_relaxed(&head->latest, sound);
+    rt_store_relaxed(&head->out.latest, sound);
     CHECK_EQ(shm_netflux_peek(engine, PRODUCERS, got, SIZE, &at, &ticket, &slot), 1);
 }
 
@@ -225,8 +225,8 @@ static void test_rubbish_leads_nobody_astray(void)
             memcpy((uint8_t *)head + 8 * i, &v, 8);
         }
         if (round % 2) /* a slot that exists, so that more is looked at */
-            rt_store_relaxed(&head->latest, rt_test_rand(&rng) % (PRODUCERS * 2) |
-                                                rt_test_rand(&rng) << (SHM_NETFLUX_SLOT_BITS + 1));
+            rt_store_relaxed(&head->out.latest, rt_test_rand(&rng) % (PRODUCERS * 2) |
+                                                rt_test_rand(&rng) << (SHM_BOX_SLOT_BITS + 1));
         uint8_t *block = round % 2 ? engine : guarded;
         if (block == guarded)
             memcpy(guarded, engine, shm_netflux_bytes(PRODUCERS));

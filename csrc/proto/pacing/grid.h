@@ -1,4 +1,4 @@
-/* nfx_grid.h: when to send.
+/* grid.h: when to send.
  *
  *     instants    |         |         |         |         |
  *     sends       x         x           (stall) x  x      x        one in each cell at most,
@@ -10,19 +10,19 @@
  *     sends in any span <= span / period + 2
  *
  * Caller's memory, one thread, no clock. */
-#ifndef NFX_GRID_H
-#define NFX_GRID_H
+#ifndef PACING_GRID_H
+#define PACING_GRID_H
 
 #include <stdint.h>
 
-typedef struct nfx_grid {
+typedef struct grid {
     int64_t period_ns; /* above 0 */
     int64_t due_ns;    /* next instant */
-} nfx_grid_t;
+} grid_t;
 
 /* Moves the next instant to the first one not before earliest_ns, never back. Returns how many were
  * skipped. */
-static inline uint64_t nfx_grid_skip_to(nfx_grid_t *g, int64_t earliest_ns)
+static inline uint64_t grid_skip_to(grid_t *g, int64_t earliest_ns)
 {
     if (g->due_ns >= earliest_ns)
         return 0;
@@ -33,9 +33,9 @@ static inline uint64_t nfx_grid_skip_to(nfx_grid_t *g, int64_t earliest_ns)
 
 /* The cell that contains now_ns was served. Returns how many were skipped before it. Call it only
  * if now_ns has reached due_ns. */
-static inline uint64_t nfx_grid_serve(nfx_grid_t *g, int64_t now_ns)
+static inline uint64_t grid_serve(grid_t *g, int64_t now_ns)
 {
-    return nfx_grid_skip_to(g, now_ns + 1) - 1;
+    return grid_skip_to(g, now_ns + 1) - 1;
 }
 
 #endif

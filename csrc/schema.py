@@ -50,8 +50,10 @@ class Numbers(NamedTuple):
 
 
 _CHANNEL, _RTP = "csrc/shm/shm_layout.h", "csrc/shm/rtp_shm.h"
+_CYCLIC = "csrc/shm/cyclic_shm.h"
 _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
+_CYCLIC_PAGE = "docs/reference/cyclic.md"
 _STATISTICS, _RTP_PAGE = "docs/reference/statistics.md", "docs/reference/rtp.md"
 _NETFLUX_PAGE, _UDT_PAGE = "docs/reference/netflux.md", "docs/reference/udt.md"
 
@@ -89,6 +91,14 @@ CLASSES = (
             Table(
                 _NETFLUX, "NFX_HISTOGRAMS", "histogram", _NETFLUX_PAGE, "### Netflux histograms"
             ),
+        ),
+    ),
+    Numbers(
+        "CyclicNumbers",
+        "Counters and gauges of a cyclic channel.",
+        (
+            Table(_CYCLIC, "SHM_CYCLIC_COUNTERS", "counter", _CYCLIC_PAGE, "### Cyclic counters"),
+            Table(_CYCLIC, "SHM_CYCLIC_GAUGES", "gauge", _CYCLIC_PAGE, "### Cyclic now"),
         ),
     ),
     Numbers(
@@ -429,6 +439,7 @@ def make_options(root: Path) -> dict[str, str]:
     parts = (
         ("docs/reference/options.md", "# Options of a channel", shmring.Pool.open),
         (_RTP_PAGE, "## Options", shmring.Rtp),
+        (_CYCLIC_PAGE, "## Options", shmring.Cyclic),
         (_NETFLUX_PAGE, "## Options", shmring.Netflux),
         (_UDT_PAGE, "### Of a connection", udt.UdtOptions),
         (_UDT_PAGE, "### Of `connect`", udt.ConnectOptions),

@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring._pool_quota import UserLimits
     from shmring.batch import Packet, PacketBatch, ReportBatch
     from shmring.channel import Channel
+    from shmring.cyclic.channel import CyclicChannel, CyclicChannelStats, CyclicStats
+    from shmring.cyclic.engine import Cyclic
     from shmring.errors import (
         BadAddress,
         BadConfig,
@@ -106,6 +108,10 @@ __all__ = [
     "ChannelInfo",
     "ChannelNotFound",
     "ChannelStats",
+    "Cyclic",
+    "CyclicChannel",
+    "CyclicChannelStats",
+    "CyclicStats",
     "Histogram",
     "Impairment",
     "LayoutMismatch",
@@ -173,6 +179,8 @@ _HOMES = {
         "_pool_quota": "UserLimits",
         "batch": "Packet PacketBatch ReportBatch",
         "channel": "Channel",
+        "cyclic.channel": "CyclicChannel CyclicChannelStats CyclicStats",
+        "cyclic.engine": "Cyclic",
         "errors": (
             "BadAddress BadConfig ChannelClosed ChannelExists ChannelNotFound LayoutMismatch "
             "NoPermission NoSpace PayloadTooLarge RealtimeWarning ReceiveTimeout RingFull "
@@ -200,8 +208,8 @@ _HOMES = {
 }
 _MODULES = frozenset(
     (
-        *("batch", "channel", "engine", "engine_channel", "errors", "histogram", "local"),
-        *("netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
+        *("batch", "channel", "cyclic", "engine", "engine_channel", "errors", "histogram"),
+        *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
         *("testing", "types", "udt"),
     )
 )

@@ -304,14 +304,51 @@ class ChannelBase(Generic[Item]):
         return _attach, (type(self), self.name, self._attached_as())
 
 
-class SendQueue:
-    """A channel that queues packets and reports what became of them."""
+class Reports:
+    """A channel that reports what became of its packets."""
 
     _endpoint: Endpoint
 
-    def _start_sending(self) -> None:
+    def _start_reports(self) -> None:
         self._reports = ffi.new("slot_reader_t *")
         lib.channel_report_reader_init(self._reports, self._endpoint.mapped())
+
+    def reports(self, max: int | None = None) -> Iterator[SendReport]:
+        """Iterate over the send reports that this end has not read yet, oldest first.
+
+        They cover the packets of all senders. max: the highest number of reports. The call does not
+        wait. Raises `BadConfig` if the channel has no reports.
+        """
+        left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
+        while left > 0 and len(batch := self.read_reports(min(left, REPORTS_AT_ONCE))):
+            yield from batch
+            left -= len(batch)
+
+    def read_reports(self, max: int = 65536) -> ReportBatch:
+        """Take up to `max` available send reports, without creating an object for each."""
+        most = _arguments.count(max, "max", 0, sys.maxsize)
+        segment = self._endpoint.mapped()
+        if segment.config.report_slots == 0 or segment.config.reports == lib.SHM_REPORTS_OFF:
+            raise errors.BadConfig(
+                f"channel {self._endpoint.name!r} keeps no send reports: open it with "
+                'reports="all" and a report_capacity above 0'
+            )
+        out = ffi.new("shm_report_t[]", min(most, segment.config.report_slots))
+        with self._endpoint.report_lock:
+            count = lib.slot_reader_next(self._reports, out, len(out))
+        return ReportBatch(bytes(ffi.buffer(out)[: count * ffi.sizeof("shm_report_t")]), count)
+
+    @property
+    def reports_lost(self) -> int:
+        """Send reports that were overwritten before this end read them."""
+        return int(self._reports.lost)
+
+
+class SendQueue(Reports):
+    """A channel that queues packets and reports what became of them."""
+
+    def _start_sending(self) -> None:
+        self._start_reports()
         self._never_reported = 0
         if self._endpoint.opened_here:
             self._endpoint.prepare_to_send()
@@ -375,36 +412,6 @@ class SendQueue:
                 if has_passed(until_ns):
                     self._endpoint.raise_full(True, 0, 0)
             await self._endpoint.room(until_ns)
-
-    def reports(self, max: int | None = None) -> Iterator[SendReport]:
-        """Iterate over the send reports that this end has not read yet, oldest first.
-
-        They cover the packets of all senders. max: the highest number of reports. The call does not
-        wait. Raises `BadConfig` if the channel has no reports.
-        """
-        left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
-        while left > 0 and len(batch := self.read_reports(min(left, REPORTS_AT_ONCE))):
-            yield from batch
-            left -= len(batch)
-
-    def read_reports(self, max: int = 65536) -> ReportBatch:
-        """Take up to `max` available send reports, without creating an object for each."""
-        most = _arguments.count(max, "max", 0, sys.maxsize)
-        segment = self._endpoint.mapped()
-        if segment.config.report_slots == 0 or segment.config.reports == lib.SHM_REPORTS_OFF:
-            raise errors.BadConfig(
-                f"channel {self._endpoint.name!r} keeps no send reports: open it with "
-                'reports="all" and a report_capacity above 0'
-            )
-        out = ffi.new("shm_report_t[]", min(most, segment.config.report_slots))
-        with self._endpoint.report_lock:
-            count = lib.slot_reader_next(self._reports, out, len(out))
-        return ReportBatch(bytes(ffi.buffer(out)[: count * ffi.sizeof("shm_report_t")]), count)
-
-    @property
-    def reports_lost(self) -> int:
-        """Send reports that were overwritten before this end read them."""
-        return int(self._reports.lost)
 
 
 def _attach(kind: Callable[..., Any], name: str, how: dict[str, Any]) -> Any:

@@ -194,6 +194,24 @@ class NetfluxHistograms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CyclicNumbers:
+    """Counters and gauges of a cyclic channel."""
+
+    sent: int = fact("cycles", "cycles whose payload was handed to the kernel, or to the readers")
+    failed: int = fact("cycles", "cycles whose payload the kernel refused")
+    missed: int = fact("cycles", "cycles that passed without a send")
+    sent_stale: int = fact("cycles", "cycles sent while the payload was stale")
+    sent_failsafe: int = fact("cycles", "cycles sent with the fail-safe payload")
+    updates: int = fact("times", "times the worker took a new payload")
+    stale: int = fact("times", "times the payload became stale")
+    fresh: bool = fact("flag", "there is a payload, and it is not stale")
+    number: int = fact("number", "number of the last cycle: instants since phase_ns of CLOCK_MONOTONIC")
+    origin_mono_ns: int = fact("ns", "instant of cycle 0, CLOCK_MONOTONIC")
+    updated_mono_ns: int | None = fact("ns", "when the payload in use was written, CLOCK_MONOTONIC", none=0)
+    last_sent_mono_ns: int | None = fact("ns", "start of the last send, CLOCK_MONOTONIC", none=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UdtNumbers:
     """Counters and gauges of a UDT connection."""
 

@@ -13,6 +13,8 @@ from shmring import _address, _host, _leftovers, _options
 from shmring._attachment import map_named
 from shmring._opening import UDP, C, Udp, checked_engine
 from shmring._ring import lib
+from shmring.cyclic.channel import ENGINE as CYCLIC
+from shmring.cyclic.engine import Cyclic
 from shmring.engine import Engine
 from shmring.errors import BadConfig
 from shmring.local import ENGINE as LOCAL
@@ -24,7 +26,13 @@ from shmring.rtp.options import ENGINE as RTP
 from shmring.stats import direction_of, text_of
 from shmring.types import State, state_of
 
-_ENGINES: dict[str, Engine[Any]] = {"udp": UDP, LOCAL: Local(), RTP: Rtp(), NETFLUX: Netflux()}
+_ENGINES: dict[str, Engine[Any]] = {
+    "udp": UDP,
+    CYCLIC: Cyclic(),
+    LOCAL: Local(),
+    NETFLUX: Netflux(),
+    RTP: Rtp(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +86,8 @@ def attach(
 ) -> C:
     """Return this process's end of an open channel. It reads what arrives from now on.
 
-    The result is a `Channel`, for a channel that was opened with `Rtp` an `RtpChannel`, and with
-    `Netflux` a `NetfluxChannel`.
+    The result is a `Channel`, for a channel that was opened with `Rtp` an `RtpChannel`, with
+    `Netflux` a `NetfluxChannel`, and with `Cyclic` a `CyclicChannel`.
 
     engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
         of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux

@@ -5,7 +5,8 @@
  *   endpoint_send.c      sending: one packet, many, replacing, the worker's bell
  *   endpoint_recv.c      receiving: one packet, many, the reader's doorbell
  *   endpoint_wait.c      waiting for a packet or for room
- *   endpoint_netflux.c   the values of a cyclic link
+ *   endpoint_box.c       the payload of a channel that sends in cycles
+ *   endpoint_netflux.c   the values that a link received
  *   endpoint_udt.c       the bytes and messages of a UDT connection
  *   endpoint_mux.c       the datagrams of many ports
  *

@@ -1,5 +1,6 @@
-/* endpoint_netflux.h: the two calls that a control loop makes in each cycle on a channel of the
- * engine "netflux". The rules of endpoint.h on threads and attaching hold. */
+/* endpoint_netflux.h: the partner's last values on a channel of the engine "netflux". endpoint_box.h
+ * has the other call that a control loop makes in each cycle. The rules of endpoint.h on threads and
+ * attaching hold. */
 #ifndef CLIENT_ENDPOINT_NETFLUX_H
 #define CLIENT_ENDPOINT_NETFLUX_H
 
@@ -12,11 +13,6 @@ typedef struct netflux_snapshot {
     uint32_t bytes; /* of values */
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 1];
 } netflux_snapshot_t;
-
-/* Puts values to be sent. bytes must be the configured size. Returns 0; -ESTALE: attach, and put
- * them again (if the endpoint was attached to a worker that is gone, they are there already);
- * -EMSGSIZE, -EINVAL, -ECONNRESET with a text. */
-int endpoint_put(endpoint_t *e, const void *values, size_t bytes);
 
 /* Copies the partner's last values. Returns 1; 0: no values came yet; -EPIPE: the channel was
  * closed or failed, so the values would never change; -ECONNRESET, -EAGAIN, -EINVAL with a text. */

@@ -42,6 +42,15 @@ uint64_t netflux_published(const uint8_t *engine)
     return rt_load_acquire(&shm_netflux_head(engine)->published);
 }
 
+/* --- cyclic --------------------------------------------------------------------------------- */
+
+void cyclic_read_stats(const uint8_t *engine, uint64_t *counters, uint64_t *gauges)
+{
+    const shm_cyclic_head_t *head = shm_cyclic_head(engine);
+    read_words(head->counters, counters, SHM_CYCLIC_COUNTER_TOTAL);
+    read_words(head->gauges, gauges, SHM_CYCLIC_GAUGE_TOTAL);
+}
+
 /* --- udt ------------------------------------------------------------------------------------ */
 
 static const shm_udt_state_t *conn_of(const shm_segment_t *s)

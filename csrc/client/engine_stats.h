@@ -5,6 +5,7 @@
 
 #include "proto/netflux/nfx_stats.h"
 #include "proto/udt/udt_stats.h"
+#include "shm/cyclic_shm.h"
 #include "shm/netflux_shm.h"
 #include "shm/rtp_shm.h"
 #include "shm/shm_segment.h"
@@ -22,6 +23,9 @@ const nfx_stats_t *netflux_read_stats(uint8_t *engine, uint64_t *counters, uint6
 
 /* Number of the partner's datagrams that were published. */
 uint64_t netflux_published(const uint8_t *engine);
+
+/* counters: SHM_CYCLIC_COUNTER_TOTAL, gauges: SHM_CYCLIC_GAUGE_TOTAL of them. */
+void cyclic_read_stats(const uint8_t *engine, uint64_t *counters, uint64_t *gauges);
 
 /* What the worker reports about a UDT connection. */
 typedef struct udt_facts {

@@ -67,6 +67,36 @@ static const rt_hist_t *netflux_hist(const shm_segment_t *s, uint32_t i)
     return &((const nfx_stats_t *)(const void *)shm_netflux_stats(s->engine))->hists[i];
 }
 
+/* --- cyclic ----------------------------------------------------------------------------------- */
+
+static const monitor_word_t cyclic_words[] = {
+    MONITOR_NOW(period_ns, ns, "time between two cycles")
+        MONITOR_GAUGE(stale_after_ns, ns, 0, "age at which the payload is stale")
+            SHM_CYCLIC_COUNTERS(MONITOR_COUNTER) SHM_CYCLIC_GAUGES(MONITOR_GAUGE)};
+#define CYCLIC_OWN 2u
+
+static shm_cyclic_config_t cyclic_config(const shm_config_t *c)
+{
+    shm_cyclic_config_t own;
+    memcpy(&own, c->engine_config, sizeof own);
+    return own;
+}
+
+static uint64_t cyclic_bytes(const shm_config_t *c)
+{
+    uint32_t payload_bytes = cyclic_config(c).payload_bytes;
+    return payload_bytes <= SHM_MAX_PAYLOAD ? shm_cyclic_bytes(c->producers, payload_bytes)
+                                            : UINT64_MAX;
+}
+
+static void cyclic_read(const shm_segment_t *s, int64_t *words)
+{
+    words[0] = cyclic_config(&s->config).period_ns;
+    words[1] = cyclic_config(&s->config).stale_after_ns;
+    uint64_t *counters = (uint64_t *)words + CYCLIC_OWN;
+    cyclic_read_stats(s->engine, counters, counters + SHM_CYCLIC_COUNTER_TOTAL);
+}
+
 /* --- udt -------------------------------------------------------------------------------------- */
 
 static const monitor_word_t udt_words[] = {
@@ -163,6 +193,8 @@ static const monitor_engine_t engines[] = {
      netflux_bytes,
      netflux_read,
      netflux_hist},
+    {SHM_CYCLIC_ENGINE, WORDS(cyclic_words), CYCLIC_OWN, SHM_CYCLIC_COUNTER_TOTAL, cyclic_bytes,
+     cyclic_read, NULL},
     {SHM_UDT_ENGINE, WORDS(udt_words), UDT_OWN, UDT_COUNTER_TOTAL, udt_bytes, udt_read, NULL},
     {SHM_UDT_PORT_ENGINE, WORDS(port_words), PORT_OWN, SHM_UDT_PORT_COUNTER_TOTAL, port_bytes,
      port_read, NULL},

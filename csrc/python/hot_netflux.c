@@ -1,5 +1,6 @@
 #include "python/hot.h"
 
+#include "client/endpoint_box.h"
 #include "client/endpoint_netflux.h"
 
 PyObject *core_put(core_t *self, PyObject *values)

@@ -1,6 +1,7 @@
 #include "shm/shm_engine.h"
 
 #include "base/rt_err.h"
+#include "shm/cyclic_shm.h"
 #include "shm/mux_layout.h"
 #include "shm/netflux_shm.h"
 #include "shm/rtp_shm.h"
@@ -49,6 +50,14 @@ static uint64_t udt_port_part(const shm_config_t *c)
     return sizeof(shm_udt_port_state_t);
 }
 
+static uint64_t cyclic_part(const shm_config_t *c)
+{
+    shm_cyclic_config_t own;
+    memcpy(&own, c->engine_config, sizeof own);
+    return own.payload_bytes <= SHM_MAX_PAYLOAD ? shm_cyclic_bytes(c->producers, own.payload_bytes)
+                                                : UINT64_MAX;
+}
+
 typedef struct engine_row {
     const char *name;
     uint64_t (*part_bytes)(const shm_config_t *c);
@@ -56,6 +65,7 @@ typedef struct engine_row {
 } engine_row_t;
 
 static const engine_row_t ENGINES[] = {
+    {SHM_CYCLIC_ENGINE, cyclic_part, 0},
     {MUX_ENGINE, mux_part, sizeof(mux_head_t)},
     {SHM_NETFLUX_ENGINE, netflux_part, sizeof(shm_netflux_rx_t)},
     {SHM_RTP_ENGINE, rtp_part, sizeof(shm_rtp_tx_t)},

@@ -17,6 +17,7 @@ _TITLES = {
     "channel": "`channels`",
     "reader": "`attached` of a channel: its readers",
     "rtp": "`rtp` of a channel",
+    "cyclic": "`cyclic` of a channel",
     "netflux": "`netflux` of a channel",
     "udt": "`udt` of a channel: a connection",
     "udt-port": "`udt-port` of a channel: a port of connections",

@@ -19,7 +19,7 @@ PREFIX = "shmring"
 CHANNEL_LABELS = ("namespace", "pool", "channel", "engine")
 WORKER_LABELS = ("namespace", "pool", "worker")
 POOL_LABELS = ("namespace", "pool")
-ENGINES = ("rtp", "netflux", "udt", "udt-port", "mux")
+ENGINES = ("rtp", "cyclic", "netflux", "udt", "udt-port", "mux")
 
 _US = 1_000
 _MS = 1_000_000

@@ -15,6 +15,7 @@ _TITLES = {
     "worker": "Workers: labels `namespace`, `pool`, `worker` (its number in the pool)",
     "channel": "Channels: labels `namespace`, `pool`, `channel`, `engine`",
     "rtp": "RTP channels: labels of channels",
+    "cyclic": "Cyclic channels: labels of channels",
     "netflux": "Netflux links: labels of channels",
     "udt": "UDT connections: labels of channels",
     "udt-port": "Ports of UDT connections: labels of channels",

@@ -81,6 +81,10 @@ class UdtPortView(Numbers):
     """The part of a UDT port, with the names of `shmring.udt.UdtPortStats`."""
 
 
+class CyclicView(Numbers):
+    """The part of a cyclic channel, with the names of `shmring.CyclicStats`, and its period."""
+
+
 class NetfluxView(Numbers):
     """The part of a Netflux link, with the names of `shmring.NetfluxStats`, cycle and watchdog."""
 
@@ -117,6 +121,7 @@ ENGINE_VIEWS: dict[str, type[Numbers]] = {
     "rtp": RtpView,
     "udt": UdtView,
     "udt-port": UdtPortView,
+    "cyclic": CyclicView,
     "netflux": NetfluxView,
     "mux": MuxView,
 }

@@ -39,7 +39,7 @@ from rtstat.numbers import (
     Numbers,
     name_of,
 )
-from rtstat.table_engines import MUX, NETFLUX, RTP, UDT, UDT_PORT
+from rtstat.table_engines import CYCLIC, MUX, NETFLUX, RTP, UDT, UDT_PORT
 from rtstat.views import STAMPS, ChannelView
 from shmring.observe import monitor
 from shmring_cli.output import address_text
@@ -349,6 +349,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "channel": CHANNEL,
     "reader": READER,
     "rtp": RTP,
+    "cyclic": CYCLIC,
     "netflux": NETFLUX,
     "udt": UDT,
     "udt-port": UDT_PORT,

@@ -62,6 +62,8 @@ UDT = (
 
 UDT_PORT = tuple(_engine("udt-port"))
 
+CYCLIC = tuple(_engine("cyclic"))
+
 _NETFLUX_PARTS = tuple(
     name
     for name in ENGINE_WORDS["netflux"]

@@ -18,7 +18,7 @@ from shmring.engine import Engine
 from shmring.rtp.records import BlockOptions, FrameOptions
 
 LINK = shmring.Netflux()
-ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Rtp, shmring.Netflux]
+ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Cyclic, shmring.Rtp, shmring.Netflux]
 
 
 def undocumented(thing: Any, names: Any) -> list[str]:

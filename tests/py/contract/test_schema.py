@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rtworkers import control, layout
-from shmring import Netflux, Rtp, _facts, _numbers
+from shmring import Cyclic, Netflux, Rtp, _facts, _numbers
 from shmring._options import OPTIONS
 from shmring._ring import ffi, lib
 from shmring.observe import monitor
@@ -41,7 +41,7 @@ def test_what_is_committed_is_what_the_tables_make(schema: dict[str, Any], check
 def test_the_tables_of_options_are_the_docstrings(schema: dict[str, Any], checkout: Path) -> None:
     made = schema["make_options"](checkout)
     assert_committed(made, checkout)
-    for name in (*OPTIONS, *Rtp.__annotations__, *Netflux.__annotations__):
+    for name in (*OPTIONS, *Cyclic.__annotations__, *Rtp.__annotations__, *Netflux.__annotations__):
         assert any(f"| `{name}` | " in page for page in made.values()), name
 
 
@@ -80,6 +80,7 @@ def test_a_counter_more_is_everywhere(
         (_numbers.RtpNumbers, lib.SHM_RTP_COUNTER_TOTAL + lib.SHM_RTP_GAUGE_TOTAL),
         (_numbers.NetfluxNumbers, lib.NFX_COUNTER_TOTAL + lib.NFX_GAUGE_TOTAL),
         (_numbers.NetfluxHistograms, lib.NFX_HIST_TOTAL),
+        (_numbers.CyclicNumbers, lib.SHM_CYCLIC_COUNTER_TOTAL + lib.SHM_CYCLIC_GAUGE_TOTAL),
         (_numbers.UdtNumbers, lib.UDT_COUNTER_TOTAL + lib.UDT_GAUGE_TOTAL),
         (_numbers.UdtPortNumbers, lib.SHM_UDT_PORT_COUNTER_TOTAL),
     ],
@@ -94,6 +95,7 @@ def test_the_compiler_counts_as_many(kind: type[Any], total: int) -> None:
         (monitor.CHANNEL_WORDS, _numbers.ChannelCounters),
         (monitor.ENGINE_WORDS["rtp"], _numbers.RtpNumbers),
         (monitor.ENGINE_WORDS["netflux"], _numbers.NetfluxNumbers),
+        (monitor.ENGINE_WORDS["cyclic"], _numbers.CyclicNumbers),
         (monitor.ENGINE_WORDS["udt"], _numbers.UdtNumbers),
         (monitor.ENGINE_WORDS["udt-port"], _numbers.UdtPortNumbers),
     ],

@@ -40,6 +40,10 @@ _SHOWN = {
         "sockets", "waiting", "backlog", "requests", "accepted", "refused", "forgotten",
         "bad_cookie", "bad_version", "malformed", "foreign", "unknown",
     ),
+    "cyclic": (
+        "fresh", "period_ns", "stale_after_ns", "sent", "missed", "sent_stale", "sent_failsafe",
+        "failed", "updates", "stale",
+    ),
     "netflux": (
         "alive", "heard", "fresh", "failsafe", "cycle_ns", "watch_ns", "last_rtt_ns", "sent",
         "skipped", "accepted", "rejected_old", "ack_lost", "timeouts", "unheard", "stale",

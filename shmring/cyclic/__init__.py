@@ -1,0 +1,2 @@
+"""Cyclic channels: the worker sends the newest payload in every cycle. `shmring` exports the public
+names."""

@@ -1,0 +1,145 @@
+"""Cyclic sending as an engine of a channel: what `open` takes as ``engine=shmring.Cyclic(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shmring import _options
+from shmring._arguments import Buffer
+from shmring._check import check
+from shmring._ring import ffi, lib
+from shmring.cyclic.channel import ENGINE, CyclicChannel
+from shmring.engine import Engine, EngineConfig, Start
+from shmring.errors import BadConfig
+
+MAX_PAYLOAD = 1472
+"""Default of `max_payload`: what fits into one Ethernet frame with IPv4."""
+RX_CAPACITY = 256
+SLOTS = 16
+_HOUR_NS = 3600 * 10**9
+_TIMES = {
+    "period_ns": ("period_ns", 100_000, _HOUR_NS),
+    "phase_ns": ("phase_ns", 0, _HOUR_NS),
+    "stale_after_ns": ("stale_after_ns", 1, _HOUR_NS),
+    "early_ns": ("early_ns", 0, int(lib.SHM_CYCLIC_MOST_EARLY_NS)),
+}
+_ON_STALE = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
+# Options of a channel that go with queued packets and their deadlines.
+_REFUSED = frozenset(("capacity", "packet_bytes", "late", "clock", "txtime"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cyclic(Engine[CyclicChannel]):
+    """Send the newest payload in every cycle: the channel is a `CyclicChannel`.
+
+    The worker keeps the cycle also while Python is busy, hangs, or has died. Any process may
+    replace the payload with `CyclicChannel.update`. The options of `open` for queued packets cannot
+    be used with it. `max_payload` limits the payload, at most 65507 bytes. None: 1472.
+
+    Without a `remote` address the channel has no socket: every process that is attached receives
+    each cycle as a packet, with the instant as its timestamp.
+
+    Times are ns of CLOCK_MONOTONIC.
+
+    period_ns: from one cycle to the next, 100 us to 1 h. The opener must give it.
+    phase_ns: cycles are due at whole multiples of `period_ns` plus `phase_ns`, 0 to
+        `period_ns` - 1. None: the worker chooses it, apart from its other channels.
+    payload: what is sent from the first cycle on. None: nothing before the first
+        `CyclicChannel.update`.
+    on_stale: what is sent when the process that updated last has detached or died, or when the
+        payload is older than `stale_after_ns`. "stop": nothing. "continue": the same payload. A
+        bytes-like object: this fail-safe payload, which the worker keeps in its own memory. The
+        next update ends this. A pool without a name ends with its process. In this case a fail-safe
+        payload is sent once, and nothing after that.
+    stale_after_ns: age at which a payload is stale, 1 ns to 1 h. None: it is stale only when the
+        process that updated it has detached or died.
+    early_ns: without a `remote`, how long before its instant a cycle is given to the readers, so
+        that they are awake in time, 0 to 200 us.
+    """
+
+    period_ns: int = 0
+    phase_ns: int | None = None
+    payload: Buffer | None = None
+    on_stale: Literal["stop", "continue"] | Buffer = "stop"
+    stale_after_ns: int | None = None
+    early_ns: int = 0
+
+    def prepare(self, options: dict[str, Any]) -> Start[CyclicChannel]:
+        for name in _REFUSED & options.keys():
+            raise TypeError(f"a cyclic channel has no option {name!r}")
+        plain = _plain(dict(options))
+        config, failsafe = self._config(plain["max_payload"])
+        first = None if self.payload is None else _payload("payload", self.payload)
+        _check_length("payload", first, plain["max_payload"])
+        slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's
+        shared_bytes = int(lib.shm_cyclic_bytes(slots, config.payload_bytes))
+        engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), shared_bytes)
+        return Start(plain, engine, _starting_end(first, failsafe))
+
+    def _config(self, max_payload: int) -> tuple[Any, bytes | None]:
+        """Return the struct, and the fail-safe payload if there is one."""
+        given = self.given()
+        if "period_ns" not in given:
+            raise BadConfig("period_ns is not given: give the time between two cycles, ns")
+        config = ffi.new("shm_cyclic_config_t *")
+        config.config_bytes = ffi.sizeof("shm_cyclic_config_t")
+        config.payload_bytes = max_payload
+        config.phase_ns = lib.SHM_CYCLIC_ANY_PHASE
+        _options.set_numbers(config, given, _TIMES)
+        failsafe = None
+        if isinstance(self.on_stale, str):
+            config.on_stale = _options.choice("on_stale", self.on_stale, _ON_STALE)
+        else:
+            failsafe = _payload("on_stale", self.on_stale)
+            config.on_stale = lib.SHM_CYCLIC_FAILSAFE
+        _check_length("on_stale", failsafe, max_payload)
+        check(lib.shm_cyclic_config_check(config))
+        return config, failsafe
+
+    def attach(self, name: str, **how: Any) -> CyclicChannel:
+        self.refuse_given()
+        return CyclicChannel(name, **how)
+
+
+def _payload(option: str, given: Any) -> bytes:
+    try:
+        return bytes(memoryview(given))
+    except TypeError:
+        words = ', or "stop" or "continue"' if option == "on_stale" else ""
+        raise TypeError(f"{option} must be a bytes-like object{words}, not {given!r}") from None
+
+
+def _check_length(option: str, payload: bytes | None, most: int) -> None:
+    if payload is not None and len(payload) > most:
+        raise BadConfig(
+            f"{option} has {len(payload)} bytes, but max_payload is {most}: open the channel with "
+            "a larger one"
+        )
+
+
+def _plain(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the underlying channel: a ring for arrivals, and a minimal one
+    to send."""
+    most = _options.integer("max_payload", given.get("max_payload", MAX_PAYLOAD), 0, 65507)
+    given.setdefault("rx_capacity", RX_CAPACITY)
+    given.setdefault("rx_packet_bytes", min(most, 256))
+    given.setdefault("producers", SLOTS)
+    given.setdefault("readers", SLOTS)
+    given.setdefault("report_capacity", 1024)
+    return given | {"capacity": 1, "packet_bytes": 0, "max_payload": most, "txtime": "off"}
+
+
+def _starting_end(first: bytes | None, failsafe: bytes | None) -> Callable[..., CyclicChannel]:
+    """Return the function that makes the opener's end of a new channel."""
+
+    def begin(name: str, **end: Any) -> CyclicChannel:
+        channel = CyclicChannel(name, **end)
+        if failsafe is not None:
+            channel._declare_failsafe(failsafe)
+        if first is not None:
+            channel.update(first)
+        return channel
+
+    return begin

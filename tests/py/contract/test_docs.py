@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,9 +132,25 @@ def open_ctl(_folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def run_plant(_folder: Path) -> Iterator[None]:
-    with shmring.Pool("plant", policy="other") as pool:
-        pool.open("axis", remote=("127.0.0.1", free_port()))
+    with shmring.Pool("plant", policy="other"):
         yield
+
+
+@contextlib.contextmanager
+def run_axis(folder: Path) -> Iterator[None]:
+    """A channel on the pool `plant`, which sends to itself all the time."""
+    with run_plant(folder), ThreadPoolExecutor(1) as thread:
+        here, ended = ("127.0.0.1", free_port()), threading.Event()
+
+        def sender() -> None:
+            while not ended.wait(0.01):
+                ch.send(b"set-point", at=ch.now_ns() + 1_000_000)
+
+        with shmring.open("axis", pool="plant", local=here, remote=here) as ch:
+            sending = thread.submit(sender)
+            yield
+            ended.set()
+            sending.result()
 
 
 @contextlib.contextmanager
@@ -147,6 +164,7 @@ def record_a_night(folder: Path) -> Iterator[None]:
 NEEDS = {
     "": lambda _folder: contextlib.nullcontext(),
     "needs-ctl": open_ctl,
+    "needs-axis": run_axis,
     "needs-plant": run_plant,
     "needs-recordings": record_a_night,
 }
@@ -462,6 +480,8 @@ def test_messages_name_pages_that_are_installed() -> None:
     """No installed file sends its reader to `docs/`, which is not installed."""
     installed = pages_of_help()
     assert CHECKOUT is not None
+    names = [Path(page).stem for page in pages_of_docs() if page != "docs/index.md"]
+    assert sorted(installed) == sorted(names), "names are unique, and all pages are installed"
     for folder in ("shmring", "workers", "tools", "api", "csrc/client", "csrc/worker"):
         for source in (CHECKOUT / folder).rglob("*.[pch]*"):
             if source.suffix not in (".py", ".c", ".h"):

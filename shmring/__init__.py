@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring._address import Address
     from shmring._opening import Udp
     from shmring._pool_quota import UserLimits
-    from shmring.batch import Packet, PacketBatch, ReportBatch
+    from shmring.batch import Packet, PacketBatch, PacketLoan, ReportBatch
     from shmring.channel import Channel
     from shmring.cyclic.channel import CyclicChannel, CyclicChannelStats, CyclicStats
     from shmring.cyclic.engine import Cyclic
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         ChannelExists,
         ChannelNotFound,
         LayoutMismatch,
+        LoanOverwritten,
         NoPermission,
         NoSpace,
         PayloadTooLarge,
@@ -115,6 +116,7 @@ __all__ = [
     "Histogram",
     "Impairment",
     "LayoutMismatch",
+    "LoanOverwritten",
     "Local",
     "Netflux",
     "NetfluxChannel",
@@ -131,6 +133,7 @@ __all__ = [
     "NoSpace",
     "Packet",
     "PacketBatch",
+    "PacketLoan",
     "PayloadTooLarge",
     "Pool",
     "ReaderInfo",
@@ -177,14 +180,14 @@ _HOMES = {
         "_address": "Address",
         "_opening": "Udp",
         "_pool_quota": "UserLimits",
-        "batch": "Packet PacketBatch ReportBatch",
+        "batch": "Packet PacketBatch PacketLoan ReportBatch",
         "channel": "Channel",
         "cyclic.channel": "CyclicChannel CyclicChannelStats CyclicStats",
         "cyclic.engine": "Cyclic",
         "errors": (
             "BadAddress BadConfig ChannelClosed ChannelExists ChannelNotFound LayoutMismatch "
-            "NoPermission NoSpace PayloadTooLarge RealtimeWarning ReceiveTimeout RingFull "
-            "SendTimeout ShmringError ShmringOSError TooLate WorkerFailed"
+            "LoanOverwritten NoPermission NoSpace PayloadTooLarge RealtimeWarning ReceiveTimeout "
+            "RingFull SendTimeout ShmringError ShmringOSError TooLate WorkerFailed"
         ),
         "histogram": "Histogram",
         "local": "Local",

@@ -1,15 +1,18 @@
 """csrc/python/hot.c"""
 
+import sys
 from collections.abc import Iterable, Sequence
 from types import GenericAlias
 from typing import Any, Generic, final, type_check_only
 
 from typing_extensions import TypeVar, disjoint_base
 
-from shmring.batch import PacketBatch
+from shmring.batch import PacketBatch, PacketLoan
 from shmring.types import Stamp
 
-def configure(stamps: tuple[Stamp, ...], unpack_address: Any, batch: Any, /) -> None: ...
+def configure(
+    stamps: tuple[Stamp, ...], unpack_address: Any, batch: Any, loan: Any, /
+) -> None: ...
 
 _Data = TypeVar("_Data", bound=bytes | memoryview, default=bytes)
 
@@ -103,6 +106,15 @@ class _Calls:
     def recv_many(
         self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
     ) -> PacketBatch: ...
+    def loan_many(self, max: int = 1024, *, timeout: float | None = None) -> PacketLoan: ...
+
+@final
+class Loan:
+    @property
+    def overwritten(self) -> int: ...
+    def end(self) -> int: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @disjoint_base
 class PacketCalls(_Calls):

@@ -7,10 +7,11 @@ record array. Only `array` needs NumPy.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
 
-from shmring import _address, _hot
+from shmring import _address, _hot, errors
 from shmring._hot import Packet as Packet
 from shmring.types import STAMPS, SendReport, stamp_of, verdict_of
 
@@ -176,7 +177,7 @@ class PacketBatch(Records):
         sequence, _, offset = record[:24].cast("Q")
         length = record[24:28].cast("I")[0]
         return Packet(
-            bytes(self.payload[offset : offset + length]),
+            self._payload_at(offset, offset + length),
             record[8:16].cast("q")[0],
             stamp_of(record[28]),
             bytes(record[_SOURCE]),
@@ -186,8 +187,93 @@ class PacketBatch(Records):
             record[29],
         )
 
+    def _payload_at(self, start: int, end: int) -> Any:
+        return bytes(self.payload[start:end])
+
     def __repr__(self) -> str:
         return f"<PacketBatch of {self._count} packets, {len(self.payload)} bytes>"
+
+
+class PacketLoan(PacketBatch):
+    """Packets that one `Channel.loan_many` call returned, oldest first, still in the receive ring.
+
+    It is a sequence of `Packet` whose `data` are read-only views. Use it in a ``with`` block, whose
+    end calls `release`. From then on the views raise ValueError. The other fields are copies, and
+    stay.
+
+    With ``overflow="oldest"`` (the default) a worker that needs room overwrites lent packets, too.
+    `release` raises `LoanOverwritten` in this case, because what was read may have been wrong. With
+    ``overflow="wait"`` the worker waits for the release instead. It does not wait for taps, and
+    `Channel.purge` and a replaced worker end the protection.
+    """
+
+    __slots__ = ("_loan", "_views")
+
+    payload: memoryview
+    """The memory of the receive ring. `offsets` and `lengths` say where the payloads are in it.
+    `Channel.send_many` accepts all three."""
+
+    def __init__(self, loan: _hot.Loan, records: bytes, count: int) -> None:
+        memory: Any = loan  # type checkers know the buffer protocol of C from Python 3.12 on
+        super().__init__(memoryview(memory), records, count)
+        self._loan = loan
+        self._views: list[memoryview] = []
+
+    @property
+    def overwritten(self) -> int:
+        """How many packets the worker may have overwritten so far, from the oldest on.
+
+        What was read before from the other packets was correct.
+        """
+        return self._loan.overwritten
+
+    def release(self) -> None:
+        """End the loan. It may be called more than once.
+
+        Raises `LoanOverwritten`, and BufferError while something else uses the memory of packets,
+        for example a NumPy array. Then the loan goes on: call it again.
+        """
+        try:
+            for view in [*self._views, self.payload]:
+                view.release()
+            overwritten = self._loan.end()
+        except BufferError as why:
+            raise BufferError(
+                f"a loan of {self._count} packets cannot be released, because its memory is in "
+                f"use: delete arrays and slices made from it first ({why})"
+            ) from None
+        self._views.clear()
+        if overwritten:
+            raise self._torn(overwritten)
+
+    def _torn(self, overwritten: int) -> errors.LoanOverwritten:
+        torn = errors.LoanOverwritten(
+            f"{overwritten} of {self._count} lent packets were overwritten during the loan: "
+            'release sooner, or open the channel with a larger rx_capacity or with overflow="wait"'
+        )
+        torn.overwritten = overwritten
+        return torn
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.release()
+            return
+        with contextlib.suppress(BufferError):  # LoanOverwritten is one, too
+            self.release()
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a loan is memory of this process, and cannot be pickled: use recv_many")
+
+    def _payload_at(self, start: int, end: int) -> memoryview:
+        view = self.payload[start:end]
+        self._views.append(view)
+        return view
+
+    def __repr__(self) -> str:
+        return f"<PacketLoan of {self._count} packets>"
 
 
 class ReportBatch(Records):
@@ -246,4 +332,4 @@ class ReportBatch(Records):
         return f"<ReportBatch of {self._count} reports>"
 
 
-_hot.configure(STAMPS, _address.unpack, PacketBatch)
+_hot.configure(STAMPS, _address.unpack, PacketBatch, PacketLoan)

@@ -68,6 +68,16 @@ class TooLate(ShmringError, LookupError):
     """The packet no longer waits: it was sent, cancelled, or never queued."""
 
 
+class LoanOverwritten(ShmringError, BufferError):
+    """The worker overwrote lent packets before they were released. What was read from them may be
+    wrong.
+
+    `overwritten` is their number. They are the oldest packets of the loan.
+    """
+
+    overwritten: int = 0
+
+
 class NoSpace(ShmringError, OSError):
     """Shared memory or the slots of a channel are used up."""
 

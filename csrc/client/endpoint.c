@@ -72,9 +72,11 @@ int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd)
     e->rx.sequence = was.sequence;
     e->rx.lost = was.lost;
     e->rx.lost_unreported = was.lost_unreported;
+    e->rx.loan = was.loan;
+    e->rx.loan_cursor = was.loan_cursor;
     e->reader = e->rx.slot;
     e->reader_fd = reader_fd;
-    rt_store_release(&e->reader->cursor, was.cursor);
+    rt_store_release(&e->reader->cursor, rx_reader_shown(&e->rx));
     e->rx_ready = 1;
     return 0;
 }

@@ -4,6 +4,7 @@
  *   endpoint.c           life: open, attach to a worker's slots, shut, forget after fork; state
  *   endpoint_send.c      sending: one packet, many, replacing, the worker's bell
  *   endpoint_recv.c      receiving: one packet, many, the reader's doorbell
+ *   endpoint_loan.c      receiving without copies
  *   endpoint_wait.c      waiting for a packet or for room
  *   endpoint_box.c       the payload of a channel that sends in cycles
  *   endpoint_netflux.c   the values that a link received
@@ -200,7 +201,7 @@ void endpoint_rearm_if_empty(endpoint_t *e);
 /* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
 void endpoint_rearm(endpoint_t *e);
 
-/* What endpoint_take_many reports about each packet. It has 56 bytes, so that fields of 8 bytes can
+/* What endpoint_take_many and endpoint_loan report about each packet. It has 56 bytes, so that fields of 8 bytes can
  * be viewed as arrays with a stride of 7. Python knows this layout (batch.py). */
 typedef struct packet_record {
     uint64_t sequence;
@@ -214,12 +215,52 @@ typedef struct packet_record {
     shm_addr_t source;
 } packet_record_t;
 
+static inline void packet_record_fill(packet_record_t *r, const rx_packet_t *p, uint64_t offset)
+{
+    *r = (packet_record_t){
+        .sequence = p->sequence,
+        .timestamp_ns = p->time_ns,
+        .offset = offset,
+        .length = p->payload_bytes,
+        .stamp = p->stamp,
+        .flags = p->flags,
+        .tos = p->tos,
+        .source = p->source,
+    };
+}
+
 /* Takes up to max packets and stores their payloads in to: one after the other, or each in its own
  * row of row_bytes bytes if that is not 0. Stops at the first that does not fit, which stays.
  * Returns how many it took; *used gets the bytes, whole rows included. 0 although packets wait: the
  * next one is longer than the buffer or row (spare_packet.payload_bytes). */
 uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, uint64_t row_bytes,
                             packet_record_t *records, uint64_t max, uint64_t *used);
+
+/* --- lending (endpoint_loan.c) ---------------------------------------------------------------- */
+
+/* 1: a loan has not ended yet. */
+static inline int endpoint_loan_is_out(const endpoint_t *e)
+{
+    return e->rx.loan != RX_LOAN_NONE;
+}
+
+/* 1: there is a packet to lend; 0: none; -ESTALE as endpoint_poll. */
+int endpoint_poll_loan(endpoint_t *e);
+
+/* Takes up to max packets without copying their payloads: they stay in the ring, and offsets are
+ * those in segment->rx_data. Returns how many, 0: none. -EBUSY: the last loan has not ended.
+ * -EOPNOTSUPP with a text: nothing could hold back a writer that waits for shared readers. If a
+ * packet waits in spare, the loan is this packet alone, and *in_spare is set: copy it, and call
+ * endpoint_taken. There is no loan to end then. */
+int64_t endpoint_loan(endpoint_t *e, packet_record_t *records, uint64_t max, bool *in_spare);
+
+/* How many of count packets, from the oldest on, the worker may have overwritten until now. Works
+ * on an endpoint that was shut, as long as the segment is mapped. */
+uint64_t endpoint_loan_overwritten(const endpoint_t *e, const packet_record_t *records,
+                                   uint64_t count);
+
+/* Lets a worker that waits for this reader overwrite the packets. */
+void endpoint_loan_end(endpoint_t *e);
 
 /* --- waiting (endpoint_wait.c) ---------------------------------------------------------------- */
 

@@ -87,20 +87,6 @@ void endpoint_taken(endpoint_t *e)
 
 /* --- many packets --------------------------------------------------------------------------- */
 
-static void fill_record(packet_record_t *r, const rx_packet_t *p, uint64_t offset)
-{
-    *r = (packet_record_t){
-        .sequence = p->sequence,
-        .timestamp_ns = p->time_ns,
-        .offset = offset,
-        .length = p->payload_bytes,
-        .stamp = p->stamp,
-        .flags = p->flags,
-        .tos = p->tos,
-        .source = p->source,
-    };
-}
-
 uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, uint64_t row_bytes,
                             packet_record_t *records, uint64_t max, uint64_t *used)
 {
@@ -113,14 +99,14 @@ uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, uint64_t
             rx_packet_t packet;
             if (rx_reader_next(&e->rx, to + at, longest, &packet, NULL) != 1)
                 break;
-            fill_record(&records[n++], &packet, at);
+            packet_record_fill(&records[n++], &packet, at);
             length = packet.payload_bytes;
         } else {
             if (!endpoint_peek(e) || e->spare_packet.payload_bytes > room)
                 break;
             length = e->spare_packet.payload_bytes;
             memcpy(to + at, e->spare, length);
-            fill_record(&records[n++], &e->spare_packet, at);
+            packet_record_fill(&records[n++], &e->spare_packet, at);
             e->spare_full = 0;
         }
         at += row_bytes ? row_bytes : length;

@@ -5,14 +5,15 @@
 PyObject *hot_stamps[HOT_STAMPS];
 PyObject *hot_unpack_address;
 PyObject *hot_batch_class;
+PyObject *hot_loan_class;
 
-/* configure(stamps, unpack_address, batch): objects of shmring that this module creates or calls.
- */
+/* configure(stamps, unpack_address, batch, loan): objects of shmring that this module creates or
+ * calls. */
 static PyObject *configure(PyObject *module, PyObject *args)
 {
     (void)module;
-    PyObject *stamps, *unpack, *batch;
-    if (!PyArg_ParseTuple(args, "O!OO:configure", &PyTuple_Type, &stamps, &unpack, &batch))
+    PyObject *stamps, *unpack, *batch, *loan;
+    if (!PyArg_ParseTuple(args, "O!OOO:configure", &PyTuple_Type, &stamps, &unpack, &batch, &loan))
         return NULL;
     if (PyTuple_Size(stamps) != HOT_STAMPS) {
         PyErr_Format(PyExc_ValueError, "stamps must have %d entries, not %zd", HOT_STAMPS,
@@ -23,13 +24,14 @@ static PyObject *configure(PyObject *module, PyObject *args)
         hot_replace(&hot_stamps[i], PyTuple_GetItem(stamps, i));
     hot_replace(&hot_unpack_address, unpack);
     hot_replace(&hot_batch_class, batch);
+    hot_replace(&hot_loan_class, loan);
     Py_INCREF(Py_None);
     return Py_None;
 }
 
 static PyMethodDef module_methods[] = {
     {"configure", configure, METH_VARARGS,
-     "configure($module, stamps, unpack_address, batch, /)\n--\n\n"},
+     "configure($module, stamps, unpack_address, batch, loan, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -47,7 +49,7 @@ static int init_signatures(void)
 {
     signature_t *all[] = {&send_signature,      &try_send_signature,      &replace_signature,
                           &send_many_signature, &try_send_many_signature, &recv_signature,
-                          &recv_into_signature, &recv_many_signature};
+                          &recv_into_signature, &recv_many_signature,     &loan_many_signature};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (signature_init(all[i]) < 0)
             return -1;
@@ -62,7 +64,7 @@ PyMODINIT_FUNC PyInit__hot(void)
     if (module == NULL)
         return NULL;
     if (init_signatures() < 0 || packet_type_init(module) < 0 || core_type_init(module) < 0 ||
-        calls_type_init(module) < 0) {
+        calls_type_init(module) < 0 || loan_type_init(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -10,6 +10,7 @@
  *   hot_send.c       Core.send, Core.replace
  *   hot_send_many.c  Core.send_many, Core.try_send_many
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
+ *   hot_loan.c       Core.loan_many, and Loan: the memory of the lent packets
  *   hot_netflux.c    Core.put, Core.snapshot: what a cyclic link writes and reads
  *
  * Core's methods touch shared memory and return. If something else has to happen first, they call a
@@ -41,6 +42,20 @@
 
 #include <errno.h>
 
+/* What is done between these two, one thread does at a time for one object: other calls of Python,
+ * and sleeping, let others in. With the interpreter's lock there is nothing to do. */
+#ifdef Py_GIL_DISABLED
+#define HOT_ENTER(object) Py_BEGIN_CRITICAL_SECTION((PyObject *)(object))
+#define HOT_LEAVE() Py_END_CRITICAL_SECTION()
+#define HOT_ENTER_BOTH(a, b) Py_BEGIN_CRITICAL_SECTION2((PyObject *)(a), (PyObject *)(b))
+#define HOT_LEAVE_BOTH() Py_END_CRITICAL_SECTION2()
+#else
+#define HOT_ENTER(object) {
+#define HOT_LEAVE() }
+#define HOT_ENTER_BOTH(a, b) {
+#define HOT_LEAVE_BOTH() }
+#endif
+
 /* --- hot.c ---------------------------------------------------------------------------------- */
 
 #define HOT_STAMPS 4
@@ -49,6 +64,7 @@
 extern PyObject *hot_stamps[HOT_STAMPS];
 extern PyObject *hot_unpack_address;
 extern PyObject *hot_batch_class;
+extern PyObject *hot_loan_class;
 
 /* Makes *place refer to object. */
 void hot_replace(PyObject **place, PyObject *object);
@@ -175,10 +191,25 @@ PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nar
 
 extern signature_t recv_signature, recv_into_signature, recv_many_signature;
 
+/* max=: how many packets to take at most. value may be NULL. */
+int as_most(PyObject *value, uint64_t *out);
+
+/* Waits until there is a packet to lend. Returns the end, or NULL with an exception set. */
+endpoint_t *wait_for_loan(core_t *self, int64_t until_mono_ns);
+
 PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *core_try_recv(core_t *self, PyObject *unused);
 PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* --- hot_loan.c ----------------------------------------------------------------------------- */
+
+extern signature_t loan_many_signature;
+
+/* Adds Loan to the module. */
+int loan_type_init(PyObject *module);
+
+PyObject *core_loan_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* --- hot_netflux.c -------------------------------------------------------------------------- */
 

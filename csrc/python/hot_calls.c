@@ -29,6 +29,7 @@ FORWARD(replace)
 FORWARD(recv)
 FORWARD(recv_into)
 FORWARD(recv_many)
+FORWARD(loan_many)
 
 static PyObject *calls_try_recv(calls_t *self, PyObject *unused)
 {
@@ -160,6 +161,17 @@ static PyMethodDef calls_methods[] = {
      "after the other, or in a matrix (two dimensions) one per row. Packets that do not fit stay.\n"
      "\n"
      "Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`, or its row."},
+    {"loan_many", FAST(calls_loan_many),
+     "loan_many($self, max=1024, *, timeout=None)\n--\n\n"
+     "Take all packets that are there, up to `max`, without copying them.\n"
+     "\n"
+     "Returns a `PacketLoan`, whose payloads are views of the receive ring. Use it in a ``with`` "
+     "block.\n"
+     "max: 1 to 1048576. timeout: seconds to wait for the first packet; None: no limit.\n"
+     "\n"
+     "Raises as `recv`; `BufferError` if the last loan of this end was not released; "
+     "`ShmringOSError`\n"
+     "with ``EOPNOTSUPP`` if the channel has shared readers and ``overflow=\"wait\"``."},
     {"_use", (PyCFunction)calls_use, METH_O, "_use($self, endpoint, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

@@ -9,6 +9,7 @@ typedef struct place {
     uint8_t *to; /* of the caller */
     uint64_t bytes;
     int found; /* ENDPOINT_IN_* */
+    bool stay; /* leave it in the ring */
 } place_t;
 
 /* Waits for a packet. Returns the end, or NULL with an exception set. If at_once is not NULL, "no
@@ -19,7 +20,8 @@ static endpoint_t *wait_for_place(core_t *self, int64_t until_mono_ns, int *at_o
         endpoint_t *end = core_end(self);
         if (end == NULL)
             return NULL;
-        int rc = place->found = endpoint_poll_into(end, place->to, place->bytes);
+        int rc = place->found = place->stay ? endpoint_poll_loan(end)
+                                            : endpoint_poll_into(end, place->to, place->bytes);
         if (rc > 0)
             return end;
         if (rc == -ESTALE) {
@@ -33,7 +35,7 @@ static endpoint_t *wait_for_place(core_t *self, int64_t until_mono_ns, int *at_o
                 if (core_call(self, name_settle, NULL) < 0 || (end = core_end(self)) == NULL)
                     return NULL;
                 place->found = ENDPOINT_IN_SPARE;
-                if (endpoint_peek(end))
+                if (place->stay ? endpoint_waiting(end) > 0 : endpoint_peek(end))
                     return end;
             }
             if (at_once)
@@ -52,6 +54,12 @@ static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_
 {
     place_t spare = {0};
     return wait_for_place(self, until_mono_ns, at_once, &spare);
+}
+
+endpoint_t *wait_for_loan(core_t *self, int64_t until_mono_ns)
+{
+    place_t ring = {.stay = true};
+    return wait_for_place(self, until_mono_ns, NULL, &ring);
 }
 
 static PyObject *take_packet(endpoint_t *end)
@@ -213,7 +221,7 @@ static PyObject *take_batch(core_t *self, endpoint_t *end, const take_t *t)
     return batch;
 }
 
-static int as_most(PyObject *value, uint64_t *out)
+int as_most(PyObject *value, uint64_t *out)
 {
     int64_t n = RECV_MANY_DEFAULT;
     if (value && as_count(value, "max", 1, RECV_MANY_MOST, &n) < 0)

@@ -407,10 +407,7 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
  * floor. */
 static bool still_whole(const rx_reader_t *r, uint64_t sequence)
 {
-    rt_fence_acquire(); /* X4, pairs with X3 */
-    shm_cursor_t floor = rt_load_relaxed(&r->cursors->floor);
-    uint64_t near = rt_load_relaxed(&r->cursors->sequence_high);
-    return (int64_t)(sequence - rt_seq64_near(near, shm_cursor_seq(floor))) >= 0;
+    return (int64_t)(sequence - rx_reader_floor(r)) >= 0;
 }
 
 static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
@@ -424,10 +421,10 @@ static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
     rt_copy_racy(to->ip, from + 4, 4);
 }
 
-/* Copies the record at cursor. Returns the place of its end, or UINT32_MAX if the record is invalid
- * (being overwritten, or damaged). */
-RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, void *buffer,
-                                    uint32_t buffer_bytes, rx_packet_t *packet)
+/* Reads the record at cursor except for its payload, and finds that. Returns the place of the
+ * record's end, or UINT32_MAX if it is invalid (being overwritten, or damaged). */
+RT_RACY static inline uint32_t read_record(const rx_reader_t *r, shm_cursor_t cursor,
+                                           const uint8_t **payload, rx_packet_t *packet)
 {
     uint32_t place = shm_cursor_place(cursor);
     uint64_t word = rt_load_relaxed(word_at(r->data, place));
@@ -454,9 +451,7 @@ RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, v
     packet->tag = header.tag;
     packet->flags = (uint8_t)shm_word_flags(word);
     read_source(&packet->source, body, v6);
-    body += v6 ? sizeof(shm_addr_t) : V4_BYTES;
-    rt_copy_racy(buffer, body,
-                 header.payload_bytes < buffer_bytes ? header.payload_bytes : buffer_bytes);
+    *payload = body + (v6 ? sizeof(shm_addr_t) : V4_BYTES);
     return (place + units) % r->units;
 }
 
@@ -477,18 +472,23 @@ static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
         rt_store_release(&r->slot->cursor, r->cursor); /* a writer that waits for it must continue */
 }
 
-static void step(rx_reader_t *r, shm_cursor_t next, uint64_t sequence)
+static void step(rx_reader_t *r, shm_cursor_t from, shm_cursor_t next, uint64_t sequence)
 {
     r->cursor = next;
     r->sequence = sequence;
+    if (r->loan == RX_LOAN_BEGUN) {
+        r->loan_cursor = from;
+        r->loan = RX_LOAN_OUT;
+    }
     if (r->slot == NULL)
         return;
-    rt_store_release(&r->slot->cursor, next);
+    rt_store_release(&r->slot->cursor, rx_reader_shown(r));
     rt_bump(&r->slot->taken, 1);
 }
 
-int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
-                   uint64_t *lost_before)
+/* buffer NULL: no copy. */
+static inline int take_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes,
+                            const uint8_t **payload, rx_packet_t *packet, uint64_t *lost_before)
 {
     shm_cursor_t cursor;
     uint64_t sequence;
@@ -497,7 +497,11 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
             skip_damage(r, cursor);
             continue;
         }
-        uint32_t end = copy_record(r, cursor, buffer, buffer_bytes, packet);
+        uint32_t end = read_record(r, cursor, payload, packet);
+        if (buffer != NULL && end != UINT32_MAX)
+            rt_copy_racy(buffer, *payload,
+                         packet->payload_bytes < buffer_bytes ? packet->payload_bytes
+                                                              : buffer_bytes);
         if (!still_whole(r, sequence))
             continue;
         if (end == UINT32_MAX) {
@@ -513,7 +517,7 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
             if (r->slot)
                 rt_bump(&r->slot->taken, 1);
         } else {
-            step(r, next, sequence + 1);
+            step(r, cursor, next, sequence + 1);
         }
         packet->sequence = sequence;
         if (lost_before)
@@ -522,6 +526,40 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
         return 1;
     }
     return 0;
+}
+
+int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
+                   uint64_t *lost_before)
+{
+    const uint8_t *payload;
+    uint8_t none;
+    return take_next(r, buffer != NULL ? buffer : &none, buffer != NULL ? buffer_bytes : 0,
+                     &payload, packet, lost_before);
+}
+
+int rx_reader_next_in_place(rx_reader_t *r, const uint8_t **payload, rx_packet_t *packet)
+{
+    return take_next(r, NULL, 0, payload, packet, NULL);
+}
+
+void rx_reader_loan(rx_reader_t *r)
+{
+    r->loan = RX_LOAN_BEGUN;
+}
+
+void rx_reader_loan_end(rx_reader_t *r)
+{
+    bool shown = r->loan == RX_LOAN_OUT && r->slot != NULL && r->mode == SHM_READ_BROADCAST;
+    r->loan = RX_LOAN_NONE;
+    if (shown)
+        rt_store_release(&r->slot->cursor, r->cursor);
+}
+
+uint64_t rx_reader_floor(const rx_reader_t *r)
+{
+    rt_fence_acquire(); /* X4, pairs with X3 */
+    shm_cursor_t floor = rt_load_relaxed(&r->cursors->floor);
+    return rt_seq64_near(rt_load_relaxed(&r->cursors->sequence_high), shm_cursor_seq(floor));
 }
 
 uint64_t rx_reader_waiting(const rx_reader_t *r)

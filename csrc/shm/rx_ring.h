@@ -64,6 +64,10 @@ void rx_writer_purge(rx_writer_t *w);
 
 /* --- readers: one struct per thread --- */
 
+#define RX_LOAN_NONE 0
+#define RX_LOAN_BEGUN 1 /* the next packet is the first that is lent */
+#define RX_LOAN_OUT 2
+
 typedef struct rx_reader {
     const shm_rx_cursors_t *cursors;
     shm_rx_cursors_t *shared; /* non-NULL: writable mapping, shared mode or futex requests possible */
@@ -73,6 +77,8 @@ typedef struct rx_reader {
     uint32_t max_payload_bytes; /* a record with a larger value is damaged */
     int mode; /* shm_read_mode_t */
     shm_cursor_t cursor; /* broadcast */
+    shm_cursor_t loan_cursor; /* RX_LOAN_OUT: of the oldest packet that is lent */
+    int loan;                 /* RX_LOAN_* */
     uint64_t sequence;   /* 64-bit form, for widening */
     uint64_t lost;
     uint64_t lost_unreported; /* of those, found since the last packet was read */
@@ -101,6 +107,26 @@ int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mo
  * they can be read. */
 int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
                    uint64_t *lost_before);
+
+/* The same without a copy: *payload is where the payload lies in the ring. It stays there until the
+ * writer overwrites it. See rx_reader_loan. */
+int rx_reader_next_in_place(rx_reader_t *r, const uint8_t **payload, rx_packet_t *packet);
+
+/* Lends the packets that are read from now on. In broadcast mode the slot keeps the cursor of the
+ * first of them until rx_reader_loan_end, so a writer that waits for its readers does not overwrite
+ * them. Other writers do: packets below rx_reader_floor may be overwritten. One loan at a time. */
+void rx_reader_loan(rx_reader_t *r);
+void rx_reader_loan_end(rx_reader_t *r);
+
+/* The sequence of the oldest packet that is whole. What was read in place before this call, from
+ * packets of this sequence or above, was whole. */
+uint64_t rx_reader_floor(const rx_reader_t *r);
+
+/* The cursor to show in the slot. */
+static inline shm_cursor_t rx_reader_shown(const rx_reader_t *r)
+{
+    return r->loan == RX_LOAN_OUT ? r->loan_cursor : r->cursor;
+}
 
 /* Packets this reader could still take now. */
 uint64_t rx_reader_waiting(const rx_reader_t *r);

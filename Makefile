@@ -88,6 +88,7 @@ schema: ## write the Python modules and the tables of the documentation that rep
 	@$(PYTHON) csrc/schema.py
 	@$(MAKE) --no-print-directory $(VENV)/.installed-test
 	@$(BIN)/python csrc/schema.py --installed
+	@$(BIN)/python -P -m shmring_cli.manual docs/man
 
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 

@@ -79,3 +79,10 @@ file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/build.json CONTENT [[{
 }
 ]] @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/build.json DESTINATION rtworkers/bin)
+
+# What the wheel contains and needs (PEP 770). All code in it is this project's own.
+configure_file(${CMAKE_CURRENT_LIST_DIR}/sbom.cdx.json.in ${CMAKE_CURRENT_BINARY_DIR}/shmring.cdx.json @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/shmring.cdx.json DESTINATION ${SKBUILD_METADATA_DIR}/sboms)
+
+file(GLOB manual CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../docs/man/*.1)
+install(FILES ${manual} DESTINATION ${SKBUILD_DATA_DIR}/share/man/man1)

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # without the letter for micro: ?s
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((c for c in COMMANDS if words and c.name == words[0]), None)
-    parser = _overview_parser() if command is None else _command_parser(command)
+    parser = whole_parser() if command is None else command_parser(command)
     arguments = parser.parse_args(words if command is None else words[1:])
     try:
         return int(arguments.run(arguments))
@@ -81,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _command_parser(command: Command) -> Parser:
+def command_parser(command: Command) -> Parser:
+    """Return the parser of one command."""
     module = importlib.import_module(command.module)
     parser = Parser(
         prog=f"rtstat {command.name}",
@@ -93,7 +94,8 @@ def _command_parser(command: Command) -> Parser:
     return parser
 
 
-def _overview_parser() -> Parser:
+def whole_parser() -> Parser:
+    """Return the parser of rtstat without a command."""
     module = importlib.import_module("rtstat.overview")
     commands = "\n".join(f"  {command.name:<10} {command.help}" for command in COMMANDS)
     parser = Parser(

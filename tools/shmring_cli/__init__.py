@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from shmring_cli.common import (
     FAILED,
@@ -43,6 +43,7 @@ COMMANDS = (
     Command("doctor", "shmring_doctor.command", "check if this machine is fit, and show the fixes"),
     Command("gc", "shmring_cli.gc", "remove what dead processes left behind"),
     Command("help", "shmring_cli.help", "show a page of the documentation"),
+    Command("completion", "shmring_cli.completion", "completion of commands for bash, zsh, fish"),
     Command("cflags", "shmring_cli.cflags", "compiler flags for C programs that use channels"),
 )
 
@@ -63,7 +64,8 @@ exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's. Return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser(words).parse_args(words)
+    called = next((word for word in words if not word.startswith("-")), "")
+    arguments = _parser({called}).parse_args(words)
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
@@ -77,7 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def whole_parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands in full."""
+    return _parser({command.name for command in COMMANDS})
+
+
+def _parser(called: Set[str]) -> argparse.ArgumentParser:
+    """Return the parser. Only the commands in `called` are imported."""
     parser = Parser(
         prog="shmring",
         description=_DESCRIPTION,
@@ -89,9 +97,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", parser_class=CommandParser
     )
-    called = next((word for word in words if not word.startswith("-")), None)
     for command in COMMANDS:
-        if command.name != called:
+        if command.name not in called:
             commands.add_parser(command.name, help=command.help)
             continue
         module = importlib.import_module(command.module)

@@ -448,10 +448,10 @@ def test_commands_exist(page: str) -> None:
 def parses(tool: str, words: list[str]) -> bool:
     try:
         if tool == "shmring":
-            shmring_cli._parser(words).parse_args(words)
+            shmring_cli.whole_parser().parse_args(words)
         else:
             of = next((c for c in rtstat.cli.COMMANDS if words[:1] == [c.name]), None)
-            parser = rtstat.cli._command_parser(of) if of else rtstat.cli._overview_parser()
+            parser = rtstat.cli.command_parser(of) if of else rtstat.cli.whole_parser()
             parser.parse_args(words[1:] if of else words)
     except SystemExit as end:
         return not end.code

@@ -63,9 +63,10 @@ wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 a
 	    || { cat build/wheels.log; exit 1; }
 	@$(BIN)/python csrc/wheels/build.py build/wheels/sdist/*.tar.gz dist/wheels $(WHEEL_TARGETS)
 
-lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
+lint: $(VENV)/.installed-test ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/basedpyright --level error
 	@cd $(VENV) && $(BIN)/stubtest shmring._hot rtpsynth._core
 	@$(MAKE) --no-print-directory tidy
 

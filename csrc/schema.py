@@ -332,11 +332,27 @@ _PUBLIC = (
     ("State", "State of a channel. Compares equal to its lower-case name.", "CHANNEL_STATE"),
 )
 
+_WORDS = (
+    ("Direction", "DIRECTION"),
+    ("Reading", "READ_MODE"),
+    ("Overflow", "OVERFLOW"),
+    ("Late", "LATE"),
+    ("Align", "ALIGN"),
+    ("Clock", "CLOCK"),
+    ("Reports", "REPORTS"),
+    ("Profile", "PROFILE"),
+    ("Txtime", "TXTIME"),
+)
+"""Types of options that are words."""
+
 
 def _enums(root: Path) -> str:
-    lines = ['"""Enums whose numbers are in shared memory: positions in them."""', ""]
-    lines += [f"# {_MARK}", "", "from __future__ import annotations", ""]
-    lines += ["from enum import StrEnum"]
+    lines = ['"""Enums whose numbers are in shared memory, and the words that options take."""', ""]
+    lines += [f"# {_MARK}", "", "from enum import StrEnum", "from typing import Literal", ""]
+    for name, table in _WORDS:
+        item = next(item for item in ENUMS if item.table == table)
+        words = enumerators((root / item.header).read_text("utf-8"), item.name, item.prefix)
+        lines.append(f"{name} = Literal{list(words)!r}".replace("'", '"'))
     for name, about, table in _PUBLIC:
         lines += ["", "", f"class {name}(StrEnum):", f'    """{about}"""', ""]
         item = next(item for item in ENUMS if item.table == table)

@@ -68,11 +68,12 @@ def _parts(address: object, what: str) -> tuple[str, int, int]:
     host: Any = None
     port: Any = None
     scope: Any = None
-    match address:
+    given: Any = address
+    match given:
         case (str(), _):
-            (host, port), scope = address, 0
+            (host, port), scope = given, 0
         case (str(), _, _, _):
-            host, port, _, scope = address
+            host, port, _, scope = given
     if not (hasattr(port, "__index__") and hasattr(scope, "__index__")):
         raise TypeError(f'{what} must be a pair such as ("127.0.0.1", 9000), not {address!r}')
     if not 0 <= scope < 2**32:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from typing import Any, SupportsIndex, cast
 
 from shmring._ring import ffi, lib
 
 NS_PER_S = 1_000_000_000
 SEQUENCE_MAX = 2**63 - 1
 
-Buffer = bytes | bytearray | memoryview | Any
-"""An object with a C-contiguous buffer (the buffer protocol)."""
-
-
 def integer(value: object, what: str, meaning: str = "") -> int:
     """Return an integer. bool is refused: it is an int, but always a mistake here."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} must be an int{meaning}, not {value!r}")
-    return operator.index(value)
+    return operator.index(cast("SupportsIndex", value))
 
 
 def sequence(value: object) -> int:

@@ -19,7 +19,7 @@ from shmring._endpoint import CLOCKS, Endpoint, Owner
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
 from shmring.stats import ChannelStats, direction_of, read_stats, text_of
-from shmring.types import SendReport, State
+from shmring.types import Clock, Reading, SendReport, State
 
 REPORTS_AT_ONCE = 256
 # A flush lets the worker finish some packets before it asks to be woken again.
@@ -41,7 +41,7 @@ class ChannelBase(Generic[Item]):
         *,
         namespace: str | None = None,
         readonly: bool = False,
-        reading: str | None = None,
+        reading: Reading | None = None,
         owner: Owner | None = None,
         segment: Any = None,
     ) -> None:
@@ -105,7 +105,7 @@ class ChannelBase(Generic[Item]):
         return self._endpoint.readonly
 
     @property
-    def reading(self) -> str:
+    def reading(self) -> Reading:
         """``"broadcast"``: this end gets every packet. ``"shared"``: each packet goes to only one
         of the readers."""
         return self._endpoint.reading
@@ -137,7 +137,7 @@ class ChannelBase(Generic[Item]):
         return _address.unpack(segment.config.remote)
 
     @property
-    def clock(self) -> str:
+    def clock(self) -> Clock:
         """The clock of the channel: ``"monotonic"`` or ``"tai"``."""
         segment = self._endpoint.mapped()
         return CLOCKS[segment.config.clock]

@@ -14,16 +14,14 @@ from typing import Any, Never, Protocol, TypeVar
 
 from rtworkers import paths
 from rtworkers.layout import Op
-from shmring import _address, errors
+from shmring import _address, batch, errors
 from shmring._aio import NEVER_NS, Waiters, new_sleeper
 from shmring._arguments import deadline
 from shmring._attachment import Attachment, check_whole, checked, map_named, served_epoch
 from shmring._check import check, error
-from shmring._hot import Core
 from shmring._options import switch
 from shmring._ring import ffi, lib
-from shmring.batch import PacketBatch  # noqa: F401 (makes the classes of packets known to Core)
-from shmring.types import STATES, State
+from shmring.types import STATES, Clock, Reading, State
 
 ADDRESS_CACHE = 4096
 # How often a tap checks what others are told.
@@ -33,8 +31,8 @@ AWAIT_SLICE_NS = 50_000_000
 # The opener of a channel takes a sender slot before it sends, if the channel has this many.
 MANY_PRODUCERS = 9
 _AS_BEFORE = 0
-_READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
-_READING_NAMES = {number: name for name, number in _READINGS.items()}
+_READINGS: dict[Reading, int] = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
+_READING_NAMES: dict[int, Reading] = {number: name for name, number in _READINGS.items()}
 
 _endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
@@ -45,7 +43,7 @@ class Owner(Protocol):
     def close_channel(self, name: str) -> None: ...
 
 
-class Endpoint(Core):
+class Endpoint(batch.Core):
     """One process's end of a channel. It attaches to the current worker, sends it commands, has the
     descriptor for select, and closes the end. `Core` has the calls per packet.
 
@@ -61,7 +59,7 @@ class Endpoint(Core):
         *,
         namespace: str | None = None,
         readonly: bool = False,
-        reading: str | None = None,
+        reading: Reading | None = None,
         owner: Owner | None = None,
         segment: Any = None,
         remote_hint: str = "give to=(host, port), or open it with remote=",
@@ -84,7 +82,7 @@ class Endpoint(Core):
         if segment is None:
             segment = map_named(name, self.namespace, writable=not readonly)
         self._segment = segment
-        self.reading = self._choose_reading(reading)
+        self.reading: Reading = self._choose_reading(reading)
         if not readonly:
             served_epoch(self._segment)
         self.end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
@@ -126,7 +124,7 @@ class Endpoint(Core):
             return State.FAILED
         if lib.attachment_check_deserted(segment) < 0:
             return State.CLOSED
-        number = segment.status.state
+        number = int(segment.status.state)
         return STATES[number] if number < len(STATES) else State.FAILED
 
     @property
@@ -466,7 +464,7 @@ class Endpoint(Core):
     def _closed_error(self) -> Exception:
         return error(errno.EPIPE, f"channel {self.name!r} is closed")
 
-    def _choose_reading(self, reading: str | None) -> str:
+    def _choose_reading(self, reading: Reading | None) -> Reading:
         if reading is None:
             usual = _READING_NAMES[self._segment.config.read_mode]
             return "broadcast" if self.readonly else usual
@@ -485,7 +483,7 @@ class Endpoint(Core):
             )
 
 
-CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
+CLOCKS: dict[int, Clock] = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
 
 
 def unattached_ends() -> int:

@@ -1,10 +1,19 @@
-"""Enums whose numbers are in shared memory: positions in them."""
+"""Enums whose numbers are in shared memory, and the words that options take."""
 
 # Made by csrc/schema.py from the tables in csrc: edit those, then run `make schema`.
 
-from __future__ import annotations
-
 from enum import StrEnum
+from typing import Literal
+
+Direction = Literal["tx", "rx", "duplex"]
+Reading = Literal["broadcast", "shared"]
+Overflow = Literal["oldest", "wait"]
+Late = Literal["send", "drop"]
+Align = Literal["start", "wire"]
+Clock = Literal["monotonic", "tai"]
+Reports = Literal["off", "late", "all"]
+Profile = Literal["balanced", "latency", "power"]
+Txtime = Literal["off", "auto", "require"]
 
 
 class Stamp(StrEnum):

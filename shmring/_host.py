@@ -58,9 +58,9 @@ def translated(what: str) -> Iterator[None]:
         raise from_os(what, caught) from None
     except ValueError as caught:
         raise errors.BadConfig(str(caught)) from None
-    except posix_ipc.PermissionsError as caught:
+    except posix_ipc.PermissionsError as caught:  # pyright: ignore
         raise error(errno.EACCES, f"{what}: {caught}") from None
-    except posix_ipc.Error as caught:
+    except posix_ipc.Error as caught:  # pyright: ignore
         raise error(errno.EIO, f"{what}: {caught}") from None
 
 

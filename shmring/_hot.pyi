@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from types import GenericAlias
 from typing import Any, Generic, final, type_check_only
 
-from typing_extensions import TypeVar, disjoint_base
+from typing_extensions import Buffer, TypeVar, disjoint_base
 
 from shmring.batch import PacketBatch, PacketLoan
 from shmring.types import Stamp
@@ -57,44 +57,44 @@ class Packet(Generic[_Data]):
 class _Calls:
     def send(
         self,
-        data: Any,
+        data: Buffer,
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> int: ...
     def try_send(
-        self, data: Any, at: int | None = None, *, to: tuple[str, int] | None = None
+        self, data: Buffer, at: int | None = None, *, to: tuple[str, int] | None = None
     ) -> int | None: ...
     def send_many(
         self,
-        packets: Any | Iterable[Any],
+        packets: Buffer | Iterable[Buffer],
         *,
         size: int | None = None,
-        sizes: Sequence[int] | Any | None = None,
-        offsets: Any | None = None,
-        at: int | Sequence[int] | Any | None = None,
+        sizes: Sequence[int] | Buffer | None = None,
+        offsets: Buffer | None = None,
+        at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
         to: tuple[str, int] | None = None,
         timeout: float | None = None,
-        sequences: Any | None = None,
+        sequences: Buffer | None = None,
     ) -> int: ...
     def try_send_many(
         self,
-        packets: Any | Iterable[Any],
+        packets: Buffer | Iterable[Buffer],
         *,
         size: int | None = None,
-        sizes: Sequence[int] | Any | None = None,
-        offsets: Any | None = None,
-        at: int | Sequence[int] | Any | None = None,
+        sizes: Sequence[int] | Buffer | None = None,
+        offsets: Buffer | None = None,
+        at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
         to: tuple[str, int] | None = None,
-        sequences: Any | None = None,
+        sequences: Buffer | None = None,
     ) -> int: ...
     def replace(
         self,
         sequence: int,
-        data: Any,
+        data: Buffer,
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
@@ -102,9 +102,9 @@ class _Calls:
     ) -> int: ...
     def recv(self, *, timeout: float | None = None) -> Packet: ...
     def try_recv(self) -> Packet | None: ...
-    def recv_into(self, buffer: Any, *, timeout: float | None = None) -> Packet[memoryview]: ...
+    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> Packet[memoryview]: ...
     def recv_many(
-        self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
+        self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None
     ) -> PacketBatch: ...
     def loan_many(self, max: int = 1024, *, timeout: float | None = None) -> PacketLoan: ...
 

@@ -34,7 +34,8 @@ class Swept(NamedTuple):
 
 def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
     """Remove every abandoned directory and segment of this user."""
-    directories, inhabited = [], set()
+    directories: list[str] = []
+    inhabited: set[tuple[str, str]] = set()
     for directory in _pool_directories(namespace):
         with liveness.deserted(directory) as empty:
             if not empty:

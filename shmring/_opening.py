@@ -17,7 +17,20 @@ from shmring import _options
 from shmring._endpoint import owners_end
 from shmring.channel import Channel
 from shmring.engine import Engine, EngineConfig, Start
-from shmring.types import Impairment, WorkerInfo
+from shmring.types import (
+    Align,
+    Clock,
+    Direction,
+    Impairment,
+    Late,
+    Overflow,
+    Profile,
+    Reading,
+    Reports,
+    StampSource,
+    Txtime,
+    WorkerInfo,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -112,25 +125,25 @@ class Opening:
         engine: Engine[C] = UDP,  # type: ignore[assignment]
         local: tuple[str, int] | None = None,
         remote: tuple[str, int] | None = None,
-        direction: str = "duplex",
+        direction: Direction = "duplex",
         capacity: int | None = None,
         packet_bytes: int | None = None,
         rx_capacity: int | None = None,
         rx_packet_bytes: int | None = None,
         max_payload: int | None = None,
-        reading: str = "broadcast",
-        overflow: str = "oldest",
-        late: str = "send",
-        align: str = "start",
-        clock: str = "monotonic",
-        reports: str = "all",
+        reading: Reading = "broadcast",
+        overflow: Overflow = "oldest",
+        late: Late = "send",
+        align: Align = "start",
+        clock: Clock = "monotonic",
+        reports: Reports = "all",
         report_capacity: int | None = None,
         tolerance_ns: int = 50_000,
-        profile: str | None = None,
-        rx_stamp: str = "hardware",
-        tx_stamp: str = "hardware",
+        profile: Profile | None = None,
+        rx_stamp: StampSource = "hardware",
+        tx_stamp: StampSource = "hardware",
         stamp_every: int | None = None,
-        txtime: str = "auto",
+        txtime: Txtime = "auto",
         connect: bool = False,
         reuse: bool = False,
         broadcast: bool = False,

@@ -12,7 +12,7 @@ import grp
 import operator
 import os
 import socket as _socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, SupportsIndex, cast
 
 from rtworkers import layout
@@ -229,15 +229,15 @@ def _set_multicast(config: Any, given: dict[str, Any]) -> None:
     if "multicast_interface" in given:
         config.multicast_interface = _interface("multicast_interface", given["multicast_interface"])
     groups = given.get("groups", ())
-    if isinstance(groups, (str, bytes)) or not isinstance(groups, Iterable):
+    if not _is_list(groups):
         raise TypeError(f'groups must be a list such as [("239.1.1.1", "eth0")], not {groups!r}')
-    groups = list(groups)
-    if len(groups) > lib.SHM_MAX_GROUPS:
+    entries: list[Any] = list(groups)
+    if len(entries) > lib.SHM_MAX_GROUPS:
         raise BadConfig(
-            f"groups has {len(groups)} entries, a channel joins at most {lib.SHM_MAX_GROUPS}: open "
-            "another channel for the rest"
+            f"groups has {len(entries)} entries, a channel joins at most {lib.SHM_MAX_GROUPS}: "
+            "open another channel for the rest"
         )
-    for index, entry in enumerate(groups):
+    for index, entry in enumerate(entries):
         address, interface = (entry, None) if isinstance(entry, str) else _pair(entry)
         raw = _address.pack((address, 0), "groups")
         ffi.memmove(ffi.addressof(config.groups[index], "group"), raw, len(raw))
@@ -245,10 +245,18 @@ def _set_multicast(config: Any, given: dict[str, Any]) -> None:
             config.groups[index].interface = _interface("groups", interface)
 
 
-def _pair(entry: object) -> tuple[str, str | int | None]:
-    if isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[0], str):
-        return entry[0], cast("str | int | None", entry[1])
-    raise TypeError(f'groups: an entry is "239.1.1.1" or ("239.1.1.1", "eth0"), not {entry!r}')
+def _is_list(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+
+
+def _pair(entry: Any) -> tuple[str, str | int | None]:
+    match entry:
+        case (str() as address, interface):
+            return address, interface
+        case _:
+            raise TypeError(
+                f'groups: an entry is "239.1.1.1" or ("239.1.1.1", "eth0"), not {entry!r}'
+            )
 
 
 def _set_impairment(target: Any, option: str, value: object) -> None:

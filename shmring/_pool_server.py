@@ -33,7 +33,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from rtworkers import PoolSettings, liveness, ownership, paths
 from rtworkers.control import received_fds
@@ -319,10 +319,11 @@ class PoolServer:
         if pool is None or pool.closed:
             raise error(errno.EPIPE, "the pool is ending")
         match request:
-            case {"op": "open", "name": str() as name, "options": dict(options)}:
+            case {"op": "open", "name": str() as name, "options": dict()}:
                 engine = _decode_engine(request.get("engine"))
                 with self._ledger.opening(name, uid) as reserve:
-                    pool._make_channel(name, _decode(options, fds), engine, reserve=reserve)
+                    plain = _decode(request["options"], fds)
+                    pool._make_channel(name, plain, engine, reserve=reserve)
                 return {}
             case {"op": "close", "name": str() as name}:
                 self._ledger.check_may_close(name, uid)
@@ -546,7 +547,7 @@ def _decode_message(data: bytes) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
     if not isinstance(message, dict):
         raise ValueError(f"not an object: {message!r:.100}")
-    return message
+    return cast("dict[str, Any]", message)
 
 
 def _encode(options: dict[str, Any]) -> tuple[dict[str, Any], int | None]:

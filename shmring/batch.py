@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
 
 from shmring import _address, _hot, errors
+from shmring._hot import Core as Core
 from shmring._hot import Packet as Packet
 from shmring.types import STAMPS, SendReport, stamp_of, verdict_of
 
@@ -49,7 +50,8 @@ _REPORT_FIELDS: dict[str, tuple[str, int]] = {
 }
 
 
-_CODES: dict[str, Literal["B", "H", "I", "Q", "i", "q"]] = {
+_Code = Literal["B", "H", "I", "Q", "i", "q"]
+_CODES: dict[str, _Code] = {
     "u1": "B",
     "u2": "H",
     "u4": "I",
@@ -64,7 +66,8 @@ class Column:
 
     def __init__(self, field: tuple[str, int], meaning: str) -> None:
         """field: NumPy's name of its type, and its offset in a record."""
-        self._code, self._offset = _CODES[field[0]], field[1]
+        self._code: _Code = _CODES[field[0]]
+        self._offset = field[1]
         self.__doc__ = meaning
 
     @overload
@@ -74,7 +77,7 @@ class Column:
     def __get__(self, batch: Records | None, kind: type) -> Self | memoryview[int]:
         if batch is None:
             return self
-        items = batch._records.cast(self._code)
+        items: memoryview[int] = batch._records.cast(self._code)
         return items[self._offset // items.itemsize :: batch._record_bytes // items.itemsize]
 
     def __set__(self, batch: Records, value: object) -> Never:
@@ -209,7 +212,7 @@ class PacketLoan(PacketBatch):
 
     __slots__ = ("_loan", "_views")
 
-    payload: memoryview
+    payload: memoryview  # pyright: ignore[reportIncompatibleVariableOverride]
     """The memory of the receive ring. `offsets` and `lengths` say where the payloads are in it.
     `Channel.send_many` accepts all three."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shmring._arguments import Buffer, deadline
+from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, SendQueue
 from shmring._hot import Packet, PacketCalls
+from shmring.types import Buffer
 
 
 class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):

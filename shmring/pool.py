@@ -40,7 +40,21 @@ from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
 from shmring.engine import Engine, EngineConfig
-from shmring.types import Impairment, WorkerInfo
+from shmring.types import (
+    Align,
+    Clock,
+    Direction,
+    Impairment,
+    Late,
+    Overflow,
+    Policy,
+    Profile,
+    Reading,
+    Reports,
+    StampSource,
+    Txtime,
+    WorkerInfo,
+)
 
 log = logging.getLogger("shmring.pool")
 
@@ -79,8 +93,8 @@ class Pool(Opening):
         name: str | None = None,
         cpus: Sequence[int] | None = None,
         priority: int = 80,
-        policy: str = "fifo",
-        profile: str = "balanced",
+        policy: Policy = "fifo",
+        profile: Profile = "balanced",
         namespace: str | None = None,
         strict: bool = False,
         group: str | int | None = None,
@@ -330,7 +344,7 @@ def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
     now = facts.page
     if now is None:
         return []
-    lacking = []
+    lacking: list[str] = []
     if facts.cpu_wanted is not None and now.cpu is None:
         lacking.append(affinity.explain_cpu(facts.cpu_wanted))
     if settings.policy == "fifo":
@@ -352,7 +366,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
     """
     lived_on = bool(supervisor.facts())
     pauses = iter(SHORTAGE_PAUSES_S)
-    closed = []
+    closed: list[str] = []
     for name in records.names(settings.directory):
         if name in adopted:
             continue
@@ -513,25 +527,25 @@ def open(
     engine: Engine[C] = UDP,  # type: ignore[assignment]
     local: tuple[str, int] | None = None,
     remote: tuple[str, int] | None = None,
-    direction: str = "duplex",
+    direction: Direction = "duplex",
     capacity: int | None = None,
     packet_bytes: int | None = None,
     rx_capacity: int | None = None,
     rx_packet_bytes: int | None = None,
     max_payload: int | None = None,
-    reading: str = "broadcast",
-    overflow: str = "oldest",
-    late: str = "send",
-    align: str = "start",
-    clock: str = "monotonic",
-    reports: str = "all",
+    reading: Reading = "broadcast",
+    overflow: Overflow = "oldest",
+    late: Late = "send",
+    align: Align = "start",
+    clock: Clock = "monotonic",
+    reports: Reports = "all",
     report_capacity: int | None = None,
     tolerance_ns: int = 50_000,
-    profile: str | None = None,
-    rx_stamp: str = "hardware",
-    tx_stamp: str = "hardware",
+    profile: Profile | None = None,
+    rx_stamp: StampSource = "hardware",
+    tx_stamp: StampSource = "hardware",
     stamp_every: int | None = None,
-    txtime: str = "auto",
+    txtime: Txtime = "auto",
     connect: bool = False,
     reuse: bool = False,
     broadcast: bool = False,

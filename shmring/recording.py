@@ -283,6 +283,7 @@ def finish(part: str | Path) -> Path:
     with open(part, "rb") as file:
         header, rows = _read_csv(file)
         schema = _schema(arrow, header)
+        writer: Any
         with parquet.ParquetWriter(raw, schema, compression="zstd") as writer:
             while group := list(map(_plain, islice(rows, _ROW_GROUP))):
                 writer.write_table(arrow.Table.from_pylist(group, schema))
@@ -332,7 +333,7 @@ def _read_parquet(path: Path, file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.ParquetFile(file)
+        table: Any = parquet.ParquetFile(file)
     except (arrow.ArrowException, OSError) as error:
         raise ValueError(f"unreadable Parquet file: {error}") from None
     batches = table.iter_batches()

@@ -24,7 +24,7 @@ from shmring.netflux.options import ENGINE as NETFLUX
 from shmring.rtp.engine import Rtp
 from shmring.rtp.options import ENGINE as RTP
 from shmring.stats import direction_of, text_of
-from shmring.types import State, state_of
+from shmring.types import Reading, State, state_of
 
 _ENGINES: dict[str, Engine[Any]] = {
     "udp": UDP,
@@ -81,7 +81,7 @@ def attach(
     engine: Engine[C] | None = None,
     namespace: str | None = None,
     readonly: bool = False,
-    reading: str | None = None,
+    reading: Reading | None = None,
     owner: int | str | None = None,
 ) -> C:
     """Return this process's end of an open channel. It reads what arrives from now on.

@@ -156,7 +156,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, ReaderInfo):
         return {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return str(value) if isinstance(value, (State, Stamp)) else value
 
 

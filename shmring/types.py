@@ -1,25 +1,85 @@
-"""Values that channels accept and return."""
+"""Values that channels accept and return.
+
+The literals name the words that options take, for annotations in your own code:
+``def plan(late: shmring.types.Late) -> None``.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from shmring._enums import Stamp, State, Verdict
+from shmring._enums import (
+    Align,
+    Clock,
+    Direction,
+    Late,
+    Overflow,
+    Profile,
+    Reading,
+    Reports,
+    Stamp,
+    State,
+    Txtime,
+    Verdict,
+)
 from shmring._ring import lib
+
+if sys.version_info >= (3, 12):
+    from collections.abc import Buffer
+elif TYPE_CHECKING:
+    from typing_extensions import Buffer
+else:
+    Buffer = bytes | bytearray | memoryview
 
 __all__ = [
     "LAYOUT_VERSION",
     "STAMPS",
     "STATES",
     "VERDICTS",
+    "Align",
+    "Buffer",
+    "Clock",
+    "Codec",
+    "Congestion",
+    "Delivery",
+    "Direction",
     "Impairment",
+    "Late",
+    "OnStale",
+    "Overflow",
+    "Policy",
+    "Profile",
+    "Reading",
+    "Reports",
+    "Rtcp",
     "SendReport",
     "Stamp",
+    "StampSource",
     "State",
+    "TapDirection",
+    "TapTimes",
+    "TapTrigger",
+    "Txtime",
+    "Underrun",
     "Verdict",
     "WorkerInfo",
 ]
+
+StampSource = Literal["hardware", "kernel", "off"]
+Policy = Literal["fifo", "other"]
+# of Rtp
+Codec = Literal["pcmu", "pcma", "l16"]
+Underrun = Literal["resume", "catch_up", "fill"]
+Delivery = Literal["playout", "in_order", "as_arrived"]
+Rtcp = Literal["off", "mux", "next_port"]
+# of Netflux, UDT and taps
+OnStale = Literal["keep", "failsafe", "stop"]
+Congestion = Literal["daimd", "bbr", "fixed"]
+TapDirection = Literal["tx", "rx", "both"]
+TapTimes = Literal["auto", "sent", "wire"]
+TapTrigger = Literal["late", "api"]
 
 LAYOUT_VERSION = int(lib.SHM_LAYOUT_VERSION)
 """Version of the shared memory layout. Processes share channels only if they have the same one."""

@@ -18,6 +18,7 @@ except ImportError as _error:
 
 if TYPE_CHECKING:
     from shmring import NetfluxChannel, NetfluxLink, NetfluxStats
+    from shmring.types import Direction
 
 Address = tuple[str, int]
 _MAX_PORT = 65535
@@ -92,7 +93,7 @@ class Link:
         sock: socket.socket,
         *,
         remote: Address | None = None,
-        direction: str = "duplex",
+        direction: Direction = "duplex",
         **engine: Any,
     ) -> None:
         """Open it on a bound socket, which stays the caller's.

@@ -46,13 +46,14 @@ except ImportError as _error:
 
 if TYPE_CHECKING:
     from shmring import Channel, ChannelStats, Packet
+    from shmring.types import Direction
 
 DEFAULT_PRIORITY = 80
 HIGHEST_PRIORITY = 99
 
 _NS_PER_S = 1_000_000_000
 _HORIZON_NS = 366 * 24 * 3600 * _NS_PER_S  # a channel takes no later deadline
-_CHANNEL_DIRECTIONS = ("tx", "rx", "duplex")
+_CHANNEL_DIRECTIONS: "tuple[Direction, ...]" = ("tx", "rx", "duplex")
 _ARROWS = ("->", "<-", "<->")
 _FNV_OFFSET = 2166136261
 _FNV_PRIME = 16777619

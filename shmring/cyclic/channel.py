@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shmring._arguments import Buffer
 from shmring._channel_base import ChannelBase, Reports
 from shmring._facts import values
 from shmring._hot import Packet
@@ -13,6 +12,7 @@ from shmring._numbers import CyclicNumbers
 from shmring._ring import ffi, lib
 from shmring.batch import PacketBatch
 from shmring.stats import ChannelStats, read_values
+from shmring.types import Buffer
 
 ENGINE = "cyclic"
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shmring import _options
-from shmring._arguments import Buffer
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.cyclic.channel import ENGINE, CyclicChannel
 from shmring.engine import Engine, EngineConfig, Start
 from shmring.errors import BadConfig
+from shmring.types import Buffer
 
 MAX_PAYLOAD = 1472
 """Default of `max_payload`: what fits into one Ethernet frame with IPv4."""

@@ -29,6 +29,7 @@ from shmring.netflux.statistics import (
     read_netflux,
 )
 from shmring.stats import read_values
+from shmring.types import OnStale
 
 _ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
 
@@ -58,7 +59,7 @@ class LinkSettings(TypedDict, total=False):
     watchdog_ns: int | None
     hear_ns: int | None
     stale_ns: int | None
-    on_stale: str | None
+    on_stale: OnStale | None
     keep_values: bool | None
     keep_window: bool | None
 
@@ -208,7 +209,9 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         """
         found = self._endpoint.snapshot(self._decode)
         # This takes 84 ns, NetfluxSnapshot(*found) takes 179 ns.
-        return None if found is None else tuple.__new__(NetfluxSnapshot, found)
+        if found is None:
+            return None
+        return tuple.__new__(NetfluxSnapshot, found)  # pyright: ignore[reportUnknownMemberType]
 
     @property
     def published(self) -> int:

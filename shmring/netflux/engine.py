@@ -9,6 +9,7 @@ from shmring.engine import Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, starting_end
 from shmring.netflux.options import Record
+from shmring.types import OnStale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class Netflux(Engine[NetfluxChannel]):
     keep_values: bool = False
     keep_window: bool = False
     stale_ns: int = 0
-    on_stale: str = "keep"
+    on_stale: OnStale = "keep"
     failsafe: Any = None
 
     def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:

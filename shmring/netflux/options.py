@@ -32,15 +32,19 @@ class Record(Protocol):
     @property
     def size(self) -> int:
         """Size of the payload, bytes, 0 to 1499."""
+        ...
 
     def encode(self, value: Any, /) -> bytes:
         """Return the payload of a value. Raises a suitable exception with the name of the field."""
+        ...
 
     def decode(self, payload: Any, /) -> Any:
         """Return the value of a payload, which is any bytes-like object of `size` bytes."""
+        ...
 
     def layout_hash(self) -> str:
         """A text that is equal for equal layouts, up to 32 characters of ASCII."""
+        ...
 
 
 ON_STALE: dict[str, int] = {

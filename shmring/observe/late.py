@@ -21,7 +21,7 @@ from shmring._ring import ffi, lib
 from shmring.stats import text_of
 from shmring.types import Stamp, State, Verdict, stamp_of, state_of, verdict_of
 
-_CLOCKS = tuple(layout.CLOCK)
+_CLOCKS: tuple[str, ...] = tuple(layout.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,10 @@ def worker_lives(pid: int, heartbeat_mono_ns: int) -> bool:
     return name.startswith("shmring-w") and rest.split()[0] not in ("Z", "X")
 
 
+def _clock_name(number: int) -> str:
+    return _CLOCKS[number] if number < len(_CLOCKS) else str(number)
+
+
 @contextmanager
 def _opened(channel: str, space: str) -> Iterator[Any]:
     try:
@@ -184,7 +188,7 @@ def _read(channel: str, space: str, segment: Any) -> LateChannel:
         engine=text_of(config.engine),
         state=state_of(status.state),
         alive=worker_lives(status.worker_pid, status.heartbeat_mono_ns),
-        clock=_CLOCKS[config.clock] if config.clock < len(_CLOCKS) else str(config.clock),
+        clock=_clock_name(int(config.clock)),
         tolerance_ns=config.tolerance_ns,
         channel_id=segment.segment_id,
         epoch=status.epoch,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shmring._arguments import Buffer
 from shmring._ring import ffi, lib
+from shmring.types import Buffer
 
 SAMPLE_BYTES = 2
 _OCTETS = ("B", "b", "c")
@@ -73,12 +73,13 @@ def _g711_encoder(convert: Any) -> Callable[[Buffer], bytes]:
 
 def _g711_decoder(convert: Any) -> Callable[[Buffer], memoryview]:
     def decode(payload: Buffer) -> memoryview:
-        out = bytearray(SAMPLE_BYTES * len(payload))
+        size = memoryview(payload).nbytes
+        out = bytearray(SAMPLE_BYTES * size)
         with (
             ffi.from_buffer("uint8_t[]", payload) as data,
             ffi.from_buffer("int16_t[]", out, require_writable=True) as samples,
         ):
-            convert(samples, data, len(payload))
+            convert(samples, data, size)
         return memoryview(out).cast("h")
 
     return decode

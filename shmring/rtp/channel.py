@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from shmring import errors
-from shmring._arguments import Buffer, deadline
+from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, SendQueue
 from shmring.batch import PacketBatch
 from shmring.rtp import audio
@@ -17,6 +17,7 @@ from shmring.rtp.options import CODEC_NUMBERS, DELIVERIES, ENGINE, RX_HEAD_BYTES
 from shmring.rtp.records import BYE, BlockOptions, FrameOptions, RecordMaker
 from shmring.rtp.statistics import RtpChannelStats, read_rtp
 from shmring.stats import read_values
+from shmring.types import Buffer
 
 _CODECS = {number: audio.CODECS[name] for name, number in CODEC_NUMBERS.items()}
 _DELIVERY_NAMES = {number: name for name, number in DELIVERIES.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from shmring.engine import Engine, Start
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
+from shmring.types import Codec, Delivery, Rtcp, Underrun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ class Rtp(Engine[RtpChannel]):
     history_packets: sent packets kept for repetition, a power of two up to 32768.
     """
 
-    codec: str | None = None
+    codec: Codec | None = None
     audio_channels: int | None = None
     payload_type: int | None = None
     clock_rate: int | None = None
@@ -95,7 +96,7 @@ class Rtp(Engine[RtpChannel]):
     first_sequence: int | None = None
     mark_spurts: bool = True
     start_delay_ns: int | None = None
-    underrun: str = "resume"
+    underrun: Underrun = "resume"
     fill_byte: int | None = None
     fill_packets: int = 10
     expected_ssrc: int | None = None
@@ -103,7 +104,7 @@ class Rtp(Engine[RtpChannel]):
     max_dropout: int = 3000
     max_misorder: int = 100
     switch_silence_ns: int = 0
-    delivery: str = "playout"
+    delivery: Delivery = "playout"
     percentile: float = 0.98
     min_delay_ns: int = 5_000_000
     max_delay_ns: int = 200_000_000
@@ -112,7 +113,7 @@ class Rtp(Engine[RtpChannel]):
     conceal_ns: int = 100_000_000
     resync_ns: int = 1_000_000_000
     max_frames: int | None = None
-    rtcp: str = "off"
+    rtcp: Rtcp = "off"
     rtcp_local: tuple[str, int] | None = None
     rtcp_remote: tuple[str, int] | None = None
     rtcp_bandwidth_bps: float = 3200.0

@@ -24,7 +24,7 @@ def elements(profile: int, words: bytes) -> tuple[tuple[int, bytes], ...]:
     two_byte = profile & _TWO_BYTE_MASK == TWO_BYTE
     if not two_byte and profile != ONE_BYTE:
         return ()
-    found = []
+    found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(words):
         head = words[at]

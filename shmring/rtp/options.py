@@ -22,7 +22,7 @@ REPORT_CAPACITY = 1024
 TX_HEAD_BYTES = ffi.sizeof("shm_rtp_tx_t")
 # With the payload of an arrival: the worker's header, contributing sources, a header extension.
 RX_HEAD_BYTES = 128
-PAYLOAD_MAX = lib.SHM_MAX_PAYLOAD - RX_HEAD_BYTES
+PAYLOAD_MAX = int(lib.SHM_MAX_PAYLOAD) - RX_HEAD_BYTES
 # Default of the longest payload: the worker reserves this much for each frame that it holds.
 USUAL_PAYLOAD_MAX = 4096 - RX_HEAD_BYTES
 
@@ -221,13 +221,13 @@ def _plain(given: dict[str, Any], config: Any) -> dict[str, Any]:
     """Return the options of the underlying channel, whose packets are ours with a header each."""
     given.setdefault("capacity", CAPACITY)
     given.setdefault("report_capacity", REPORT_CAPACITY)
-    sizes = {
+    sizes: dict[str, int] = {
         name: _options.integer(name, given[name], 0, PAYLOAD_MAX)
         for name in ("max_payload", "packet_bytes", "rx_packet_bytes")
         if name in given
     }
     longest = sizes.get("max_payload", PAYLOAD_MAX)
-    for name, size in (*sizes.items(), ("bytes_per_packet", config.bytes_per_packet)):
+    for name, size in (*sizes.items(), ("bytes_per_packet", int(config.bytes_per_packet))):
         if size > longest:
             raise BadConfig(f"{name} is {size}: it must not be above max_payload={longest}")
     expected = max(config.bytes_per_packet, *sizes.values(), 0)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any, TypedDict
 
 from shmring import _options, errors
-from shmring._arguments import Buffer
 from shmring._ring import ffi, lib
 from shmring.rtp import audio, extension
+from shmring.types import Buffer
 
 # shm_rtp_tx_t of csrc/shm/rtp_shm.h; the worker writes the RTP header into its end
 _HEAD = struct.Struct("=BBBBII12x")
@@ -114,7 +114,7 @@ class RecordMaker:
         if not body:
             raise ValueError("there are no samples to send")
         part = self._part_bytes(bytes_per_packet)
-        records = []
+        records: list[bytes] = []
         for start in range(0, len(body), part):
             head = self._head(_BLOCK, 0, marker, payload_type, samples, bytes_per_packet)
             records.append(b"".join((head, body[start : start + part])))

@@ -18,11 +18,12 @@ from shmring._ring import ffi, lib
 from shmring.tap.capture import Capture
 from shmring.tap.pcapng import Sink
 from shmring.tap.session import NS_PER_S, WHY_A_WORKER, Plan, Tap
+from shmring.types import TapDirection, TapTimes, TapTrigger
 
 DEFAULT_BUFFER_BYTES = 16 << 20
 DEFAULT_MEMORY_BYTES = 256 << 20
 DEFAULT_AFTER_S = 1.0
-TRIGGERS = ("late", "api")
+TRIGGERS: tuple[TapTrigger, ...] = ("late", "api")
 DIRECTIONS = {"tx": lib.CTL_TAP_TX, "rx": lib.CTL_TAP_RX, "both": lib.CTL_TAP_TX | lib.CTL_TAP_RX}
 TIMES = ("auto", "sent", "wire")
 _MOST_S = 86400.0 * 366
@@ -34,15 +35,15 @@ def open(
     output: str | os.PathLike[str] | Sink,
     *,
     namespace: str | None = None,
-    direction: str = "both",
+    direction: TapDirection = "both",
     keep: float | None = None,
-    triggers: Collection[str] = TRIGGERS,
+    triggers: Collection[TapTrigger] = TRIGGERS,
     after: float = DEFAULT_AFTER_S,
     again: bool = False,
     count: int | None = None,
     snap: int = 0,
     not_sent: bool = False,
-    times: str = "auto",
+    times: TapTimes = "auto",
     buffer_bytes: int = DEFAULT_BUFFER_BYTES,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Tap:

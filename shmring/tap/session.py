@@ -394,7 +394,7 @@ class Tap:
         self._remarks.append(_Remark(text, 0, None))
 
     def _tell_remarks(self, record: Record) -> None:
-        left = []
+        left: list[_Remark] = []
         for remark in self._remarks:
             due = (
                 record.time_ns >= remark.at_ns

@@ -23,12 +23,15 @@ class End(Protocol):
     @property
     def deadline_ns(self) -> int:
         """When to call `run` next, or `NEVER_NS` if that is not needed."""
+        ...
 
     def arrive(self, data: bytes, source: Address, now_ns: int) -> object:
         """A datagram reached the end's socket."""
+        ...
 
     def run(self, now_ns: int) -> Iterable[Datagram]:
         """Do what is due by `now_ns`. Return what is sent."""
+        ...
 
 
 class Exchange:

@@ -41,7 +41,8 @@ def _run() -> None:
 
 def _after_fork() -> None:
     global _jobs, _lock, _thread
-    _jobs, _lock, _thread = queue.SimpleQueue(), threading.Lock(), None
+    _jobs = queue.SimpleQueue[Callable[[], None]]()
+    _lock, _thread = threading.Lock(), None
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -11,7 +11,7 @@ from shmring import _address, _options
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
-from shmring.types import Impairment
+from shmring.types import Congestion, Impairment
 
 CONNECTION_ENGINE = "udt"
 PORT_ENGINE = "udt-port"
@@ -67,7 +67,7 @@ class UdtOptions(TypedDict, total=False):
 
     messages: bool | None
     mss: int | None
-    congestion: str | None
+    congestion: Congestion | None
     max_bandwidth: int | None
     window_packets: int | None
     send_bytes: int | None
@@ -122,7 +122,7 @@ class Settings:
 
     messages: bool = False
     mss: int = MSS
-    congestion: str = "daimd"
+    congestion: Congestion = "daimd"
     max_bandwidth: int = 0
     window_packets: int = WINDOW_PACKETS
     send_bytes: int = 0

@@ -9,8 +9,9 @@ from types import EllipsisType
 from typing import Any, Self, Unpack
 
 from shmring import errors
-from shmring._arguments import Buffer, deadline, has_passed, payload, writable
+from shmring._arguments import deadline, has_passed, payload, writable
 from shmring._ring import ffi, lib
+from shmring.types import Buffer
 from shmring.udt.connection import SCRATCH_BYTES, Connection
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.options import Begin, Settings, seconds

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Self, Unpack
 
 from shmring import errors
-from shmring._arguments import Buffer
+from shmring.types import Buffer
 from shmring.udt.connecting import connect_async, listen
 from shmring.udt.errors import Code, UdtError
 from shmring.udt.listener import UdtListener

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import shmring
+from shmring.types import Profile
 from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes
 from shmring_bench.samples import median, quantile
@@ -28,7 +29,8 @@ def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
         plan, f"idle-{CHANNELS}-channels", {"shmring": lambda: _many_channels(plan)}, 1
     )
-    for profile in ("balanced", "latency", "power"):
+    profiles: tuple[Profile, ...] = ("balanced", "latency", "power")
+    for profile in profiles:
         yield from alternate(plan, f"idle-{profile}", {"shmring": _idle(plan, profile)})
 
 
@@ -91,7 +93,7 @@ def _many_channels(plan: Plan) -> Figures:
     }
 
 
-def _idle(plan: Plan, profile: str) -> Callable[[], Figures]:
+def _idle(plan: Plan, profile: Profile) -> Callable[[], Figures]:
     """Measure the cost of a waiting worker, and how long it takes to wake up for a packet."""
 
     def measure() -> Figures:

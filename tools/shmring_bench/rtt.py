@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import shmring
+from shmring.types import Profile
 from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
@@ -28,7 +29,7 @@ def run(plan: Plan) -> Iterator[Row]:
     )
 
 
-def _channels(plan: Plan, profile: str) -> Figures:
+def _channels(plan: Plan, profile: Profile) -> Figures:
     """Send, worker, kernel, worker, receive, twice. Both ends are in this process."""
     with (
         plan.on_other_core(),

@@ -37,14 +37,15 @@ def check_cores(cpus: object) -> tuple[int, ...] | None:
         return None
     if isinstance(cpus, (str, bytes)) or not isinstance(cpus, Sequence):
         raise TypeError(f"cpus must be a list of core numbers or None, not {cpus!r}")
-    for cpu in cpus:
+    cores: list[int] = list(cpus)  # pyright: ignore[reportUnknownArgumentType]
+    for cpu in cores:
         if isinstance(cpu, bool) or not isinstance(cpu, int):
             raise TypeError(f"cpus: core numbers are integers, not {cpu!r}")
         if not 0 <= cpu <= 4095:
             raise ValueError(f"cpus: core {cpu} is not in 0 .. 4095: use one of {describe_cores()}")
-    if not cpus:
+    if not cores:
         raise ValueError("cpus is empty: name at least one core, or use None for no pinning")
-    return tuple(dict.fromkeys(cpus))
+    return tuple(dict.fromkeys(cores))
 
 
 def can_pin(cpu: int) -> bool:

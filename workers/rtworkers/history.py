@@ -246,7 +246,7 @@ def _errors(name: paths.ShmName, raw: bytes, at: int, source: str) -> Iterator[D
     at += layout.SLOT_CURSORS_BYTES
     entries = _ERROR.iter_unpack(raw[at : at + layout.SHM_ERRORS * _ERROR.size])
     for entry in entries:
-        now = dict(zip(layout.ERROR_FIELDS, entry, strict=True))
+        now: dict[str, Any] = dict(zip(layout.ERROR_FIELDS, entry, strict=True))
         if now["state"]:
             yield _error(name, now, source)
 

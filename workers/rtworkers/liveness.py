@@ -162,8 +162,8 @@ def remove_own(posix_name: str, fd: int) -> bool:
     """Unlink a segment or a page if it is still the file `fd`. Return whether it was."""
     if not is_same_file(fd, paths.shm_file(posix_name)):
         return False
-    with contextlib.suppress(posix_ipc.ExistentialError):
-        posix_ipc.unlink_shared_memory(posix_name)
+    with contextlib.suppress(posix_ipc.ExistentialError):  # pyright: ignore
+        posix_ipc.unlink_shared_memory(posix_name)  # pyright: ignore
     return True
 
 

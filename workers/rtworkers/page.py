@@ -25,7 +25,7 @@ _POLICIES = {
     os.SCHED_BATCH: "batch",
     os.SCHED_IDLE: "idle",
 }
-_PROFILES = tuple(layout.PROFILE)
+_PROFILES: tuple[str, ...] = tuple(layout.PROFILE)
 _PLAIN = (
     *("pid", "channels", "restarts", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns"),
     *("longest_loop_ns", "forced_rests", "missed_wakes", "calls_refused"),
@@ -96,7 +96,9 @@ def copy(fd: int) -> bytes:
 def numbers(page: bytes) -> dict[str, Any]:
     """Return all fields as they are in shared memory. Raises ValueError for a page that its worker
     has not finished, and for one of another version of this package."""
-    now = dict(zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True))
+    now: dict[str, Any] = dict(
+        zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True)
+    )
     if now["version"] == 0:
         raise ValueError("its worker has not finished it yet, or has died")
     if now["magic"] != layout.SHM_MAGIC:
@@ -125,7 +127,7 @@ def read(page: bytes) -> PageFacts | None:
         now = numbers(page)
     except ValueError:
         return None
-    profile = now["profile"]
+    profile: int = now["profile"]
     return PageFacts(
         **{name: now[name] for name in _PLAIN},
         pool=_text(now["pool"]),

@@ -14,12 +14,15 @@ class Record(Protocol):
     @property
     def size(self) -> int:
         """Size of the payload, bytes."""
+        ...
 
     def encode(self, record: Any, /) -> bytes:
         """Return the payload."""
+        ...
 
     def decode(self, payload: bytes, /) -> Any:
         """Return the values of a payload."""
+        ...
 
 
 Layout: TypeAlias = int | str | Record

@@ -1,0 +1,108 @@
+"""Type checkers find the mistakes that they can find, and examples are free of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from rtworkers import config
+from shmring import _options, types
+from shmring.netflux import options as netflux
+from shmring.rtp import options as rtp
+from shmring.tap import opening as tap
+from shmring.udt import options as udt
+
+HERE = Path(__file__).parent
+WRONG = HERE / "wrong_types.py"
+
+Lines = set[tuple[str, int]]
+
+
+def by_mypy(*files: Path) -> Lines:
+    flags = ["--strict", "--show-error-end", "--no-error-summary", "--cache-dir", "/dev/null"]
+    flags += ["--no-incremental", "--python-version", "3.11", "--output", "json"]
+    command = [sys.executable, "-P", "-m", "mypy", *flags, *map(str, files)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=240)
+    assert done.stderr == ""
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(Path(at["file"]).name, at["line"]) for at in found if at["severity"] == "error"}
+
+
+def by_pyright(*files: Path) -> Lines:
+    command = [Path(sys.executable).with_name("basedpyright"), "--outputjson", "--level", "error"]
+    command += ["--pythonpath", sys.executable, *files]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=240)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    return {(Path(at["file"]).name, at["range"]["start"]["line"] + 1) for at in found}
+
+
+CHECKERS = [
+    pytest.param(
+        by_mypy,
+        marks=pytest.mark.skipif(not importlib.util.find_spec("mypy"), reason="needs mypy"),
+    ),
+    pytest.param(
+        by_pyright,
+        marks=pytest.mark.skipif(
+            not shutil.which("basedpyright", path=str(Path(sys.executable).parent)),
+            reason="needs basedpyright",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_mistakes_are_errors(check: Callable[..., Lines]) -> None:
+    lines = WRONG.read_text(encoding="utf-8").splitlines()
+    marked = {(WRONG.name, at) for at, line in enumerate(lines, 1) if re.search(r"  # E$", line)}
+    assert check(WRONG) == marked
+    assert len(marked) > 25
+
+
+WORDS = {
+    **{
+        f"{option}=": (kind, _options._CHOICES[option][1])
+        for option, kind in (
+            ("direction", types.Direction),
+            ("reading", types.Reading),
+            ("overflow", types.Overflow),
+            ("late", types.Late),
+            ("align", types.Align),
+            ("clock", types.Clock),
+            ("reports", types.Reports),
+            ("profile", types.Profile),
+            ("txtime", types.Txtime),
+            ("rx_stamp", types.StampSource),
+            ("tx_stamp", types.StampSource),
+        )
+    },
+    "policy=": (types.Policy, config.POLICIES),
+    "codec=": (types.Codec, rtp.CODEC_NUMBERS),
+    "delivery=": (types.Delivery, rtp.DELIVERIES),
+    "underrun=": (types.Underrun, rtp._UNDERRUNS),
+    "rtcp=": (types.Rtcp, rtp._RTCP),
+    "on_stale=": (types.OnStale, netflux.ON_STALE),
+    "congestion=": (types.Congestion, udt.CONGESTION),
+    "tap direction=": (types.TapDirection, tap.DIRECTIONS),
+    "tap times=": (types.TapTimes, tap.TIMES),
+    "tap triggers=": (types.TapTrigger, tap.TRIGGERS),
+}
+
+
+@pytest.mark.parametrize("option", WORDS)
+def test_the_words_of_a_type_are_those_that_are_accepted(option: str) -> None:
+    kind, accepted = WORDS[option]
+    assert set(get_args(kind)) == set(accepted)
+
+
+def test_every_option_that_is_a_word_is_among_them() -> None:
+    assert _options._CHOICES.keys() == {name[:-1] for name in list(WORDS)[:11]}

@@ -232,18 +232,26 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
             state.update(room[:got])
             line.send(room[:got])
             meter.moved_bytes += got
-    # The protocol has no answer from the receiver: what was acknowledged has arrived. A receiver
-    # that has everything may leave before it says so. This looks like one that left earlier.
-    while sock.connected and sock.stats().unsent_bytes:
-        with contextlib.suppress(udt.UdtTimeout):
-            sock.flush(timeout=0.2)
-        meter.tick()
+    _await_receiver(sock, meter)
     meter.look()
     sock.close(patience_s)
     meter.file(os.fsencode(path), size, digest=state.digest())
     meter.end(all_of_it="sent")
     meter.fingerprint(os.fsencode(path), state.digest())
     return path
+
+
+def _await_receiver(sock: UdtSocket, meter: Meter) -> None:
+    """Wait until the receiver has acknowledged everything, or has left.
+
+    The protocol has no answer from it. A receiver that has everything may leave before it says so,
+    and this looks like one that left too early.
+    """
+    with contextlib.suppress(udt.UdtClosed):
+        while sock.connected and sock.stats().unsent_bytes:
+            with contextlib.suppress(udt.UdtTimeout):
+                sock.flush(timeout=0.2)
+            meter.tick()
 
 
 def _say_listening(as_json: bool, local: tuple[str, int]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.channel import Channel
     from shmring.cyclic.channel import CyclicChannel, CyclicChannelStats, CyclicStats
     from shmring.cyclic.engine import Cyclic
+    from shmring.datagram import ChannelTransport, create_datagram_endpoint
     from shmring.errors import (
         BadAddress,
         BadConfig,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         ShmringError,
         ShmringOSError,
         TooLate,
+        UnsentWarning,
         WorkerFailed,
     )
     from shmring.histogram import Histogram
@@ -71,6 +73,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
     from shmring.pool import Pool, close_default_pool, default_pool
     from shmring.pool import open as open  # not in __all__: a star import keeps the builtin
+    from shmring.pool import open_async as open_async
     from shmring.registry import (
         ChannelInfo,
         Removed,
@@ -109,6 +112,7 @@ __all__ = [
     "ChannelInfo",
     "ChannelNotFound",
     "ChannelStats",
+    "ChannelTransport",
     "Cyclic",
     "CyclicChannel",
     "CyclicChannelStats",
@@ -162,6 +166,7 @@ __all__ = [
     "TooLate",
     "Udp",
     "Unreadable",
+    "UnsentWarning",
     "UserLimits",
     "Verdict",
     "WorkerFailed",
@@ -169,6 +174,7 @@ __all__ = [
     "attach",
     "channels",
     "close_default_pool",
+    "create_datagram_endpoint",
     "default_pool",
     "unreadable",
 ]
@@ -184,10 +190,12 @@ _HOMES = {
         "channel": "Channel",
         "cyclic.channel": "CyclicChannel CyclicChannelStats CyclicStats",
         "cyclic.engine": "Cyclic",
+        "datagram": "ChannelTransport create_datagram_endpoint",
         "errors": (
             "BadAddress BadConfig ChannelClosed ChannelExists ChannelNotFound LayoutMismatch "
             "LoanOverwritten NoPermission NoSpace PayloadTooLarge RealtimeWarning ReceiveTimeout "
-            "RingFull SendTimeout ShmringError ShmringOSError TooLate WorkerFailed"
+            "RingFull SendTimeout ShmringError ShmringOSError TooLate UnsentWarning "
+            "WorkerFailed"
         ),
         "histogram": "Histogram",
         "local": "Local",
@@ -197,7 +205,7 @@ _HOMES = {
             "NetfluxEvent NetfluxEventKind NetfluxItem NetfluxSnapshot NetfluxValues SentValues"
         ),
         "netflux.statistics": "NetfluxChannelStats NetfluxLink NetfluxStats",
-        "pool": "Pool close_default_pool default_pool open",
+        "pool": "Pool close_default_pool default_pool open open_async",
         "registry": "ChannelInfo Removed Unreadable attach channels gc unreadable",
         "rtp.batch": "RtpBatch",
         "rtp.channel": "RtpChannel",
@@ -211,7 +219,8 @@ _HOMES = {
 }
 _MODULES = frozenset(
     (
-        *("batch", "channel", "cyclic", "engine", "engine_channel", "errors", "histogram"),
+        *("batch", "channel", "cyclic", "datagram", "engine", "engine_channel", "errors"),
+        "histogram",
         *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
         *("testing", "types", "udt"),
     )

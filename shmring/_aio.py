@@ -97,7 +97,7 @@ class TrioSleeper:
 Sleeper = AsyncioSleeper | TrioSleeper
 
 
-def _running_trio() -> Any:
+def running_trio() -> Any:
     """Return the module trio if it runs this task, otherwise None."""
     trio = sys.modules.get("trio")
     return trio if trio is not None and trio.lowlevel.in_trio_task() else None
@@ -105,7 +105,7 @@ def _running_trio() -> Any:
 
 def new_sleeper() -> Sleeper:
     """Return the sleeper of this task. Raises RuntimeError outside of asyncio and trio."""
-    trio = _running_trio()
+    trio = running_trio()
     return AsyncioSleeper(asyncio.get_running_loop()) if trio is None else TrioSleeper(trio)
 
 

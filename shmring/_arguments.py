@@ -60,8 +60,8 @@ def writable(buffer: Any, what: str) -> memoryview:
     return view
 
 
-def deadline(timeout: float | None) -> int:
-    """Convert timeout= in seconds to a time of CLOCK_MONOTONIC. 0 means: do not wait."""
+def deadline(timeout: float | None, what: str = "timeout") -> int:
+    """Convert a time limit in seconds to a time of CLOCK_MONOTONIC. 0 means: do not wait."""
     if timeout is None:
         return int(lib.RT_NEVER_NS)
     try:
@@ -70,12 +70,12 @@ def deadline(timeout: float | None) -> int:
         seconds = math.ldexp(timeout, 0)  # float() would take text as well
     except TypeError:
         raise TypeError(
-            "timeout must be seconds, 0 not to wait, or None to wait without a limit, not "
+            f"{what} must be seconds, 0 not to wait, or None to wait without a limit, not "
             f"{timeout!r}"
         ) from None
     if not seconds >= 0.0:
         raise ValueError(
-            f"timeout is {timeout!r}: use seconds, 0 not to wait, None to wait without a limit"
+            f"{what} is {timeout!r}: use seconds, 0 not to wait, None to wait without a limit"
         )
     if seconds == 0.0:
         return 0

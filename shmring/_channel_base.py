@@ -14,20 +14,22 @@ from shmring import _address, _arguments, errors
 from shmring._aio import NEVER_NS
 from shmring._arguments import deadline, has_passed
 from shmring._attachment import check_whole
+from shmring._awaited_report import AwaitedReport
 from shmring._check import error
-from shmring._endpoint import CLOCKS, Endpoint, Owner
+from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
+from shmring._in_thread import in_thread
+from shmring._linger import LINGER_S, warn_unsent
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
 from shmring.stats import ChannelStats, direction_of, read_stats, text_of
 from shmring.types import Clock, Reading, SendReport, State
 
 REPORTS_AT_ONCE = 256
-# A flush lets the worker finish some packets before it asks to be woken again.
-FLUSH_REST_S = 0.0002
 # The worker waits 2 ms for a timestamp. On a busy machine it may lose its core during that time.
 REPORTS_FOLLOW_S = 0.5
 
 Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 class ChannelBase(Generic[Item]):
@@ -211,12 +213,23 @@ class ChannelBase(Generic[Item]):
         return await self._next_async(deadline(timeout))
 
     async def _next_async(self, until_ns: int = NEVER_NS) -> Item:
-        endpoint = self._endpoint
         while (item := self.try_recv()) is None:
-            if has_passed(until_ns):
-                endpoint.raise_timeout()
-            await endpoint.readable(until_ns)
+            await self._arrival(until_ns)
         return item
+
+    async def _many_async(self, take: Callable[[], T], until_ns: int) -> T:
+        """Return the result of `take`, a call of `recv_many` that does not wait, when there is
+        one."""
+        while True:
+            try:
+                return take()
+            except errors.ReceiveTimeout:
+                await self._arrival(until_ns)
+
+    async def _arrival(self, until_ns: int) -> None:
+        if has_passed(until_ns):
+            self._endpoint.raise_timeout()
+        await self._endpoint.readable(until_ns)
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Iterate over the packets that arrive, until the channel is closed."""
@@ -268,21 +281,40 @@ class ChannelBase(Generic[Item]):
         """
         self._endpoint.close()
 
-    def end(self) -> None:
-        """End the channel for all processes, and close this end. Packets that still wait are
-        cancelled (see `flush`).
+    async def close_async(self) -> None:
+        """Like `close`, but without blocking the event loop."""
+        await in_thread(self.close)
+
+    def end(self, *, linger: float = LINGER_S) -> None:
+        """End the channel for all processes, and close this end.
+
+        linger: how long to wait, in seconds, until the packets of all senders are sent. The others
+            are then cancelled, and an `UnsentWarning` says how many. 0: cancel them now, without a
+            warning. None: no limit. Packets of a held channel are not waited for.
 
         Only the end that opened the channel may call it, also after its `close`, and more than
-        once. The end of the ``with`` block that opened the channel does the same. Other processes
-        use `Pool.close_channel`. Raises `NoPermission`.
+        once. The end of the ``with`` block that opened the channel does the same. After an
+        exception in the block it does not wait. Other processes use `Pool.close_channel`, which
+        does not wait either. Raises `NoPermission`.
         """
         if not self.opened_here and not self.closed:
             raise errors.NoPermission(
                 errno.EPERM,
-            f"channel {self.name!r} was opened elsewhere: end it there, or call close_channel of "
-            "its pool"
+                f"channel {self.name!r} was opened elsewhere: end it there, or call close_channel "
+                "of its pool",
             )
+        self._end(linger, warn=linger != 0)
+
+    async def end_async(self, *, linger: float = LINGER_S) -> None:
+        """Like `end`, but without blocking the event loop."""
+        await in_thread(self.end, linger=linger)
+
+    def _end(self, linger: float, *, warn: bool = True) -> None:
+        until_ns = deadline(linger, "linger")
+        unsent = self._endpoint.await_sent(until_ns) if self.opened_here else 0
         self._endpoint.finish()
+        if unsent and warn:
+            warn_unsent(f"channel {self.name!r}", unsent, stacklevel=3)
 
     @property
     def opened_here(self) -> bool:
@@ -292,8 +324,14 @@ class ChannelBase(Generic[Item]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._endpoint.finish()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(LINGER_S if kind is None else 0.0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *caught: object) -> None:
+        await in_thread(self.__exit__, *caught)
 
     def _attached_as(self) -> dict[str, Any]:
         """Return the arguments with which a copy attaches."""
@@ -375,33 +413,71 @@ class SendQueue(Reports):
         packet is reported, the call also waits up to 500 ms for missing timestamps, so that all
         reports can be read after it.
         """
-        name, until_ns = self._endpoint.name, deadline(timeout)
-        while waiting := self.tx_waiting:
-            if has_passed(until_ns):
-                raise errors.SendTimeout(
-                    errno.ETIMEDOUT,
-                    f"channel {name!r}: {waiting} packets still wait to be sent after {timeout} s",
-                )
-            if self._endpoint.state is State.CLOSED:
-                raise error(errno.EPIPE, f"channel {name!r} is closed")
+        until_ns = deadline(timeout)
+        while self._must_wait_to_flush(until_ns, timeout):
             self._endpoint.await_worker(lambda: not self.tx_waiting, until_ns)
             if self.tx_waiting:
                 time.sleep(FLUSH_REST_S)
-        self._await_reports()
+        until_ns = deadline(REPORTS_FOLLOW_S)
+        while self._must_wait_for_reports(until_ns):
+            self._endpoint.await_worker(self._has_all_reports, until_ns)
 
-    def _await_reports(self) -> None:
+    async def flush_async(self, *, timeout: float | None = None) -> None:
+        """Like `flush`, but without blocking the event loop."""
+        until_ns = deadline(timeout)
+        while self._must_wait_to_flush(until_ns, timeout):
+            await self._endpoint.progress(lambda: not self.tx_waiting, until_ns)
+        until_ns = deadline(REPORTS_FOLLOW_S)
+        while self._must_wait_for_reports(until_ns):
+            await self._endpoint.progress(self._has_all_reports, until_ns)
+
+    def _must_wait_to_flush(self, until_ns: int, timeout: float | None) -> bool:
+        waiting, name = self.tx_waiting, self._endpoint.name
+        if waiting and has_passed(until_ns):
+            raise errors.SendTimeout(
+                errno.ETIMEDOUT,
+                f"channel {name!r}: {waiting} packets still wait to be sent after {timeout} s",
+            )
+        if waiting and self._endpoint.state is State.CLOSED:
+            raise error(errno.EPIPE, f"channel {name!r} is closed")
+        return waiting > 0
+
+    def _must_wait_for_reports(self, until_ns: int) -> bool:
         segment = self._endpoint.mapped()
         if segment.config.reports != lib.SHM_REPORTS_ALL or not segment.config.report_slots:
-            return
-        until_ns = deadline(REPORTS_FOLLOW_S)
+            return False
+        if has_passed(until_ns):  # lost with a worker, or abandoned by their sender
+            self._never_reported = int(lib.channel_reports_awaited(segment))
+        return not self._has_all_reports()
 
-        def awaited() -> int:
-            return int(lib.channel_reports_awaited(segment))
+    def _has_all_reports(self) -> bool:
+        awaited = int(lib.channel_reports_awaited(self._endpoint.mapped()))
+        return awaited <= self._never_reported
 
-        while (now := awaited()) > self._never_reported:
-            if has_passed(until_ns):
-                self._never_reported = now  # lost with a worker, or abandoned by their sender
-            self._endpoint.await_worker(lambda: awaited() <= self._never_reported, until_ns)
+    def verdict(self, sequence: int, *, timeout: float | None = None) -> SendReport:
+        """Wait for the verdict on one packet, and return its report.
+
+        sequence: what `send` returned. timeout: seconds. None: no limit. The report stays there for
+        `reports`. If every report of the channel is there and this one was overwritten, `TooLate`
+        is raised. Raises `SendTimeout`, `ChannelClosed`, `ValueError` for a number that no packet
+        has yet, and `BadConfig` unless the channel reports all packets.
+        """
+        until_ns, awaited = deadline(timeout), self._awaited_report(sequence)
+        while (report := awaited.look()) is None:
+            awaited.check_time(until_ns, timeout)
+            self._endpoint.await_worker(lambda: awaited.look() is not None, until_ns)
+        return report
+
+    async def verdict_async(self, sequence: int, *, timeout: float | None = None) -> SendReport:
+        """Like `verdict`, but without blocking the event loop."""
+        until_ns, awaited = deadline(timeout), self._awaited_report(sequence)
+        while (report := awaited.look()) is None:
+            awaited.check_time(until_ns, timeout)
+            await self._endpoint.progress(lambda: awaited.look() is not None, until_ns)
+        return report
+
+    def _awaited_report(self, sequence: int) -> AwaitedReport:
+        return AwaitedReport(self._endpoint, _arguments.sequence(sequence))
 
     async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
         """Return the result of `queue`, a call of `send`, once the ring has room."""

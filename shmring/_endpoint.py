@@ -16,7 +16,7 @@ from rtworkers import paths
 from rtworkers.layout import Op
 from shmring import _address, batch, errors
 from shmring._aio import NEVER_NS, Waiters, new_sleeper
-from shmring._arguments import deadline
+from shmring._arguments import deadline, has_passed
 from shmring._attachment import Attachment, check_whole, checked, map_named, served_epoch
 from shmring._check import check, error
 from shmring._options import switch
@@ -28,6 +28,8 @@ ADDRESS_CACHE = 4096
 TAP_CHECK_S = 0.001
 # Interval of the checks whether the channel is still served.
 AWAIT_SLICE_NS = 50_000_000
+# A wait for verdicts lets the worker finish some packets before it asks to be woken again.
+FLUSH_REST_S = 0.0002
 # The opener of a channel takes a sender slot before it sends, if the channel has this many.
 MANY_PRODUCERS = 9
 _AS_BEFORE = 0
@@ -281,6 +283,19 @@ class Endpoint(batch.Core):
         if not is_done():
             slice_end_ns = int(lib.rt_mono_ns()) + AWAIT_SLICE_NS
             lib.tx_ring_sleep(segment, asked, min(until_ns, slice_end_ns))
+
+    def await_sent(self, until_ns: int) -> int:
+        """Wait until no packet waits to be sent, and return how many still do. Packets of a held
+        channel, or of one that nobody serves, are not waited for."""
+        with contextlib.suppress(errors.ShmringError):
+            while (waiting := self.tx_waiting) and not has_passed(until_ns):
+                if self.state not in (State.NEW, State.OPEN):
+                    break
+                self.await_worker(lambda: not self.tx_waiting, until_ns)
+                if self.tx_waiting:
+                    time.sleep(FLUSH_REST_S)
+            return waiting
+        return 0
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from shmring import _options
 from shmring._endpoint import owners_end
+from shmring._in_thread import made_in_thread
 from shmring.channel import Channel
 from shmring.engine import Engine, EngineConfig, Start
 from shmring.types import (
@@ -80,6 +81,11 @@ def options_of(stub: Callable[..., Any]) -> Callable[[dict[str, Any]], dict[str,
     name."""
     known = _options.OPTIONS & inspect.signature(stub).parameters.keys()
     return lambda given: _options.asked_for(given, known, "a channel")
+
+
+def end_at_once(channel: Any) -> None:
+    """End a channel that was opened for a task that was cancelled meanwhile."""
+    channel.end(linger=0)
 
 
 class Opening:
@@ -256,6 +262,8 @@ class Opening:
         `errno` says why). In these cases nothing is left behind.
         """
         raise NotImplementedError
+
+    open_async = made_in_thread(open, end_at_once)
 
     def _open(self, name: str, engine: Engine[C], options: dict[str, Any]) -> C:
         start = checked_engine(engine).prepare(options)

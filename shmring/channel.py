@@ -5,6 +5,7 @@ from __future__ import annotations
 from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, SendQueue
 from shmring._hot import Packet, PacketCalls
+from shmring.batch import PacketBatch
 from shmring.types import Buffer
 
 
@@ -37,3 +38,12 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         """Like `send`, but without blocking the event loop while the ring is full."""
         until_ns = deadline(timeout)
         return await self._when_room(lambda: self.send(data, at, to=to, timeout=0.0), until_ns)
+
+    async def recv_many_async(
+        self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None
+    ) -> PacketBatch:
+        """Like `recv_many`, but without blocking the event loop. Cancelling the call loses no
+        packet."""
+        return await self._many_async(
+            lambda: self.recv_many(max, timeout=0.0, out=out), deadline(timeout)
+        )

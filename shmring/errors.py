@@ -90,5 +90,9 @@ class WorkerFailed(ShmringError, OSError):
     """A worker did not start, does not answer, or gave up the channel."""
 
 
+class UnsentWarning(RuntimeWarning):
+    """Packets that waited to be sent were cancelled, because their channel or pool ended."""
+
+
 class RealtimeWarning(RuntimeWarning):
     """A requested real-time setting is not in effect. The text gives the fix."""

@@ -6,6 +6,8 @@ channels through a named pool, and its workers continue when its process dies.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import functools
 import itertools
@@ -32,10 +34,13 @@ from rtworkers import (
 )
 from rtworkers.launch import worker_binary
 from shmring import _address, _host, _leftovers, _options, _pool_server, errors
+from shmring._arguments import deadline
 from shmring._check import error
-from shmring._endpoint import unattached_ends
+from shmring._endpoint import Endpoint, unattached_ends
 from shmring._host import translated
-from shmring._opening import UDP, C, Opening, options_of
+from shmring._in_thread import in_thread, made_in_thread
+from shmring._linger import LINGER_S, warn_unsent
+from shmring._opening import UDP, C, Opening, end_at_once, options_of
 from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
@@ -198,9 +203,19 @@ class Pool(Opening):
 
     # --- life ---------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End the workers and all channels, and remove all files of the pool."""
-        self._end(leave=False)
+    def close(self, *, linger: float = LINGER_S) -> None:
+        """End the workers and all channels, and remove all files of the pool.
+
+        linger: how long to wait, in seconds, until the packets in all channels are sent. The others
+            are then cancelled, and an `UnsentWarning` says how many. 0: cancel them now, without a
+            warning. None: no limit. Packets of held channels are not waited for. After an exception
+            in its ``with`` block a pool does not wait.
+        """
+        self._close(linger, warn=linger != 0)
+
+    async def close_async(self, *, linger: float = LINGER_S) -> None:
+        """Like `close`, but without blocking the event loop."""
+        await in_thread(self.close, linger=linger)
 
     def leave(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
@@ -223,8 +238,31 @@ class Pool(Opening):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._close(LINGER_S if kind is None else 0.0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *caught: object) -> None:
+        await in_thread(self.__exit__, *caught)
+
+    def _close(self, linger: float, *, warn: bool = True) -> None:
+        until_ns = deadline(linger, "linger")
+        unsent = 0 if self.closed or not warn else self._await_sent(until_ns)
+        self._end(leave=False)
+        if unsent:
+            warn_unsent(f"pool {self.name!r}", unsent, stacklevel=3)
+
+    def _await_sent(self, until_ns: int) -> int:
+        """Wait until no channel has packets that wait to be sent. Return how many still wait."""
+        unsent = 0
+        for name in self.channels():
+            with contextlib.suppress(errors.ShmringError):
+                end = Endpoint(name, namespace=self.namespace, readonly=True)
+                unsent += end.await_sent(until_ns)
+                end.close()
+        return unsent
 
     def _end(self, *, leave: bool) -> None:
         if self._pid == os.getpid() and self._finalizer.detach() is not None:
@@ -487,17 +525,27 @@ def default_pool(namespace: str | None = None) -> Pool:
         pool = _default_pools.get(namespace)
         if pool is None or pool.closed:
             pool = _default_pools[namespace] = Pool(namespace=namespace)
+            atexit.unregister(_close_default_pools)
+            atexit.register(_close_default_pools)  # runs before the finalizer of the pool
         return pool
 
 
-def close_default_pool(namespace: str | None = None) -> None:
-    """Close the pool of `default_pool`, if there is one. The next call makes another."""
+def close_default_pool(namespace: str | None = None, *, linger: float = LINGER_S) -> None:
+    """Close the pool of `default_pool`, if there is one. The next call makes another.
+
+    linger: as of `Pool.close`. At exit, the default pools are closed with its default.
+    """
     with translated("pool"):
         namespace = paths.namespace_of(namespace)
     with _default_lock:
         pool = _default_pools.pop(namespace, None)
     if pool is not None:
-        pool.close()
+        pool.close(linger=linger)
+
+
+def _close_default_pools() -> None:
+    for namespace in list(_default_pools):
+        close_default_pool(namespace)
 
 
 def _with_pool(stub: F) -> F:
@@ -585,6 +633,9 @@ def open(
     `ChannelNotFound` if no pool has that name.
     """
     raise NotImplementedError
+
+
+open_async = made_in_thread(open, end_at_once)
 
 
 def _pool_for(pool: Opening | str | None, namespace: str | None) -> Opening:

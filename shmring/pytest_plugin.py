@@ -59,7 +59,7 @@ def shmring_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     namespace = f"test-{os.getpid()}-{next(_numbers)}"
     monkeypatch.setenv("SHMRING_NAMESPACE", namespace)
     yield namespace
-    close_default_pool(namespace)
+    close_default_pool(namespace, linger=0)
     left = [name.posix_name for name in paths.shm_names(namespace)]
     gc(namespace=namespace)
     if left:
@@ -73,8 +73,9 @@ def shmring_pool(shmring_namespace: str, pytestconfig: pytest.Config) -> Iterato
 
     cpus = [int(core) for core in pytestconfig.getini("shmring_cpus")]
     policy = pytestconfig.getini("shmring_policy")
-    with Pool(cpus=cpus or None, policy=policy, namespace=shmring_namespace) as pool:
-        yield pool
+    pool = Pool(cpus=cpus or None, policy=policy, namespace=shmring_namespace)
+    yield pool
+    pool.close(linger=0)
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ class _RtUdpSocket:
                 counters = _counters(stats)
                 counters.tx_dropped += stats.tx_waiting
                 self._closed_counters.merge(counters)
-                channel.end()
+                channel.end(linger=0)
             else:
                 channel.close()
 
@@ -381,7 +381,7 @@ class _RtUdpSocket:
         try:
             self._use(channel, direction)
         except BaseException:
-            channel.end()
+            channel.end(linger=0)
             raise
         _workers.start_closer()
         self._finalizer = weakref.finalize(self._life, _workers.close_later, pool, name)

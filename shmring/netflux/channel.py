@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from shmring import _address, _options, errors
+from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase
 from shmring._check import check
 from shmring._ring import ffi, lib
@@ -332,6 +333,14 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         `recv`, and raises the same exceptions."""
         packets = self._endpoint.recv_many(max, timeout=timeout)
         return [item_of(packet, self.receive_bytes, self._decode) for packet in packets]
+
+    async def recv_many_async(
+        self, max: int = 1024, *, timeout: float | None = None
+    ) -> list[NetfluxItem]:
+        """Like `recv_many`, but without blocking the event loop."""
+        return await self._many_async(
+            lambda: self.recv_many(max, timeout=0.0), deadline(timeout)
+        )
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -258,6 +258,15 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         packets: PacketBatch = self._endpoint.recv_many(max, timeout=timeout, out=out)
         return RtpBatch(packets, self._rtp.clock_rate)
 
+    async def recv_many_async(
+        self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None
+    ) -> RtpBatch:
+        """Like `recv_many`, but without blocking the event loop. Cancelling the call loses no
+        frame."""
+        return await self._many_async(
+            lambda: self.recv_many(max, timeout=0.0, out=out), deadline(timeout)
+        )
+
     def pcm(self, item: RtpItem | Iterable[RtpItem]) -> memoryview:
         """Return the samples of a frame, or of many items one after the other: int16, a view of
         format ``h``, which `numpy.asarray` accepts without a copy.

@@ -208,6 +208,7 @@ def test_a_worker_that_always_crashes_is_given_up_and_its_words_are_heard(
         with pytest.raises(shmring.WorkerFailed, match="buy another"):
             pool.open("second", local=LOOPBACK)
         assert pool.channels() == ["ctl"]
+        pool.close(linger=0)
 
 
 def test_a_worker_that_stands_still_is_reported_and_left_alone(

@@ -477,7 +477,7 @@ def test_what_it_is_may_be_asked_while_another_thread_closes_it(loop, use):
             for thread in threads:
                 thread.start()
             time.sleep(0.002)
-            ch.end()
+            ch.end(linger=0)
             for thread in threads:
                 thread.join(20)
             assert not any(thread.is_alive() for thread in threads)

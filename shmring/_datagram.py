@@ -1,0 +1,321 @@
+"""A channel as a transport of asyncio, for programs written for its datagram endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from shmring import errors
+from shmring._linger import LINGER_S
+from shmring._ring import ffi, lib
+from shmring.channel import Channel
+from shmring.types import Verdict, verdict_of
+
+BATCH = 64  # packets handed out before other tasks run
+HIGH_WATER_BYTES = 65536
+WATCH_PAUSE_S = 0.05
+_ADDRESS_CACHE = 4096
+
+SocketAddress = tuple[Any, ...]
+"""An address as sockets have it: (host, port), with IPv6 (host, port, flow, scope)."""
+
+
+class ChannelTransport(asyncio.DatagramTransport):
+    """Sends and receives through a channel for an `asyncio.DatagramProtocol`.
+
+    `create_datagram_endpoint` makes it. It behaves as the transport of asyncio's own event loop,
+    and `sendto` also takes a deadline. Packets that find no room in the channel are kept here. If
+    they are many, the protocol is told to pause.
+    """
+
+    def __init__(self, channel: Channel, protocol: asyncio.DatagramProtocol) -> None:
+        """Call `begin` next, in the event loop."""
+        remote = channel.remote
+        super().__init__(
+            {
+                "socket": ChannelSocket(channel),
+                "sockname": socket_address(channel.local),
+                "peername": socket_address(remote),
+                "shmring_channel": channel,
+            }
+        )
+        self._loop = asyncio.get_running_loop()
+        self._channel = channel
+        self._remote = remote
+        self._protocol = protocol
+        self._shown: dict[Any, SocketAddress | None] = {}
+        self._kept: deque[tuple[bytes, int | None, Any]] = deque()
+        self._kept_bytes = 0
+        self._paused = False
+        self.set_write_buffer_limits()
+        self._failures = Failures(channel)
+        self._linger = LINGER_S
+        self._closing = False
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watch_again_s = 0.0
+
+    def begin(self) -> None:
+        """Tell the protocol that it is connected, and receive."""
+        self._protocol.connection_made(self)
+        if not self._closing:
+            self._run("receive", self._receive())
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def sendto(self, data: Any, addr: Any = None, *, at: int | None = None) -> Any:
+        """Send a datagram. It never waits.
+
+        addr: its destination, None for the remote address of the endpoint. at: its deadline, as of
+        `Channel.send`. Returns the sequence of the packet, for `Channel.verdict`, or None if it was
+        kept because the channel has no room, or dropped because the transport is closing.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be a bytes-like object, not {type(data).__name__}")
+        if self._remote is not None:
+            if addr is not None and tuple(addr[:2]) != self._remote:
+                raise ValueError(f"addr is {addr!r}: it must be None or {self._remote!r}")
+            addr = None
+        if self._closing:
+            return None
+        sequence = None if self._kept else self._try_send(data, at, addr)
+        if sequence is None:
+            self._keep(bytes(data), at, addr)
+        self._watch()
+        return sequence
+
+    def _try_send(self, data: Any, at: int | None, addr: Any) -> int | None:
+        try:
+            return self._channel.try_send(data, at, to=addr)
+        except errors.PayloadTooLarge:
+            self._call(self._protocol.error_received, _os_error(errno.EMSGSIZE))
+        except errors.ChannelClosed as caught:
+            self._end(caught)
+        return -1
+
+    def _keep(self, data: bytes, at: int | None, addr: Any) -> None:
+        self._kept.append((data, at, addr))
+        self._kept_bytes += len(data)
+        if not self._paused and self._kept_bytes > self._high_bytes:
+            self._paused = True
+            self._call(self._protocol.pause_writing)
+        self._run("send", self._send_kept())
+
+    async def _send_kept(self) -> None:
+        while self._kept:
+            data, at, addr = self._kept[0]
+            try:
+                await self._channel.send_async(data, at, to=addr)
+            except errors.ChannelClosed as caught:
+                self._end(caught)
+                return
+            except errors.ShmringError as caught:
+                self._call(self._protocol.error_received, caught)
+            if self._kept:  # not aborted
+                self._kept.popleft()
+                self._kept_bytes -= len(data)
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._paused and self._kept_bytes <= self._low_bytes:
+            self._paused = False
+            self._call(self._protocol.resume_writing)
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes of the packets that found no room in the channel."""
+        return self._kept_bytes
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low_bytes, self._high_bytes
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Pause the protocol above `high` kept bytes, and resume it at `low`. Defaults: 64 KiB, or
+        four times `low`, and a quarter of `high`."""
+        if high is None:
+            high = HIGH_WATER_BYTES if low is None else 4 * low
+        low = high // 4 if low is None else low
+        if not high >= low >= 0:
+            raise ValueError(f"high is {high} and low {low}: they must be high >= low >= 0")
+        self._high_bytes, self._low_bytes = high, low
+
+    # --- errors of sending ------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look for failed packets when the next verdict comes, a few times a second."""
+        if "watch" not in self._tasks and self._loop.time() >= self._watch_again_s:
+            self._run("watch", self._await_failures())
+
+    async def _await_failures(self) -> None:
+        with contextlib.suppress(errors.ChannelClosed):  # the task that receives says so
+            await self._failures.wait()
+            self._watch_again_s = self._loop.time() + WATCH_PAUSE_S
+            self._tell_failures()
+
+    def _tell_failures(self) -> None:
+        for code in self._failures.take():
+            self._call(self._protocol.error_received, _os_error(code))
+
+    # --- receiving --------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        try:
+            while not self._closing:
+                for packet in await self._channel.recv_many_async(BATCH):
+                    source = self._address_of(packet.source)
+                    self._call(self._protocol.datagram_received, packet.data, source)
+                self._tell_failures()
+                await asyncio.sleep(0)
+        except errors.ShmringError as caught:
+            self._end(caught)
+
+    def _address_of(self, source: Any) -> SocketAddress | None:
+        try:
+            return self._shown[source]
+        except KeyError:
+            if len(self._shown) >= _ADDRESS_CACHE:
+                self._shown.clear()
+            shown = self._shown[source] = socket_address(source)
+            return shown
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        """End the channel after what was sent. It waits for packets that are due within a second,
+        and cancels the others. The protocol hears of it with ``connection_lost(None)``."""
+        self._end(None)
+
+    def abort(self) -> None:
+        """End the channel and cancel what was not sent."""
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._linger = 0.0
+        self._end(None)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast(asyncio.DatagramProtocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def _end(self, caught: Exception | None) -> None:
+        if not self._closing:
+            self._closing = True
+            self._run("end", self._finish(caught))
+
+    async def _finish(self, caught: Exception | None) -> None:
+        for name in ("receive", "watch"):
+            if name in self._tasks:
+                self._tasks[name].cancel()
+        try:
+            if caught is None and "send" in self._tasks:
+                await self._tasks["send"]
+            await self._channel.end_async(linger=self._linger)
+        finally:
+            self._call(self._protocol.connection_lost, caught)
+
+    # --- tasks and calls --------------------------------------------------------------------------
+
+    def _run(self, name: str, work: Any) -> None:
+        """Run a coroutine as the only task of this name."""
+        if name in self._tasks:
+            work.close()
+            return
+        task = self._tasks[name] = self._loop.create_task(work)
+        task.add_done_callback(lambda _: self._tasks.pop(name))
+
+    def _call(self, method: Callable[..., object], *args: object) -> None:
+        """Call the protocol. Its errors are the program's, not the transport's."""
+        try:
+            method(*args)
+        except Exception as caught:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"{method.__qualname__} of a datagram protocol failed",
+                    "exception": caught,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
+
+
+class ChannelSocket:
+    """What ``get_extra_info("socket")`` returns: facts about the socket, which the worker owns."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._name = socket_address(channel.local)
+        self._peer = socket_address(channel.remote)
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        is_ipv6 = self._name is not None and len(self._name) == 4
+        return socket.AF_INET6 if is_ipv6 else socket.AF_INET
+
+    @property
+    def type(self) -> socket.SocketKind:
+        return socket.SOCK_DGRAM
+
+    @property
+    def proto(self) -> int:
+        return socket.IPPROTO_UDP
+
+    def fileno(self) -> int:
+        """The descriptor of the channel, see `Channel.fileno`."""
+        return self._channel.fileno()
+
+    def getsockname(self) -> SocketAddress | None:
+        return self._name
+
+    def getpeername(self) -> SocketAddress:
+        """Raises OSError with ENOTCONN if the endpoint has no remote address."""
+        if self._peer is None:
+            raise _os_error(errno.ENOTCONN)
+        return self._peer
+
+
+class Failures:
+    """The packets of a channel that could not be sent, for which the late packets are read."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._endpoint = channel._endpoint
+        self._reader = ffi.new("slot_reader_t *")
+        lib.channel_late_reader_init(self._reader, self._endpoint.mapped())
+        self._late = ffi.new("shm_late_packet_t[]", BATCH)
+
+    async def wait(self) -> None:
+        """Wait until a packet has its verdict, if one waits for it."""
+        waiting = self._endpoint.tx_waiting
+        await self._endpoint.progress(lambda: not waiting or self._endpoint.tx_waiting < waiting)
+
+    def take(self) -> list[int]:
+        """Return the error numbers of the packets that have failed since the last call."""
+        failed: list[int] = []
+        count = BATCH
+        while count == BATCH:
+            segment = self._endpoint.mapped()
+            count = lib.slot_reader_next(self._reader, self._late, BATCH)
+            del segment  # kept it mapped until here
+            reports = [packet.report for packet in self._late[0:count]]
+            failed += [r.error for r in reports if verdict_of(r.verdict) is Verdict.FAILED]
+        return failed
+
+
+def socket_address(address: tuple[str, int] | None) -> SocketAddress | None:
+    """Return an address of a channel as sockets have it."""
+    if address is None or ":" not in address[0]:
+        return address
+    host, _, zone = address[0].partition("%")
+    scope = 0 if not zone else int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    return host, address[1], 0, scope
+
+
+def _os_error(code: int) -> OSError:
+    return OSError(code, os.strerror(code))

@@ -1,0 +1,136 @@
+"""The asynchronous forms of calls that would block an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+import shmring
+
+HERE = "127.0.0.1"
+MS = 1_000_000
+
+
+def test_verdicts_are_awaited(run, pair):
+    near, _ = pair
+
+    async def main():
+        due = near.now_ns() + 50 * MS
+        late = near.send(b"later", at=due)
+        soon = near.send(b"now")
+        report = await near.verdict_async(soon, timeout=20)
+        assert report.sequence == soon
+        report = await near.verdict_async(late)
+        assert (report.sequence, report.scheduled_ns) == (late, due)
+        assert report.sent_ns >= due
+        waits = near.send(b"never", at=near.now_ns() + 3600_000 * MS)
+        with pytest.raises(shmring.SendTimeout, match="no verdict"):
+            await near.verdict_async(waits, timeout=0.05)
+        near.cancel(waits)
+        assert (await near.verdict_async(waits)).verdict is shmring.Verdict.CANCELLED
+
+    run(main)
+    assert [report.sequence for report in near.reports()] == [1, 0, 2]  # still there
+
+
+def test_verdict_blocks_and_refuses(shmring_pool):
+    ch = shmring_pool.open("ctl", remote=(HERE, 9), report_capacity=4)
+    first = ch.send(b"x", at=ch.now_ns() + 20 * MS)
+    assert ch.verdict(first, timeout=20).sequence == first
+    with pytest.raises(ValueError, match="has queued 1 packets"):
+        ch.verdict(1)
+    with pytest.raises(shmring.SendTimeout):
+        ch.verdict(ch.send(b"x", at=ch.now_ns() + 3600_000 * MS), timeout=0)
+    ch.cancel(1)
+    for _ in range(10):
+        ch.send(b"x")
+    ch.flush()
+    with pytest.raises(shmring.TooLate, match="overwritten"):
+        ch.verdict(first)
+    quiet = shmring_pool.open("quiet", remote=(HERE, 9), reports="late")
+    with pytest.raises(shmring.BadConfig, match="reports"):
+        quiet.verdict(quiet.send(b"x"))
+
+
+def test_many_tasks_await_verdicts(pair):
+    near, _ = pair
+
+    async def main():
+        now = near.now_ns()
+        sent = [near.send(b"x", at=now + (i % 50) * MS) for i in range(200)]
+        found = await asyncio.gather(*map(near.verdict_async, sent))
+        assert [report.sequence for report in found] == sent
+
+    asyncio.run(main())
+
+
+def test_flush_is_awaited(run, pair):
+    near, _ = pair
+
+    async def main():
+        near.send(b"x", at=near.now_ns() + 100 * MS)
+        with pytest.raises(shmring.SendTimeout):
+            await near.flush_async(timeout=0.01)
+        began = time.process_time()
+        await near.flush_async()
+        assert time.process_time() - began < 0.1
+        assert near.tx_waiting == 0
+        assert len(list(near.reports())) == 1
+
+    run(main)
+
+
+def test_many_packets_are_awaited(run, pair):
+    near, far = pair
+
+    async def main():
+        with pytest.raises(shmring.ReceiveTimeout):
+            await far.recv_many_async(timeout=0.01)
+        near.send_many([b"a", b"b", b"c"])
+        got = []
+        while len(got) < 3:
+            got += [packet.data for packet in await far.recv_many_async(timeout=20)]
+        assert got == [b"a", b"b", b"c"]
+
+    run(main)
+
+
+def test_the_loop_goes_on_while_a_channel_opens(shmring_pool):
+    async def main():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.001)
+
+        ticking = asyncio.create_task(tick())
+        began = time.monotonic()
+        ch = await shmring_pool.open_async("big", local=(HERE, 0), capacity=1 << 16)
+        took = time.monotonic() - began
+        assert ticks > took / 0.1
+        await ch.end_async()
+        assert ch.closed
+        ticking.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_open_leaves_nothing_behind(shmring_pool):
+    async def main():
+        for _ in range(5):
+            task = asyncio.create_task(shmring_pool.open_async("ctl", local=(HERE, 0)))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert shmring_pool.channels() == []
+        async with await shmring.open_async("ctl", pool=shmring_pool, local=(HERE, 0)) as ch:
+            assert ch.name == "ctl"
+        with pytest.raises(shmring.BadConfig):
+            await shmring_pool.open_async("ctl", capacity=0)
+
+    asyncio.run(main())

@@ -1,0 +1,286 @@
+"""Programs written for asyncio's datagram endpoints, over channels."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import warnings
+
+import pytest
+
+import shmring
+
+HERE = "127.0.0.1"
+PATIENCE_S = 20.0
+
+pytestmark = pytest.mark.usefixtures("own_pool")
+
+
+@pytest.fixture
+def own_pool(shmring_namespace):
+    """The default pool lacks privileges here, which is not of interest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", shmring.RealtimeWarning)
+        yield
+
+
+class EchoServer(asyncio.DatagramProtocol):
+    """As in the documentation of asyncio."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.transport.sendto(data, addr)
+
+
+class Client(asyncio.DatagramProtocol):
+    """Notes what it is told."""
+
+    def __init__(self, message=None):
+        self.message = message
+        self.told = []
+        self.got = asyncio.Queue()
+        self.lost = asyncio.get_running_loop().create_future()
+        self.failed = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.told.append("made")
+        self.transport = transport
+        if self.message is not None:
+            transport.sendto(self.message)
+
+    def datagram_received(self, data, addr):
+        self.got.put_nowait((data, addr))
+
+    def error_received(self, exc):
+        if not self.failed.done():
+            self.failed.set_result(exc)
+
+    def pause_writing(self):
+        self.told.append("pause")
+
+    def resume_writing(self):
+        self.told.append("resume")
+
+    def connection_lost(self, exc):
+        self.lost.set_result(exc)
+
+
+def serve(main):
+    async def bounded():
+        async with asyncio.timeout(2 * PATIENCE_S):
+            await main()
+
+    asyncio.run(bounded())
+
+
+def test_the_echo_of_the_documentation():
+    async def main():
+        server, _ = await shmring.create_datagram_endpoint(EchoServer, local_addr=(HERE, 0))
+        address = server.get_extra_info("sockname")
+        transport, client = await shmring.create_datagram_endpoint(
+            lambda: Client(b"Hello World!"), remote_addr=address
+        )
+        assert await client.got.get() == (b"Hello World!", address)
+        assert transport.get_extra_info("peername") == address
+        assert transport.get_extra_info("socket").getpeername() == address
+        assert transport.get_extra_info("socket").family == socket.AF_INET
+        assert transport.get_extra_info("nothing", 7) == 7
+        assert transport.get_protocol() is client
+        assert not transport.is_closing()
+        transport.close()
+        transport.close()
+        assert transport.is_closing()
+        assert transport.sendto(b"too late") is None
+        assert await client.lost is None
+        assert client.told == ["made"]
+        server.close()
+        with pytest.raises(ValueError, match="addr is"):
+            (await connected(address)).sendto(b"x", ("127.0.0.2", 9))
+
+    serve(main)
+
+
+async def connected(address):
+    transport, _ = await shmring.create_datagram_endpoint(Client, remote_addr=address)
+    transport.abort()
+    return transport
+
+
+def test_ipv6_addresses_have_four_parts():
+    async def main():
+        server, _ = await shmring.create_datagram_endpoint(EchoServer, local_addr=("::1", 0))
+        transport, client = await shmring.create_datagram_endpoint(Client, local_addr=("::1", 0))
+        address = server.get_extra_info("sockname")
+        assert len(address) == 4
+        transport.sendto(b"x", address)
+        assert await client.got.get() == (b"x", address)
+        transport.close()
+        server.close()
+        await client.lost
+
+    serve(main)
+
+
+def test_a_socket_and_a_plain_peer():
+    async def main():
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        port = sock.getsockname()[1]
+        transport, client = await shmring.create_datagram_endpoint(Client, sock=sock)
+        assert sock.fileno() == -1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind((HERE, 0))
+            peer.sendto(b"to both", (HERE, port))
+            data, address = await client.got.get()
+            assert (data, address[0]) == (b"to both", f"::ffff:{HERE}")
+            transport.sendto(b"back", address)
+            peer.settimeout(PATIENCE_S)
+            assert peer.recv(100) == b"back"
+        transport.abort()
+        assert await client.lost is None
+
+    serve(main)
+
+
+def test_packets_have_deadlines_and_verdicts():
+    async def main():
+        transport, client = await shmring.create_datagram_endpoint(
+            Client, local_addr=(HERE, 0), late="drop", name="timed"
+        )
+        channel = transport.get_extra_info("shmring_channel")
+        assert channel.name == "timed"
+        due = channel.now_ns() + 20_000_000
+        sequence = transport.sendto(b"x", channel.local, at=due)
+        assert (await channel.verdict_async(sequence)).sent_ns >= due
+        assert (await client.got.get())[0] == b"x"
+        gone = transport.sendto(b"x", channel.local, at=due - 10_000_000_000)
+        assert (await channel.verdict_async(gone)).verdict is shmring.Verdict.DROPPED_LATE
+        transport.close()
+        await client.lost
+
+    serve(main)
+
+
+def test_a_full_channel_pauses_the_protocol():
+    async def main():
+        transport, client = await shmring.create_datagram_endpoint(
+            Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+        )
+        channel = transport.get_extra_info("shmring_channel")
+        transport.set_write_buffer_limits(high=1000)
+        assert transport.get_write_buffer_limits() == (250, 1000)
+        channel.hold()
+        for _ in range(30):
+            transport.sendto(bytes(100))
+        assert transport.get_write_buffer_size() > 1000
+        assert client.told == ["made", "pause"]
+        channel.release()
+        while client.told[-1] != "resume":
+            await asyncio.sleep(0.001)
+        transport.close()
+        assert await client.lost is None
+        assert transport.get_write_buffer_size() == 0
+        assert client.told == ["made", "pause", "resume"]
+        with pytest.raises(ValueError, match="low 5"):
+            transport.set_write_buffer_limits(high=1, low=5)
+
+    serve(main)
+
+
+def test_closing_sends_what_was_kept_and_aborting_does_not():
+    async def main():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+            sink.bind((HERE, 0))
+            sink.settimeout(0.2)
+            for end, count in (("close", 30), ("abort", 0)):
+                transport, client = await shmring.create_datagram_endpoint(
+                    Client, remote_addr=sink.getsockname(), capacity=4, packet_bytes=100
+                )
+                channel = transport.get_extra_info("shmring_channel")
+                channel.hold()
+                for i in range(30):
+                    transport.sendto(b"%d" % i)
+                getattr(transport, end)()
+                if end == "close":
+                    channel.release()
+                assert await client.lost is None
+                got = []
+                while True:
+                    try:
+                        got.append(sink.recv(100))
+                    except TimeoutError:
+                        break
+                assert got == [b"%d" % i for i in range(count)]
+
+    serve(main)
+
+
+def test_errors_reach_the_protocol():
+    async def main():
+        transport, client = await shmring.create_datagram_endpoint(Client, (HERE, 0))
+        transport.sendto(bytes(65507 + 1), (HERE, 9))
+        assert (await client.failed).errno == errno.EMSGSIZE
+        client.failed = asyncio.get_running_loop().create_future()
+        transport.sendto(b"to all", ("255.255.255.255", 9))  # without allow_broadcast
+        assert isinstance(await client.failed, PermissionError)
+        transport.abort()
+        await client.lost
+
+    serve(main)
+
+
+def test_an_end_by_others_is_told(shmring_pool):
+    async def main():
+        transport, client = await shmring.create_datagram_endpoint(
+            Client, local_addr=(HERE, 0), pool=shmring_pool, name="ends"
+        )
+        shmring_pool.close_channel("ends")
+        assert isinstance(await client.lost, shmring.ChannelClosed)
+        assert transport.is_closing()
+
+    serve(main)
+
+
+def test_a_protocol_that_raises_goes_on():
+    caught = []
+
+    class Fragile(Client):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            raise KeyError(data)
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: caught.append(context))
+        transport, client = await shmring.create_datagram_endpoint(Fragile, local_addr=(HERE, 0))
+        for _ in range(2):
+            transport.sendto(b"x", transport.get_extra_info("sockname"))
+            await client.got.get()
+        transport.close()
+        await client.lost
+
+    serve(main)
+    assert [type(context["exception"]) for context in caught] == [KeyError, KeyError]
+
+
+def test_what_cannot_be_is_refused():
+    async def main():
+        make = shmring.create_datagram_endpoint
+        with pytest.raises(ValueError, match="family is 0"):
+            await make(Client)
+        with pytest.raises(ValueError, match="sock is given"), socket.socket() as sock:
+            await make(Client, local_addr=(HERE, 0), sock=sock)
+        with pytest.raises(ValueError, match="UDP socket"), socket.socket() as sock:
+            await make(Client, sock=sock)
+        with pytest.raises(ValueError, match="no addresses of the same family"):
+            await make(Client, local_addr=("::1", 0), remote_addr=(HERE, 9))
+        with pytest.raises(TypeError, match="capasity"):
+            await make(Client, local_addr=(HERE, 0), capasity=1)
+        with pytest.raises(KeyError):
+            await make(lambda: {}["x"], (HERE, 0), name="made")
+        assert "made" not in [info.name for info in shmring.channels()]
+
+    serve(main)

@@ -1,0 +1,138 @@
+"""What leaving a channel or pool does with packets that are not sent yet."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+
+import shmring
+
+HERE = "127.0.0.1"
+MS = 1_000_000
+
+
+@pytest.fixture
+def sink():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((HERE, 0))
+        sock.settimeout(20)
+        yield sock
+
+
+def send_later(ch: shmring.Channel, count: int, ahead_ns: int) -> None:
+    now = ch.now_ns()
+    for i in range(count):
+        ch.send(b"%d" % i, at=now + ahead_ns * (i + 1) // count)
+
+
+def arrived(sink: socket.socket) -> int:
+    sink.settimeout(0.1)
+    count = 0
+    while True:
+        try:
+            sink.recv(100)
+        except TimeoutError:
+            return count
+        count += 1
+
+
+def test_leaving_the_block_waits_for_what_is_due_soon(shmring_pool, sink):
+    with shmring_pool.open("ctl", remote=sink.getsockname()) as ch:
+        send_later(ch, 10, 200 * MS)
+    assert arrived(sink) == 10
+
+
+def test_leaving_a_pool_does_so_too(shmring_namespace, sink):
+    with shmring.Pool(namespace=shmring_namespace) as pool:
+        send_later(pool.open("ctl", remote=sink.getsockname()), 10, 200 * MS)
+    assert arrived(sink) == 10
+
+
+def test_what_is_cancelled_is_counted(shmring_pool, sink):
+    began = time.monotonic()
+    with (
+        pytest.warns(shmring.UnsentWarning, match="'ctl' ended while 3 packets") as caught,
+        shmring_pool.open("ctl", remote=sink.getsockname()) as ch,
+    ):
+        send_later(ch, 3, 3600_000 * MS)
+    assert 0.9 < time.monotonic() - began < 15
+    assert caught[0].filename == __file__
+
+
+def test_linger_is_a_choice(shmring_pool, sink):
+    ch = shmring_pool.open("ctl", remote=sink.getsockname())
+    send_later(ch, 3, 3600_000 * MS)
+    began = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ch.end(linger=0)
+    assert time.monotonic() - began < 0.9
+    ch = shmring_pool.open("ctl", remote=sink.getsockname())
+    send_later(ch, 2, 1500 * MS)
+    ch.end(linger=20)
+    assert arrived(sink) == 2
+    with pytest.raises(ValueError, match="linger is -1"):
+        ch.end(linger=-1)
+
+
+def test_an_exception_and_a_held_channel_end_at_once(shmring_pool, sink):
+    began = time.monotonic()
+
+    def fail():
+        with shmring_pool.open("ctl", remote=sink.getsockname()) as ch:
+            send_later(ch, 3, 500 * MS)
+            raise KeyError
+
+    with pytest.warns(shmring.UnsentWarning), contextlib.suppress(KeyError):
+        fail()
+    with (
+        pytest.warns(shmring.UnsentWarning, match="1 packets"),
+        shmring_pool.open("held", remote=sink.getsockname(), held=True) as ch,
+    ):
+        ch.send(b"x")
+    assert time.monotonic() - began < 0.9
+    assert arrived(sink) == 0
+
+
+def test_other_ends_leave_without_waiting(shmring_pool, sink):
+    ch = shmring_pool.open("ctl", remote=sink.getsockname())
+    began = time.monotonic()
+    with shmring.attach("ctl") as other:
+        send_later(other, 1, 600 * MS)
+    assert time.monotonic() - began < 0.5
+    ch.flush()
+    assert arrived(sink) == 1
+
+
+def test_a_script_that_ends_sends_what_is_due_soon(sink):
+    script = (
+        "import shmring, sys\n"
+        "ch = shmring.open('x', remote=('127.0.0.1', int(sys.argv[1])))\n"
+        "ch.send(b'1', at=ch.now_ns() + 200_000_000)\n"
+        "del ch\n"
+    )
+    env = os.environ | {"SHMRING_NAMESPACE": f"lingers-{os.getpid()}"}
+    port = str(sink.getsockname()[1])
+    subprocess.run([sys.executable, "-c", script, port], check=True, timeout=60, env=env)
+    assert arrived(sink) == 1
+
+
+def test_async_with(run, shmring_namespace, sink):
+    async def main():
+        async with (
+            shmring.Pool(namespace=shmring_namespace) as pool,
+            await pool.open_async("ctl", remote=sink.getsockname()) as ch,
+        ):
+            send_later(ch, 5, 200 * MS)
+        assert ch.closed
+        assert pool.closed
+
+    run(main)
+    assert arrived(sink) == 5

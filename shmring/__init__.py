@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring._address import Address
     from shmring._opening import Udp
     from shmring._pool_quota import UserLimits
+    from shmring._ticks import Tick, Ticks, block_until, sleep_until, ticks
     from shmring.batch import Packet, PacketBatch, PacketLoan, ReportBatch
     from shmring.channel import Channel
     from shmring.cyclic.channel import CyclicChannel, CyclicChannelStats, CyclicStats
@@ -163,6 +164,8 @@ __all__ = [
     "ShmringOSError",
     "Stamp",
     "State",
+    "Tick",
+    "Ticks",
     "TooLate",
     "Udp",
     "Unreadable",
@@ -172,10 +175,13 @@ __all__ = [
     "WorkerFailed",
     "WorkerInfo",
     "attach",
+    "block_until",
     "channels",
     "close_default_pool",
     "create_datagram_endpoint",
     "default_pool",
+    "sleep_until",
+    "ticks",
     "unreadable",
 ]
 
@@ -213,6 +219,7 @@ _HOMES = {
         "rtp.frames": "RtpBye RtpErasure RtpFrame RtpItem RtpResync",
         "rtp.statistics": "RtpChannelStats RtpStats",
         "stats": "ChannelStats ReaderInfo",
+        "_ticks": "Tick Ticks block_until sleep_until ticks",
         "types": "LAYOUT_VERSION Impairment SendReport Stamp State Verdict WorkerInfo",
     }.items()
     for name in names.split()

@@ -10,6 +10,7 @@
  *   hot_send.c       Core.send, Core.replace
  *   hot_send_many.c  Core.send_many, Core.try_send_many
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
+ *   hot_tick.c       Core.tick: the next tick of a grid
  *   hot_loan.c       Core.loan_many, and Loan: the memory of the lent packets
  *   hot_netflux.c    Core.put, Core.snapshot: what a cyclic link writes and reads
  *
@@ -132,6 +133,7 @@ typedef struct core {
     PyObject *last_to;             /* the destination packed last, and its result */
     shm_addr_t last_dest;
     uint8_t *scratch; /* of recv_many */
+    int64_t early_ns; /* learnt: how early ticks must be shown to this process */
 } core_t;
 
 extern PyTypeObject *core_type;
@@ -217,5 +219,10 @@ PyObject *core_loan_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
  * converts bytes to values. With None they stay bytes. */
 PyObject *core_put(core_t *self, PyObject *values);
 PyObject *core_snapshot(core_t *self, PyObject *decode);
+PyObject *core_tick(core_t *self, PyObject *until_ns);
+
+/* Waits for a packet in end->spare. Returns the end, or NULL with an exception set. If at_once is
+ * not NULL, "no packet and no time left" sets it to 1 and raises nothing. */
+endpoint_t *hot_wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once);
 
 #endif

@@ -104,6 +104,7 @@ static PyMethodDef core_methods[] = {
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"},
     {"loan_many", FAST(core_loan_many), "loan_many($self, max=1024, *, timeout=None)\n--\n\n"},
     {"put", (PyCFunction)core_put, METH_O, "put($self, values, /)\n--\n\n"},
+    {"tick", (PyCFunction)core_tick, METH_O, "tick($self, until_ns, /)\n--\n\n"},
     {"snapshot", (PyCFunction)core_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
     {"may_have_room", (PyCFunction)core_may_have_room, METH_NOARGS,
      "may_have_room($self)\n--\n\n"},

@@ -50,7 +50,7 @@ static endpoint_t *wait_for_place(core_t *self, int64_t until_mono_ns, int *at_o
 }
 
 /* The same, for a packet in end->spare. */
-static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
+endpoint_t *hot_wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
 {
     place_t spare = {0};
     return wait_for_place(self, until_mono_ns, at_once, &spare);
@@ -92,7 +92,7 @@ PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     if (signature_bind(&recv_signature, args, nargs, kwnames, values) < 0 ||
         (values[0] && as_deadline(values[0], &until_mono_ns) < 0))
         return NULL;
-    endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    endpoint_t *end = hot_wait_for_packet(self, until_mono_ns, NULL);
     return end ? take_packet(end) : NULL;
 }
 
@@ -100,7 +100,7 @@ PyObject *core_try_recv(core_t *self, PyObject *unused)
 {
     (void)unused;
     int none_there = 0;
-    endpoint_t *end = wait_for_packet(self, 0, &none_there);
+    endpoint_t *end = hot_wait_for_packet(self, 0, &none_there);
     if (end)
         return take_packet(end);
     if (!none_there)
@@ -276,7 +276,7 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         return NULL;
 
     PyObject *batch = NULL;
-    endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    endpoint_t *end = hot_wait_for_packet(self, until_mono_ns, NULL);
     if (end && (take.view || take_from_scratch(self, end, &take) == 0))
         batch = take_batch(self, end, &take);
     if (take.view) {

@@ -2,6 +2,7 @@
  * Python sees. This file has a checksum that would take Python long. */
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
+#include "client/alarm.h"
 #include "client/attachment.h"
 #include "client/channel_stats.h"
 #include "client/endpoint.h"

@@ -22,8 +22,9 @@ AT(shm_cyclic_config_t, on_stale, 40);
 SIZE(shm_cyclic_config_t, 48);
 AT(shm_cyclic_head_t, begun, 128);
 AT(shm_cyclic_head_t, failsafe, 136);
-AT(shm_cyclic_head_t, counters, 144);
-AT(shm_cyclic_head_t, gauges, 400);
+AT(shm_cyclic_head_t, early_wanted_ns, 144);
+AT(shm_cyclic_head_t, counters, 152);
+AT(shm_cyclic_head_t, gauges, 408);
 
 #define MIN_PERIOD_NS (100 * RT_NS_PER_US)
 #define MAX_TIME_NS (3600 * RT_NS_PER_S)

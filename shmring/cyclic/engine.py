@@ -23,7 +23,6 @@ _TIMES = {
     "period_ns": ("period_ns", 100_000, _HOUR_NS),
     "phase_ns": ("phase_ns", 0, _HOUR_NS),
     "stale_after_ns": ("stale_after_ns", 1, _HOUR_NS),
-    "early_ns": ("early_ns", 0, int(lib.SHM_CYCLIC_MOST_EARLY_NS)),
 }
 _ON_STALE = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
 # Options of a channel that go with queued packets and their deadlines.
@@ -55,8 +54,6 @@ class Cyclic(Engine[CyclicChannel]):
         payload is sent once, and nothing after that.
     stale_after_ns: age at which a payload is stale, 1 ns to 1 h. None: it is stale only when the
         process that updated it has detached or died.
-    early_ns: without a `remote`, how long before its instant a cycle is given to the readers, so
-        that they are awake in time, 0 to 200 us.
     """
 
     period_ns: int = 0
@@ -64,7 +61,8 @@ class Cyclic(Engine[CyclicChannel]):
     payload: Buffer | None = None
     on_stale: Literal["stop", "continue"] | Buffer = "stop"
     stale_after_ns: int | None = None
-    early_ns: int = 0
+
+    _most_early_ns = 0
 
     def prepare(self, options: dict[str, Any]) -> Start[CyclicChannel]:
         for name in _REFUSED & options.keys():
@@ -95,12 +93,20 @@ class Cyclic(Engine[CyclicChannel]):
             failsafe = _payload("on_stale", self.on_stale)
             config.on_stale = lib.SHM_CYCLIC_FAILSAFE
         _check_length("on_stale", failsafe, max_payload)
+        config.early_ns = self._most_early_ns
         check(lib.shm_cyclic_config_check(config))
         return config, failsafe
 
     def attach(self, name: str, **how: Any) -> CyclicChannel:
         self.refuse_given()
         return CyclicChannel(name, **how)
+
+
+class TickGrid(Cyclic):
+    """The channel of `Ticks`: cycles without a payload, shown before their instant."""
+
+    __slots__ = ()
+    _most_early_ns = int(lib.SHM_CYCLIC_MOST_EARLY_NS)
 
 
 def _payload(option: str, given: Any) -> bytes:

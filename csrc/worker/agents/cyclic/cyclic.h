@@ -45,6 +45,7 @@ typedef struct cyclic_agent {
     bool has_failsafe;
     shm_box_found_t found; /* of the payload in use; ticket 0: none yet */
     uint64_t stale_counted;
+    int64_t early_ns; /* without a remote: how early the next cycle is shown */
     agent_ledger_t ledger;
     agent_batch_t batch;
     agent_block_t block; /* never lasts: the next cycle comes */

@@ -15,6 +15,8 @@
  * very first payload rings the channel's bell. */
 #include "worker/agents/cyclic/cyclic.h"
 
+#include "base/rt_math.h"
+
 #include <errno.h>
 
 /* --- payload -------------------------------------------------------------------------------- */
@@ -79,7 +81,7 @@ static int64_t ahead_ns(const wrk_channel_t *ch)
 {
     const cyclic_agent_t *a = cyclic_agent_of(ch);
     if (a->local)
-        return a->config.early_ns;
+        return a->early_ns;
     return wrk_clock_shift_ns(ch) - agent_start_shift_ns(ch, &a->ledger);
 }
 
@@ -148,14 +150,14 @@ static void build(wrk_channel_t *ch, int64_t now_mono_ns)
 /* Without a remote: the cycle becomes a record of the rx ring. As agent_way_t.put. */
 static int deliver(wrk_channel_t *ch, const udp_tx_t *messages, unsigned count, int *error)
 {
-    const agent_batch_t *b = &cyclic_agent_of(ch)->batch;
-    int64_t late = rt_mono_ns() - b->start_mono_ns[0];
+    const cyclic_agent_t *a = cyclic_agent_of(ch);
+    int64_t late = rt_mono_ns() - a->out.due_ns;
     rx_item_t item = {
         .payload = messages[0].data,
         .payload_bytes = messages[0].len,
-        .time_ns = b->items[0].due_ns,
+        .time_ns = a->batch.items[0].due_ns,
         .stamp = SHM_STAMP_USER,
-        .tag = (uint32_t)(late < 0 ? 0 : late < UINT32_MAX ? late : UINT32_MAX),
+        .tag = (uint32_t)(late < INT32_MAX ? late : INT32_MAX),
     };
     int rc = rx_writer_put(&ch->rx, &item);
     *error = -rc;
@@ -202,6 +204,18 @@ static int64_t instant_to_serve(const wrk_channel_t *ch, int64_t now_mono_ns)
     return now_mono_ns > due ? now_mono_ns : due;
 }
 
+/* Readers of ticks are awake at the instant if they are woken before it. How long that takes is
+ * theirs to learn. Their wish is lowered a little in each cycle, so a reader that is gone is
+ * forgotten. */
+static void choose_early(cyclic_agent_t *a)
+{
+    uint64_t wanted = rt_load_relaxed(&a->head->early_wanted_ns);
+    uint64_t most = (uint64_t)rt_min64(a->config.early_ns, a->config.period_ns / 4);
+    wanted = wanted < most ? wanted : most;
+    rt_store_relaxed(&a->head->early_wanted_ns, wanted - wanted / 256);
+    a->early_ns = (int64_t)wanted;
+}
+
 static void serve_cycle(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     cyclic_agent_t *a = cyclic_agent_of(ch);
@@ -215,6 +229,8 @@ static void serve_cycle(wrk_channel_t *ch, int64_t now_mono_ns)
     rt_store_relaxed(&a->head->gauges[SHM_CYCLIC_GAUGE_number], a->out.number);
     rt_store_relaxed(&a->head->begun, 1);
     send_batch(ch);
+    if (a->local && a->config.early_ns > 0)
+        choose_early(a);
 }
 
 void cyclic_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -297,7 +297,7 @@ static void test_without_a_remote_each_cycle_is_a_record(void)
         CHECK(p.time_ns > due);
         due = p.time_ns;
         CHECK_EQ(p.payload_bytes, 0);
-        CHECK(rt_mono_ns() >= due + p.tag);
+        CHECK(rt_mono_ns() >= due + (int32_t)p.tag);
     }
     wt_settle(&w); /* counted after the record was published */
     CHECK(count(SHM_CYCLIC_COUNT_sent) >= 50);

@@ -37,7 +37,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test wheel wheels lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test wheel wheels dropins lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 a
 	@$(BIN)/python -m build --sdist --no-isolation -o build/wheels/sdist >build/wheels.log 2>&1 \
 	    || { cat build/wheels.log; exit 1; }
 	@$(BIN)/python csrc/wheels/build.py build/wheels/sdist/*.tar.gz dist/wheels $(WHEEL_TARGETS)
+
+dropins: ## dist/dropins/: distributions without modules that have the names and versions of the originals
+	@$(PYTHON) csrc/wheels/dropins.py dist/dropins
 
 lint: $(VENV)/.installed-test ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .

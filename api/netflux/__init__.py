@@ -13,6 +13,13 @@ classes. `netflux.records` turns dataclasses into payloads. Without the compiled
 `NetfluxData` and `NetfluxStatisticsTracker` work. The error of ``start()`` names what is missing.
 """
 
+try:
+    from shmring.drop_ins import check as _check
+except ImportError:  # nothing compiled is here
+    pass
+else:
+    _check(__name__, __file__)
+
 from ._data import NetfluxData
 from ._main import NetfluxMain
 from ._output import set_printing

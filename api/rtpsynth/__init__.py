@@ -14,3 +14,10 @@ of that name:
 
 `RtpServer` uses a worker process and shared memory of shmring. The others do not.
 """
+
+try:
+    from shmring.drop_ins import check as _check
+except ImportError:  # nothing compiled is here
+    pass
+else:
+    _check(__name__, __file__)

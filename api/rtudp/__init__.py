@@ -6,6 +6,13 @@ compiled, so this package imports on every platform. Only creating an ``RtUdpSoc
 ``time.monotonic_ns()``.
 """
 
+try:
+    from shmring.drop_ins import check as _check
+except ImportError:  # nothing compiled is here
+    pass
+else:
+    _check(__name__, __file__)
+
 from .base import RtUdpBase, RtUdpType
 from .emulated import RtUdpEmulated
 from .factory import create_rtudp, create_rtudp_pair

@@ -5,6 +5,13 @@
 by name.
 """
 
+try:
+    from shmring.drop_ins import check as _check
+except ImportError:  # nothing compiled is here
+    pass
+else:
+    _check(__name__, __file__)
+
 from .udpcom import UdpCom
 from .udpcom_lh import UdpComLh
 

@@ -3,6 +3,13 @@
 The sockets are in `shmring`'s workers. `shmring.udt` offers the same with a Pythonic API.
 """
 
+try:
+    from shmring.drop_ins import check as _check
+except ImportError:  # nothing compiled is here
+    pass
+else:
+    _check(__name__, __file__)
+
 # The names of all constants are theirs; __all__ lists them.
 # ruff: noqa: F403, F405
 

@@ -17,6 +17,7 @@ from shmring_doctor import (
     clocks,
     container,
     cpu,
+    installation,
     interfaces,
     interrupts,
     measure,
@@ -57,6 +58,7 @@ CHECKS: tuple[Check, ...] = tuple(
         network,
         interfaces,
         container,
+        installation,
         measure,
     )
     for check in room.CHECKS
@@ -136,6 +138,7 @@ def examine(
         *network.judge(network.gather(machine, first)),
         *interfaces.judge(interfaces.gather(interface_names, first, around)),
         *container.judge(around),
+        *installation.judge(installation.gather()),
         *measure.judge(
             measure.Facts(around, tuple(runs), steal, quick=seconds <= 0)
         ),

@@ -424,7 +424,7 @@ def pages() -> list[str]:
 def test_names_of_the_package_exist(page: str) -> None:
     shown = code(text_of(page))
     for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
-        known = {"pool", "tap", "testing", "udt", "workers", "jsonl", "conf", "h", "pc"}
+        known = {"pool", "tap", "testing", "udt", "workers", "jsonl", "conf", "h", "pc", "fish"}
         assert hasattr(shmring, name) or name in known, name
     channel = shmring.RtpChannel if page == "docs/reference/rtp.md" else shmring.Channel
     for name in re.findall(r"\bch\.(\w+)", shown):

@@ -151,10 +151,14 @@ class Pool(Opening):
 
     def workers(self) -> list[WorkerInfo]:
         """The started workers, by slot."""
+        if self._is_inherited():
+            return self._from_here().workers()
         return [_worker_info(facts) for facts in self._supervisor.facts()]
 
     def channels(self) -> list[str]:
         """Names of the channels that this pool serves."""
+        if self._is_inherited():
+            return self._from_here().channels()
         return self._supervisor.channel_names()
 
     # --- channels -----------------------------------------------------------------------------
@@ -175,6 +179,8 @@ class Pool(Opening):
         quiet: do not warn if a worker lacks something.
         reserve: called with the size of the segment before anything is made.
         """
+        if self._is_inherited():
+            return self._from_here()._make_channel(name, options, engine, quiet=quiet)
         settings = self._settings
         with translated(f"channel {name!r}"):
             paths.check_name("channel name", name)
@@ -198,7 +204,9 @@ class Pool(Opening):
 
     def close_channel(self, name: str) -> None:
         """End a channel of this pool for all processes. Unknown names are ignored."""
-        if not self.closed:
+        if self._is_inherited():
+            self._from_here().close_channel(name)
+        elif not self.closed:
             self._supervisor.close(name)
 
     # --- life ---------------------------------------------------------------------------------
@@ -269,6 +277,22 @@ class Pool(Opening):
             _end(self._supervisor, self._server, leave=leave)
         self._stopped.set()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled copy opens channels through this pool from another process."""
+        if self._settings.private:
+            raise TypeError(
+                f"pool {self.name!r} is private, so it cannot be passed to another process: pass "
+                'channels, or give the pool a name, Pool("name")'
+            )
+        return _pool_server.RemotePool, (self.namespace, self.name)
+
+    def _is_inherited(self) -> bool:
+        """Whether this is a named pool, in a process that was forked from the one that runs it."""
+        return self._pid != os.getpid() and not self._settings.private
+
+    def _from_here(self) -> _pool_server.RemotePool:
+        return _pool_server.RemotePool(self.namespace, self.name)
+
     # --- inside -------------------------------------------------------------------------------
 
     def _check_usable(self) -> None:
@@ -276,7 +300,7 @@ class Pool(Opening):
             raise error(
                 errno.EPIPE,
                 f"this pool belongs to process {self._pid}, from which this one was forked: open "
-                "channels with shmring.open() or with a Pool made here",
+                "channels with shmring.open() or with a Pool made here, or give the pool a name",
             )
         if not self._finalizer.alive:
             raise error(errno.EPIPE, f"pool {self.name!r} is closed: make another one")

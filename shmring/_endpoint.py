@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 import time
 import weakref
@@ -331,7 +332,8 @@ class Endpoint(batch.Core):
     def __del__(self) -> None:
         # Do not call close(): a channel outlives the object that opened it, until its pool ends.
         # Do not touch mapped memory: in a garbage cycle it may be unmapped already.
-        if not self.closed:
+        # At the end of the interpreter the modules that close it may be gone.
+        if not self.closed and not sys.is_finalizing():
             self.closed = True
             self.attachment.close()
 

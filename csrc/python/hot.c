@@ -1,6 +1,6 @@
 #include "python/hot.h"
 
-#include "python/module_gil.h"
+#include "python/module_init.h"
 
 PyObject *hot_stamps[HOT_STAMPS];
 PyObject *hot_unpack_address;
@@ -35,16 +35,6 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* Single-phase initialisation, so that an interpreter with its own lock refuses it: types and names
- * are static. */
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "shmring._hot",
-    .m_doc = "The per-packet calls of channels, in C.",
-    .m_size = -1,
-    .m_methods = module_methods,
-};
-
 static int init_signatures(void)
 {
     signature_t *all[] = {&send_signature,      &try_send_signature,      &replace_signature,
@@ -56,17 +46,31 @@ static int init_signatures(void)
     return 0;
 }
 
+static int module_fill(PyObject *module)
+{
+    return init_signatures() < 0 || packet_type_init(module) < 0 || core_type_init(module) < 0 ||
+                   calls_type_init(module) < 0 || loan_type_init(module) < 0
+               ? -1
+               : 0;
+}
+
+static int module_exec(PyObject *module)
+{
+    static PyObject *contents;
+    return module_fill_once(module, &contents, module_fill);
+}
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "shmring._hot",
+    .m_doc = "The per-packet calls of channels, in C.",
+    .m_methods = module_methods,
+};
+
 PyMODINIT_FUNC PyInit__hot(void)
 {
-    if (module_needs_gil("shmring._hot") < 0)
-        return NULL;
-    PyObject *module = PyModule_Create(&module_def);
-    if (module == NULL)
-        return NULL;
-    if (init_signatures() < 0 || packet_type_init(module) < 0 || core_type_init(module) < 0 ||
-        calls_type_init(module) < 0 || loan_type_init(module) < 0) {
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
+    static module_slots_t slots;
+    module_slots(slots, module_exec, MODULE_HAS_LOCKS);
+    module_def.m_slots = slots;
+    return PyModuleDef_Init(&module_def);
 }

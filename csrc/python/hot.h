@@ -26,9 +26,10 @@
  *   settle()               found no packet, and another thread selects on this channel
  *   check_heard()          for a second no worker has reported that it serves the channel
  *
- * Threads. The global lock is held throughout, except while sleeping (endpoint_sleep), so no two
- * threads use one endpoint_t at once. The owner reference keeps the segment mapped while a thread
- * sleeps on it and another closes the channel.
+ * Threads. One thread at a time uses an endpoint_t, except while sleeping (endpoint_sleep). The
+ * interpreter's lock sees to that, or without it the critical section of Core (HOT_ENTER). Either
+ * may pass to another thread during any call of Python. The owner reference keeps the segment mapped
+ * while a thread sleeps on it and another closes the channel.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
 #ifndef HOT_H

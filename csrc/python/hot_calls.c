@@ -18,7 +18,13 @@ static core_t *endpoint_of(calls_t *self)
                                   PyObject *kwnames)                                      \
     {                                                                                     \
         core_t *endpoint = endpoint_of(self);                                             \
-        return endpoint ? core_##call(endpoint, args, nargs, kwnames) : NULL;             \
+        PyObject *result;                                                                 \
+        if (endpoint == NULL)                                                             \
+            return NULL;                                                                  \
+        HOT_ENTER(endpoint);                                                              \
+        result = core_##call(endpoint, args, nargs, kwnames);                             \
+        HOT_LEAVE();                                                                      \
+        return result;                                                                    \
     }
 
 FORWARD(send)
@@ -34,7 +40,13 @@ FORWARD(loan_many)
 static PyObject *calls_try_recv(calls_t *self, PyObject *unused)
 {
     core_t *endpoint = endpoint_of(self);
-    return endpoint ? core_try_recv(endpoint, unused) : NULL;
+    PyObject *result;
+    if (endpoint == NULL)
+        return NULL;
+    HOT_ENTER(endpoint);
+    result = core_try_recv(endpoint, unused);
+    HOT_LEAVE();
+    return result;
 }
 
 /* Once: calls in progress rely on the endpoint. */

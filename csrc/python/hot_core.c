@@ -81,36 +81,76 @@ static void core_dealloc(core_t *self)
     Py_DECREF(type);
 }
 
+/* The methods, each inside the end's critical section. */
+#define GUARDED_FAST(call)                                                               \
+    static PyObject *guarded_##call(core_t *self, PyObject *const *args, Py_ssize_t nargs, \
+                                    PyObject *kwnames)                                     \
+    {                                                                                      \
+        PyObject *result;                                                                  \
+        HOT_ENTER(self);                                                                   \
+        result = core_##call(self, args, nargs, kwnames);                                  \
+        HOT_LEAVE();                                                                       \
+        return result;                                                                     \
+    }
+
+#define GUARDED(call)                                               \
+    static PyObject *guarded_##call(core_t *self, PyObject *argument) \
+    {                                                                 \
+        PyObject *result;                                             \
+        HOT_ENTER(self);                                              \
+        result = core_##call(self, argument);                         \
+        HOT_LEAVE();                                                  \
+        return result;                                                \
+    }
+
+GUARDED_FAST(send)
+GUARDED_FAST(try_send)
+GUARDED_FAST(send_many)
+GUARDED_FAST(try_send_many)
+GUARDED_FAST(replace)
+GUARDED_FAST(recv)
+GUARDED_FAST(recv_into)
+GUARDED_FAST(recv_many)
+GUARDED_FAST(loan_many)
+GUARDED(try_recv)
+GUARDED(put)
+GUARDED(snapshot)
+GUARDED(tick)
+GUARDED(may_have_room)
+GUARDED(serve)
+GUARDED(bind)
+GUARDED(shut)
+
 #define FAST(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef core_methods[] = {
-    {"send", FAST(core_send), "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"},
-    {"try_send", FAST(core_try_send), "try_send($self, data, at=None, *, to=None)\n--\n\n"},
-    {"send_many", FAST(core_send_many),
+    {"send", FAST(guarded_send), "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"},
+    {"try_send", FAST(guarded_try_send), "try_send($self, data, at=None, *, to=None)\n--\n\n"},
+    {"send_many", FAST(guarded_send_many),
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
      "to=None, "
      "timeout=None, sequences=None)\n--\n\n"},
-    {"try_send_many", FAST(core_try_send_many),
+    {"try_send_many", FAST(guarded_try_send_many),
      "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
      "interval_ns=None, "
      "to=None, "
      "sequences=None)\n--\n\n"},
-    {"replace", FAST(core_replace),
+    {"replace", FAST(guarded_replace),
      "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"},
-    {"recv", FAST(core_recv), "recv($self, *, timeout=None)\n--\n\n"},
-    {"try_recv", (PyCFunction)core_try_recv, METH_NOARGS, "try_recv($self)\n--\n\n"},
-    {"recv_into", FAST(core_recv_into), "recv_into($self, buffer, *, timeout=None)\n--\n\n"},
-    {"recv_many", FAST(core_recv_many),
+    {"recv", FAST(guarded_recv), "recv($self, *, timeout=None)\n--\n\n"},
+    {"try_recv", (PyCFunction)guarded_try_recv, METH_NOARGS, "try_recv($self)\n--\n\n"},
+    {"recv_into", FAST(guarded_recv_into), "recv_into($self, buffer, *, timeout=None)\n--\n\n"},
+    {"recv_many", FAST(guarded_recv_many),
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"},
-    {"loan_many", FAST(core_loan_many), "loan_many($self, max=1024, *, timeout=None)\n--\n\n"},
-    {"put", (PyCFunction)core_put, METH_O, "put($self, values, /)\n--\n\n"},
-    {"tick", (PyCFunction)core_tick, METH_O, "tick($self, until_ns, /)\n--\n\n"},
-    {"snapshot", (PyCFunction)core_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
-    {"may_have_room", (PyCFunction)core_may_have_room, METH_NOARGS,
+    {"loan_many", FAST(guarded_loan_many), "loan_many($self, max=1024, *, timeout=None)\n--\n\n"},
+    {"put", (PyCFunction)guarded_put, METH_O, "put($self, values, /)\n--\n\n"},
+    {"tick", (PyCFunction)guarded_tick, METH_O, "tick($self, until_ns, /)\n--\n\n"},
+    {"snapshot", (PyCFunction)guarded_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
+    {"may_have_room", (PyCFunction)guarded_may_have_room, METH_NOARGS,
      "may_have_room($self)\n--\n\n"},
-    {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
-    {"_bind", (PyCFunction)core_bind, METH_O, "_bind($self, attachment, /)\n--\n\n"},
-    {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
+    {"_serve", (PyCFunction)guarded_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
+    {"_bind", (PyCFunction)guarded_bind, METH_O, "_bind($self, attachment, /)\n--\n\n"},
+    {"_shut", (PyCFunction)guarded_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

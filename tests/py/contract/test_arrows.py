@@ -119,7 +119,7 @@ def test_only_the_server_of_rtpsynth_knows_shared_memory(checkout: Path) -> None
         "proto/",
         "python/rtpsynth/",
         "python/int_",
-        "python/module_gil",
+        "python/module_init",
         "python/signature",
     )
     wrong = [

@@ -417,8 +417,8 @@ class Endpoint(batch.Core):
             segment = self.mapped()
             clock, now_ns = CLOCKS[segment.config.clock], int(lib.channel_now_ns(segment))
             raise ValueError(
-                f"a time in at is below 0 or more than a year ahead: channel {self.name!r} uses "
-                f"ns of CLOCK_{clock.upper()}, now {now_ns} (now_ns())"
+                "a time in at is below 0, in seconds, or more than a year ahead: channel "
+                f"{self.name!r} uses ns of CLOCK_{clock.upper()}, now {now_ns} (now_ns())"
             )
         check(rc, text or "")
         raise AssertionError(rc)

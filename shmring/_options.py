@@ -262,20 +262,7 @@ def _pair(entry: Any) -> tuple[str, str | int | None]:
 def _set_impairment(target: Any, option: str, value: object) -> None:
     if not isinstance(value, Impairment):
         raise TypeError(f"{option} must be a shmring.Impairment, not {value!r}")
-    for field in dataclasses.fields(value):
-        number = getattr(value, field.name)
-        whole = isinstance(field.default, int)
-        try:
-            if isinstance(number, bool):
-                raise TypeError
-            setattr(target, field.name, number)
-        except TypeError:
-            kind = "an integer" if whole else "a number"
-            raise TypeError(f"{option}.{field.name} must be {kind}, not {number!r}") from None
-        except OverflowError:
-            raise BadConfig(
-                f"{option}.{field.name} is {number}; it must be at least 0 and fit 64 bits"
-            ) from None
+    value.fill(target)
 
 
 def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:

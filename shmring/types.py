@@ -6,10 +6,12 @@ The literals name the words that options take, for annotations in your own code:
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from shmring._check import check
 from shmring._enums import (
     Align,
     Clock,
@@ -24,7 +26,8 @@ from shmring._enums import (
     Txtime,
     Verdict,
 )
-from shmring._ring import lib
+from shmring._ring import ffi, lib
+from shmring.errors import BadConfig
 
 if sys.version_info >= (3, 12):
     from collections.abc import Buffer
@@ -128,9 +131,14 @@ class SendReport(NamedTuple):
     stamp: Stamp
     verdict: Verdict
     error: int
-    """errno of verdict ``failed``, else 0."""
+    """errno of verdict ``failed``, else 0. `error_text` has it in words."""
     batch: int
     """How many packets the same call sent."""
+
+    @property
+    def error_text(self) -> str:
+        """What `error` means, such as "Permission denied". Empty if there was none."""
+        return os.strerror(self.error) if self.error else ""
 
     @property
     def late_ns(self) -> int | None:
@@ -153,8 +161,8 @@ class SendReport(NamedTuple):
 class Impairment:
     """An impaired path: what it does to the packets that pass. By default it does nothing.
 
-    Shares (`loss` ... `corrupt`) are 0 to 1. With the same `seed`, the same sequence of packets
-    gets the same treatment.
+    Shares (`loss` ... `corrupt`) are 0 to 1, delays up to 60 s. With the same `seed`, the same
+    sequence of packets gets the same treatment. Raises `BadConfig`, `TypeError`.
     """
 
     loss: float = 0.0
@@ -178,6 +186,27 @@ class Impairment:
     """0: the default."""
     queue_bytes: int = 0
     """Payload bytes that may wait for the rate limit, 0: the default."""
+
+    def __post_init__(self) -> None:
+        target = ffi.new("shm_impair_t *")
+        self.fill(target)
+        check(lib.shm_impair_check(target))
+
+    def fill(self, target: Any) -> None:
+        """Copy the fields to a cdata ``shm_impair_t *``. Raises `BadConfig`, `TypeError`."""
+        for field in fields(self):
+            number = getattr(self, field.name)
+            try:
+                if isinstance(number, bool):
+                    raise TypeError
+                setattr(target, field.name, number)
+            except TypeError:
+                kind = "an integer" if isinstance(field.default, int) else "a number"
+                raise TypeError(f"impairment {field.name} must be {kind}, not {number!r}") from None
+            except OverflowError:
+                raise BadConfig(
+                    f"impairment {field.name} is {number}; it must be at least 0 and fit 64 bits"
+                ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@
 
 /* The farthest deadline. A later one was meant for another clock or in another unit. */
 #define ENDPOINT_HORIZON_NS (366 * 24 * 3600 * RT_NS_PER_S)
+/* A deadline below the first and older than the second is in seconds: a clock read in seconds has
+ * at most this many digits. */
+#define ENDPOINT_SECONDS_NS (10 * RT_NS_PER_S)
+#define ENDPOINT_PAST_NS (60 * RT_NS_PER_S)
 
 /* A sleeper checks this often whether the channel was closed or a signal came. */
 #define ENDPOINT_SLICE_NS (50 * RT_NS_PER_MS)
@@ -116,7 +120,7 @@ int endpoint_may_send(const endpoint_t *e);
 
 /* Queues one packet. due_ns: its deadline in the channel's clock, 0: as soon as possible. dest:
  * NULL for the channel's remote. Returns 0 and the sequence; -ESTALE (attach first), -EDESTADDRREQ
- * (no dest and no remote), -ERANGE (due_ns is farther ahead than ENDPOINT_HORIZON_NS), -ENOBUFS
+ * (no dest and no remote), -ERANGE (due_ns is farther ahead than ENDPOINT_HORIZON_NS, or in seconds), -ENOBUFS
  * (the ring is full), -EMSGSIZE, -EPROTO with a text. */
 int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
                   const shm_addr_t *dest, uint64_t *sequence);

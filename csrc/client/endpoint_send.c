@@ -25,10 +25,17 @@ int endpoint_may_send(const endpoint_t *e)
     return e->tx_ready && endpoint_in_force(e);
 }
 
-/* Whether due_ns is plausible. Only channels with CLOCK_MONOTONIC can tell: there a deadline from
- * any other clock is decades ahead. */
+static bool is_in_seconds(int64_t due_ns, int64_t now_mono_ns)
+{
+    return due_ns > 0 && due_ns < ENDPOINT_SECONDS_NS && now_mono_ns - due_ns > ENDPOINT_PAST_NS;
+}
+
+/* Whether due_ns is plausible. Only channels with CLOCK_MONOTONIC can tell other clocks: there a
+ * deadline from any of them is decades ahead. */
 static bool is_plausible(const endpoint_t *e, int64_t due_ns, int64_t now_mono_ns)
 {
+    if (is_in_seconds(due_ns, now_mono_ns))
+        return false;
     return e->segment->config.clock != RT_CLOCK_MONOTONIC ||
            due_ns - now_mono_ns < ENDPOINT_HORIZON_NS;
 }

@@ -42,8 +42,8 @@ static int refuse_time(const shmring_t *c, int64_t due_ns)
 {
     return rt_err_set(
         -ERANGE,
-        "due_ns is %lld: it is below 0, or more than a year ahead of channel \"%s\", which "
-        "has %lld ns now (shmring_now_ns)",
+        "due_ns is %lld: it is below 0, in seconds, or more than a year ahead of channel \"%s\", "
+        "which has %lld ns now (shmring_now_ns)",
         (long long)due_ns, c->segment.config.name, (long long)shmring_now_ns(c));
 }
 

@@ -82,7 +82,7 @@ static inline int is_given(PyObject *value)
  * value in errors, meaning follows "an int" there. Raises OverflowError for more than 64 bits. */
 int as_int(PyObject *value, const char *what, const char *meaning, int64_t *out);
 
-#define MEANS_NS ": nanoseconds (seconds times 1_000_000_000)"
+#define MEANS_NS ": nanoseconds (seconds times 1_000_000_000, see now_ns())"
 #define MEANS_BYTES ": bytes"
 
 /* A time, 0 or above. */

@@ -102,9 +102,9 @@ static PyMethodDef calls_methods[] = {
      "timeout: seconds to wait for room; None: no limit.\n"
      "\n"
      "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
-     "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time below 0, or "
-     "more\n"
-     "than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not an int)."},
+     "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time that is below 0,\n"
+     "in seconds, or more than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not\n"
+     "an int)."},
     {"try_send", FAST(calls_try_send),
      "try_send($self, data, at=None, *, to=None)\n--\n\n"
      "Queue one packet as `send` does, or return None if there is no room now."},

@@ -119,7 +119,7 @@ static int check_burst(const shm_impair_t *i)
     return 0;
 }
 
-static int check_impair(const shm_impair_t *i)
+int shm_impair_check(const shm_impair_t *i)
 {
     int rc = check_share("impairment loss", i->loss);
     rc = rc ? rc : check_share("impairment burst_loss", i->burst_loss);
@@ -245,8 +245,8 @@ int shm_config_check(const shm_config_t *c)
     rc = rc ? rc : check_choices(c);
     rc = rc ? rc : check_sizes(c);
     rc = rc ? rc : check_addresses(c);
-    rc = rc ? rc : check_impair(&c->impair_tx);
-    rc = rc ? rc : check_impair(&c->impair_rx);
+    rc = rc ? rc : shm_impair_check(&c->impair_tx);
+    rc = rc ? rc : shm_impair_check(&c->impair_rx);
     if (rc)
         return rc;
     if (c->clock == RT_CLOCK_TAI && rt_tai_offset_s() == 0)

@@ -135,6 +135,9 @@ void shm_config_init(shm_config_t *c);
  * the limit and the fix. */
 int shm_config_check(const shm_config_t *c);
 
+/* Returns 0, or -EINVAL with a text that names the field, its value and its limits. */
+int shm_impair_check(const shm_impair_t *impair);
+
 /* The longest payload that one ring of the channel accepts: max_payload_bytes, or less in the ring
  * of a direction that is not used. It is a quarter of the ring less 64, so that one longest record,
  * one in relocation and its padding fit with room to spare. */

@@ -85,16 +85,25 @@ def check_socket_paths(directory: Path) -> None:
         )
 
 
+_UNUSABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+
+
 def make_directory(directory: Path, group: int | None) -> None:
     """Create the runtime directory `directory` (base, namespace and pool) for this user alone.
 
     With `group`, its members may enter the pool's directory. Raises `PermissionError` if another
-    user owns a folder of that name.
+    user owns a folder of that name, and `OSError` for one that cannot be made.
     """
     for folder in (directory.parent.parent, directory.parent, directory):
-        if folder == directory.parent.parent:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            if folder == directory.parent.parent:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as caught:
+            if caught.errno not in _UNUSABLE:
+                raise
+            text = f"{caught.strerror}: set SHMRING_RUNTIME_DIR to a folder of your own"
+            raise OSError(caught.errno, text, str(folder)) from None
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in (os.geteuid(), 0):
             raise PermissionError(

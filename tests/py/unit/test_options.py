@@ -143,17 +143,6 @@ def test_addresses_groups_device_and_impairment() -> None:
         ({"groups": [("239.1.1.1", "nosuch0")]}, errors.BadConfig, "nosuch0"),
         ({"groups": [5]}, TypeError, "groups: an entry"),
         ({"impair": {"loss": 0.1}}, TypeError, "must be a shmring.Impairment"),
-        ({"impair": Impairment(loss=2)}, errors.BadConfig, "loss is 2"),
-        ({"impair": Impairment(delay_ns=1.5)}, TypeError, "impair.delay_ns must be an integer"),
-        ({"impair": Impairment(loss="1")}, TypeError, "impair.loss must be a number, not '1'"),
-        ({"impair": Impairment(loss=True)}, TypeError, "impair.loss must be a number, not True"),
-        ({"impair": Impairment(rate_bps=-1)}, errors.BadConfig, "rate_bps is -1; .* at least 0"),
-        ({"impair": Impairment(burst_loss=0.9)}, errors.BadConfig, "bursts of 4 .* at most 0.8"),
-        (
-            {"impair_rx": Impairment(burst_loss=0.1, burst_packets=0)},
-            errors.BadConfig,
-            "burst_packets is 0; .* between 1 and 1e",
-        ),
         ({"remote": ("127.0.0.1", 0)}, errors.BadAddress, "remote: port is 0: it must be 1 to"),
         ({"permissions": 0o060}, errors.BadConfig, "owner needs read and write"),
         ({"permissions": 0o4600}, errors.BadConfig, "permissions is 0o4600; .* 0o777"),
@@ -172,6 +161,26 @@ def test_wrong_values_are_named_with_their_limit(
 ) -> None:
     with pytest.raises(kind, match=text):
         prepare(**options)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "says"),
+    [
+        ({"loss": 5}, errors.BadConfig, "loss is 5"),
+        ({"delay_ns": 1.5}, TypeError, "delay_ns must be an integer, not 1.5"),
+        ({"delay_ns": 61 * 10**9}, errors.BadConfig, "delay_ns is 61000000000"),
+        ({"loss": "1"}, TypeError, "loss must be a number, not '1'"),
+        ({"loss": True}, TypeError, "loss must be a number, not True"),
+        ({"rate_bps": -1}, errors.BadConfig, "rate_bps is -1; .* at least 0"),
+        ({"burst_loss": 0.9}, errors.BadConfig, "bursts of 4 .* at most 0.8"),
+        ({"burst_loss": 0.1, "burst_packets": 0}, errors.BadConfig, "is 0; .* between 1 and 1e"),
+    ],
+)
+def test_an_impairment_is_checked_when_it_is_made(
+    fields: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        Impairment(**fields)
 
 
 def test_each_impairment_works_alone_and_by_position() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -81,6 +82,23 @@ def test_a_link_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "base").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PermissionError, match="SHMRING_RUNTIME_DIR"):
         paths.make_directory(tmp_path / "base" / "ns" / "pool", None)
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "base"
+    base.touch()
+    with pytest.raises(OSError, match="File exists: set SHMRING_RUNTIME_DIR to") as caught:
+        paths.make_directory(base / "ns" / "pool", None)
+    assert caught.value.filename == str(base)
+
+    def refuse(self: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OSError, match=r"Read-only file system: set SHMRING_RUNTIME_DIR.*other"):
+        paths.make_directory(tmp_path / "other" / "ns" / "pool", None)
 
 
 def test_too_long_socket_paths_are_refused_early() -> None:

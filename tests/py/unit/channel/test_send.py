@@ -64,6 +64,24 @@ def test_a_time_of_another_clock_is_refused(loop):
         ch.send(b"x", at=time.time_ns(), to=ch.home)
 
 
+@pytest.mark.parametrize("clock", [lambda: 1, time.monotonic, time.time])
+def test_a_time_in_seconds_is_refused(loop, clock):
+    ch, at = loop(), int(clock())
+    with pytest.raises(ValueError, match=rf"in seconds.*now {str(ch.now_ns())[:-11]}\d+ \(now_ns"):
+        ch.send(b"x", at=at, to=ch.home)
+    for times in (at, [at], [ch.now_ns(), at]):
+        with pytest.raises(ValueError, match="in seconds"):
+            ch.send_many([b"x"] * (len(times) if times is not at else 1), at=times, to=ch.home)
+    with pytest.raises(TypeError, match=r"at must be an int: nanoseconds .* see now_ns\(\)"):
+        ch.send(b"x", at=at + 0.5, to=ch.home)
+
+
+def test_a_time_long_past_is_sent_at_once(loop):
+    ch = loop()
+    ch.send(b"x", at=ch.now_ns() - 3_000_000_000, to=ch.home)
+    assert ch.recv(timeout=20).data == b"x"
+
+
 def test_a_payload_beyond_the_limit_is_refused(loop):
     ch = loop(max_payload=100)
     assert ch.max_payload == 100

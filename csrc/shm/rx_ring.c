@@ -33,6 +33,7 @@
 #include "shm/ctl_msg.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <time.h>
 
 #define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write a request to be woken */
@@ -582,15 +583,44 @@ static int nap(int64_t now_mono_ns, int64_t until_mono_ns)
     return nanosleep(&ts, NULL) < 0 ? -errno : 0;
 }
 
+/* The awaited packet may come from a process that needs this core: two programs that answer each
+ * other and a worker share two cores. So a reader that spins offers the core to others. If nobody
+ * took it, it polls for OFFER_EVERY_NS before the next offer. If somebody kept it for long, the core
+ * is busy with other work: for OFFER_PAUSE times as long this thread sleeps at once, because the
+ * kernel lets a sleeper that is woken run before those. */
+#define ALONE_NS 700
+#define OFFER_EVERY_NS RT_NS_PER_US
+#define KEPT_LONG_NS (500 * RT_NS_PER_US)
+#define OFFER_PAUSE 20
+
+static _Thread_local int64_t spin_from_mono_ns;  /* the core is busy until then */
+static _Thread_local int64_t offer_from_mono_ns;
+
+/* Returns the time. */
+static int64_t spin_once(int64_t now_mono_ns)
+{
+    if (now_mono_ns < offer_from_mono_ns) {
+        rt_cpu_relax();
+        return rt_mono_ns();
+    }
+    (void)sched_yield();
+    int64_t now = rt_mono_ns();
+    int64_t took_ns = now - now_mono_ns;
+    if (took_ns > KEPT_LONG_NS)
+        spin_from_mono_ns = now + OFFER_PAUSE * took_ns;
+    else if (took_ns < ALONE_NS)
+        offer_from_mono_ns = now + OFFER_EVERY_NS;
+    return now;
+}
+
 int rx_reader_wait(rx_reader_t *r, int64_t spin_ns, int64_t until_mono_ns)
 {
     int64_t now = rt_mono_ns();
     int64_t spin_until = spin_ns < until_mono_ns - now ? now + spin_ns : until_mono_ns;
-    while (now < spin_until) {
+    while (now < spin_until && now >= spin_from_mono_ns) {
         if (rx_reader_waiting(r))
             return 0;
-        rt_cpu_relax();
-        now = rt_mono_ns();
+        now = spin_once(now);
     }
     if (r->shared == NULL) {
         if (rx_reader_waiting(r))

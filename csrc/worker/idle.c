@@ -117,10 +117,11 @@ bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)
 int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
 {
     int64_t until = next_mono_ns - idle_margin_ns(i);
+    /* A rest that the next event ends costs more than it gives the budget: the forced ones do. */
+    if (i->profile != SHM_PROFILE_POWER && now_mono_ns < i->spin_until_mono_ns)
+        return 0;
     if (i->profile == SHM_PROFILE_LATENCY)
         return i->bounded ? spin_budget_wants_rest_ns(&i->budget, now_mono_ns, until) : 0;
-    if (i->profile == SHM_PROFILE_BALANCED && now_mono_ns < i->spin_until_mono_ns)
-        return 0;
     int64_t left = until - now_mono_ns;
     return left >= SHORTEST_SLEEP_NS ? left : 0;
 }

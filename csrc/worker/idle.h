@@ -5,7 +5,8 @@
  *                                                   |<- margin ->|
  *
  * Three waiting profiles:
- *   latency   never sleeps voluntarily; rests only as much as the budget requires
+ *   latency   never sleeps voluntarily; rests only as much as the budget requires, not while
+ *             another event may be expected
  *   balanced  after an event spins as long as another may be expected (twice the usual gap, if
  *             that gap is short), then sleeps; wakes a learnt margin before the next deadline
  *   power     sleeps at once; wakes at the deadline less the time that half of its wake-ups take

@@ -6,7 +6,10 @@
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
 {
     source->channel = ch;
-    return poller_watch(&ch->worker->poller, source, fd, events);
+    int rc = poller_watch(&ch->worker->poller, source, fd, events);
+    if (rc == 0)
+        ch->worker->agent_sources++;
+    return rc;
 }
 
 void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events)
@@ -16,6 +19,8 @@ void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events)
 
 void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
 {
+    if (source->fd >= 0)
+        ch->worker->agent_sources--;
     poller_forget(&ch->worker->poller, source);
 }
 

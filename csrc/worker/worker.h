@@ -47,6 +47,7 @@ typedef struct worker {
 
     int64_t granted_until_mono_ns; /* granted to events that waited too long, whatever is due; 0: none */
     int64_t last_send_end_mono_ns;
+    uint32_t agent_sources; /* descriptors that agents watch: sockets, as a rule */
     int64_t poll_cost_ns; /* cost of an empty poll, smoothed */
     int64_t last_poll_mono_ns;
     int64_t next_housekeeping_mono_ns;

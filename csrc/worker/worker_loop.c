@@ -11,7 +11,7 @@
  *     left until the next deadline     what is still done
  *     more than 300 us                 everything
  *     less                             no control messages (opening a channel takes that long)
- *     less than 10 us + a poll         no sockets
+ *     less than 10 us + a poll         no sockets (and without any, a poll each 5 us)
  *     less than 10 us                  no tx rings
  *     5 us (AGENT_LEAD_NS)             the deadline is served: the agent prepares, spins and sends
  *
@@ -38,6 +38,8 @@
 
 #define QUIET_NS (10 * RT_NS_PER_US)
 #define POLL_POSTPONE_MOST_NS (200 * RT_NS_PER_US)
+/* Without any socket only control messages and bells are polled for, which may wait this long. */
+#define POLL_CONTROL_EVERY_NS (5 * RT_NS_PER_US)
 #define OVERDUE_EVENTS_NS (50 * RT_NS_PER_US) /* granted to them after that */
 #define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
 #define CONTROL_POSTPONE_MOST_NS (10 * RT_NS_PER_MS)
@@ -171,8 +173,11 @@ static bool fetch_events(worker_t *w, int64_t now_mono_ns)
 static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
 {
     bool fits = next_deadline(w) - now_mono_ns > QUIET_NS + w->poll_cost_ns;
-    bool waited = now_mono_ns - w->last_poll_mono_ns > POLL_POSTPONE_MOST_NS;
+    int64_t since_ns = now_mono_ns - w->last_poll_mono_ns;
+    bool waited = since_ns > POLL_POSTPONE_MOST_NS;
     if (!fits && !waited)
+        return false;
+    if (w->agent_sources == 0 && since_ns < POLL_CONTROL_EVERY_NS && !poller_has_rest(&w->poller))
         return false;
     w->last_poll_mono_ns = now_mono_ns;
     if (!fetch_events(w, now_mono_ns))

@@ -46,6 +46,7 @@ int bench_receive(int argc, char **argv);
 int bench_timed(int argc, char **argv);
 int bench_bulk(int argc, char **argv);
 int bench_rtt(int argc, char **argv);
+int bench_hops(int argc, char **argv);
 int bench_ipc(int argc, char **argv);
 int bench_ring(int argc, char **argv);
 int bench_relay(int argc, char **argv);

@@ -27,6 +27,9 @@ static const program_t programs[] = {
      "GSO sender, GRO receiver\n"
      "                 --seconds S --bytes B --segments N --cpu C (of the sender)"},
     {"rtt", bench_rtt, "ping-pong between two spinning threads: --count N --cpu C (of the echo)"},
+    {"hops", bench_hops,
+     "ping-pong between two processes through a third\n"
+     "                 --count N --sleep 1 (futex; 0: spin) --cpu C (of the third) --other-cpu C"},
     {"ipc", bench_ipc, "a plain ring of fixed slots between two cores: --count N --bytes B"},
     {"ring", bench_ring, "the product's tx ring between two cores: --count N --bytes B"},
     {"rtp", bench_rtp,

@@ -1,4 +1,5 @@
-"""`shmring bench ipc`: the ring between two cores, memory of a long queue, idle workers."""
+"""`shmring bench ipc`: the ring between two cores, round trips between processes, memory of a long
+queue, idle workers."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import shmring
 from shmring.types import Profile
-from shmring_bench import floor
+from shmring_bench import floor, ipc_rtt
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes
 from shmring_bench.samples import median, quantile
 
@@ -25,6 +26,7 @@ def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
         plan, f"ring-{MESSAGE_BYTES}B", {"shmring": _messages("ring"), "floor": _messages("ipc")}
     )
+    yield from ipc_rtt.run(plan)
     yield from alternate(plan, f"queued-1M-{QUEUED_BYTES}B", {"shmring": lambda: _queue(plan)})
     yield from alternate(
         plan, f"idle-{CHANNELS}-channels", {"shmring": lambda: _many_channels(plan)}, 1

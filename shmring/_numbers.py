@@ -15,7 +15,7 @@ from shmring.histogram import Histogram
 class ChannelCounters:
     """Counters of a channel."""
 
-    tx_sent: int = fact("packets", "packets handed to the kernel")
+    tx_sent: int = fact("packets", "packets handed to the kernel, or to the readers of a local channel")
     tx_bytes: int = fact("bytes", "payload bytes handed to the kernel")
     tx_calls: int = fact("calls", "send calls")
     tx_immediate: int = fact("packets", "packets sent without a deadline")
@@ -28,14 +28,14 @@ class ChannelCounters:
     tx_cancelled: int = fact("packets", "packets with verdict cancelled")
     tx_failed: int = fact("packets", "packets with verdict failed")
     tx_producer_halted: int = fact("packets", "packets with verdict producer_halted")
-    tx_retries: int = fact("calls", "send calls repeated because the kernel had no room (EAGAIN, ENOBUFS)")
+    tx_retries: int = fact("calls", "send calls repeated for lack of room (EAGAIN, ENOBUFS)")
     tx_orphans: int = fact("packets", "packets whose producer died before it finished writing")
     tx_aborted: int = fact("packets", "packets whose producer gave up its claim")
     tx_corrupt: int = fact("packets", "packets refused because their record header was invalid")
     tx_relocated: int = fact("packets", "packets moved inside the ring to free space")
     tx_stamped: int = fact("packets", "packets that got a timestamp from the kernel or the card")
     tx_stamps_lost: int = fact("packets", "packets whose transmit timestamp never arrived")
-    rx_received: int = fact("packets", "packets read from the socket")
+    rx_received: int = fact("packets", "packets read from the socket, or delivered on a local channel")
     rx_bytes: int = fact("bytes", "payload bytes read from the socket")
     rx_calls: int = fact("calls", "receive calls")
     rx_kernel_drops: int = fact("packets", "packets dropped by the kernel: the socket buffer was full (SO_RXQ_OVFL)")

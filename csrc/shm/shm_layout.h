@@ -291,7 +291,7 @@ typedef struct shm_reader {
 /* One table for the enum, the labels and the documentation: id, unit, meaning. The worker counts
  * all of them since the segment was made or since statistics were reset. */
 #define SHM_COUNTERS(X)                                                                          \
-    X(tx_sent, packets, "packets handed to the kernel")                                          \
+    X(tx_sent, packets, "packets handed to the kernel, or to the readers of a local channel")    \
     X(tx_bytes, bytes, "payload bytes handed to the kernel")                                     \
     X(tx_calls, calls, "send calls")                                                             \
     X(tx_immediate, packets, "packets sent without a deadline")                                  \
@@ -304,14 +304,14 @@ typedef struct shm_reader {
     X(tx_cancelled, packets, "packets with verdict cancelled")                                   \
     X(tx_failed, packets, "packets with verdict failed")                                         \
     X(tx_producer_halted, packets, "packets with verdict producer_halted")                       \
-    X(tx_retries, calls, "send calls repeated because the kernel had no room (EAGAIN, ENOBUFS)") \
+    X(tx_retries, calls, "send calls repeated for lack of room (EAGAIN, ENOBUFS)")               \
     X(tx_orphans, packets, "packets whose producer died before it finished writing")             \
     X(tx_aborted, packets, "packets whose producer gave up its claim")                           \
     X(tx_corrupt, packets, "packets refused because their record header was invalid")            \
     X(tx_relocated, packets, "packets moved inside the ring to free space")                      \
     X(tx_stamped, packets, "packets that got a timestamp from the kernel or the card")           \
     X(tx_stamps_lost, packets, "packets whose transmit timestamp never arrived")                 \
-    X(rx_received, packets, "packets read from the socket")                                      \
+    X(rx_received, packets, "packets read from the socket, or delivered on a local channel")     \
     X(rx_bytes, bytes, "payload bytes read from the socket")                                     \
     X(rx_calls, calls, "receive calls")                                                          \
     X(rx_kernel_drops, packets,                                                                  \

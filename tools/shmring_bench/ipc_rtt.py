@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import shmring
+from shmring.types import Profile
 from shmring_bench import floor, ipc_peer
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
@@ -26,14 +27,14 @@ def run(plan: Plan) -> Iterator[Row]:
         "floor": lambda: _floor(plan, sleeps=False),
     }
     yield from alternate(plan, "rtt-latency", spinning)
-    own = {
-        f"shmring-{profile}": lambda profile=profile: _one_process(plan, profile)
-        for profile in ("balanced", "latency")
+    own: dict[str, Callable[[], Figures]] = {
+        "shmring-balanced": lambda: _one_process(plan, "balanced"),
+        "shmring-latency": lambda: _one_process(plan, "latency"),
     }
     yield from alternate(plan, "to-itself", own)
 
 
-def _channels(plan: Plan, profile: str) -> Figures:
+def _channels(plan: Plan, profile: Profile) -> Figures:
     """Two processes on one core, the worker on the other."""
     with plan.on_other_core(), _pool(plan, profile) as pool:
         for name in ("ask", "answer"):
@@ -51,7 +52,7 @@ def _means(plan: Plan, system: str) -> Callable[[], Figures]:
     return measure
 
 
-def _one_process(plan: Plan, profile: str) -> Figures:
+def _one_process(plan: Plan, profile: Profile) -> Figures:
     """Send, worker, receive: half a round trip, without a second process on this core."""
     with (
         plan.on_other_core(),
@@ -61,7 +62,7 @@ def _one_process(plan: Plan, profile: str) -> Figures:
         return _distribution(plan, here.send, lambda: here.recv(timeout=ipc_peer.WAIT_S))
 
 
-def _pool(plan: Plan, profile: str) -> shmring.Pool:
+def _pool(plan: Plan, profile: Profile) -> shmring.Pool:
     return shmring.Pool(cpus=plan.cpus, namespace=plan.namespace, profile=profile)
 
 

@@ -45,6 +45,7 @@ void bench_wait_for_links(const impair_t *there, const impair_t *back, struct po
 int bench_receive(int argc, char **argv);
 int bench_timed(int argc, char **argv);
 int bench_bulk(int argc, char **argv);
+int bench_tick(int argc, char **argv);
 int bench_rtt(int argc, char **argv);
 int bench_hops(int argc, char **argv);
 int bench_ipc(int argc, char **argv);

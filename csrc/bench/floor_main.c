@@ -23,6 +23,9 @@ static const program_t programs[] = {
      "sleep, then spin, then send\n"
      "                 --port P --count N --interval-ns NS --margin-ns NS --ahead-ns NS --cpu C\n"
      "                 --priority P"},
+    {"tick", bench_tick,
+     "wake-ups by an eventfd at the instants of a grid\n"
+     "                 --count N --interval-ns NS --cpu C (of the grid) --other-cpu C"},
     {"bulk", bench_bulk,
      "GSO sender, GRO receiver\n"
      "                 --seconds S --bytes B --segments N --cpu C (of the sender)"},

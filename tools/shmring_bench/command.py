@@ -6,6 +6,8 @@
   rtt     a packet there and back
   ipc     messages a second between two cores; memory and CPU of queues and idle workers
   netflux cycles of a link at an independent receiver, its watchdog, 200 links, mailboxes
+  cyclic  cycles at an independent receiver, alone and beside 512 other channels
+  ticks   how late tasks and threads wake up for an instant
   rtp     the drop-in rtpsynth and the original, which pip fetches once into a virtual
           environment below the user's cache folder
   udt     streams over shmring.udt, libudt, libsrt and TCP, over loopback and an impaired
@@ -37,7 +39,20 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import shmring
-from shmring_bench import bulk, flood, floor, ipc, netflux, observe, rtp, rtt, timed, udt
+from shmring_bench import (
+    bulk,
+    cyclic,
+    flood,
+    floor,
+    ipc,
+    netflux,
+    observe,
+    rtp,
+    rtt,
+    ticks,
+    timed,
+    udt,
+)
 from shmring_bench.measure import TARGET, Plan, Row
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import json_line, paragraph, quantity, table
@@ -48,6 +63,8 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "rtt": rtt.run,
     "ipc": ipc.run,
     "rtp": rtp.run,
+    "cyclic": cyclic.run,
+    "ticks": ticks.run,
     "netflux": netflux.run,
     "udt": udt.run,
     "observe": observe.run,

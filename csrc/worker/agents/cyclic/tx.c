@@ -239,9 +239,10 @@ void cyclic_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     if (ch->held || ch->failed)
         return;
     (void)cyclic_agent_check_payload(ch, now_mono_ns);
-    if (cycle_emit(&a->cycle, &a->out, instant_to_serve(ch, now_mono_ns)))
+    bool due = cycle_emit(&a->cycle, &a->out, instant_to_serve(ch, now_mono_ns));
+    cyclic_agent_show(ch); /* before the datagram that it explains */
+    if (due)
         serve_cycle(ch, now_mono_ns);
-    cyclic_agent_show(ch);
     if (!waits_for_payload(ch))
         agent_rhythm_check_now(&a->rhythm, a->config.period_ns, now_mono_ns);
     else if (a->rhythm.check_at_ns <= now_mono_ns)

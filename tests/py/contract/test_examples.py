@@ -18,12 +18,12 @@ EXAMPLES = {
     "lighting": r"\d+ frames, from \d+ to \d+ and then 64\n<Histogram of \d+",
     "market_fanout": r"(\w+: \d+ ticks, \d+ lost, best price 100.96\n){4}",
     "media_bridge": r"\d+ of 40 packets lost before the bridge\n80 samples",
-    "midi_clock": r"\d+\.\d\d to \d+\.\d\d beats a minute",
+    "midi_clock": r"(bar \d+: woken \d+ us .*\n){2}\d+\.\d\d to \d+\.\d\d beats a minute",
     "one_way_delay": r"(below +\d+ us +\d+ #+\n)+",
     "plc_logger": r"\[\{'time_ns': \d+, 'speed': 12\.5, 'parts': \d+\}, ",
 }
 FILES = {"jitter_whatif": {"jitter.svg"}, "plc_logger": {"press.parquet"}}
-ELSEWHERE = {"reader"}  # tests/py/system/client
+ELSEWHERE = {"reader", "processes"}  # tests/py/system
 
 
 @pytest.fixture
@@ -63,3 +63,10 @@ def test_examples_are_short_and_known(examples: Path) -> None:
     for name, text in scripts.items():
         assert text.count("\n") <= 40, name
         assert f"({'../examples/' + name}.py)" in page
+
+
+def test_the_chart_of_performance_is_drawn_from_its_data(checkout: Path, tmp_path: Path) -> None:
+    pictures = checkout / "docs" / "pictures"
+    command = [sys.executable, "-P", str(pictures / "make_bench.py")]
+    subprocess.run([*command, pictures / "bench.jsonl", tmp_path / "b.svg"], check=True)
+    assert "</svg>" in (tmp_path / "b.svg").read_text("utf-8")

@@ -11,10 +11,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
 
-from shmring import _address, _hot, errors
+from shmring import _address, _arrow, _hot, errors
 from shmring._hot import Core as Core
 from shmring._hot import Packet as Packet
-from shmring.types import STAMPS, SendReport, stamp_of, verdict_of
+from shmring.types import STAMPS, SendReport, Stamp, Verdict, stamp_of, verdict_of
 
 # packet_record_t of csrc/client/endpoint.h
 _PACKET_BYTES = 56
@@ -48,6 +48,8 @@ _REPORT_FIELDS: dict[str, tuple[str, int]] = {
     "stamp": ("u1", 61),
     "batch": ("u2", 62),
 }
+_REPORT_TIMES = 7  # fields of 8 bytes, the first
+_FAILED = tuple(Verdict).index(Verdict.FAILED)
 
 
 _Code = Literal["B", "H", "I", "Q", "i", "q"]
@@ -66,8 +68,7 @@ class Column:
 
     def __init__(self, field: tuple[str, int], meaning: str) -> None:
         """field: NumPy's name of its type, and its offset in a record."""
-        self._code: _Code = _CODES[field[0]]
-        self._offset = field[1]
+        self._field = field
         self.__doc__ = meaning
 
     @overload
@@ -77,15 +78,23 @@ class Column:
     def __get__(self, batch: Records | None, kind: type) -> Self | memoryview[int]:
         if batch is None:
             return self
-        items: memoryview[int] = batch._records.cast(self._code)
-        return items[self._offset // items.itemsize :: batch._record_bytes // items.itemsize]
+        return batch._column(self._field)
 
     def __set__(self, batch: Records, value: object) -> Never:
         raise AttributeError("the fields of a batch cannot be set")
 
 
+_CPU = (1, 0)  # kDLCPU
+_VERSIONED = (1, 0)  # from this version of DLPack on a tensor can be read-only
+
+
 class Records:
-    """Records of one size in one block, and views of their fields."""
+    """Records of one size in one block, and views of their fields.
+
+    Libraries that read Arrow (polars, duckdb, pandas) get a table with one row per record, through
+    ``__arrow_c_stream__`` and ``__arrow_c_array__``. Libraries with DLPack (NumPy, torch, JAX) get
+    one tensor through ``__dlpack__``.
+    """
 
     __slots__ = ("_count", "_record_bytes", "_records")
 
@@ -102,6 +111,59 @@ class Records:
         if not 0 <= found < self._count:
             raise IndexError(f"index {index}: there are {self._count} entries")
         return found * self._record_bytes
+
+    # --- for other libraries ----------------------------------------------------------------------
+
+    def _table(self) -> _arrow.Node:
+        """Describe the table for Arrow."""
+        raise NotImplementedError
+
+    def _tensor(self) -> tuple[Any, int, int, int, int]:
+        """Return memory, bits of an item, rows, columns (0: a vector), items from row to row."""
+        raise NotImplementedError
+
+    def _column(self, field: tuple[str, int]) -> memoryview[int]:
+        items: memoryview[int] = self._records.cast(_CODES[field[0]])
+        return items[field[1] // items.itemsize :: self._record_bytes // items.itemsize]
+
+    def __arrow_c_schema__(self) -> Any:
+        """Return the table's schema for Arrow."""
+        return _hot.arrow_schema(self._table())
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> tuple[Any, Any]:
+        """Return the table for Arrow. `requested_schema` is ignored."""
+        table = self._table()
+        return _hot.arrow_schema(table), _hot.arrow_array(table)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the table for Arrow, as a stream of one batch. `requested_schema` is ignored."""
+        return _hot.arrow_stream(self._table())
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return the tensor. It is a view if `copy` is not True and the consumer knows read-only
+        tensors, or the memory is writable. Raises BufferError."""
+        if stream is not None or (dl_device is not None and tuple(dl_device) != _CPU):
+            raise BufferError("batches are in CPU memory: leave out stream and dl_device")
+        memory, bits, rows, columns, row_items = self._tensor()
+        versioned = max_version is not None and tuple(max_version) >= _VERSIONED
+        if copy or (memoryview(memory).readonly and not versioned):
+            if copy is False:
+                raise BufferError(
+                    "this batch is read-only, which needs DLPack 1.0: give copy=None, or receive "
+                    "into out="
+                )
+            memory = bytearray(memory)
+        return _hot.dlpack(memory, bits, rows, columns, row_items, versioned)
 
     def _as_array(self, fields: dict[str, tuple[str, int]]) -> Any:
         import numpy as np
@@ -120,7 +182,8 @@ class Records:
 class PacketBatch(Records):
     """Packets that one `Channel.recv_many` call returned, oldest first.
 
-    It is a sequence of `Packet`. Each one is created on access.
+    It is a sequence of `Packet`. Each one is created on access. As a tensor it is `payload`, a
+    vector of bytes.
     """
 
     __slots__ = ("payload",)
@@ -131,6 +194,30 @@ class PacketBatch(Records):
     def __init__(self, payload: bytes | memoryview, records: bytes, count: int) -> None:
         super().__init__(records, _PACKET_BYTES, count)
         self.payload = payload
+
+    def _table(self) -> _arrow.Node:
+        numbers = ("sequence", "timestamp_ns", "flags", "tos", "source_port")
+        columns = [
+            _arrow.numbers(name, _PACKET_FIELDS[name][0], self._column(_PACKET_FIELDS[name]))
+            for name in numbers
+        ]
+        addresses = [
+            bytes(self._records[at : at + _PACKET_BYTES][_SOURCE])
+            for at in range(0, len(self._records), _PACKET_BYTES)
+        ]
+        offset_at, length_at = _PACKET_FIELDS["offset"][1], _PACKET_FIELDS["length"][1]
+        return _arrow.struct(
+            self._count,
+            [
+                *columns,
+                _arrow.names("stamp", self.stamps, tuple(Stamp)),
+                _arrow.sources("source_ip", addresses),
+                _arrow.payloads(self, _PACKET_BYTES, offset_at, length_at),
+            ],
+        )
+
+    def _tensor(self) -> tuple[Any, int, int, int, int]:
+        return self.payload, 8, len(self.payload), 0, 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PacketBatch, (bytes(self.payload), bytes(self._records), self._count)
@@ -267,6 +354,12 @@ class PacketLoan(PacketBatch):
         with contextlib.suppress(BufferError):  # LoanOverwritten is one, too
             self.release()
 
+    def _table(self) -> _arrow.Node:
+        table = super()._table()  # which copies payloads with gaps between them
+        if overwritten := self.overwritten:
+            raise self._torn(overwritten)
+        return table
+
     def __reduce__(self) -> Never:
         raise TypeError("a loan is memory of this process, and cannot be pickled: use recv_many")
 
@@ -282,13 +375,30 @@ class PacketLoan(PacketBatch):
 class ReportBatch(Records):
     """Send reports that one `Channel.read_reports` call returned, oldest first.
 
-    It is a sequence of `SendReport`. Each one is created on access.
+    It is a sequence of `SendReport`. Each one is created on access. As a tensor it is a matrix of
+    int64 with the columns sequence, scheduled_ns, enqueued_ns, woken_ns, sent_ns, handed_ns and
+    stamped_ns.
     """
 
     __slots__ = ()
 
     def __init__(self, records: bytes, count: int) -> None:
         super().__init__(records, _REPORT_BYTES, count)
+
+    def _table(self) -> _arrow.Node:
+        words = {"stamp": (tuple(Stamp), 0), "verdict": (tuple(Verdict), _FAILED)}
+        return _arrow.struct(
+            self._count,
+            [
+                _arrow.names(name, self._column(field), *words[name])
+                if name in words
+                else _arrow.numbers(name, field[0], self._column(field))
+                for name, field in _REPORT_FIELDS.items()
+            ],
+        )
+
+    def _tensor(self) -> tuple[Any, int, int, int, int]:
+        return self._records, 64, self._count, _REPORT_TIMES, _REPORT_BYTES // 8
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ReportBatch, (bytes(self._records), self._count)

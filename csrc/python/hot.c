@@ -32,6 +32,13 @@ static PyObject *configure(PyObject *module, PyObject *args)
 static PyMethodDef module_methods[] = {
     {"configure", configure, METH_VARARGS,
      "configure($module, stamps, unpack_address, batch, loan, /)\n--\n\n"},
+    {"arrow_schema", arrow_schema, METH_O, "arrow_schema($module, description, /)\n--\n\n"},
+    {"arrow_array", arrow_array, METH_O, "arrow_array($module, description, /)\n--\n\n"},
+    {"arrow_stream", arrow_stream, METH_O, "arrow_stream($module, description, /)\n--\n\n"},
+    {"payload_column", payload_column, METH_VARARGS,
+     "payload_column($module, records, record_bytes, offset_at, length_at, payload, /)\n--\n\n"},
+    {"dlpack", dlpack, METH_VARARGS,
+     "dlpack($module, buffer, bits, rows, columns, row_items, versioned, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

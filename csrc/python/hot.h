@@ -1,5 +1,5 @@
-/* hot.h: shmring._hot, the per-packet calls, and nothing else. client/endpoint.h describes what
- * they do.
+/* hot.h: shmring._hot, the per-packet calls, and how their results reach other libraries.
+ * client/endpoint.h describes what the calls do.
  *
  *   hot.c            the module, and the objects that shmring gives to it
  *   hot_arguments.c  arguments of a vectorcall
@@ -12,6 +12,8 @@
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
  *   hot_tick.c       Core.tick: the next tick of a grid
  *   hot_loan.c       Core.loan_many, and Loan: the memory of the lent packets
+ *   hot_arrow.c      batches as columns of Arrow
+ *   hot_dlpack.c     batches as tensors
  *   hot_netflux.c    Core.put, Core.snapshot: what a cyclic link writes and reads
  *
  * Core's methods touch shared memory and return. If something else has to happen first, they call a
@@ -213,6 +215,16 @@ extern signature_t loan_many_signature;
 int loan_type_init(PyObject *module);
 
 PyObject *core_loan_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* --- hot_arrow.c, hot_dlpack.c -------------------------------------------------------------- */
+
+/* Functions of the module. A description is a tuple as in shmring/_arrow.py. Each returns a capsule,
+ * payload_column two buffers. */
+PyObject *arrow_schema(PyObject *module, PyObject *description);
+PyObject *arrow_array(PyObject *module, PyObject *description);
+PyObject *arrow_stream(PyObject *module, PyObject *description);
+PyObject *payload_column(PyObject *module, PyObject *args);
+PyObject *dlpack(PyObject *module, PyObject *args);
 
 /* --- hot_netflux.c -------------------------------------------------------------------------- */
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, overload
 
+from shmring import _arrow
 from shmring._ring import ffi, lib
 from shmring.batch import Column, PacketBatch, Records
 from shmring.rtp.frames import HEAD, RtpItem, parse
-from shmring.types import stamp_of
+from shmring.types import Stamp, stamp_of
 
 # rtp_row_t of csrc/client/rtp_rows.h
 _ROW_BYTES = 64
@@ -31,6 +32,8 @@ _ROW_FIELDS: dict[str, tuple[str, int]] = {
     "payload_type": ("u1", 60),
     "csrc_count": ("u1", 61),
 }
+
+KINDS = ("frame", "erasure", "resync", "bye")
 
 
 class RtpBatch(Records):
@@ -60,6 +63,23 @@ class RtpBatch(Records):
         super().__init__(bytes(rows), _ROW_BYTES, count)
         self.payload = packets.payload
         self._clock_rate = clock_rate
+
+    def _table(self) -> _arrow.Node:
+        words = {"stamp": tuple(Stamp), "kind": KINDS}
+        columns = [
+            _arrow.names(name, self._column(field), words[name])
+            if name in words
+            else _arrow.numbers(name, field[0], self._column(field))
+            for name, field in _ROW_FIELDS.items()
+            if name not in ("offset", "length")
+        ]
+        offset_at, length_at = _ROW_FIELDS["offset"][1], _ROW_FIELDS["length"][1]
+        return _arrow.struct(
+            self._count, [*columns, _arrow.payloads(self, _ROW_BYTES, offset_at, length_at)]
+        )
+
+    def _tensor(self) -> tuple[Any, int, int, int, int]:
+        return self.payload, 8, len(self.payload), 0, 0
 
     kinds = Column(_ROW_FIELDS["kind"], "0 a frame, 1 an erasure, 2 a resync, 3 a goodbye.")
     sequences = Column(

@@ -218,8 +218,11 @@ class Endpoint(batch.Core):
         self.check_heard()
         if self.readonly:
             await new_sleeper().sleep(min(until_ns, deadline(TAP_CHECK_S)))
-        else:
-            await self._waiters.wait(self.fileno(), until_ns)
+            return
+        fd = self.fileno()
+        if not self.spin():
+            await self._waiters.wait(fd, until_ns)
+        self.waited()
 
     async def room(self, until_ns: int = NEVER_NS) -> None:
         """Return when there may be room for a packet that found none, when this end is closed, or

@@ -287,6 +287,13 @@ void endpoint_before_sleep(const endpoint_t *e, int what, int64_t until_mono_ns,
 /* Needs no lock. Returns 0 (try again), -ETIMEDOUT, -EINTR. */
 int endpoint_sleep(endpoint_sleep_t *s);
 
+/* For an event loop, whose tasks wait for the doorbell: spins at most 50 us, and only if packets
+ * usually come that soon (profile "balanced") or always ("latency"). Call endpoint_before_loop,
+ * endpoint_spin (needs no lock; returns 1: there is a packet) and, when the wait has ended,
+ * endpoint_after_sleep. */
+void endpoint_before_loop(const endpoint_t *e, endpoint_sleep_t *s);
+int endpoint_spin(const endpoint_sleep_t *s);
+
 /* Learns from the duration of the sleep. */
 void endpoint_after_sleep(endpoint_t *e, const endpoint_sleep_t *s);
 

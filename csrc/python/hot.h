@@ -136,6 +136,7 @@ typedef struct core {
     PyObject *last_to;             /* the destination packed last, and its result */
     shm_addr_t last_dest;
     uint8_t *scratch; /* of recv_many */
+    endpoint_sleep_t loop_wait; /* of the event loop's task that waited last */
     int64_t early_ns; /* learnt: how early ticks must be shown to this process */
 } core_t;
 

@@ -12,6 +12,36 @@ static PyObject *core_may_have_room(core_t *self, PyObject *unused)
     return PyBool_FromLong(!endpoint_may_send(end) || tx_producer_may_have_room(&end->tx));
 }
 
+/* Spins for a packet that usually comes soon, before a task waits for the doorbell. Returns whether
+ * there is one. */
+static PyObject *core_spin(core_t *self, PyObject *unused)
+{
+    (void)unused;
+    endpoint_t *end = core_end(self);
+    if (end == NULL)
+        return NULL;
+    endpoint_before_loop(end, &self->loop_wait);
+    int found = 0;
+    if (self->loop_wait.spin_ns > 0) {
+        endpoint_sleep_t wait = self->loop_wait;
+        PyObject *owner = self->owner;
+        Py_INCREF(owner);
+        Py_BEGIN_ALLOW_THREADS found = endpoint_spin(&wait);
+        Py_END_ALLOW_THREADS Py_DECREF(owner);
+    }
+    return PyBool_FromLong(found);
+}
+
+/* The wait that began with core_spin has ended. */
+static PyObject *core_waited(core_t *self, PyObject *unused)
+{
+    (void)unused;
+    if (self->end)
+        endpoint_after_sleep(self->end, &self->loop_wait);
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
 /* --- life ----------------------------------------------------------------------------------- */
 
 static PyObject *core_serve(core_t *self, PyObject *args)
@@ -116,6 +146,8 @@ GUARDED(try_recv)
 GUARDED(put)
 GUARDED(snapshot)
 GUARDED(tick)
+GUARDED(spin)
+GUARDED(waited)
 GUARDED(may_have_room)
 GUARDED(serve)
 GUARDED(bind)
@@ -146,6 +178,8 @@ static PyMethodDef core_methods[] = {
     {"put", (PyCFunction)guarded_put, METH_O, "put($self, values, /)\n--\n\n"},
     {"tick", (PyCFunction)guarded_tick, METH_O, "tick($self, until_ns, /)\n--\n\n"},
     {"snapshot", (PyCFunction)guarded_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
+    {"spin", (PyCFunction)guarded_spin, METH_NOARGS, "spin($self)\n--\n\n"},
+    {"waited", (PyCFunction)guarded_waited, METH_NOARGS, "waited($self)\n--\n\n"},
     {"may_have_room", (PyCFunction)guarded_may_have_room, METH_NOARGS,
      "may_have_room($self)\n--\n\n"},
     {"_serve", (PyCFunction)guarded_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import shmring
 from shmring.types import Profile
@@ -27,9 +29,19 @@ def run(plan: Plan) -> Iterator[Row]:
             "floor": lambda: _floor(plan),
         },
     )
+    profiles: tuple[Profile, ...] = ("latency", "balanced", "power")
+    for profile in profiles:
+        yield from alternate(
+            plan,
+            f"asyncio-{profile}",
+            {
+                "recv_async": functools.partial(_channels, plan, profile, awaits=True),
+                "recv": functools.partial(_channels, plan, profile),
+            },
+        )
 
 
-def _channels(plan: Plan, profile: Profile) -> Figures:
+def _channels(plan: Plan, profile: Profile, *, awaits: bool = False) -> Figures:
     """Send, worker, kernel, worker, receive, twice. Both ends are in this process."""
     with (
         plan.on_other_core(),
@@ -47,7 +59,16 @@ def _channels(plan: Plan, profile: Profile) -> Figures:
             far.send(PAYLOAD, to=near_address)
             near.recv(timeout=1.0)
 
-        return _time(round_trip, plan.run_s(1))
+        async def round_trip_async() -> None:
+            near.send(PAYLOAD)
+            await far.recv_async(timeout=1.0)
+            far.send(PAYLOAD, to=near_address)
+            await near.recv_async(timeout=1.0)
+
+        seconds = plan.run_s(1)
+        if awaits:
+            return asyncio.run(_time_async(round_trip_async, seconds))
+        return _time(round_trip, seconds)
 
 
 def _sockets(plan: Plan) -> Figures:
@@ -80,6 +101,20 @@ def _time(round_trip: Callable[[], None], seconds: float) -> Figures:
     while time.monotonic() < end:
         start = time.perf_counter_ns()
         round_trip()
+        took_ns.append(time.perf_counter_ns() - start)
+    took_ns.sort()
+    return _figures(quantile(took_ns, 0.5), quantile(took_ns, 0.99), took_ns[-1])
+
+
+async def _time_async(round_trip: Callable[[], Awaitable[None]], seconds: float) -> Figures:
+    """As `_time`."""
+    for _ in range(WARM_UP):
+        await round_trip()
+    took_ns = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        start = time.perf_counter_ns()
+        await round_trip()
         took_ns.append(time.perf_counter_ns() - start)
     took_ns.sort()
     return _figures(quantile(took_ns, 0.5), quantile(took_ns, 0.99), took_ns[-1])

@@ -9,7 +9,7 @@ import pytest
     [
         ("timed", {"shmring", "floor", "rtudp-dropin", "time.sleep", "asyncio"}),
         ("bulk", {"shmring", "floor", "socket"}),
-        ("rtt", {"shmring", "floor", "socket"}),
+        ("rtt", {"shmring", "floor", "socket", "recv_async", "recv"}),
         ("flood", {"quiet", "beside", "flooded"}),
         ("ipc", {"shmring", "floor"}),
     ],

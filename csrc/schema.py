@@ -138,8 +138,6 @@ def _module(root: Path) -> str:
         f"# {_MARK}",
         "# ruff: noqa: E501, RUF009",
         "",
-        "from __future__ import annotations",
-        "",
         "from dataclasses import dataclass",
         "",
         "from shmring._facts import fact",

@@ -180,6 +180,7 @@ __all__ = [
     "close_default_pool",
     "create_datagram_endpoint",
     "default_pool",
+    "open_async",
     "sleep_until",
     "ticks",
     "unreadable",

@@ -3,8 +3,6 @@
 Names are not resolved, because resolving may wait for the network and this module must not wait.
 """
 
-from __future__ import annotations
-
 import operator
 import socket
 import sys

@@ -1,7 +1,5 @@
 """What all kinds of channels share, and what those that queue packets share in addition."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import sys
@@ -95,10 +93,12 @@ class ChannelBase(Generic[Item]):
 
     @property
     def name(self) -> str:
+        """The channel's name, by which any process attaches."""
         return self._endpoint.name
 
     @property
     def namespace(self) -> str:
+        """The namespace in which the name is unique."""
         return self._endpoint.namespace
 
     @property
@@ -206,9 +206,10 @@ class ChannelBase(Generic[Item]):
                 yield self.recv()
 
     async def recv_async(self, *, timeout: float | None = None) -> Item:
-        """Like `recv`, but without blocking the event loop. Cancelling the call loses no packet.
+        """Wait for the next packet without blocking the event loop, and return it.
 
-        timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
+        timeout: seconds. None: no limit. Cancelling the call loses no packet. Raises
+        `ReceiveTimeout`, `ChannelClosed`.
         """
         return await self._next_async(deadline(timeout))
 
@@ -282,7 +283,7 @@ class ChannelBase(Generic[Item]):
         self._endpoint.close()
 
     async def close_async(self) -> None:
-        """Like `close`, but without blocking the event loop."""
+        """Leave the channel without blocking the event loop. It stays open for all others."""
         await in_thread(self.close)
 
     def end(self, *, linger: float = LINGER_S) -> None:
@@ -306,7 +307,11 @@ class ChannelBase(Generic[Item]):
         self._end(linger, warn=linger != 0)
 
     async def end_async(self, *, linger: float = LINGER_S) -> None:
-        """Like `end`, but without blocking the event loop."""
+        """End the channel for all processes without blocking the event loop, and close this end.
+
+        linger: how long to wait, in seconds, until the packets of all senders are sent. None: no
+        limit. Raises `NoPermission` in an end that did not open the channel.
+        """
         await in_thread(self.end, linger=linger)
 
     def _end(self, linger: float, *, warn: bool = True) -> None:
@@ -423,7 +428,10 @@ class SendQueue(Reports):
             self._endpoint.await_worker(self._has_all_reports, until_ns)
 
     async def flush_async(self, *, timeout: float | None = None) -> None:
-        """Like `flush`, but without blocking the event loop."""
+        """Wait until no packet of any sender waits to be sent, without blocking the event loop.
+
+        timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`.
+        """
         until_ns = deadline(timeout)
         while self._must_wait_to_flush(until_ns, timeout):
             await self._endpoint.progress(lambda: not self.tx_waiting, until_ns)
@@ -469,7 +477,11 @@ class SendQueue(Reports):
         return report
 
     async def verdict_async(self, sequence: int, *, timeout: float | None = None) -> SendReport:
-        """Like `verdict`, but without blocking the event loop."""
+        """Wait for the report of one packet without blocking the event loop, and return it.
+
+        sequence: what `send` returned. timeout: seconds. None: no limit. Raises the exceptions of
+        `verdict`.
+        """
         until_ns, awaited = deadline(timeout), self._awaited_report(sequence)
         while (report := awaited.look()) is None:
             awaited.check_time(until_ns, timeout)

@@ -85,7 +85,7 @@ class ChannelTransport(asyncio.DatagramTransport):
             return None
         sequence = None if self._kept else self._try_send(data, at, addr)
         if sequence is None:
-            self._keep(bytes(data), at, addr)
+            self._keep(bytes(data), at, addr)  # pyright: ignore[reportUnknownArgumentType]
         self._watch()
         return sequence
 
@@ -131,6 +131,7 @@ class ChannelTransport(asyncio.DatagramTransport):
         return self._kept_bytes
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the limits, bytes, below and above which the protocol is resumed and paused."""
         return self._low_bytes, self._high_bytes
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:

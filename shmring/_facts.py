@@ -1,7 +1,5 @@
 """Record fields with their unit and meaning."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from typing import Any

@@ -3,8 +3,6 @@
 # Made by csrc/schema.py from the tables in csrc: edit those, then run `make schema`.
 # ruff: noqa: E501, RUF009
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shmring._facts import fact

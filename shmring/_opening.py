@@ -4,8 +4,6 @@ Users see the signature of `Opening.open`. It is written here and checked nowher
 `open` of the module repeats it with the additional options `pool` and `namespace`.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import socket
@@ -70,7 +68,7 @@ def signature_of(stub: F) -> F:
     known = options_of(stub)
 
     @functools.wraps(stub)
-    def open(self: Opening, name: str, *, engine: Engine[Any] = UDP, **given: Any) -> Any:
+    def open(self: "Opening", name: str, *, engine: Engine[Any] = UDP, **given: Any) -> Any:
         return self._open(name, engine, known(given))
 
     return cast("F", open)

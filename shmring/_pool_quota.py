@@ -1,7 +1,5 @@
 """Limits on what each user of a named pool may use, and a record of who opened which channel."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -127,10 +127,12 @@ class Ticks:
 
     @property
     def name(self) -> str:
+        """Name of the grid's channel."""
         return self._name
 
     @property
     def period_ns(self) -> int:
+        """Time between two ticks, ns."""
         return self._engine.period_ns
 
     @property
@@ -158,8 +160,11 @@ class Ticks:
                 self._channel._endpoint.raise_timeout()
 
     async def next_async(self, *, timeout: float | None = None) -> Tick:
-        """Like `next`, but without blocking the event loop, except for the last microseconds before
-        the instant."""
+        """Return the next tick without blocking the event loop, except for the last microseconds
+        before the instant.
+
+        timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
+        """
         until_ns = deadline(timeout)
         while True:
             endpoint = self._channel._endpoint
@@ -181,7 +186,7 @@ class Ticks:
         # All but this is done before the instant.
         late_ns = max(0, int(lib.alarm_spin(due_ns)) - due_ns)
         fields = (number, due_ns, late_ns, worker_late_ns, awake_ns - shown_ns, missed)
-        return tuple.__new__(Tick, fields)
+        return tuple.__new__(Tick, fields)  # pyright: ignore[reportUnknownMemberType]
 
     def __iter__(self) -> Iterator[Tick]:
         return self

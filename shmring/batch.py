@@ -5,8 +5,6 @@ Each field is a `memoryview` over one block of records, with one entry per packe
 record array. Only `array` needs NumPy.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
@@ -74,13 +72,13 @@ class Column:
     @overload
     def __get__(self, batch: None, kind: type) -> Self: ...
     @overload
-    def __get__(self, batch: Records, kind: type) -> memoryview[int]: ...
-    def __get__(self, batch: Records | None, kind: type) -> Self | memoryview[int]:
+    def __get__(self, batch: "Records", kind: type) -> "memoryview[int]": ...
+    def __get__(self, batch: "Records | None", kind: type) -> "Self | memoryview[int]":
         if batch is None:
             return self
         return batch._column(self._field)
 
-    def __set__(self, batch: Records, value: object) -> Never:
+    def __set__(self, batch: "Records", value: object) -> Never:
         raise AttributeError("the fields of a batch cannot be set")
 
 

@@ -1,7 +1,5 @@
 """Channels: one process's end of a named flow of packets."""
 
-from __future__ import annotations
-
 from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, SendQueue
 from shmring._hot import Packet, PacketCalls
@@ -35,15 +33,26 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         to: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """Like `send`, but without blocking the event loop while the ring is full."""
+        """Queue one packet and return its sequence number, without blocking the event loop while
+        the ring is full.
+
+        data, at, to: as for `send`. timeout: seconds to wait for room. None: no limit. Raises
+        `SendTimeout`, `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a tap),
+        `ValueError`, `TypeError`.
+        """
         until_ns = deadline(timeout)
         return await self._when_room(lambda: self.send(data, at, to=to, timeout=0.0), until_ns)
 
     async def recv_many_async(
         self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None
     ) -> PacketBatch:
-        """Like `recv_many`, but without blocking the event loop. Cancelling the call loses no
-        packet."""
+        """Wait for the first packet without blocking the event loop, and return all that are there,
+        up to `max` or about a megabyte of payload.
+
+        max: 1 to 1048576. timeout: seconds. None: no limit. out: writable buffer for the payloads.
+        Cancelling the call loses no packet. Raises `ReceiveTimeout`, `ChannelClosed`,
+        `PayloadTooLarge`.
+        """
         return await self._many_async(
             lambda: self.recv_many(max, timeout=0.0, out=out), deadline(timeout)
         )

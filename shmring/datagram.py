@@ -1,7 +1,5 @@
 """Datagram endpoints of asyncio over channels."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import itertools

@@ -37,7 +37,7 @@ DROP_INS = {
 
 def originals(package: str, folder: Path) -> list[str]:
     """Return the distributions ``name version`` in `folder` that bring the original."""
-    found = []
+    found: list[str] = []
     for entry in os.listdir(folder):
         stem, _, suffix = entry.rpartition(".")
         name, _, version = stem.partition("-")

@@ -3,8 +3,6 @@
 An engine decides what a worker does for a channel, and which kind of channel a program gets.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass

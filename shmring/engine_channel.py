@@ -1,7 +1,5 @@
 """For authors of drop-ins: a channel whose engine takes requests, and whose end C code can use."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from shmring._endpoint import Endpoint

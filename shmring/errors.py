@@ -5,8 +5,6 @@ written for sockets and files catches what it expects. Classes derived from `OSE
 The text gives the value, the limit and the fix.
 """
 
-from __future__ import annotations
-
 
 class ShmringError(Exception):
     """Base class of all errors of this package."""

@@ -1,7 +1,5 @@
 """Histograms of durations, in the format of the C code."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from shmring._ring import ffi, lib
@@ -21,6 +19,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
+        """Number of values."""
         return int(self._hist.count)
 
     @property

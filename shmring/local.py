@@ -1,7 +1,5 @@
 """Channels without a socket: what `open` takes as ``engine=shmring.Local()``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ A pool is private by default: it lives and dies with the process that made it. O
 channels through a named pool, and its workers continue when its process dies.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import errno
@@ -222,7 +220,10 @@ class Pool(Opening):
         self._close(linger, warn=linger != 0)
 
     async def close_async(self, *, linger: float = LINGER_S) -> None:
-        """Like `close`, but without blocking the event loop."""
+        """End the workers and all channels without blocking the event loop.
+
+        linger: how long to wait, in seconds, until queued packets are sent. None: no limit.
+        """
         await in_thread(self.close, linger=linger)
 
     def leave(self) -> None:

@@ -12,8 +12,6 @@ directory at its end, so the recording is written to ``FILE.part`` in CSV format
 Parquet file.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import importlib.util
@@ -109,7 +107,7 @@ class Header:
     interval_ns: int = fact("ns", "interval that was asked for")
 
     @classmethod
-    def of_this_host(cls, interval_ns: int) -> Header:
+    def of_this_host(cls, interval_ns: int) -> Self:
         """Return the header of a recording that starts now on this machine."""
         return cls(
             format=FORMAT,

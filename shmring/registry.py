@@ -1,7 +1,5 @@
 """What is open on this host: find channels, attach to them, and remove what no process owns."""
 
-from __future__ import annotations
-
 import errno
 import os
 import time

@@ -5,8 +5,6 @@ atomically, but not all at the same time. While packets flow, sums may differ by
 progress.
 """
 
-from __future__ import annotations
-
 import errno
 from dataclasses import dataclass, fields
 from typing import Any

@@ -4,8 +4,6 @@ The literals name the words that options take, for annotations in your own code:
 ``def plan(late: shmring.types.Late) -> None``.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import dataclass, fields

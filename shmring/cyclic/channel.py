@@ -1,7 +1,5 @@
 """Cyclic channels: one process's end of a payload that is sent in every cycle."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cyclic sending as an engine of a channel: what `open` takes as ``engine=shmring.Cyclic(...)``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal

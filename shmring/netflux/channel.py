@@ -1,7 +1,5 @@
 """Netflux channels: one process's end of a link that exchanges values in cycles."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -147,7 +145,8 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     @property
     def receive_layout(self) -> str:
-        """The same for the received values."""
+        """Layout hash of the record for received values with which the channel was opened. Empty:
+        none."""
         return layout_text(self._config.rx_layout)
 
     @property
@@ -337,7 +336,11 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
     async def recv_many_async(
         self, max: int = 1024, *, timeout: float | None = None
     ) -> list[NetfluxItem]:
-        """Like `recv_many`, but without blocking the event loop."""
+        """Wait for the first arrival or event without blocking the event loop, and return all that
+        are there, up to `max`.
+
+        timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
+        """
         return await self._many_async(
             lambda: self.recv_many(max, timeout=0.0), deadline(timeout)
         )

@@ -1,7 +1,5 @@
 """Netflux as an engine of a channel: what `open` takes as ``engine=shmring.Netflux(...)``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """What a Netflux channel delivers: snapshots, arrivals, and events of the link."""
 
-from __future__ import annotations
-
 import struct
 import time
 from collections.abc import Callable

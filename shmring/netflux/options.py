@@ -1,8 +1,6 @@
 """Options of a Netflux channel: names, defaults, checks, and the `shm_netflux_config_t` that they
 fill."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast

@@ -1,7 +1,5 @@
 """Counters and measurements of a Netflux link: `NetfluxChannel.stats().netflux`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Any
 

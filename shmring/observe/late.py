@@ -1,7 +1,5 @@
 """A channel's latest late packets: packets with any verdict except on_time and cancelled."""
 
-from __future__ import annotations
-
 import errno
 import os
 import time

@@ -4,8 +4,6 @@
 workers. This module gives both the same form, with the name and meaning of every word.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import struct

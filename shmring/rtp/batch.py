@@ -1,7 +1,5 @@
 """Many items of an RTP channel, without a Python object for each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, overload
 

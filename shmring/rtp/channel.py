@@ -1,7 +1,5 @@
 """RTP channels: one process's end of a stream."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from typing import Unpack
@@ -60,7 +58,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
 
     @property
     def ptime_ns(self) -> int:
-        """The same as time, ns, rounded down."""
+        """Distance of two frames, ns, rounded down."""
         return self.samples_per_packet * 1_000_000_000 // self.clock_rate
 
     @property
@@ -118,7 +116,11 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     def try_send(
         self, data: Buffer, at: int | None = None, **how: Unpack[FrameOptions]
     ) -> int | None:
-        """Queue one frame as `send` does, or return None if there is no room now."""
+        """Queue one frame and return its sequence in the channel, or None if there is no room now.
+
+        data, at, how: as for `send`. Raises `PayloadTooLarge`, `BadConfig`, `ChannelClosed`,
+        `NoPermission` (a tap).
+        """
         return self._endpoint.try_send(self._records.frame(data, **how), at)
 
     def send_many(
@@ -203,7 +205,8 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
-        """Like `send`, but without blocking the event loop while the queue is full."""
+        """Queue one frame and return its sequence in the channel, without blocking the event loop
+        while the queue is full. Arguments and exceptions are those of `send`."""
         frame = self._records.frame(data, **how)
         queue = functools.partial(self._endpoint.send, frame, at, timeout=0.0)
         return await self._when_room(queue, deadline(timeout))
@@ -216,7 +219,8 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         **how: Unpack[BlockOptions],
     ) -> int:
-        """Like `send_block`, but without blocking the event loop while the queue is full."""
+        """Queue any number of samples, which the worker splits into packets, without blocking the
+        event loop while the queue is full. Arguments and exceptions are those of `send_block`."""
         parts, part_bytes = self._records.block(data, **how)
         until, queue = deadline(timeout), functools.partial(self._endpoint.send, timeout=0.0)
         sequences: list[int] = []
@@ -261,8 +265,13 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     async def recv_many_async(
         self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None
     ) -> RtpBatch:
-        """Like `recv_many`, but without blocking the event loop. Cancelling the call loses no
-        frame."""
+        """Wait for the first frame or event without blocking the event loop, and return all that
+        are there, up to `max`.
+
+        max: 1 to 1048576. timeout: seconds. None: no limit. out: writable buffer for the payloads.
+        Cancelling the call loses no frame. Raises `ReceiveTimeout`, `ChannelClosed`,
+        `PayloadTooLarge`.
+        """
         return await self._many_async(
             lambda: self.recv_many(max, timeout=0.0, out=out), deadline(timeout)
         )

@@ -1,7 +1,5 @@
 """RTP as an engine of a channel: what `open` takes as ``engine=shmring.Rtp(...)``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

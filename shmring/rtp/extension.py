@@ -1,7 +1,5 @@
 """Elements of a header extension (RFC 8285): decoded on request, and encoded."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable
 

@@ -1,8 +1,6 @@
 """What an RTP channel delivers: frames, erasures in place of missing frames, and events of the
 stream."""
 
-from __future__ import annotations
-
 import struct
 from typing import NamedTuple
 

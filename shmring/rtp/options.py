@@ -1,7 +1,5 @@
 """Options of an RTP channel: names, defaults, checks, and the `shm_rtp_config_t` that they fill."""
 
-from __future__ import annotations
-
 import secrets
 from typing import Any
 

@@ -1,8 +1,6 @@
 """What an RTP channel queues: frames and blocks, each after a header that describes it to the
 worker."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable
 from typing import Any, TypedDict

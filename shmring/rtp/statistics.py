@@ -1,7 +1,5 @@
 """Counters and measurements of an RTP channel: `RtpChannel.stats().rtp`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Any
 

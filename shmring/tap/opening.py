@@ -1,7 +1,5 @@
 """Opens a tap: checks the arguments and finds the channel."""
 
-from __future__ import annotations
-
 import builtins
 import contextlib
 import errno

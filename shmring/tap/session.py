@@ -1,8 +1,6 @@
 """A running tap: it reads the log, keeps or writes records, and follows the channel to a new
 worker."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select
@@ -11,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from shmring import errors
 from shmring._attachment import Attachment
@@ -164,13 +162,13 @@ class Tap:
             written_bytes=self._capture.written_bytes,
         )
 
-    def __enter__(self) -> Tap:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self) -> Tap:
+    def start(self) -> Self:
         """Start reading. `shmring.tap.open` has already called it."""
         self._thread.start()
         return self

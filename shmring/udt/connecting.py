@@ -1,7 +1,5 @@
 """Functions that make UDT connections."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket as _socket
@@ -67,7 +65,8 @@ def begin_connect(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtSocket:
-    """As `connect`, but return at once, except while a name is looked up.
+    """Begin to connect to a listener at `remote`, (host, port), and return at once, except while a
+    name is looked up. The options are those of `connect`.
 
     See `UdtSocket.wait_connected` and `UdtSocket.connected_async`.
     """
@@ -81,7 +80,12 @@ def begin_connect(
 async def connect_async(
     remote: tuple[str, int], **options: Unpack[ConnectOptions]
 ) -> UdtSocket:
-    """As `connect`, without blocking the event loop, not even to look up a name."""
+    """Connect to a listener at `remote`, (host, port), without blocking the event loop, not even to
+    look up a name.
+
+    options: `ConnectOptions`. Raises `UdtTimeout` (no answer), `UdtRefused`, `UdtError`, the errors
+    of `shmring.open`, and `OSError` for an unknown name.
+    """
     sock = await asyncio.to_thread(begin_connect, remote, **options)
     try:
         await sock.connected_async()

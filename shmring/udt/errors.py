@@ -4,8 +4,6 @@ Each class derives from `UdtError` and from the matching built-in exception, so 
 for sockets catches what it expects.
 """
 
-from __future__ import annotations
-
 import errno
 from enum import IntEnum
 

@@ -1,7 +1,5 @@
 """Files over UDT streams: plain bytes without a header, as in libudt's sendfile and recvfile."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterator

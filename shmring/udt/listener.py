@@ -1,7 +1,5 @@
 """A listener, which accepts connections."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import logging
@@ -80,6 +78,7 @@ class UdtListener:
 
     @property
     def closed(self) -> bool:
+        """Whether the listener was closed."""
         return self._shared.ended
 
     @property
@@ -129,7 +128,8 @@ class UdtListener:
         return taken, taken.remote
 
     async def accept_async(self) -> tuple[UdtSocket, tuple[str, int]]:
-        """As `accept`, without blocking the event loop, and without a timeout."""
+        """Return the next connection and its address, without blocking the event loop. Raises
+        `UdtError` when the listener is closed."""
         while (taken := self._shared.take()) is None:
             await self._waiters.wait(self.fileno())
         return taken, taken.remote

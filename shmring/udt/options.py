@@ -1,7 +1,5 @@
 """Options of UDT connections and ports, and the channels that they become."""
 
-from __future__ import annotations
-
 import dataclasses
 import socket as _socket
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """UDP ports that UDT connections share."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import itertools
@@ -98,6 +96,7 @@ class Port:
 
     @property
     def closed(self) -> bool:
+        """Whether the port was closed."""
         return self._gone or self._endpoint.closed
 
     def acquire(self) -> None:

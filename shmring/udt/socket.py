@@ -1,7 +1,5 @@
 """One end of a UDT connection."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -167,7 +165,10 @@ class UdtSocket:
         return self._connection.try_connected(f"connecting to {_show(self._remote)}")
 
     async def connected_async(self) -> None:
-        """As `wait_connected`, without blocking the event loop."""
+        """Wait until the connection is established, without blocking the event loop.
+
+        Raises `UdtTimeout`, `UdtRefused`, `UdtError`, `UdtClosed`.
+        """
         while not self.try_connected():
             await self._connection.waiters.wait(self.fileno())
 
@@ -237,7 +238,10 @@ class UdtSocket:
         return self._receiver.has_data()
 
     async def send_async(self, data: Buffer) -> None:
-        """As `sendall`, without blocking the event loop."""
+        """Queue all given bytes of a stream, without blocking the event loop.
+
+        Raises `UdtClosed`, `UdtNotConnected`, `UdtPeerError` (once, for earlier data).
+        """
         self._need_messages(False)
         with payload(data) as view:
             await self._sender.send_all_async(view)
@@ -245,7 +249,11 @@ class UdtSocket:
     async def sendmsg_async(
         self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
     ) -> None:
-        """As `sendmsg`, without blocking the event loop."""
+        """Queue one message, without blocking the event loop.
+
+        ttl_ms: drop the message if it is not sent within this time. None: never. in_order: deliver
+        it after all earlier ones. Raises `UdtClosed`, `UdtNotConnected`, `UdtPeerError`.
+        """
         self._need_messages(True)
         ttl, flags = _message_terms(ttl_ms, in_order)
         with payload(data) as view:
@@ -270,7 +278,12 @@ class UdtSocket:
         return self._receiver.take(lambda: self._receiver.try_bytes(size), until_ns)
 
     def recv_into(self, buffer: Buffer, *, timeout: float | EllipsisType | None = ...) -> int:
-        """As `recv`, into a writable buffer. Returns the number of bytes."""
+        """Take bytes of a stream into a writable buffer, and return their number. Waits for the
+        first one.
+
+        timeout: seconds. None: no limit. Not given: as `settimeout` says. Raises `UdtTimeout`,
+        `UdtWouldBlock`, `UdtClosed`.
+        """
         self._need_messages(False)
         until_ns = self._until(timeout)
         view = writable(buffer, "buffer")
@@ -305,11 +318,13 @@ class UdtSocket:
         return self._receiver.try_message()
 
     async def recv_async(self, size: int = READ_USUAL) -> bytes:
-        """As `recv`, without blocking the event loop. Cancelling it loses nothing."""
+        """Take up to `size` bytes of a stream, without blocking the event loop. Cancelling the call
+        loses nothing. Raises `UdtClosed`."""
         return await self._receiver.take_async(lambda: self.try_recv(size))
 
     async def recvmsg_async(self) -> bytes:
-        """As `recvmsg`, without blocking the event loop. Cancelling it loses nothing."""
+        """Take one message, without blocking the event loop. Cancelling the call loses nothing.
+        Raises `UdtClosed`."""
         return await self._receiver.take_async(self.try_recvmsg)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -352,7 +367,11 @@ class UdtSocket:
             self._connection.close(wait_s)
 
     def close_later(self, linger: float | None = None) -> None:
-        """As `close`, but return at once: another thread waits."""
+        """Close the connection and return at once. Another thread waits until sent data is
+        acknowledged.
+
+        linger: how long it waits, seconds. None: the option `linger` of the connection.
+        """
         if not self.closed:
             threading.Thread(
                 target=self.close, args=(linger,), name="a UDT socket lingers", daemon=True

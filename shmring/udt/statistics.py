@@ -1,7 +1,5 @@
 """Counters and measurements of UDT connections and ports."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any

@@ -1,7 +1,5 @@
 """UDT connections in asyncio, shaped like its streams."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Self, Unpack
@@ -175,6 +173,7 @@ class UdtWriter:
         return False
 
     def is_closing(self) -> bool:
+        """Whether `close` was called."""
         return self._closing is not None
 
     def close(self) -> None:
@@ -220,6 +219,7 @@ class UdtServer:
 
     @property
     def listener(self) -> UdtListener:
+        """The listener that the server accepts connections from."""
         return self._listener
 
     @property

@@ -1,7 +1,5 @@
 """The contents of workers' pages: events and distinct errors, of living and dead workers."""
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Iterator

@@ -20,7 +20,9 @@ FOLDERS = ("tutorials", "howto", "explanation", "moving", "reference")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("page", nargs="?", choices=sorted(pages()), help="the page to show")
+    parser.add_argument(
+        "page", nargs="?", metavar="PAGE", choices=sorted(pages()), help="the page to show"
+    )
 
 
 def pages() -> dict[str, Path]:

@@ -8,6 +8,9 @@ If this process dies, the workers continue, and the next `shmring up NAME` takes
 with their channels and queued packets. SIGHUP requests exactly that: it ends this process
 and leaves the workers. SIGTERM and SIGINT end everything.
 
+As a service of systemd (Type=notify) it reports when it is ready, that it is alive
+(WatchdogSec=), and that it stops. A unit is in docs/packaging of the sources.
+
 examples:
   shmring up plant --cpus 2,3                two workers, on cores 2 and 3
   shmring up plant --cpus 3 --strict         fail if a core or a privilege is missing
@@ -28,6 +31,7 @@ from typing import TextIO
 import shmring
 from rtworkers import affinity
 from shmring import UserLimits, errors
+from shmring_cli import notify
 from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
@@ -111,9 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
         try:
             _say_ready(pool, arguments.json)
+            notify.tell("READY=1", f"STATUS=pool {pool.name} in namespace {pool.namespace}")
+            notify.start_watchdog()
             pool.serve_forever()
         except _Stop as stop:
             _ignore_signals()
+            notify.stopping()
             if stop.leave:
                 pool.leave()
             else:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Never, Self, overload
 from shmring import _address, _arrow, _hot, errors
 from shmring._hot import Core as Core
 from shmring._hot import Packet as Packet
+from shmring.extras import missing
 from shmring.types import STAMPS, SendReport, Stamp, Verdict, stamp_of, verdict_of
 
 # packet_record_t of csrc/client/endpoint.h
@@ -164,7 +165,10 @@ class Records:
         return _hot.dlpack(memory, bits, rows, columns, row_items, versioned)
 
     def _as_array(self, fields: dict[str, tuple[str, int]]) -> Any:
-        import numpy as np
+        try:
+            import numpy as np
+        except ModuleNotFoundError:
+            raise missing("numpy", "numpy", "the array of a batch") from None
 
         dtype = np.dtype(
             {

@@ -78,6 +78,7 @@ from rtpsynth._core import _get_dealloc_counting as _get_dealloc_counting
 from rtpsynth._core import _get_dealloc_counts as _get_dealloc_counts
 from rtpsynth._core import _reset_dealloc_counts as _reset_dealloc_counts
 from rtpsynth._core import _set_dealloc_counting as _set_dealloc_counting
+from shmring.extras import missing
 
 __all__ = [
     "EVENT_FIELDS",
@@ -127,7 +128,10 @@ class JBufEvent:
 @functools.cache
 def event_dtype() -> Any:
     """The NumPy type of an event. Raises ImportError without NumPy."""
-    import numpy as np
+    try:
+        import numpy as np
+    except ModuleNotFoundError:
+        raise missing("numpy", "numpy", "the array of events") from None
 
     formats = ["u8", "u8", "u4", "u1", "i1"]
     return np.dtype({"names": EVENT_FIELDS, "formats": formats, "itemsize": EVENT_STRUCT.size})

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rtpsynth import _core
+from shmring.extras import missing
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -67,7 +68,10 @@ ERRORS = {
 @functools.cache
 def header_dtype() -> Any:
     """The NumPy type of a row. Raises ImportError without NumPy."""
-    import numpy as np
+    try:
+        import numpy as np
+    except ModuleNotFoundError:
+        raise missing("numpy", "numpy", "the table of headers") from None
 
     return np.dtype([*_COLUMNS.items(), ("unused", "V3")])[_ORDER.split()]
 

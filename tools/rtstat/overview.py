@@ -145,7 +145,11 @@ def _wants_screen(arguments: argparse.Namespace) -> bool:
         return False
     from importlib.util import find_spec
 
-    return find_spec("textual") is not None
+    if find_spec("textual") is not None:
+        return True
+    hint = 'the full screen needs textual: pip install "shmring[screen]" (--plain hides this line)'
+    print(f"rtstat: {hint}", file=sys.stderr)
+    return False
 
 
 def _print_version() -> int:

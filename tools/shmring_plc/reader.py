@@ -6,11 +6,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from lark import Lark, Transformer_NonRecursive, UnexpectedCharacters, UnexpectedToken, v_args
-from lark import Token as Word
-from lark.exceptions import VisitError
-
 from netflux.field_types import MAX_PAYLOAD_BYTES, SCALARS
+from shmring.extras import missing
 
 from .errors import DefinitionError
 from .literals import based_int, text_of, time_ns
@@ -32,6 +29,13 @@ from .tree import (
     Value,
     Values,
 )
+
+try:
+    from lark import Lark, Transformer_NonRecursive, UnexpectedCharacters, UnexpectedToken, v_args
+    from lark import Token as Word
+    from lark.exceptions import VisitError
+except ModuleNotFoundError:
+    raise missing("lark", "plc", "reading definitions of a controller") from None
 
 _DEEPEST = 400
 _LARGEST = 10**300

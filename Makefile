@@ -8,6 +8,7 @@ RT_WERROR    ?= OFF
 WHEEL        ?=
 PYTEST_ARGS  ?=
 WHEEL_TARGETS ?=
+WHEEL_ROOTS  ?=
 # Real clocks on shared machines: a failed test runs again, and is named (docs/howto/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
@@ -37,7 +38,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test wheel wheels dropins lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test wheel wheels wheels-check dropins lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,10 @@ wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 a
 	@$(BIN)/python -m build --sdist --no-isolation -o build/wheels/sdist >build/wheels.log 2>&1 \
 	    || { cat build/wheels.log; exit 1; }
 	@$(BIN)/python csrc/wheels/build.py build/wheels/sdist/*.tar.gz dist/wheels $(WHEEL_TARGETS)
+
+# As root, some minutes each. WHEEL_ROOTS: debian, arm64, musl, or some of them.
+wheels-check: $(TOOLS) ## install the wheels of dist/wheels into clean roots, one emulated, one with musl, and test there
+	@$(BIN)/python csrc/wheels/check.py dist/wheels $(WHEEL_ROOTS)
 
 dropins: ## dist/dropins/: distributions without modules that have the names and versions of the originals
 	@$(PYTHON) csrc/wheels/dropins.py dist/dropins

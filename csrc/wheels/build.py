@@ -10,12 +10,16 @@ on, and the headers of this machine's Python serve all targets.
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import zipfile
 from pathlib import Path
 
 TARGETS = {
@@ -24,6 +28,9 @@ TARGETS = {
     "musllinux_1_2_x86_64": "x86_64-linux-musl",
     "musllinux_1_2_aarch64": "aarch64-linux-musl",
 }
+
+MOST_BYTES = 2_000_000
+MOST_GLIBC = 28
 
 
 def unpack(sdist: Path, folder: Path) -> Path:
@@ -86,6 +93,35 @@ def build(target: str, sources: Path, headers: Path, folder: Path, log: Path) ->
         sys.exit(f"{target}: the build failed:\n{log.read_text()[-4000:]}")
 
 
+def audit(wheel: Path) -> str:
+    """Return what is wrong with a wheel, or an empty text."""
+    if wheel.stat().st_size >= MOST_BYTES:
+        return f"{wheel.stat().st_size} bytes: the limit is {MOST_BYTES}"
+    with zipfile.ZipFile(wheel) as content:
+        modes = {i.filename: i.external_attr >> 16 & 0o777 for i in content.infolist()}
+        if modes["rtworkers/bin/shmring-worker"] != 0o755:
+            return f"the worker has mode {modes['rtworkers/bin/shmring-worker']:o}"
+        if "musllinux" in wheel.name:
+            needed = set().union(*(libraries(content, name) for name in modes if is_elf(name)))
+            return "" if needed == {"libc.so"} else f"needs {sorted(needed)}"
+    command = [sys.executable, "-m", "auditwheel", "show", "--json", str(wheel)]
+    shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    found = re.fullmatch(r"manylinux_2_(\d+)_\w+", shown["overall_tag"])
+    return "" if found and int(found[1]) <= MOST_GLIBC else f"auditwheel: {shown['overall_tag']}"
+
+
+def is_elf(name: str) -> bool:
+    return name.endswith(".so") or "/bin/shmring-" in name
+
+
+def libraries(wheel: zipfile.ZipFile, name: str) -> set[str]:
+    """Return the shared libraries that a file of a wheel needs."""
+    from elftools.elf.elffile import ELFFile
+
+    dynamic = ELFFile(io.BytesIO(wheel.read(name))).get_section_by_name(".dynamic")
+    return {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")}
+
+
 def main(arguments: list[str]) -> None:
     sdist, folder = Path(arguments[0]), Path(arguments[1])
     work = Path("build/wheels").resolve()
@@ -94,6 +130,9 @@ def main(arguments: list[str]) -> None:
     for target in arguments[2:] or TARGETS:
         build(target, sources, headers, folder, work / f"{target}.log")
     for wheel in sorted(folder.glob("*.whl")):
+        wrong = audit(wheel)
+        if wrong:
+            sys.exit(f"{wheel}: {wrong}")
         print(f"{wheel.stat().st_size / 1e6:5.2f} MB  {wheel}")
 
 

@@ -38,8 +38,8 @@ os.environ.setdefault("SHMRING_SYSCALL_FILTER", "kill")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Folders whose files take longest, though they have few tests.
-LONGEST = {"chaos", "bench", "exhaustion", "interop"}
+# Folders, and a file, that take longest.
+LONGEST = {"chaos", "bench", "exhaustion", "interop", "test_docs.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ import shmring
 import shmring_cli
 import shmring_doctor as doctor
 from netflux import records
-from shmring import recording
+from shmring import recording, udt
 from shmring._options import OPTIONS
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo
@@ -116,6 +116,7 @@ def ids(block: Block) -> str:
     return block.place
 
 
+NOT_DOCUMENTED = {"Address", "LAYOUT_VERSION", "NetfluxItem", "RtpItem"}
 PAGES_OF_TESTS = ("docs/howto/testing.md", "docs/howto/netflux-testing.md")  # pytest runs them
 PARITY = ("api/netflux/PARITY.md", "api/rtpsynth/README.md")
 PAGES_THAT_RUN = {"README.md", *PARITY, *pages_of_docs()} - {*PAGES_OF_TESTS}
@@ -478,6 +479,15 @@ def test_the_walk_to_the_wire_names_functions_that_exist() -> None:
         made = rf"^(?:[\w ]+[ *]{function}\(|FORWARD\({function.removeprefix('calls_')}\))"
         assert re.search(made, text_of(file), re.M), f"{file} has no {function}"
     assert f"{hops[-1][1]}(" in text_of(hops[-2][2])
+
+
+def test_the_reference_has_every_public_name() -> None:
+    assert CHECKOUT is not None
+    pages = (CHECKOUT / "docs" / "reference" / "api").glob("*.rst")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    listed = set(re.findall(r"^\.\. auto\w+:: (?:\w+\.)*(\w+)$", text, re.M))
+    # A union of types and two numbers, which autodoc has nothing to say about.
+    assert {*shmring.__all__, *udt.__all__} - listed <= NOT_DOCUMENTED
 
 
 # --- what the installed programs name is installed ------------------------------------------------

@@ -1,0 +1,28 @@
+"""`shmring help`: the pages that are installed."""
+
+from __future__ import annotations
+
+import pytest
+
+import shmring_cli
+from shmring_cli import help as help_command
+
+
+def test_the_list_has_every_page_with_its_title(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shmring_cli.main(["help"]) == 0
+    shown = capsys.readouterr().out
+    assert "\nhowto:\n" in shown
+    assert "  permissions          Give the workers their privileges\n" in shown
+    assert all(f"  {name} " in shown for name in help_command.pages())
+
+
+def test_a_page_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shmring_cli.main(["help", "clocks"]) == 0
+    assert capsys.readouterr().out.startswith("# Clocks\n")
+
+
+def test_an_unknown_page_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        shmring_cli.main(["help", "nothing"])
+    assert end.value.code == 1
+    assert "nothing" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""Whatever is cancelled, and whenever: no packet is lost, and none comes twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+
+import shmring
+
+HERE = "127.0.0.1"
+PACKETS = 400
+PATIENCE_S = 60.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("many", [False, True])
+def test_packets_survive_cancelled_receivers(shmring_pool, seed, many):
+    draw = random.Random(seed)
+    far = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
+    near = shmring_pool.open("near", remote=far.local, capacity=1024)
+    got: list[int] = []
+
+    async def take():
+        if many:
+            batch = await far.recv_many_async(draw.randrange(1, 5))
+            got.extend(int(packet.data) for packet in batch)
+        else:
+            got.append(int((await far.recv_async(timeout=PATIENCE_S)).data))
+
+    async def send():
+        for i in range(PACKETS):
+            await near.send_async(b"%d" % i)
+            if draw.random() < 0.3:
+                await asyncio.sleep(draw.random() * 0.002)
+
+    async def main():
+        sending = asyncio.create_task(send())
+        while len(got) < PACKETS:
+            task = asyncio.create_task(take())
+            await asyncio.sleep(draw.choice((0, 0, 0.0005, 0.002)))
+            if draw.random() < 0.5:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await sending
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
+    assert got == list(range(PACKETS)), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cancelled_senders_send_once_or_never(shmring_pool, seed):
+    draw = random.Random(seed)
+    far = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
+    near = shmring_pool.open("near", remote=far.local, capacity=4, packet_bytes=8, held=True)
+    sent: list[int] = []
+    started: list[int] = []
+
+    async def send(i):
+        started.append(i)
+        await near.send_async(b"%d" % i)
+        sent.append(i)
+
+    async def main():
+        tasks = [asyncio.create_task(send(i)) for i in range(60)]
+        await asyncio.sleep(0.01)
+        for task in draw.sample(tasks, 20):
+            task.cancel()
+        near.release()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await near.flush_async(timeout=PATIENCE_S)
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
+    arrived = []
+    while len(arrived) < len(sent):
+        arrived.append(int(far.recv(timeout=20).data))
+    with pytest.raises(shmring.ReceiveTimeout):
+        far.recv(timeout=0.02)
+    assert sorted(arrived) == sorted(sent)
+    assert 40 <= len(sent) <= 60

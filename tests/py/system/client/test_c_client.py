@@ -109,6 +109,20 @@ def test_batches_claims_and_times(shmring_channel: Any, c_client: Any) -> None:
     assert client.ask("send -1 before").startswith("error ERANGE")
 
 
+def test_a_local_channel_has_no_addresses(shmring_pool: shmring.Pool, c_client: Any) -> None:
+    here = shmring_pool.open("bus", engine=shmring.Local())
+    assert here.try_recv() is None
+    client = c_client("bus")
+    assert client.ask("recv 0").startswith("error EAGAIN")  # attached as reader from here on
+    assert client.ask(f"send {here.now_ns() + 20 * MS} from-c") == "0"
+    assert here.recv(timeout=20).data == b"from-c"
+    assert client.ask("recv 20000") == "0 from-c"
+    here.send(b"from-python")
+    assert client.ask("recv 20000") == "1 from-python"
+    assert client.ask("to 127.0.0.1 9 nowhere").startswith("error EINVAL")
+    assert client.ask("info").startswith("bus local ")
+
+
 def test_queued_packets_are_cancelled_and_replaced(shmring_channel: Any, c_client: Any) -> None:
     here, there = shmring_channel("queue", here={"held": True})
     client = c_client("queue")

@@ -56,6 +56,8 @@ shm_box_t shm_cyclic_box(const uint8_t *engine, uint32_t producers, uint32_t pay
     };
 }
 
+/* B8  failsafe, R -> A in get_failsafe: the payload is whole */
+
 /* --- the fail-safe payload -------------------------------------------------------------------- */
 
 static shm_cyclic_head_t *head_of(const shm_box_t *box)
@@ -71,12 +73,12 @@ static uint8_t *failsafe_of(const shm_box_t *box)
 void shm_cyclic_put_failsafe(const shm_box_t *box, const void *payload, uint32_t bytes)
 {
     memcpy(failsafe_of(box), payload, bytes);
-    rt_store_release(&head_of(box)->failsafe, (uint64_t)bytes + 1);
+    rt_store_release(&head_of(box)->failsafe, (uint64_t)bytes + 1); /* B8 */
 }
 
 RT_RACY int shm_cyclic_get_failsafe(const shm_box_t *box, void *payload, uint32_t *bytes)
 {
-    uint64_t found = rt_load_acquire(&head_of(box)->failsafe);
+    uint64_t found = rt_load_acquire(&head_of(box)->failsafe); /* B8 */
     if (found == 0 || found - 1 > box->max_bytes)
         return 0;
     *bytes = (uint32_t)(found - 1);

@@ -293,6 +293,7 @@ class Pair:
 
 _TX = ("shm/tx_ring.c", "shm/tx_queue.c", "shm/tx_release.c")
 _RX = ("shm/rx_ring.c",)
+_BOXES = ("shm/latest_box.c", "shm/netflux_shm.c")
 
 PAIRS = [
     Pair(("shm/shm_segment.c",), ("V1", "V2"), PUBLISH, "a segment is mapped before it is whole"),
@@ -315,15 +316,16 @@ PAIRS = [
     Pair(("shm/tap_ring.c",), ("T1", "T2"), OVERWRITE, "a torn copy is believed"),
     Pair(("shm/tap_ring.c",), ("T3", "T4"), PUBLISH, "a copy is read before it is whole"),
     Pair(
-        ("shm/netflux_shm.c",),
+        ("shm/latest_box.c",),
         ("B1", "B2"),
         PUBLISH_BY_SWAP,
         "the latest values are named before they are whole",
     ),
-    Pair(("shm/netflux_shm.c",), ("B3", "B5"), OVERWRITE, "torn values are believed"),
-    Pair(("shm/netflux_shm.c",), ("B4", "B5"), PUBLISH, "values are read before they are whole"),
+    Pair(_BOXES, ("B3", "B5"), OVERWRITE, "torn values are believed"),
+    Pair(_BOXES, ("B4", "B5"), PUBLISH, "values are read before they are whole"),
     Pair(("shm/netflux_shm.c",), ("B6",), PUBLISH, "a snapshot is read before it is whole"),
     Pair(("shm/netflux_shm.c",), ("B7",), HALVES, "a state that is being written is believed"),
+    Pair(("shm/cyclic_shm.c",), ("B8",), PUBLISH, "a fail-safe payload is read before it is whole"),
     Pair(
         ("worker/agents/rtp/rtcp.c", "client/engine_stats.c"),
         ("N1", "N2"),

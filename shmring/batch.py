@@ -121,7 +121,7 @@ class Records:
         """Return memory, bits of an item, rows, columns (0: a vector), items from row to row."""
         raise NotImplementedError
 
-    def _column(self, field: tuple[str, int]) -> memoryview[int]:
+    def _column(self, field: tuple[str, int]) -> "memoryview[int]":
         items: memoryview[int] = self._records.cast(_CODES[field[0]])
         return items[field[1] // items.itemsize :: self._record_bytes // items.itemsize]
 

@@ -190,7 +190,7 @@ class Endpoint(batch.Core):
         # A worker that sleeps until that packet's time wakes, gives the verdict and frees the room.
         if not self.end.tx_ready:
             self.attach_now(lib.ENDPOINT_TX)
-        lib.endpoint_ring_bell(self.end)
+        self._ring_bell()
         del segment  # kept it mapped until here
         return True
 

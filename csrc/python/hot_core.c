@@ -73,6 +73,19 @@ static PyObject *core_bind(core_t *self, PyObject *address)
     return Py_None;
 }
 
+/* Wakes the worker after something was cancelled. */
+static PyObject *core_ring_bell(core_t *self, PyObject *unused)
+{
+    (void)unused;
+    endpoint_t *end = core_end(self);
+    if (end == NULL)
+        return NULL;
+    if (end->tx_ready)
+        endpoint_ring_bell(end);
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
 static PyObject *core_shut(core_t *self, PyObject *unused)
 {
     (void)unused;
@@ -151,6 +164,7 @@ GUARDED(waited)
 GUARDED(may_have_room)
 GUARDED(serve)
 GUARDED(bind)
+GUARDED(ring_bell)
 GUARDED(shut)
 
 #define FAST(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
@@ -184,6 +198,7 @@ static PyMethodDef core_methods[] = {
      "may_have_room($self)\n--\n\n"},
     {"_serve", (PyCFunction)guarded_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind", (PyCFunction)guarded_bind, METH_O, "_bind($self, attachment, /)\n--\n\n"},
+    {"_ring_bell", (PyCFunction)guarded_ring_bell, METH_NOARGS, "_ring_bell($self)\n--\n\n"},
     {"_shut", (PyCFunction)guarded_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

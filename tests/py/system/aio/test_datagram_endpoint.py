@@ -266,7 +266,7 @@ def test_a_protocol_that_raises_goes_on():
     assert [type(context["exception"]) for context in caught] == [KeyError, KeyError]
 
 
-def test_what_cannot_be_is_refused():
+def test_what_cannot_be_is_refused(shmring_namespace):
     async def main():
         make = shmring.create_datagram_endpoint
         with pytest.raises(ValueError, match="family is 0"):
@@ -281,6 +281,6 @@ def test_what_cannot_be_is_refused():
             await make(Client, local_addr=(HERE, 0), capasity=1)
         with pytest.raises(KeyError):
             await make(lambda: {}["x"], (HERE, 0), name="made")
-        assert "made" not in [info.name for info in shmring.channels()]
+        assert "made" not in [info.name for info in shmring.channels(namespace=shmring_namespace)]
 
     serve(main)

@@ -164,7 +164,7 @@ def test_a_named_pool_of_another_process(python: Any, shmring_namespace: str) ->
     for end in (here, there):
         end.send(b"through the pool")
         assert received(end, 1) == [b"through the pool"]
-    (first, second) = shmring.channels()
+    (first, second) = shmring.channels(namespace=shmring_namespace)
     assert {first.engine, second.engine} == {"local"}
     assert first.local is first.remote is None
     server.popen.terminate()

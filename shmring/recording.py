@@ -15,6 +15,7 @@ Parquet file.
 import csv
 import dataclasses
 import importlib.util
+import inspect
 import io
 import json
 import os
@@ -86,7 +87,7 @@ class Row:
 
 
 COLUMNS = tuple(item.name for item in fields(Row))
-_TYPES = {item.name: str(item.type) for item in fields(Row)}
+_TYPES = {item.name: inspect.formatannotation(item.type) for item in fields(Row)}
 _BUCKETS = "tuple[tuple[int, int], ...]"
 _DEFAULTS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", _BUCKETS: ()}
 
@@ -202,7 +203,7 @@ def _header(text: str) -> Header:
     header = Header(**{item.name: facts[item.name] for item in fields(Header)})
     for item in fields(Header):
         value = getattr(header, item.name)
-        if type(value).__name__ != item.type:
+        if type(value) is not item.type:
             raise TypeError(f"{item.name} is {value!r}, not of type {item.type}")
     return header
 

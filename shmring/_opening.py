@@ -9,13 +9,13 @@ import inspect
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from shmring import _options
 from shmring._endpoint import owners_end
 from shmring._in_thread import made_in_thread
 from shmring.channel import Channel
-from shmring.engine import Engine, EngineConfig, Start
+from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.types import (
     Align,
     Clock,
@@ -48,7 +48,7 @@ class Udp(Engine[Channel]):
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         return Start(options, None, Channel)
 
-    def attach(self, name: str, **how: Any) -> Channel:
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> Channel:
         return Channel(name, **how)
 
 

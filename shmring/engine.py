@@ -6,9 +6,10 @@ An engine decides what a worker does for a channel, and which kind of channel a 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from shmring._ring import lib
+from shmring.types import Reading
 
 C = TypeVar("C", covariant=True)
 
@@ -43,6 +44,23 @@ class Start(Generic[C]):
     """Do not warn if the worker lacks something."""
 
 
+class AttachOptions(TypedDict, total=False):
+    """Arguments of `Channel`, which `Engine.attach` passes on.
+
+    namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
+    readonly: attach as a tap.
+    reading: "broadcast" or "shared". None: as the channel was opened.
+    owner: the opener of the channel.
+    segment: the mapping of the segment.
+    """
+
+    namespace: str | None
+    readonly: bool
+    reading: Reading | None
+    owner: Any
+    segment: Any
+
+
 class Engine(Generic[C]):
     """Base class of `Udp`, `Rtp` and `Netflux`: frozen dataclasses whose fields are the options."""
 
@@ -55,7 +73,7 @@ class Engine(Generic[C]):
         """
         raise NotImplementedError
 
-    def attach(self, name: str, **how: Any) -> C:
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> C:
         """Return this process's end of an open channel of this engine. `how`: the arguments of
         `Channel`.
 
@@ -81,4 +99,4 @@ class Engine(Generic[C]):
         }
 
 
-__all__ = ["MAX_RECORD_BYTES", "Engine", "EngineConfig", "Start"]
+__all__ = ["MAX_RECORD_BYTES", "AttachOptions", "Engine", "EngineConfig", "Start"]

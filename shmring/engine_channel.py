@@ -1,9 +1,10 @@
 """For authors of drop-ins: a channel whose engine takes requests, and whose end C code can use."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from shmring._endpoint import Endpoint
 from shmring._ring import lib
+from shmring.engine import AttachOptions
 
 
 class _Kept:
@@ -16,7 +17,7 @@ class _Kept:
 class EngineChannel:
     """One process's end of a channel whose engine is defined outside of this package."""
 
-    def __init__(self, name: str, **how: Any) -> None:
+    def __init__(self, name: str, **how: Unpack[AttachOptions]) -> None:
         """Attach to an open channel. Arguments and errors are those of `Channel`."""
         self._endpoint = Endpoint(name, **how)
 

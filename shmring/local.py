@@ -1,10 +1,10 @@
 """Channels without a socket: what `open` takes as ``engine=shmring.Local()``."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from shmring.channel import Channel
-from shmring.engine import Engine, EngineConfig, Start
+from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 
 ENGINE = "local"
@@ -57,7 +57,7 @@ class Local(Engine[Channel]):
             plain["impair_rx"] = plain.pop("impair")
         return Start(plain, EngineConfig(ENGINE, b""), Channel)
 
-    def attach(self, name: str, **how: Any) -> Channel:
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> Channel:
         return Channel(name, **how)
 
 

@@ -111,8 +111,10 @@ def attach(
         name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
     )
     kind = _engine_for(name, engine, text_of(segment.config.engine), readonly)
-    how = {"namespace": space, "readonly": readonly, "reading": reading, "segment": segment}
-    return cast("C", kind.attach(name, **how))
+    end = kind.attach(
+        name, namespace=space, readonly=readonly, reading=reading, segment=segment
+    )
+    return cast("C", end)
 
 
 def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool) -> Engine[Any]:

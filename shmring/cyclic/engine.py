@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from shmring import _options
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.cyclic.channel import ENGINE, CyclicChannel
-from shmring.engine import Engine, EngineConfig, Start
+from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.types import Buffer
 
@@ -95,7 +95,7 @@ class Cyclic(Engine[CyclicChannel]):
         check(lib.shm_cyclic_config_check(config))
         return config, failsafe
 
-    def attach(self, name: str, **how: Any) -> CyclicChannel:
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> CyclicChannel:
         self.refuse_given()
         return CyclicChannel(name, **how)
 

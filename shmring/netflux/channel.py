@@ -8,6 +8,7 @@ from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase
 from shmring._check import check
 from shmring._ring import ffi, lib
+from shmring.engine import AttachOptions
 from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
 from shmring.netflux.options import (
     ENGINE,
@@ -82,7 +83,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         *,
         send: Record | None = None,
         receive: Record | None = None,
-        **how: Any,
+        **how: Unpack[AttachOptions],
     ) -> None:
         """Attach to an open Netflux channel.
 

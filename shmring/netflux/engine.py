@@ -1,9 +1,9 @@
 """Netflux as an engine of a channel: what `open` takes as ``engine=shmring.Netflux(...)``."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
-from shmring.engine import Engine, Start
+from shmring.engine import AttachOptions, Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, starting_end
 from shmring.netflux.options import Record
@@ -78,7 +78,7 @@ class Netflux(Engine[NetfluxChannel]):
         begin = netflux_options.prepare(options, self.given())
         return Start(begin.plain, begin.engine, starting_end(begin))
 
-    def attach(self, name: str, **how: Any) -> NetfluxChannel:
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> NetfluxChannel:
         self.refuse_given("send", "receive")
         # The channel refuses a number of bytes in place of a record.
         records = {"send": self.send, "receive": self.receive}

@@ -1,9 +1,9 @@
 """RTP as an engine of a channel: what `open` takes as ``engine=shmring.Rtp(...)``."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
-from shmring.engine import Engine, Start
+from shmring.engine import AttachOptions, Engine, Start
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
 from shmring.types import Codec, Delivery, Rtcp, Underrun
@@ -129,6 +129,6 @@ class Rtp(Engine[RtpChannel]):
         plain, config = rtp_options.prepare(options, self.given())
         return Start(plain, config, RtpChannel)
 
-    def attach(self, name: str, **how: Any) -> RtpChannel:
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> RtpChannel:
         self.refuse_given()
         return RtpChannel(name, **how)

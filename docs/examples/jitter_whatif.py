@@ -18,7 +18,7 @@ with shmring.Pool() as pool:
     source.send_many([bytes(160)] * PACKETS)
     capture = [wire.recv(timeout=5.0) for _ in range(PACKETS)]
 
-    ears = []
+    ears, end_ns = [], 0
     for ms in DELAYS_MS:
         ns = ms * 1_000_000
         engine = shmring.Rtp(min_delay_ns=ns, max_delay_ns=ns, first_delay_ns=ns)

@@ -22,6 +22,7 @@ exclude_patterns = ["docs/examples", "docs/pictures", ".*", "build"]
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 4
 default_role = "py:obj"
+highlight_language = "text"  # of blocks without a language, drawings mostly
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 

@@ -54,6 +54,14 @@ class Attachment:
         """Descriptor of the connection, or -1 if there is none."""
         return int(self.own.control.fd)
 
+    def open_files(self) -> int:
+        """Return how many descriptors it has open."""
+        own = self.own
+        bells = (own.bell_fd, own.doorbell_fd, own.watch_fd)
+        sets = (own.readiness.epoll_fd, own.progress.epoll_fd)
+        locks = (own.producer_lock, own.reader_lock)
+        return sum(fd >= 0 for fd in (own.control.fd, *bells, *sets, *locks))
+
     def request(self, op: Op, rest: bytes = b"", fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
         """Send a request about the channel, with `rest` after the channel's name. Return its result
         and its answer.

@@ -506,9 +506,9 @@ class Endpoint(batch.Core):
 CLOCKS: dict[int, Clock] = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
 
 
-def unattached_ends() -> int:
-    """Return how many ends of this process have no connection yet."""
-    return sum(end.attachment.fileno() < 0 for end in list(_endpoints))
+def ends_open_files() -> list[int]:
+    """Return how many descriptors each end of this process has open."""
+    return [end.attachment.open_files() for end in list(_endpoints)]
 
 
 End = TypeVar("End")

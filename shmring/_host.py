@@ -22,8 +22,8 @@ from shmring._ring import ffi, lib
 
 # Descriptors that a restart of a worker needs, and one more channel that is opened during it.
 FILES_SPARE = 16
-# Descriptors that one end of this process opens at its first use: connection, two bells, epoll.
-END_FILES = 5
+# Descriptors of an end that sends and receives: connection, two bells, epoll, locks of two slots.
+END_FILES = 6
 # Why this user cannot open a file with one of our names that another user owns: it does not exist,
 # it is not this user's, it is a link, socket, folder or pipe, or a process holds a lease on it.
 NOT_OURS = frozenset(
@@ -110,9 +110,11 @@ def out_of_threads(what: str) -> str:
     )
 
 
-def check_files(fd: int, unattached: Callable[[], int]) -> None:
+def check_files(fd: int, ends: Callable[[], list[int]]) -> None:
     """Raise `NoSpace` if a process that just got descriptor `fd` has too few left to start a worker
-    again, or to use the `unattached` ends that it has already opened.
+    again, or to use the channels that it has already opened.
+
+    ends: returns how many descriptors each end of the process has open.
 
     First raises the soft limit if that helps. The soft limit is low because of select(), and
     channels never pass their descriptors to select().
@@ -120,7 +122,8 @@ def check_files(fd: int, unattached: Callable[[], int]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if fd + FILES_SPARE < soft // 2:
         return
-    needed = fd + FILES_SPARE + END_FILES * (unattached() + 1)
+    missing = sum(max(END_FILES - opened, 0) for opened in ends())
+    needed = fd + FILES_SPARE + END_FILES + missing
     if needed < soft:
         return
     if soft < hard:

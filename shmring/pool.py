@@ -34,7 +34,7 @@ from rtworkers.launch import worker_binary
 from shmring import _address, _host, _leftovers, _options, _pool_server, errors
 from shmring._arguments import deadline
 from shmring._check import error
-from shmring._endpoint import Endpoint, unattached_ends
+from shmring._endpoint import Endpoint, ends_open_files
 from shmring._host import translated
 from shmring._in_thread import in_thread, made_in_thread
 from shmring._linger import LINGER_S, warn_unsent
@@ -336,7 +336,7 @@ class Pool(Opening):
         fd = liveness.nameless_file()
         bell_fd = -1
         try:
-            _host.check_files(fd, unattached_ends)
+            _host.check_files(fd, ends_open_files)
             bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             segment = _host.format_segment(fd, prepared.config)
             self._set_access(fd, prepared)

@@ -347,6 +347,7 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
     os.chown(other_runtime, 65534, 65534)
     script = (
         "import os, resource, warnings, shmring\n"
+        "from shmring import *\n"  # what the other user may not read
         "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -378,6 +379,7 @@ def test_members_of_a_group_may_use_the_pool(python: Any, other_runtime: Any) ->
     )
     member = (
         "import os, shmring\n"
+        "from shmring import *\n"
         "os.setgroups([]); os.setgid({gid}); os.setuid(65534)\n"
         "try:\n"
         "    ch = shmring.attach('ctl')\n"

@@ -95,6 +95,7 @@ def test_a_program_of_a_group_grants_a_member_what_it_needs_and_no_more(program:
 
 MEMBER = f"""
 import os, resource, warnings, shmring
+from shmring import *  # what the other user may not read
 resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
 os.setgroups([{GROUP}]); os.setgid({USER}); os.setuid({USER})

@@ -121,6 +121,7 @@ def test_a_channel_of_another_user(shmring_pool: shmring.Pool, python: Any) -> N
     shmring_pool.open("ctl", local=LOOPBACK)
     other = python(
         "import os, shmring\n"
+        "from shmring import *\n"  # what the other user may not read
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "for readonly in (False, True):\n"
         "    try:\n"

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become
 BECOME = """
 import os
 import shmring
+from shmring import *  # what the other user may not read
 from rtworkers import paths
 from rtworkers.control import Connection, Request, channel_body
 from rtworkers.layout import Op
@@ -211,6 +212,7 @@ def test_a_squatted_runtime_directory_is_refused(
 HIDDEN = """
 import os, subprocess, sys, time
 import shmring
+from shmring import *
 os.setgroups([{group}]); os.setgid({group}); os.setuid({user})
 with shmring.Pool(policy="other", group={group}) as pool:
     channel = pool.open("ctl", local=("127.0.0.1", 0))
@@ -224,6 +226,7 @@ with shmring.Pool(policy="other", group={group}) as pool:
 """
 SENDER = f"""
 import os, time, shmring
+from shmring import *
 os.setgroups([{GROUP}]); os.setgid({OTHER}); os.setuid({OTHER})
 channel = shmring.attach("ctl")
 for i in range(300):

@@ -233,6 +233,7 @@ def test_a_process_at_its_limit(python: Callable[..., Any], script: str, kind: s
 def test_a_user_who_may_lock_no_memory(python: Callable[..., Any], other_runtime: Path) -> None:
     script = (
         "import os, resource, warnings, shmring\n"
+        "from shmring import *\n"  # what the other user may not read
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "warnings.simplefilter('ignore')\n"

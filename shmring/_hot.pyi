@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from types import GenericAlias
 from typing import Any, Generic, final, type_check_only
 
-from typing_extensions import Buffer, TypeVar, disjoint_base
+from typing_extensions import TypeVar, disjoint_base
 
 from shmring.batch import PacketBatch, PacketLoan
-from shmring.types import Stamp
+from shmring.types import Buffer, Stamp
 
 def configure(
     stamps: tuple[Stamp, ...], unpack_address: Any, batch: Any, loan: Any, /

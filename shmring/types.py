@@ -30,7 +30,17 @@ from shmring.errors import BadConfig
 if sys.version_info >= (3, 12):
     from collections.abc import Buffer
 elif TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from typing import Protocol
+
+    from typing_extensions import Buffer as _Buffer
+
+    class _Array(Protocol):
+        """NumPy's arrays: their types admit the buffer protocol from Python 3.12 on only."""
+
+        @property
+        def __array_interface__(self) -> dict[str, Any]: ...
+
+    Buffer = _Buffer | _Array
 else:
     Buffer = bytes | bytearray | memoryview
 

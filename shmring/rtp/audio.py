@@ -35,7 +35,7 @@ class Codec:
     """Samples from a payload, as a view of format ``h``. An incomplete last sample is left out."""
 
 
-def sample_bytes(pcm: Buffer) -> memoryview:
+def sample_bytes(pcm: Any) -> memoryview:
     """The bytes of 16-bit samples. Raises `TypeError`, `ValueError`."""
     view = memoryview(pcm)
     code = view.format.lstrip("@=" + ("<" if sys.byteorder == "little" else ">"))
@@ -72,7 +72,7 @@ def _g711_encoder(convert: Any) -> Callable[[Buffer], bytes]:
 
 
 def _g711_decoder(convert: Any) -> Callable[[Buffer], memoryview]:
-    def decode(payload: Buffer) -> memoryview:
+    def decode(payload: Any) -> memoryview:
         size = memoryview(payload).nbytes
         out = bytearray(SAMPLE_BYTES * size)
         with (
@@ -99,11 +99,11 @@ def _swapped(octets: memoryview) -> array.array[int]:
     return samples
 
 
-def _l16_encode(pcm: Buffer) -> bytes:
+def _l16_encode(pcm: Any) -> bytes:
     return _swapped(sample_bytes(pcm)).tobytes()
 
 
-def _l16_decode(payload: Buffer) -> memoryview:
+def _l16_decode(payload: Any) -> memoryview:
     octets = memoryview(payload)
     return memoryview(_swapped(octets[: len(octets) // SAMPLE_BYTES * SAMPLE_BYTES]))
 

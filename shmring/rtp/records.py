@@ -8,7 +8,6 @@ from typing import Any, TypedDict
 from shmring import _options, errors
 from shmring._ring import ffi, lib
 from shmring.rtp import audio, extension
-from shmring.types import Buffer
 
 # shm_rtp_tx_t of csrc/shm/rtp_shm.h; the worker writes the RTP header into its end
 _HEAD = struct.Struct("=BBBBII12x")
@@ -77,7 +76,7 @@ class RecordMaker:
 
     def frame(
         self,
-        data: Buffer,
+        data: Any,
         *,
         marker: bool | None = None,
         payload_type: int | None = None,
@@ -99,7 +98,7 @@ class RecordMaker:
 
     def block(
         self,
-        data: Buffer,
+        data: Any,
         *,
         marker: bool | None = None,
         payload_type: int | None = None,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from shmring import errors
 from shmring.types import Buffer
@@ -144,7 +144,7 @@ class UdtWriter:
 
     def write(self, data: Buffer) -> None:
         """Queue bytes. Await `drain` from time to time. Raises `UdtClosed`."""
-        view = memoryview(data).cast("B")
+        view = memoryview(cast("Any", data)).cast("B")
         done = 0
         if not self._kept and not self._draining.locked():
             done = self._socket.try_send(view)

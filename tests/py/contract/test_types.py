@@ -27,20 +27,22 @@ WRONG = HERE / "wrong_types.py"
 Lines = set[tuple[str, int]]
 
 
-def by_mypy(*files: Path) -> Lines:
+def by_mypy(*files: Path, folder: Path = HERE) -> Lines:
     flags = ["--strict", "--show-error-end", "--no-error-summary", "--cache-dir", "/dev/null"]
     flags += ["--no-incremental", "--python-version", "3.11", "--output", "json"]
     command = [sys.executable, "-P", "-m", "mypy", *flags, *map(str, files)]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert done.stderr == ""
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return {(Path(at["file"]).name, at["line"]) for at in found if at["severity"] == "error"}
 
 
-def by_pyright(*files: Path) -> Lines:
+def by_pyright(*files: Path, folder: Path = HERE) -> Lines:
     command = [Path(sys.executable).with_name("basedpyright"), "--outputjson", "--level", "error"]
-    command += ["--pythonpath", sys.executable, *files]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=240)
+    command += ["--pythonpath", sys.executable, *map(str, files)]
+    if folder != HERE:
+        command = [*command[: -len(files)], "--project", str(folder)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     found = json.loads(done.stdout)["generalDiagnostics"]
     return {(Path(at["file"]).name, at["range"]["start"]["line"] + 1) for at in found}
 
@@ -66,6 +68,29 @@ def test_mistakes_are_errors(check: Callable[..., Lines]) -> None:
     marked = {(WRONG.name, at) for at, line in enumerate(lines, 1) if re.search(r"  # E$", line)}
     assert check(WRONG) == marked
     assert len(marked) > 25
+
+
+ARRAYS = """
+import numpy as np
+import shmring
+
+def use(ch: shmring.Channel, rtp: shmring.RtpChannel) -> None:
+    ch.send(np.zeros(4, "u1"))
+    ch.send_many(np.zeros((4, 8), "u1"), at=np.zeros(4, "i8"), sizes=np.ones(4, "u4"))
+    ch.recv_many(out=np.zeros(100, "u1"))
+    rtp.send(np.zeros(160, "i2"))
+"""
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_arrays_are_payloads(check: Callable[..., Lines], tmp_path: Path) -> None:
+    """The types of NumPy know the buffer protocol from Python 3.12 on only."""
+    pytest.importorskip("numpy")
+    file = tmp_path / "arrays.py"
+    file.write_text(ARRAYS, encoding="utf-8")
+    settings = {"pythonVersion": "3.11", "typeCheckingMode": "standard"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert check(file, folder=tmp_path) == set()
 
 
 WORDS = {

@@ -27,7 +27,7 @@ from typing import Any
 LEAD_NS = 200_000_000
 """Time from the start of the process to the first packet, without the time to queue
 the schedule."""
-PAST_NS = 1
+PAST_NS = time.monotonic_ns() - 1_000_000_000
 """A deadline that has passed on any clock."""
 
 SPARE = 100

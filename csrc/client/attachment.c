@@ -450,7 +450,7 @@ int attachment_attach(attachment_t *a, const endpoint_t *e, int what)
                   (what == ENDPOINT_RX && !e->rx_ready),
         .watcher = attachment_is_watching(a),
     };
-    needs_t left = all;
+    needs_t left;
     if (!a->segment->writable)
         return attachment_served_epoch(a->segment, &a->epoch);
     int rc;

@@ -42,6 +42,12 @@ static impair_config_t config_of(const shm_impair_t *c)
     };
 }
 
+bool agent_path_is_impaired(const shm_config_t *c)
+{
+    impair_config_t tx = config_of(&c->impair_tx), rx = config_of(&c->impair_rx);
+    return impair_config_active(&tx) || impair_config_active(&rx);
+}
+
 static int open_one(const shm_impair_t *wanted, impair_t **path, void **memory)
 {
     impair_config_t config = config_of(wanted);

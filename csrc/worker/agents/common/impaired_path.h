@@ -22,6 +22,9 @@ typedef struct agent_path {
     uint64_t refused;          /* left the path, but the kernel had no room */
 } agent_path_t;
 
+/* Whether the configuration asks for a path. */
+bool agent_path_is_impaired(const shm_config_t *c);
+
 /* The caller has set udp and deliver. Creates the paths that the configuration asks for. Returns 0
  * or -errno with a text. */
 int agent_path_open(wrk_channel_t *ch, agent_path_t *l);

@@ -80,13 +80,11 @@ static int refuse_option(const char *what, const char *why)
 static int check_local(const shm_config_t *c)
 {
     static const char WHY[] = " without a remote address: leave it out, or give remote=";
-    shm_impair_t none = {0};
     if (c->local.family != 0)
         return refuse_option("local", WHY);
     if (c->overflow == SHM_OVERFLOW_WAIT)
         return refuse_option("overflow=\"wait\"", WHY);
-    if (memcmp(&c->impair_tx, &none, sizeof none) != 0 ||
-        memcmp(&c->impair_rx, &none, sizeof none) != 0)
+    if (agent_path_is_impaired(c))
         return refuse_option("an impaired path", WHY);
     if (c->direction != SHM_DUPLEX)
         return refuse_option("a direction other than \"duplex\"", WHY);

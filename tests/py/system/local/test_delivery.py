@@ -159,16 +159,18 @@ def test_a_named_pool_of_another_process(python: Any, shmring_namespace: str) ->
         "pool.close()\n"
     )
     assert server.line() == "ready"
-    here = RemotePool(shmring_namespace, "x").open("bus", engine=Local())
-    there = shmring.open("other", pool="x", engine=Local())
-    for end in (here, there):
-        end.send(b"through the pool")
-        assert received(end, 1) == [b"through the pool"]
-    (first, second) = shmring.channels(namespace=shmring_namespace)
-    assert {first.engine, second.engine} == {"local"}
-    assert first.local is first.remote is None
-    server.popen.terminate()
-    assert server.wait() == 0
+    try:
+        here = RemotePool(shmring_namespace, "x").open("bus", engine=Local())
+        there = shmring.open("other", pool="x", engine=Local())
+        for end in (here, there):
+            end.send(b"through the pool")
+            assert received(end, 1) == [b"through the pool"]
+        (first, second) = shmring.channels(namespace=shmring_namespace)
+        assert {first.engine, second.engine} == {"local"}
+        assert first.local is first.remote is None
+    finally:  # the workers of a named pool outlive a pool that is killed
+        server.popen.terminate()
+        assert server.wait() == 0
 
 
 # --- the impaired path --------------------------------------------------------------------------

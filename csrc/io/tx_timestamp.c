@@ -73,8 +73,12 @@ static int read_entries(udp_t *udp, unsigned want, udp_tx_stamp_t *out, unsigned
     struct mmsghdr messages[MESSAGES];
     control_space_t control[MESSAGES];
     unsigned n = want < MESSAGES ? want : MESSAGES;
+    uint8_t payload; /* unread. Without room for one, qemu-user reads nothing and reports success. */
+    struct iovec room = {.iov_base = &payload, .iov_len = sizeof payload};
     for (unsigned i = 0; i < n; i++)
-        messages[i].msg_hdr = (struct msghdr){.msg_control = control[i].bytes,
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = &room,
+                                              .msg_iovlen = 1,
+                                              .msg_control = control[i].bytes,
                                               .msg_controllen = sizeof control[i].bytes};
     int got = recvmmsg(udp->fd, messages, n, MSG_ERRQUEUE | MSG_DONTWAIT, NULL);
     if (got > 0 && udp->clock_map != NULL)
@@ -87,11 +91,12 @@ static int read_entries(udp_t *udp, unsigned want, udp_tx_stamp_t *out, unsigned
 int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max)
 {
     unsigned taken = 0;
-    while (taken < max) {
-        unsigned want = max - taken;
+    for (unsigned seen = 0; seen < max;) { /* entries, which need not be stamps */
+        unsigned want = max - seen;
         int got = read_entries(udp, want, out, &taken);
         if (got < (int)(want < MESSAGES ? want : MESSAGES))
             break;
+        seen += (unsigned)got;
     }
     return (int)taken;
 }

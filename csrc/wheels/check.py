@@ -61,9 +61,14 @@ ROOTS = {
             "tests/py/contract/test_distribution.py",
             "tests/py/contract/test_drop_ins.py",
             "tests/py/contract/test_udpcom.py",
+            # qemu-user has no SO_TIMESTAMPING, and these receive.
+            "-k 'not (exchange_by_position or maps_125_to_127)'",
         ),
     ),
-    # Without NumPy, whose wheel needs a newer musl, and without ctypes, whose library is not there.
+    # Without NumPy, whose wheel needs a newer musl. Left out: what needs ctypes, which is not
+    # there (also `shmring bench`, so all parsers), a shell, or the sources; the texts of glibc's
+    # errors; where pip puts files without --target, and how Python starts; and a fork inside a
+    # callback of RtpProc, which musl does not support in a process with threads.
     "musl": Root(
         "x86_64",
         "musllinux_1_2",
@@ -72,17 +77,27 @@ ROOTS = {
         (
             "tests/py/contract",
             *(
-                f"--ignore=tests/py/contract/test_rtpsynth_jbuf{part}.py"
-                for part in ("", "_many", "_model", "_parser", "_objects")
+                f"--ignore=tests/py/contract/{name}.py"
+                for name in (
+                    "test_rtpsynth_jbuf",
+                    "test_rtpsynth_jbuf_many",
+                    "test_rtpsynth_jbuf_model",
+                    "test_rtpsynth_jbuf_parser",
+                    "test_rtpsynth_jbuf_objects",
+                    "test_rtpsynth_synth",
+                    "test_docs",
+                    "test_examples",
+                    "test_shell",
+                    "test_import",
+                )
             ),
-            "--ignore=tests/py/contract/test_rtpsynth_synth.py",
-            "--ignore=tests/py/contract/test_docs.py",
-            "--ignore=tests/py/contract/test_examples.py",
+            "--deselect=tests/py/contract/test_distribution.py::test_manual_pages_are_installed",
+            "-k",
+            "'not (wrong15 or wrong16 or wrong_arguments_the_first or port_in_use"
+            " or resolved_in_the_channels_family or fork or drop_ins)'",
         ),
     ),
 }
-# Turned off, because they are about the sources or the checkout's environment.
-NOT_HERE = "not test_the_installed_drop_ins_are_whole"
 
 _ENTER = r"""
 set -e
@@ -280,7 +295,6 @@ def install_and_test(root: Root, folder: Path) -> int:
             return 1
         python = ["/venv/bin/python"]
     tests = f'cd /work && exec "$@" -P -m pytest -q -p no:cacheprovider {" ".join(root.tests)}'
-    tests += f" -k '{NOT_HERE}'" if "musl" in root.wheel else ""
     return enter(root, folder, ["/bin/sh", "-c", tests, "sh", *python])
 
 

@@ -53,6 +53,7 @@ static void close_socket(wrk_channel_t *ch)
 static int start(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
+    a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     a->path = (agent_path_t){.udp = &a->udp, .deliver = agent_input_deliver};
     a->sender = (agent_sender_t){
         .udp = &a->udp, .path = &a->path, .block_changed = watch_input};
@@ -65,7 +66,6 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
     a->input.socket = &a->socket;
     a->input.block = &a->sender.block;
     agent_input_open(ch, &a->input, &a->udp, &a->path);
-    a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc == 0)
         watch_input(ch);

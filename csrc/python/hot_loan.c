@@ -16,7 +16,7 @@ typedef struct loan {
 static int loan_export(loan_t *self, Py_buffer *view, int flags)
 {
     int rc = -1;
-    HOT_ENTER(self);
+    HOT_ENTER_BOTH(self, self->core);
     if (self->owner == NULL)
         PyErr_SetString(PyExc_ValueError, "the loan was released");
     else if (self->copy)
@@ -26,7 +26,7 @@ static int loan_export(loan_t *self, Py_buffer *view, int flags)
         rc = PyBuffer_FillInfo(view, (PyObject *)self, (void *)(uintptr_t)self->end->rx.data,
                                (Py_ssize_t)self->end->rx.units * SHM_UNIT_BYTES, 1, flags);
     self->exports += rc == 0;
-    HOT_LEAVE();
+    HOT_LEAVE_BOTH();
     return rc;
 }
 
@@ -52,12 +52,12 @@ static PyObject *loan_get_overwritten(loan_t *self, void *unused)
 {
     (void)unused;
     PyObject *count = NULL;
-    HOT_ENTER(self);
+    HOT_ENTER_BOTH(self, self->core);
     if (self->owner == NULL)
         PyErr_SetString(PyExc_ValueError, "the loan was released");
     else
         count = PyLong_FromUnsignedLongLong(loan_overwritten(self));
-    HOT_LEAVE();
+    HOT_LEAVE_BOTH();
     return count;
 }
 

@@ -50,8 +50,10 @@ AT(shm_box_half_t, bytes, 16);
 AT(shm_box_half_t, payload, 24);
 _Static_assert(1u << SHM_BOX_SLOT_BITS >= SHM_MAX_SLOTS, "every slot has its number");
 
-/* A reader needs another attempt only if its writer has passed it during the copy. */
-#define ATTEMPTS 64
+/* A reader needs another attempt only if its writer has passed it during the copy. A client can
+ * cause that without end: of the longest payload 4 copies take about 20 us. */
+#define ATTEMPTS 64u
+#define COPIED_MOST_BYTES (256u << 10)
 
 /* --- places --------------------------------------------------------------------------------- */
 
@@ -70,6 +72,12 @@ static shm_box_half_t *half_at(const shm_box_t *box, uint32_t slot, unsigned hal
 {
     uint64_t number = 2 * (uint64_t)slot + half;
     return (shm_box_half_t *)(void *)(box->halves + number * shm_box_half_bytes(box->max_bytes));
+}
+
+static unsigned attempts(const shm_box_t *box)
+{
+    unsigned by_bytes = COPIED_MOST_BYTES / (box->max_bytes + 1);
+    return by_bytes < ATTEMPTS ? by_bytes : ATTEMPTS;
 }
 
 /* --- latest --------------------------------------------------------------------------------- */
@@ -150,7 +158,7 @@ RT_RACY static bool copy_half(const shm_box_half_t *from, uint32_t max_bytes, ui
 
 int shm_box_peek(const shm_box_t *box, void *payload, shm_box_found_t *found)
 {
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    for (unsigned left = attempts(box); left > 0; left--) {
         uint64_t latest = rt_load_acquire(&box->head->latest); /* B2 */
         shm_box_found_t now = {.ticket = latest_ticket(latest), .slot = latest_slot(latest)};
         if (latest == 0)

@@ -30,7 +30,7 @@
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
  *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
- *     cyclic     64 stray records; one datagram a cycle, and the copy of one payload
+ *     cyclic     64 stray records; one datagram a cycle; 256 KiB copied in search of a whole payload
  *     hang-up    8 attachments
  *     attach     64 checks of orphaned slots, when none is free
  *     checks     50 us of CPU time a pass, for all channels; beyond that one check at a time

@@ -539,6 +539,7 @@ void attachment_unwatch(attachment_t *a)
 {
     readiness_close(&a->progress);
     close_fd(&a->watch_fd);
+    a->holds_watcher = false; /* if the worker has a bell, it is not the next one */
 }
 
 void attachment_ask_progress(attachment_t *a)

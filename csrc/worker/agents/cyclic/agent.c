@@ -265,9 +265,20 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- clients -------------------------------------------------------------------------------- */
 
+/* The opener repeats its request if a worker dies during it. */
+static bool is_kept(const cyclic_agent_t *a)
+{
+    uint32_t bytes;
+    uint8_t *spare = a->payload[!a->in_use].data;
+    return a->has_failsafe && shm_cyclic_get_failsafe(&a->box, spare, &bytes) == 1 &&
+           bytes == a->failsafe.bytes && memcmp(spare, a->failsafe.data, bytes) == 0;
+}
+
 static int keep_failsafe(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     cyclic_agent_t *a = cyclic_agent_of(ch);
+    if (is_kept(a))
+        return 0;
     if (a->config.on_stale != SHM_CYCLIC_FAILSAFE || a->has_failsafe)
         return rt_err_set(-EINVAL, "the fail-safe payload is declared once, by the opener of a "
                                    "channel whose on_stale is a payload");

@@ -5,7 +5,8 @@
  *   ENGINE request                shm_cyclic_op_t          client -> worker
  *
  *   engine part   0 +---------------------------------------+
- *                   | shm_cyclic_head_t                     |  clients: line 1; worker: the rest
+ *                   | shm_cyclic_head_t                     |  clients: line 1, failsafe (once) and
+ *                   |                                       |  early_wanted_ns; worker: the rest
  *            4096   +---------------------------------------+
  *                   | box [producers]: two halves each      |  the client that has the slot
  *                   +---------------------------------------+

@@ -167,11 +167,21 @@ static bool is_passing(int rc)
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
 }
 
+/* A worker that was connected to by a request knows no bell yet. Whoever waits must attach again. */
+static void ring_own_bells(const attachment_t *a)
+{
+    if (attachment_is_selected(a))
+        doorbell_ring(a->doorbell_fd);
+    if (attachment_is_watching(a))
+        doorbell_ring(a->watch_fd);
+}
+
 static int watch_connection(attachment_t *a)
 {
     int rc = attachment_is_selected(a) ? readiness_watch(&a->readiness, a->control.fd) : 0;
     if (rc == 0 && attachment_is_watching(a))
         rc = readiness_watch(&a->progress, a->control.fd);
+    ring_own_bells(a);
     return rc;
 }
 
@@ -221,6 +231,8 @@ static int connect_to_worker(attachment_t *a)
 void attachment_disconnect(attachment_t *a)
 {
     a->holds_producer = a->holds_reader = a->holds_watcher = false;
+    if (a->control.fd >= 0)
+        ring_own_bells(a);
     readiness_unwatch(&a->readiness);
     readiness_unwatch(&a->progress);
     control_close(&a->control);
@@ -510,7 +522,8 @@ void attachment_unselect(attachment_t *a)
 
 static void settle(readiness_t *r)
 {
-    if (readiness_clear(r))
+    bool gone = readiness_clear(r) || r->control_fd < 0;
+    if (gone && r->epoll_fd >= 0)
         (void)readiness_await_successor(r); /* otherwise it stays readable */
 }
 

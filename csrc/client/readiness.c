@@ -44,6 +44,11 @@ int doorbell_open(void)
     return rc;
 }
 
+void doorbell_ring(int fd)
+{
+    (void)!write(fd, "", 1); /* full: it is rung */
+}
+
 void doorbell_clear(int fd)
 {
     uint8_t ring;

@@ -22,6 +22,9 @@ typedef struct readiness {
  */
 int doorbell_open(void);
 
+/* Never waits. */
+void doorbell_ring(int fd);
+
 /* Takes all rings. */
 void doorbell_clear(int fd);
 

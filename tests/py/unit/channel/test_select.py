@@ -92,6 +92,21 @@ def test_selecting_survives_a_replaced_worker(loop, shmring_pool):
     assert not readable(ch, 0.05)
 
 
+def test_selecting_survives_a_request_that_finds_the_next_worker_first(loop, shmring_pool):
+    ch = loop()
+    sender = shmring.attach(ch.name)
+    assert not readable(ch, 0)
+    os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
+    ch.release()  # connects, and attaches nothing
+    sender.send(b"x", to=ch.home)
+    packet = None
+    while packet is None:
+        assert readable(ch)
+        packet = ch.try_recv()
+    assert packet.data == b"x"
+    assert not readable(ch, 0.05)
+
+
 def test_asyncio_receives(loop):
     ch = loop()
 

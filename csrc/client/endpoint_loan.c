@@ -71,5 +71,7 @@ uint64_t endpoint_loan_overwritten(const endpoint_t *e, const packet_record_t *r
 
 void endpoint_loan_end(endpoint_t *e)
 {
+    if (e->segment == NULL) /* shut: the slot may belong to another reader */
+        e->rx.slot = NULL;
     rx_reader_loan_end(&e->rx);
 }

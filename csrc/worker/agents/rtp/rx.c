@@ -145,9 +145,9 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     rtp_source_config_t source = source_config(&a->config);
     rtp_source_init(&r->source, &source);
     int rc = make_buffer(ch, r, &a->config);
-    if (rc == 0)
-        rc = probation_init(&r->probation, r->source.config.min_sequential,
-                            RTP_HEADER_BYTES + r->room);
+    if (rc == 0 && probation_init(&r->probation, r->source.config.min_sequential,
+                                  RTP_HEADER_BYTES + r->room) < 0)
+        rc = rt_err_set(-ENOMEM, "no memory for the first packets of a source");
     r->resync_first = ch->rx.sequence > 0;
     wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     return rc;

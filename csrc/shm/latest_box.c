@@ -52,7 +52,7 @@ _Static_assert(1u << SHM_BOX_SLOT_BITS >= SHM_MAX_SLOTS, "every slot has its num
 
 /* A reader needs another attempt only if its writer has passed it during the copy. A client can
  * cause that without end: of the longest payload 4 copies take about 20 us. */
-#define ATTEMPTS 64u
+#define ATTEMPTS_MOST 64u
 #define COPIED_MOST_BYTES (256u << 10)
 
 /* --- places --------------------------------------------------------------------------------- */
@@ -77,7 +77,7 @@ static shm_box_half_t *half_at(const shm_box_t *box, uint32_t slot, unsigned hal
 static unsigned attempts(const shm_box_t *box)
 {
     unsigned by_bytes = COPIED_MOST_BYTES / (box->max_bytes + 1);
-    return by_bytes < ATTEMPTS ? by_bytes : ATTEMPTS;
+    return by_bytes < ATTEMPTS_MOST ? by_bytes : ATTEMPTS_MOST;
 }
 
 /* --- latest --------------------------------------------------------------------------------- */

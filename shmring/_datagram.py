@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import socket
 from collections import deque
@@ -148,7 +149,7 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     def _watch(self) -> None:
         """Look for failed packets when the next verdict comes, a few times a second."""
-        if "watch" not in self._tasks and self._loop.time() >= self._watch_again_s:
+        if self._running("watch") is None and self._loop.time() >= self._watch_again_s:
             self._run("watch", self._await_failures())
 
     async def _await_failures(self) -> None:
@@ -213,11 +214,11 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     async def _finish(self, caught: Exception | None) -> None:
         for name in ("receive", "watch"):
-            if name in self._tasks:
-                self._tasks[name].cancel()
+            if task := self._running(name):
+                task.cancel()
         try:
-            if caught is None and "send" in self._tasks:
-                await self._tasks["send"]
+            if caught is None and (sending := self._running("send")):
+                await sending
             await self._channel.end_async(linger=self._linger)
         finally:
             self._call(self._protocol.connection_lost, caught)
@@ -226,11 +227,20 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     def _run(self, name: str, work: Any) -> None:
         """Run a coroutine as the only task of this name."""
-        if name in self._tasks:
+        if self._running(name) is not None:
             work.close()
             return
         task = self._tasks[name] = self._loop.create_task(work)
-        task.add_done_callback(lambda _: self._tasks.pop(name))
+        task.add_done_callback(functools.partial(self._forget, name))
+
+    def _running(self, name: str) -> asyncio.Task[None] | None:
+        """Return the task of this name. One that has ended is there until the loop's next round."""
+        task = self._tasks.get(name)
+        return None if task is None or task.done() else task
+
+    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
 
     def _call(self, method: Callable[..., object], *args: object) -> None:
         """Call the protocol. Its errors are the program's, not the transport's."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from shmring import errors
-from shmring._linger import LINGER_S
+from shmring._linger import LINGER_S, warn_unsent
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.types import Verdict, verdict_of
@@ -218,10 +218,13 @@ class ChannelTransport(asyncio.DatagramTransport):
                 task.cancel()
         try:
             if caught is None and (sending := self._running("send")):
-                await sending
+                await asyncio.wait({sending}, timeout=self._linger)
+                sending.cancel()
             await self._channel.end_async(linger=self._linger)
         finally:
             self._call(self._protocol.connection_lost, caught)
+        if self._kept:
+            warn_unsent(f"the endpoint of channel {self._channel.name!r}", len(self._kept), 1)
 
     # --- tasks and calls --------------------------------------------------------------------------
 

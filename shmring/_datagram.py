@@ -74,7 +74,8 @@ class ChannelTransport(asyncio.DatagramTransport):
 
         addr: its destination, None for the remote address of the endpoint. at: its deadline, as of
         `Channel.send`. Returns the sequence of the packet, for `Channel.verdict`, or None if it was
-        kept because the channel has no room, or dropped because the transport is closing.
+        kept because the channel has no room, if the transport is closing, or if the packet was
+        refused, which the protocol hears of.
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be a bytes-like object, not {type(data).__name__}")
@@ -84,20 +85,18 @@ class ChannelTransport(asyncio.DatagramTransport):
             addr = None
         if self._closing:
             return None
-        sequence = None if self._kept else self._try_send(data, at, addr)
+        try:
+            sequence = None if self._kept else self._channel.try_send(data, at, to=addr)
+        except errors.PayloadTooLarge:
+            self._call(self._protocol.error_received, _os_error(errno.EMSGSIZE))
+            return None
+        except errors.ChannelClosed as caught:
+            self._end(caught)
+            return None
         if sequence is None:
             self._keep(bytes(data), at, addr)  # pyright: ignore[reportUnknownArgumentType]
         self._watch()
         return sequence
-
-    def _try_send(self, data: Any, at: int | None, addr: Any) -> int | None:
-        try:
-            return self._channel.try_send(data, at, to=addr)
-        except errors.PayloadTooLarge:
-            self._call(self._protocol.error_received, _os_error(errno.EMSGSIZE))
-        except errors.ChannelClosed as caught:
-            self._end(caught)
-        return -1
 
     def _keep(self, data: bytes, at: int | None, addr: Any) -> None:
         self._kept.append((data, at, addr))

@@ -114,7 +114,7 @@ class ChannelTransport(asyncio.DatagramTransport):
             except errors.ChannelClosed as caught:
                 self._end(caught)
                 return
-            except errors.ShmringError as caught:
+            except (errors.ShmringError, ValueError, TypeError) as caught:
                 self._call(self._protocol.error_received, caught)
             if self._kept:  # not aborted
                 self._kept.popleft()

@@ -63,7 +63,7 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     def begin(self) -> None:
         """Tell the protocol that it is connected, and receive."""
-        self._protocol.connection_made(self)
+        self._call(self._protocol.connection_made, self)
         if not self._closing:
             self._run("receive", self._receive())
 
@@ -152,7 +152,7 @@ class ChannelTransport(asyncio.DatagramTransport):
             self._run("watch", self._await_failures())
 
     async def _await_failures(self) -> None:
-        with contextlib.suppress(errors.ChannelClosed):  # the task that receives says so
+        with contextlib.suppress(errors.ShmringError):  # the task that receives says so
             await self._failures.wait()
             self._watch_again_s = self._loop.time() + WATCH_PAUSE_S
             self._tell_failures()
@@ -167,6 +167,8 @@ class ChannelTransport(asyncio.DatagramTransport):
         try:
             while not self._closing:
                 for packet in await self._channel.recv_many_async(BATCH):
+                    if self._closing:
+                        return
                     source = self._address_of(packet.source)
                     self._call(self._protocol.datagram_received, packet.data, source)
                 self._tell_failures()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
@@ -21,7 +22,7 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         with trio.CancelScope(shield=True):
             result: T = await trio.to_thread.run_sync(functools.partial(call, *args, **kwargs))
             return result
-    return await _completed(asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs)))
+    return await _completed(_started(call, *args, **kwargs))
 
 
 def made_in_thread(
@@ -37,7 +38,7 @@ def made_in_thread(
     async def make_async(*args: P.args, **kwargs: P.kwargs) -> T:
         if running_trio() is not None:
             return await in_thread(make, *args, **kwargs)
-        making = asyncio.ensure_future(asyncio.to_thread(make, *args, **kwargs))
+        making = _started(make, *args, **kwargs)
         try:
             return await _completed(making)
         except asyncio.CancelledError:
@@ -54,16 +55,23 @@ def made_in_thread(
     return make_async
 
 
-async def _completed(task: asyncio.Future[T]) -> T:
-    """Return the result of a task. A cancellation takes effect when the task has ended."""
+def _started(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+    """Run a call in a thread, as `asyncio.to_thread`. The future is no task: the end of
+    `asyncio.run` cancels all tasks, and a cancelled one could not be waited for."""
+    inside = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(None, inside)
+
+
+async def _completed(running: asyncio.Future[T]) -> T:
+    """Return the result of a call that runs. A cancellation takes effect when it has ended."""
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while not running.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.shield(running)
         except asyncio.CancelledError as caught:
             cancelled = caught
-        except Exception:  # the task's own: raised below
+        except Exception:  # the call's own: raised below
             break
     if cancelled is not None:
         raise cancelled
-    return task.result()
+    return running.result()

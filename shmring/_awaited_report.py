@@ -7,11 +7,10 @@ import threading
 
 from shmring import errors
 from shmring._arguments import has_passed
-from shmring._check import error
 from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
-from shmring.types import SendReport, State
+from shmring.types import SendReport
 
 
 class AwaitedReport:
@@ -57,12 +56,12 @@ class AwaitedReport:
             return self._found
 
     def check_time(self, until_ns: int, timeout: float | None) -> None:
-        """Raise `SendTimeout` if the time is over, and `ChannelClosed` if the channel has ended."""
+        """Raise `SendTimeout` if the time is over, `ChannelClosed` if the channel has ended, or the
+        reason why it failed."""
         if has_passed(until_ns):
             raise errors.SendTimeout(
                 errno.ETIMEDOUT,
                 f"channel {self._endpoint.name!r}: no verdict on packet {self._sequence} within "
                 f"{timeout} s",
             )
-        if self._endpoint.state is State.CLOSED:
-            raise error(errno.EPIPE, f"channel {self._endpoint.name!r} is closed")
+        self._endpoint.check_goes_on()

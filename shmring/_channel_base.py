@@ -13,7 +13,6 @@ from shmring._aio import NEVER_NS
 from shmring._arguments import deadline, has_passed
 from shmring._attachment import check_whole
 from shmring._awaited_report import AwaitedReport
-from shmring._check import error
 from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
 from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, warn_unsent
@@ -413,10 +412,10 @@ class SendQueue(Reports):
     def flush(self, *, timeout: float | None = None) -> None:
         """Wait until no packet of any sender waits to be sent.
 
-        timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`. The call also waits
-        for packets that are due later. Packets of a held channel wait for `release`. If every
-        packet is reported, the call also waits up to 500 ms for missing timestamps, so that all
-        reports can be read after it.
+        timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`, and the reason if
+        the channel fails. The call also waits for packets that are due later. Packets of a held
+        channel wait for `release`. If every packet is reported, the call also waits up to 500 ms
+        for missing timestamps, so that all reports can be read after it.
         """
         until_ns = deadline(timeout)
         while self._must_wait_to_flush(until_ns, timeout):
@@ -446,8 +445,8 @@ class SendQueue(Reports):
                 errno.ETIMEDOUT,
                 f"channel {name!r}: {waiting} packets still wait to be sent after {timeout} s",
             )
-        if waiting and self._endpoint.state is State.CLOSED:
-            raise error(errno.EPIPE, f"channel {name!r} is closed")
+        if waiting:
+            self._endpoint.check_goes_on()
         return waiting > 0
 
     def _must_wait_for_reports(self, until_ns: int) -> bool:

@@ -385,6 +385,11 @@ class Endpoint(batch.Core):
         segment = self.mapped()
         check(lib.attachment_check_deserted(segment))
 
+    def check_goes_on(self) -> None:
+        """Raise `ChannelClosed`, or why the channel failed: no packet will get a verdict."""
+        if self.state in (State.CLOSED, State.FAILED):
+            self.refuse(-errno.EPIPE, None)
+
     def settle(self) -> None:
         """Clear the descriptor's readiness, because a process selects on this channel and it is
         empty."""

@@ -14,6 +14,7 @@ from shmring import errors
 from shmring._aio import Waiters, new_sleeper
 from shmring._arguments import deadline, has_passed
 from shmring._check import check
+from shmring._in_thread import in_thread
 from shmring._options import integer
 from shmring._ring import lib
 from shmring.cyclic.channel import CyclicChannel
@@ -176,7 +177,7 @@ class Ticks:
                     endpoint.raise_timeout()
                 await endpoint.readable(until_ns)
             except errors.ChannelClosed:
-                self._renew()
+                await in_thread(self._renew)
 
     def _tick(self, due_ns: int, shown_ns: int, awake_ns: int) -> Tick:
         number = (due_ns - self._phase_ns) // self._engine.period_ns
@@ -222,7 +223,7 @@ class Ticks:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await in_thread(self.close)
 
     def __repr__(self) -> str:
         return f"<shmring.Ticks {self._name!r} every {self.period_ns} ns>"

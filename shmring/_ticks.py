@@ -65,6 +65,7 @@ class Ticks:
         self._name = f"ticks-{os.getpid()}-{next(_numbers)}" if name is None else name
         self._pool = pool
         self._last: int | None = None
+        self._closed = False
         self._channel: CyclicChannel = self._open()
         self._phase_ns = self._origin()
 
@@ -114,12 +115,14 @@ class Ticks:
 
     def _renew(self) -> None:
         """Continue on the same instants after the process that opened the grid has left."""
-        if self._channel.closed or not self._shared:
+        if self._closed or not self._shared:
             raise errors.ChannelClosed(f"the grid {self._name!r} is closed")
         self._channel.close()
         period_ns = self._engine.period_ns
         self._engine = TickGrid(period_ns=period_ns, phase_ns=self._phase_ns % period_ns)
         self._channel = self._open()
+        if self._closed:  # by another thread in the meantime
+            self.close()
 
     @property
     def channel(self) -> CyclicChannel:
@@ -193,22 +196,30 @@ class Ticks:
         return self
 
     def __next__(self) -> Tick:
-        if self._channel.closed:
-            raise StopIteration
-        return self.next()
+        try:
+            return self.next()
+        except errors.ChannelClosed:
+            if self._closed:
+                raise StopIteration from None
+            raise
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Tick:
-        if self._channel.closed:
-            raise StopAsyncIteration
-        return await self.next_async()
+        try:
+            return await self.next_async()
+        except errors.ChannelClosed:
+            if self._closed:
+                raise StopAsyncIteration from None
+            raise
 
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the grid. It ends if no other process has it. May be called more than once."""
+        """Leave the grid. It ends if no other process has it. Iterating over the ticks ends. Any
+        thread may call it, and more than once."""
+        self._closed = True
         if self._channel.opened_here:
             self._channel.end()
         self._channel.close()

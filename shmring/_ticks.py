@@ -274,7 +274,7 @@ class _Alarm:
         self._fd = check(lib.alarm_open())
         self._waiters = Waiters()
         self._times: list[tuple[int, int]] = []
-        self._gone: set[int] = set()
+        self._asleep: set[int] = set()
         self._early_ns = 0
 
     async def sleep_until(self, at_ns: int) -> None:
@@ -282,7 +282,7 @@ class _Alarm:
         key = next(_numbers)
         self._add(wake_ns, key)
         try:
-            await self._waiters.wait(self._fd, is_over=lambda: lib.rt_mono_ns() >= wake_ns)
+            await self._waiters.wait(self._fd, is_over=lambda: self._is_over(wake_ns, key))
         finally:
             self._remove(key)
         took_ns = int(lib.rt_mono_ns()) - wake_ns
@@ -292,17 +292,26 @@ class _Alarm:
 
     def _add(self, wake_ns: int, key: int) -> None:
         with self._lock:
+            self._asleep.add(key)
             heapq.heappush(self._times, (wake_ns, key))
             if self._times[0][1] == key:
                 self._set()
 
+    def _is_over(self, wake_ns: int, key: int) -> bool:
+        """Whether a task is due. If so, the timer goes on to the next one at once: the loop of this
+        task may be busy or closed, and the others must not find the timer expired meanwhile."""
+        if lib.rt_mono_ns() < wake_ns:
+            return False
+        self._remove(key)
+        return True
+
     def _remove(self, key: int) -> None:
         with self._lock:
-            self._gone.add(key)
-            if self._times[0][1] not in self._gone:
+            self._asleep.discard(key)
+            if not self._times or self._times[0][1] in self._asleep:
                 return
-            while self._times and self._times[0][1] in self._gone:
-                self._gone.discard(heapq.heappop(self._times)[1])
+            while self._times and self._times[0][1] not in self._asleep:
+                heapq.heappop(self._times)
             self._set()
 
     def _set(self) -> None:
@@ -324,6 +333,7 @@ def _forget_alarm() -> None:
     global _alarm
     if _alarm is not None:
         os.close(_alarm._fd)  # the timer is the parent's
+        _alarm._fd = -1  # tasks of the parent may end here, when the collector finds them
     _alarm = None
 
 

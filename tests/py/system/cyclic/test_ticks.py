@@ -19,6 +19,7 @@ import uvloop
 
 import shmring
 from shmring import _ticks
+from shmring._aio import Waiters
 
 PATIENCE_S = 20.0
 PERIOD_NS = 2_000_000
@@ -215,7 +216,25 @@ def test_cancelling_leaves_nothing(run: Runner) -> None:
 
     run(program)
     alarm = _ticks._this_alarm()
-    assert (alarm._times, alarm._gone) == ([], set())
+    assert (alarm._times, alarm._asleep) == ([], set())
+
+
+def test_a_loop_that_does_not_run_keeps_no_other_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Waiters] = []
+    look = Waiters.look
+
+    def noted(waiters: Waiters) -> None:
+        looks.append(waiters)
+        look(waiters)
+
+    monkeypatch.setattr(Waiters, "look", noted)
+    halted = asyncio.new_event_loop()
+    task = halted.create_task(shmring.sleep_until(time.monotonic_ns() + 5_000_000))
+    halted.run_until_complete(asyncio.sleep(0))
+    asyncio.run(shmring.sleep_until(time.monotonic_ns() + 50_000_000))
+    assert len(looks) < 10
+    halted.run_until_complete(task)
+    halted.close()
 
 
 def test_a_thread_wakes_at_its_time_and_never_before() -> None:

@@ -101,13 +101,16 @@ class Ticks:
     def _attached(self) -> CyclicChannel:
         space = None if self._pool is None else self._pool.namespace
         channel = CyclicChannel(self._name, namespace=space)
-        wanted, found = self._engine.period_ns, channel.period_ns
-        if wanted != found:
-            channel.close()
-            raise errors.BadConfig(
-                f"period_ns is {wanted}, but the grid {self._name!r} has {found}: give that, or "
-                "another name"
-            )
+        for option, wanted, found in (
+            ("period_ns", self._engine.period_ns, channel.period_ns),
+            ("phase_ns", self._engine.phase_ns, channel.cyclic_stats().origin_mono_ns),
+        ):
+            if wanted is not None and wanted != found:
+                channel.close()
+                raise errors.BadConfig(
+                    f"{option} is {wanted}, but the grid {self._name!r} has {found}: give that, or "
+                    "another name"
+                )
         return channel
 
     def _origin(self) -> int:
@@ -258,7 +261,8 @@ def ticks(
     name: processes that give the same name share one grid. None: the grid belongs to this object.
     pool: whose worker keeps the grid. None: the default pool.
 
-    Raises the exceptions of `open`, and `BadConfig` if the grid of that name has another period.
+    Raises the exceptions of `open`, and `BadConfig` if the grid of that name has another period or
+    phase.
     """
     return Ticks(period_ns, phase_ns, name, pool)
 

@@ -155,6 +155,8 @@ def test_processes_share_a_grid_until_the_last(
         assert due_of(other) % PERIOD_NS == phase_ns
         with pytest.raises(shmring.BadConfig, match="the grid 'grid' has 2000000"):
             shmring.ticks(PERIOD_NS * 2, name="grid")
+        with pytest.raises(shmring.BadConfig, match=f"the grid 'grid' has {phase_ns}"):
+            shmring.ticks(PERIOD_NS, phase_ns=(phase_ns + 1) % PERIOD_NS, name="grid")
         last = ticks.next(timeout=PATIENCE_S)
         opener.send_signal(signal.SIGKILL)
         opener.wait()

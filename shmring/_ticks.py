@@ -21,7 +21,7 @@ from shmring.cyclic.channel import CyclicChannel
 from shmring.cyclic.engine import TickGrid
 
 if TYPE_CHECKING:
-    from shmring.pool import Pool
+    from shmring._opening import Opening
 
 RX_CAPACITY = 64
 _MOST_NS = 366 * 24 * 3600 * 10**9
@@ -58,7 +58,7 @@ class Ticks:
     """
 
     def __init__(
-        self, period_ns: int, phase_ns: int | None, name: str | None, pool: Pool | None
+        self, period_ns: int, phase_ns: int | None, name: str | None, pool: Opening | str | None
     ) -> None:
         self._engine = TickGrid(period_ns=period_ns, phase_ns=phase_ns)
         self._shared = name is not None
@@ -85,11 +85,11 @@ class Ticks:
         return self._opened()
 
     def _opened(self) -> CyclicChannel:
-        from shmring.pool import default_pool
+        from shmring.pool import open as open_channel
 
-        pool = default_pool() if self._pool is None else self._pool
-        return pool.open(
+        return open_channel(
             self._name,
+            pool=self._pool,
             engine=self._engine,
             max_payload=0,
             rx_capacity=RX_CAPACITY,
@@ -99,7 +99,8 @@ class Ticks:
         )
 
     def _attached(self) -> CyclicChannel:
-        space = None if self._pool is None else self._pool.namespace
+        pool = self._pool
+        space = None if pool is None or isinstance(pool, str) else pool.namespace
         channel = CyclicChannel(self._name, namespace=space)
         for option, wanted, found in (
             ("period_ns", self._engine.period_ns, channel.period_ns),
@@ -248,7 +249,7 @@ def ticks(
     *,
     phase_ns: int | None = None,
     name: str | None = None,
-    pool: Pool | None = None,
+    pool: Opening | str | None = None,
 ) -> Ticks:
     """Return an iterator over the ticks of a grid, for ``for`` and ``async for``.
 
@@ -259,7 +260,8 @@ def ticks(
     phase_ns: instants are whole multiples of `period_ns` plus this time of CLOCK_MONOTONIC, 0 to
         `period_ns` - 1. None: the worker chooses it, or the grid of that name has it already.
     name: processes that give the same name share one grid. None: the grid belongs to this object.
-    pool: whose worker keeps the grid. None: the default pool.
+    pool: whose worker keeps the grid: a pool, or the name of one, as for `open`. None: the default
+        pool.
 
     Raises the exceptions of `open`, and `BadConfig` if the grid of that name has another period or
     phase.

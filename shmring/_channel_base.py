@@ -285,7 +285,7 @@ class ChannelBase(Generic[Item]):
         """Leave the channel without blocking the event loop. It stays open for all others."""
         await in_thread(self.close)
 
-    def end(self, *, linger: float = LINGER_S) -> None:
+    def end(self, *, linger: float | None = LINGER_S) -> None:
         """End the channel for all processes, and close this end.
 
         linger: how long to wait, in seconds, until the packets of all senders are sent. The others
@@ -305,7 +305,7 @@ class ChannelBase(Generic[Item]):
             )
         self._end(linger, warn=linger != 0)
 
-    async def end_async(self, *, linger: float = LINGER_S) -> None:
+    async def end_async(self, *, linger: float | None = LINGER_S) -> None:
         """End the channel for all processes without blocking the event loop, and close this end.
 
         linger: how long to wait, in seconds, until the packets of all senders are sent. None: no
@@ -313,7 +313,7 @@ class ChannelBase(Generic[Item]):
         """
         await in_thread(self.end, linger=linger)
 
-    def _end(self, linger: float, *, warn: bool = True) -> None:
+    def _end(self, linger: float | None, *, warn: bool = True) -> None:
         until_ns = deadline(linger, "linger")
         unsent = self._endpoint.await_sent(until_ns) if self.opened_here else 0
         self._endpoint.finish()

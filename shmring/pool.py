@@ -209,7 +209,7 @@ class Pool(Opening):
 
     # --- life ---------------------------------------------------------------------------------
 
-    def close(self, *, linger: float = LINGER_S) -> None:
+    def close(self, *, linger: float | None = LINGER_S) -> None:
         """End the workers and all channels, and remove all files of the pool.
 
         linger: how long to wait, in seconds, until the packets in all channels are sent. The others
@@ -219,7 +219,7 @@ class Pool(Opening):
         """
         self._close(linger, warn=linger != 0)
 
-    async def close_async(self, *, linger: float = LINGER_S) -> None:
+    async def close_async(self, *, linger: float | None = LINGER_S) -> None:
         """End the workers and all channels without blocking the event loop.
 
         linger: how long to wait, in seconds, until queued packets are sent. None: no limit.
@@ -256,7 +256,7 @@ class Pool(Opening):
     async def __aexit__(self, *caught: object) -> None:
         await in_thread(self.__exit__, *caught)
 
-    def _close(self, linger: float, *, warn: bool = True) -> None:
+    def _close(self, linger: float | None, *, warn: bool = True) -> None:
         until_ns = deadline(linger, "linger")
         unsent = 0 if self.closed or not warn else self._await_sent(until_ns)
         self._end(leave=False)
@@ -555,7 +555,7 @@ def default_pool(namespace: str | None = None) -> Pool:
         return pool
 
 
-def close_default_pool(namespace: str | None = None, *, linger: float = LINGER_S) -> None:
+def close_default_pool(namespace: str | None = None, *, linger: float | None = LINGER_S) -> None:
     """Close the pool of `default_pool`, if there is one. The next call makes another.
 
     linger: as of `Pool.close`. At exit, the default pools are closed with its default.

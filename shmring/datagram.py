@@ -13,7 +13,17 @@ from shmring._in_thread import in_thread
 from shmring._opening import Opening, end_at_once, options_of
 from shmring.channel import Channel
 from shmring.pool import open_async
-from shmring.types import Impairment
+from shmring.types import (
+    Align,
+    Clock,
+    Impairment,
+    Late,
+    Overflow,
+    Profile,
+    Reports,
+    StampSource,
+    Txtime,
+)
 
 Protocol = TypeVar("Protocol", bound=asyncio.DatagramProtocol)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,18 +104,18 @@ async def create_datagram_endpoint(
     rx_capacity: int | None = None,
     rx_packet_bytes: int | None = None,
     max_payload: int | None = None,
-    overflow: str = "oldest",
-    late: str = "send",
-    align: str = "start",
-    clock: str = "monotonic",
-    reports: str = "all",
+    overflow: Overflow = "oldest",
+    late: Late = "send",
+    align: Align = "start",
+    clock: Clock = "monotonic",
+    reports: Reports = "all",
     report_capacity: int | None = None,
     tolerance_ns: int = 50_000,
-    profile: str | None = None,
-    rx_stamp: str = "hardware",
-    tx_stamp: str = "hardware",
+    profile: Profile | None = None,
+    rx_stamp: StampSource = "hardware",
+    tx_stamp: StampSource = "hardware",
     stamp_every: int | None = None,
-    txtime: str = "auto",
+    txtime: Txtime = "auto",
     ttl: int | None = None,
     multicast_ttl: int | None = None,
     multicast_loop: bool = True,

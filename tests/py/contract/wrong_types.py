@@ -4,6 +4,8 @@ and no other line is. `test_types.py` has both read it. Nothing here is run.
 
 from __future__ import annotations
 
+from asyncio import DatagramProtocol
+
 import shmring
 from shmring import tap, udt
 from shmring.types import Late
@@ -25,6 +27,11 @@ def words(pool: shmring.Pool) -> None:
     tap.open("ctl", "ctl.pcapng", direction="duplex")  # E
     chosen: Late = "send"
     pool.open("ctl", late=chosen)
+
+
+async def endpoints() -> None:
+    await shmring.create_datagram_endpoint(DatagramProtocol, ("127.0.0.1", 0), late="drop")
+    await shmring.create_datagram_endpoint(DatagramProtocol, ("127.0.0.1", 0), late="dorp")  # E
 
 
 def names(pool: shmring.Pool) -> None:
@@ -51,6 +58,7 @@ def payloads(ch: shmring.Channel) -> None:
 
 def timeouts(ch: shmring.Channel, rtp: shmring.RtpChannel, sock: udt.UdtSocket) -> None:
     ch.recv(timeout=0.1)
+    ch.end(linger=None)
     sock.recv(1024, timeout=0.1)
     ch.recv(1024)  # E
     ch.recv(timeout="1")  # E

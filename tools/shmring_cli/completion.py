@@ -86,7 +86,7 @@ _shmring_completion() {{
     case "$current" in -*) value=$options ;; *) value=${{commands:-$argument}} ;; esac
   fi
   case "$value" in
-  {_CHANNELS}) value=$(rtstat list 2>/dev/null | cut -d" " -f1) ;;
+  {_CHANNELS}) value=$(rtstat list -q 2>/dev/null | cut -d/ -f2) ;;
   {_FILES}) COMPREPLY=($(compgen -f -- "$current")); compopt -o filenames 2>/dev/null; return ;;
   esac
   COMPREPLY=($(compgen -W "$value" -- "$current"))
@@ -110,7 +110,7 @@ _shmring_completion() {{
     case "$PREFIX" in -*) value=$options ;; *) value=${{commands:-$argument}} ;; esac
   fi
   case "$value" in
-  {_CHANNELS}) compadd -- ${{(f)"$(rtstat list 2>/dev/null | cut -d" " -f1)"}} ;;
+  {_CHANNELS}) compadd -- ${{(f)"$(rtstat list -q 2>/dev/null | cut -d/ -f2)"}} ;;
   {_FILES}) _files ;;
   *) compadd -- ${{=value}} ;;
   esac
@@ -149,7 +149,7 @@ def _fish_option(option: Option) -> str:
     parts = [f" -l {flag[2:]}" if flag[:2] == "--" else f" -s {flag[1:]}" for flag in option.flags]
     value = _value(option)
     if option.metavar and value == _CHANNELS:
-        parts.append(" -a '(rtstat list 2>/dev/null | cut -d -f1)'")
+        parts.append(" -a '(rtstat list -q 2>/dev/null | cut -d/ -f2)'")
     elif option.metavar and value != _FILES:
         parts.append(f" -a {shlex.quote(value)}")
     if option.flags and option.metavar:

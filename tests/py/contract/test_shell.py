@@ -13,8 +13,8 @@ from shmring_cli import completion, manual
 from shmring_cli.parsers import command_lines
 
 
-def bash(words: list[str]) -> list[str]:
-    script = completion.bash(command_lines())
+def bash(words: list[str], *, before: str = "") -> list[str]:
+    script = completion.bash(command_lines()) + before
     quoted = " ".join(f"'{word}'" for word in words)
     script += f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _shmring_completion\n"
     script += 'printf "%s\\n" "${COMPREPLY[@]}"'
@@ -35,6 +35,12 @@ def bash(words: list[str]) -> list[str]:
 )
 def test_bash_completes(words: list[str], expected: list[str]) -> None:
     assert bash(words) == expected
+
+
+def test_bash_completes_names_of_channels() -> None:
+    rtstat = 'rtstat() { [ "$*" = "list -q" ] && printf "default/axis-1\\nplant/ctl\\n"; }\n'
+    for words in (["shmring", "tap", ""], ["rtstat", "show", ""]):
+        assert bash(words, before=rtstat) == ["axis-1", "ctl"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

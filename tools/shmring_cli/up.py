@@ -118,6 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
             notify.tell("READY=1", f"STATUS=pool {pool.name} in namespace {pool.namespace}")
             notify.start_watchdog()
             pool.serve_forever()
+            notify.stopping()
+            pool.close()
         except _Stop as stop:
             _ignore_signals()
             notify.stopping()

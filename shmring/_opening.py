@@ -180,8 +180,8 @@ class Opening:
 
         Times are in ns, sizes in bytes. Only `name` is required.
 
-        engine: what the worker does for the channel: `Udp` (default), `Rtp`, `Netflux`
-            or `Cyclic`.
+        engine: what the worker does for the channel: `Udp` (default), `Local`, `Cyclic`, `Rtp` or
+            `Netflux`.
         local: (host, port) to bind to, port 0 for any. None: the kernel chooses.
         remote: (host, port) of the destination, unless `send` names another one. None: each `send`
             names one.
@@ -192,11 +192,11 @@ class Opening:
             full 1500-byte packets while that takes at most 8 MiB, else 8-byte packets, and at least
             8 MiB.
         rx_capacity: how many arrived packets are kept, 1 to 2**31 - 1. None: as `capacity`, with
-            `Netflux` 256.
+            `Cyclic` and `Netflux` 256.
         rx_packet_bytes: as `packet_bytes`, for the ring of arrived packets. None: as
             `packet_bytes`.
         max_payload: longest payload, 0 to 65507 bytes. Longer arrivals are cut. None: what the
-            rings allow, at most 65507. With `Rtp` at most 3968.
+            rings allow, at most 65507, with `Cyclic` 1472. With `Rtp` at most 3968.
         reading: "broadcast": every reader gets every packet. "shared": one of the readers gets each
             packet.
         overflow: what happens when the ring of arrived packets is full. "oldest": the oldest packet
@@ -208,7 +208,7 @@ class Opening:
         clock: clock of deadlines and timestamps, "monotonic" or "tai".
         reports: packets that get a send report, "all", "late" or "off".
         report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 4096, with `Rtp`
-            1024.
+            and `Cyclic` 1024.
         tolerance_ns: how late a packet may start and still be on time, ns, 0 to 100 s.
         profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
         rx_stamp: best arrival timestamp wanted, "hardware", "kernel" or "off".
@@ -242,10 +242,10 @@ class Opening:
         gro: receive coalesced packets.
         impair: an impaired path between this channel and the network, sending side. None: none.
         impair_rx: the same, receiving side.
-        producers: how many processes and threads may send, 0 to 1023. None: 63, with `Netflux` 16.
-            The opener counts as one, except of fewer than 8 while it sends nothing.
-        readers: how many readers may attach, 0 to 1024. Taps do not count. None: 64, with
-            `Netflux` 16.
+        producers: how many processes and threads may send, 0 to 1023. None: 63, with `Cyclic` and
+            `Netflux` 16. The opener counts as one, except of fewer than 8 while it sends nothing.
+        readers: how many readers may attach, 0 to 1024. Taps do not count. None: 64, with `Cyclic`
+            and `Netflux` 16.
         permissions: file permissions of the segment. None: 0o600, with a group 0o660.
         group: group of the segment, by name or id. None: the pool's.
         cpu: core of the worker that serves the channel. None: the one with the fewest channels.

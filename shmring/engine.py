@@ -62,7 +62,8 @@ class AttachOptions(TypedDict, total=False):
 
 
 class Engine(Generic[C]):
-    """Base class of `Udp`, `Rtp` and `Netflux`: frozen dataclasses whose fields are the options."""
+    """Base class of `Udp`, `Local`, `Cyclic`, `Rtp` and `Netflux`: frozen dataclasses whose fields
+    are the options."""
 
     __slots__ = ()
 

@@ -84,8 +84,9 @@ def attach(
 ) -> C:
     """Return this process's end of an open channel. It reads what arrives from now on.
 
-    The result is a `Channel`, for a channel that was opened with `Rtp` an `RtpChannel`, with
-    `Netflux` a `NetfluxChannel`, and with `Cyclic` a `CyclicChannel`.
+    The result is a `Channel`, also for one that was opened with `Local`. For a channel that was
+    opened with `Rtp` it is an `RtpChannel`, with `Netflux` a `NetfluxChannel`, and with `Cyclic` a
+    `CyclicChannel`.
 
     engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
         of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux

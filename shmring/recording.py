@@ -204,7 +204,8 @@ def _header(text: str) -> Header:
     for item in fields(Header):
         value = getattr(header, item.name)
         if type(value) is not item.type:
-            raise TypeError(f"{item.name} is {value!r}, not of type {item.type}")
+            kind = inspect.formatannotation(item.type)
+            raise TypeError(f"{item.name} is {value!r}, not of type {kind}")
     return header
 
 

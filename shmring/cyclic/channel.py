@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, Reports
 from shmring._facts import values
 from shmring._hot import Packet
@@ -95,6 +96,17 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
         """Return all available packets, up to `max`. Waits for the first one like `recv`, and
         raises the same exceptions."""
         return self._endpoint.recv_many(max, timeout=timeout)
+
+    async def recv_many_async(
+        self, max: int = 1024, *, timeout: float | None = None
+    ) -> PacketBatch:
+        """Wait for the first packet without blocking the event loop, and return all that are there,
+        up to `max`.
+
+        timeout: seconds. None: no limit. Cancelling the call loses no packet. Raises
+        `ReceiveTimeout`, `ChannelClosed`.
+        """
+        return await self._many_async(lambda: self.recv_many(max, timeout=0.0), deadline(timeout))
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -191,6 +191,55 @@ def test_a_full_channel_pauses_the_protocol():
     serve(main)
 
 
+def test_a_protocol_that_sends_again_at_once_goes_on():
+    class Flood(Client):
+        """Sends until it is told to pause, in a task that resume_writing wakes."""
+
+        def __init__(self):
+            super().__init__()
+            self.may_send = asyncio.Event()
+            self.may_send.set()
+
+        def pause_writing(self):
+            self.may_send.clear()
+
+        def resume_writing(self):
+            self.may_send.set()
+
+    async def main():
+        transport, client = await shmring.create_datagram_endpoint(
+            Flood, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+        )
+        transport.set_write_buffer_limits(high=300)
+        for _ in range(500):
+            await client.may_send.wait()
+            transport.sendto(bytes(100))
+        transport.close()
+        assert await client.lost is None
+
+    serve(main)
+
+
+def test_an_endpoint_without_room_ends():
+    async def main():
+        for end in ("abort", "close"):
+            transport, client = await shmring.create_datagram_endpoint(
+                Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+            )
+            channel = transport.get_extra_info("shmring_channel")
+            late = channel.now_ns() + 3600 * 10**9
+            for _ in range(10):
+                transport.sendto(bytes(100), at=late)
+            assert transport.sendto(bytes(100), at=-1) is None  # kept, and not checked yet
+            await asyncio.sleep(0.05)  # the task that sends waits for room
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", shmring.UnsentWarning)
+                getattr(transport, end)()
+                assert await client.lost is None
+
+    serve(main)
+
+
 def test_closing_sends_what_was_kept_and_aborting_does_not():
     async def main():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
@@ -222,7 +271,7 @@ def test_closing_sends_what_was_kept_and_aborting_does_not():
 def test_errors_reach_the_protocol():
     async def main():
         transport, client = await shmring.create_datagram_endpoint(Client, (HERE, 0))
-        transport.sendto(bytes(65507 + 1), (HERE, 9))
+        assert transport.sendto(bytes(65507 + 1), (HERE, 9)) is None
         assert (await client.failed).errno == errno.EMSGSIZE
         client.failed = asyncio.get_running_loop().create_future()
         transport.sendto(b"to all", ("255.255.255.255", 9))  # without allow_broadcast

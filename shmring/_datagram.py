@@ -79,6 +79,7 @@ class ChannelTransport(asyncio.DatagramTransport):
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be a bytes-like object, not {type(data).__name__}")
+        packet = cast("bytes | bytearray | memoryview", data)
         if self._remote is not None:
             if addr is not None and tuple(addr[:2]) != self._remote:
                 raise ValueError(f"addr is {addr!r}: it must be None or {self._remote!r}")
@@ -86,7 +87,7 @@ class ChannelTransport(asyncio.DatagramTransport):
         if self._closing:
             return None
         try:
-            sequence = None if self._kept else self._channel.try_send(data, at, to=addr)
+            sequence = None if self._kept else self._channel.try_send(packet, at, to=addr)
         except errors.PayloadTooLarge:
             self._call(self._protocol.error_received, _os_error(errno.EMSGSIZE))
             return None
@@ -94,7 +95,7 @@ class ChannelTransport(asyncio.DatagramTransport):
             self._end(caught)
             return None
         if sequence is None:
-            self._keep(bytes(data), at, addr)  # pyright: ignore[reportUnknownArgumentType]
+            self._keep(bytes(packet), at, addr)
         self._watch()
         return sequence
 

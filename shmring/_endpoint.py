@@ -240,8 +240,13 @@ class Endpoint(batch.Core):
             await new_sleeper().sleep(min(until_ns, deadline(TAP_CHECK_S)))
             return
         fd = self._watch()
-        if not self._ask_progress(is_over):
-            await self._progress.wait(fd, until_ns, lambda: self._ask_progress(is_over))
+        over = self._ask_progress(is_over)
+        if over is None:
+            await new_sleeper().sleep(min(until_ns, deadline(TAP_CHECK_S)))
+        elif not over:
+            await self._progress.wait(
+                fd, until_ns, lambda: self._ask_progress(is_over) is not False
+            )
 
     def _watch(self) -> int:
         """Return the descriptor that is readable after progress."""
@@ -258,9 +263,9 @@ class Endpoint(batch.Core):
             del segment  # kept it mapped until here
             return int(own.progress.epoll_fd)
 
-    def _ask_progress(self, is_over: Callable[[], bool]) -> bool:
-        """Ask to be woken at the next progress, unless the wait is over. An error ends it, too: the
-        call that waits will get the same one."""
+    def _ask_progress(self, is_over: Callable[[], bool]) -> bool | None:
+        """Ask to be woken at the next progress. Return whether the wait is over, or None if the
+        worker could not be asked, because a new one does not answer yet, say."""
         try:
             with self._lock:
                 segment = self.mapped()
@@ -271,7 +276,7 @@ class Endpoint(batch.Core):
             self.check_heard()
             return is_over() or self.state not in (State.NEW, State.OPEN, State.HELD)
         except Exception:
-            return True
+            return None
 
     def await_worker(self, is_done: Callable[[], bool], until_ns: int) -> None:
         """Sleep until the worker has made progress, unless `is_done`, at most for a short time.

@@ -348,6 +348,7 @@ int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mo
         .units = (uint32_t)(s->config.rx_bytes / SHM_UNIT_BYTES),
         .max_payload_bytes = shm_config_longest(&s->config, s->config.rx_bytes),
         .mode = mode,
+        .awaited = s->config.overflow == SHM_OVERFLOW_WAIT,
     };
     view_t v = look(r);
     r->cursor = from_oldest ? v.floor : v.tail;

@@ -79,6 +79,7 @@ typedef struct rx_reader {
     shm_cursor_t cursor; /* broadcast */
     shm_cursor_t loan_cursor; /* RX_LOAN_OUT: of the oldest packet that is lent */
     int loan;                 /* RX_LOAN_* */
+    bool awaited;             /* the writer waits for this reader */
     uint64_t sequence;   /* 64-bit form, for widening */
     uint64_t lost;
     uint64_t lost_unreported; /* of those, found since the last packet was read */
@@ -113,8 +114,8 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
 int rx_reader_next_in_place(rx_reader_t *r, const uint8_t **payload, rx_packet_t *packet);
 
 /* Lends the packets that are read from now on. In broadcast mode the slot keeps the cursor of the
- * first of them until rx_reader_loan_end, so a writer that waits for its readers does not overwrite
- * them. Other writers do: packets below rx_reader_floor may be overwritten. One loan at a time. */
+ * first of them until rx_reader_loan_end if the writer waits for its readers, which spares
+ * them. Other writers overwrite them: packets below rx_reader_floor may be gone. One loan at a time. */
 void rx_reader_loan(rx_reader_t *r);
 void rx_reader_loan_end(rx_reader_t *r);
 
@@ -125,7 +126,7 @@ uint64_t rx_reader_floor(const rx_reader_t *r);
 /* The cursor to show in the slot. */
 static inline shm_cursor_t rx_reader_shown(const rx_reader_t *r)
 {
-    return r->loan == RX_LOAN_OUT ? r->loan_cursor : r->cursor;
+    return r->loan == RX_LOAN_OUT && r->awaited ? r->loan_cursor : r->cursor;
 }
 
 /* Packets this reader could still take now. */

@@ -161,7 +161,7 @@ def spoil(pool: shmring.Pool, seed: int) -> None:
             scribbler.scribble()
             time.sleep(0.002)
     scribbler.close()
-    channel.end()
+    channel.end(linger=0)  # spoilt packets wait for ever
 
 
 def test_clients_of_a_spoilt_channel_get_results_or_errors(shmring_pool: shmring.Pool) -> None:

@@ -22,6 +22,7 @@ UNITS = {
     "packets", "frames", "calls", "times", "events", "entries", "records", "slots", "spurts",
     "compounds", "members", "units", "ntp", "workers", "channels", "readers", "producers",
     "reports", "errors", "loops", "instants", "requests", "connections", "ports", "sockets",
+    "cycles",
 }  # fmt: skip
 
 

@@ -203,7 +203,7 @@ def test_a_closed_link(idle_link: Maker) -> None:
 
 def test_another_channels_boxes_are_not_touched(shmring_pool: shmring.Pool) -> None:
     with shmring_pool.open("plain", local=("127.0.0.1", 0)) as plain:
-        with pytest.raises(errors.BadConfig, match="not a Netflux channel"):
+        with pytest.raises(errors.BadConfig, match="does not send in cycles"):
             plain._endpoint.put(b"abcd")
         with pytest.raises(errors.BadConfig, match="not a Netflux channel"):
             plain._endpoint.snapshot(None)

@@ -61,15 +61,31 @@ class Ticks:
         self, period_ns: int, phase_ns: int | None, name: str | None, pool: Opening | str | None
     ) -> None:
         self._engine = TickGrid(period_ns=period_ns, phase_ns=phase_ns)
+        self._engine.prepare({"max_payload": 0})  # refuses bad times
         self._shared = name is not None
         self._name = f"ticks-{os.getpid()}-{next(_numbers)}" if name is None else name
         self._pool = pool
         self._last: int | None = None
         self._closed = False
-        self._channel: CyclicChannel = self._open()
-        self._phase_ns = self._origin()
+        self._opening = threading.Lock()
+        self._channel: CyclicChannel | None = None  # until the first tick is awaited
+        self._phase_ns = 0
 
     # --- the grid ---------------------------------------------------------------------------------
+
+    def _ready(self) -> CyclicChannel:
+        """Return the channel. Open it if that was not done. Any thread may call this."""
+        with self._opening:
+            if self._channel is None:
+                if self._closed:
+                    raise errors.ChannelClosed(f"the grid {self._name!r} is closed")
+                self._channel = self._open()
+                self._phase_ns = self._channel.cyclic_stats().origin_mono_ns
+            return self._channel
+
+    async def _ready_async(self) -> CyclicChannel:
+        channel = self._channel
+        return await in_thread(self._ready) if channel is None else channel
 
     def _open(self) -> CyclicChannel:
         """Attach to the grid, or open it if no process has done so."""
@@ -114,14 +130,11 @@ class Ticks:
                 )
         return channel
 
-    def _origin(self) -> int:
-        return self._channel.cyclic_stats().origin_mono_ns
-
     def _renew(self) -> None:
         """Continue on the same instants after the process that opened the grid has left."""
         if self._closed or not self._shared:
             raise errors.ChannelClosed(f"the grid {self._name!r} is closed")
-        self._channel.close()
+        self._ready().close()
         period_ns = self._engine.period_ns
         self._engine = TickGrid(period_ns=period_ns, phase_ns=self._phase_ns % period_ns)
         self._channel = self._open()
@@ -131,7 +144,7 @@ class Ticks:
     @property
     def channel(self) -> CyclicChannel:
         """The channel below: its statistics say how late the worker is."""
-        return self._channel
+        return self._ready()
 
     @property
     def name(self) -> str:
@@ -146,6 +159,7 @@ class Ticks:
     @property
     def phase_ns(self) -> int:
         """The instants are whole multiples of `period_ns` plus this time of CLOCK_MONOTONIC."""
+        self._ready()
         return self._phase_ns
 
     # --- ticks ------------------------------------------------------------------------------------
@@ -157,15 +171,16 @@ class Ticks:
         """
         until_ns = deadline(timeout)
         while True:
+            endpoint = self._ready()._endpoint
             try:
-                found = self._channel._endpoint.tick(until_ns)
+                found = endpoint.tick(until_ns)
             except errors.ChannelClosed:
                 self._renew()
                 continue
             if found is not None:
                 return self._tick(*found)
             if has_passed(until_ns):
-                self._channel._endpoint.raise_timeout()
+                endpoint.raise_timeout()
 
     async def next_async(self, *, timeout: float | None = None) -> Tick:
         """Return the next tick without blocking the event loop, except for the last microseconds
@@ -175,7 +190,7 @@ class Ticks:
         """
         until_ns = deadline(timeout)
         while True:
-            endpoint = self._channel._endpoint
+            endpoint = (await self._ready_async())._endpoint
             try:
                 found = endpoint.tick(0)
                 if found is not None:
@@ -224,17 +239,22 @@ class Ticks:
         """Leave the grid. It ends if no other process has it. Iterating over the ticks ends. Any
         thread may call it, and more than once."""
         self._closed = True
-        if self._channel.opened_here:
-            self._channel.end()
-        self._channel.close()
+        channel = self._channel
+        if channel is None:
+            return
+        if channel.opened_here:
+            channel.end()
+        channel.close()
 
     def __enter__(self) -> Self:
+        self._ready()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
+        await self._ready_async()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -263,7 +283,9 @@ def ticks(
     pool: whose worker keeps the grid: a pool, or the name of one, as for `open`. None: the default
         pool.
 
-    Raises the exceptions of `open`, and `BadConfig` if the grid of that name has another period or
+    Raises `BadConfig` and `TypeError` for bad times. The grid is opened by ``with`` or by the first
+    wait for a tick, in ``async with`` and ``async for`` without blocking the event loop. Then it
+    raises the exceptions of `open`, and `BadConfig` if the grid of that name has another period or
     phase.
     """
     return Ticks(period_ns, phase_ns, name, pool)

@@ -70,6 +70,15 @@ def test_ticks_come_on_their_grid(shmring_pool: shmring.Pool) -> None:
     assert list(ticks) == []
 
 
+def test_a_grid_opens_when_a_tick_is_awaited(shmring_pool: shmring.Pool) -> None:
+    ticks = shmring.ticks(PERIOD_NS, pool=shmring_pool)
+    assert shmring_pool.channels() == []
+    ticks.close()
+    assert list(ticks) == []
+    with pytest.raises(shmring.BadConfig, match="period_ns"):
+        shmring.ticks(1, pool=shmring_pool)
+
+
 @LOOPS
 def test_ticks_come_in_every_event_loop(shmring_pool: shmring.Pool, run: Runner) -> None:
     async def program() -> None:
@@ -154,9 +163,9 @@ def test_processes_share_a_grid_until_the_last(
         other = follower()
         assert due_of(other) % PERIOD_NS == phase_ns
         with pytest.raises(shmring.BadConfig, match="the grid 'grid' has 2000000"):
-            shmring.ticks(PERIOD_NS * 2, name="grid")
+            shmring.ticks(PERIOD_NS * 2, name="grid").next()
         with pytest.raises(shmring.BadConfig, match=f"the grid 'grid' has {phase_ns}"):
-            shmring.ticks(PERIOD_NS, phase_ns=(phase_ns + 1) % PERIOD_NS, name="grid")
+            shmring.ticks(PERIOD_NS, phase_ns=(phase_ns + 1) % PERIOD_NS, name="grid").next()
         last = ticks.next(timeout=PATIENCE_S)
         opener.send_signal(signal.SIGKILL)
         opener.wait()

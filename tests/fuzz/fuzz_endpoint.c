@@ -89,6 +89,7 @@ static ssize_t write_of_fuzz(int fd, const void *from, size_t bytes)
 #include "client/channel_stats.c"
 #include "client/endpoint.c"
 #include "client/endpoint_mux.c"
+#include "client/endpoint_box.c"
 #include "client/endpoint_netflux.c"
 #include "client/endpoint_recv.c"
 #include "client/endpoint_send.c"

@@ -1,66 +1,8 @@
-#include "shm_test.h"
+#include "rx_ring_test.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
-
-enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200 };
-
-static shm_segment_t seg;
-static rx_writer_t writer;
-static rx_reader_t reader;
-static rx_packet_t packet;
-static uint8_t buffer[MAX_PAYLOAD];
-static int seg_fd;
-
-static void open_with(const shm_config_t *c)
-{
-    seg_fd = shm_test_open(&seg, c);
-    CHECK_EQ(rx_writer_init(&writer, &seg), 0);
-    CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_BROADCAST, 0), 0);
-    rt_store_relaxed(&seg.readers[0].owner, (uint32_t)getpid());
-}
-
-static void open_ring(void)
-{
-    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
-    open_with(&c);
-}
-
-static void close_ring(void)
-{
-    shm_test_close(&seg, seg_fd);
-}
-
-static int put(uint32_t bytes)
-{
-    static const uint8_t payload[MAX_PAYLOAD + 1];
-    rx_item_t item = {.payload = payload, .payload_bytes = bytes, .source = {.family = 4}};
-    return rx_writer_put(&writer, &item);
-}
-
-static int put_numbered(uint32_t n)
-{
-    uint8_t payload[MAX_PAYLOAD];
-    uint32_t bytes = shm_test_length(1, n, MAX_PAYLOAD);
-    shm_test_fill(payload, bytes, 1, n);
-    rx_item_t item = {
-        .payload = payload, .payload_bytes = bytes, .source = {.family = n % 3 ? 4 : 6}, .time_ns = n};
-    return rx_writer_put(&writer, &item);
-}
-
-/* Reads one; its number, or -1. */
-static int64_t read_numbered(rx_reader_t *r, uint64_t *lost)
-{
-    uint32_t sender, n;
-    if (rx_reader_next(r, buffer, sizeof buffer, &packet, lost) == 0)
-        return -1;
-    if (!CHECK(shm_test_check(buffer, packet.payload_bytes, MAX_PAYLOAD, &sender, &n)))
-        return -1;
-    CHECK_EQ(packet.time_ns, n);
-    CHECK_EQ(packet.source.family, n % 3 ? 4 : 6);
-    return n;
-}
 
 static void test_init_refuses_what_cannot_read(void)
 {
@@ -839,81 +781,6 @@ static void test_a_reader_stopped_for_half_of_all_sequences_believes_nothing_tor
     close_ring();
 }
 
-/* Takes one without copying it; its number, or -1. */
-static int64_t lend_numbered(const uint8_t **payload)
-{
-    uint32_t sender, n;
-    if (rx_reader_next_in_place(&reader, payload, &packet) == 0)
-        return -1;
-    if (!CHECK(shm_test_check(*payload, packet.payload_bytes, MAX_PAYLOAD, &sender, &n)))
-        return -1;
-    return n;
-}
-
-static void test_a_waiting_writer_spares_what_is_lent(void)
-{
-    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
-    const uint8_t *payload, *first;
-    c.overflow = SHM_OVERFLOW_WAIT;
-    open_with(&c);
-    uint32_t n = 0;
-    while (put_numbered(n) == 0)
-        n++;
-    rx_writer_publish(&writer);
-    rx_reader_loan(&reader);
-    CHECK_EQ(lend_numbered(&first), 0);
-    for (uint32_t i = 1; i < n; i++)
-        CHECK_EQ(lend_numbered(&payload), i);
-    CHECK_EQ(lend_numbered(&payload), -1);
-    CHECK_EQ(put_numbered(n), -ENOBUFS); /* all was read, and all is lent */
-    CHECK_EQ(rx_reader_floor(&reader), 0);
-    rx_reader_loan_end(&reader);
-    CHECK_EQ(put_numbered(n), 0);
-    CHECK(rx_reader_floor(&reader) > 0);
-    close_ring();
-}
-
-static void test_a_lent_packet_that_is_overwritten_lies_below_the_floor(void)
-{
-    const uint8_t *payload;
-    open_ring();
-    for (uint32_t i = 0; i < 4; i++)
-        CHECK_EQ(put_numbered(i), 0);
-    rx_writer_publish(&writer);
-    rx_reader_loan(&reader);
-    for (uint32_t i = 0; i < 4; i++)
-        CHECK_EQ(lend_numbered(&payload), i);
-    uint32_t n = 4;
-    while (shm_cursor_seq(rt_load_relaxed(&seg.rx->floor)) < 3)
-        CHECK_EQ(put_numbered(n++), 0);
-    rx_writer_publish(&writer);
-    CHECK_EQ(rx_reader_floor(&reader), 3);
-    /* This writer waits for nobody, so the slot shows what was read, and none of it counts as lost. */
-    CHECK_EQ(rt_load_relaxed(&seg.readers[0].cursor), reader.cursor);
-    CHECK_EQ(read_numbered(&reader, NULL), 4);
-    rx_reader_loan_end(&reader);
-    CHECK_EQ(rt_load_relaxed(&seg.readers[0].cursor), reader.cursor);
-    close_ring();
-}
-
-static void test_shared_readers_lend_different_packets(void)
-{
-    rx_reader_t two;
-    const uint8_t *payload;
-    open_ring();
-    CHECK_EQ(rx_reader_init(&reader, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
-    CHECK_EQ(rx_reader_init(&two, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
-    for (uint32_t i = 0; i < 3; i++)
-        CHECK_EQ(put_numbered(i), 0);
-    rx_writer_publish(&writer);
-    rx_reader_loan(&reader);
-    CHECK_EQ(lend_numbered(&payload), 0);
-    CHECK_EQ(read_numbered(&two, NULL), 1);
-    CHECK_EQ(lend_numbered(&payload), 2);
-    rx_reader_loan_end(&reader);
-    close_ring();
-}
-
 int main(void)
 {
     RUN(test_what_can_never_fit_is_refused);
@@ -950,8 +817,5 @@ int main(void)
     RUN(test_a_signal_ends_the_wait_of_readers_and_taps);
     RUN(test_a_packet_ends_the_spinning);
     RUN(test_one_wish_one_wake);
-    RUN(test_a_waiting_writer_spares_what_is_lent);
-    RUN(test_a_lent_packet_that_is_overwritten_lies_below_the_floor);
-    RUN(test_shared_readers_lend_different_packets);
     return rt_test_result();
 }

@@ -145,13 +145,6 @@ shm_box_t shm_netflux_box(const uint8_t *engine, uint32_t producers)
     };
 }
 
-uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
-                         int64_t now_mono_ns)
-{
-    shm_box_t out = shm_netflux_box(engine, SHM_MAX_SLOTS);
-    return shm_box_put(&out, slot, values, bytes, now_mono_ns);
-}
-
 int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
                      int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot)
 {

@@ -162,11 +162,6 @@ static inline uint8_t *shm_netflux_stats(uint8_t *engine)
 /* The out box. Its payloads have the configured size. */
 shm_box_t shm_netflux_box(const uint8_t *engine, uint32_t producers);
 
-/* Client: puts values to be sent. Never waits. slot: the producer slot of the caller, one thread at
- * a time. Returns the ticket of the values. */
-uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
-                         int64_t now_mono_ns);
-
 /* Any process: the values that were put last. Returns as shm_box_peek; -EAGAIN: continue with the
  * previous values; -EPROTO also if they have another size. *ticket identifies the set of values,
  * *slot their writer. *at_mono_ns is unchecked. */

@@ -12,6 +12,7 @@
 
 #include "shm/ctl_msg.h"
 #include "shm/netflux_shm.c"
+#include "../c/netflux_put.h"
 
 #include "worker/agents/netflux/netflux.h"
 #include "worker/worker.h"
@@ -180,7 +181,7 @@ static void put(fuzz_t *f)
     uint8_t values[MAX_VALUES] = {(uint8_t)fuzz_take(&f->in, 1)};
     uint32_t slot = (uint32_t)fuzz_take(&f->in, 1) % PRODUCERS;
     int64_t at = f->now_ns + (int8_t)fuzz_take(&f->in, 1) * INT64_C(1000000);
-    (void)shm_netflux_put(f->agent.engine, slot, values, f->agent.config.tx_payload_bytes, at);
+    (void)netflux_put(f->agent.engine, slot, values, f->agent.config.tx_payload_bytes, at);
 }
 
 static void arrive(fuzz_t *f)

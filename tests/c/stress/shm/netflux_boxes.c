@@ -3,7 +3,7 @@
  * values come in order; and when all is quiet, the last ticket is what lies there. */
 #include "unit/shm/shm_test.h"
 
-#include "shm/netflux_shm.h"
+#include "netflux_put.h"
 
 #include <pthread.h>
 
@@ -31,7 +31,7 @@ static void *write_values(void *arg)
     uint64_t ticket = 0;
     for (uint32_t n = 1; n <= rounds; n++) {
         shm_test_fill(values, SIZE, slot, n);
-        uint64_t drawn = shm_netflux_put(engine, slot, values, SIZE, n);
+        uint64_t drawn = netflux_put(engine, slot, values, SIZE, n);
         CHECK(drawn > ticket);
         ticket = drawn;
     }

@@ -4,7 +4,7 @@
  * instants. */
 #include "unit/shm/shm_test.h"
 
-#include "shm/netflux_shm.h"
+#include "netflux_put.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -23,7 +23,7 @@ static _Noreturn void be_writer(uint32_t slot)
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (uint32_t n = 1;; n++) {
         shm_test_fill(values, SIZE, slot, n);
-        shm_netflux_put(engine, slot, values, SIZE, n);
+        netflux_put(engine, slot, values, SIZE, n);
     }
 }
 
@@ -80,7 +80,7 @@ static void test_killed_writers_change_nothing(void)
         uint32_t victim = 1 + (uint32_t)(rt_test_rand(&rng) % WRITERS);
         kill_writer(victim);
         shm_test_fill(values, SIZE, MINE, k);
-        uint64_t mine = shm_netflux_put(engine, MINE, values, SIZE, k);
+        uint64_t mine = netflux_put(engine, MINE, values, SIZE, k);
         for (uint64_t ticket = 0; ticket == 0;)
             CHECK((ticket = look()) == 0 || ticket >= mine);
         start_writer(victim);
@@ -91,7 +91,7 @@ static void test_killed_writers_change_nothing(void)
     last = look();
     CHECK(last > 0); /* all are dead: still whole, and at rest */
     CHECK_EQ(look(), last);
-    last = shm_netflux_put(engine, MINE, values, SIZE, 7);
+    last = netflux_put(engine, MINE, values, SIZE, 7);
     CHECK_EQ(look(), last);
     (void)printf("kills %" PRIu64 ", looks %" PRIu64 "\n", kills, looks);
     munmap(engine, shm_netflux_bytes(SLOTS));

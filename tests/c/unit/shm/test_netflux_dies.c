@@ -6,6 +6,8 @@
 #include "shm/latest_box.c"
 #include "shm/netflux_shm.c"
 
+#include "netflux_put.h"
+
 enum { BYTES = 40 };
 
 static _Alignas(4096) uint8_t engine[1 << 17];
@@ -30,7 +32,7 @@ static void put(uint32_t slot, uint32_t n)
 {
     uint8_t mine[BYTES];
     shm_test_fill(mine, BYTES, slot, n);
-    shm_netflux_put(engine, slot, mine, BYTES, n);
+    netflux_put(engine, slot, mine, BYTES, n);
 }
 
 static void clear(void)

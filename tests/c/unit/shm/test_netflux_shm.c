@@ -2,7 +2,7 @@
  * of rubbish. */
 #include "shm_test.h"
 
-#include "shm/netflux_shm.h"
+#include "netflux_put.h"
 
 enum { PRODUCERS = 4, SIZE = 20 };
 
@@ -108,7 +108,7 @@ static void test_the_last_writer_wins(void)
     for (uint32_t n = 1; n <= 100; n++) {
         uint32_t writer = 1 + n * 7 / 3 % (PRODUCERS - 1);
         shm_test_fill(values, SIZE, writer, n);
-        uint64_t ticket = shm_netflux_put(engine, writer, values, SIZE, 1000 + n);
+        uint64_t ticket = netflux_put(engine, writer, values, SIZE, 1000 + n);
         CHECK_EQ(ticket, n);
         CHECK_EQ(peeked(got, SIZE, &at, &slot), ticket);
         CHECK_MEM_EQ(got, values, SIZE);
@@ -130,8 +130,8 @@ static void test_values_of_any_size(void)
             values[b] = (uint8_t)(b * 13 + 1);
         for (uint32_t writer = 1; writer < PRODUCERS; writer++) {
             memset(got, 0xee, sizeof got);
-            shm_netflux_put(engine, writer, values, sizes[i], 1);
-            shm_netflux_put(engine, writer, values, sizes[i], 1);
+            netflux_put(engine, writer, values, sizes[i], 1);
+            netflux_put(engine, writer, values, sizes[i], 1);
             CHECK(peeked(got, sizes[i], &at, &slot) > 0);
             CHECK_MEM_EQ(got, values, sizes[i]);
             CHECK_EQ(got[sizes[i]], 0xee);
@@ -193,7 +193,7 @@ static void test_a_half_that_is_not_what_latest_says_is_not_taken(void)
     uint32_t slot = 6;
     uint64_t ticket = 7;
     clear();
-    shm_netflux_put(engine, 1, values, SIZE, 1);
+    netflux_put(engine, 1, values, SIZE, 1);
     shm_netflux_head_t *head = shm_netflux_head(engine);
     uint64_t sound = rt_load_relaxed(&head->out.latest);
 
@@ -240,7 +240,7 @@ static void test_rubbish_leads_nobody_astray(void)
         CHECK(rc != 1 || slot < PRODUCERS);
         (void)shm_netflux_snapshot(block, &rx, &stamp, got, SIZE);
         (void)shm_netflux_state_get(block, &state);
-        (void)shm_netflux_put(block, 1 + (uint32_t)round % (PRODUCERS - 1), got, SIZE, 1);
+        (void)netflux_put(block, 1 + (uint32_t)round % (PRODUCERS - 1), got, SIZE, 1);
         shm_netflux_publish(block, &rx, 1, got, SIZE);
         CHECK_EQ(shm_netflux_snapshot(block, &rx, &stamp, got, SIZE), rx.published == 0 ? 0 : 1);
         shm_netflux_state_put(block, &(shm_netflux_state_t){.origin_mono_ns = 1});

@@ -6,7 +6,7 @@
 
 #include "proto/netflux/nfx_frame.h"
 #include "proto/netflux/nfx_stats.h"
-#include "shm/netflux_shm.h"
+#include "netflux_put.h"
 
 enum { NFT_BYTES = 4 };
 
@@ -50,7 +50,7 @@ static inline shm_config_t nft_config(const char *name, uint16_t remote_port,
 
 static inline void nft_put(wt_channel_t *ch, const void *values, uint32_t bytes)
 {
-    (void)shm_netflux_put(ch->segment.engine, ch->producer_slot, values, bytes, rt_mono_ns());
+    (void)netflux_put(ch->segment.engine, ch->producer_slot, values, bytes, rt_mono_ns());
 }
 
 static inline void nft_put_value(wt_channel_t *ch, uint32_t value)

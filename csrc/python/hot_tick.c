@@ -36,6 +36,12 @@ static bool take_newest(endpoint_t *end, rx_packet_t *last)
     return found;
 }
 
+/* A client may have written this time. */
+static int64_t plausible_ns(int64_t time_ns, int64_t awake_ns)
+{
+    return time_ns >= 0 && time_ns < awake_ns + RT_NS_PER_S ? time_ns : awake_ns;
+}
+
 /* (due, when the worker showed it, when this thread was awake), all of CLOCK_MONOTONIC. The caller
  * spins until it is due. None: there is none until then. */
 PyObject *core_tick(core_t *self, PyObject *until)
@@ -53,9 +59,9 @@ PyObject *core_tick(core_t *self, PyObject *until)
         return Py_None;
     }
     int64_t awake_ns = rt_mono_ns();
-    int64_t shown_ns = newest.time_ns + (int32_t)newest.tag;
-    if (awake_ns < newest.time_ns + RT_NS_PER_MS) /* else it had other work to do */
+    int64_t due_ns = plausible_ns(newest.time_ns, awake_ns);
+    int64_t shown_ns = due_ns + (int32_t)newest.tag;
+    if (awake_ns < due_ns + RT_NS_PER_MS && awake_ns >= shown_ns) /* else it had other work to do */
         ask_early(self, end, awake_ns - shown_ns);
-    return Py_BuildValue("(LLL)", (long long)newest.time_ns, (long long)shown_ns,
-                         (long long)awake_ns);
+    return Py_BuildValue("(LLL)", (long long)due_ns, (long long)shown_ns, (long long)awake_ns);
 }

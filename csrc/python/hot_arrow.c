@@ -254,15 +254,17 @@ static int stream_next(struct ArrowArrayStream *s, struct ArrowArray *out)
 {
     stream_t *own = s->private_data;
     *out = (struct ArrowArray){0};
-    if (own->given++)
-        return 0;
-    return stream_fill(s, NULL, out);
+    if (own->given)
+        return 0; /* the end: out is released */
+    int rc = stream_fill(s, NULL, out);
+    own->given = rc == 0;
+    return rc;
 }
 
 static const char *stream_error(struct ArrowArrayStream *s)
 {
     (void)s;
-    return "no memory for a batch";
+    return "a batch was not exported: memory is short, or a column has another form than Arrow's";
 }
 
 static void stream_release(struct ArrowArrayStream *s)

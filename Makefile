@@ -9,6 +9,7 @@ WHEEL        ?=
 PYTEST_ARGS  ?=
 WHEEL_TARGETS ?=
 WHEEL_ROOTS  ?=
+FREE_THREADED ?=
 # Real clocks on shared machines: a failed test runs again, and is named (docs/howto/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
@@ -38,7 +39,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test wheel wheels wheels-check dropins lint docs tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test wheel wheels wheels-check dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,8 +65,8 @@ wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 a
 	    || { cat build/wheels.log; exit 1; }
 	@$(BIN)/python csrc/wheels/build.py build/wheels/sdist/*.tar.gz dist/wheels $(WHEEL_TARGETS)
 
-# As root, some minutes each. WHEEL_ROOTS: debian, arm64, musl, or some of them.
-wheels-check: $(TOOLS) ## install the wheels of dist/wheels into clean roots, one emulated, one with musl, and test there
+# As root, two at a time. WHEEL_ROOTS: debian, arm64, musl, musl-arm64, or some of them.
+wheels-check: $(TOOLS) ## install the wheels of dist/wheels into clean roots, with musl and emulated, too, and test there
 	@$(BIN)/python csrc/wheels/check.py dist/wheels $(WHEEL_ROOTS)
 
 dropins: ## dist/dropins/: distributions without modules that have the names and versions of the originals
@@ -102,6 +103,22 @@ schema: ## write the Python modules and the tables of the documentation that rep
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 tsan: ctest-tsan ## the C tests that have threads under ThreadSanitizer
+
+# The extension, libshmring's code in it and the workers are instrumented, the interpreter is not: its lock, where
+# it has one, orders all except what runs while a thread waits or sleeps.
+TSAN_PYTHON := build/tsan-python
+tsan-python: $(VENV)/.installed-test ## the compiled modules under ThreadSanitizer, with several threads on one end
+	@rm -rf $(TSAN_PYTHON)
+	@$(BIN)/pip install -qq --no-build-isolation --no-deps --target $(TSAN_PYTHON) \
+	    --config-settings build-dir=build/pip-tsan --config-settings install.strip=false \
+	    --config-settings cmake.define.RT_SANITIZE=thread .
+	@status=0; PYTHONPATH=$(TSAN_PYTHON) LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) \
+	    TSAN_OPTIONS=second_deadlock_stack=1:suppressions=tests/py/tsan.supp:log_path=$(TSAN_PYTHON)/report \
+	    $(BIN)/python -P -m pytest -q tests/py/unit/channel/test_threads.py $(PYTEST_ARGS) || status=1; \
+	if ls $(TSAN_PYTHON)/report.* >/dev/null 2>&1; then cat $(TSAN_PYTHON)/report.*; status=1; fi; exit $$status
+
+free-threaded: $(TOOLS) ## the tests of channels without Python's lock (FREE_THREADED=python3.14t, else 3.13 is compiled)
+	@bash tests/free_threaded.sh $(FREE_THREADED)
 
 MODELS := $(sort $(shell sed -n 's/^run \([a-z]*\)-.*/\1/p' tests/model/run.sh))
 
@@ -180,13 +197,13 @@ $(TOOLS): pyproject.toml
 
 # As old as its beginning: an edit during the installation is installed the next time.
 $(VENV)/.installed-demo: $(TOOLS) $(SOURCES)
-	@echo "installing shmring into $(VENV)"
+	@echo "installing shmring into $(VENV): a minute or two"
 	@touch $@.begun
 	@$(PIP_INSTALL) '.[demo]'
 	@mv $@.begun $@
 
 $(VENV)/.installed-test: $(TOOLS) $(SOURCES) $(WHEEL)
-	@echo "installing $(or $(WHEEL),shmring) and what its tests need into $(VENV)"
+	@echo "installing $(or $(WHEEL),shmring) and what its tests need into $(VENV): a minute or two"
 	@$(if $(WHEEL),$(BIN)/pip uninstall -qqy shmring)
 	@touch $@.begun
 	@$(PIP_INSTALL) '$(or $(WHEEL),.)[test,dev]'

@@ -131,6 +131,10 @@ def rows(source: str, macro: str) -> list[Row]:
 # --- writing Python -------------------------------------------------------------------------------
 
 
+# They are bases of classes, which have the methods: making these takes milliseconds.
+_PARTLY = "frozen=True, kw_only=True, init=False, repr=False, eq=False"
+
+
 def _module(root: Path) -> str:
     lines = [
         '"""Counters, gauges and histograms."""',
@@ -144,7 +148,7 @@ def _module(root: Path) -> str:
         "from shmring.histogram import Histogram",
     ]
     for numbers in CLASSES:
-        lines += ["", "", "@dataclass(frozen=True, kw_only=True)", f"class {numbers.name}:"]
+        lines += ["", "", f"@dataclass({_PARTLY})", f"class {numbers.name}:"]
         lines += [f'    """{numbers.about}"""', ""]
         for table in numbers.tables:
             source = (root / table.header).read_text("utf-8")
@@ -406,11 +410,12 @@ def make(root: Path) -> dict[str, str]:
 
 def make_rtstat(root: Path) -> dict[str, str]:
     """The same of the pages on rtstat, whose tables are in the installed package."""
-    from rtstat import fields_page, metric_table_page
+    from rtstat import fields_page, metric_table_page, troubles_page
 
     parts = (
         ("docs/reference/rtstat.md", "| kind |", fields_page),
         ("docs/howto/metrics.md", "### ", metric_table_page),
+        ("docs/howto/troubles.md", "| name | severity |", troubles_page),
     )
     files = {}
     for path, start, made in parts:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring import testing as testing
     from shmring import udt as udt
     from shmring._address import Address
+    from shmring._attaching import attach
     from shmring._opening import Udp
     from shmring._pool_quota import UserLimits
     from shmring._ticks import Tick, Ticks, block_until, sleep_until, ticks
@@ -79,7 +80,6 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         ChannelInfo,
         Removed,
         Unreadable,
-        attach,
         channels,
         unreadable,
     )
@@ -191,6 +191,7 @@ _HOMES = {
     name: home
     for home, names in {
         "_address": "Address",
+        "_attaching": "attach",
         "_opening": "Udp",
         "_pool_quota": "UserLimits",
         "batch": "Packet PacketBatch PacketLoan ReportBatch",
@@ -213,7 +214,7 @@ _HOMES = {
         ),
         "netflux.statistics": "NetfluxChannelStats NetfluxLink NetfluxStats",
         "pool": "Pool close_default_pool default_pool open open_async",
-        "registry": "ChannelInfo Removed Unreadable attach channels gc unreadable",
+        "registry": "ChannelInfo Removed Unreadable channels gc unreadable",
         "rtp.batch": "RtpBatch",
         "rtp.channel": "RtpChannel",
         "rtp.engine": "Rtp",
@@ -227,8 +228,8 @@ _HOMES = {
 }
 _MODULES = frozenset(
     (
-        *("batch", "channel", "cyclic", "datagram", "engine", "engine_channel", "errors"),
-        "histogram",
+        *("batch", "channel", "control", "cyclic", "datagram", "engine", "engine_channel"),
+        *("errors", "histogram"),
         *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
         *("testing", "types", "udt"),
     )

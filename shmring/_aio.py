@@ -3,12 +3,11 @@ same time, and share a lock with them.
 
 Nothing here polls or starts a thread. In asyncio (with any event loop) a task waits for a future.
 In trio, which anyio may run, it sleeps in a cancel scope that any thread can end. trio is used only
-by programs that run it, so it is no dependency.
+by programs that run it, so it is no dependency. asyncio is imported by the first task that waits.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -16,10 +15,13 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shmring._arguments import seconds_until
 from shmring._ring import lib
+
+if TYPE_CHECKING:
+    import asyncio
 
 NEVER_NS = int(lib.RT_NEVER_NS)
 
@@ -41,10 +43,12 @@ class AsyncioSleeper:
         RuntimeError if the event loop was closed."""
         self.loop.call_soon_threadsafe(self.wake_here)
 
-    def wake_here(self) -> None:
-        """`wake` for the thread of the loop."""
-        if not self._future.done():
-            self._future.set_result(None)
+    def wake_here(self) -> bool:
+        """`wake` for the thread of the loop. Return whether the task still slept."""
+        if self._future.done():
+            return False
+        self._future.set_result(None)
+        return True
 
     async def sleep(self, until_ns: int = NEVER_NS) -> None:
         """Sleep until `wake`, or until a time of CLOCK_MONOTONIC."""
@@ -106,7 +110,11 @@ def running_trio() -> Any:
 def new_sleeper() -> Sleeper:
     """Return the sleeper of this task. Raises RuntimeError outside of asyncio and trio."""
     trio = running_trio()
-    return AsyncioSleeper(asyncio.get_running_loop()) if trio is None else TrioSleeper(trio)
+    if trio is not None:
+        return TrioSleeper(trio)
+    from asyncio import get_running_loop
+
+    return AsyncioSleeper(get_running_loop())
 
 
 # --- tasks that wait for a descriptor -------------------------------------------------------------
@@ -120,8 +128,12 @@ class Waiters:
     the tasks of all loops, because one of them may make it unreadable before another has looked.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, *, one_by_one: bool = False) -> None:
+        """one_by_one: wake one task each time the descriptor is found readable. It stays readable
+        until a task found nothing more, so the next one is woken if there is work for it."""
+        self._one_by_one = one_by_one
+        # The garbage collector may end a task of a closed loop in a thread that is in here already.
+        self._lock = threading.RLock()
         self._waiting: dict[Sleeper, Callable[[], bool]] = {}
         self._watches: dict[asyncio.AbstractEventLoop, _Watch] = {}
         self._closed = False
@@ -151,7 +163,7 @@ class Waiters:
         finally:
             with self._lock:
                 watch.tasks -= 1
-                del self._waiting[sleeper]
+                self._waiting.pop(sleeper, None)
 
     def close(self) -> None:
         """Wake all tasks, because the descriptor is about to be closed. Later waits end at once.
@@ -170,12 +182,16 @@ class Waiters:
             watch.close()
 
     def look(self) -> None:
-        """Wake the tasks whose wait is over."""
+        """Wake the tasks whose wait is over, or the first of them."""
         with self._lock:
-            waiting = list(self._waiting.items())
-        for sleeper, is_over in waiting:
-            if is_over():
-                _wake(sleeper)
+            waiting = self._waiting.copy()
+        for sleeper, is_over in waiting.items():
+            if not is_over():
+                continue
+            with self._lock:
+                self._waiting.pop(sleeper, None)
+            if _wake(sleeper) and self._one_by_one:
+                return
 
     async def _wait_in_trio(
         self, sleeper: TrioSleeper, fd: int, until_ns: int, is_over: Callable[[], bool]
@@ -189,7 +205,7 @@ class Waiters:
             await sleeper.sleep_at(own, self.look, is_over, until_ns)
         finally:
             with self._lock:
-                del self._waiting[sleeper]
+                self._waiting.pop(sleeper, None)
             os.close(own)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, fd: int) -> _Watch:
@@ -253,18 +269,23 @@ class _Watch:
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this thread runs the loop."""
+    from asyncio import get_running_loop
+
     try:
-        return asyncio.get_running_loop() is loop
+        return get_running_loop() is loop
     except RuntimeError:
         return False
 
 
-def _wake(sleeper: Sleeper) -> None:
+def _wake(sleeper: Sleeper) -> bool:
+    """Wake a task. Return whether that was possible: its loop may have been closed."""
     if isinstance(sleeper, AsyncioSleeper) and _is_running(sleeper.loop):
-        sleeper.wake_here()
-        return
-    with contextlib.suppress(RuntimeError):  # its loop was closed in the meantime
+        return sleeper.wake_here()
+    try:
         sleeper.wake()
+    except RuntimeError:
+        return False
+    return True
 
 
 class SharedLock:

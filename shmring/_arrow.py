@@ -40,12 +40,11 @@ def texts(words: Sequence[str]) -> Node:
     return ("u", "", len(words), (None, _packed("i", ends), data), (), None)
 
 
-def sources(name: str, addresses: Sequence[bytes]) -> Node:
-    """Addresses as they are in records, as numeric hosts."""
-    indices: dict[bytes, int] = {}
-    no_ports = (raw[:2] + bytes(2) + raw[4:] for raw in addresses)
-    column = [indices.setdefault(raw, len(indices)) for raw in no_ports]
-    hosts = [(_address.unpack(raw) or ("", 0))[0] for raw in indices]
+def sources(name: str, addresses: Sequence[tuple[bytes, bytes]]) -> Node:
+    """Addresses as they are in records, before and behind the port, as numeric hosts."""
+    indices = {address: index for index, address in enumerate(dict.fromkeys(addresses))}
+    column = list(map(indices.__getitem__, addresses))
+    hosts = [(_address.unpack(head + bytes(2) + rest) or ("", 0))[0] for head, rest in indices]
     return ("i", name, len(column), (None, _packed("i", column)), (), texts(hosts))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rtworkers import paths
 from rtworkers.layout import Op
+from rtworkers.similar import meant_channel
 from shmring import _host, errors
 from shmring._check import check, last_text
 from shmring._ring import ffi, lib
@@ -113,5 +114,8 @@ def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None 
         space = paths.check_name("namespace", namespace).encode()
         own = paths.check_name("channel name", name).encode()
     segment = ffi.new("shm_segment_t *")
-    check(lib.host_map_segment(segment, space, own, writable, trusted or 0))
+    rc = lib.host_map_segment(segment, space, own, writable, trusted or 0)
+    if rc == -errno.ENOENT:
+        check(rc, last_text() + meant_channel(name, namespace))
+    check(rc)
     return ffi.gc(segment, lib.shm_segment_unmap)

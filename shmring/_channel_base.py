@@ -5,7 +5,7 @@ import errno
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
@@ -15,11 +15,14 @@ from shmring._attachment import check_whole
 from shmring._awaited_report import AwaitedReport
 from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
 from shmring._in_thread import in_thread
-from shmring._linger import LINGER_S, warn_unsent
+from shmring._linger import LINGER_S, end_in_thread, warn_unsent
 from shmring._ring import ffi, lib
+from shmring._segment import direction_of, text_of
 from shmring.batch import ReportBatch
-from shmring.stats import ChannelStats, direction_of, read_stats, text_of
 from shmring.types import Clock, Reading, SendReport, State
+
+if TYPE_CHECKING:
+    from shmring.stats import ChannelStats
 
 REPORTS_AT_ONCE = 256
 # The worker waits 2 ms for a timestamp. On a busy machine it may lose its core during that time.
@@ -248,8 +251,10 @@ class ChannelBase(Generic[Item]):
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def stats(self) -> ChannelStats:
+    def stats(self) -> "ChannelStats":
         """Return counters, histograms and the settings in effect."""
+        from shmring.stats import read_stats  # classes with 100 fields take 20 ms to make
+
         segment = self._endpoint.mapped()
         stats = read_stats(segment)
         check_whole(segment)
@@ -297,13 +302,7 @@ class ChannelBase(Generic[Item]):
         exception in the block it does not wait. Other processes use `Pool.close_channel`, which
         does not wait either. Raises `NoPermission`.
         """
-        if not self.opened_here and not self.closed:
-            raise errors.NoPermission(
-                errno.EPERM,
-                f"channel {self.name!r} was opened elsewhere: end it there, or call close_channel "
-                "of its pool",
-            )
-        self._end(linger, warn=linger != 0)
+        self._warn_of(self._ended(linger))
 
     async def end_async(self, *, linger: float | None = LINGER_S) -> None:
         """End the channel for all processes without blocking the event loop, and close this end.
@@ -311,14 +310,40 @@ class ChannelBase(Generic[Item]):
         linger: how long to wait, in seconds, until the packets of all senders are sent. None: no
         limit. Raises `NoPermission` in an end that did not open the channel.
         """
-        await in_thread(self.end, linger=linger)
+        await end_in_thread(self._what, self._ended, linger)
 
-    def _end(self, linger: float | None, *, warn: bool = True) -> None:
+    def _ended(self, linger: float | None) -> int:
+        if not self.opened_here and not self.closed:
+            raise errors.NoPermission(
+                errno.EPERM,
+                f"channel {self.name!r} was opened elsewhere: end it there, or call close_channel "
+                "of its pool",
+            )
+        unsent = self._end(linger)
+        return 0 if linger == 0 else unsent
+
+    def _end(self, linger: float | None) -> int:
+        """Close this end. Return how many packets were cancelled."""
         until_ns = deadline(linger, "linger")
-        unsent = self._endpoint.await_sent(until_ns) if self.opened_here else 0
+        ends = self.opened_here and self._endpoint.has_its_name()
+        unsent = self._endpoint.await_sent(until_ns) if ends else 0
         self._endpoint.finish()
-        if unsent and warn:
-            warn_unsent(f"channel {self.name!r}", unsent, stacklevel=3)
+        return unsent
+
+    def _warn_of(self, unsent: int) -> None:
+        if unsent:
+            warn_unsent(self._what, unsent, stacklevel=3)
+
+    @property
+    def _what(self) -> str:
+        return f"channel {self.name!r}"
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether this end took the channel over from a program that had died. Packets that the
+        other one had queued are still sent (see `purge`), sequence numbers go on, and reading
+        starts with what arrives from now on."""
+        return self._endpoint.taken_over
 
     @property
     def opened_here(self) -> bool:
@@ -329,13 +354,13 @@ class ChannelBase(Generic[Item]):
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._end(LINGER_S if kind is None else 0.0)
+        self._warn_of(self._end(LINGER_S if kind is None else 0.0))
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *caught: object) -> None:
-        await in_thread(self.__exit__, *caught)
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        await end_in_thread(self._what, self._end, LINGER_S if kind is None else 0.0)
 
     def _attached_as(self) -> dict[str, Any]:
         """Return the arguments with which a copy attaches."""
@@ -499,6 +524,24 @@ class SendQueue(Reports):
                 if has_passed(until_ns):
                     self._endpoint.raise_full(True, 0, 0)
             await self._endpoint.room(until_ns)
+
+    async def _all_when_room(self, batch: Any, until_ns: int, unit: int = 1) -> int:
+        """Queue a batch of packets and return the sequence of the first.
+
+        The attribute `sent` of every exception says how many packets were queued, times `unit`.
+        """
+        endpoint = self._endpoint
+        try:
+            while not endpoint.queue(batch):
+                if has_passed(until_ns):
+                    endpoint.raise_full(True, *endpoint.queued(batch))
+                await endpoint.room(until_ns)
+            return endpoint.queued(batch)[1]
+        except BaseException as caught:
+            vars(caught)["sent"] = endpoint.queued(batch)[0] * unit
+            raise
+        finally:
+            del batch  # a traceback would keep the caller's buffers
 
 
 def _attach(kind: Callable[..., Any], name: str, how: dict[str, Any]) -> Any:

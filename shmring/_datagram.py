@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from shmring import errors
+from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, warn_unsent
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
@@ -201,6 +202,8 @@ class ChannelTransport(asyncio.DatagramTransport):
         self._kept.clear()
         self._kept_bytes = 0
         self._linger = 0.0
+        if self._closing:
+            self._run("abort", self._hurry())
         self._end(None)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -228,6 +231,13 @@ class ChannelTransport(asyncio.DatagramTransport):
         if self._kept:
             warn_unsent(f"the endpoint of channel {self._channel.name!r}", len(self._kept), 1)
 
+    async def _hurry(self) -> None:
+        """Let an end that lingers go on: cancel what it waits for."""
+        if sending := self._running("send"):
+            sending.cancel()
+        with contextlib.suppress(errors.ShmringError):  # it has ended
+            await in_thread(self._channel.purge)
+
     # --- tasks and calls --------------------------------------------------------------------------
 
     def _run(self, name: str, work: Any) -> None:
@@ -254,12 +264,18 @@ class ChannelTransport(asyncio.DatagramTransport):
         except Exception as caught:
             self._loop.call_exception_handler(
                 {
-                    "message": f"{method.__qualname__} of a datagram protocol failed",
+                    "message": f"{_name_of(method)} of a datagram protocol failed",
                     "exception": caught,
                     "transport": self,
                     "protocol": self._protocol,
                 }
             )
+
+
+_BUFFERS = {
+    (socket.SOL_SOCKET, socket.SO_RCVBUF): "rcvbuf_bytes",
+    (socket.SOL_SOCKET, socket.SO_SNDBUF): "sndbuf_bytes",
+}
 
 
 class ChannelSocket:
@@ -286,6 +302,26 @@ class ChannelSocket:
     def fileno(self) -> int:
         """The descriptor of the channel, see `Channel.fileno`."""
         return self._channel.fileno()
+
+    def setsockopt(self, level: int, option: int, value: Any, *_: object) -> None:
+        """Accept a size for a buffer, which is a wish to the kernel too, and ignore it. Options of
+        the endpoint set it. Raises OSError with ENOPROTOOPT for anything else."""
+        self._buffer_option(level, option)
+
+    def getsockopt(self, level: int, option: int, *_: object) -> int:
+        """Return the size of a buffer of the worker's socket, bytes. Raises OSError with
+        ENOPROTOOPT for anything else."""
+        return int(getattr(self._channel.stats(), self._buffer_option(level, option)))
+
+    def _buffer_option(self, level: int, option: int) -> str:
+        name = _BUFFERS.get((level, option))
+        if name is None:
+            raise OSError(
+                errno.ENOPROTOOPT,
+                f"option {option} of level {level}: the socket belongs to the worker. Give options "
+                "to create_datagram_endpoint, or pass a socket as sock=",
+            )
+        return name
 
     def getsockname(self) -> SocketAddress | None:
         return self._name
@@ -329,8 +365,21 @@ def socket_address(address: tuple[str, int] | None) -> SocketAddress | None:
     if address is None or ":" not in address[0]:
         return address
     host, _, zone = address[0].partition("%")
-    scope = 0 if not zone else int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
-    return host, address[1], 0, scope
+    return host, address[1], 0, _scope(zone)
+
+
+def _scope(zone: str) -> int:
+    """Return the index of an interface, 0 if it has gone meanwhile."""
+    if zone.isdecimal():
+        return int(zone)
+    with contextlib.suppress(OSError):
+        return socket.if_nametoindex(zone)
+    return 0
+
+
+def _name_of(method: object) -> str:
+    """Return the name of a callable, which a partial has not."""
+    return getattr(method, "__qualname__", repr(method))
 
 
 def _os_error(code: int) -> OSError:

@@ -85,22 +85,30 @@ class Endpoint(batch.Core):
         if segment is None:
             segment = map_named(name, self.namespace, writable=not readonly)
         self._segment = segment
+        self._segment_id = int(segment.segment_id)
         self.reading: Reading = self._choose_reading(reading)
         if not readonly:
             served_epoch(self._segment)
         self.end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
         mode_number = _READINGS[self.reading]
-        check(lib.endpoint_open(self.end, self._segment, mode_number, owner is not None))
+        self.taken_over = owner is not None and self._was_opened_before()
+        from_oldest = owner is not None and not self.taken_over
+        check(lib.endpoint_open(self.end, self._segment, mode_number, from_oldest))
         self._serve((self._segment, self.end), self.address())
         self.attachment = Attachment(self._segment)
         self.closed = False
         _endpoints.add(self)
 
+    def _was_opened_before(self) -> bool:
+        opener = ffi.new("shm_opener_t *")
+        lib.shm_segment_opener(self._segment, opener)
+        return int(opener.count) > 1
+
     def _start_locks(self) -> None:
         self._lock = threading.RLock()
         self.report_lock = threading.Lock()
         """Held while a thread reads reports through this end."""
-        self._waiters = Waiters()
+        self._waiters = Waiters(one_by_one=True)
         self._progress = Waiters()
 
     # --- what it is -------------------------------------------------------------------------------
@@ -295,7 +303,9 @@ class Endpoint(batch.Core):
 
     def await_sent(self, until_ns: int) -> int:
         """Wait until no packet waits to be sent, and return how many still do. Packets of a held
-        channel, or of one that nobody serves, are not waited for."""
+        channel, or of one that nobody serves, are not waited for. A closed end waits, too."""
+        if self.closed:
+            return await_sent(self.name, self.namespace, until_ns)
         with contextlib.suppress(errors.ShmringError):
             while (waiting := self.tx_waiting) and not has_passed(until_ns):
                 if self.state not in (State.NEW, State.OPEN):
@@ -319,8 +329,16 @@ class Endpoint(batch.Core):
         with self._lock:
             owner, self._owner = self._owner, None
         self.close()
-        if owner is not None:
+        if owner is not None and self.has_its_name():
             owner.close_channel(self.name)
+
+    def has_its_name(self) -> bool:
+        """Whether no other channel has the name now. Others may have ended this channel, and opened
+        one of the same name."""
+        with contextlib.suppress(errors.ShmringError):
+            found = map_named(self.name, self.namespace, writable=False)
+            return int(found.segment_id) == self._segment_id
+        return True  # nobody can say, so its pool decides
 
     @property
     def opened_here(self) -> bool:
@@ -514,6 +532,16 @@ class Endpoint(batch.Core):
 
 
 CLOCKS: dict[int, Clock] = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
+
+
+def await_sent(name: str, namespace: str, until_ns: int) -> int:
+    """Like `Endpoint.await_sent`, for a channel by its name."""
+    with contextlib.suppress(errors.ShmringError):
+        tap = Endpoint(name, namespace=namespace, readonly=True)
+        unsent = tap.await_sent(until_ns)
+        tap.close()
+        return unsent
+    return 0
 
 
 def ends_open_files() -> list[int]:

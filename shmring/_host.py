@@ -8,17 +8,24 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import posix_ipc
-import psutil
 
-from rtworkers import Holding, WorkerDown, WorkerStartError, liveness, paths
-from rtworkers.control import ControlError, WorkerGone, WorkerSilent
-from rtworkers.launch import raise_file_limit
+from rtworkers import liveness, paths
+from rtworkers.control import (
+    ControlError,
+    WorkerDown,
+    WorkerGone,
+    WorkerSilent,
+    WorkerStartError,
+)
 from shmring import errors
 from shmring._check import check, error, last_text
 from shmring._ring import ffi, lib
+
+if TYPE_CHECKING:
+    from rtworkers import Holding
 
 # Descriptors that a restart of a worker needs, and one more channel that is opened during it.
 FILES_SPARE = 16
@@ -127,6 +134,8 @@ def check_files(fd: int, ends: Callable[[], list[int]]) -> None:
     if needed < soft:
         return
     if soft < hard:
+        from rtworkers.launch import raise_file_limit
+
         raise_file_limit()
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if needed >= soft:
@@ -142,6 +151,8 @@ def check_memory(needed: int) -> None:
         return
     shm = os.statvfs(paths.SHM_DIRECTORY)
     free_shm = shm.f_bavail * shm.f_frsize
+    import psutil
+
     free = psutil.virtual_memory().available
     if needed > free_shm:
         limit, fix = f"/dev/shm has {free_shm} free", "mount -o remount,size=... /dev/shm"
@@ -156,18 +167,9 @@ def check_memory(needed: int) -> None:
     )
 
 
-def free_name(posix_name: str, name: str, namespace: str) -> None:
-    """Free the name for a new channel: remove the segment of a dead channel.
-
-    Raises `ChannelExists`.
-    """
-    if not paths.shm_file(posix_name).exists() or remove_deserted_segment(posix_name):
-        return
-    raise error(
-        errno.EEXIST,
-        f"channel {name!r} is open already in namespace {namespace!r}: choose another name, attach "
-        "to it with shmring.attach(), or close it",
-    )
+def name_is_free(posix_name: str) -> bool:
+    """Return whether a new channel may have the name. Removes the segment of a dead channel."""
+    return not paths.shm_file(posix_name).exists() or remove_deserted_segment(posix_name)
 
 
 def open_segment_file(posix_name: str, *, writable: bool) -> int | None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from types import GenericAlias
-from typing import Any, Generic, final, type_check_only
+from typing import Any, Generic, TypeAlias, final, type_check_only
 
 from typing_extensions import TypeVar, disjoint_base
 
@@ -25,6 +25,8 @@ def dlpack(
 ) -> Any: ...
 
 _Data = TypeVar("_Data", bound=bytes | memoryview, default=bytes)
+# None on a local channel alone. Callers with a socket need not check for it.
+_MaybeNone: TypeAlias = Any
 
 @final
 class Packet(Generic[_Data]):
@@ -52,7 +54,7 @@ class Packet(Generic[_Data]):
     @property
     def stamp(self) -> Stamp: ...
     @property
-    def source(self) -> tuple[str, int]: ...
+    def source(self) -> tuple[str, int] | _MaybeNone: ...
     @property
     def shared_stamp(self) -> bool: ...
     @property
@@ -132,6 +134,20 @@ class PacketCalls(_Calls):
 
 @disjoint_base
 class Core(_Calls):
+    def batch(
+        self,
+        packets: Buffer | Iterable[Buffer],
+        *,
+        size: int | None = None,
+        sizes: Sequence[int] | Buffer | None = None,
+        offsets: Buffer | None = None,
+        at: int | Sequence[int] | Buffer | None = None,
+        interval_ns: int | None = None,
+        to: tuple[str, int] | None = None,
+        sequences: Buffer | None = None,
+    ) -> Any: ...
+    def queue(self, batch: Any, /) -> bool: ...
+    def queued(self, batch: Any, /) -> tuple[int, int]: ...
     def put(self, values: Any, /) -> None: ...
     def tick(self, until_ns: int, /) -> tuple[int, int, int] | None: ...
     def snapshot(self, decode: Any, /) -> tuple[Any, ...] | None: ...

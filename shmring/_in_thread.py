@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from shmring._aio import running_trio
+from shmring.errors import ShmringError
+
+if TYPE_CHECKING:
+    import asyncio
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,17 +42,23 @@ def made_in_thread(
     async def make_async(*args: P.args, **kwargs: P.kwargs) -> T:
         if running_trio() is not None:
             return await in_thread(make, *args, **kwargs)
+        from asyncio import CancelledError
+
         making = _started(make, *args, **kwargs)
         try:
             return await _completed(making)
-        except asyncio.CancelledError:
+        except CancelledError:
             if making.exception() is None:
-                await in_thread(undo, making.result())
+                with contextlib.suppress(ShmringError):  # the cancellation is what counts
+                    await in_thread(undo, making.result())
             raise
+        finally:
+            del making  # an exception that it keeps refers to this frame
 
     make_async.__doc__ = (
-        f"Like `{make.__name__}`, but without blocking the event loop. Cancelling the call undoes "
-        "what it did."
+        f"Do what `{make.__name__}` does without blocking the event loop of asyncio or trio.\n\n"
+        "If the task is cancelled meanwhile, the call is completed first. In asyncio what it did\n"
+        "is then undone. In trio the task gets the result, and is cancelled at its next checkpoint."
     )
     make_async.__name__ += "_async"
     make_async.__qualname__ += "_async"
@@ -58,12 +68,16 @@ def made_in_thread(
 def _started(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
     """Run a call in a thread, as `asyncio.to_thread`. The future is no task: the end of
     `asyncio.run` cancels all tasks, and a cancelled one could not be waited for."""
+    from asyncio import get_running_loop
+
     inside = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
-    return asyncio.get_running_loop().run_in_executor(None, inside)
+    return get_running_loop().run_in_executor(None, inside)
 
 
 async def _completed(running: asyncio.Future[T]) -> T:
     """Return the result of a call that runs. A cancellation takes effect when it has ended."""
+    import asyncio
+
     cancelled: asyncio.CancelledError | None = None
     while not running.done():
         try:
@@ -72,6 +86,9 @@ async def _completed(running: asyncio.Future[T]) -> T:
             cancelled = caught
         except Exception:  # the call's own: raised below
             break
-    if cancelled is not None:
-        raise cancelled
-    return running.result()
+    try:
+        if cancelled is not None:
+            raise cancelled
+        return running.result()
+    finally:
+        del cancelled, running  # else an exception would keep the frames alive that it names

@@ -46,7 +46,7 @@ def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
                 liveness.remove_directory(directory)
     found = Swept([], directories, [])
     for name in _own_names(namespace):
-        if _pool_of(name) not in inhabited:
+        if pool_of(name) not in inhabited:
             _remove(name, found, dry_run=dry_run)
     return found
 
@@ -69,7 +69,7 @@ def _remove_all_of(pool: Pool) -> list[str]:
     """Remove the pages and segments of a pool that no process holds. Return the channels."""
     found = Swept([], [], [])
     for name in _own_names(pool[0]):
-        if _pool_of(name) == pool:
+        if pool_of(name) == pool:
             _remove(name, found, dry_run=False)
     parsed = [paths.parse_shm_name(name.lstrip("/")) for name in found.segments]
     return [str(name.channel) for name in parsed if name is not None and name.channel is not None]
@@ -100,7 +100,7 @@ def _pool_in(directory: Path) -> Pool:
     return directory.parent.name, directory.name
 
 
-def _pool_of(posix_name: str) -> Pool | None:
+def pool_of(posix_name: str) -> Pool | None:
     """Return the pool that a page or a segment belongs to. If the pool lost a worker while no
     process watched it, it may still need the channels of that worker."""
     name = paths.parse_shm_name(posix_name.lstrip("/"))
@@ -131,4 +131,4 @@ def _pool_directories(namespace: str | None) -> Collection[Path]:
         return []
 
 
-__all__ = ["Swept", "sweep", "sweep_dead_pools"]
+__all__ = ["Swept", "pool_of", "sweep", "sweep_dead_pools"]

@@ -9,7 +9,7 @@ from shmring._facts import fact
 from shmring.histogram import Histogram
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ChannelCounters:
     """Counters of a channel."""
 
@@ -59,7 +59,7 @@ class ChannelCounters:
     impair_rx_queue_dropped: int = fact("packets", "packets dropped because the queue of the impaired path was full")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ChannelHistograms:
     """Histograms of a channel."""
 
@@ -71,7 +71,7 @@ class ChannelHistograms:
     rx_delivery: Histogram = fact("ns", "time from the arrival timestamp to publication in the ring")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class RtpNumbers:
     """Counters and gauges of an RTP channel."""
 
@@ -145,7 +145,7 @@ class RtpNumbers:
     bye_mono_ns: int | None = fact("ns", "arrival of the source's goodbye, CLOCK_MONOTONIC", none=0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetfluxNumbers:
     """Counters and gauges of a Netflux link."""
 
@@ -181,7 +181,7 @@ class NetfluxNumbers:
     last_rtt_ns: int | None = fact("ns", "last round-trip time", none=0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetfluxHistograms:
     """Histograms of a Netflux link."""
 
@@ -191,12 +191,12 @@ class NetfluxHistograms:
     rtt: Histogram = fact("ns", "time from the start of a send to the arrival of the feedback with its number")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class CyclicNumbers:
     """Counters and gauges of a cyclic channel."""
 
     sent: int = fact("cycles", "cycles whose payload was handed to the kernel, or to the readers")
-    failed: int = fact("cycles", "cycles whose payload the kernel refused")
+    failed: int = fact("cycles", "cycles whose payload the kernel refused, or whose worker died during the send")
     missed: int = fact("cycles", "cycles that passed without a send")
     sent_stale: int = fact("cycles", "cycles sent while the payload was stale")
     sent_failsafe: int = fact("cycles", "cycles sent with the fail-safe payload")
@@ -209,7 +209,7 @@ class CyclicNumbers:
     last_sent_mono_ns: int | None = fact("ns", "start of the last send, CLOCK_MONOTONIC", none=0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class UdtNumbers:
     """Counters and gauges of a UDT connection."""
 
@@ -253,7 +253,7 @@ class UdtNumbers:
     data_ns: int = fact("ns", "time with data unacknowledged")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class UdtPortNumbers:
     """Counters of a UDT port."""
 

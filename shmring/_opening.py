@@ -1,7 +1,6 @@
 """The signature of `open`, its options, and the engine for plain UDP.
 
-Users see the signature of `Opening.open`. It is written here and checked nowhere else. The function
-`open` of the module repeats it with the additional options `pool` and `namespace`.
+Users see the signature of `Opening.open`. Functions that pass its options on take `OpenOptions`.
 """
 
 import functools
@@ -65,20 +64,27 @@ def checked_engine(engine: Engine[C]) -> Engine[C]:
 def signature_of(stub: F) -> F:
     """Turn a stub that is only a signature into a method. The method calls `_open` of its object
     with the engine and the options that the caller gave."""
-    known = options_of(stub)
 
     @functools.wraps(stub)
     def open(self: "Opening", name: str, *, engine: Engine[Any] = UDP, **given: Any) -> Any:
-        return self._open(name, engine, known(given))
+        return self._open(name, engine, _options.asked_for(given, _options.OPTIONS, "a channel"))
 
     return cast("F", open)
 
 
-def options_of(stub: Callable[..., Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that drops options that are None and refuses those that the stub does not
-    name."""
-    known = _options.OPTIONS & inspect.signature(stub).parameters.keys()
-    return lambda given: _options.asked_for(given, known, "a channel")
+def showing(options: Any) -> Callable[[F], F]:
+    """Let `inspect.signature` and `help` show these options of `Opening.open`, with their types and
+    defaults, for a function that passes them on as ``**options``."""
+
+    def show(function: F) -> F:
+        shown = inspect.signature(function)
+        own = [each for each in shown.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        all_of_open = inspect.signature(Opening.open).parameters
+        passed = [all_of_open[name] for name in all_of_open if name in options.__optional_keys__]
+        vars(function)["__signature__"] = shown.replace(parameters=own + passed)
+        return function
+
+    return show
 
 
 def end_at_once(channel: Any) -> None:
@@ -253,6 +259,9 @@ class Opening:
         strict: raise an error if the worker lacks something requested. None: as the pool.
         socket: a bound UDP socket to work with, instead of `local`. The worker gets a copy of the
             descriptor. Close the original, or both will read from it. None: a new socket.
+
+        The channel of a program that has died stays open on a named pool. Opened again by the same
+        user with the same options on the same pool, it is taken over: see `Channel.taken_over`.
 
         Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`,
         and what a record of `Netflux` raises for values. Later: `ChannelExists`, `NoSpace`

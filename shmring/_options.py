@@ -7,7 +7,6 @@ Everything is checked here, before anything is made. Options that are not given 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import grp
 import operator
 import os
@@ -16,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, SupportsIndex, cast
 
 from rtworkers import layout
+from rtworkers.similar import did_you_mean
 from shmring import _address
 from shmring._check import check
 from shmring._ring import ffi, lib
@@ -176,9 +176,7 @@ def asked_for(options: Mapping[str, Any], known: Collection[str], what: str) -> 
     """Return the options that are not None. Raises for unknown names."""
     for name in options:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"{what} has no option {name!r}{hint}")
+            raise TypeError(f"{what} has no option {name!r}{did_you_mean(name, known)}")
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -70,7 +70,7 @@ class Ledger:
         def reserve(shm_bytes: int) -> None:
             with self._lock:
                 if not self.is_trusted(uid):
-                    self._check(uid, shm_bytes)
+                    self._check(name, uid, shm_bytes)
                 entries.append(_Entry(uid, shm_bytes))
                 self._opening += entries
 
@@ -104,10 +104,12 @@ class Ledger:
                 f"{os.geteuid()}, may",
             )
 
-    def _check(self, uid: int, shm_bytes: int) -> None:
+    def _check(self, name: str, uid: int, shm_bytes: int) -> None:
         served = set(self._served())
         self._opened = {name: entry for name, entry in self._opened.items() if name in served}
-        own = [entry for entry in (*self._opened.values(), *self._opening) if entry.uid == uid]
+        # A channel of this name is taken over, or the request is refused.
+        others = [entry for known, entry in self._opened.items() if known != name]
+        own = [entry for entry in (*others, *self._opening) if entry.uid == uid]
         limits, used = self._limits, sum(entry.shm_bytes for entry in own)
         if len(own) >= limits.channels:
             raise error(

@@ -38,7 +38,9 @@ from typing import Any, Protocol, cast
 from rtworkers import PoolSettings, liveness, ownership, paths
 from rtworkers.control import received_fds
 from rtworkers.launch import start_thread
+from rtworkers.opener import Opener
 from rtworkers.rare_log import RareLog
+from rtworkers.similar import meant_pool
 from shmring import errors
 from shmring._check import error
 from shmring._host import out_of_threads, translated
@@ -91,6 +93,7 @@ class Served(Protocol):
         options: dict[str, Any],
         engine: EngineConfig | None = None,
         *,
+        opener: Opener | None,
         reserve: Callable[[int], None],
     ) -> Any: ...
 
@@ -100,6 +103,8 @@ class _Client:
     """One connection of a client."""
 
     connection: socket.socket
+    pid: int
+    """0: in another pid namespace."""
     uid: int
 
 
@@ -204,7 +209,7 @@ class PoolServer:
             self._listen_at = time.monotonic() + LISTEN_PAUSE_S
             return
         connection.setblocking(False)
-        _, uid, _ = liveness.peer(connection)
+        pid, uid, _ = liveness.peer(connection)
         if self._group is None and not self._ledger.is_trusted(uid):
             connection.close()
             return
@@ -214,7 +219,7 @@ class PoolServer:
                 _send(connection, _error_reply(refusal))
             connection.close()
             return
-        self._clients[connection] = _Client(connection, uid)
+        self._clients[connection] = _Client(connection, pid, uid)
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _too_many(self, uid: int) -> Exception | None:
@@ -260,7 +265,7 @@ class PoolServer:
         if request.get("op") in ("open", "close"):
             self._begin(client, request, fds)
         else:
-            self._answer(client, self._reply(client.uid, request, fds))
+            self._answer(client, self._reply(client, request, fds))
 
     def _busy(self, uid: int) -> int:
         return sum(client.uid == uid for client in self._jobs.values())
@@ -273,7 +278,7 @@ class PoolServer:
 
     def _begin(self, client: _Client, request: dict[str, Any], fds: list[int]) -> None:
         def run() -> None:
-            reply = self._reply(client.uid, request, fds)
+            reply = self._reply(client, request, fds)
             self._answers.put((threading.current_thread(), reply))
             os.eventfd_write(self._wake_fd, 1)
 
@@ -305,28 +310,29 @@ class PoolServer:
         pool = self._pool()
         return [] if pool is None else pool.channels()
 
-    def _reply(self, uid: int, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def _reply(self, client: _Client, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         try:
-            return self._do(uid, request, fds)
+            return self._do(client, request, fds)
         except Exception as caught:
             return _error_reply(caught)
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _do(self, uid: int, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def _do(self, client: _Client, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         pool = self._pool()
         if pool is None or pool.closed:
             raise error(errno.EPIPE, "the pool is ending")
         match request:
             case {"op": "open", "name": str() as name, "options": dict()}:
                 engine = _decode_engine(request.get("engine"))
-                with self._ledger.opening(name, uid) as reserve:
+                with self._ledger.opening(name, client.uid) as reserve:
                     plain = _decode(request["options"], fds)
-                    pool._make_channel(name, plain, engine, reserve=reserve)
+                    opener = Opener.of(client.pid, client.uid)
+                    pool._make_channel(name, plain, engine, opener=opener, reserve=reserve)
                 return {}
             case {"op": "close", "name": str() as name}:
-                self._ledger.check_may_close(name, uid)
+                self._ledger.check_may_close(name, client.uid)
                 pool.close_channel(name)
                 return {}
             case {"op": "list"}:
@@ -339,7 +345,7 @@ class PoolServer:
                 page = [dataclasses.asdict(info) for info in infos[first : first + WORKERS_MAX]]
                 return {"workers": page, "count": len(infos)}
             case {"op": "stop"}:
-                self._ledger.check_may_stop(uid)
+                self._ledger.check_may_stop(client.uid)
                 pool.request_stop()
                 return {}
         raise error(errno.EPROTO, f"a pool has no request {request.get('op')!r}")
@@ -446,7 +452,7 @@ class RemotePool(Opening):
                 raise error(
                     errno.ENOENT,
                     f"no pool {self.name!r} runs in namespace {self.namespace!r}: start it with "
-                    f"`shmring up {self.name}`",
+                    f"`shmring up {self.name}`{meant_pool(self.name, self.namespace)}",
                 ) from None
             except ValueError as reason:
                 raise error(

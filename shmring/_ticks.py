@@ -118,6 +118,12 @@ class Ticks:
         pool = self._pool
         space = None if pool is None or isinstance(pool, str) else pool.namespace
         channel = CyclicChannel(self._name, namespace=space)
+        if channel.remote is not None or channel.max_payload > 0:
+            channel.close()
+            raise errors.BadConfig(
+                f"channel {self._name!r} has a payload, so it is not a grid of ticks: give another "
+                "name"
+            )
         for option, wanted, found in (
             ("period_ns", self._engine.period_ns, channel.period_ns),
             ("phase_ns", self._engine.phase_ns, channel.cyclic_stats().origin_mono_ns),
@@ -243,7 +249,7 @@ class Ticks:
         if channel is None:
             return
         if channel.opened_here:
-            channel.end()
+            channel.end(linger=0)
         channel.close()
 
     def __enter__(self) -> Self:
@@ -286,7 +292,7 @@ def ticks(
     Raises `BadConfig` and `TypeError` for bad times. The grid is opened by ``with`` or by the first
     wait for a tick, in ``async with`` and ``async for`` without blocking the event loop. Then it
     raises the exceptions of `open`, and `BadConfig` if the grid of that name has another period or
-    phase.
+    phase, or if that name is of a channel with a payload.
     """
     return Ticks(period_ns, phase_ns, name, pool)
 
@@ -298,7 +304,7 @@ class _Alarm:
     """A timer of this process for all tasks that sleep until an instant."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may end a task that sleeps, in here
         self._fd = check(lib.alarm_open())
         self._waiters = Waiters()
         self._times: list[tuple[int, int]] = []
@@ -347,18 +353,23 @@ class _Alarm:
 
 
 _alarm: _Alarm | None = None
+_alarm_lock = threading.Lock()
 _thread = threading.local()
 
 
 def _this_alarm() -> _Alarm:
     global _alarm
-    if _alarm is None:
-        _alarm = _Alarm()
-    return _alarm
+    if _alarm is not None:
+        return _alarm
+    with _alarm_lock:
+        if _alarm is None:
+            _alarm = _Alarm()
+        return _alarm
 
 
 def _forget_alarm() -> None:
-    global _alarm
+    global _alarm, _alarm_lock
+    _alarm_lock = threading.Lock()
     if _alarm is not None:
         os.close(_alarm._fd)  # the timer is the parent's
         _alarm._fd = -1  # tasks of the parent may end here, when the collector finds them

@@ -6,6 +6,7 @@ record array. Only `array` needs NumPy.
 """
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
 
@@ -31,6 +32,7 @@ _PACKET_FIELDS: dict[str, tuple[str, int]] = {
     "source_ip": ("16u1", 40),
 }
 _SOURCE = slice(32, 56)
+_HOST = struct.Struct("32x2s2x20s")  # of a record: its source, before and behind the port
 
 # shm_report_t of csrc/shm/shm_layout.h
 _REPORT_BYTES = 64
@@ -203,17 +205,13 @@ class PacketBatch(Records):
             _arrow.numbers(name, _PACKET_FIELDS[name][0], self._column(_PACKET_FIELDS[name]))
             for name in numbers
         ]
-        addresses = [
-            bytes(self._records[at : at + _PACKET_BYTES][_SOURCE])
-            for at in range(0, len(self._records), _PACKET_BYTES)
-        ]
         offset_at, length_at = _PACKET_FIELDS["offset"][1], _PACKET_FIELDS["length"][1]
         return _arrow.struct(
             self._count,
             [
                 *columns,
                 _arrow.names("stamp", self.stamps, tuple(Stamp)),
-                _arrow.sources("source_ip", addresses),
+                _arrow.sources("source_ip", list(_HOST.iter_unpack(self._records))),
                 _arrow.payloads(self, _PACKET_BYTES, offset_at, length_at),
             ],
         )
@@ -239,8 +237,8 @@ class PacketBatch(Records):
     )
 
     @property
-    def sources(self) -> list[tuple[str, int]]:
-        """Sender of each packet. Each access makes a new list."""
+    def sources(self) -> list[tuple[str, int] | Any]:
+        """Sender of each packet, None on a local channel. Each access makes a new list."""
         return [packet.source for packet in self]
 
     @property
@@ -306,10 +304,9 @@ class PacketLoan(PacketBatch):
     `Channel.send_many` accepts all three."""
 
     def __init__(self, loan: _hot.Loan, records: bytes, count: int) -> None:
-        memory: Any = loan  # type checkers know the buffer protocol of C from Python 3.12 on
-        super().__init__(memoryview(memory), records, count)
+        super().__init__(_memory_of(loan), records, count)
         self._loan = loan
-        self._views: list[memoryview] = []
+        self._views: dict[tuple[int, int], memoryview] = {}
 
     @property
     def overwritten(self) -> int:
@@ -323,20 +320,29 @@ class PacketLoan(PacketBatch):
         """End the loan. It may be called more than once.
 
         Raises `LoanOverwritten`, and BufferError while something else uses the memory of packets,
-        for example a NumPy array. Then the loan goes on: call it again.
+        for example a NumPy array. Then the loan goes on: call it again. Until then its packets can
+        be read, but views that were taken before may have ended.
         """
         try:
-            for view in [*self._views, self.payload]:
-                view.release()
+            for place in list(self._views):
+                self._views[place].release()
+                del self._views[place]
+            self.payload.release()
+        except BufferError as why:
+            raise self._in_use(why) from None
+        try:
             overwritten = self._loan.end()
         except BufferError as why:
-            raise BufferError(
-                f"a loan of {self._count} packets cannot be released, because its memory is in "
-                f"use: delete arrays and slices made from it first ({why})"
-            ) from None
-        self._views.clear()
+            self.payload = _memory_of(self._loan)  # pyright: ignore[reportIncompatibleVariableOverride]
+            raise self._in_use(why) from None
         if overwritten:
             raise self._torn(overwritten)
+
+    def _in_use(self, why: BufferError) -> BufferError:
+        return BufferError(
+            f"a loan of {self._count} packets cannot be released, because its memory is in use: "
+            f"delete arrays and slices made from it first ({why})"
+        )
 
     def _torn(self, overwritten: int) -> errors.LoanOverwritten:
         torn = errors.LoanOverwritten(
@@ -366,12 +372,25 @@ class PacketLoan(PacketBatch):
         raise TypeError("a loan is memory of this process, and cannot be pickled: use recv_many")
 
     def _payload_at(self, start: int, end: int) -> memoryview:
-        view = self.payload[start:end]
-        self._views.append(view)
+        view = self._views.get((start, end))
+        if view is None or _is_released(view):
+            view = self._views[start, end] = self.payload[start:end]
         return view
 
     def __repr__(self) -> str:
         return f"<PacketLoan of {self._count} packets>"
+
+
+def _is_released(view: memoryview) -> bool:
+    try:
+        return view.nbytes < 0
+    except ValueError:
+        return True
+
+
+def _memory_of(loan: _hot.Loan) -> memoryview:
+    memory: Any = loan  # type checkers know the buffer protocol of C from Python 3.12 on
+    return memoryview(memory)
 
 
 class ReportBatch(Records):

@@ -1,5 +1,7 @@
 """Channels: one process's end of a named flow of packets."""
 
+from collections.abc import Iterable, Sequence
+
 from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, SendQueue
 from shmring._hot import Packet, PacketCalls
@@ -42,6 +44,46 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         """
         until_ns = deadline(timeout)
         return await self._when_room(lambda: self.send(data, at, to=to, timeout=0.0), until_ns)
+
+    async def send_many_async(
+        self,
+        packets: Buffer | Iterable[Buffer],
+        *,
+        size: int | None = None,
+        sizes: Sequence[int] | Buffer | None = None,
+        offsets: Buffer | None = None,
+        at: int | Sequence[int] | Buffer | None = None,
+        interval_ns: int | None = None,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = None,
+        sequences: Buffer | None = None,
+    ) -> int:
+        """Queue many packets and return the sequence number of the first, without blocking the
+        event loop while the ring is full.
+
+        packets, size, sizes, offsets, at, interval_ns, to, sequences: as for `send_many`. Do not
+        change the buffers before the call ends. timeout: seconds to wait for room, for the whole
+        call. None: no limit.
+
+        If the call ends early, the packets that were queued so far are sent. The attribute ``sent``
+        of the exception says how many these are, also that of a cancellation
+        (`asyncio.CancelledError`, ``trio.Cancelled``) which the caller of this coroutine catches.
+        Raises `SendTimeout`, `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a
+        tap), `ValueError`, `TypeError`.
+        """
+        return await self._all_when_room(
+            self._endpoint.batch(
+                packets,
+                size=size,
+                sizes=sizes,
+                offsets=offsets,
+                at=at,
+                interval_ns=interval_ns,
+                to=to,
+                sequences=sequences,
+            ),
+            deadline(timeout),
+        )
 
     async def recv_many_async(
         self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None

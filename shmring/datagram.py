@@ -1,90 +1,28 @@
 """Datagram endpoints of asyncio over channels."""
 
 import asyncio
-import functools
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, Unpack
 
 from shmring._datagram import ChannelTransport
 from shmring._in_thread import in_thread
-from shmring._opening import Opening, end_at_once, options_of
+from shmring._opening import Opening, end_at_once, showing
+from shmring._options import asked_for
 from shmring.channel import Channel
+from shmring.engine import EndpointOptions
 from shmring.pool import open_async
-from shmring.types import (
-    Align,
-    Clock,
-    Impairment,
-    Late,
-    Overflow,
-    Profile,
-    Reports,
-    StampSource,
-    Txtime,
-)
 
 Protocol = TypeVar("Protocol", bound=asyncio.DatagramProtocol)
-F = TypeVar("F", bound=Callable[..., Any])
 Family = socket.AddressFamily
 HostPort = tuple[str | None, int]
 
 _numbers = itertools.count()
 
 
-def _over_a_channel(stub: F) -> F:
-    """Turn the stub of `create_datagram_endpoint`, only a signature, into that function."""
-    known = options_of(stub)
-
-    @functools.wraps(stub)
-    async def create(
-        protocol_factory: Callable[[], Any],
-        local_addr: HostPort | None = None,
-        remote_addr: HostPort | None = None,
-        *,
-        family: int = 0,
-        proto: int = 0,
-        flags: int = 0,
-        reuse_port: bool | None = None,
-        allow_broadcast: bool | None = None,
-        sock: socket.socket | None = None,
-        name: str | None = None,
-        pool: Opening | str | None = None,
-        namespace: str | None = None,
-        **given: Any,
-    ) -> tuple[ChannelTransport, Any]:
-        if sock is not None:
-            if local_addr or remote_addr or family or proto or flags or reuse_port:
-                raise ValueError("sock is given: leave out addresses, family, proto and flags")
-            where = _as_bound(sock)
-        else:
-            hints = {"family": family, "proto": proto, "flags": flags}
-            where = await _resolved(local_addr, remote_addr, hints)
-            where["reuse"] = bool(reuse_port)
-        channel: Channel = await open_async(
-            name or f"datagram-{os.getpid()}-{next(_numbers)}",
-            pool=pool,
-            namespace=namespace,
-            broadcast=bool(allow_broadcast),
-            **where,
-            **known(given),
-        )
-        if sock is not None:
-            sock.close()  # the worker has a copy
-        try:
-            protocol = protocol_factory()
-            transport = ChannelTransport(channel, protocol)
-        except BaseException:
-            await in_thread(end_at_once, channel)
-            raise
-        transport.begin()
-        return transport, protocol
-
-    return cast("F", create)
-
-
-@_over_a_channel
+@showing(EndpointOptions)
 async def create_datagram_endpoint(
     protocol_factory: Callable[[], Protocol],
     local_addr: HostPort | None = None,
@@ -99,41 +37,7 @@ async def create_datagram_endpoint(
     name: str | None = None,
     pool: Opening | str | None = None,
     namespace: str | None = None,
-    capacity: int | None = None,
-    packet_bytes: int | None = None,
-    rx_capacity: int | None = None,
-    rx_packet_bytes: int | None = None,
-    max_payload: int | None = None,
-    overflow: Overflow = "oldest",
-    late: Late = "send",
-    align: Align = "start",
-    clock: Clock = "monotonic",
-    reports: Reports = "all",
-    report_capacity: int | None = None,
-    tolerance_ns: int = 50_000,
-    profile: Profile | None = None,
-    rx_stamp: StampSource = "hardware",
-    tx_stamp: StampSource = "hardware",
-    stamp_every: int | None = None,
-    txtime: Txtime = "auto",
-    ttl: int | None = None,
-    multicast_ttl: int | None = None,
-    multicast_loop: bool = True,
-    multicast_interface: str | int | None = None,
-    groups: Iterable[str | tuple[str, str | int | None]] = (),
-    dscp: int | None = None,
-    so_priority: int | None = None,
-    device: str | None = None,
-    dont_fragment: bool = False,
-    v6only: bool = False,
-    rcvbuf_bytes: int | None = None,
-    sndbuf_bytes: int | None = None,
-    gso: bool = True,
-    gro: bool = True,
-    impair: Impairment | None = None,
-    impair_rx: Impairment | None = None,
-    cpu: int | None = None,
-    strict: bool | None = None,
+    **options: Unpack[EndpointOptions],
 ) -> tuple[ChannelTransport, Protocol]:
     """Open a channel as a datagram endpoint, and return (transport, protocol).
 
@@ -158,7 +62,33 @@ async def create_datagram_endpoint(
     `ValueError` for a wrong combination of arguments, and `OSError` for an unknown name. It needs
     asyncio, with any event loop.
     """
-    raise NotImplementedError
+    given = asked_for(options, EndpointOptions.__optional_keys__, "a datagram endpoint")
+    if sock is not None:
+        if local_addr or remote_addr or family or proto or flags or reuse_port:
+            raise ValueError("sock is given: leave out addresses, family, proto and flags")
+        where = _as_bound(sock)
+    else:
+        hints = {"family": family, "proto": proto, "flags": flags}
+        where = await _resolved(local_addr, remote_addr, hints)
+        where["reuse"] = bool(reuse_port)
+    channel: Channel = await open_async(
+        name or f"datagram-{os.getpid()}-{next(_numbers)}",
+        pool=pool,
+        namespace=namespace,
+        broadcast=bool(allow_broadcast),
+        **where,
+        **given,
+    )
+    if sock is not None:
+        sock.close()  # the worker has a copy
+    try:
+        protocol = protocol_factory()
+        transport = ChannelTransport(channel, protocol)
+    except BaseException:
+        await in_thread(end_at_once, channel)
+        raise
+    transport.begin()
+    return transport, protocol
 
 
 def _as_bound(sock: socket.socket) -> dict[str, Any]:

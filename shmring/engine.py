@@ -4,12 +4,26 @@ An engine decides what a worker does for a channel, and which kind of channel a 
 """
 
 import dataclasses
-from collections.abc import Callable
+import socket as _socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from shmring._ring import lib
-from shmring.types import Reading
+from shmring.errors import BadConfig
+from shmring.types import (
+    Align,
+    Clock,
+    Direction,
+    Impairment,
+    Late,
+    Overflow,
+    Profile,
+    Reading,
+    Reports,
+    StampSource,
+    Txtime,
+)
 
 C = TypeVar("C", covariant=True)
 
@@ -61,6 +75,67 @@ class AttachOptions(TypedDict, total=False):
     segment: Any
 
 
+class EndpointOptions(TypedDict, total=False):
+    """Those of `OpenOptions` that `create_datagram_endpoint` passes on to `open`."""
+
+    capacity: int | None
+    packet_bytes: int | None
+    rx_capacity: int | None
+    rx_packet_bytes: int | None
+    max_payload: int | None
+    overflow: Overflow
+    late: Late
+    align: Align
+    clock: Clock
+    reports: Reports
+    report_capacity: int | None
+    tolerance_ns: int
+    profile: Profile | None
+    rx_stamp: StampSource
+    tx_stamp: StampSource
+    stamp_every: int | None
+    txtime: Txtime
+    ttl: int | None
+    multicast_ttl: int | None
+    multicast_loop: bool
+    multicast_interface: str | int | None
+    groups: Iterable[str | tuple[str, str | int | None]]
+    dscp: int | None
+    so_priority: int | None
+    device: str | None
+    dont_fragment: bool
+    v6only: bool
+    rcvbuf_bytes: int | None
+    sndbuf_bytes: int | None
+    gso: bool
+    gro: bool
+    impair: Impairment | None
+    impair_rx: Impairment | None
+    cpu: int | None
+    strict: bool | None
+
+
+class OpenOptions(EndpointOptions, total=False):
+    """Options of `Pool.open`, which explains them, for functions that pass them on.
+
+    ``def open_mine(name: str, **options: Unpack[OpenOptions])``
+    """
+
+    local: tuple[str, int] | None
+    remote: tuple[str, int] | None
+    direction: Direction
+    reading: Reading
+    connect: bool
+    reuse: bool
+    broadcast: bool
+    producers: int | None
+    readers: int | None
+    permissions: int | None
+    group: str | int | None
+    held: bool
+    socket: _socket.socket | int | None
+
+
 class Engine(Generic[C]):
     """Base class of `Udp`, `Local`, `Cyclic`, `Rtp` and `Netflux`: frozen dataclasses whose fields
     are the options."""
@@ -78,14 +153,22 @@ class Engine(Generic[C]):
         """Return this process's end of an open channel of this engine. `how`: the arguments of
         `Channel`.
 
-        Raises the exceptions of `Channel`, and `TypeError` for options that only the opener sets.
+        Raises the exceptions of `Channel`, and `BadConfig` for options that only the opener sets.
         """
         raise NotImplementedError
 
+    def refuse(self, options: Iterable[str], refused: Mapping[str, str]) -> None:
+        """Raise `BadConfig` for an option of `open` that this engine cannot use. `refused` says for
+        each of them what to do instead."""
+        for name in options:
+            if name in refused:
+                engine = type(self).__name__
+                raise BadConfig(f"{name} cannot be used with {engine}: {refused[name]}")
+
     def refuse_given(self, *allowed: str) -> None:
-        """Raise `TypeError` if fields other than the allowed ones differ from their defaults."""
+        """Raise `BadConfig` if fields other than the allowed ones differ from their defaults."""
         for name in self.given().keys() - set(allowed):
-            raise TypeError(
+            raise BadConfig(
                 f"{name} is given, but only the opener of a channel sets it: leave it out to attach"
             )
 
@@ -100,4 +183,12 @@ class Engine(Generic[C]):
         }
 
 
-__all__ = ["MAX_RECORD_BYTES", "AttachOptions", "Engine", "EngineConfig", "Start"]
+__all__ = [
+    "MAX_RECORD_BYTES",
+    "AttachOptions",
+    "EndpointOptions",
+    "Engine",
+    "EngineConfig",
+    "OpenOptions",
+    "Start",
+]

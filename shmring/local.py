@@ -5,7 +5,6 @@ from typing import Any, Unpack
 
 from shmring.channel import Channel
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
-from shmring.errors import BadConfig
 
 ENGINE = "local"
 
@@ -49,9 +48,7 @@ class Local(Engine[Channel]):
     """
 
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
-        for name in options:
-            if name in _REFUSED:
-                raise BadConfig(f"{name} cannot be used with Local: {_REFUSED[name]}")
+        self.refuse(options, _REFUSED)
         plain = dict(options)
         if "impair" in plain:
             plain["impair_rx"] = plain.pop("impair")

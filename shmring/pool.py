@@ -5,19 +5,16 @@ channels through a named pool, and its workers continue when its process dies.
 """
 
 import atexit
-import contextlib
 import errno
-import functools
 import itertools
 import logging
 import os
-import socket
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self, Unpack
 
 from rtworkers import (
     PASSING,
@@ -31,33 +28,21 @@ from rtworkers import (
     records,
 )
 from rtworkers.launch import worker_binary
+from rtworkers.opener import Opener
 from shmring import _address, _host, _leftovers, _options, _pool_server, errors
 from shmring._arguments import deadline
 from shmring._check import error
-from shmring._endpoint import Endpoint, ends_open_files
+from shmring._endpoint import await_sent, ends_open_files
 from shmring._host import translated
-from shmring._in_thread import in_thread, made_in_thread
-from shmring._linger import LINGER_S, warn_unsent
-from shmring._opening import UDP, C, Opening, end_at_once, options_of
+from shmring._in_thread import made_in_thread
+from shmring._linger import LINGER_S, end_in_thread, warn_unsent
+from shmring._opening import UDP, C, Opening, end_at_once, showing
 from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
-from shmring.engine import Engine, EngineConfig
-from shmring.types import (
-    Align,
-    Clock,
-    Direction,
-    Impairment,
-    Late,
-    Overflow,
-    Policy,
-    Profile,
-    Reading,
-    Reports,
-    StampSource,
-    Txtime,
-    WorkerInfo,
-)
+from shmring._takeover import check_may_take_over, free_name, show_opener
+from shmring.engine import Engine, EngineConfig, OpenOptions
+from shmring.types import Policy, Profile, WorkerInfo
 
 log = logging.getLogger("shmring.pool")
 
@@ -65,8 +50,6 @@ SHOWN = 10  # names in one line of the log
 
 # Pauses before channels that failed for lack of resources are tried again, shared by all channels.
 SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _private_numbers = itertools.count()
 
@@ -105,6 +88,7 @@ class Pool(Opening):
     ) -> None:
         self._pid = os.getpid()
         self._stopped = threading.Event()
+        self._taking_over = threading.Lock()
         with translated("pool"):
             space = paths.namespace_of(namespace)
             pool = f"private-{self._pid}-{next(_private_numbers)}" if name is None else name
@@ -168,6 +152,7 @@ class Pool(Opening):
         engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
+        opener: Opener | None = None,
         reserve: Callable[[int], None] = lambda _: None,
     ) -> Any:
         """Like `open`, but without an end in this process. Raises the same exceptions.
@@ -175,6 +160,7 @@ class Pool(Opening):
         Returns the mapping of the segment, for an end.
 
         quiet: do not warn if a worker lacks something.
+        opener: the process that asked for it. None: this one.
         reserve: called with the size of the segment before anything is made.
         """
         if self._is_inherited():
@@ -185,13 +171,17 @@ class Pool(Opening):
             prepared = _options.prepare(
                 name, settings.namespace, settings.name, settings.profile, options, engine
             )
+            asking = Opener.this_process() if opener is None else opener
+            prepared.config.opener_pid = asking.pid
             self._check_usable()
             reserve(prepared.segment_bytes)
+            if self._take_over(prepared, asking):
+                return None
             slot = self._supervisor.place(prepared.cpu)
         self._start_worker(slot, prepared.strict, quiet)
         with translated(f"channel {name!r}"):
             _host.check_memory(prepared.segment_bytes)
-            holding, segment = self._create_segment(prepared)
+            holding, segment = self._create_segment(prepared, asking)
             try:
                 self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
             except BaseException:
@@ -217,14 +207,14 @@ class Pool(Opening):
             warning. None: no limit. Packets of held channels are not waited for. After an exception
             in its ``with`` block a pool does not wait.
         """
-        self._close(linger, warn=linger != 0)
+        self._warn_of(self._close(linger, count=linger != 0))
 
     async def close_async(self, *, linger: float | None = LINGER_S) -> None:
         """End the workers and all channels without blocking the event loop.
 
         linger: how long to wait, in seconds, until queued packets are sent. None: no limit.
         """
-        await in_thread(self.close, linger=linger)
+        await end_in_thread(self._what, self._close, linger, count=linger != 0)
 
     def leave(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
@@ -248,30 +238,32 @@ class Pool(Opening):
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._close(LINGER_S if kind is None else 0.0)
+        self._warn_of(self._close(LINGER_S if kind is None else 0.0))
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *caught: object) -> None:
-        await in_thread(self.__exit__, *caught)
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        await end_in_thread(self._what, self._close, LINGER_S if kind is None else 0.0)
 
-    def _close(self, linger: float | None, *, warn: bool = True) -> None:
+    def _close(self, linger: float | None, *, count: bool = True) -> int:
+        """Close the pool. Return how many packets were cancelled, 0 without `count`."""
         until_ns = deadline(linger, "linger")
-        unsent = 0 if self.closed or not warn else self._await_sent(until_ns)
+        unsent = 0 if self.closed or not count else self._await_sent(until_ns)
         self._end(leave=False)
+        return unsent
+
+    def _warn_of(self, unsent: int) -> None:
         if unsent:
-            warn_unsent(f"pool {self.name!r}", unsent, stacklevel=3)
+            warn_unsent(self._what, unsent, stacklevel=3)
+
+    @property
+    def _what(self) -> str:
+        return f"pool {self.name!r}"
 
     def _await_sent(self, until_ns: int) -> int:
         """Wait until no channel has packets that wait to be sent. Return how many still wait."""
-        unsent = 0
-        for name in self.channels():
-            with contextlib.suppress(errors.ShmringError):
-                end = Endpoint(name, namespace=self.namespace, readonly=True)
-                unsent += end.await_sent(until_ns)
-                end.close()
-        return unsent
+        return sum(await_sent(name, self.namespace, until_ns) for name in self.channels())
 
     def _end(self, *, leave: bool) -> None:
         if self._pid == os.getpid() and self._finalizer.detach() is not None:
@@ -329,10 +321,25 @@ class Pool(Opening):
         if lacking and not quiet:
             warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=5)
 
-    def _create_segment(self, prepared: Prepared) -> tuple[Holding, Any]:
+    def _take_over(self, prepared: Prepared, asking: Opener) -> bool:
+        """Give a channel of a program that has died to the one that opens it again. Return whether
+        there was one. Raises `ChannelExists`."""
+        with self._taking_over:
+            found = self._supervisor.holding(prepared.name)
+            if found is None or not found[1].is_named():
+                return False
+            slot, holding = found
+            access = self._access(prepared)
+            check_may_take_over(prepared, slot, holding, asking, access)
+            self._supervisor.change_opener(prepared.name, asking, held=bool(prepared.config.held))
+            show_opener(holding, asking)
+        log.info("channel %s was taken over by %s", prepared.name, asking)
+        return True
+
+    def _create_segment(self, prepared: Prepared, opener: Opener) -> tuple[Holding, Any]:
         """Make the segment, and map it. The worker gives it its name."""
         posix_name = paths.channel_segment(self.namespace, prepared.name)
-        _host.free_name(posix_name, prepared.name, self.namespace)
+        free_name(posix_name, prepared.name, self.namespace)
         fd = liveness.nameless_file()
         bell_fd = -1
         try:
@@ -345,18 +352,24 @@ class Pool(Opening):
             if bell_fd >= 0:
                 os.close(bell_fd)
             raise
-        holding = Holding(prepared.name, posix_name, prepared.config_bytes(), fd, bell_fd)
+        config = prepared.config_bytes()
+        holding = Holding(prepared.name, posix_name, config, fd, bell_fd, opener=opener)
         return holding, segment
 
     def _set_access(self, segment_fd: int, prepared: Prepared) -> None:
-        group = self._settings.group if prepared.group is None else prepared.group
-        mode = prepared.permissions
-        if mode is None:
-            mode = 0o600 if group is None else 0o660
+        mode, group = self._access(prepared)
         if group is not None:
             os.fchown(segment_fd, -1, group)
         if mode != 0o600:
             os.fchmod(segment_fd, mode)
+
+    def _access(self, prepared: Prepared) -> tuple[int, int | None]:
+        """Return mode and group of the segment's file. None: this user's."""
+        group = self._settings.group if prepared.group is None else prepared.group
+        mode = prepared.permissions
+        if mode is None:
+            mode = 0o600 if group is None else 0o660
+        return mode, group
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:
@@ -485,7 +498,7 @@ def _orphan(fd: int, name: str, posix_name: str, noted: records.Record) -> Holdi
     """Return the holding of a channel that no process holds. It owns `fd`."""
     liveness.lock_shared(fd)
     bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    return Holding(name, posix_name, _rebound(noted), fd, bell_fd)
+    return Holding(name, posix_name, _rebound(noted), fd, bell_fd, opener=noted.opener)
 
 
 def _rebound(noted: records.Record) -> bytes:
@@ -573,79 +586,14 @@ def _close_default_pools() -> None:
         close_default_pool(namespace)
 
 
-def _with_pool(stub: F) -> F:
-    """Like `_opening.signature_of`, for a function that also takes the pool."""
-    known = options_of(stub)
-
-    @functools.wraps(stub)
-    def open(
-        name: str,
-        *,
-        pool: Opening | str | None = None,
-        namespace: str | None = None,
-        engine: Engine[Any] = UDP,
-        **given: Any,
-    ) -> Any:
-        return _pool_for(pool, namespace)._open(name, engine, known(given))
-
-    return cast("F", open)
-
-
-@_with_pool
+@showing(OpenOptions)
 def open(
     name: str,
     *,
     pool: Opening | str | None = None,
     namespace: str | None = None,
     engine: Engine[C] = UDP,  # type: ignore[assignment]
-    local: tuple[str, int] | None = None,
-    remote: tuple[str, int] | None = None,
-    direction: Direction = "duplex",
-    capacity: int | None = None,
-    packet_bytes: int | None = None,
-    rx_capacity: int | None = None,
-    rx_packet_bytes: int | None = None,
-    max_payload: int | None = None,
-    reading: Reading = "broadcast",
-    overflow: Overflow = "oldest",
-    late: Late = "send",
-    align: Align = "start",
-    clock: Clock = "monotonic",
-    reports: Reports = "all",
-    report_capacity: int | None = None,
-    tolerance_ns: int = 50_000,
-    profile: Profile | None = None,
-    rx_stamp: StampSource = "hardware",
-    tx_stamp: StampSource = "hardware",
-    stamp_every: int | None = None,
-    txtime: Txtime = "auto",
-    connect: bool = False,
-    reuse: bool = False,
-    broadcast: bool = False,
-    ttl: int | None = None,
-    multicast_ttl: int | None = None,
-    multicast_loop: bool = True,
-    multicast_interface: str | int | None = None,
-    groups: Iterable[str | tuple[str, str | int | None]] = (),
-    dscp: int | None = None,
-    so_priority: int | None = None,
-    device: str | None = None,
-    dont_fragment: bool = False,
-    v6only: bool = False,
-    rcvbuf_bytes: int | None = None,
-    sndbuf_bytes: int | None = None,
-    gso: bool = True,
-    gro: bool = True,
-    impair: Impairment | None = None,
-    impair_rx: Impairment | None = None,
-    producers: int | None = None,
-    readers: int | None = None,
-    permissions: int | None = None,
-    group: str | int | None = None,
-    cpu: int | None = None,
-    held: bool = False,
-    strict: bool | None = None,
-    socket: socket.socket | int | None = None,
+    **options: Unpack[OpenOptions],
 ) -> C:
     """Open a channel on the default pool of this process, as `Pool.open` does.
 
@@ -657,7 +605,8 @@ def open(
     All others are the options of `Pool.open` and explained there. Raises the same exceptions, and
     `ChannelNotFound` if no pool has that name.
     """
-    raise NotImplementedError
+    given = _options.asked_for(options, _options.OPTIONS, "a channel")
+    return _pool_for(pool, namespace)._open(name, engine, given)
 
 
 open_async = made_in_thread(open, end_at_once)

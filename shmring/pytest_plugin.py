@@ -16,24 +16,59 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
     from shmring.channel import Channel
+    from shmring.engine import OpenOptions
     from shmring.pool import Pool
     from shmring.rtp.channel import RtpChannel
     from shmring.testing.netns import NetHost
     from shmring.testing.plc import Partner, SimulatedPlc
     from shmring.types import Impairment
 
+P = TypeVar("P", bound="Partner")
+
 # shmring is imported only when a fixture is used: every run of pytest loads the plugin
 # of the environment.
 
-ChannelFactory = Callable[..., "tuple[Channel, Channel]"]
-PlcFactory = Callable[..., "SimulatedPlc[Partner]"]
+
+class ChannelFactory(Protocol):
+    """What the fixture `shmring_channel` returns."""
+
+    def __call__(
+        self,
+        name: str | None = None,
+        *,
+        here: OpenOptions | None = None,
+        there: OpenOptions | None = None,
+        **options: Unpack[OpenOptions],
+    ) -> tuple[Channel, Channel]: ...
+
+
+class PlcFactory(Protocol):
+    """What the fixture `plc_sim` returns."""
+
+    def __call__(
+        self,
+        partner: P,
+        *,
+        local: tuple[str, int] = ...,
+        to_plc: Impairment | None = None,
+        from_plc: Impairment | None = None,
+        loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+        delay_ns: int = 0,
+        jitter_ns: int = 0,
+        restart_every_ns: int = 0,
+        restart_off_ns: int = 500_000_000,
+        seed: int = 0,
+    ) -> SimulatedPlc[P]: ...
+
 
 LOOPBACK = "127.0.0.1"
 
@@ -91,25 +126,26 @@ def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
     def make(
         name: str | None = None,
         *,
-        here: dict[str, Any] | None = None,
-        there: dict[str, Any] | None = None,
-        **options: Any,
+        here: OpenOptions | None = None,
+        there: OpenOptions | None = None,
+        **options: Unpack[OpenOptions],
     ) -> tuple[Channel, Channel]:
         name = name or f"pair-{next(_numbers)}"
-        sockets = [_bound_socket(options.get("local", (LOOPBACK, 0))) for _ in range(2)]
-        options.pop("local", None)
+        local = options.pop("local", None) or (LOOPBACK, 0)
+        sockets = [_bound_socket(local) for _ in range(2)]
         try:
-            ports = [sock.getsockname()[:2] for sock in sockets]
-            first = shmring_pool.open(
-                name, socket=sockets[0], remote=ports[1], **(options | (here or {}))
-            )
-            second = shmring_pool.open(
-                f"{name}-peer", socket=sockets[1], remote=ports[0], **(options | (there or {}))
+            first, second = (sock.getsockname()[:2] for sock in sockets)
+            of_here: OpenOptions = {"socket": sockets[0], "remote": second, **options}
+            of_there: OpenOptions = {"socket": sockets[1], "remote": first, **options}
+            of_here.update(here or {})
+            of_there.update(there or {})
+            return (
+                shmring_pool.open(name, **of_here),
+                shmring_pool.open(f"{name}-peer", **of_there),
             )
         finally:
             for sock in sockets:
                 sock.close()
-        return first, second
 
     return make
 
@@ -162,23 +198,22 @@ def shmring_netns(
 def plc_sim() -> Iterator[PlcFactory]:
     """A factory of simulated Netflux partners, each on its own socket on loopback.
 
-    `kind`: ``"codesys5"``, ``"codesys4"``, ``"siemens"`` or ``"python"``. `loss`, `duplicate`,
-    `reorder` (shares), `delay_ns` and `jitter_ns` describe the network in each direction. `to_plc`
-    and `from_plc` give one direction its own `Impairment`. `restart_every_ns`, `restart_off_ns`:
-    power cycles. `seed`: the seed of all random choices. Other options are those of the partner
-    (`shmring.testing.plc`): `receive`, `send`, `cycle_ns`, `remote`, `program`, `scan_ns`, ...
+    The first argument is the partner, such as ``shmring.testing.plc.Siemens()``. `local`
+    is its address. `loss`, `duplicate`, `reorder` (shares), `delay_ns` and `jitter_ns` describe the
+    network in each direction. `to_plc` and `from_plc` give one direction its own `Impairment`.
+    `restart_every_ns`, `restart_off_ns`: power cycles. `seed`: the seed of these random choices.
 
     At the end of the test the partners are stopped. If their programs raised an exception, the test
     fails.
     """
     from contextlib import ExitStack
 
-    from shmring.testing.plc import SimulatedPlc, make_partner
+    from shmring.testing.plc import SimulatedPlc
 
     with ExitStack() as stack:
 
         def make(
-            kind: str,
+            partner: P,
             *,
             local: tuple[str, int] = (LOOPBACK, 0),
             to_plc: Impairment | None = None,
@@ -191,8 +226,7 @@ def plc_sim() -> Iterator[PlcFactory]:
             restart_every_ns: int = 0,
             restart_off_ns: int = 500_000_000,
             seed: int = 0,
-            **options: Any,
-        ) -> SimulatedPlc[Partner]:
+        ) -> SimulatedPlc[P]:
             from shmring.types import Impairment
 
             ways = [
@@ -207,7 +241,7 @@ def plc_sim() -> Iterator[PlcFactory]:
                 for way in range(2)
             ]
             plc = SimulatedPlc(
-                make_partner(kind, seed=seed, **options),
+                partner,
                 local=local,
                 to_plc=to_plc or ways[0],
                 from_plc=from_plc or ways[1],

@@ -4,33 +4,12 @@ import errno
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, cast
 
 from rtworkers import ownership, page, paths
-from shmring import _address, _host, _leftovers, _options
-from shmring._attachment import map_named
-from shmring._opening import UDP, C, Udp, checked_engine
+from shmring import _address, _host, _leftovers
 from shmring._ring import lib
-from shmring.cyclic.channel import ENGINE as CYCLIC
-from shmring.cyclic.engine import Cyclic
-from shmring.engine import Engine
-from shmring.errors import BadConfig
-from shmring.local import ENGINE as LOCAL
-from shmring.local import Local
-from shmring.netflux.engine import Netflux
-from shmring.netflux.options import ENGINE as NETFLUX
-from shmring.rtp.engine import Rtp
-from shmring.rtp.options import ENGINE as RTP
-from shmring.stats import direction_of, text_of
-from shmring.types import Reading, State, state_of
-
-_ENGINES: dict[str, Engine[Any]] = {
-    "udp": UDP,
-    CYCLIC: Cyclic(),
-    LOCAL: Local(),
-    NETFLUX: Netflux(),
-    RTP: Rtp(),
-}
+from shmring._segment import count_producers, direction_of, opener_of, text_of
+from shmring.types import State, state_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +36,13 @@ class ChannelInfo:
     heartbeat_age_ns: int
     """Time since the last heartbeat of its worker for this channel."""
     segment_bytes: int
+    opener_pid: int | None
+    """The process that opened it, or took it over. None: unknown, or in another pid namespace."""
+    opener_alive: bool | None
+    """Whether that process runs. None: unknown. False: the program, started again, takes the
+    channel over, and ``shmring close`` ends it."""
+    producers: int
+    """Producers that are attached."""
     owner_uid: int
     """The owner of its file. Any user can make a file of any name, so the contents of another
     user's file may be false."""
@@ -71,66 +57,6 @@ class Unreadable:
     owner: str
     """The user who owns the file."""
     reason: str
-
-
-def attach(
-    name: str,
-    *,
-    engine: Engine[C] | None = None,
-    namespace: str | None = None,
-    readonly: bool = False,
-    reading: Reading | None = None,
-    owner: int | str | None = None,
-) -> C:
-    """Return this process's end of an open channel. It reads what arrives from now on.
-
-    The result is a `Channel`, also for one that was opened with `Local`. For a channel that was
-    opened with `Rtp` it is an `RtpChannel`, with `Netflux` a `NetfluxChannel`, and with `Cyclic` a
-    `CyclicChannel`.
-
-    engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
-        of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux
-        channel, as in ``engine=Netflux(send=SETPOINTS)``. Other options only belong to the opener.
-        None: the channel itself says which engine it has, and values of Netflux are bytes.
-    readonly: attach as a tap, which only observes the channel.
-    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with broadcast.
-    namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-    owner: a user, by name or id, who may own the channel. Always trusted are this user, root, and
-        an owner who shares the channel with a non-primary group of this process.
-
-    Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (also for another user's channel),
-    `LayoutMismatch`, `TypeError`, and `BadConfig` (another engine, or one whose packets only its
-    own package understands: such a channel can only be attached to with readonly=True).
-    """
-    if engine is not None:
-        checked_engine(engine)
-    with _host.translated(f"channel {name!r}"):
-        space = paths.namespace_of(namespace)
-        paths.check_name("channel name", name)
-        trusted = ownership.uid_of(owner)
-    segment = map_named(
-        name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
-    )
-    kind = _engine_for(name, engine, text_of(segment.config.engine), readonly)
-    end = kind.attach(
-        name, namespace=space, readonly=readonly, reading=reading, segment=segment
-    )
-    return cast("C", end)
-
-
-def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool) -> Engine[Any]:
-    """Return the engine that makes the end of a channel whose segment names the engine `found`."""
-    for kind, engine in (("udp", Udp), (LOCAL, Local)):
-        if isinstance(given, engine) and found != kind:
-            raise BadConfig(
-                f"channel {name!r} has the engine {found!r}: leave out engine={engine.__name__}()"
-            )
-    if given is None and found not in _ENGINES and not readonly:
-        raise BadConfig(
-            f"channel {name!r} has the engine {found!r}, whose packets only its own package "
-            "understands: use that package, give engine=, or observe it with readonly=True"
-        )
-    return _ENGINES.get(found, UDP) if given is None else given
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:
@@ -188,6 +114,7 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
                 return None
             config, status = segment.config, segment.status
             beat_ns = status.heartbeat_mono_ns
+            opener_pid, opener_alive = opener_of(segment)
             info = ChannelInfo(
                 name=str(name.channel),
                 namespace=name.namespace,
@@ -203,6 +130,9 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
                 waiting=lib.tx_ring_waiting(segment),
                 heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,
                 segment_bytes=segment.bytes,
+                opener_pid=opener_pid,
+                opener_alive=opener_alive,
+                producers=count_producers(segment),
                 owner_uid=segment.owner_uid,
             )
             return None if lib.shm_segment_torn(segment) else info
@@ -231,4 +161,4 @@ def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
     return Removed(*map(tuple, _leftovers.sweep(namespace, dry_run=dry_run)))
 
 
-__all__ = ["ChannelInfo", "Removed", "Unreadable", "attach", "channels", "gc", "unreadable"]
+__all__ = ["ChannelInfo", "Removed", "Unreadable", "channels", "gc", "unreadable"]

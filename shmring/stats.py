@@ -9,12 +9,13 @@ import errno
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rtworkers import layout, page
+from rtworkers import page
 from rtworkers.owner import process_id
 from shmring import _address
 from shmring._facts import names, values
 from shmring._numbers import ChannelCounters, ChannelHistograms
 from shmring._ring import ffi, lib
+from shmring._segment import count_producers, direction_of, text_of
 from shmring.histogram import Histogram
 from shmring.types import STATES, Stamp, State, stamp_of, state_of
 
@@ -158,20 +159,6 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, (State, Stamp)) else value
 
 
-def text_of(raw: Any) -> str:
-    """Return a C string (``char *`` or ``char[]``) as text."""
-    text: bytes = ffi.string(raw)
-    return text.decode("utf-8", "replace")
-
-
-_DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
-
-
-def direction_of(config: Any) -> str:
-    """Return ``"tx"``, ``"rx"`` or ``"duplex"``."""
-    return _DIRECTIONS.get(config.direction, "?")
-
-
 def read_stats(segment: Any) -> ChannelStats:
     """Read all values from a mapped segment (``shm_segment_t *``), writable or not."""
     return ChannelStats(**read_values(segment))
@@ -238,15 +225,14 @@ def _settings(segment: Any) -> dict[str, Any]:
 
 
 def _gauges(segment: Any) -> dict[str, Any]:
-    config, stats = segment.config, segment.stats
+    stats = segment.stats
     return {
         "scheduled": stats.scheduled,
         "tx_waiting": lib.tx_ring_waiting(segment),
         "tx_next_sequence": lib.tx_ring_next_sequence(segment),
         "wake_margin_ns": stats.wake_margin_ns,
         "wire_offset_ns": stats.wire_offset_ns,
-        # Slot 0 is the worker's own.
-        "producers": sum(1 for i in range(1, config.producers) if segment.producers[i].owner),
+        "producers": count_producers(segment),
         "readers": tuple(_readers(segment)),
         "shared_lost": lib.channel_shared_lost(segment),
     }

@@ -86,7 +86,7 @@ Underrun = Literal["resume", "catch_up", "fill"]
 Delivery = Literal["playout", "in_order", "as_arrived"]
 Rtcp = Literal["off", "mux", "next_port"]
 # of Netflux, UDT and taps
-OnStale = Literal["keep", "failsafe", "stop"]
+OnStale = Literal["continue", "failsafe", "stop"]
 Congestion = Literal["daimd", "bbr", "fixed"]
 TapDirection = Literal["tx", "rx", "both"]
 TapTimes = Literal["auto", "sent", "wire"]
@@ -226,8 +226,8 @@ class WorkerInfo:
     state: str
     """``"running"``, ``"starting"``, ``"stalled"`` (alive, heartbeat older than 1 s), ``"paused"``
     (crashed repeatedly, starts again soon) or ``"given up"``."""
-    pid: int
-    """Process id, 0 if there is none."""
+    pid: int | None
+    """Process id. None while there is none: before a start, or between two processes."""
     cpu_wanted: int | None
     cpu: int | None
     """Core in effect. None: not pinned."""

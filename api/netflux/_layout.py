@@ -148,8 +148,8 @@ class Layout:
 
     def __init__(self, record: type[Any], order: Order, rules: RuleName, pack: int) -> None:
         """Raise RecordError, which names the field, for a type without a layout."""
-        self.order = order
-        self.rules = rules
+        self.order: Order = order
+        self.rules: RuleName = rules
         self._pack = pack
         self._fields: dict[type[Any], list[_Field]] = {}
         self._alignments: dict[type[Any], int] = {}

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 # As early as this module: workers may use the cores that the process had at that moment. What needs
 # no link works without.
 _missing: ImportError | None = None
-try:
-    import shmring
-except ImportError as _error:
-    _missing = _error
-
 if TYPE_CHECKING:
+    import shmring
     from shmring import NetfluxChannel, NetfluxLink, NetfluxStats
     from shmring.types import Direction
+else:
+    try:
+        import shmring
+    except ImportError as _error:
+        _missing = _error
 
 Address = tuple[str, int]
 _MAX_PORT = 65535

@@ -74,7 +74,7 @@ class NetfluxSender(Endpoint):
         peer_socket: socket to send from: the ``_socket`` of a running `NetfluxReceiver`, or a bound
             UDP socket, which its owner keeps. None: the sender opens its own socket.
         on_stale: what is sent when data_provider has returned nothing for stale_interval seconds:
-            ``"stop"``: nothing, ``"keep"``: the last payload, ``"failsafe"``: failsafe.
+            ``"stop"``: nothing, ``"continue"``: the last payload, ``"failsafe"``: failsafe.
         stale_interval: at least three send_intervals. 0 or math.inf: never, except if this process
             dies and the pool lives on.
         bind_address: address of this host to send from. Empty: the system chooses.

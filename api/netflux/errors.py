@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-try:
+if TYPE_CHECKING:
     from shmring.errors import ShmringError
-except ImportError:  # nothing compiled is here: records work without
+else:
+    try:
+        from shmring.errors import ShmringError
+    except ImportError:  # nothing compiled is here: records work without
 
-    class ShmringError(Exception):  # type: ignore[no-redef]
-        """Base of the errors, in place of `shmring.errors.ShmringError`."""
+        class ShmringError(Exception):
+            """Base of the errors, in place of `shmring.errors.ShmringError`."""
 
 
 class RecordError(ShmringError, ValueError):

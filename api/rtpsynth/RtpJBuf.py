@@ -137,7 +137,8 @@ def event_dtype() -> Any:
     return np.dtype({"names": EVENT_FIELDS, "formats": formats, "itemsize": EVENT_STRUCT.size})
 
 
-def _make_rows(count: int) -> Any:
+# Called from jbuf_many.c.
+def _make_rows(count: int) -> Any:  # pyright: ignore[reportUnusedFunction]
     """Return room for this number of events. Called before any datagram is taken."""
     try:
         import numpy as np

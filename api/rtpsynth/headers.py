@@ -73,7 +73,8 @@ def header_dtype() -> Any:
     except ModuleNotFoundError:
         raise missing("numpy", "numpy", "the table of headers") from None
 
-    return np.dtype([*_COLUMNS.items(), ("unused", "V3")])[_ORDER.split()]
+    table: Any = np.dtype([*_COLUMNS.items(), ("unused", "V3")])
+    return table[_ORDER.split()]
 
 
 def parse_headers(

@@ -37,16 +37,18 @@ from .base import (
 # As early as this module, not when it is first needed: workers may use the cores the process had at
 # that moment, and later this thread may have pinned itself.
 _missing: ImportError | None = None
-try:
-    import shmring  # noqa: F401
-
-    from . import _workers
-except ImportError as _error:
-    _missing = _error
-
 if TYPE_CHECKING:
     from shmring import Channel, ChannelStats, Packet
     from shmring.types import Direction
+
+    from . import _workers
+else:
+    try:
+        import shmring  # noqa: F401
+
+        from . import _workers
+    except ImportError as _error:
+        _missing = _error
 
 DEFAULT_PRIORITY = 80
 HIGHEST_PRIORITY = 99

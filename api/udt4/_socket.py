@@ -326,7 +326,7 @@ class UDTSOCKET:
         conn, self._conn = self._conn, None
         self._unwatch()
         if conn is not None:
-            conn.close(0)
+            conn.close(linger=0)
 
     def _watch(self, descriptor: int) -> None:
         self._unwatch()
@@ -355,9 +355,9 @@ class UDTSOCKET:
                 if listener is not None:
                     listener.close()
                 if conn is not None and self._options.sndsyn:
-                    conn.close(self._options.linger_s)
+                    conn.close(linger=self._options.linger_s)
                 elif conn is not None:
-                    conn.close_later(self._options.linger_s)
+                    conn.close_later(linger=self._options.linger_s)
         finally:
             if port is not None:
                 port.release()

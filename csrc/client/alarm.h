@@ -1,5 +1,6 @@
 /* alarm.h: sleeping until an instant of CLOCK_MONOTONIC, to the microsecond. The kernel wakes a
- * process some tens of microseconds late, so a sleep ends that much earlier and the rest is spun. */
+ * process some tens of microseconds late, so a sleep ends that much earlier and the rest is
+ * spun. */
 #ifndef CLIENT_ALARM_H
 #define CLIENT_ALARM_H
 

@@ -167,7 +167,8 @@ static bool is_passing(int rc)
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
 }
 
-/* A worker that was connected to by a request knows no bell yet. Whoever waits must attach again. */
+/* A worker that was connected to by a request knows no bell yet. Whoever waits must attach
+ * again. */
 static void ring_own_bells(const attachment_t *a)
 {
     if (attachment_is_selected(a))

@@ -120,14 +120,14 @@ int endpoint_may_send(const endpoint_t *e);
 
 /* Queues one packet. due_ns: its deadline in the channel's clock, 0: as soon as possible. dest:
  * NULL for the channel's remote. Returns 0 and the sequence; -ESTALE (attach first), -EDESTADDRREQ
- * (no dest and no remote), -ERANGE (due_ns is farther ahead than ENDPOINT_HORIZON_NS, or in seconds), -ENOBUFS
- * (the ring is full), -EMSGSIZE, -EPROTO with a text. */
+ * (no dest and no remote), -ERANGE (due_ns is farther ahead than ENDPOINT_HORIZON_NS, or in
+ * seconds), -ENOBUFS (the ring is full), -EMSGSIZE, -EPROTO with a text. */
 int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
                   const shm_addr_t *dest, uint64_t *sequence);
 
 /* Many packets in one buffer. Packet i starts at offsets[i], or in row i of a matrix, or after
- * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or at due_ns + i * interval_ns if
- * due_ns is not 0. */
+ * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or at due_ns + i * interval_ns
+ * if due_ns is not 0. */
 typedef struct send_batch {
     const uint8_t *data;
     uint64_t data_bytes;
@@ -205,8 +205,9 @@ void endpoint_rearm_if_empty(endpoint_t *e);
 /* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
 void endpoint_rearm(endpoint_t *e);
 
-/* What endpoint_take_many and endpoint_loan report about each packet. It has 56 bytes, so that fields of 8 bytes can
- * be viewed as arrays with a stride of 7. Python knows this layout (batch.py). */
+/* What endpoint_take_many and endpoint_loan report about each packet. It has 56 bytes, so that
+ * fields of 8 bytes can be viewed as arrays with a stride of 7. Python knows this layout
+ * (batch.py). */
 typedef struct packet_record {
     uint64_t sequence;
     int64_t timestamp_ns;

@@ -5,8 +5,8 @@
 
 #include "client/endpoint.h"
 
-/* Puts a payload to be sent from the next cycle on. With netflux, bytes must be the configured size,
- * with cyclic at most that. Returns 0; -ESTALE: attach, and put it again (if the endpoint was
+/* Puts a payload to be sent from the next cycle on. With netflux, bytes must be the configured
+ * size, with cyclic at most that. Returns 0; -ESTALE: attach, and put it again (if the endpoint was
  * attached to a worker that is gone, it is there already); -EMSGSIZE, -EINVAL, -ECONNRESET with a
  * text. */
 int endpoint_put(endpoint_t *e, const void *payload, size_t bytes);

@@ -1,6 +1,6 @@
-/* endpoint_netflux.h: the partner's last values on a channel of the engine "netflux". endpoint_box.h
- * has the other call that a control loop makes in each cycle. The rules of endpoint.h on threads and
- * attaching hold. */
+/* endpoint_netflux.h: the partner's last values on a channel of the engine "netflux".
+ * endpoint_box.h has the other call that a control loop makes in each cycle. The rules of
+ * endpoint.h on threads and attaching hold. */
 #ifndef CLIENT_ENDPOINT_NETFLUX_H
 #define CLIENT_ENDPOINT_NETFLUX_H
 

@@ -147,8 +147,8 @@ typedef struct shmring_terms {
 /* Queues one packet, which the worker sends. terms and sequence may be NULL. sequence gets the
  * packet's number in the channel. A due_ns that has passed is sent at once and counted as late.
  * Returns 0; -EAGAIN, -ETIMEDOUT (no room), -EMSGSIZE (longer than max_payload), -EDESTADDRREQ (no
- * remote and no terms->to), -ERANGE (due_ns is below 0, more than a year ahead, or less than 10 s in a
- * clock that has run for longer: another clock or unit?). */
+ * remote and no terms->to), -ERANGE (due_ns is below 0, more than a year ahead, or less than 10 s
+ * in a clock that has run for longer: another clock or unit?). */
 SHMRING_API int shmring_send(shmring_t *channel, const void *data, size_t bytes,
                              const shmring_terms_t *terms, uint64_t *sequence);
 

@@ -150,12 +150,15 @@ GUARDED_FAST(send)
 GUARDED_FAST(try_send)
 GUARDED_FAST(send_many)
 GUARDED_FAST(try_send_many)
+GUARDED_FAST(batch)
 GUARDED_FAST(replace)
 GUARDED_FAST(recv)
 GUARDED_FAST(recv_into)
 GUARDED_FAST(recv_many)
 GUARDED_FAST(loan_many)
 GUARDED(try_recv)
+GUARDED(queue)
+GUARDED(queued)
 GUARDED(put)
 GUARDED(snapshot)
 GUARDED(tick)
@@ -181,6 +184,12 @@ static PyMethodDef core_methods[] = {
      "interval_ns=None, "
      "to=None, "
      "sequences=None)\n--\n\n"},
+    {"batch", FAST(guarded_batch),
+     "batch($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
+     "to=None, "
+     "sequences=None)\n--\n\n"},
+    {"queue", (PyCFunction)guarded_queue, METH_O, "queue($self, batch, /)\n--\n\n"},
+    {"queued", (PyCFunction)guarded_queued, METH_O, "queued($self, batch, /)\n--\n\n"},
     {"replace", FAST(guarded_replace),
      "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"},
     {"recv", FAST(guarded_recv), "recv($self, *, timeout=None)\n--\n\n"},

@@ -158,6 +158,15 @@ static int64_t loan_fill(core_t *self, endpoint_t *end, loan_t *loan, uint64_t m
     return n;
 }
 
+/* None was lent. Others took them, or the ring's cursors promise packets that cannot be taken: then
+ * there is nothing to sleep on, but the time and signals count. */
+static int after_no_loan(core_t *self, endpoint_t *end, int64_t until_mono_ns)
+{
+    if (!has_passed(until_mono_ns))
+        return core_sleep(self, ENDPOINT_RX, until_mono_ns);
+    return endpoint_waiting(end) ? core_raise(self, name_raise_timeout, NULL, NULL, NULL) : 0;
+}
+
 signature_t loan_many_signature = {"|O$O:loan_many", 0, 1, {"max", "timeout", NULL}, {NULL}};
 
 PyObject *core_loan_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -179,6 +188,8 @@ PyObject *core_loan_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         if (loan == NULL)
             return NULL;
         n = loan_fill(self, end, loan, max);
+        if (n == 0 && after_no_loan(self, end, until_mono_ns) < 0)
+            n = -1;
     }
     PyObject *packets = NULL;
     PyObject *count = n > 0 ? PyLong_FromLongLong(n) : NULL;

@@ -362,3 +362,57 @@ PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nar
     send_call_clear(&c);
     return result;
 }
+
+/* --- for event loops ------------------------------------------------------------------------ */
+
+/* A batch that goes on when there is room again. It keeps the buffers until it is released. */
+#define BATCH_NAME "shmring._hot.batch"
+
+static void batch_release(PyObject *capsule)
+{
+    send_call_t *c = PyCapsule_GetPointer(capsule, BATCH_NAME);
+    send_call_clear(c);
+    PyMem_Free(c);
+}
+
+static PyObject *batch_make(core_t *self, PyObject *const *values)
+{
+    send_call_t *c = PyMem_Calloc(1, sizeof *c);
+    if (c == NULL)
+        return PyErr_NoMemory();
+    c->at_once = true;
+    PyObject *capsule =
+        send_call_init(self, c, values) < 0 ? NULL : PyCapsule_New(c, BATCH_NAME, batch_release);
+    if (capsule == NULL) {
+        send_call_clear(c);
+        PyMem_Free(c);
+    }
+    return capsule;
+}
+
+PyObject *core_batch(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[MAX_PARAMETERS] = {NULL};
+    if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    values[8] = NULL;
+    return batch_make(self, values);
+}
+
+PyObject *core_queue(core_t *self, PyObject *batch)
+{
+    send_call_t *c = PyCapsule_GetPointer(batch, BATCH_NAME);
+    if (c == NULL || send_call_run(self, c) < 0)
+        return NULL;
+    return PyBool_FromLong(c->batch.done == c->batch.count);
+}
+
+PyObject *core_queued(core_t *self, PyObject *batch)
+{
+    (void)self;
+    const send_call_t *c = PyCapsule_GetPointer(batch, BATCH_NAME);
+    if (c == NULL)
+        return NULL;
+    return Py_BuildValue("KK", (unsigned long long)c->batch.done,
+                         (unsigned long long)c->batch.first_sequence);
+}

@@ -57,7 +57,7 @@ int shm_cyclic_config_check(const shm_cyclic_config_t *c);
 /* One table for enum, labels and documentation: id, unit, meaning. */
 #define SHM_CYCLIC_COUNTERS(X)                                                          \
     X(sent, cycles, "cycles whose payload was handed to the kernel, or to the readers") \
-    X(failed, cycles, "cycles whose payload the kernel refused")                        \
+    X(failed, cycles, "cycles whose payload the kernel refused, or whose worker died during the send") \
     X(missed, cycles, "cycles that passed without a send")                              \
     X(sent_stale, cycles, "cycles sent while the payload was stale")                    \
     X(sent_failsafe, cycles, "cycles sent with the fail-safe payload")                  \
@@ -97,6 +97,9 @@ typedef struct shm_cyclic_head {
     rt_a64_t early_wanted_ns; /* how early readers of ticks want them; the worker lowers it slowly */
     rt_a64_t counters[SHM_CYCLIC_COUNTER_SPACE];
     rt_a64_t gauges[SHM_CYCLIC_GAUGE_SPACE];
+    rt_a64_t counted_before; /* number of the first cycle that is in sent, failed or missed, for a
+                                successor: the cycles up to `number` that are missing there were
+                                begun and not counted */
 } shm_cyclic_head_t;
 
 #define SHM_CYCLIC_HEAD_BYTES 4096u

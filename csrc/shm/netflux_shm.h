@@ -44,7 +44,7 @@
 /* --- configuration ------------------------------------------------------------------------ */
 
 typedef enum shm_netflux_on_stale {
-    SHM_NETFLUX_KEEP = 0,     /* continue to send the last values */
+    SHM_NETFLUX_CONTINUE = 0, /* continue to send the last values */
     SHM_NETFLUX_FAILSAFE = 1, /* send the fail-safe values */
     SHM_NETFLUX_STOP = 2,     /* send nothing */
 } shm_netflux_on_stale_t;
@@ -87,8 +87,9 @@ int shm_netflux_config_check(const shm_netflux_config_t *c);
 /* --- engine part -------------------------------------------------------------------------- */
 
 typedef enum shm_netflux_kind {
-    SHM_NETFLUX_VALUES = 0,  /* a datagram was accepted */
-    SHM_NETFLUX_ALIVE = 1,   /* the first one, or the first after a time-out; comes before its VALUES */
+    SHM_NETFLUX_VALUES = 0, /* a datagram was accepted */
+    SHM_NETFLUX_ALIVE =
+        1, /* the first one, or the first after a time-out; comes before its VALUES */
     SHM_NETFLUX_TIMEOUT = 2, /* the watchdog expired; payload: the current content of the in box */
     SHM_NETFLUX_HEARD = 3,
     SHM_NETFLUX_UNHEARD = 4,
@@ -108,7 +109,8 @@ typedef struct shm_netflux_rx {
     uint8_t feedback; /* our number that it acknowledges */
     uint32_t payload_bytes;
     uint64_t published; /* number of publications, including this one */
-    int64_t at_mono_ns; /* arrival; of a change: the deadline that passed, or the time of the event that caused it */
+    int64_t at_mono_ns; /* arrival; of a change: the deadline that passed, or the time of the event
+                           that caused it */
 } shm_netflux_rx_t;
 
 typedef struct shm_netflux_in {
@@ -122,12 +124,13 @@ typedef struct shm_netflux_in {
 
 /* What the successor of a dead worker continues with, apart from the gauges in the statistics. */
 typedef struct shm_netflux_state {
-    int64_t origin_mono_ns;          /* origin of the send grid; RT_NEVER_NS: sending has not begun */
+    int64_t origin_mono_ns; /* origin of the send grid; RT_NEVER_NS: sending has not begun */
     shm_netflux_settings_t settings; /* in use */
     shm_addr_t remote;               /* in use */
     uint32_t sending;                /* 1: unless a request stopped it */
     uint32_t failsafe;               /* half + 1 that has them; 0: none set */
-    uint32_t feedback; /* SHM_NETFLUX_GIVEN | number: this number is sent; 0: the number accepted last */
+    uint32_t
+        feedback; /* SHM_NETFLUX_GIVEN | number: this number is sent; 0: the number accepted last */
     uint32_t reserved;
 } shm_netflux_state_t;
 

@@ -564,6 +564,7 @@ uint64_t rx_reader_floor(const rx_reader_t *r)
     return rt_seq64_near(rt_load_relaxed(&r->cursors->sequence_high), shm_cursor_seq(floor));
 }
 
+/* Counted like find_place: a reader that has nothing to take must not be told of packets. */
 uint64_t rx_reader_waiting(const rx_reader_t *r)
 {
     view_t v = look(r);
@@ -571,10 +572,12 @@ uint64_t rx_reader_waiting(const rx_reader_t *r)
     if (r->mode == SHM_READ_SHARED)
         at = rt_seq64_near(v.tail_sequence,
                            shm_cursor_seq(rt_load_acquire(&r->cursors->shared_head)));
-    if (at < v.floor_sequence)
-        at = v.floor_sequence;
-    uint64_t waiting = v.tail_sequence > at ? v.tail_sequence - at : 0;
-    return waiting < r->units ? waiting : r->units;
+    int64_t ahead = (int64_t)(v.tail_sequence - at);
+    int64_t held = (int64_t)(v.tail_sequence - v.floor_sequence);
+    int64_t waiting = ahead < held ? ahead : held;
+    if (waiting <= 0)
+        return 0;
+    return (uint64_t)waiting < r->units ? (uint64_t)waiting : r->units;
 }
 
 static int nap(int64_t now_mono_ns, int64_t until_mono_ns)

@@ -119,7 +119,7 @@ typedef struct shm_config {
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
     uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
     uint32_t late_slots; /* late packets kept for observers; a power of two, 0: none */
-    uint32_t reserved;
+    uint32_t opener_pid; /* process that opened it, as the pool sees it, for observers; 0: unknown */
     shm_addr_t local;
     shm_addr_t remote;
     shm_group_t groups[SHM_MAX_GROUPS];

@@ -30,6 +30,7 @@ AT(shm_config_t, tx_capacity, 304);
 AT(shm_config_t, tolerance_ns, 312);
 AT(shm_config_t, engine_bytes, 320);
 AT(shm_config_t, late_slots, 328);
+AT(shm_config_t, opener_pid, 332);
 AT(shm_config_t, local, 336);
 AT(shm_config_t, remote, 360);
 AT(shm_config_t, groups, 384);
@@ -43,6 +44,8 @@ AT(shm_identity_t, version, 8);
 AT(shm_identity_t, segment_bytes, 16);
 AT(shm_identity_t, segment_id, 24);
 AT(shm_identity_t, config, 32);
+AT(shm_identity_t, openers, 1376);
+AT(shm_identity_t, opener_mono_ns, 1384);
 _Static_assert(sizeof(shm_identity_t) <= SHM_PAGE_BYTES, "identity is one page");
 
 AT(shm_status_t, state, 0);

@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 7u
+#define SHM_LAYOUT_VERSION 10u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -168,8 +168,9 @@ typedef struct shm_late_packet {
 
 /* --- segment parts ------------------------------------------------------------------------ */
 
-/* Written once by the pool. version is stored last with RELEASE. A process that maps the segment
- * reads it first with ACQUIRE and refuses any other number before it reads anything else. */
+/* Written by the pool, all but the opener once. version is stored last with RELEASE. A process that
+ * maps the segment reads it first with ACQUIRE and refuses any other number before it reads anything
+ * else. */
 typedef struct shm_identity {
     uint64_t magic;
     rt_a32_t version;
@@ -177,6 +178,11 @@ typedef struct shm_identity {
     uint64_t segment_bytes;
     uint64_t segment_id; /* random, differs for every segment ever made under a name */
     shm_config_t config;
+    /* Written again, with config.opener_pid, when a program takes the channel over from one that died
+     * (shm_segment_change_opener). For observers: the pool believes its own notes. */
+    rt_a32_t openers; /* programs that opened it or took it over */
+    uint32_t reserved2;
+    rt_a64_t opener_mono_ns; /* when the last of them did so */
 } shm_identity_t;
 
 typedef enum shm_channel_state {
@@ -400,8 +406,8 @@ typedef struct shm_worker_page {
     rt_a64_t loops;
     rt_a64_t sleeps;
     rt_a64_t slept_ns;
-    rt_a64_t spun_ns;       /* awake with nothing to do but wait */
-    rt_a64_t cpu_ns;        /* CPU time used */
+    rt_a64_t spun_ns;       /* of this worker: awake with nothing to do but wait */
+    rt_a64_t cpu_ns;        /* of this worker: CPU time used */
     rt_a64_t longest_loop_ns;
     rt_a64_t forced_rests;  /* times it slept to stay below the real-time throttle */
     rt_a64_t missed_wakes;  /* woke more than 1 ms after the requested time */

@@ -107,6 +107,26 @@ static int reserve(int fd, uint64_t bytes)
                       (unsigned long long)bytes, (unsigned long long)free_bytes);
 }
 
+/* The time is stored before the process: a reader that sees only one of both takes the new time for
+ * that of the dead process, and not the new process for one that started too late. */
+void shm_segment_change_opener(shm_segment_t *s, uint32_t pid)
+{
+    shm_identity_t *identity = s->identity;
+    rt_store_relaxed(&identity->opener_mono_ns, (uint64_t)rt_mono_ns());
+    rt_fence_full();
+    *(volatile uint32_t *)&identity->config.opener_pid = pid;
+    rt_store_release(&identity->openers, rt_load_relaxed(&identity->openers) + 1);
+}
+
+void shm_segment_opener(const shm_segment_t *s, shm_opener_t *out)
+{
+    const shm_identity_t *identity = s->identity;
+    out->count = rt_load_acquire(&identity->openers);
+    out->pid = *(const volatile uint32_t *)&identity->config.opener_pid;
+    rt_fence_full();
+    out->since_mono_ns = (int64_t)rt_load_relaxed(&identity->opener_mono_ns);
+}
+
 int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id)
 {
     int rc = shm_config_check(c);
@@ -125,6 +145,7 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     s->identity->segment_bytes = bytes;
     s->identity->segment_id = segment_id;
     s->identity->config = *c;
+    shm_segment_change_opener(s, c->opener_pid);
     rt_store_relaxed(&s->status->worker_slot, UINT32_MAX);
     rt_store_relaxed(&s->status->cpu, UINT32_MAX);
     rt_store_relaxed(&s->tx->moving, UINT64_MAX);

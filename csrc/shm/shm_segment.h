@@ -57,6 +57,18 @@ int shm_segment_map(shm_segment_t *s, int fd, int writable);
  * dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
 int shm_segment_write_state(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
 
+typedef struct shm_opener {
+    uint32_t pid;   /* as the pool sees it; 0: unknown */
+    uint32_t count; /* programs that opened the channel or took it over */
+    int64_t since_mono_ns;
+} shm_opener_t;
+
+/* Who opened the channel, as the file says now: clients can write there. */
+void shm_segment_opener(const shm_segment_t *s, shm_opener_t *out);
+
+/* The pool: another program takes the channel over. s is mapped for writing. */
+void shm_segment_change_opener(shm_segment_t *s, uint32_t pid);
+
 /* Whether the file was cut short below the mapping: the mapping is then zeroed memory of this
  * process, and no other process sees what is written. */
 static inline bool shm_segment_torn(const shm_segment_t *s)

@@ -20,7 +20,8 @@
  * deadline of another channel waits for at most one such call:
  *
  *     loop       64 deadlines, 64 active channels, 64 events a pass, each only while no deadline is
- *                near; 16 to 256 channels a turn of the housekeeping; 1 look at a slot's holder
+ *                near; 16 to 256 channels a turn of the housekeeping; 1 look at a slot's holder;
+ *                of two deadlines served one after the other, one is in its order
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     sockets    as many messages as fit before another channel is due, and into 300 us
  *                (agents/common/intake.h)
@@ -31,6 +32,8 @@
  *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
  *     cyclic     64 stray records; one datagram a cycle; 256 KiB copied in search of a whole payload
+ *     bells      16 readers and 16 watchers a call, 16 bells a pass between deadlines; all of them
+ *                once when the channel ends or fails
  *     hang-up    8 attachments
  *     attach     64 checks of orphaned slots, when none is free
  *     checks     50 us of CPU time a pass, for all channels; beyond that one check at a time
@@ -132,6 +135,18 @@ typedef struct wrk_bell {
 
 #define WRK_WATCHER UINT32_MAX
 
+typedef enum wrk_bell_kind {
+    WRK_BELL_READERS,
+    WRK_BELL_WATCHERS,
+    WRK_BELL_KINDS
+} wrk_bell_kind_t;
+
+/* Bells that are still to be looked at. */
+typedef struct wrk_round {
+    uint32_t next;
+    uint32_t left;
+} wrk_round_t;
+
 /* The slots of one kind, and their holders (slots.h). */
 typedef struct wrk_slots {
     uint32_t count;
@@ -143,7 +158,8 @@ typedef struct wrk_slots {
 } wrk_slots_t;
 
 /* One channel as the worker sees it. Agents read config, segment, worker and held, use tx, rx,
- * reports and stats, own agent, socket_fd and tx_paused, and must not touch the rest. */
+ * reports and stats, own agent, socket_fd, tx_paused and (in open) pressing, and must not touch the
+ * rest. */
 struct wrk_channel {
     worker_t *worker;
     shm_config_t config;
@@ -156,9 +172,10 @@ struct wrk_channel {
     void *agent;
     bool tx_paused; /* nothing is taken in for now (held, blocked): the bell and polling are not needed */
     bool held;      /* by command, from the beginning, or because it failed: nothing is sent or received */
+    bool pressing;  /* has a short period: when the core is behind, its deadlines come first */
 
-    const agent_ops_t *ops;
     bool failed;
+    const agent_ops_t *ops;
     uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;
     int bell_fd;
@@ -166,17 +183,22 @@ struct wrk_channel {
                       duplicate of it; -1: none */
     wrk_source_t bell;
     deadline_node_t deadline;
+    deadline_node_t pressing_deadline; /* the same, if pressing */
     int64_t last_work_mono_ns;
     uint32_t active_index; /* in the worker's active set, or WRK_INACTIVE */
     uint32_t place;        /* in the worker's table */
     name_node_t by_name;
     uint64_t present_bytes; /* bytes of the segment made present so far, in advance of their use */
-    bool agent_present;     /* the state is present, too */
     size_t agent_bytes;
     void *agent_memory; /* the memory that contains agent */
     wrk_channel_t *absent_next;
     wrk_bell_t *bells; /* of readers and watchers, bell_count in use; room for one per slot */
     uint32_t bell_count;
+    wrk_round_t rounds[WRK_BELL_KINDS];
+    wrk_bell_kind_t rung_last; /* by the loop, in the latest turn */
+    bool agent_present; /* the state is, as present_bytes says of the segment */
+    bool ringing;       /* in the worker's list */
+    wrk_channel_t *ringing_next;
     wrk_slots_t slots[2]; /* by wrk_slot_kind_t */
     bool counted_all;     /* what its last worker had finished and not counted is counted */
     bool readers_next;    /* the next slot check is for an orphaned reader */

@@ -4,6 +4,7 @@
 #include "base/rt_linux.h"
 #include "base/rt_futex.h"
 #include "shm/tx_ring.h"
+#include "worker/bells.h"
 #include "worker/channels.h"
 #include "worker/pool_files.h"
 #include "worker/slots.h"
@@ -116,7 +117,7 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
     if (rc < 0)
         return rc;
     tx_queue_ask_slots(&ch->tx, slots_alive, ch);
-    tx_queue_set_watchers(&ch->tx, wrk_ring_watchers, ch);
+    tx_queue_set_watchers(&ch->tx, bells_ring_watchers, ch);
     rc = rx_writer_init(&ch->rx, &ch->segment);
     slot_writer_init(&ch->reports, ch->segment.report, ch->segment.reports,
                      ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
@@ -191,7 +192,7 @@ static void close_agent(wrk_channel_t *ch)
     ch->socket_fd = -1;
     ch->failed = true; /* no call of the agent follows */
     channel_deactivate(ch);
-    deadline_heap_set(&ch->worker->deadlines, &ch->deadline, RT_NEVER_NS);
+    channel_set_deadline(ch, RT_NEVER_NS);
 }
 
 static void note_open(wrk_channel_t *ch, bool takeover, int64_t now_mono_ns)
@@ -254,6 +255,7 @@ static wrk_channel_t *new_channel(worker_t *w, int segment_fd, int bell_fd, int 
     ch->bell = (wrk_source_t){.on_event = on_bell, .channel = ch, .fd = -1, .at_once = true};
     ch->active_index = WRK_INACTIVE;
     deadline_node_init(&ch->deadline);
+    deadline_node_init(&ch->pressing_deadline);
     return ch;
 }
 
@@ -328,6 +330,7 @@ void channel_free(wrk_channel_t *ch)
         pool_file_withdraw_channel(ch->worker, ch->segment_fd, &ch->config);
     channels_remove(ch);
     absent_remove(ch);
+    bells_forget(ch);
     close(ch->segment_fd);
     close(ch->bell_fd);
     free_agent(ch);

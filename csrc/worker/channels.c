@@ -2,6 +2,7 @@
 
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
+#include "worker/bells.h"
 #include "worker/tap.h"
 
 #include <errno.h>
@@ -17,11 +18,12 @@ int channels_init(worker_t *w)
     w->channels = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
     w->active = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
     name_node_t **names = calloc(WRK_NAME_PLACES, sizeof(name_node_t *));
-    deadline_entry_t *entries = calloc(WRK_MAX_CHANNELS, sizeof *entries);
+    deadline_entry_t *entries = calloc(2 * WRK_MAX_CHANNELS, sizeof *entries);
     if (w->channels == NULL || w->active == NULL || names == NULL || entries == NULL)
         return rt_err_set(-ENOMEM, "no memory for the table of %u channels", WRK_MAX_CHANNELS);
     name_table_init(&w->names, names, WRK_NAME_PLACES);
     deadline_heap_init(&w->deadlines, entries, WRK_MAX_CHANNELS);
+    deadline_heap_init(&w->pressing, entries + WRK_MAX_CHANNELS, WRK_MAX_CHANNELS);
     return 0;
 }
 
@@ -147,14 +149,20 @@ static __attribute__((noinline, cold)) void fail_overwritten(wrk_channel_t *ch)
     wrk_channel_fail(ch, EPROTO, reason);
 }
 
+void channel_set_deadline(wrk_channel_t *ch, int64_t at_mono_ns)
+{
+    deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at_mono_ns);
+    if (ch->pressing)
+        deadline_heap_set(&ch->worker->pressing, &ch->pressing_deadline, at_mono_ns);
+}
+
 void wrk_reschedule(wrk_channel_t *ch)
 {
     if (ch->tx.halted_unreported)
         note_halted(ch);
     if (ch->tx.damage > MOST_DAMAGE && !ch->failed)
         fail_overwritten(ch);
-    int64_t at = ch->failed ? RT_NEVER_NS : ch->ops->deadline_ns(ch);
-    deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at);
+    channel_set_deadline(ch, ch->failed ? RT_NEVER_NS : ch->ops->deadline_ns(ch));
 }
 
 /* --- fail, free ---------------------------------------------------------------------------- */

@@ -22,6 +22,9 @@ void channel_deactivate(wrk_channel_t *ch);
  * claim is next, it sets worker.nap_ns and the channel stays active, armed. */
 bool channel_arm_bell(wrk_channel_t *ch, int64_t now_mono_ns);
 
+/* When on_deadline is due. */
+void channel_set_deadline(wrk_channel_t *ch, int64_t at_mono_ns);
+
 /* Wakes everything that waits for the channel, to check its state. */
 void channel_wake_all(wrk_channel_t *ch);
 

@@ -140,6 +140,22 @@ static int check_awaited(const command_t *c)
                       "the request was not carried out: its client stopped waiting");
 }
 
+/* The kernel passes no descriptors while more of this user's are in flight than this process may
+ * have open, whoever sent them. */
+static void answer(wrk_conn_t *conn, const command_t *command, reply_t *reply)
+{
+    int owned = reply->last_is_owned ? reply->fds[reply->fd_count - 1] : -1;
+    int rc = connection_reply(conn->source.fd, command->op, command->request, reply);
+    if (owned >= 0)
+        close(owned);
+    if (rc == -ETOOMANYREFS) {
+        control_without_fds(conn, command, reply);
+        rc = connection_reply(conn->source.fd, command->op, command->request, reply);
+    }
+    if (rc < 0)
+        (void)shutdown(conn->source.fd, SHUT_RDWR);
+}
+
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
                        unsigned count, bool fds_lost, reply_t *reply)
 {
@@ -166,9 +182,7 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
     if (reply->result == -EBADMSG)
         return -EBADMSG;
     if (!reply->deferred)
-        connection_send(conn, command.op, command.request, reply);
-    if (reply->last_is_owned)
-        close(reply->fds[reply->fd_count - 1]);
+        answer(conn, &command, reply);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* control_run.c: carries out each command, and repairs what a client held when it hung up. */
 #include "worker/control_run.h"
 
+#include "worker/bells.h"
 #include "worker/channel.h"
 #include "worker/channels.h"
 #include "worker/slots.h"
@@ -90,17 +91,6 @@ static void run_export(const wrk_channel_t *ch, reply_t *reply)
 
 /* --- attach -------------------------------------------------------------------------------- */
 
-static void close_bell(wrk_channel_t *ch, int bell)
-{
-    for (uint32_t i = 0; i < ch->bell_count; i++) {
-        if (ch->bells[i].fd != bell)
-            continue;
-        close(ch->bells[i].fd);
-        ch->bells[i] = ch->bells[--ch->bell_count];
-        break;
-    }
-}
-
 static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     slots_free(ch, WRK_PRODUCERS, producer);
@@ -156,7 +146,7 @@ static int note_attachment(wrk_conn_t *conn, wrk_channel_t *ch, int bell, const 
                             .bell = bell};
     conn->attachments = a;
     if (bell >= 0)
-        ch->bells[ch->bell_count++] = (wrk_bell_t){.slot = got->reader, .fd = bell};
+        bells_add(ch, got->reader, bell);
     return 0;
 }
 
@@ -248,7 +238,7 @@ static void drop_attachment(wrk_attachment_t **at, bool hung_up)
         leave_slots(a->channel, a->producer, a->reader);
     else
         free_slots(a->channel, a->producer, a->reader);
-    close_bell(a->channel, a->bell);
+    bells_close(a->channel, a->bell);
     free(a);
 }
 
@@ -510,4 +500,20 @@ void control_run(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_cou
     else
         for (unsigned i = 0; i < fd_count; i++)
             close(fds[i]);
+}
+
+void control_without_fds(wrk_conn_t *conn, const command_t *c, reply_t *reply)
+{
+    wrk_channel_t *ch = channel_find(conn->worker, c->name);
+    reply->fd_count = 0;
+    if (c->op == CTL_OPEN && ch != NULL) {
+        wrk_note(ch, SHM_EVENT_socket_not_held, 1, 0, 0, 0, rt_mono_ns());
+        return;
+    }
+    if (c->op == CTL_ATTACH)
+        drop_attachment(&conn->attachments, true); /* the latest one */
+    reply->result = rt_err_set(-ETOOMANYREFS,
+                               "this worker cannot pass descriptors: processes of its user have more "
+                               "of them in flight than it may have open files: raise the limit "
+                               "(ulimit -n, LimitNOFILE= of the service)");
 }

@@ -9,6 +9,10 @@
 void control_run(wrk_conn_t *conn, const command_t *command, int *fds, unsigned fd_count,
                  reply_t *reply);
 
+/* The reply's descriptors cannot be passed: makes it one without. What the command did is undone,
+ * except for OPEN: only the pool's copy of the socket is missing then. */
+void control_without_fds(wrk_conn_t *conn, const command_t *command, reply_t *reply);
+
 /* Drops a few slots and bells of a connection that ended. Returns whether there was one. */
 bool control_drop_step(worker_t *w);
 

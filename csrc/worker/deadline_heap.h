@@ -5,6 +5,7 @@
 
 #include "base/rt_clock.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,6 +60,16 @@ static inline int64_t deadline_heap_next_besides_ns(const deadline_heap_t *heap,
 static inline deadline_node_t *deadline_heap_top(const deadline_heap_t *heap)
 {
     return heap->count > 0 ? heap->entries[0].node : NULL;
+}
+
+/* Deadlines are served in their order. On a core that is behind, a channel with a short period
+ * would wait for all that were due before it. So the pressing channels are in a heap of their own,
+ * too, and a pressing one that is due is served next, unless the last one served was pressing: the
+ * others continue, however many are pressing. */
+static inline bool deadline_pressing_next(const deadline_heap_t *pressing, bool last_was_pressing,
+                                          int64_t now_mono_ns)
+{
+    return !last_was_pressing && deadline_heap_next_ns(pressing) <= now_mono_ns;
 }
 
 #endif

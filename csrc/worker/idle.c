@@ -33,6 +33,12 @@
 #define BUSY_WINDOW_NS (100 * RT_NS_PER_MS)
 #define BUSY_BURST_NS (500 * RT_NS_PER_US)
 #define REST_NS (30 * RT_NS_PER_US)
+/* A rest that will be forced is taken ahead, before a deadline within this time, if the margin is
+ * left between the two. If it will be forced soon, the spare time is enough, because a forced rest
+ * does not look at deadlines. */
+#define REST_AHEAD_WITHIN_NS RT_NS_PER_MS
+#define REST_AHEAD_SPARE_NS (30 * RT_NS_PER_US)
+#define FORCED_SOON_NS (2 * RT_NS_PER_MS)
 #define SWITCH_NS (14 * RT_NS_PER_US)
 #define MISSED_WAKE_NS RT_NS_PER_MS
 #define POWER_MARGIN_MIN_NS (1 * RT_NS_PER_US)
@@ -98,18 +104,43 @@ static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns
     i->asked_mono_ns = asked_mono_ns;
 }
 
+/* Waking up takes time, which also counts as rest. */
+static void take_rest(idle_t *i, int64_t now_mono_ns, int64_t rest_ns)
+{
+    int64_t wake = wake_margin_ns(&i->power_margin);
+    int64_t until = now_mono_ns + rest_ns - (wake < rest_ns / 2 ? wake : rest_ns / 2);
+    struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
+    /* Not in the poller, where a waiting event would end the rest before it began. */
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    account_sleep(i, now_mono_ns, until, true);
+}
+
+static int64_t spare_ns(idle_t *i, int64_t now_mono_ns)
+{
+    int64_t margin = idle_margin_ns(i);
+    if (margin < REST_AHEAD_SPARE_NS ||
+        spin_budget_ends_within(&i->budget, now_mono_ns, FORCED_SOON_NS))
+        return REST_AHEAD_SPARE_NS;
+    return margin;
+}
+
+bool idle_rest_ahead(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
+{
+    if (!i->bounded || next_mono_ns - now_mono_ns > REST_AHEAD_WITHIN_NS)
+        return false;
+    int64_t free_until = next_mono_ns - spare_ns(i, now_mono_ns);
+    if (spin_budget_wants_rest_ns(&i->budget, now_mono_ns, free_until) == 0)
+        return false;
+    take_rest(i, now_mono_ns, REST_NS);
+    return true;
+}
+
 bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)
 {
     int64_t rest = i->bounded ? spin_budget_rest_ns(&i->budget, now_mono_ns) : 0;
     if (rest == 0)
         return false;
-    /* Waking up takes time, which also counts as rest. */
-    int64_t wake = wake_margin_ns(&i->power_margin);
-    int64_t until = now_mono_ns + rest - (wake < rest / 2 ? wake : rest / 2);
-    struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
-    /* Not in the poller, where a waiting event would end the rest before it began. */
-    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-    account_sleep(i, now_mono_ns, until, true);
+    take_rest(i, now_mono_ns, rest);
     rt_bump(&i->page->forced_rests, 1);
     return true;
 }

@@ -1,7 +1,6 @@
 /* services.c: the functions of agent.h that need no table of channels (the others: channels.c). */
+#include "worker/bells.h"
 #include "worker/worker.h"
-
-#include <sys/socket.h>
 
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
 {
@@ -24,33 +23,6 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
     poller_forget(&ch->worker->poller, source);
 }
 
-/* Errors do not matter: a full socket is rung already, and one that hung up has no reader. */
-void wrk_ring(int bell_fd)
-{
-    (void)send(bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static void ring_readers(wrk_channel_t *ch)
-{
-    rt_fence_full(); /* the tail is visible before the requests are read; a reader does the reverse */
-    for (uint32_t i = 0; i < ch->bell_count; i++) {
-        if (ch->bells[i].slot == WRK_WATCHER)
-            continue;
-        shm_reader_t *reader = &ch->segment.readers[ch->bells[i].slot];
-        if (rt_load_relaxed(&reader->bell_want) == 0 || rt_exchange(&reader->bell_want, 0) == 0)
-            continue;
-        wrk_ring(ch->bells[i].fd);
-    }
-}
-
-void wrk_ring_watchers(void *of)
-{
-    const wrk_channel_t *ch = of;
-    for (uint32_t i = 0; i < ch->bell_count; i++)
-        if (ch->bells[i].slot == WRK_WATCHER)
-            wrk_ring(ch->bells[i].fd);
-}
-
 void wrk_rx_publish(wrk_channel_t *ch)
 {
     (void)rx_writer_publish(&ch->rx);
@@ -60,7 +32,7 @@ void wrk_rx_publish(wrk_channel_t *ch)
         wrk_note(ch, SHM_EVENT_ring_overrun, lost, 0, 0, 0, rt_mono_ns());
     }
     if (ch->bell_count > 0)
-        ring_readers(ch);
+        bells_ring_readers(ch);
 }
 
 void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a,

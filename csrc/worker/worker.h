@@ -34,6 +34,7 @@ typedef struct worker {
     uint32_t waiting_as[SHM_PROFILE_POWER + 1]; /* channels by waiting profile in use */
     uint32_t rotation; /* next channel of the housekeeping's turn */
     deadline_heap_t deadlines;
+    deadline_heap_t pressing; /* of them, those of channels with a short period */
 
     int64_t opened_mono_ns; /* when a channel was last opened */
     int64_t checks_ns;      /* CPU time of this pass for checks of slot holders */
@@ -74,6 +75,9 @@ typedef struct worker {
     wrk_channel_t *jobs_of; /* a channel with deferred commands, NULL: none anywhere */
     uint32_t job_count;
 
+    wrk_channel_t *ringing; /* channels with bells left to ring, in the order of their turns */
+    wrk_channel_t *ringing_last;
+
     wrk_tap_t *taps;    /* of all channels, the latest first */
     uint32_t tap_steps; /* of them, those whose memory is being made present or unmapped */
     bool stop;
@@ -84,11 +88,5 @@ typedef struct worker {
  * none. */
 void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a,
                  int64_t b, int64_t c, const char *text, int64_t now_mono_ns);
-
-/* Rings a reader's bell, a Unix socket. Never waits for it. */
-void wrk_ring(int bell_fd);
-
-/* Rings the bells of the channel's watchers. of: the wrk_channel_t. */
-void wrk_ring_watchers(void *of);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * One pass:
  *
- *     clock -> what is due -> tx rings of active channels -> sockets, bells, control -> duties
- *           -> rest
+ *     clock -> what is due -> tx rings of active channels -> sockets, bells, control
+ *           -> some readers and watchers that are left to ring -> duties -> rest
  *
  * The clock is read once and passed down. Work nearer to the deadline comes first, and each stage
  * runs only if it fits before the next deadline:
@@ -20,14 +20,17 @@
  * checks the next deadline between any two channels. Fetched events that would come too near to it
  * are handled after it.
  *
- * A pass that found nothing rests, unless a channel was opened lately: then it makes a part of that
- * channel's memory present, if nothing is due soon.
+ * Any pass may end with a short rest for the budget of a real-time worker: a forced one, or one
+ * that fits before the next deadline (idle.h). Apart from that only a pass that found nothing
+ * rests. If a channel was opened lately, it makes a part of that channel's memory present instead,
+ * if nothing is due soon.
  *
  * Channels are "active" (their tx ring is checked in every pass) or "armed": then the channel's
  * bell wakes the poller, and an idle channel costs nothing at all. A channel is armed after
  * ACTIVE_FOR_NS without work, or as soon as the worker wants to sleep. */
 #include "worker/worker_loop.h"
 
+#include "worker/bells.h"
 #include "worker/card_clock.h"
 #include "worker/channel.h"
 #include "worker/channels.h"
@@ -61,9 +64,9 @@ enum {
     HOUSEKEEPING_MOST = 256, /* ... unless there are too many */
 };
 
-static wrk_channel_t *channel_of(deadline_node_t *node)
+static wrk_channel_t *channel_of(deadline_node_t *node, size_t offset)
 {
-    return (wrk_channel_t *)((char *)node - offsetof(wrk_channel_t, deadline));
+    return (wrk_channel_t *)((char *)node - offset);
 }
 
 static int64_t next_deadline(const worker_t *w)
@@ -73,11 +76,21 @@ static int64_t next_deadline(const worker_t *w)
 
 /* --- stages -------------------------------------------------------------------------------- */
 
+static wrk_channel_t *due_channel(const worker_t *w, bool pressing)
+{
+    if (pressing)
+        return channel_of(deadline_heap_top(&w->pressing),
+                          offsetof(wrk_channel_t, pressing_deadline));
+    return channel_of(deadline_heap_top(&w->deadlines), offsetof(wrk_channel_t, deadline));
+}
+
 static bool serve_deadlines(worker_t *w, int64_t *now_mono_ns)
 {
     unsigned served = 0;
+    bool pressing = false;
     while (served < DEADLINES_PER_PASS && next_deadline(w) <= *now_mono_ns) {
-        wrk_channel_t *ch = channel_of(deadline_heap_top(&w->deadlines));
+        pressing = deadline_pressing_next(&w->pressing, pressing, *now_mono_ns);
+        wrk_channel_t *ch = due_channel(w, pressing);
         ch->ops->on_deadline(ch, *now_mono_ns);
         wrk_reschedule(ch);
         *now_mono_ns = rt_mono_ns();
@@ -282,9 +295,15 @@ static int64_t next_appointment(const worker_t *w)
     return next;
 }
 
+/* A sleep would drop or delay them. */
+static bool has_events_or_bells(const worker_t *w)
+{
+    return poller_has_rest(&w->poller) || w->ringing != NULL;
+}
+
 static void rest(worker_t *w, int64_t now_mono_ns)
 {
-    if (poller_has_rest(&w->poller)) /* a sleep would drop them */
+    if (has_events_or_bells(w))
         return;
     int64_t sleep_ns = idle_sleep_ns(&w->idle, now_mono_ns, next_appointment(w));
     if (sleep_ns == 0) {
@@ -299,6 +318,11 @@ static void rest(worker_t *w, int64_t now_mono_ns)
     w->last_poll_mono_ns = w->idle.woken_mono_ns;
     if (dispatch(w, w->idle.woken_mono_ns))
         idle_note_event(&w->idle, w->idle.woken_mono_ns);
+}
+
+static bool rest_ahead(worker_t *w, int64_t now_mono_ns)
+{
+    return !has_events_or_bells(w) && idle_rest_ahead(&w->idle, now_mono_ns, next_deadline(w));
 }
 
 static __attribute__((noinline)) void note_long_pass(worker_t *w, int64_t from_mono_ns,
@@ -339,6 +363,7 @@ static void pass(worker_t *w)
         busy |= serve_active(w, now);
         now = busy ? rt_mono_ns() : now;
         busy |= poll_if_it_fits(w, now);
+        busy |= bells_step(w);
         busy |= control_drop_step(w);
         busy |= w->jobs_of != NULL && control_jobs_step(w, now);
         housekeep_if_due(w, now);
@@ -350,7 +375,7 @@ static void pass(worker_t *w)
     if (idle_forced_rest(&w->idle, end))
         worker_note(w, NULL, SHM_EVENT_forced_rest, 1, 0, w->idle.woken_mono_ns - end, 0, NULL,
                     w->idle.woken_mono_ns);
-    else if (!busy && !prefault_if_it_fits(w, end))
+    else if (!rest_ahead(w, end) && !busy && !prefault_if_it_fits(w, end))
         rest(w, end);
     if (w->idle.missed_by_ns > 0)
         note_missed_wake(w);

@@ -56,6 +56,8 @@ static int map_page(worker_t *w)
     w->page->magic = SHM_MAGIC;
     if (rt_load_relaxed(&w->page->pid) != 0) /* a predecessor's page */
         rt_bump(&w->page->restarts, 1);
+    rt_store_relaxed(&w->page->spun_ns, 0); /* like cpu_ns: monitors divide by this worker's age */
+    rt_store_relaxed(&w->page->cpu_ns, 0);
     rt_store_relaxed(&w->page->pid, (uint32_t)getpid());
     memcpy(w->page->pool, w->args.pool, sizeof w->page->pool);
     memcpy(w->page->name_space, w->args.name_space, sizeof w->page->name_space);

@@ -22,9 +22,11 @@ _TIMES = {
     "phase_ns": ("phase_ns", 0, _HOUR_NS),
     "stale_after_ns": ("stale_after_ns", 1, _HOUR_NS),
 }
-_ON_STALE = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
-# Options of a channel that go with queued packets and their deadlines.
-_REFUSED = frozenset(("capacity", "packet_bytes", "late", "clock", "txtime"))
+_ON_STALE: dict[str, int] = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
+_REFUSED: dict[str, str] = dict.fromkeys(
+    ("capacity", "packet_bytes", "late", "clock", "txtime"),
+    "the newest payload leaves in every cycle, and no packet is queued: leave it out",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,8 @@ class Cyclic(Engine[CyclicChannel]):
     """Send the newest payload in every cycle: the channel is a `CyclicChannel`.
 
     The worker keeps the cycle also while Python is busy, hangs, or has died. Any process may
-    replace the payload with `CyclicChannel.update`. The options of `open` for queued packets cannot
-    be used with it. `max_payload` limits the payload, at most 65507 bytes. None: 1472.
+    replace the payload with `CyclicChannel.update`. The options of `open` for queued packets raise
+    `BadConfig`. `max_payload` limits the payload, at most 65507 bytes. None: 1472.
 
     Without a `remote` address the channel has no socket: every process that is attached receives
     each cycle as a packet, with the instant as its timestamp.
@@ -63,8 +65,7 @@ class Cyclic(Engine[CyclicChannel]):
     _most_early_ns = 0
 
     def prepare(self, options: dict[str, Any]) -> Start[CyclicChannel]:
-        for name in _REFUSED & options.keys():
-            raise TypeError(f"a cyclic channel has no option {name!r}")
+        self.refuse(options, _REFUSED)
         plain = _plain(dict(options))
         config, failsafe = self._config(plain["max_payload"])
         first = None if self.payload is None else _payload("payload", self.payload)
@@ -86,7 +87,7 @@ class Cyclic(Engine[CyclicChannel]):
         _options.set_numbers(config, given, _TIMES)
         failsafe = None
         if isinstance(self.on_stale, str):
-            config.on_stale = _options.choice("on_stale", self.on_stale, _ON_STALE)
+            config.on_stale = _on_stale(self.on_stale)
         else:
             failsafe = _payload("on_stale", self.on_stale)
             config.on_stale = lib.SHM_CYCLIC_FAILSAFE
@@ -105,6 +106,14 @@ class TickGrid(Cyclic):
 
     __slots__ = ()
     _most_early_ns = int(lib.SHM_CYCLIC_MOST_EARLY_NS)
+
+
+def _on_stale(word: str) -> int:
+    if word not in _ON_STALE:
+        raise BadConfig(
+            f'on_stale is {word!r}: use "stop", "continue", or a bytes-like fail-safe payload'
+        )
+    return _ON_STALE[word]
 
 
 def _payload(option: str, given: Any) -> bytes:

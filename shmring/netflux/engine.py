@@ -16,7 +16,7 @@ class Netflux(Engine[NetfluxChannel]):
     cycles.
 
     Times are ns, sizes are bytes. One of `send` and `receive` must be given. The options
-    of `open` for queued packets, deadlines and reports cannot be used with it.
+    of `open` for queued packets, deadlines and reports raise `BadConfig`.
 
     What is exchanged:
 
@@ -52,9 +52,9 @@ class Netflux(Engine[NetfluxChannel]):
 
     stale_ns: values to be sent are stale after this time without an update, up to 1 h. 0: when the
         process that wrote them has died.
-    on_stale: what is sent then. "keep": the same values. "failsafe": those of `failsafe`. "stop":
-        nothing, so that the partner's own watchdog expires. A pool without a name ends with its
-        process. In this case fail-safe values are sent once, and nothing after that.
+    on_stale: what is sent then. "continue": the same values. "failsafe": those of `failsafe`.
+        "stop": nothing, so that the partner's own watchdog expires. A pool without a name ends with
+        its process. In this case fail-safe values are sent once, and nothing after that.
     failsafe: values to be sent when others are stale: bytes, or an object that the record encodes.
         None: there are none.
     """
@@ -71,10 +71,11 @@ class Netflux(Engine[NetfluxChannel]):
     keep_values: bool = False
     keep_window: bool = False
     stale_ns: int = 0
-    on_stale: OnStale = "keep"
+    on_stale: OnStale = "continue"
     failsafe: Any = None
 
     def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
+        self.refuse(options, netflux_options.REFUSED)
         begin = netflux_options.prepare(options, self.given())
         return Start(begin.plain, begin.engine, starting_end(begin))
 

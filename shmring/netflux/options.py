@@ -46,7 +46,7 @@ class Record(Protocol):
 
 
 ON_STALE: dict[str, int] = {
-    "keep": lib.SHM_NETFLUX_KEEP,
+    "continue": lib.SHM_NETFLUX_CONTINUE,
     "failsafe": lib.SHM_NETFLUX_FAILSAFE,
     "stop": lib.SHM_NETFLUX_STOP,
 }
@@ -61,14 +61,15 @@ _TIMES: dict[str, tuple[str, int, int]] = {
     "hear_ns": ("hear_ns", 0, _HOUR_NS),
     "stale_ns": ("stale_ns", 0, _HOUR_NS),
 }
-# Options of a channel that go with queued packets, deadlines and reports.
-_REFUSED = frozenset(
+REFUSED: dict[str, str] = dict.fromkeys(
     (
         *("capacity", "packet_bytes", "rx_packet_bytes", "max_payload", "overflow", "late"),
         *("align", "clock", "reports", "report_capacity", "tolerance_ns", "tx_stamp"),
         *("stamp_every", "txtime", "connect", "gso", "gro"),
-    )
+    ),
+    "a link queues no packets, and its records give the sizes: leave it out",
 )
+"""Options of a channel that go with queued packets, deadlines and reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,6 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
 
     Raises `BadConfig`, `TypeError`, and the exceptions of a record for values.
     """
-    for name in _REFUSED & options.keys():
-        raise TypeError(f"a Netflux channel has no option {name!r}")
     given = dict(options)
     if "send" not in own and "receive" not in own:
         raise BadConfig("neither send nor receive is given: give a number of bytes or a record")

@@ -16,7 +16,7 @@ from shmring._check import error, last_text
 from shmring._facts import names
 from shmring._numbers import ChannelCounters
 from shmring._ring import ffi, lib
-from shmring.stats import text_of
+from shmring._segment import text_of
 from shmring.types import Stamp, State, Verdict, stamp_of, state_of, verdict_of
 
 _CLOCKS: tuple[str, ...] = tuple(layout.CLOCK)
@@ -112,6 +112,12 @@ class LateChannel:
         if not self.heartbeat_mono_ns:
             return 0
         return max(0, time.monotonic_ns() - self.heartbeat_mono_ns)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the last heartbeat for it is older than a second: no worker serves it, or the
+        worker is stopped. Everything else here is as old as that."""
+        return self.heartbeat_age_ns >= _BEATS_NS
 
 
 _BEATS_NS = 1_000_000_000

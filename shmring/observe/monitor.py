@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from rtworkers import history, layout, page, paths
+from rtworkers.foreign_text import printable
 from rtworkers.history import DistinctError
 from shmring import _address
 from shmring._check import last_text
@@ -32,7 +33,7 @@ READER_WORDS: int = lib.MONITOR_READER_WORDS
 
 
 def _text(chars: Any) -> str:
-    return str(ffi.string(chars), "ascii", "replace")
+    return printable(str(ffi.string(chars), "ascii", "replace"))
 
 
 def _rows(first: Any, count: int) -> list[Word]:
@@ -132,9 +133,19 @@ class ChannelMonitor:
         _check(lib.monitor_buckets(self._monitor, histogram, interval, counts))
         return _filled(counts)
 
+    def openers(self) -> int:
+        """How many programs have opened the channel or taken it over. `facts` tells of the last."""
+        return int(self._opener().count)
+
+    def _opener(self) -> Any:
+        opener = ffi.new("shm_opener_t *")
+        lib.shm_segment_opener(ffi.addressof(self._monitor, "s"), opener)
+        return opener
+
     def facts(self) -> dict[str, Any]:
         """Return what is no word: the configuration, texts and addresses."""
         segment = self._monitor.s
+        opener = self._opener()
         config, status = segment.config, segment.status
         return {name: getattr(config, name) for name in _CONFIGURED} | {
             **{name: _text(getattr(config, name)) for name in ("pool", "engine", "device")},
@@ -146,8 +157,16 @@ class ChannelMonitor:
             "producers": config.producers - 1,  # slot 0 is the worker's own
             "segment_bytes": segment.bytes,
             "segment_id": segment.segment_id,
+            "opener_pid": opener.pid,
+            "opener_mono_ns": opener.since_mono_ns,
             "engine_config": bytes(ffi.buffer(config.engine_config)),
         }
+
+    def producers(self) -> list[int]:
+        """Return the owners of the slots of the attached producers, without the worker."""
+        segment = self._monitor.s
+        owners = (segment.producers[i].owner for i in range(1, segment.config.producers))
+        return [owner for owner in map(int, owners) if owner]
 
 
 class WorkerMonitor:

@@ -211,6 +211,23 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         queue = functools.partial(self._endpoint.send, frame, at, timeout=0.0)
         return await self._when_room(queue, deadline(timeout))
 
+    async def send_many_async(
+        self,
+        frames: Iterable[Buffer],
+        at: int | None = None,
+        *,
+        timeout: float | None = None,
+        **how: Unpack[FrameOptions],
+    ) -> int:
+        """Queue many frames and return the sequence of the first, without blocking the event loop
+        while the queue is full. Arguments and exceptions are those of `send_many`.
+
+        If the call ends early, the attribute ``sent`` of the exception is the number of frames that
+        were queued, as for `Channel.send_many_async`.
+        """
+        queued = [self._records.frame(data, **how) for data in frames]
+        return await self._all_when_room(self._endpoint.batch(queued, at=at), deadline(timeout))
+
     async def send_block_async(
         self,
         data: Buffer,
@@ -222,17 +239,9 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         """Queue any number of samples, which the worker splits into packets, without blocking the
         event loop while the queue is full. Arguments and exceptions are those of `send_block`."""
         parts, part_bytes = self._records.block(data, **how)
-        until, queue = deadline(timeout), functools.partial(self._endpoint.send, timeout=0.0)
-        sequences: list[int] = []
-        for part in parts:
-            try:
-                sequence = await self._when_room(functools.partial(queue, part, at), until)
-            except errors.RingFull as full:
-                full.sent = len(sequences) * part_bytes
-                full.first_sequence = sequences[0] if sequences else None
-                raise
-            sequences.append(sequence)
-        return sequences[0]
+        return await self._all_when_room(
+            self._endpoint.batch(parts, at=at), deadline(timeout), part_bytes
+        )
 
     # --- receiving --------------------------------------------------------------------------------
 

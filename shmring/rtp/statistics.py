@@ -6,7 +6,8 @@ from typing import Any
 from shmring._facts import values
 from shmring._numbers import RtpNumbers
 from shmring._ring import ffi, lib
-from shmring.stats import ChannelStats, text_of
+from shmring._segment import text_of
+from shmring.stats import ChannelStats
 
 CNAME_BYTES = 256
 _NTP_MASK = 2**64 - 1

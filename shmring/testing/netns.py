@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Unpack
 
-from shmring.channel import Channel
+from shmring._opening import UDP, C, showing
+from shmring.engine import Engine, OpenOptions
 from shmring.pool import open as open_channel
 
 INTERFACE = "shm0"
@@ -48,9 +49,16 @@ class NetHost:
     pid: int
     """A process in the namespace, for ``nsenter --net --target PID``."""
 
-    def open(self, name: str, **options: Any) -> Channel:
+    @showing(OpenOptions)
+    def open(
+        self,
+        name: str,
+        *,
+        engine: Engine[C] = UDP,  # type: ignore[assignment]
+        **options: Unpack[OpenOptions],
+    ) -> C:
         """Open a channel on the pool of this host. Options: as `shmring.open`."""
-        return cast(Channel, open_channel(name, pool=self.pool, **options))
+        return open_channel(name, pool=self.pool, engine=engine, **options)
 
     def run(self, *words: str) -> str:
         """Run a program in the namespace and return what it printed.

@@ -48,7 +48,7 @@ def connect(remote: tuple[str, int], **options: Unpack[ConnectOptions]) -> UdtSo
     try:
         sock.wait_connected()
     except BaseException:
-        sock.close(0)
+        sock.close(linger=0)
         raise
     return sock
 
@@ -90,7 +90,7 @@ async def connect_async(
     try:
         await sock.connected_async()
     except BaseException:
-        await asyncio.to_thread(sock.close, 0)
+        await asyncio.to_thread(sock.close, linger=0)
         raise
     return sock
 

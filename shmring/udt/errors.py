@@ -55,7 +55,8 @@ class Code(IntEnum):
 TEXTS: dict[int, str] = {
     Code.SUCCESS: "Success.",
     Code.ECONNSETUP: "Connection setup failure.",
-    Code.ENOSERVER: "Connection setup failure: no answer before the deadline.",
+    Code.ENOSERVER: "Connection setup failure: no answer in time: check the address, that a UDT "
+    "program listens there, and that firewalls let UDP pass.",
     Code.ECONNREJ: "Connection setup failure: the peer refused the connection.",
     Code.ESOCKFAIL: "Connection setup failure: the UDP socket could not be opened or set up.",
     Code.ESECFAIL: "Connection setup failure: the answer does not belong to the request.",

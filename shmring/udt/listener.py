@@ -219,7 +219,7 @@ class _Shared:
             os.close(self.stop_fd)
             self.ready_fd = self.stop_fd = -1
         for connection in left:
-            connection.close(0)
+            connection.close(linger=0)
         with contextlib.suppress(errors.ShmringError, OSError):
             self.port.unlisten()
         with contextlib.suppress(errors.ShmringError, OSError):
@@ -269,7 +269,7 @@ def _answer_one(shared: _Shared, packet: Packet) -> None:
         connection.wait_connected(timeout=ANSWER_S)
     except UdtError as caught:
         log.info("a connection from %s ended before it was established: %s", packet.source, caught)
-        connection.close(0)
+        connection.close(linger=0)
         return
     shared.put(connection)
 

@@ -12,7 +12,7 @@ from shmring._ring import ffi, lib
 from shmring.types import Buffer
 from shmring.udt.connection import SCRATCH_BYTES, Connection
 from shmring.udt.errors import Code, udt_error
-from shmring.udt.options import Begin, Settings, seconds
+from shmring.udt.options import MOST_SECONDS, Begin, Settings, seconds
 from shmring.udt.port import Port
 from shmring.udt.receiving import Receiver
 from shmring.udt.sending import Sender
@@ -355,26 +355,33 @@ class UdtSocket:
         """Wait until the peer has acknowledged everything. Raises `UdtTimeout`, `UdtClosed`."""
         self._sender.flush(deadline(timeout))
 
-    def close(self, linger: float | None = None) -> None:
-        """Send queued data, wait for it at most `linger` seconds, and end the connection.
+    def close(self, *, linger: float | EllipsisType | None = ...) -> None:
+        """Send queued data, wait for it, and end the connection.
 
-        linger: None: as the socket was opened. 0: data that is not acknowledged may be lost. May be
-        called repeatedly. Current calls in other threads raise `UdtError`. Data that was not
+        linger: how long to wait, in seconds, until the peer has acknowledged everything. Default:
+            the option `linger` of the connection. 0: data that is not acknowledged may be lost.
+            None: no limit.
+
+        May be called repeatedly. Current calls in other threads raise `UdtError`. Data that was not
         received is lost. An exception in a signal handler ends the wait and closes the socket.
         """
         if not self.closed:
-            wait_s = self._settings.linger if linger is None else seconds("linger", linger)
-            self._connection.close(wait_s)
+            self._connection.close(self._linger_s(linger))
 
-    def close_later(self, linger: float | None = None) -> None:
+    def close_later(self, *, linger: float | EllipsisType | None = ...) -> None:
         """Close the connection and return at once. Another thread waits until sent data is
         acknowledged.
 
-        linger: how long it waits, seconds. None: the option `linger` of the connection.
+        linger: how long it waits, seconds. Default: the option `linger` of the connection. 0: data
+            that is not acknowledged may be lost. None: no limit.
         """
         if not self.closed:
+            wait_s = self._linger_s(linger)
             threading.Thread(
-                target=self.close, args=(linger,), name="a UDT socket lingers", daemon=True
+                target=self._connection.close,
+                args=(wait_s,),
+                name="a UDT socket lingers",
+                daemon=True,
             ).start()
 
     def __enter__(self) -> Self:
@@ -388,6 +395,11 @@ class UdtSocket:
     def _need_messages(self, wanted: bool) -> None:
         if self._settings.messages is not wanted:
             raise udt_error(Code.ESTREAMILL if wanted else Code.EDGRAMILL)
+
+    def _linger_s(self, linger: Any) -> float:
+        if linger is ...:
+            return self._settings.linger
+        return float(MOST_SECONDS) if linger is None else seconds("linger", linger)
 
     def _until(self, timeout: Any) -> int:
         return deadline(self._timeout if timeout is ... else timeout)

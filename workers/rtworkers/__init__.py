@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rtworkers.config import PoolSettings
-    from rtworkers.launch import WorkerStartError, worker_binary
-    from rtworkers.supervisor import PASSING, Holding, SlotFacts, Supervisor, WorkerDown
+    from rtworkers.control import WorkerDown, WorkerStartError
+    from rtworkers.launch import worker_binary
+    from rtworkers.supervisor import PASSING, Holding, SlotFacts, Supervisor
 
 __all__ = [
     "PASSING",
@@ -30,13 +31,13 @@ __all__ = [
 
 _HOMES = {
     "PoolSettings": "config",
-    "WorkerStartError": "launch",
+    "WorkerStartError": "control",
     "worker_binary": "launch",
     "PASSING": "supervisor",
     "Holding": "supervisor",
     "SlotFacts": "supervisor",
     "Supervisor": "supervisor",
-    "WorkerDown": "supervisor",
+    "WorkerDown": "control",
 }
 
 

@@ -144,8 +144,9 @@ def explain_policy(wanted_priority: int, binary: str) -> str:
     return (
         f"no permission for SCHED_FIFO priority {wanted_priority}: the worker runs as an ordinary "
         f"process and packets will miss deadlines under load. Run `{grant_command(binary)}` and "
-        f"join that group, or raise `ulimit -r` (RLIMIT_RTPRIO, "
-        "/etc/security/limits.conf: rtprio), or use Pool(policy='other')"
+        f'join that group (`sudo usermod -aG {GROUP} "$USER"`, then log in again), or raise '
+        "`ulimit -r` (RLIMIT_RTPRIO, /etc/security/limits.conf: rtprio), or use "
+        "Pool(policy='other')"
     )
 
 

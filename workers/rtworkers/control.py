@@ -63,6 +63,18 @@ class WorkerSilent(TimeoutError):
     """The worker is alive but did not answer in time. The text names the worker and the fix."""
 
 
+class WorkerDown(RuntimeError):
+    """The worker of a slot does not run and will not run soon. The text says why."""
+
+
+class WorkerStartError(RuntimeError):
+    """A worker did not start. The text has what it wrote to stderr."""
+
+    def __init__(self, text: str, error: int = 0) -> None:
+        super().__init__(text)
+        self.errno = error
+
+
 @dataclass(slots=True)
 class Reply:
     """A worker's answer. The receiver closes `fds`, or passes them on."""

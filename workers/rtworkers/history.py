@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rtworkers import layout, page, paths
+from rtworkers.foreign_text import printable
 
 _CURSORS = struct.Struct(layout.SLOT_CURSORS)
 _EVENT = struct.Struct(layout.EVENT)
@@ -277,8 +278,3 @@ def _kind(id: int) -> tuple[str, str, tuple[str, str, str]]:
 def _name(field: bytes) -> str | None:
     """Return a name, which fills its whole field if it has the maximum length. All zero: none."""
     return printable(field.split(b"\0", 1)[0].decode("ascii", "replace")) or None
-
-
-def printable(text: str) -> str:
-    """Return text from shared memory without characters that would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

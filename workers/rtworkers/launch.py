@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import importlib.resources
 import os
 import resource
 import select
@@ -17,37 +16,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from rtworkers import affinity, liveness
 from rtworkers.config import PoolSettings
-from rtworkers.control import Connection, ControlError, WorkerGone, WorkerSilent
+from rtworkers.control import (
+    Connection,
+    ControlError,
+    WorkerGone,
+    WorkerSilent,
+    WorkerStartError,
+)
 
 READY_TIMEOUT_S = 10.0
 STDERR_TAIL_BYTES = 2000
-
-
-class WorkerStartError(RuntimeError):
-    """A worker did not start. The text has what it wrote to stderr."""
-
-    def __init__(self, text: str, error: int = 0) -> None:
-        super().__init__(text)
-        self.errno = error
 
 
 @dataclass(slots=True)
 class Process:
     """A running worker, as its pool holds it. This object owns all descriptors."""
 
-    process: psutil.Process
+    pid: int
+    child: subprocess.Popen[bytes] | None
+    """None: another process started it."""
     pidfd: int
     connection: Connection
     stderr_fd: int
-
-    @property
-    def pid(self) -> int:
-        pid: int = self.process.pid
-        return pid
 
     def stderr_text(self) -> str:
         """The last lines that the worker wrote to stderr."""
@@ -60,10 +52,7 @@ class Process:
         poll.register(self.pidfd, select.POLLIN)
         if not poll.poll(timeout * 1000):
             raise TimeoutError(f"worker {self.pid} still runs")
-        if not isinstance(self.process, psutil.Popen):
-            return None
-        status: int | None = self.process.wait()
-        return status
+        return None if self.child is None else self.child.wait()
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -83,13 +72,20 @@ def worker_binary() -> Path:
 
     Raises `FileNotFoundError`.
     """
-    if chosen := os.environ.get("SHMRING_WORKER"):
-        path = Path(chosen)
-    else:
-        path = Path(str(importlib.resources.files("rtworkers") / "bin" / "shmring-worker"))
+    chosen = os.environ.get("SHMRING_WORKER")
+    path = Path(chosen) if chosen else _installed_binary()
     if not path.is_file():
         raise FileNotFoundError(f"worker program {path} is missing: install shmring again")
     return path
+
+
+def _installed_binary() -> Path:
+    beside = Path(__file__).with_name("bin") / "shmring-worker"
+    if beside.exists():
+        return beside
+    import importlib.resources  # an editable installation has it elsewhere
+
+    return Path(str(importlib.resources.files("rtworkers") / "bin" / "shmring-worker"))
 
 
 def launch(
@@ -117,7 +113,7 @@ def launch(
         stderr_fd = os.memfd_create(f"shmring-worker-{slot}-stderr", os.MFD_CLOEXEC)
         undo.callback(os.close, stderr_fd)
         try:
-            child = psutil.Popen(
+            child = subprocess.Popen(
                 [str(binary), *settings.arguments(slot, cpu, page_fd, rx_fd, theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -135,7 +131,7 @@ def launch(
         undo.callback(child.kill)
         settle_directory()
         connection = Connection(ours, f"worker {slot} of pool {settings.name!r}", child.pid)
-        worker = Process(child, os.pidfd_open(child.pid), connection, stderr_fd)
+        worker = Process(child.pid, child, os.pidfd_open(child.pid), connection, stderr_fd)
         undo.pop_all()
         theirs.close()
     _wait_ready(worker, slot)
@@ -178,7 +174,7 @@ def adopt(path: Path) -> Process | None:
     except ProcessLookupError:
         connection.close()
         return None
-    return Process(psutil.Process(pid), pidfd, connection, _foreign_stderr(pid))
+    return Process(pid, None, pidfd, connection, _foreign_stderr(pid))
 
 
 def _foreign_stderr(pid: int) -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from rtworkers.opener import Opener
+
 SUFFIX = ".channel"
 
 
@@ -39,6 +41,7 @@ class Record:
     """Address of its socket. None: it has none."""
     file: FileIdentity
     """Identity of its segment. Its name may belong to another file by now."""
+    opener: Opener | None
 
     def is_of(self, named: os.stat_result) -> bool:
         """Return whether a file is the recorded segment, with permissions not wider than then."""
@@ -46,7 +49,13 @@ class Record:
 
 
 def write(
-    directory: Path, name: str, slot: int, config: bytes, segment_fd: int, socket_fd: int
+    directory: Path,
+    name: str,
+    slot: int,
+    config: bytes,
+    segment_fd: int,
+    socket_fd: int,
+    opener: Opener | None,
 ) -> None:
     """Record a channel that was opened, or that another worker serves now. Raises `OSError`."""
     path = _path(directory, name)
@@ -56,6 +65,7 @@ def write(
         "config": config.hex(),
         "bound": _bound(socket_fd),
         "file": _identity(os.fstat(segment_fd)),
+        "opener": opener,
     }
     try:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -79,6 +89,7 @@ def read(directory: Path, name: str) -> Record | None:
             bytes.fromhex(content["config"]),
             None if bound is None else (str(bound[0]), int(bound[1])),
             FileIdentity(*map(int, content["file"])),
+            _opener(content["opener"]),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
@@ -102,6 +113,13 @@ def remove(directory: Path, name: str) -> None:
 
 def _path(directory: Path, name: str) -> Path:
     return directory / f"{name}{SUFFIX}"
+
+
+def _opener(raw: list[int | str] | None) -> Opener | None:
+    if raw is None:
+        return None
+    pid, started, uid = map(int, raw[:3])
+    return Opener(pid, started, uid, str(raw[3]))
 
 
 def _bound(socket_fd: int) -> tuple[str, int] | None:

@@ -39,15 +39,18 @@ from rtworkers.control import (
     REPLY_TIMEOUT_S,
     Reply,
     Request,
+    WorkerDown,
     WorkerGone,
     WorkerSilent,
+    WorkerStartError,
     channel_body,
     open_request,
     refusal,
 )
 from rtworkers.error_log import ErrorLog
-from rtworkers.launch import Process, WorkerStartError
+from rtworkers.launch import Process
 from rtworkers.layout import EventId, Op
+from rtworkers.opener import Opener
 from rtworkers.rare_log import RareLog
 from rtworkers.restart_policy import Action, Phase
 
@@ -69,10 +72,6 @@ HAND_OVER_TRIES = 17
 EXPORTED_ALWAYS = 2  # descriptors of a channel: segment and bell; the third is its socket
 
 
-class WorkerDown(RuntimeError):
-    """The worker of a slot does not run and will not run soon. The text says why."""
-
-
 @dataclass(slots=True)
 class Holding:
     """What the pool keeps of one channel, so that it survives any worker."""
@@ -83,6 +82,8 @@ class Holding:
     segment_fd: int
     bell_fd: int
     socket_fd: int = -1
+    opener: Opener | None = None
+    """Who opened it, or took it over. None: unknown."""
     error: str = ""
     served: bool = True
     """Whether the current worker has it."""
@@ -90,6 +91,10 @@ class Holding:
     """Whether the answer with the socket was lost."""
     refusals: int = 0
     """How often the current worker could not take it over."""
+
+    def is_named(self) -> bool:
+        """Whether its segment still has its name."""
+        return liveness.is_same_file(self.segment_fd, paths.shm_file(self.posix_name))
 
     def close(self) -> None:
         for fd in (self.segment_fd, self.bell_fd, self.socket_fd):
@@ -105,7 +110,7 @@ class SlotFacts:
     slot: int
     cpu_wanted: int | None
     phase: Phase
-    pid: int
+    pid: int | None
     restarts: int
     channels: int
     heartbeat_age_ns: int
@@ -196,7 +201,7 @@ class Slot:
             slot=self.number,
             cpu_wanted=None if self.cpu == affinity.UNPINNED else self.cpu,
             phase=self.state.phase,
-            pid=process.pid if process else 0,
+            pid=process.pid if process else None,
             restarts=self.state.restarts,
             channels=len(self.holdings),
             heartbeat_age_ns=max(0, now_ns - facts.heartbeat_ns) if facts else 0,
@@ -289,6 +294,7 @@ class Supervisor:
         worker was started for it. Raises `ControlError` (refused), `WorkerDown`,
         `WorkerStartError`, `WorkerSilent`. Then the caller keeps owning `holding`.
         """
+        self._forget_nameless(holding.name)
         slot, started = self.ensure(number)
         process = None
         for attempt in range(2):
@@ -304,6 +310,19 @@ class Supervisor:
                     return started
             slot.wait_restarted(process, RESTART_WAIT_S)
         raise WorkerDown(f"worker {number} died twice while it opened channel {holding.name!r}")
+
+    def _forget_nameless(self, name: str) -> None:
+        """Drop a channel of this name whose file has lost it, because a worker closed the channel
+        at the request of another process."""
+        with self._lock:
+            slot = self._channels.get(name)
+        if slot is None:
+            return
+        with slot.lock:
+            holding = slot.holdings.get(name)
+            lost = holding is not None and not holding.is_named()
+        if lost:
+            self.close(name)
 
     def close(self, name: str) -> None:
         """End a channel: waiting packets are cancelled, its segment is unlinked.
@@ -343,6 +362,22 @@ class Supervisor:
     def _restarts(self) -> bool:
         """Wait until a dead worker has a successor. Return whether it got one."""
         return not self.stopping and self._thread is not threading.current_thread()
+
+    def change_opener(self, name: str, opener: Opener, *, held: bool) -> None:
+        """Note the new opener of a channel. `held`: it wants the channel held. If that fails, the
+        channel keeps its opener, so that the new one may try again."""
+        with self._lock:
+            slot = self._channels[name]
+        with slot.lock:
+            holding = slot.holdings[name]
+            if held:
+                slot.running().connection.request(Request(Op.HOLD, channel_body(name)))
+            was, holding.opener = holding.opener, opener
+            try:
+                self._note(slot, holding)
+            except BaseException:
+                holding.opener = was
+                raise
 
     def holding(self, name: str) -> tuple[int, Holding] | None:
         """Return slot and holding of a channel of this pool."""
@@ -453,7 +488,9 @@ class Supervisor:
         segment_fd, bell_fd, *rest = reply.fds
         socket_fd = rest[0] if rest else -1
         posix_name = paths.channel_segment(self.settings.namespace, name)
-        holding = Holding(name, posix_name, reply.body, segment_fd, bell_fd, socket_fd)
+        noted = records.read(self.settings.directory, name)
+        opener = noted.opener if noted and noted.is_of(os.fstat(segment_fd)) else None
+        holding = Holding(name, posix_name, reply.body, segment_fd, bell_fd, socket_fd, opener)
         slot.holdings[name] = holding
         with self._lock:
             self._channels[name] = slot
@@ -558,6 +595,7 @@ class Supervisor:
                 holding.config,
                 holding.segment_fd,
                 holding.socket_fd,
+                holding.opener,
             )
 
     def _check_open(self) -> None:
@@ -600,6 +638,8 @@ class Supervisor:
         if facts is None:
             return
         slot.samples = (slot.samples[1], (time.monotonic_ns(), facts.cpu_ns))
+        if facts.channels < sum(holding.served for holding in slot.holdings.values()):
+            self._drop_closed(slot)
         match slot.apply(restart_policy.Beat(facts.heartbeat_ns)):
             case Action.REPORT_STALL:
                 slot.error = "alive, but without a heartbeat"
@@ -608,6 +648,19 @@ class Supervisor:
             case Action.REPORT_RECOVERY:
                 slot.error = ""
                 log.warning("worker %d (process %d) continues", slot.number, facts.pid)
+
+    def _drop_closed(self, slot: Slot) -> None:
+        """Drop the channels that the worker closed because another process asked it. The caller
+        holds the slot's lock."""
+        closed = [one for one in slot.holdings.values() if one.served and not one.is_named()]
+        for holding in closed:
+            with self._lock:
+                if self._channels.get(holding.name) is not slot:
+                    continue  # a thread is closing it
+                del self._channels[holding.name]
+            log.info("channel %s was closed by another process", holding.name)
+            del slot.holdings[holding.name]
+            holding.close()
 
     def _on_death(self, slot: Slot, process: Process) -> None:
         with slot.lock:

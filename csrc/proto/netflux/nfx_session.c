@@ -40,8 +40,8 @@ static int check_config(const nfx_config_t *c)
                           "cycle_ns is %" PRId64 "; it must be between %" PRId64
                           " (100 us) and %" PRId64 " (1 h)",
                           c->cycle_ns, NFX_MIN_CYCLE_NS, NFX_MAX_TIME_NS);
-    if (c->on_stale < NFX_STALE_KEEP || c->on_stale > NFX_STALE_STOP)
-        return rt_err_set(-EINVAL, "on_stale is %d; 0 keeps, 1 sends the fail-safe, 2 stops",
+    if (c->on_stale < NFX_STALE_CONTINUE || c->on_stale > NFX_STALE_STOP)
+        return rt_err_set(-EINVAL, "on_stale is %d; 0 continues, 1 sends the fail-safe, 2 stops",
                           (int)c->on_stale);
     int rc = check_time("watch_ns", c->watch_ns);
     rc = rc ? rc : check_time("hear_ns", c->hear_ns);

@@ -52,7 +52,7 @@
 #define NFX_MAX_TIME_NS (3600 * RT_NS_PER_S)
 
 typedef enum nfx_on_stale {
-    NFX_STALE_KEEP = 0,     /* continue sending the last values */
+    NFX_STALE_CONTINUE = 0, /* continue sending the last values */
     NFX_STALE_FAILSAFE = 1, /* send the fail-safe payload instead */
     NFX_STALE_STOP = 2,     /* send nothing: the partner's watchdog expires */
 } nfx_on_stale_t;
@@ -66,14 +66,14 @@ typedef struct nfx_config {
     int64_t stale_ns;          /* age at which values to send are stale, up to 1 h; 0: no age is */
     nfx_on_stale_t on_stale;
     bool keep_window; /* numbers continue after a timeout: a partner that restarts is refused
-                         until its numbers reach the window. Otherwise its next datagram counts as the
-                         first */
+                         until its numbers reach the window. Otherwise its next datagram counts as
+                         the first */
 } nfx_config_t;
 
 /* A condition that is, or was, true. */
 typedef struct nfx_flag {
     bool is;
-    bool reported;        /* as last returned by next_event */
+    bool reported;    /* as last returned by next_event */
     int64_t since_ns; /* when it last became true */
 } nfx_flag_t;
 
@@ -137,7 +137,8 @@ typedef struct nfx_event {
 
 /* stats: zeroed, or with the values of a previous session; owned by the caller, in use until the
  * caller stops using the session. Neither sending nor receiving has begun: see
- * nfx_session_start_sending. Returns 0, or -EINVAL with a text that names field, value and limit. */
+ * nfx_session_start_sending. Returns 0, or -EINVAL with a text that names field, value and limit.
+ */
 int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *stats);
 
 /* Replaces a session that died with its worker, before anything is sent or received. Datagrams that
@@ -176,8 +177,8 @@ static inline void nfx_session_foreign(nfx_session_t *s, uint64_t datagrams)
 /* The values to send were written at at_mono_ns (at the latest now). */
 void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mono_ns);
 
-/* The process that writes the values died. If an age is set, the age decides, because another process
- * may continue to write. Otherwise the values are stale at once. */
+/* The process that writes the values died. If an age is set, the age decides, because another
+ * process may continue to write. Otherwise the values are stale at once. */
 void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns);
 
 /* The next datagram is the last: it is due now, and the values are stale at any age. */
@@ -200,7 +201,8 @@ int64_t nfx_session_deadline_ns(const nfx_session_t *s);
 int64_t nfx_session_send_due_ns(const nfx_session_t *s);
 
 /* The changes since the last call: each condition at most once, with its present value. A condition
- * that changed twice meanwhile is not reported (the counters contain it). Returns 1, or 0: no more. */
+ * that changed twice meanwhile is not reported (the counters contain it). Returns 1, or 0: no more.
+ */
 int nfx_session_next_event(nfx_session_t *s, nfx_event_t *event);
 
 #endif

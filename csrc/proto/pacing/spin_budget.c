@@ -59,6 +59,12 @@ int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns)
     return b->config.rest_ns + divide_up(b->level_u - b->burst_u, b->rate_ppm);
 }
 
+bool spin_budget_ends_within(spin_budget_t *b, int64_t now_mono_ns, int64_t within_ns)
+{
+    spin_budget_run(b, now_mono_ns);
+    return b->burst_u - b->level_u <= within_ns * (PPM - b->rate_ppm);
+}
+
 int64_t spin_budget_wants_rest_ns(spin_budget_t *b, int64_t now_mono_ns, int64_t free_until_mono_ns)
 {
     spin_budget_run(b, now_mono_ns);

@@ -3,7 +3,7 @@
  * A real-time thread that never sleeps is stopped by the kernel: after sched_rt_runtime_us (950 ms)
  * of sched_rt_period_us (1 s), or by the fair server of newer kernels, which takes 50 ms a second
  * for starved ordinary threads. In both cases the worker stops for 40 to 50 ms at a time that it
- * did not choose. So it rests voluntarily, about 0.1 ms at a time, when this disturbs least.
+ * did not choose. So it rests voluntarily, for rest_ns or more, when this disturbs least.
  *
  * The account is a leaky bucket: its level grows while the worker runs and falls while it sleeps,
  * never below 0:
@@ -35,6 +35,7 @@
 #ifndef SPIN_BUDGET_H
 #define SPIN_BUDGET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct spin_budget_config {
@@ -67,6 +68,10 @@ void spin_budget_slept(spin_budget_t *b, int64_t from_mono_ns, int64_t to_mono_n
  * time up to now as run. The result is at least rest_ns, and at most rest_ns + lag * (1 - rate) /
  * rate + 1 (the 1 is rounding), whatever happened. A sleep may be interrupted: call again. */
 int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns);
+
+/* Whether a rest will be demanded if the worker runs for within_ns more, at most 1 s. Accounts the
+ * time up to now. */
+bool spin_budget_ends_within(spin_budget_t *b, int64_t now_mono_ns, int64_t within_ns);
 
 /* How long the worker should sleep now, if it has nothing to do before free_until_mono_ns (the next
  * deadline less the wake margin; RT_NEVER_NS if nothing is planned). 0: continue, because the

@@ -17,8 +17,6 @@ They are sans-IO; `SimulatedPlc` runs one on a socket, `shmring.testing.Exchange
 
 from __future__ import annotations
 
-from typing import Any
-
 from .codesys4 import Codesys4, Codesys4Statistics
 from .codesys5 import Codesys5, State
 from .controller import Controller
@@ -42,19 +40,8 @@ __all__ = [
     "Siemens",
     "SimulatedPlc",
     "State",
-    "make_partner",
 ]
 
 PARTNERS: dict[str, type[Partner]] = {
     kind.kind: kind for kind in (Codesys5, Codesys4, Siemens, PythonPartner)
 }
-
-
-def make_partner(kind: str, **options: Any) -> Partner:
-    """Return a partner, switched off: ``"codesys5"``, ``"codesys4"``, ``"siemens"``, ``"python"``.
-
-    Options are those of its class. Raises ValueError for another kind.
-    """
-    if kind not in PARTNERS:
-        raise ValueError(f"kind is {kind!r}: use one of {', '.join(PARTNERS)}")
-    return PARTNERS[kind](**options)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from shmring.testing.exchange import Datagram
 
 from .controller import MS, SECOND, WatchedController
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Codesys4(WatchedController):
     """Accepts only larger numbers: the test for the wrap from 255 to 0 compares a variable with
     itself. So everything after a wrap is refused until the watchdog resets the block.
@@ -17,7 +18,7 @@ class Codesys4(WatchedController):
     * Copies the configured size, whatever the size of the datagram.
     * The watchdog checks the feedback: it expires `watch_ns` after the last change, once a datagram
       was received. Then it sets `error`, and the next datagram counts as the first. Values are
-      cleared unless `keep` is set.
+      cleared unless `keep_values` is set.
     * Reads one datagram per scan.
 
     In one scan: receive block, program, send block, statistics block (`statistics`).
@@ -27,9 +28,8 @@ class Codesys4(WatchedController):
     order = "little"
     receive_buffer = 1461
 
-    def __init__(self, *, cycle_ns: int = 5 * MS, watch_ns: int = SECOND, **options: Any) -> None:
-        """Options as for `WatchedController`."""
-        super().__init__(cycle_ns=cycle_ns, watch_ns=watch_ns, **options)
+    cycle_ns: int = 5 * MS
+    watch_ns: int = SECOND
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)
@@ -70,7 +70,7 @@ class Codesys4(WatchedController):
             self.timeouts += 1
             self.first_seen = False
             self.accepted_number = 0
-            if not self.keep:
+            if not self.keep_values:
                 self._clear()
 
     def _send(self, now_ns: int) -> list[Datagram]:

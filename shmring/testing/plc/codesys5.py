@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from dataclasses import dataclass
 
 from shmring.testing.exchange import Datagram
 from shmring.testing.link import Address
@@ -35,6 +35,7 @@ _OPENING = {
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Codesys5(Controller):
     """Accepts every datagram, and uses the last of up to 21 datagrams of a scan. It checks no
     numbers.
@@ -55,13 +56,15 @@ class Codesys5(Controller):
     order = "little"
     receive_buffer = 1501
 
-    def __init__(self, *, cycle_ns: int = 2 * MS, statistics: bool = True, **options: Any) -> None:
-        """Options as for `Controller`. statistics: whether the program calls `Statistics()`."""
+    cycle_ns: int = 2 * MS
+    statistics: bool = True
+    """Whether the program calls `Statistics()`."""
+
+    def __post_init__(self) -> None:
         self.enable = True
         self.reconnect = False
         self.broken: State | None = None
-        self.statistics = statistics
-        super().__init__(cycle_ns=cycle_ns, **options)
+        super().__post_init__()
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from shmring.testing.exchange import Datagram
 from shmring.testing.link import NEVER_NS, Address
 
-from .image import Layout
 from .partner import HEADER_BYTES, Partner
 
 MS = 1_000_000
@@ -50,6 +49,7 @@ class SendTimer:
         return self._ton(not self._ton.q, now_ns)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Controller(Partner):
     """A partner that reads its socket once per scan.
 
@@ -58,39 +58,21 @@ class Controller(Partner):
 
     receive_buffer: ClassVar[int]
     """Bytes. Longer messages are truncated."""
-    _scan_grid_ns: int
-    _scan_due_ns: int
 
-    def __init__(
-        self,
-        *,
-        receive: Layout = 20,
-        send: Layout = 20,
-        cycle_ns: int,
-        remote: Address | None = None,
-        program: Callable[[Any], object] | None = None,
-        seed: int = 0,
-        scan_ns: int = MS,
-        scan_jitter_ns: int = 0,
-        socket_datagrams: int = 64,
-    ) -> None:
-        """Options as for `Partner`. scan_ns: cycle of the task. scan_jitter_ns: a scan is late by
-        up to this time, uniformly. socket_datagrams: what its socket holds between two scans."""
-        if scan_ns <= 0:
-            raise ValueError(f"scan_ns is {scan_ns}; it must be above 0")
-        if not 0 <= scan_jitter_ns < scan_ns:
-            raise ValueError(f"scan_jitter_ns is {scan_jitter_ns}; it must be 0 to {scan_ns - 1}")
-        self.scan_ns = scan_ns
-        self.scan_jitter_ns = scan_jitter_ns
-        self.socket_datagrams = socket_datagrams
-        super().__init__(
-            receive=receive,
-            send=send,
-            cycle_ns=cycle_ns,
-            remote=remote,
-            program=program,
-            seed=seed,
-        )
+    scan_ns: int = MS
+    """Cycle of the task."""
+    scan_jitter_ns: int = 0
+    """A scan is late by up to this time, uniformly."""
+    socket_datagrams: int = 64
+    """What its socket holds between two scans."""
+
+    def __post_init__(self) -> None:
+        if self.scan_ns <= 0:
+            raise ValueError(f"scan_ns is {self.scan_ns}; it must be above 0")
+        if not 0 <= self.scan_jitter_ns < self.scan_ns:
+            most = self.scan_ns - 1
+            raise ValueError(f"scan_jitter_ns is {self.scan_jitter_ns}; it must be 0 to {most}")
+        super().__post_init__()
 
     @property
     def period_ns(self) -> float:
@@ -115,7 +97,8 @@ class Controller(Partner):
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)
-        self._scan_grid_ns = self._scan_due_ns = now_ns
+        self._scan_grid_ns: int = now_ns
+        self._scan_due_ns = now_ns
         self._socket: deque[tuple[bytes, Address]] = deque()
 
     def _socket_is_open(self) -> bool:
@@ -126,15 +109,14 @@ class Controller(Partner):
         """One cycle of the task. Return what is sent."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class WatchedController(Controller):
     """A controller that reads one datagram per scan, checks its number and watches the feedback."""
 
-    def __init__(self, *, cycle_ns: int, watch_ns: int, keep: bool = False, **options: Any) -> None:
-        """Options as for `Controller`.
-        watch_ns: time limit of the watchdog. keep: values stay after it expired."""
-        self.watch_ns = watch_ns
-        self.keep = keep
-        super().__init__(cycle_ns=cycle_ns, **options)
+    watch_ns: int
+    """Time limit of the watchdog."""
+    keep_values: bool = False
+    """Values stay after the watchdog expired."""
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)

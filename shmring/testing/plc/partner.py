@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shmring.testing.exchange import Datagram
@@ -21,48 +22,43 @@ HEADER_BYTES = 2
 LONGEST_PAYLOAD = 1499
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Partner(ABC):
     """An end of a Netflux link.
 
-    Its settings survive `power_off`. What it learnt since `power_on` does not.
+    Its settings survive `power_off`. What it learnt since `power_on` does not. Raises ValueError
+    for settings out of range.
     """
 
     kind: ClassVar[str]
     order: ClassVar[Order]
     """Byte order of its numbers."""
 
-    def __init__(
-        self,
-        *,
-        receive: Layout = 20,
-        send: Layout = 20,
-        cycle_ns: int,
-        remote: Address | None = None,
-        program: Callable[[Any], object] | None = None,
-        seed: int = 0,
-    ) -> None:
-        """receive, send: payloads, see `record_of`.
-        cycle_ns: the configured send interval. `period_ns` is the resulting one.
-        remote: its destination. None: none.
-        program: the application, called with the partner before each send (Python) or in each scan
-            (controllers).
-        seed: the seed of all random choices.
+    receive: Layout = 20
+    """The payload that it receives, see `record_of`."""
+    send: Layout = 20
+    """The payload that it sends."""
+    cycle_ns: int
+    """The configured send interval. `period_ns` is the resulting one."""
+    remote: Address | None = None
+    """Its destination. None: none."""
+    program: Callable[[Any], object] | None = None
+    """The application, called with the partner before each send (Python) or in each scan
+    (controllers)."""
+    seed: int = 0
+    """The seed of all random choices."""
 
-        Raises ValueError for values out of range.
-        """
-        self.receive_record = record_of(receive, self.order)
-        self.send_record = record_of(send, self.order)
+    def __post_init__(self) -> None:
+        self.receive_record = record_of(self.receive, self.order)
+        self.send_record = record_of(self.send, self.order)
         for name, record in (("receive", self.receive_record), ("send", self.send_record)):
             if record.size > LONGEST_PAYLOAD:
                 raise ValueError(f"{name} has {record.size} bytes: a payload has at most 1499")
-        if cycle_ns < 0:
-            raise ValueError(f"cycle_ns is {cycle_ns}; it must be at least 0")
-        self.cycle_ns = cycle_ns
-        self.remote = remote
-        self.program = program
+        if self.cycle_ns < 0:
+            raise ValueError(f"cycle_ns is {self.cycle_ns}; it must be at least 0")
         self.to_send = bytes(self.send_record.size)
         """Payload of the next datagrams. Only `put` checks its size."""
-        self.chance = random.Random(seed)
+        self.chance = random.Random(self.seed)
         self.on = False
         self.sent = 0
         """Datagrams on the wire since it was created."""

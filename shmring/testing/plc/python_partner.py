@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from shmring.testing.exchange import Datagram
 from shmring.testing.link import NEVER_NS, Address
@@ -18,6 +18,7 @@ OVERSLEEP_NS = (60_000, 140_000)
 """How much longer a sleep takes than requested."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PythonPartner(Partner):
     """Three threads with one lock, with the names of the original.
 
@@ -39,19 +40,15 @@ class PythonPartner(Partner):
     kind = "python"
     order = "little"
 
-    def __init__(
-        self,
-        *,
-        cycle_ns: int = 5 * MS,
-        watch_ns: int = 30 * MS,
-        keep: bool = False,
-        **options: Any,
-    ) -> None:
-        """Options as for `Partner`."""
-        self.watch_ns = watch_ns
-        self.keep = keep
+    cycle_ns: int = 5 * MS
+    watch_ns: int = 30 * MS
+    """Time limit of the watchdog."""
+    keep_values: bool = False
+    """Values stay after the watchdog expired."""
+
+    def __post_init__(self) -> None:
         self.send_fails = False
-        super().__init__(cycle_ns=cycle_ns, **options)
+        super().__post_init__()
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)
@@ -155,7 +152,7 @@ class PythonPartner(Partner):
         self.watchdog_timeout = True
         self.error = True
         self.error_message = f"Watchdog timeout ({self.watch_ns / SECOND:.2f}s)"
-        if not self.keep:
+        if not self.keep_values:
             self.first_packet_received = False
             self._clear()
 

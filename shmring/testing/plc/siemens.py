@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from dataclasses import dataclass
 
 from shmring.testing.exchange import Datagram
 
@@ -23,6 +23,7 @@ NO_CONNECTION = 0x80A1
 LONGEST_DB = 1461
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Siemens(WatchedController):
     """Sends 0 first, and the next number after a send was confirmed.
 
@@ -33,7 +34,7 @@ class Siemens(WatchedController):
     * SEND runs before RECV, so the feedback is the number that the previous scan accepted.
     * The watchdog checks the feedback, from the first scan on. It sets `error` if the feedback did
       not change for `watch_ns`. During `error` each datagram counts as the first, and values are
-      cleared unless `keep` is set.
+      cleared unless `keep_values` is set.
     * `status` is the status word of SEND. After a failed preparation the status of the send
       instruction replaces the reason in the same scan. `init_status` still has it.
 
@@ -44,27 +45,20 @@ class Siemens(WatchedController):
     order = "big"
     receive_buffer = 1463
 
-    def __init__(
-        self,
-        *,
-        cycle_ns: int = 10 * MS,
-        watch_ns: int = 10 * MS,
-        confirm_scans: int = 2,
-        unconfirmed: float = 0.0,
-        db_readable: bool = True,
-        **options: Any,
-    ) -> None:
-        """Options as for `WatchedController`.
-        confirm_scans: scans from the request to its confirmation, at least 1.
-        unconfirmed: share of sends that reach the wire and are never confirmed, 0 to 1.
-        db_readable: False if the attributes of its data blocks cannot be read."""
-        if confirm_scans < 1:
-            raise ValueError(f"confirm_scans is {confirm_scans}; it must be at least 1")
-        self.confirm_scans = confirm_scans
-        self.unconfirmed = unconfirmed
-        self.db_readable = db_readable
+    cycle_ns: int = 10 * MS
+    watch_ns: int = 10 * MS
+    confirm_scans: int = 2
+    """Scans from the request to its confirmation, at least 1."""
+    unconfirmed: float = 0.0
+    """Share of sends that reach the wire and are never confirmed, 0 to 1."""
+    db_readable: bool = True
+    """False if the attributes of its data blocks cannot be read."""
+
+    def __post_init__(self) -> None:
+        if self.confirm_scans < 1:
+            raise ValueError(f"confirm_scans is {self.confirm_scans}; it must be at least 1")
         self.send_code = 0
-        super().__init__(cycle_ns=cycle_ns, watch_ns=watch_ns, **options)
+        super().__post_init__()
 
     def _forget(self, now_ns: int) -> None:
         super()._forget(now_ns)
@@ -137,7 +131,7 @@ class Siemens(WatchedController):
         self.timeouts += self.error and not was_error
         if self.error:
             self.first_seen = False
-            if not self.keep:
+            if not self.keep_values:
                 self._clear()
 
 

@@ -44,19 +44,28 @@ def up(board: Board, life: int, name: str, policy: str) -> None:
     board.tell(life, ENDED)
 
 
+KINDS: dict[str, Any] = {
+    "udp": shmring.Udp,
+    "rtp": shmring.Rtp,
+    "netflux": shmring.Netflux,
+    "cyclic": shmring.Cyclic,
+}
+
+
 def opener(board: Board, life: int, pool: str, channels: dict[str, Any], output: str) -> None:
     """Open channels on a named pool, write their local ports, and end without closing them."""
     ports = {}
     for name, options in channels.items():
         engine = options.pop("engine", "udp")
-        if values := options.pop("values_hex", ""):
-            options["values"] = bytes.fromhex(values)
+        for key in ("values", "payload"):
+            if text := options.pop(f"{key}_hex", ""):
+                options[key] = bytes.fromhex(text)
         if impair := options.get("impair"):
             options["impair"] = shmring.Impairment(**impair)
         for key in ("remote", "local"):
             if key in options:
                 options[key] = tuple(options[key])
-        kind = {"udp": shmring.Udp, "rtp": shmring.Rtp, "netflux": shmring.Netflux}[engine]
+        kind = KINDS[engine]
         own = {field.name for field in dataclasses.fields(kind)} & options.keys()
         made = kind(**{key: options.pop(key) for key in own})
         channel = shmring.open(name, pool=pool, engine=made, **options)
@@ -121,7 +130,7 @@ def _send(board: Board, life: int, ch: Any, data: bytes, due: int) -> int | None
 
 
 def updater(board: Board, life: int, channel: str, size: int) -> None:
-    """Put new values into a Netflux link, every few milliseconds."""
+    """Put new values into a Netflux link or a cyclic channel, every few milliseconds."""
     link = shmring.attach(channel)
     board.tell(life, READY)
     number = 0

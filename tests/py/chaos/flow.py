@@ -461,14 +461,21 @@ class NetfluxWorld(FlowWorld):
         super()._judge_channels(arrivals, stats)
 
     def _judge_link(self, link: Any) -> None:
+        self.sums.counts[f"{self.engine}_datagrams"] += len(link)
+        self._judge_numbers(link)
+        self._judge_values(link)
+        self._judge_pauses(link)
+
+    def _judge_numbers(self, link: Any) -> None:
         numbers = np.array([bytes(head)[0] for head in link["head"]], np.int64)
         steps = np.diff(numbers) % 256
-        self.sums.counts["netflux_datagrams"] += len(numbers)
         self.sums.counts["netflux_numbers_skipped"] += int((steps[steps < 128] - 1).clip(0).sum())
         if (steps == 0).any():
             self.complaints.append(f"link: {(steps == 0).sum()} numbers were sent twice in a row")
         if (steps > 127).any():
             self.complaints.append(f"link: numbers went back {(steps > 127).sum()} times")
+
+    def _judge_values(self, link: Any) -> None:
         torn = link[(link["life"] > 0) & (link["due_ns"] != link["number"] * 7 + link["life"])]
         if len(torn):
             self.complaints.append(f"link: {len(torn)} datagrams mix the values of two updates")
@@ -478,7 +485,6 @@ class NetfluxWorld(FlowWorld):
                 self.complaints.append(f"link: values of process {life} went back to older ones")
             if life and int(mine.max()) >= self.stage.board.attempted(life):
                 self.complaints.append(f"link: values of process {life} that it never had")
-        self._judge_pauses(link)
 
     def _judge_pauses(self, link: Any) -> None:
         at = link["arrived_ns"]
@@ -493,3 +499,25 @@ class NetfluxWorld(FlowWorld):
                     f"link: nothing was sent for {(pause[1] - pause[0]) / 1e6:.1f} ms; "
                     f"{rest / 1e6:.1f} ms of that are explained by nothing"
                 )
+
+
+class CyclicWorld(NetfluxWorld):
+    """The same with the engine cyclic: its payload has no number of the engine."""
+
+    engine = "cyclic"
+
+    def channels(self, ports: list[int]) -> dict[str, dict[str, Any]]:
+        made = super().channels(ports)
+        link = made["link"]
+        made["link"] = {
+            "engine": "cyclic",
+            "local": link["local"],
+            "remote": link["remote"],
+            "period_ns": link["cycle_ns"],
+            "on_stale": "continue",
+            "payload_hex": link["values_hex"],
+        }
+        return made
+
+    def _judge_numbers(self, link: Any) -> None:
+        """It has none."""

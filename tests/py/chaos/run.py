@@ -30,13 +30,14 @@ WORLDS: dict[str, type[world.World]] = {
     "udp": flow.FlowWorld,
     "rtp": flow.RtpWorld,
     "netflux": flow.NetfluxWorld,
+    "cyclic": flow.CyclicWorld,
     "mux": private.MuxWorld,
     "udt": private.UdtWorld,
     "owners": private.OwnersWorld,
 }
 CHAPTER_KILLS = 100
 # Each engine's share of the kills: fewer if its victims take long to come back.
-SHARES = {"udp": 60, "rtp": 12, "netflux": 12, "mux": 2, "udt": 4, "owners": 10}
+SHARES = {"udp": 60, "rtp": 12, "netflux": 12, "cyclic": 4, "mux": 2, "udt": 4, "owners": 10}
 
 
 def percentile(values: list[int], share: float) -> float:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(900)
 
 HERE = Path(__file__).parent
 KILLS = int(os.environ.get("CHAOS_KILLS", "100"))
-PERCENT = {"udp": 60, "rtp": 12, "netflux": 12, "mux": 4, "udt": 4, "owners": 8}
+PERCENT = {"udp": 60, "rtp": 12, "netflux": 12, "cyclic": 4, "mux": 4, "udt": 4, "owners": 8}
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -80,14 +80,14 @@ def test_an_original_over_or_beside_ours_is_named_at_import(
 def test_the_doctor_names_what_replaced_all_files(site: Path) -> None:
     add_original(site)
     (site / "rtpsynth" / "__init__.py").write_bytes(b"theirs")
-    (finding,) = installation.judge(installation.gather(site))
+    finding, _ = installation.judge(installation.gather(site))
     assert (finding.status, finding.subject) == (Status.LIMITS, "rtpsynth")
     assert "changed by rtpsynth 1.3.3: rtpsynth/__init__.py is another file" in finding.measured
 
 
 def test_the_doctor_names_what_an_uninstallation_removed(site: Path) -> None:
     (site / "rtpsynth" / "RtpSynth.py").unlink()
-    (finding,) = installation.judge(installation.gather(site))
+    finding, _ = installation.judge(installation.gather(site))
     assert "rtpsynth/RtpSynth.py is missing" in finding.measured
 
 

@@ -27,7 +27,10 @@ CASES = {
     ),
     "plc": ("lark", "import shmring_plc"),
     "numpy": ("numpy", "import rtpsynth.headers; rtpsynth.headers.header_dtype()"),
-    "doctor": ("pyroute2", RUN_COMMAND.format(module="shmring_cli", words=["doctor", "--quick"])),
+    "doctor": (
+        "pyroute2",
+        RUN_COMMAND.format(module="shmring_cli", words=["doctor", "--quick", "--all"]),
+    ),
 }
 
 

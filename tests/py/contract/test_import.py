@@ -48,6 +48,47 @@ def test_importing_loads_next_to_nothing() -> None:
     assert len(loaded) <= 5, loaded
 
 
+BLOCKING = """
+import json, shmring, sys, warnings
+warnings.simplefilter("ignore", shmring.RealtimeWarning)
+with shmring.open("x", local=("127.0.0.1", 0)) as ch:
+    with shmring.attach("x") as other:
+        ch.send(b"1", to=ch.local)
+        assert other.recv(timeout=20).data == b"1"
+    ch.flush()
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.usefixtures("shmring_namespace")
+def test_a_blocking_program_loads_neither_asyncio_nor_statistics() -> None:
+    loaded = outcome(BLOCKING)
+    unwanted = {"asyncio", "concurrent.futures", "importlib.resources", "multiprocessing", "ssl"}
+    assert unwanted.isdisjoint(loaded)
+    assert {"difflib", "psutil", "tempfile"}.isdisjoint(loaded)
+    assert {"shmring.stats", "shmring.rtp", "shmring.netflux", "shmring.cyclic"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"), [("shmring --help", 40), ("shmring ls", 100), ("rtstat --json", 105)]
+)
+@pytest.mark.usefixtures("shmring_namespace")
+def test_a_command_that_only_looks_loads_little(command: str, limit: int) -> None:
+    program, *arguments = command.split()
+    module = "rtstat.cli" if program == "rtstat" else "shmring_cli"
+    loaded = outcome(
+        "import contextlib, io, json, sys\n"
+        f"before = set(sys.modules)\nimport {module}\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    {module}.main({arguments})\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    unwanted = {"asyncio", "importlib.resources", "logging", "psutil", "subprocess", "tempfile"}
+    assert unwanted.isdisjoint(loaded)
+    assert {"shmring.pool", "shmring.channel", "shmring.stats"}.isdisjoint(loaded)
+    assert len(loaded) <= limit, len(loaded)
+
+
 def cpu_ms(statement: str) -> float:
     """Return what a statement costs, in CPU time: other processes do not count."""
     script = (

@@ -8,6 +8,9 @@ from asyncio import DatagramProtocol
 
 import shmring
 from shmring import tap, udt
+from shmring.pytest_plugin import ChannelFactory, PlcFactory
+from shmring.testing.netns import NetHost
+from shmring.testing.plc import Siemens
 from shmring.types import Late
 
 
@@ -27,6 +30,20 @@ def words(pool: shmring.Pool) -> None:
     tap.open("ctl", "ctl.pcapng", direction="duplex")  # E
     chosen: Late = "send"
     pool.open("ctl", late=chosen)
+
+
+def fixtures(left: NetHost, pair: ChannelFactory, plc_sim: PlcFactory) -> None:
+    left.open("ctl", late="drop").send(b"x")
+    left.open("ctl", late="dorp")  # E
+    left.open("ctl", engine=shmring.Cyclic(period_ns=10**6)).update(b"x")
+    left.open("ctl").update(b"x")  # E
+    pair("ctl", here={"held": True}, capacity=8)
+    pair("ctl", here={"hold": True})  # E
+    pair("ctl", capacities=8)  # E
+    print(plc_sim(Siemens(confirm_scans=3), loss=0.1).partner.init_status)
+    plc_sim(Siemens(confirm=3))  # E
+    plc_sim(Siemens(), lost=0.1)  # E
+    plc_sim("siemens")  # E
 
 
 async def endpoints() -> None:

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,44 @@ def peer_rtpsynth_133(
     """The original rtpsynth, of the version behind it."""
     python = original(pytestconfig.rootpath / "build" / "peers", "rtpsynth==1.3.3")
     return Peer(python, tmp_path_factory.mktemp("rtpsynth-133"))
+
+
+def library(cache: Path, requirement: str) -> Path:
+    """The folder with a library of asyncio in it, for programs that also import ours. It is made
+    once, and kept below build/."""
+    folder = cache / f"{requirement.partition('==')[0]}-{sys.implementation.cache_tag}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "complete").exists():
+            return folder
+        command = [sys.executable, "-m", "pip", "install", "-q", "--target", folder, requirement]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        if done.returncode == 0:
+            (folder / "complete").touch()
+            return folder
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{requirement} cannot be installed: {done.stderr}")
+    pytest.skip(f"{requirement} cannot be installed: {done.stderr}")
+
+
+@pytest.fixture
+def over_channels(
+    pytestconfig: pytest.Config, shmring_namespace: str, tmp_path: Path
+) -> Callable[[str, str], None]:
+    """Run a program with a library of asyncio, which prints "done" and nothing else."""
+
+    def run(requirement: str, text: str) -> None:
+        folder = library(pytestconfig.rootpath / "build" / "peers", requirement)
+        program = tmp_path / "program.py"
+        program.write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-P", program, tmp_path],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env=os.environ | {"PYTHONPATH": str(folder)},
+        )
+        assert (done.stdout, done.stderr) == ("done\n", "")
+
+    return run

@@ -11,7 +11,7 @@ from shmring.testing import Datagram
 from shmring.testing.link import Address, sans_io_check
 
 _ON_STALE = {
-    "keep": lib.NFX_STALE_KEEP,
+    "continue": lib.NFX_STALE_CONTINUE,
     "failsafe": lib.NFX_STALE_FAILSAFE,
     "stop": lib.NFX_STALE_STOP,
 }
@@ -66,7 +66,7 @@ class Session:
         watch_ns: int = 30_000_000,
         hear_ns: int = 0,
         stale_ns: int = 0,
-        on_stale: str = "keep",
+        on_stale: str = "continue",
         keep_window: bool = False,
         remote: Address | None = None,
         now_ns: int = 0,

@@ -199,7 +199,7 @@ def test_a_worker_that_always_crashes_is_given_up_and_its_words_are_heard(
         os.kill(pool.workers()[0].pid, signal.SIGKILL)
         eventually(lambda: pool.workers()[0].state == "given up")
         (worker,) = pool.workers()
-        assert worker.pid == 0
+        assert worker.pid is None
         assert "no more of this: buy another" in worker.error
         eventually(lambda: channel.state == "failed")
         assert channel.stats().failure

@@ -270,6 +270,7 @@ def test_another_file_under_a_noted_name_is_not_adopted(
     assert notes(shmring_namespace) == ["alive"]
     gone.end()
     alive.end()
+    file.unlink(missing_ok=True)  # nobody's
 
 
 @pytest.mark.parametrize("changed", ["mode", "owner"])

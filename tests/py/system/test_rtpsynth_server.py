@@ -275,7 +275,7 @@ def test_a_worker_that_is_given_up(server, worker, eventually):
 
     def given_up():
         pid = worker()
-        if pid > 0:  # 0: there is none just now
+        if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return shmring.default_pool().workers()[0].state == "given up"

@@ -6,6 +6,7 @@ docs/explanation/threat-model.md claims it; here it is tried, as root that becom
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import sys
@@ -28,6 +29,7 @@ BECOME = """
 import os
 import shmring
 from shmring import *  # what the other user may not read
+from shmring import control
 from rtworkers import paths
 from rtworkers.control import Connection, Request, channel_body
 from rtworkers.layout import Op
@@ -266,3 +268,46 @@ def test_users_who_cannot_see_each_other(python: Callable[..., Any], shared_runt
     assert other.line() == "sent"
     assert other.line() == "300 0 open"
     assert other.wait() == 0
+
+
+def test_another_user_may_not_close_hold_or_purge(
+    group_pool: shmring.Pool, as_user: Callable[..., Any], shmring_namespace: str
+) -> None:
+    mine = group_pool.open("mine", local=LOOPBACK, permissions=0o600)
+    shared = group_pool.open("shared", local=LOOPBACK)
+    say = (
+        "def say(what, name):\n"
+        "    try: print('done', what(name).name, flush=True)\n"
+        "    except shmring.NoPermission as error: print(error.strerror, flush=True)\n"
+    )
+    stranger = as_user(say + "say(control.close, 'mine'); say(control.purge, 'shared')", user=OTHER)
+    for name in ("mine", "shared"):
+        line = stranger.line()
+        assert line.startswith(f"channel {name!r} in namespace {shmring_namespace!r} belongs to ")
+        assert "root (uid 0): run this command as that user" in line
+    member = as_user(say + "say(control.hold, 'shared'); say(control.close, 'shared')", GROUP)
+    assert member.line() == "done shared"
+    assert f"uid {USER} may not do this: only root" in member.line()
+    assert (mine.state, shared.state) == (shmring.State.OPEN, shmring.State.HELD)
+
+
+def test_another_member_of_the_group_may_not_take_a_channel_over(
+    shared_runtime: Path, shmring_namespace: str, as_user: Callable[..., Any]
+) -> None:
+    script = (
+        "try:\n"
+        "    ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0))\n"
+        "    print(ch.taken_over, flush=True)\n"
+        "except shmring.ChannelExists as error: print(error.strerror, flush=True)\n"
+        "import sys; sys.stdin.readline()\n"
+    )
+    with shmring.Pool("plant", policy="other", group=GROUP):
+        first = as_user(script, GROUP)
+        assert first.line() == "False"
+        first.kill()
+        other = as_user(script, GROUP, user=OTHER)
+        line = re.sub(r" [0-9.]+ s ago", "", other.line())
+        assert f"process {first.pid} (python" in line
+        assert f"has died, and only user {USER} may take it over" in line
+        again = as_user(script, GROUP)
+        assert again.line() == "True"

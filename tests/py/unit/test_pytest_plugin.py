@@ -89,11 +89,12 @@ def test_a_partner_of_each_kind_talks(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import socket, pytest
+        from shmring.testing.plc import PARTNERS
 
-        @pytest.mark.parametrize("kind", ["codesys5", "codesys4", "siemens", "python"])
+        @pytest.mark.parametrize("kind", PARTNERS)
         @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
         def test_answers(kind, host, plc_sim):
-            plc = plc_sim(kind, local=(host, 0), receive=2, send=3, cycle_ns=1_000_000)
+            plc = plc_sim(PARTNERS[kind](receive=2, send=3, cycle_ns=1_000_000), local=(host, 0))
             plc.partner.put(b"plc")
             if kind == "codesys5":
                 plc.wait_for(lambda partner: partner.state == 40)
@@ -111,8 +112,10 @@ def test_a_partner_of_each_kind_talks(pytester: pytest.Pytester) -> None:
 def test_what_the_program_of_a_partner_raises_fails_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
+        from shmring.testing.plc import Codesys4
+
         def test_program(plc_sim):
-            plc = plc_sim("codesys4", program=lambda plc: 1 / 0)
+            plc = plc_sim(Codesys4(program=lambda plc: 1 / 0))
             plc._thread.join(20)
         """
     )
@@ -125,31 +128,19 @@ def test_partners_leave_no_threads(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import threading
+        from shmring.testing.plc import Siemens
 
         BEFORE = threading.active_count()
 
         def test_many(plc_sim):
             for _ in range(5):
-                plc_sim("siemens", restart_every_ns=10_000_000, restart_off_ns=1_000_000)
+                plc_sim(Siemens(), restart_every_ns=10_000_000, restart_off_ns=1_000_000)
 
         def test_none_left():
             assert threading.active_count() == BEFORE
         """
     )
     pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
-
-
-def test_an_unknown_kind_is_refused(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        def test_kind(plc_sim):
-            with pytest.raises(ValueError, match="kind is 's5': use one of codesys5,"):
-                plc_sim("s5")
-        """
-    )
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 def floors(*p99_ns: int) -> Iterator[Latency]:

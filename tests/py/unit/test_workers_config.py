@@ -100,7 +100,8 @@ def test_explanations_name_the_fix() -> None:
     assert "cpuset" in affinity.explain_cpu(4095)
     text = affinity.explain_policy(80, "/opt/my venv/worker")
     assert "sudo chgrp realtime '/opt/my venv/worker'" in text
-    assert text.index("chgrp") < text.index("chmod 0750") < text.index("setcap")
+    order = ("chgrp", "chmod 0750", "setcap", "usermod -aG realtime")
+    assert sorted(order, key=text.index) == list(order)
     assert "RLIMIT_RTPRIO) to 90" in affinity.explain_priority(90, 80)
 
 

@@ -2,6 +2,7 @@
 #include "worker/agents/common/ledger.h"
 
 #include "base/rt_seq.h"
+#include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
 
 #include <errno.h>
@@ -177,6 +178,11 @@ void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t no
         agent_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
         note_lost(ch, SHM_EVENT_packet_uncertain, item, now_mono_ns);
     }
+}
+
+unsigned agent_fail_strays(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    return agent_refuse_strays(ch, AGENT_STRAYS, agent_refused, now_mono_ns);
 }
 
 /* --- sent ---------------------------------------------------------------------------------- */
@@ -438,6 +444,12 @@ void agent_collect_overdue_stamps(wrk_channel_t *ch, agent_ledger_t *l, int64_t 
 {
     if (agent_stamp_deadline_ns(l) <= now_mono_ns)
         agent_collect_stamps(ch, l, now_mono_ns);
+}
+
+void agent_take_errors(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns)
+{
+    agent_collect_stamps(ch, l, now_mono_ns);
+    agent_socket_take_error(l->udp);
 }
 
 int64_t agent_stamp_deadline_ns(const agent_ledger_t *l)

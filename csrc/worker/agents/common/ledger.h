@@ -13,6 +13,7 @@
 enum {
     AGENT_BATCH = 64,   /* most packets in one send or receive call */
     AGENT_STAMPS = 256, /* most sent packets that wait for their stamp */
+    AGENT_STRAYS = 64,
 };
 
 /* Packets that go out together. */
@@ -63,6 +64,9 @@ void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict,
                     int64_t now_mono_ns);
 /* As agent_end_t. */
 void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns);
+/* For engines that do not use the tx ring: a packet that is queued there anyway gets the verdict
+ * failed. Examines up to AGENT_STRAYS. Returns how many: below that, none is left. */
+unsigned agent_fail_strays(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Packets first .. first + count - 1 of the batch left in one call. The caller finishes their
  * records. */
 void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *batch, unsigned first,
@@ -72,6 +76,8 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *batch
 void agent_choose_stamps(wrk_channel_t *ch, agent_ledger_t *l, agent_batch_t *batch,
                          int64_t now_mono_ns);
 void agent_collect_stamps(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns);
+/* EPOLLERR of the ledger's socket: stamps came, or the ICMP error of an earlier packet. */
+void agent_take_errors(wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns);
 /* Reports everything that still waits without a stamp. */
 void agent_give_up_stamps(wrk_channel_t *ch, agent_ledger_t *l);
 /* If a stamp is overdue. */

@@ -81,5 +81,7 @@ bool cyclic_agent_check_payload(wrk_channel_t *ch, int64_t now_mono_ns);
 void cyclic_agent_writer_gone(wrk_channel_t *ch, uint32_t slot, int64_t now_mono_ns);
 /* Shows the state of the payload in the counters and gauges. */
 void cyclic_agent_show(wrk_channel_t *ch);
+/* Sets the counters to zero. */
+void cyclic_agent_reset(wrk_channel_t *ch);
 
 #endif

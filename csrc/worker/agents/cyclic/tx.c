@@ -7,6 +7,10 @@
  *
  * A send is not repeated if the kernel has no room: the next cycle comes.
  *
+ * Each cycle is in one counter: sent, failed or missed. Its number is shown before it is counted, and
+ * counted_before is the number of the first cycle that is in one of them. So a successor sees whether
+ * its predecessor died in between: the last cycle may have been sent or not, and counts as failed.
+ *
  * A channel without a remote address has no socket. It puts its cycles into its own rx ring,
  * early_ns before the instant.
  *
@@ -95,6 +99,54 @@ int64_t cyclic_agent_tx_deadline_ns(const wrk_channel_t *ch)
         return agent_earlier_ns(a->cycle.fresh_until_ns, a->rhythm.check_at_ns);
     int64_t wake = agent_rhythm_wake_ns(&a->rhythm, due, due - ahead_ns(ch));
     return agent_earlier_ns(wake, a->cycle.fresh_until_ns);
+}
+
+/* --- counters ------------------------------------------------------------------------------- */
+
+/* More cannot be missing: the numbers were overwritten, or a predecessor died while it reset them. */
+#define MOST_UNCOUNTED (UINT64_C(1) << 32)
+
+static uint64_t counted(const cyclic_agent_t *a)
+{
+    return rt_load_relaxed(&a->head->counters[SHM_CYCLIC_COUNT_sent]) +
+           rt_load_relaxed(&a->head->counters[SHM_CYCLIC_COUNT_failed]) +
+           rt_load_relaxed(&a->head->counters[SHM_CYCLIC_COUNT_missed]);
+}
+
+/* From now on a successor counts the cycle and those missed before it, if this worker does not. */
+static void begin_counting(cyclic_agent_t *a)
+{
+    uint64_t before = a->out.number - a->out.missed - counted(a);
+    if (rt_load_relaxed(&a->head->counted_before) != before) { /* cycles were silent, or a reset */
+        rt_store_relaxed(&a->head->counted_before, before);
+        rt_fence_release(); /* before the number: otherwise the silent ones would seem missed */
+    }
+    rt_store_relaxed(&a->head->gauges[SHM_CYCLIC_GAUGE_number], a->out.number);
+    rt_store_relaxed(&a->head->begun, 1);
+    rt_fence_release(); /* before any of the counters */
+}
+
+static void count_uncounted(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    cyclic_agent_t *a = cyclic_agent_of(ch);
+    uint64_t number = rt_load_relaxed(&a->head->gauges[SHM_CYCLIC_GAUGE_number]);
+    uint64_t uncounted =
+        number + 1 - rt_load_relaxed(&a->head->counted_before) - counted(a);
+    if (!rt_load_relaxed(&a->head->begun) || uncounted == 0 || uncounted > MOST_UNCOUNTED)
+        return;
+    cyclic_agent_count(a, SHM_CYCLIC_COUNT_missed, uncounted - 1);
+    cyclic_agent_count(a, SHM_CYCLIC_COUNT_failed, 1);
+    wrk_note(ch, SHM_EVENT_packet_uncertain, 1, SHM_WORKER_PRODUCER, 0, (int64_t)number,
+             now_mono_ns);
+}
+
+void cyclic_agent_reset(wrk_channel_t *ch)
+{
+    cyclic_agent_t *a = cyclic_agent_of(ch);
+    rt_store_relaxed(&a->head->counted_before, UINT64_MAX / 2);
+    rt_fence_release(); /* a successor must not count those that are set to 0 */
+    for (unsigned i = 0; i < SHM_CYCLIC_COUNTER_TOTAL; i++)
+        rt_store_relaxed(&a->head->counters[i], 0);
 }
 
 /* --- outcomes ------------------------------------------------------------------------------- */
@@ -219,6 +271,7 @@ static void choose_early(cyclic_agent_t *a)
 static void serve_cycle(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     cyclic_agent_t *a = cyclic_agent_of(ch);
+    begin_counting(a);
     cyclic_agent_count(a, SHM_CYCLIC_COUNT_missed, a->out.missed);
     if (a->out.missed > 0)
         wrk_note(ch, SHM_EVENT_late_packets, a->out.missed, VERDICT_DROPPED_LATE,
@@ -226,8 +279,6 @@ static void serve_cycle(wrk_channel_t *ch, int64_t now_mono_ns)
                  (int64_t)(a->out.number - a->out.missed), now_mono_ns);
     build(ch, now_mono_ns);
     agent_spin_until(a->batch.start_mono_ns[0]);
-    rt_store_relaxed(&a->head->gauges[SHM_CYCLIC_GAUGE_number], a->out.number);
-    rt_store_relaxed(&a->head->begun, 1);
     send_batch(ch);
     if (a->local && a->config.early_ns > 0)
         choose_early(a);
@@ -299,6 +350,7 @@ void cyclic_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     inherit_payload(ch, now_mono_ns);
     a->rhythm.prepared_for_ns = RT_NEVER_NS;
     agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL || a->local, now_mono_ns);
+    count_uncounted(ch, now_mono_ns);
     cyclic_agent_tx_run(ch, now_mono_ns);
     if (rt_load_relaxed(&a->head->begun) && cycle_due_ns(&a->cycle) != RT_NEVER_NS)
         cycle_resume(&a->cycle, rt_load_relaxed(&a->head->gauges[SHM_CYCLIC_GAUGE_number]),

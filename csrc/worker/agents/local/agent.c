@@ -9,7 +9,9 @@
  *
  * With overflow="wait" a packet that would overwrite an unread one stays in the tx ring, and is
  * tried again after a pause. So a slow reader slows the senders down. On an impaired path packets
- * wait for a reader in the path, and if one is overdue no more are taken in.
+ * wait for a reader in the path, and no more are taken in while one is overdue and the rx ring has
+ * no room for it. Packets that are overdue only because a call delivers so many do not slow the
+ * senders down.
  *
  * A packet is marked as finished after it was published. If the worker dies in between, the packet
  * has the verdict "failed" (EOWNERDEAD: it may have been sent or not), as on a socket. */
@@ -81,9 +83,26 @@ static unsigned put_into_ring(wrk_channel_t *ch, const udp_tx_t *messages, unsig
 
 /* --- impaired path ------------------------------------------------------------------------- */
 
-static bool path_is_stuck(const local_agent_t *a, int64_t now_mono_ns)
+static bool path_is_overdue(const local_agent_t *a, int64_t now_mono_ns)
 {
     return impair_deadline_ns(a->path.rx) <= now_mono_ns;
+}
+
+/* OVERFLOW_WAIT: delivers what is overdue, at least as many as a batch puts into the path, even if
+ * all of them are duplicated. Returns false if the rest must wait for a reader. */
+static bool path_may_take(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    local_agent_t *a = local_of(ch);
+    if (!ch->rx.wait_for_readers)
+        return true;
+    for (unsigned calls = 0; calls < 2 && path_is_overdue(a, now_mono_ns); calls++) {
+        if (rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes) == 0)
+            return false;
+        a->path.rx_retry_mono_ns = 0; /* there is room */
+        agent_path_emit(ch, &a->path, now_mono_ns);
+    }
+    return !path_is_overdue(a, now_mono_ns) ||
+           rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes) > 0;
 }
 
 static unsigned put_into_path(wrk_channel_t *ch, const udp_tx_t *messages, unsigned count,
@@ -91,11 +110,9 @@ static unsigned put_into_path(wrk_channel_t *ch, const udp_tx_t *messages, unsig
 {
     local_agent_t *a = local_of(ch);
     int64_t now = rt_mono_ns();
-    if (ch->rx.wait_for_readers && path_is_stuck(a, now)) {
-        agent_path_emit(ch, &a->path, now);
-        *error = path_is_stuck(a, now) ? EAGAIN : 0;
-        if (*error != 0)
-            return 0;
+    if (!path_may_take(ch, now)) {
+        *error = EAGAIN;
+        return 0;
     }
     for (unsigned i = 0; i < count; i++) {
         const rx_item_t item = {.payload = messages[i].data,

@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define STRAYS_PER_TURN 64u
-
 /* --- events --------------------------------------------------------------------------------- */
 
 static void watch_input(wrk_channel_t *ch)
@@ -21,10 +19,8 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 {
     wrk_channel_t *ch = source->channel;
     netflux_agent_t *a = netflux_agent_of(ch);
-    if (events & EPOLLERR) {
-        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
-        agent_socket_take_error(&a->udp);
-    }
+    if (events & EPOLLERR)
+        agent_take_errors(ch, &a->ledger, now_mono_ns);
     if (events & (EPOLLIN | EPOLLERR))
         netflux_agent_receive(ch, now_mono_ns);
     netflux_agent_publish(ch);
@@ -51,18 +47,12 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     return agent_earlier_ns(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
-/* The tx ring is not used. A packet that is queued there anyway gets the verdict failed. */
-static unsigned refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    return agent_refuse_strays(ch, STRAYS_PER_TURN, agent_refused, now_mono_ns);
-}
-
 /* Called while there are no values yet, and the bell was rung. */
 static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     bool had_values = a->has_values;
-    unsigned work = refuse_strays(ch, now_mono_ns);
+    unsigned work = agent_fail_strays(ch, now_mono_ns);
     netflux_agent_check_values(ch, now_mono_ns);
     if (a->has_values == had_values)
         return work;
@@ -195,7 +185,7 @@ static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     (void)max;
     agent_path_clear(&netflux_agent_of(ch)->path);
-    return refuse_strays(ch, now_mono_ns) < STRAYS_PER_TURN;
+    return agent_fail_strays(ch, now_mono_ns) < AGENT_STRAYS;
 }
 
 static void reset(wrk_channel_t *ch)
@@ -209,7 +199,7 @@ static void reset(wrk_channel_t *ch)
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    (void)refuse_strays(ch, now_mono_ns);
+    (void)agent_fail_strays(ch, now_mono_ns);
     wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_path_counters(ch, &a->path);
 }

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-_Static_assert(SHM_NETFLUX_KEEP == (int)NFX_STALE_KEEP &&
+_Static_assert(SHM_NETFLUX_CONTINUE == (int)NFX_STALE_CONTINUE &&
                    SHM_NETFLUX_FAILSAFE == (int)NFX_STALE_FAILSAFE &&
                    SHM_NETFLUX_STOP == (int)NFX_STALE_STOP,
                "choices have the same numbers in shared memory and in the session");
@@ -34,7 +34,8 @@ static int set(wrk_channel_t *ch, const shm_netflux_settings_t *settings, int64_
     if (rc < 0)
         return rc;
     nfx_config_t config = netflux_agent_session_config(&a->config, settings);
-    netflux_agent_receive(ch, now_mono_ns); /* datagrams that came under the old settings are judged by them */
+    netflux_agent_receive(
+        ch, now_mono_ns); /* datagrams that came under the old settings are judged by them */
     netflux_agent_check_values(ch, now_mono_ns);
     rc = nfx_session_reconfigure(&a->session, &config, rt_mono_ns());
     if (rc < 0)
@@ -170,8 +171,8 @@ int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, 
     (void)reply_bytes;
     shm_netflux_request_t request;
     if (bytes < sizeof request)
-        return rt_err_set(-EPROTO, "the netflux request has %zu bytes: it needs at least %zu", bytes,
-                          sizeof request);
+        return rt_err_set(-EPROTO, "the netflux request has %zu bytes: it needs at least %zu",
+                          bytes, sizeof request);
     memcpy(&request, body, sizeof request);
     int64_t now = rt_mono_ns();
     int rc = run(ch, &request, body + sizeof request, bytes - sizeof request, now);

@@ -18,10 +18,8 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 {
     wrk_channel_t *ch = source->channel;
     rtp_agent_t *a = rtp_agent_of(ch);
-    if (events & EPOLLERR) {
-        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
-        agent_socket_take_error(&a->udp);
-    }
+    if (events & EPOLLERR)
+        agent_take_errors(ch, &a->ledger, now_mono_ns);
     if (events & EPOLLOUT)
         rtp_agent_unblock(ch, now_mono_ns);
     if (events & (EPOLLIN | EPOLLERR))

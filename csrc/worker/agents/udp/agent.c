@@ -13,10 +13,8 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 {
     wrk_channel_t *ch = source->channel;
     udp_agent_t *a = udp_agent_of(ch);
-    if (events & EPOLLERR) {
-        agent_collect_stamps(ch, &a->sender.ledger, now_mono_ns);
-        agent_socket_take_error(&a->udp);
-    }
+    if (events & EPOLLERR)
+        agent_take_errors(ch, &a->sender.ledger, now_mono_ns);
     if (events & EPOLLOUT)
         agent_sender_unblock(ch, now_mono_ns);
     if (events & (EPOLLIN | EPOLLERR))

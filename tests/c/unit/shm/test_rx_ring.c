@@ -781,6 +781,18 @@ static void test_a_reader_stopped_for_half_of_all_sequences_believes_nothing_tor
     close_ring();
 }
 
+static void test_cursors_that_somebody_overwrote_promise_no_packet(void)
+{
+    open_ring();
+    CHECK_EQ(put_numbered(0), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(rx_reader_waiting(&reader), 1);
+    rt_store_relaxed(&seg.rx->sequence_high, UINT64_C(3) << 62);
+    CHECK_EQ(rx_reader_waiting(&reader), 0);
+    CHECK_EQ(rx_reader_next(&reader, NULL, 0, &packet, NULL), 0);
+    close_ring();
+}
+
 int main(void)
 {
     RUN(test_what_can_never_fit_is_refused);
@@ -813,6 +825,7 @@ int main(void)
     RUN(test_no_more_packets_wait_than_the_ring_has_units);
     RUN(test_a_cursor_outside_is_left_behind);
     RUN(test_a_reader_stopped_for_half_of_all_sequences_believes_nothing_torn);
+    RUN(test_cursors_that_somebody_overwrote_promise_no_packet);
     RUN(test_a_damaged_length_empties_the_ring_for_the_writer);
     RUN(test_a_signal_ends_the_wait_of_readers_and_taps);
     RUN(test_a_packet_ends_the_spinning);

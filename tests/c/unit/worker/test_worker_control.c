@@ -1,6 +1,8 @@
 /* A worker process and its control connections: commands, hang-ups, takeovers. */
 #include "unit/worker/worker_test.h"
 
+#include <sys/resource.h>
+
 #include "proto/pacing/verdict.h"
 
 #include <netinet/udp.h>
@@ -189,6 +191,40 @@ static void test_only_a_unix_socket_is_a_bell(void)
         CHECK(strstr(worker.text, "Unix socket") != NULL);
         close(bells[i]);
     }
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+/* Descriptors that wait in a socket nobody reads. Returns its ends. */
+static void put_in_flight(int ends[2], unsigned count)
+{
+    int fds[128];
+    for (unsigned i = 0; i < count; i++)
+        fds[i] = STDERR_FILENO;
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    CHECK(wt_post(ends[0], 0, 0, NULL, 0, fds, count));
+}
+
+/* The limit counts what all processes of the user have in flight. */
+static void test_descriptors_in_flight_make_no_worker_hang_up(void)
+{
+    struct rlimit before;
+    wt_channel_t ch = {.config = wt_config("in-flight", 9)};
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, NULL, &before) == 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    int ends[2];
+    put_in_flight(ends, 100);
+    REQUIRE(wt_segment(&ch));
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, &few, NULL) == 0);
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), 0); /* without its socket */
+    CHECK_EQ(ch.socket_fd, -1);
+    for (int i = 0; i < 20; i++) /* each gives its slots back */
+        CHECK_EQ(wt_attach(&worker, worker.pool, &ch, -1), -ETOOMANYREFS);
+    CHECK(strstr(worker.text, "LimitNOFILE") != NULL);
+    CHECK_EQ(prlimit(worker.pid, RLIMIT_NOFILE, &before, NULL), 0);
+    close(ends[0]);
+    close(ends[1]);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, -1), 0);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
     wt_drop(&ch);
 }
@@ -427,6 +463,7 @@ int main(void)
     RUN(test_a_long_list_comes_in_pages);
     RUN(test_a_full_blocking_bell_stops_nobody);
     RUN(test_only_a_unix_socket_is_a_bell);
+    RUN(test_descriptors_in_flight_make_no_worker_hang_up);
     RUN(test_malformed_messages_do_no_harm);
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);

@@ -168,7 +168,7 @@ static inline bool wt_post(int fd, uint32_t op, uint32_t request, const void *bo
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * 8)];
+        char bytes[CMSG_SPACE(sizeof(int) * 128)];
     } control;
     ctl_header_t head = {
         .magic = CTL_MAGIC, .op = op, .request = request, .body_bytes = (uint32_t)body_bytes};

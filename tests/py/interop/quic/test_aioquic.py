@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-
-PEER = "aioquic==1.3.0"
-PATIENCE_S = 100
-
 PROGRAM = """
 import asyncio, datetime, ipaddress, sys, warnings
 import shmring
@@ -78,33 +67,5 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-@pytest.fixture(scope="session")
-def peer_path(pytestconfig: pytest.Config) -> Path:
-    """The folder with aioquic in it. It is made once, and kept below build/."""
-    folder = pytestconfig.rootpath / "build" / "peers" / f"aioquic-{sys.implementation.cache_tag}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / "complete").exists():
-            return folder
-        command = [sys.executable, "-m", "pip", "install", "-q", "--target", folder, PEER]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
-        if done.returncode == 0:
-            (folder / "complete").touch()
-            return folder
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{PEER} cannot be installed: {done.stderr}")
-    pytest.skip(f"{PEER} cannot be installed: {done.stderr}")
-
-
-def test_client_and_server_by_one_line(peer_path, shmring_namespace, tmp_path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    done = subprocess.run(
-        [sys.executable, "-P", program, tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=os.environ | {"PYTHONPATH": str(peer_path)},
-    )
-    assert (done.stdout, done.stderr) == ("done\n", "")
+def test_client_and_server_by_one_line(over_channels) -> None:
+    over_channels("aioquic==1.3.0", PROGRAM)

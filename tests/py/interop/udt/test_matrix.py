@@ -227,7 +227,7 @@ class Matrix:
             move(sock, case)
             program.ended_well()
             # It had everything. Its one goodbye may be lost, and then nobody answers any more.
-            sock.close(0)
+            sock.close(linger=0)
         assert digest(case.got_here) == digest(case.theirs)
         assert digest(case.got_there) == digest(case.ours)
 

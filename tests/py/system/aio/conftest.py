@@ -65,6 +65,12 @@ def run(request: pytest.FixtureRequest) -> Run:
     return LIBRARIES[request.param]
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def serve(request: pytest.FixtureRequest) -> Run:
+    """Run a function in one of the event loops of asyncio."""
+    return LIBRARIES[request.param]
+
+
 @pytest.fixture
 def pair(shmring_pool):
     """Two channels that send to each other: (near, far)."""

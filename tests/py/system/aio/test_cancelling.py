@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
+import weakref
 
 import pytest
 
@@ -81,3 +83,71 @@ def test_cancelled_senders_send_once_or_never(shmring_pool, seed):
         far.recv(timeout=0.02)
     assert sorted(arrived) == sorted(sent)
     assert 40 <= len(sent) <= 60
+
+
+TASKS = 100
+
+
+def test_a_packet_wakes_one_of_many_tasks(serve, shmring_pool):
+    looks = 0
+
+    class Counted(shmring.Channel):
+        def try_recv(self):
+            nonlocal looks
+            looks += 1
+            return super().try_recv()
+
+    near = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
+    far = Counted("far", namespace=shmring_pool.namespace)
+
+    async def main():
+        tasks = [asyncio.create_task(far.recv_async()) for _ in range(TASKS)]
+        await asyncio.sleep(0.01)
+        for i in range(TASKS):
+            near.send(b"%d" % i, to=near.local)
+            await asyncio.sleep(0.001)
+        got = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
+        assert sorted(int(packet.data) for packet in got) == list(range(TASKS))
+
+    serve(main)
+    assert looks < 10 * TASKS  # it was about TASKS * TASKS / 2
+
+
+def test_the_next_task_gets_what_a_cancelled_one_was_woken_for(serve, pair):
+    near, far = pair
+
+    async def main():
+        for _ in range(50):
+            tasks = [asyncio.create_task(far.recv_async()) for _ in range(5)]
+            await asyncio.sleep(0)
+            near.send(b"x")
+            near.flush()
+            tasks[0].cancel()  # the one that is woken first
+            done, waiting = await asyncio.wait(
+                tasks[1:], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            assert len(done) == 1
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    serve(main)
+
+
+def test_tasks_of_a_closed_loop_are_passed_over(pair):
+    near, far = pair
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(far.recv_async())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    task._log_destroy_pending = False
+
+    async def main():
+        asyncio.get_running_loop().call_later(0.05, near.send, b"x")
+        assert (await far.recv_async(timeout=PATIENCE_S)).data == b"x"
+
+    asyncio.run(main())
+    gone = weakref.ref(task)
+    del task
+    gc.collect()
+    assert gone() is None  # nothing waits for ever

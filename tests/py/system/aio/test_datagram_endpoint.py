@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+import operator
 import socket
+import time
 import warnings
 
 import pytest
 
 import shmring
+from shmring._datagram import socket_address
 
 HERE = "127.0.0.1"
 PATIENCE_S = 20.0
@@ -68,15 +72,7 @@ class Client(asyncio.DatagramProtocol):
         self.lost.set_result(exc)
 
 
-def serve(main):
-    async def bounded():
-        async with asyncio.timeout(2 * PATIENCE_S):
-            await main()
-
-    asyncio.run(bounded())
-
-
-def test_the_echo_of_the_documentation():
+def test_the_echo_of_the_documentation(serve):
     async def main():
         server, _ = await shmring.create_datagram_endpoint(EchoServer, local_addr=(HERE, 0))
         address = server.get_extra_info("sockname")
@@ -109,7 +105,7 @@ async def connected(address):
     return transport
 
 
-def test_ipv6_addresses_have_four_parts():
+def test_ipv6_addresses_have_four_parts(serve):
     async def main():
         server, _ = await shmring.create_datagram_endpoint(EchoServer, local_addr=("::1", 0))
         transport, client = await shmring.create_datagram_endpoint(Client, local_addr=("::1", 0))
@@ -124,7 +120,7 @@ def test_ipv6_addresses_have_four_parts():
     serve(main)
 
 
-def test_a_socket_and_a_plain_peer():
+def test_a_socket_and_a_plain_peer(serve):
     async def main():
         sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -146,10 +142,26 @@ def test_a_socket_and_a_plain_peer():
     serve(main)
 
 
-def test_packets_have_deadlines_and_verdicts():
+def test_the_socket_that_is_shown_takes_wishes_for_buffers(serve):
+    async def main():
+        transport, client = await shmring.create_datagram_endpoint(Client, local_addr=(HERE, 0))
+        shown = transport.get_extra_info("socket")
+        shown.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # as aioice does
+        assert shown.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 0
+        assert shown.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > 0
+        with pytest.raises(OSError, match="sock=") as refused:
+            shown.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 7)
+        assert refused.value.errno == errno.ENOPROTOOPT
+        transport.abort()
+        await client.lost
+
+    serve(main)
+
+
+def test_packets_have_deadlines_and_verdicts(serve):
     async def main():
         transport, client = await shmring.create_datagram_endpoint(
-            Client, local_addr=(HERE, 0), late="drop", name="timed"
+            Client, local_addr=(HERE, 0), late="drop", tolerance_ns=5_000_000_000, name="timed"
         )
         channel = transport.get_extra_info("shmring_channel")
         assert channel.name == "timed"
@@ -165,7 +177,7 @@ def test_packets_have_deadlines_and_verdicts():
     serve(main)
 
 
-def test_a_full_channel_pauses_the_protocol():
+def test_a_full_channel_pauses_the_protocol(serve):
     async def main():
         transport, client = await shmring.create_datagram_endpoint(
             Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
@@ -191,7 +203,7 @@ def test_a_full_channel_pauses_the_protocol():
     serve(main)
 
 
-def test_a_protocol_that_sends_again_at_once_goes_on():
+def test_a_protocol_that_sends_again_at_once_goes_on(serve):
     class Flood(Client):
         """Sends until it is told to pause, in a task that resume_writing wakes."""
 
@@ -220,7 +232,7 @@ def test_a_protocol_that_sends_again_at_once_goes_on():
     serve(main)
 
 
-def test_an_endpoint_without_room_ends():
+def test_an_endpoint_without_room_ends(serve):
     async def main():
         for end in ("abort", "close"):
             transport, client = await shmring.create_datagram_endpoint(
@@ -240,7 +252,7 @@ def test_an_endpoint_without_room_ends():
     serve(main)
 
 
-def test_closing_sends_what_was_kept_and_aborting_does_not():
+def test_closing_sends_what_was_kept_and_aborting_does_not(serve):
     async def main():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
             sink.bind((HERE, 0))
@@ -268,7 +280,27 @@ def test_closing_sends_what_was_kept_and_aborting_does_not():
     serve(main)
 
 
-def test_errors_reach_the_protocol():
+def test_an_abort_ends_a_close_that_lingers(serve):
+    async def main():
+        for pause_s in (0, 0.05):
+            transport, client = await shmring.create_datagram_endpoint(
+                Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+            )
+            channel = transport.get_extra_info("shmring_channel")
+            for _ in range(10):
+                transport.sendto(bytes(100), at=channel.now_ns() + 3600 * 10**9)
+            transport._linger = PATIENCE_S  # a loaded machine may take the usual second
+            transport.close()
+            await asyncio.sleep(pause_s)
+            began = time.monotonic()
+            transport.abort()
+            assert await client.lost is None
+            assert time.monotonic() - began < PATIENCE_S / 2
+
+    serve(main)
+
+
+def test_errors_reach_the_protocol(serve):
     async def main():
         transport, client = await shmring.create_datagram_endpoint(Client, (HERE, 0))
         assert transport.sendto(bytes(65507 + 1), (HERE, 9)) is None
@@ -282,7 +314,7 @@ def test_errors_reach_the_protocol():
     serve(main)
 
 
-def test_an_end_by_others_is_told(shmring_pool):
+def test_an_end_by_others_is_told(serve, shmring_pool):
     async def main():
         transport, client = await shmring.create_datagram_endpoint(
             Client, local_addr=(HERE, 0), pool=shmring_pool, name="ends"
@@ -294,7 +326,7 @@ def test_an_end_by_others_is_told(shmring_pool):
     serve(main)
 
 
-def test_a_protocol_that_raises_goes_on():
+def test_a_protocol_that_raises_goes_on(serve):
     caught = []
 
     class Fragile(Client):
@@ -315,7 +347,7 @@ def test_a_protocol_that_raises_goes_on():
     assert [type(context["exception"]) for context in caught] == [KeyError, KeyError]
 
 
-def test_what_cannot_be_is_refused(shmring_namespace):
+def test_what_cannot_be_is_refused(serve, shmring_namespace):
     async def main():
         make = shmring.create_datagram_endpoint
         with pytest.raises(ValueError, match="family is 0"):
@@ -331,5 +363,68 @@ def test_what_cannot_be_is_refused(shmring_namespace):
         with pytest.raises(KeyError):
             await make(lambda: {}["x"], (HERE, 0), name="made")
         assert "made" not in [info.name for info in shmring.channels(namespace=shmring_namespace)]
+
+    serve(main)
+
+
+def test_an_interface_that_has_gone_has_the_scope_zero():
+    assert socket_address(("fe80::1%no-such-if", 9)) == ("fe80::1", 9, 0, 0)
+    assert socket_address(("fe80::1%lo", 9)) == ("fe80::1", 9, 0, socket.if_nametoindex("lo"))
+
+
+def test_a_callback_without_a_name_that_fails_is_reported(shmring_namespace):
+    reported = []
+
+    class Failing(asyncio.DatagramProtocol):
+        connection_made = functools.partial(operator.truediv, 1)
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
+        transport, _ = await shmring.create_datagram_endpoint(Failing, ("127.0.0.1", 0))
+        transport.close()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(main())
+    assert "truediv" in reported[0]["message"]
+    assert isinstance(reported[0]["exception"], TypeError)
+
+
+@pytest.mark.parametrize("where", ["connection_made", "datagram_received", "error_received"])
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_callback_may_end_the_endpoint(serve, where, end):
+    async def main():
+        def ending(self, *args):
+            getattr(Client, where)(self, *args)
+            getattr(self.transport, end)()
+            self.transport.close()
+
+        kind = type("Ending", (Client,), {where: ending})
+        transport, client = await shmring.create_datagram_endpoint(kind, local_addr=(HERE, 0))
+        here = transport.get_extra_info("sockname")
+        for _ in range(20):
+            transport.sendto(b"x", here)
+        transport.sendto(bytes(65508), here)
+        assert await client.lost is None
+        assert client.got.qsize() <= (1 if where == "datagram_received" else 20)
+        assert transport.sendto(b"x", here) is None
+
+    serve(main)
+
+
+def test_a_port_that_nobody_has_is_no_end(serve):
+    async def main():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind((HERE, 0))
+            address = peer.getsockname()
+        transport, client = await shmring.create_datagram_endpoint(Client, remote_addr=address)
+        for _ in range(20):
+            transport.sendto(b"x")
+            await asyncio.sleep(0.001)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(address)
+            peer.sendto(b"back", transport.get_extra_info("sockname"))
+            assert (await client.got.get())[0] == b"back"
+        transport.close()
+        assert await client.lost is None
 
     serve(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -136,3 +137,51 @@ def test_async_with(run, shmring_namespace, sink):
 
     run(main)
     assert arrived(sink) == 5
+
+
+@pytest.mark.parametrize("leave", ["end", "block", "close of the pool", "block of the pool"])
+def test_the_warning_of_an_async_form_names_the_line_of_the_program(
+    run, shmring_namespace, sink, leave
+):
+    async def main():
+        pool = shmring.Pool(namespace=shmring_namespace)
+        ch = await pool.open_async("ctl", remote=sink.getsockname())
+        send_later(ch, 3, 3600_000 * MS)
+        try:
+            if leave == "end":
+                await ch.end_async(linger=0.01)
+            elif leave == "close of the pool":
+                await pool.close_async(linger=0.01)
+            else:
+                async with ch if leave == "block" else pool:
+                    pass
+        finally:
+            pool.close(linger=0)
+
+    with pytest.warns(shmring.UnsentWarning, match="ended while 3 packets") as caught:
+        run(main)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("what", ["channel", "pool"])
+def test_a_cancelled_async_form_warns_as_well(serve, shmring_namespace, sink, what):
+    async def main():
+        pool = shmring.Pool(namespace=shmring_namespace)
+        ch = await pool.open_async("ctl", remote=sink.getsockname())
+        send_later(ch, 3, 3600_000 * MS)
+
+        async def leave():
+            await (ch.end_async if what == "channel" else pool.close_async)(linger=0.05)
+
+        leaving = asyncio.create_task(leave())
+        try:
+            await asyncio.sleep(0)  # it began, and waits for its thread
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        finally:
+            pool.close(linger=0)
+
+    with pytest.warns(shmring.UnsentWarning, match="ended while 3 packets") as caught:
+        serve(main)
+    assert [warning.filename for warning in caught] == [__file__]

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -178,6 +179,15 @@ def test_processes_share_a_grid_until_the_last(
         assert {due_of(other) % PERIOD_NS for _ in range(10)} == {phase_ns}
 
 
+def test_a_channel_that_sends_is_no_grid(shmring_pool: shmring.Pool) -> None:
+    sending = shmring.Cyclic(period_ns=PERIOD_NS, payload=b"x")
+    with (
+        shmring_pool.open("sends", engine=sending, max_payload=4, remote=("127.0.0.1", 9)),
+        pytest.raises(shmring.BadConfig, match="'sends' has a payload"),
+    ):
+        shmring.ticks(PERIOD_NS, name="sends", pool=shmring_pool).next(timeout=1.0)
+
+
 # --- sleeping -------------------------------------------------------------------------------------
 
 
@@ -276,3 +286,24 @@ def test_times_that_cannot_be_are_refused() -> None:
         shmring.block_until(-1)
     with pytest.raises(shmring.BadConfig, match="at_ns is"):
         asyncio.run(shmring.sleep_until(time.time_ns()))
+
+
+def test_threads_share_one_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[_ticks._Alarm] = []
+
+    class Slow(_ticks._Alarm):
+        def __init__(self) -> None:
+            time.sleep(0.05)  # the other thread looks meanwhile
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(_ticks, "_alarm", None)
+    monkeypatch.setattr(_ticks, "_Alarm", Slow)
+    threads = [threading.Thread(target=_ticks._this_alarm) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for alarm in made:
+        os.close(alarm._fd)
+    assert len(made) == 1

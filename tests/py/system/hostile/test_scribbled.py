@@ -12,10 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import shmring
 from rtworkers import paths
 
 PAGE = 4096
+TX_CURSORS = PAGE + 384  # behind status
+RX_SEQUENCE_HIGH = TX_CURSORS + 512 + 16
 SPOILT_S = 2.0  # a backend
 PATIENCE_S = 60.0
 LIFE_S = 0.15  # of one segment
@@ -162,6 +166,37 @@ def spoil(pool: shmring.Pool, seed: int) -> None:
             time.sleep(0.002)
     scribbler.close()
     channel.end(linger=0)  # spoilt packets wait for ever
+
+
+def overwrite(namespace: str, name: str, at: int, word: int) -> None:
+    file = paths.shm_file(paths.channel_segment(namespace, name))
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as memory:
+        memory[at : at + 8] = word.to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("wrong", [3 << 62, (1 << 31) + 15], ids=["far", "half a lap"])
+def test_waits_end_in_time_when_no_promised_packet_can_be_taken(
+    shmring_pool: shmring.Pool, wrong: int
+) -> None:
+    channel = shmring_pool.open("spoilt", engine=shmring.Local())
+    channel.send_many([b"x"] * 20)
+    channel.flush(timeout=PATIENCE_S)
+    overwrite(channel.namespace, channel.name, RX_SEQUENCE_HIGH, wrong)
+    for take in (channel.loan_many, channel.recv_many, channel.recv):
+        with pytest.raises(shmring.ReceiveTimeout):
+            take(timeout=0.02)
+        with pytest.raises(shmring.ReceiveTimeout):
+            take(timeout=0)
+    channel.end(linger=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_grid_waits_for_no_packets_at_its_end(shmring_pool: shmring.Pool) -> None:
+    grid = shmring.ticks(1_000_000, name="spoilt", pool=shmring_pool)
+    grid.next(timeout=PATIENCE_S)
+    overwrite(shmring_pool.namespace, "spoilt", TX_CURSORS, 1000 << 32)
+    assert grid.channel._endpoint.tx_waiting == 1000
+    grid.close()
 
 
 def test_clients_of_a_spoilt_channel_get_results_or_errors(shmring_pool: shmring.Pool) -> None:

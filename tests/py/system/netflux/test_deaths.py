@@ -50,7 +50,7 @@ def follows(partner: Any, on_stale: str, here: Any, eventually: Any) -> None:
         assert partner.empty() == []
         assert here.link().sent_stale == here.link().sent_failsafe == 0
         return
-    wanted = {"keep": b"live", "failsafe": b"safe"}[on_stale]
+    wanted = {"continue": b"live", "failsafe": b"safe"}[on_stale]
     partner.recv_until(wanted)
     partner.empty()
     assert {partner.recv().values for _ in range(20)} == {wanted}
@@ -60,7 +60,7 @@ def follows(partner: Any, on_stale: str, here: Any, eventually: Any) -> None:
 
 
 @pytest.mark.parametrize("stale_ns", [0, 300 * MS], ids=["death", "age"])
-@pytest.mark.parametrize("on_stale", ["keep", "failsafe", "stop"])
+@pytest.mark.parametrize("on_stale", ["continue", "failsafe", "stop"])
 def test_a_writer_that_is_killed(
     link: Any, partner: Any, python: Any, on_stale: str, stale_ns: int, eventually: Any
 ) -> None:
@@ -96,7 +96,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("stale_ns", [0, 3_600_000 * MS], ids=["death", "age"])
-@pytest.mark.parametrize("on_stale", ["keep", "failsafe", "stop"])
+@pytest.mark.parametrize("on_stale", ["continue", "failsafe", "stop"])
 def test_who_has_a_pool_of_its_own_is_killed(
     partner: Any, python: Any, shmring_namespace: str, on_stale: str, stale_ns: int
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 import shmring
 from netflux.records import DINT, INT, REAL, Codec
 from shmring import NetfluxEvent, NetfluxValues
-from shmring.testing.plc import State
+from shmring.testing.plc import PARTNERS, State
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")
 MS = 1_000_000
@@ -31,8 +31,9 @@ WE_SAY = b"from us!"
 def plc_of(plc_sim):
     """Start a partner that is ready to receive."""
 
-    def start(kind, **options):
-        plc = plc_sim(kind, **({"receive": SIZE, "send": SIZE, "cycle_ns": 2 * MS} | options))
+    def start(kind, path=None, **options):
+        options = {"receive": SIZE, "send": SIZE, "cycle_ns": 2 * MS} | options
+        plc = plc_sim(PARTNERS[kind](**options), **(path or {}))
         if kind == "codesys5":
             plc.wait_for(lambda partner: partner.state is State.RUNNING)
         return plc
@@ -236,14 +237,16 @@ def test_values_never_go_back(kind, plc_of, link_to, eventually):
 
     plc = plc_of(
         kind,
+        {
+            "loss": 0.1,
+            "duplicate": 0.1,
+            "delay_ns": 3 * MS,
+            "jitter_ns": 2 * MS,
+            "restart_every_ns": 400 * MS,
+            "restart_off_ns": 60 * MS,
+            "seed": 1,
+        },
         program=program,
-        loss=0.1,
-        duplicate=0.1,
-        delay_ns=3 * MS,
-        jitter_ns=2 * MS,
-        restart_every_ns=400 * MS,
-        restart_off_ns=60 * MS,
-        seed=1,
     )
     link = link_to(plc)
     plc.wait_for(lambda _: plc.restarts >= 3, timeout_s=30)

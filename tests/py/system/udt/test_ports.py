@@ -107,7 +107,7 @@ def test_connections_on_one_port_keep_apart() -> None:
         for thread in threads:
             thread.join(PATIENCE_S)
         for sock, _ in ends:
-            sock.close(0)
+            sock.close(linger=0)
 
 
 def test_a_cookie_is_needed(eventually: Callable[[Callable[[], object]], object]) -> None:
@@ -140,7 +140,7 @@ def test_a_cookie_is_needed(eventually: Callable[[Callable[[], object]], object]
             other.settimeout(PATIENCE_S)
             assert HANDSHAKE.unpack(other.recv(2000))[9] == 1
             assert listener.waiting == 1
-        listener.accept(timeout=PATIENCE_S)[0].close(0)
+        listener.accept(timeout=PATIENCE_S)[0].close(linger=0)
 
 
 def test_a_flood_of_requests_keeps_nobody_out() -> None:
@@ -184,7 +184,7 @@ def test_linger_has_an_end() -> None:
             server, _ = listener.accept(timeout=PATIENCE_S)
             client.sendall(bytes(1_000_000), timeout=PATIENCE_S)
             start = time.monotonic()
-            client.close(linger)
+            client.close(linger=linger)
             assert linger <= time.monotonic() - start < PATIENCE_S
             got = sum(map(len, server))
             assert got < 1_000_000
@@ -193,8 +193,21 @@ def test_linger_has_an_end() -> None:
         client = udt.connect(listener.local)
         server, _ = listener.accept(timeout=PATIENCE_S)
         client.sendall(bytes(1_000_000), timeout=PATIENCE_S)
-        client.close_later(100)
+        client.close_later(linger=100)
         assert sum(map(len, server)) == 1_000_000
+        server.close()
+
+
+def test_without_a_limit_close_waits_longer_than_the_option() -> None:
+    small: udt.UdtOptions = {"receive_packets": 32, "window_packets": 32, "ring_bytes": 1 << 16}
+    with udt.listen((HERE, 0), **small) as listener:
+        client = udt.connect(listener.local, linger=0)
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        client.sendall(bytes(1_000_000), timeout=PATIENCE_S)
+        closing = threading.Thread(target=client.close, kwargs={"linger": None})
+        closing.start()
+        assert sum(map(len, server)) == 1_000_000
+        closing.join(PATIENCE_S)
         server.close()
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -525,3 +526,28 @@ def test_the_with_block_that_opened_a_channel_ends_it(loop):
         assert ch.state == "open"
     with pytest.raises(shmring.ChannelNotFound):
         shmring.attach(ch.name)
+
+
+def test_a_closed_opener_still_waits_for_its_packets(shmring_pool):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with shmring_pool.open("loop", engine=shmring.Local()) as ch:
+            other = shmring.attach("loop")
+            ch.send(b"later", at=ch.now_ns() + 200_000_000)
+            ch.close()
+    assert other.recv(timeout=20).data == b"later"
+    other.close()
+    ch = shmring_pool.open("loop", engine=shmring.Local())
+    ch.send(b"never", at=ch.now_ns() + 10**11)
+    ch.close()
+    with pytest.warns(shmring.UnsentWarning, match="1 packets"):
+        ch.end(linger=0.01)
+
+
+def test_an_opener_ends_no_other_channel_of_the_same_name(loop, shmring_pool):
+    with loop() as ch:
+        shmring_pool.close_channel(ch.name)
+        assert ch.state == "closed"
+        successor = shmring_pool.open(ch.name, engine=shmring.Local())
+    assert successor.state == "open"
+    successor.end()

@@ -62,6 +62,45 @@ def test_a_loan_that_was_released_cannot_be_used(loop):
     loan.release()  # once more does nothing
 
 
+def test_a_loan_goes_on_after_a_release_that_failed(loop):
+    ch = loop()
+    arrive(ch, [b"one", b"two", b"three"])
+    loan = ch.loan_many()
+    part = loan.payload[loan.offsets[1] :]
+    with pytest.raises(BufferError, match="3 packets cannot be released"):
+        loan.release()
+    assert [bytes(p.data) for p in loan] == [b"one", b"two", b"three"]
+    array = np.frombuffer(loan[1].data, np.uint8)
+    for _ in range(2):
+        with pytest.raises(BufferError, match="3 packets cannot be released"):
+            loan.release()
+        assert [bytes(p.data) for p in loan] == [b"one", b"two", b"three"]
+    assert array.tobytes() == b"two"
+    part.release()
+    del array
+    loan.release()
+
+
+def test_a_loan_keeps_one_view_of_each_packet(loop):
+    ch = loop()
+    arrive(ch, [b"one", b"two"])
+    with ch.loan_many() as loan:
+        for _ in range(100):
+            assert [bytes(p.data) for p in loan] == [b"one", b"two"]
+        assert len(loan._views) == 2
+
+
+def test_a_view_that_its_user_released_is_made_again(loop):
+    ch = loop()
+    arrive(ch, [b"one", b"two"])
+    with ch.loan_many() as loan:
+        with loan[0].data as view:
+            assert bytes(view) == b"one"
+        assert loan[0].data[0] == ord("o")
+        assert loan[0].data is loan[0].data
+        assert len(loan._views) == 1
+
+
 def test_what_is_exported_holds_the_loan(loop):
     ch = loop()
     arrive(ch, [b"one"])

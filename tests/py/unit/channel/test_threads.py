@@ -143,6 +143,27 @@ def test_one_thread_closes_what_others_use(loop, take):
         together(uses, uses, uses, closes)
 
 
+def test_threads_ask_while_others_send_and_one_closes(loop):
+    ch = loop(capacity=64)
+    for _ in range(5):
+        end = shmring.attach(ch.name)
+
+        def until_closed(*calls, end=end):
+            with contextlib.suppress(shmring.ChannelClosed):
+                while True:
+                    for call in calls:
+                        with contextlib.suppress(TimeoutError):
+                            call(end)
+
+        together(
+            lambda: until_closed(lambda e: e.send(b"1", to=ch.home, timeout=0.5)),
+            lambda: until_closed(lambda e: e.recv(timeout=0.5), lambda e: e.read_reports()),
+            lambda: until_closed(lambda e: e.stats(), lambda e: e.flush(timeout=0.5)),
+            lambda: until_closed(lambda e: e.cancel(0), lambda e: (e.lost, e.tx_waiting, e.local)),
+            lambda end=end: (time.sleep(0.02), end.close()),
+        )
+
+
 def test_threads_release_one_loan(loop):
     ch = loop()
     for _ in range(20):

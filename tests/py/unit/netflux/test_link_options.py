@@ -60,7 +60,7 @@ def test_defaults() -> None:
     settings = config.settings
     assert (settings.cycle_ns, settings.watch_ns) == (5 * MS, 30 * MS)
     assert (settings.hear_ns, settings.stale_ns, settings.flags) == (0, 0, 0)
-    assert settings.on_stale == lib.SHM_NETFLUX_KEEP
+    assert settings.on_stale == lib.SHM_NETFLUX_CONTINUE
     assert config.any_source == 0
     assert (config.own_number, config.partner_known) == (0, 0)
     assert layout_text(config.tx_layout) == layout_text(config.rx_layout) == ""
@@ -144,7 +144,7 @@ def test_records_give_size_and_layout() -> None:
         ({"send": 1, "cycle_ns": 0.005}, TypeError, "cycle_ns must be an integer"),
         ({"send": 1, "watchdog_ns": -1}, errors.BadConfig, "watchdog_ns is -1"),
         ({"send": 1, "stale_ns": 3601 * 10**9}, errors.BadConfig, "stale_ns"),
-        ({"send": 1, "on_stale": "zero"}, errors.BadConfig, "on_stale.*'keep', 'failsafe'"),
+        ({"send": 1, "on_stale": "zero"}, errors.BadConfig, "on_stale.*'continue', 'failsafe'"),
         ({"send": 1, "on_stale": "failsafe"}, errors.BadConfig, "failsafe is not given"),
         ({"send": 1, "keep_values": 1}, TypeError, "keep_values must be True or False"),
         ({"send": 2, "values": b"abc"}, errors.BadConfig, "values has 3 bytes, but send has 2"),
@@ -152,9 +152,13 @@ def test_records_give_size_and_layout() -> None:
         ({"send": Twice(), "values": 200}, ValueError, "range"),
         ({"send": 1, "own_number": 256}, errors.BadConfig, "own_number is 256"),
         ({"send": 1, "producers": 0}, errors.BadConfig, "producers is 0"),
-        ({"send": 1, "capacity": 5}, TypeError, "no option 'capacity'"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         prepare(options)
+
+
+def test_options_for_queued_packets_are_refused() -> None:
+    with pytest.raises(errors.BadConfig, match="capacity cannot be used with Netflux: a link"):
+        Netflux(send=1).prepare({"capacity": 5})

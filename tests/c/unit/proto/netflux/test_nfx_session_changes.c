@@ -238,7 +238,7 @@ static void begin_stale(nfx_on_stale_t on_stale, int64_t stale_ns)
 
 static void test_stale_values_are_kept(void)
 {
-    begin_stale(NFX_STALE_KEEP, 5 * MS + MS / 2);
+    begin_stale(NFX_STALE_CONTINUE, 5 * MS + MS / 2);
     for (int i = 0; i < 10; i++) {
         CHECK(send_at(i * MS));
         CHECK_EQ(out.source, NFX_VALUES);

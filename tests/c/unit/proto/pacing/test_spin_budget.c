@@ -223,6 +223,16 @@ static void check_random_workload(uint64_t *state)
     CHECK(keeps_window(&b, 3 * config.window_ns + 12345, lag));
 }
 
+static void test_the_end_of_the_budget_is_seen_ahead(void)
+{
+    spin_budget_t b;
+    spin_budget_init(&b, &usual, 0); /* 0.1 per ns: the burst lasts 3 ms */
+    CHECK(!spin_budget_ends_within(&b, RT_NS_PER_MS, 2 * RT_NS_PER_MS - 1));
+    CHECK(spin_budget_ends_within(&b, RT_NS_PER_MS, 2 * RT_NS_PER_MS));
+    CHECK(spin_budget_ends_within(&b, 4 * RT_NS_PER_MS, 0));
+    CHECK(spin_budget_rest_ns(&b, 4 * RT_NS_PER_MS) > 0);
+}
+
 static void test_guarantee_holds_for_random_workloads(void)
 {
     for (uint64_t round = 0; round < rt_test_env_u64("RT_TEST_ROUNDS", 60); round++) {
@@ -247,6 +257,7 @@ int main(void)
     RUN(test_clock_going_back_changes_nothing);
     RUN(test_standstill_of_hours_costs_one_short_rest);
     RUN(test_early_rest_is_only_advised_where_it_fits);
+    RUN(test_the_end_of_the_budget_is_seen_ahead);
     RUN(test_guarantee_holds_for_random_workloads);
     return rt_test_result();
 }

@@ -249,6 +249,69 @@ static void test_a_silent_writer_is_stale_by_age(void)
 
 /* --- a new worker --------------------------------------------------------------------------- */
 
+static void kill_worker(void)
+{
+    kill(w.pid, SIGKILL);
+    (void)wt_wait(&w);
+    wt_forget(&w);
+}
+
+static bool start_successor(void)
+{
+    ctl_pong_t pong;
+    return CHECK(wt_launch(&w, NULL)) &&
+           CHECK_EQ(wt_reply(&w, w.pool, 0, &pong, sizeof pong, NULL, NULL), 0) &&
+           CHECK_EQ(wt_send_open(&w, &ch, CTL_OPEN_TAKEOVER), 0);
+}
+
+static uint64_t counted(void)
+{
+    return count(SHM_CYCLIC_COUNT_sent) + count(SHM_CYCLIC_COUNT_failed) +
+           count(SHM_CYCLIC_COUNT_missed);
+}
+
+/* Of a channel that has a payload from before its first cycle. */
+static uint64_t begun(void)
+{
+    const shm_cyclic_head_t *head = shm_cyclic_head(ch.segment.engine);
+    return gauge(SHM_CYCLIC_GAUGE_number) + 1 - rt_load_relaxed(&head->counted_before);
+}
+
+/* The worker dies after it showed the number of a cycle, and before it counted it. */
+static void test_each_cycle_is_in_one_counter_whenever_the_worker_dies(void)
+{
+    shm_cyclic_config_t own = usual();
+    REQUIRE(begin(&own, false));
+    update(&ch, "x");
+    CHECK(becomes("x"));
+    kill_worker();
+    uint64_t was_failed = count(SHM_CYCLIC_COUNT_failed);
+    CHECK(begun() == counted() || begun() == counted() + 1); /* it may have died there really */
+    const uint64_t missed = 2; /* before the cycle whose number it showed */
+    uint64_t more = counted() + missed + 1 - begun();
+    rt_store_relaxed(&shm_cyclic_head(ch.segment.engine)->gauges[SHM_CYCLIC_GAUGE_number],
+                     gauge(SHM_CYCLIC_GAUGE_number) + more);
+    REQUIRE(start_successor());
+    CHECK(becomes("x"));
+    CHECK_EQ(wt_command(&w, &ch, CTL_HOLD), 0);
+    CHECK_EQ(count(SHM_CYCLIC_COUNT_failed), was_failed + 1);
+    CHECK(count(SHM_CYCLIC_COUNT_missed) >= missed);
+    CHECK_EQ(counted(), begun());
+    CHECK_EQ(wt_command(&w, &ch, CTL_RESET), 0);
+    CHECK_EQ(counted(), 0);
+    kill_worker(); /* the cycles before the reset are not counted again */
+    while (next(0)[0] != 0) {
+    }
+    REQUIRE(start_successor());
+    CHECK_EQ(wt_command(&w, &ch, CTL_RELEASE), 0);
+    CHECK(becomes("x"));
+    CHECK_EQ(wt_command(&w, &ch, CTL_HOLD), 0);
+    CHECK_EQ(count(SHM_CYCLIC_COUNT_failed), 0);
+    CHECK_EQ(counted(), begun());
+    CHECK_EQ(wt_attach(&w, w.pool, &ch, -1), 0);
+    end();
+}
+
 static void test_a_new_worker_keeps_grid_payload_and_failsafe(void)
 {
     shm_cyclic_config_t own = usual();
@@ -260,16 +323,11 @@ static void test_a_new_worker_keeps_grid_payload_and_failsafe(void)
     CHECK(becomes("steer"));
     uint64_t origin = gauge(SHM_CYCLIC_GAUGE_origin_mono_ns);
     uint64_t missed = count(SHM_CYCLIC_COUNT_missed);
-    kill(w.pid, SIGKILL);
-    (void)wt_wait(&w);
-    wt_forget(&w);
+    kill_worker();
     wt_nap_ms(50);
     while (next(0)[0] != 0) {
     }
-    ctl_pong_t pong;
-    REQUIRE(wt_launch(&w, NULL));
-    CHECK_EQ(wt_reply(&w, w.pool, 0, &pong, sizeof pong, NULL, NULL), 0);
-    CHECK_EQ(wt_send_open(&w, &ch, CTL_OPEN_TAKEOVER), 0);
+    REQUIRE(start_successor());
     CHECK(becomes("steer"));
     CHECK_EQ(gauge(SHM_CYCLIC_GAUGE_origin_mono_ns), origin);
     CHECK(count(SHM_CYCLIC_COUNT_missed) >= missed + 20);
@@ -334,6 +392,7 @@ int main(void)
     RUN(test_a_dead_writer_is_followed_by_silence);
     RUN(test_another_writer_keeps_a_payload_fresh);
     RUN(test_a_silent_writer_is_stale_by_age);
+    RUN(test_each_cycle_is_in_one_counter_whenever_the_worker_dies);
     RUN(test_a_new_worker_keeps_grid_payload_and_failsafe);
     RUN(test_without_a_remote_each_cycle_is_a_record);
     RUN(test_options_that_make_no_sense_are_refused);

@@ -113,6 +113,62 @@ static void test_a_slow_reader_holds_packets_back(void)
     close_channel(&ch);
 }
 
+static void push_many(wt_channel_t *ch, uint32_t from, int64_t due_ns)
+{
+    for (uint32_t i = from; i < from + MANY; i++)
+        CHECK_EQ(wt_push(ch, &i, sizeof i, due_ns, NULL), 0);
+}
+
+/* A call delivers 64 packets of the path. More that are overdue are no reason to block the sender
+ * while the rx ring has room for them. */
+static void test_a_backlog_on_the_path_with_room_blocks_nobody(void)
+{
+    wt_channel_t ch = {.config = local_config("backlog")};
+    ch.config.overflow = SHM_OVERFLOW_WAIT;
+    ch.config.rx_capacity = 4 * MANY;
+    ch.config.impair_rx.delay_ns = 30 * RT_NS_PER_MS;
+    REQUIRE(wt_open(&worker, &ch));
+    push_many(&ch, 0, 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, MANY));
+    push_many(&ch, MANY, rt_mono_ns() + 40 * RT_NS_PER_MS);
+    wt_settle(&worker);
+    CHECK_EQ(kill(worker.pid, SIGSTOP), 0); /* all of them become due meanwhile */
+    wt_nap_ms(80);
+    CHECK_EQ(kill(worker.pid, SIGCONT), 0);
+    for (uint32_t i = 0; i < 2 * MANY; i++) {
+        rx_packet_t packet;
+        uint32_t value = 0;
+        REQUIRE(next(&ch, &packet, &value));
+        CHECK_EQ(value, i);
+    }
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 2 * MANY);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_retries), 0);
+    close_channel(&ch);
+}
+
+/* The path delivers what the rx ring has room for. Without room the sender is blocked. */
+static void test_a_slow_reader_holds_packets_back_on_the_path(void)
+{
+    wt_channel_t ch = {.config = local_config("stuck")};
+    ch.config.overflow = SHM_OVERFLOW_WAIT;
+    ch.config.rx_capacity = 16;
+    ch.config.impair_rx.delay_ns = RT_NS_PER_MS;
+    REQUIRE(wt_open(&worker, &ch));
+    push_many(&ch, 0, 0);
+    wt_nap_ms(20);
+    push_many(&ch, MANY, 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_retries, 3));
+    for (uint32_t i = 0; i < 2 * MANY; i++) {
+        rx_packet_t packet;
+        uint32_t value = 0;
+        REQUIRE(next(&ch, &packet, &value));
+        CHECK_EQ(value, i);
+    }
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 2 * MANY));
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0);
+    close_channel(&ch);
+}
+
 static void test_purge_ends_what_a_slow_reader_holds_back(void)
 {
     wt_channel_t ch = {.config = local_config("purge")};
@@ -181,6 +237,8 @@ int main(void)
     RUN(test_packets_come_at_their_deadlines);
     RUN(test_packets_due_together_are_published_together);
     RUN(test_a_slow_reader_holds_packets_back);
+    RUN(test_a_backlog_on_the_path_with_room_blocks_nobody);
+    RUN(test_a_slow_reader_holds_packets_back_on_the_path);
     RUN(test_purge_ends_what_a_slow_reader_holds_back);
     RUN(test_a_destination_is_ignored);
     RUN(test_what_it_cannot_do_is_refused);

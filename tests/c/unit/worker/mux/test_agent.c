@@ -345,10 +345,11 @@ static void test_a_socket_that_cannot_be_had(void)
 static void test_sockets_leave_descriptors_to_others(void)
 {
     struct rlimit before;
-    wt_channel_t ch = {.config = mux_channel("greedy", PORTS)};
+    enum { FILES = 512 }; /* more than the descriptors that tests beside this one have in flight */
+    wt_channel_t ch = {.config = mux_channel("greedy", FILES)};
     wt_channel_t other = {.config = wt_config("other", 0)};
     REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, NULL, &before) == 0);
-    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    const struct rlimit few = {.rlim_cur = FILES, .rlim_max = before.rlim_max};
     REQUIRE(wt_open(&worker, &ch));
     REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, &few, NULL) == 0);
     mux_reply_t reply = {.error = 0};

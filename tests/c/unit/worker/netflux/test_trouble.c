@@ -16,7 +16,7 @@ static bool begin_stale(uint32_t on_stale, int64_t stale_ns)
 
 static void test_old_values_are_kept(void)
 {
-    REQUIRE(begin_stale(SHM_NETFLUX_KEEP, AGE_NS));
+    REQUIRE(begin_stale(SHM_NETFLUX_CONTINUE, AGE_NS));
     nft_put_value(&ch, 5);
     REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
     CHECK(nft_count_to(&ch, NFX_COUNT_sent_stale, 20));
@@ -87,7 +87,7 @@ static void writer_dies(uint32_t on_stale, int64_t stale_ns)
     REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
     CHECK(r.head.at_mono_ns >= before_ns || stale_ns != 0);
     switch (on_stale) {
-    case SHM_NETFLUX_KEEP:
+    case SHM_NETFLUX_CONTINUE:
         CHECK(nft_count_to(&ch, NFX_COUNT_sent_stale, 1));
         break;
     case SHM_NETFLUX_FAILSAFE:
@@ -106,7 +106,7 @@ static void writer_dies(uint32_t on_stale, int64_t stale_ns)
 
 static void test_a_writer_that_dies_leaves_what_was_chosen(void)
 {
-    for (uint32_t on_stale = SHM_NETFLUX_KEEP; on_stale <= SHM_NETFLUX_STOP; on_stale++)
+    for (uint32_t on_stale = SHM_NETFLUX_CONTINUE; on_stale <= SHM_NETFLUX_STOP; on_stale++)
         for (int64_t stale_ns = 0; stale_ns <= AGE_NS; stale_ns += AGE_NS)
             writer_dies(on_stale, stale_ns);
 }
@@ -265,8 +265,8 @@ static void test_a_successor_tells_that_the_partner_is_silent(void)
 
 /* --- workers that stand still -------------------------------------------------------------- */
 
-/* The partner sends all the time. With another link that is overdue as well the worker must not look at a part
- * of that only, and accuse the partner. */
+/* The partner sends all the time. With another link that is overdue as well the worker must not
+ * look at a part of that only, and accuse the partner. */
 static void test_a_worker_that_stood_still_accuses_nobody(void)
 {
     shm_netflux_config_t link = nft_link();

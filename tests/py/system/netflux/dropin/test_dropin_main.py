@@ -15,6 +15,7 @@ import pytest
 from netflux import NetfluxData, NetfluxMain
 from netflux.records import DINT, INT, REAL, Codec
 from shmring import Impairment
+from shmring.testing.plc import PARTNERS, Codesys5
 
 LONG_S = 60.0
 
@@ -602,9 +603,9 @@ def test_the_demo_runs(python, make_partner):
 # --- one, and controllers as they are -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["codesys5", "codesys4", "siemens", "python"])
+@pytest.mark.parametrize("kind", PARTNERS)
 def test_with_a_controller(make, plc_sim, free_port, eventually, kind):
-    plc = plc_sim(kind, receive="fi", send="fi", remote=("127.0.0.1", free_port))
+    plc = plc_sim(PARTNERS[kind](receive="fi", send="fi", remote=("127.0.0.1", free_port)))
     order = "big" if kind == "siemens" else "little"
     main = make(
         free_port, plc.address[1], watch_interval=1.0, data_class=Codec(Values, order=order)
@@ -620,8 +621,7 @@ def test_with_a_controller(make, plc_sim, free_port, eventually, kind):
 
 def test_what_a_bad_link_shows(make, plc_sim, free_port, eventually):
     plc = plc_sim(
-        "codesys5",
-        remote=("127.0.0.1", free_port),
+        Codesys5(remote=("127.0.0.1", free_port)),
         from_plc=Impairment(loss=0.2, delay_ns=20_000_000, seed=5),
     )
     main = make(free_port, plc.address[1])

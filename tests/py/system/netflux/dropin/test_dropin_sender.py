@@ -194,7 +194,7 @@ def test_a_stalled_provider_ends_sending(make, partner, eventually):
 
 @pytest.mark.parametrize(
     ("options", "payload"),
-    [({"on_stale": "keep"}, VALUES), ({"on_stale": "failsafe", "failsafe": b"safe"}, b"safe")],
+    [({"on_stale": "continue"}, VALUES), ({"on_stale": "failsafe", "failsafe": b"safe"}, b"safe")],
 )
 def test_what_is_sent_of_a_stalled_provider(make, partner, eventually, options, payload):
     stalled = threading.Event()

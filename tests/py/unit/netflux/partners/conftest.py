@@ -8,7 +8,7 @@ import pytest
 from netflux_session import Session
 
 from shmring.testing import NEVER_NS
-from shmring.testing.plc import Codesys5, State, make_partner
+from shmring.testing.plc import PARTNERS, Codesys5, State
 
 MS = 1_000_000
 HERE = ("192.0.2.1", 2000)
@@ -33,7 +33,7 @@ class Bench:
         if kind == "ours":
             self.end = Session(**({"remote": HERE} | options))
         else:
-            self.end = make_partner(kind, **({"remote": HERE} | options))
+            self.end = PARTNERS[kind](**({"remote": HERE} | options))
             self.end.power_on(0)
         self.now_ns = 0
         if isinstance(self.end, Codesys5) and self.end.broken is None:

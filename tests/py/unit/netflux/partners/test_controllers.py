@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shmring.testing.plc import State, make_partner
+from shmring.testing.plc import PARTNERS, Codesys4, Codesys5, State
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -183,7 +183,7 @@ def test_pythons_period_is_whole_naps(cycle_ms, period_ms, bench):
 
 
 def test_scans_that_were_missed_are_left_out():
-    plc = make_partner("codesys4")
+    plc = Codesys4()
     plc.power_on(0)
     assert plc.deadline_ns == 0
     plc.run(0)
@@ -273,11 +273,11 @@ def test_the_longest_data_block(bench):
 )
 def test_options_out_of_range(kind, options, text):
     with pytest.raises(ValueError, match=text):
-        make_partner(kind, **options)
+        PARTNERS[kind](**options)
 
 
 def test_values_of_another_size():
-    plc = make_partner("codesys5", send=4)
+    plc = Codesys5(send=4)
     with pytest.raises(ValueError, match="values have 3 bytes: this partner sends 4"):
         plc.put(b"abc")
     assert plc.to_send == bytes(4)

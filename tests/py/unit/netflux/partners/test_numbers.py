@@ -6,7 +6,7 @@ import pytest
 from netflux_session import Session
 
 from shmring.testing import Exchange
-from shmring.testing.plc import make_partner
+from shmring.testing.plc import PARTNERS, PythonPartner
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")
 ENDS = (*KINDS, "ours")
@@ -190,7 +190,7 @@ def test_behind_a_time_out_python_and_ours_still_ignore_the_same_number(bench):
 
 
 def test_python_that_keeps_its_values_keeps_its_window(bench):
-    end = bench("python", keep=True)
+    end = bench("python", keep_values=True)
     assert end.takes(100, 1)
     time_out(end)
     assert not end.takes(50, 1)
@@ -313,7 +313,7 @@ def test_ours_echoes_what_was_accepted_when_it_sends(bench):
 
 def exchange(kind, duration_ns=20 * SECOND, **options):
     ours = Session(remote=PLC, cycle_ns=2 * MS)
-    plc = make_partner(kind, remote=PC, **({"cycle_ns": 2 * MS} | options))
+    plc = PARTNERS[kind](remote=PC, **({"cycle_ns": 2 * MS} | options))
     plc.power_on(100_000)
     link = Exchange(ours, plc, address_a=PC, address_b=PLC)
     link.run(duration_ns)
@@ -357,7 +357,7 @@ def test_a_failure_of_pythons_provider_looks_like_a_loss():
     def provider(plc):
         plc.to_send = bytes(20) if next(calls) % 10 else b""
 
-    plc = make_partner("python", remote=PC, cycle_ns=2 * MS, program=provider)
+    plc = PythonPartner(remote=PC, cycle_ns=2 * MS, program=provider)
     plc.power_on(0)
     Exchange(ours, plc, address_a=PC, address_b=PLC).run(10 * SECOND)
     assert ours.count("partner_lost") == pytest.approx(plc.sent / 9, abs=2)
@@ -366,8 +366,8 @@ def test_a_failure_of_pythons_provider_looks_like_a_loss():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", KINDS)
 def test_partners_talk_to_each_other_as_well(kind, other):
-    here = make_partner(kind, remote=PLC, cycle_ns=2 * MS)
-    there = make_partner(other, remote=PC, cycle_ns=2 * MS)
+    here = PARTNERS[kind](remote=PLC, cycle_ns=2 * MS)
+    there = PARTNERS[other](remote=PC, cycle_ns=2 * MS)
     here.power_on(0)
     there.power_on(130_000)
     Exchange(here, there, address_a=PC, address_b=PLC).run(10 * SECOND)

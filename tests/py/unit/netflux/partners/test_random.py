@@ -16,7 +16,7 @@ from netflux_session import Session
 
 from shmring import Impairment
 from shmring.testing import Exchange, Link
-from shmring.testing.plc import make_partner
+from shmring.testing.plc import PARTNERS
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")
 MS = 1_000_000
@@ -56,8 +56,7 @@ class World:
             remote=PLC, receive=SIZE, send=SIZE, cycle_ns=cycle_ns, watch_ns=watch_ns
         )
         controller = {} if kind == "python" else {"scan_ns": scan_ns}
-        self.plc = make_partner(
-            kind,
+        self.plc = PARTNERS[kind](
             remote=PC,
             receive=SIZE,
             send=SIZE,

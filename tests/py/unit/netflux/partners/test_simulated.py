@@ -12,7 +12,7 @@ import time
 import pytest
 
 from shmring import BadConfig, Impairment
-from shmring.testing.plc import PARTNERS, SimulatedPlc, make_partner
+from shmring.testing.plc import PARTNERS, Codesys4, Codesys5, PythonPartner, Siemens, SimulatedPlc
 
 MS = 1_000_000
 
@@ -40,14 +40,14 @@ def drain(sock):
 
 @pytest.mark.parametrize("kind", PARTNERS)
 def test_it_sends_to_its_remote_unasked(kind, plc_sim, pc):
-    plc = plc_sim(kind, remote=pc.getsockname(), send=3, cycle_ns=MS)
+    plc = plc_sim(PARTNERS[kind](remote=pc.getsockname(), send=3, cycle_ns=MS))
     data, source = pc.recvfrom(2048)
     assert source == plc.address
     assert data == bytes([0 if kind == "siemens" else 1, 0]) + bytes(3)
 
 
 def test_without_a_remote_it_sends_to_where_the_first_datagram_comes_from(plc_sim, pc):
-    plc = plc_sim("python")
+    plc = plc_sim(PythonPartner())
     assert plc.partner.sent == 0
     pc.sendto(b"x", plc.address)
     pc.recv(2048)
@@ -60,7 +60,7 @@ def test_without_a_remote_it_sends_to_where_the_first_datagram_comes_from(plc_si
 
 
 def test_power(plc_sim, pc):
-    plc = plc_sim("python", remote=pc.getsockname(), cycle_ns=MS)
+    plc = plc_sim(PythonPartner(remote=pc.getsockname(), cycle_ns=MS))
     plc.wait_for(lambda partner: partner.sent > 10)
     plc.power_off()
     with plc.held() as partner:
@@ -78,7 +78,7 @@ def test_power(plc_sim, pc):
 
 
 def test_a_restart_takes_its_time(plc_sim, pc):
-    plc = plc_sim("python", remote=pc.getsockname(), cycle_ns=MS)
+    plc = plc_sim(PythonPartner(remote=pc.getsockname(), cycle_ns=MS))
     plc.wait_for(lambda partner: partner.sent > 10)
     before_ns = time.monotonic_ns()
     plc.restart(off_ns=500 * MS)
@@ -91,7 +91,7 @@ def test_a_restart_takes_its_time(plc_sim, pc):
 
 
 def test_power_cycles_of_its_own(plc_sim):
-    plc = plc_sim("siemens", restart_every_ns=20 * MS, restart_off_ns=5 * MS, seed=1)
+    plc = plc_sim(Siemens(), restart_every_ns=20 * MS, restart_off_ns=5 * MS, seed=1)
     plc.wait_for(lambda _: plc.restarts >= 5)
     plc.power_off()
     restarts = plc.restarts
@@ -100,14 +100,15 @@ def test_power_cycles_of_its_own(plc_sim):
 
 
 def test_the_networks_are_those_asked_for(plc_sim, pc):
-    plc = plc_sim("python", remote=pc.getsockname(), cycle_ns=MS, from_plc=Impairment(loss=1.0))
+    partner = PythonPartner(remote=pc.getsockname(), cycle_ns=MS)
+    plc = plc_sim(partner, from_plc=Impairment(loss=1.0))
     pc.sendto(bytes([1, 0]) + bytes(20), plc.address)
     plc.wait_for(lambda partner: partner.sent > 20 and partner.taken == 1)
     pc.setblocking(False)
     with pytest.raises(BlockingIOError):
         pc.recv(2048)
 
-    deaf = plc_sim("python", remote=pc.getsockname(), to_plc=Impairment(loss=1.0))
+    deaf = plc_sim(PythonPartner(remote=pc.getsockname()), to_plc=Impairment(loss=1.0))
     pc.settimeout(20)
     pc.sendto(bytes([1, 0]) + bytes(20), deaf.address)
     pc.recv(2048)
@@ -115,7 +116,7 @@ def test_the_networks_are_those_asked_for(plc_sim, pc):
 
 
 def test_a_delay_is_kept(plc_sim, pc):
-    plc = plc_sim("python", delay_ns=100 * MS, cycle_ns=MS)
+    plc = plc_sim(PythonPartner(cycle_ns=MS), delay_ns=100 * MS)
     before_ns = time.monotonic_ns()
     pc.sendto(bytes([1, 0]) + bytes(20), plc.address)
     pc.recv(2048)
@@ -123,13 +124,13 @@ def test_a_delay_is_kept(plc_sim, pc):
 
 
 def test_what_never_comes_is_told_with_the_state_of_the_partner(plc_sim):
-    plc = plc_sim("codesys4")
+    plc = plc_sim(Codesys4())
     with pytest.raises(TimeoutError, match=r"condition not met in 0\.1 s: .*'timeouts': 0"):
         plc.wait_for(lambda partner: partner.taken, timeout_s=0.1)
 
 
 def test_a_program_that_fails_is_told_at_once(plc_sim):
-    plc = plc_sim("siemens", program=lambda plc: 1 / 0)
+    plc = plc_sim(Siemens(program=lambda plc: 1 / 0))
     with pytest.raises(ZeroDivisionError):
         plc.wait_for(lambda partner: False)
 
@@ -138,20 +139,20 @@ def test_a_port_in_use(pc):
     threads = threading.active_count()
     files = open_files()
     with pytest.raises(OSError, match="in use"):
-        SimulatedPlc(make_partner("python"), local=pc.getsockname())
+        SimulatedPlc(PythonPartner(), local=pc.getsockname())
     assert threading.active_count() == threads
     assert open_files() == files
 
 
 def test_networks_out_of_range():
     with pytest.raises(BadConfig, match="loss is 2"):
-        SimulatedPlc(make_partner("python"), to_plc=Impairment(loss=2.0))
+        SimulatedPlc(PythonPartner(), to_plc=Impairment(loss=2.0))
 
 
 def test_it_leaves_nothing_open():
     files = open_files()
     threads = threading.active_count()
-    with SimulatedPlc(make_partner("codesys5")) as plc:
+    with SimulatedPlc(Codesys5()) as plc:
         plc.close()
     plc.close()
     assert open_files() == files

@@ -7,7 +7,7 @@ from netflux_session import Session
 
 from shmring import Impairment
 from shmring.testing import Exchange
-from shmring.testing.plc import Codesys4Statistics, PythonStatistics, make_partner
+from shmring.testing.plc import PARTNERS, Codesys4Statistics, PythonStatistics
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")
 MS = 1_000_000
@@ -19,7 +19,7 @@ def exchange(
     kind, duration_ns, *, to_ours=None, to_plc=None, cycle_ns=2 * MS, plc_cycle_ns=2 * MS, **options
 ):
     ours = Session(remote=PLC, cycle_ns=cycle_ns, watch_ns=0)
-    plc = make_partner(kind, remote=PC, cycle_ns=plc_cycle_ns, **options)
+    plc = PARTNERS[kind](remote=PC, cycle_ns=plc_cycle_ns, **options)
     plc.power_on(300_000)
     link = Exchange(ours, plc, to_a=to_ours, to_b=to_plc, address_a=PC, address_b=PLC)
     link.run(duration_ns)

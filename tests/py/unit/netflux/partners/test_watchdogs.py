@@ -7,7 +7,7 @@ from netflux_session import Session
 
 from shmring import Impairment
 from shmring.testing import Exchange
-from shmring.testing.plc import make_partner
+from shmring.testing.plc import PARTNERS, Siemens
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -82,7 +82,7 @@ def test_codesys4_does_not_watch_before_the_first(bench):
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_codesys4_watches_the_feedback(keep, bench):
-    end = bench("codesys4", keep=keep)
+    end = bench("codesys4", keep_values=keep)
     feed(end, 200 * MS, 2 * MS, lambda i: (1 + i, 1 + i))
     assert not end.end.error
     value = end.end.received
@@ -122,7 +122,7 @@ def test_siemens_watches_from_its_start_on(bench):
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_siemens_watches_the_feedback(keep, bench):
-    end = bench("siemens", cycle_ns=2 * MS, keep=keep)
+    end = bench("siemens", cycle_ns=2 * MS, keep_values=keep)
     feed(end, 100 * MS, 2 * MS, lambda i: (i, 1 + i))
     assert not end.end.error
     feed(end, 20 * MS, 2 * MS, lambda i: (50 + i, 50))
@@ -150,7 +150,7 @@ def test_siemens_defaults_do_not_go_together():
     errors = {}
     for cycle_ns in (2 * MS, 10 * MS):
         ours = Session(remote=PLC, cycle_ns=MS)
-        plc = make_partner("siemens", remote=PC, cycle_ns=cycle_ns)
+        plc = Siemens(remote=PC, cycle_ns=cycle_ns)
         plc.power_on(0)
         Exchange(ours, plc, address_a=PC, address_b=PLC).run(2 * SECOND)
         errors[cycle_ns] = plc.timeouts
@@ -214,7 +214,7 @@ def test_python_clears_its_values_unless_told_to_keep_them(bench):
     assert end.end.received == ZEROS
     assert not end.end.first_packet_received
 
-    end = bench("python", keep=True)
+    end = bench("python", keep_values=True)
     assert end.takes(5, 0, b"a" * 20)
     end.wait(150 * MS)
     assert end.end.watchdog_timeout
@@ -296,7 +296,7 @@ def test_a_partner_that_no_longer_hears_us(bench):
 def test_who_watches_the_feedback_hears_that_ours_is_deaf(kind):
     """What ours sends arrives, what the partner sends does not."""
     ours = Session(remote=PLC, cycle_ns=2 * MS)
-    plc = make_partner(kind, remote=PC, cycle_ns=2 * MS)
+    plc = PARTNERS[kind](remote=PC, cycle_ns=2 * MS)
     plc.power_on(0)
     Exchange(ours, plc, to_a=Impairment(loss=1.0), address_a=PC, address_b=PLC).run(
         100 * MS if kind == "siemens" else 1500 * MS
@@ -309,7 +309,7 @@ def test_who_watches_the_feedback_hears_that_ours_is_deaf(kind):
 @pytest.mark.parametrize("kind", ["codesys5", "python"])
 def test_who_watches_datagrams_does_not(kind):
     ours = Session(remote=PLC, cycle_ns=2 * MS)
-    plc = make_partner(kind, remote=PC, cycle_ns=2 * MS)
+    plc = PARTNERS[kind](remote=PC, cycle_ns=2 * MS)
     plc.power_on(0)
     Exchange(ours, plc, to_a=Impairment(loss=1.0), address_a=PC, address_b=PLC).run(3 * SECOND)
     assert not plc.error
@@ -318,7 +318,7 @@ def test_who_watches_datagrams_does_not(kind):
 @pytest.mark.parametrize("kind", ["codesys5", "codesys4", "siemens", "python"])
 def test_a_partner_that_stops_is_missed_within_the_time_set(kind):
     ours = Session(remote=PLC, cycle_ns=MS, watch_ns=30 * MS)
-    plc = make_partner(kind, remote=PC, cycle_ns=2 * MS)
+    plc = PARTNERS[kind](remote=PC, cycle_ns=2 * MS)
     plc.power_on(0)
     link = Exchange(ours, plc, address_a=PC, address_b=PLC)
     link.run(500 * MS)
@@ -337,7 +337,7 @@ def test_a_partner_that_stops_is_missed_within_the_time_set(kind):
 @pytest.mark.parametrize("kind", ["codesys5", "codesys4", "siemens", "python"])
 def test_a_quick_restart_is_over_in_half_a_round_without_a_watchdog(kind):
     ours = Session(remote=PLC, cycle_ns=MS, watch_ns=0)
-    plc = make_partner(kind, remote=PC, cycle_ns=2 * MS)
+    plc = PARTNERS[kind](remote=PC, cycle_ns=2 * MS)
     plc.power_on(0)
     link = Exchange(ours, plc, address_a=PC, address_b=PLC)
     link.run(500 * MS, until=lambda: ours.gauge("partner_number") == 100)

@@ -1,0 +1,94 @@
+"""Attach to a channel of any kind by its name."""
+
+from typing import Any, cast
+
+from rtworkers import ownership, paths
+from shmring import _host, _options
+from shmring._attachment import map_named
+from shmring._opening import UDP, C, Udp, checked_engine
+from shmring._segment import text_of
+from shmring.engine import Engine
+from shmring.errors import BadConfig
+from shmring.local import ENGINE as LOCAL
+from shmring.local import Local
+from shmring.types import Reading
+
+
+def attach(
+    name: str,
+    *,
+    engine: Engine[C] | None = None,
+    namespace: str | None = None,
+    readonly: bool = False,
+    reading: Reading | None = None,
+    owner: int | str | None = None,
+) -> C:
+    """Return this process's end of an open channel. It reads what arrives from now on.
+
+    The result is a `Channel`, also for one that was opened with `Local`. For a channel that was
+    opened with `Rtp` it is an `RtpChannel`, with `Netflux` a `NetfluxChannel`, and with `Cyclic` a
+    `CyclicChannel`.
+
+    engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
+        of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux
+        channel, as in ``engine=Netflux(send=SETPOINTS)``. Other options only belong to the opener.
+        None: the channel itself says which engine it has, and values of Netflux are bytes.
+    readonly: attach as a tap, which only observes the channel.
+    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with broadcast.
+    namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
+    owner: a user, by name or id, who may own the channel. Always trusted are this user, root, and
+        an owner who shares the channel with a non-primary group of this process.
+
+    Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (also for another user's channel),
+    `LayoutMismatch`, `TypeError`, and `BadConfig` (another engine, or one whose packets only its
+    own package understands: such a channel can only be attached to with readonly=True).
+    """
+    if engine is not None:
+        checked_engine(engine)
+    with _host.translated(f"channel {name!r}"):
+        space = paths.namespace_of(namespace)
+        paths.check_name("channel name", name)
+        trusted = ownership.uid_of(owner)
+    segment = map_named(
+        name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
+    )
+    kind = _engine_for(name, engine, text_of(segment.config.engine), readonly)
+    end = kind.attach(
+        name, namespace=space, readonly=readonly, reading=reading, segment=segment
+    )
+    return cast("C", end)
+
+
+def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool) -> Engine[Any]:
+    """Return the engine that makes the end of a channel whose segment names the engine `found`."""
+    for kind, engine in (("udp", Udp), (LOCAL, Local)):
+        if isinstance(given, engine) and found != kind:
+            raise BadConfig(
+                f"channel {name!r} has the engine {found!r}: leave out engine={engine.__name__}()"
+            )
+    if given is not None:
+        return given
+    own = _engine_named(found)
+    if own is None and not readonly:
+        raise BadConfig(
+            f"channel {name!r} has the engine {found!r}, whose packets only its own package "
+            "understands: use that package, give engine=, or observe it with readonly=True"
+        )
+    return own or UDP
+
+
+def _engine_named(found: str) -> Engine[Any] | None:
+    """Return an engine of this package. Its modules are imported only for its channels."""
+    if found == "rtp":
+        from shmring.rtp.engine import Rtp
+
+        return Rtp()
+    if found == "netflux":
+        from shmring.netflux.engine import Netflux
+
+        return Netflux()
+    if found == "cyclic":
+        from shmring.cyclic.engine import Cyclic
+
+        return Cyclic()
+    return {"udp": UDP, LOCAL: Local()}.get(found)

@@ -1,0 +1,82 @@
+/* Rests that the budget of a real-time worker wants: between two deadlines, not across one. */
+#include "rt_test.h"
+
+#include "base/rt_clock.h"
+#include "worker/idle.h"
+
+#define AWAKE_NS (5 * RT_NS_PER_MS)        /* more than half of what the budget allows */
+#define AWAKE_LONGER_NS (7 * RT_NS_PER_MS) /* nearly all of it */
+#define REST_NS (30 * RT_NS_PER_US)
+#define LEAST_NS (2 * REST_NS)
+
+static shm_worker_page_t page;
+
+static idle_t awake_for(int64_t awake_ns, bool bounded, int64_t now_mono_ns)
+{
+    idle_t idle;
+    page = (shm_worker_page_t){.magic = 0};
+    idle_init(&idle, &page, bounded, now_mono_ns - awake_ns);
+    return idle;
+}
+
+static void test_a_rest_is_taken_where_it_fits(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(AWAKE_NS, true, now);
+    CHECK(idle_rest_ahead(&idle, now, now + RT_NS_PER_MS));
+    CHECK_EQ(rt_load_relaxed(&page.sleeps), 1);
+    CHECK_EQ(rt_load_relaxed(&page.forced_rests), 0);
+    CHECK_EQ(idle.asleep_from_mono_ns, now);
+}
+
+static void test_no_rest_before_a_near_deadline(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(AWAKE_LONGER_NS, true, now);
+    CHECK(!idle_rest_ahead(&idle, now, now + LEAST_NS - 1));
+    CHECK(!idle_rest_ahead(&idle, now, now - RT_NS_PER_US));
+    CHECK_EQ(rt_load_relaxed(&page.sleeps), 0);
+}
+
+static void test_a_wake_up_may_take_as_long_as_it_did_before(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(AWAKE_NS, true, now);
+    int64_t needed = REST_NS + idle_margin_ns(&idle);
+    CHECK(needed > LEAST_NS);
+    CHECK(!idle_rest_ahead(&idle, now, now + needed - 1));
+    CHECK_EQ(rt_load_relaxed(&page.sleeps), 0);
+    CHECK(idle_rest_ahead(&idle, now, now + needed));
+}
+
+/* A forced rest would look at no deadline. */
+static void test_a_budget_that_is_nearly_used_up_asks_for_less_spare_time(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(AWAKE_LONGER_NS, true, now);
+    CHECK(idle_rest_ahead(&idle, now, now + LEAST_NS));
+    CHECK_EQ(rt_load_relaxed(&page.sleeps), 1);
+}
+
+static void test_no_rest_that_nothing_asks_for(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t rested = awake_for(0, true, now);
+    CHECK(!idle_rest_ahead(&rested, now, now + RT_NS_PER_MS));
+    idle_t unbounded = awake_for(AWAKE_NS, false, now);
+    CHECK(!idle_rest_ahead(&unbounded, now, now + RT_NS_PER_MS));
+    idle_t far = awake_for(AWAKE_NS, true, now);
+    CHECK(!idle_rest_ahead(&far, now, now + RT_NS_PER_MS + 1));
+    CHECK(!idle_rest_ahead(&far, now, RT_NEVER_NS));
+    CHECK_EQ(rt_load_relaxed(&page.sleeps), 0);
+}
+
+int main(void)
+{
+    RUN(test_a_rest_is_taken_where_it_fits);
+    RUN(test_no_rest_before_a_near_deadline);
+    RUN(test_a_wake_up_may_take_as_long_as_it_did_before);
+    RUN(test_a_budget_that_is_nearly_used_up_asks_for_less_spare_time);
+    RUN(test_no_rest_that_nothing_asks_for);
+    return rt_test_result();
+}

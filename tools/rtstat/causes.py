@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -38,6 +38,8 @@ class Case:
     events: tuple[Event, ...]
     """The events that the worker recorded in that time."""
     worker: PageFacts | None
+    stands_still: bool = False
+    """Whether the worker has had no heartbeat for a second now. It recorded nothing since then."""
 
     @property
     def first_mono_ns(self) -> int:
@@ -76,36 +78,59 @@ class Case:
     def longest(self, kind: str, number: str) -> int:
         return max((event.numbers.get(number, 0) for event in self.noted(kind)), default=0)
 
+    @property
+    def away_ns(self) -> int:
+        """How long the worker was not on its core at most, by the events of that time."""
+        return max(map(_away_ns, self.noted("missed_wake", "long_loop")), default=0)
+
+    @property
+    def away_meanwhile_ns(self) -> int:
+        """How much of such an absence lies between the first deadline and the last verdict."""
+        absences = self.noted("missed_wake", "long_loop")
+        return max((self._overlap_ns(event, _away_ns(event)) for event in absences), default=0)
+
+    def _overlap_ns(self, event: Event, away_ns: int) -> int:
+        begin = max(self.first_mono_ns, event.mono_ns - away_ns)
+        return max(0, min(away_ns, min(self.last_mono_ns, event.last_mono_ns) - begin))
+
+
+def _away_ns(event: Event) -> int:
+    """Return how long the worker was not on its core, before the time of this event."""
+    return event.numbers.get("off_cpu_ns" if event.kind == "long_loop" else "late_ns", 0)
+
 
 def spells(
     channel: str,
     packets: Sequence[LatePacket],
     events: Sequence[Event],
     worker: PageFacts | None = None,
+    *,
+    stands_still: bool = False,
 ) -> list[Case]:
-    """Return the spells, latest first, each with the events of its time."""
+    """Return the spells, latest first, each with the events of its time.
+
+    stands_still: whether the worker has had no heartbeat for a second now.
+    """
     found: list[list[LatePacket]] = []
     for packet in sorted(packets, key=lambda packet: packet.noted_mono_ns):
         if not found or packet.noted_mono_ns - found[-1][-1].noted_mono_ns > _GAP_NS:
             found.append([])
         found[-1].append(packet)
-    return [_case(channel, spell, events, worker) for spell in reversed(found)]
+    cases = (Case(channel, tuple(spell), (), worker, stands_still) for spell in reversed(found))
+    return [_with_events(case, events) for case in cases]
 
 
-def _case(
-    channel: str, packets: list[LatePacket], events: Sequence[Event], worker: PageFacts | None
-) -> Case:
-    bare = Case(channel, tuple(packets), (), worker)
+def _with_events(bare: Case, events: Sequence[Event]) -> Case:
     begin, end = bare.first_mono_ns - _MARGIN_NS, bare.last_mono_ns + _MARGIN_NS
     during = tuple(
         event
         for event in events
         if event.kind not in _BESIDE_THE_POINT
-        and event.channel in (None, channel)
+        and event.channel in (None, bare.channel)
         and event.mono_ns <= end
         and event.last_mono_ns >= begin
     )
-    return Case(channel, tuple(packets), during, worker)
+    return replace(bare, events=during)
 
 
 # --- what they have in common ---------------------------------------------------------------------
@@ -185,8 +210,7 @@ def _taken_over(case: Case) -> Finding | None:
         f"{duration(case.worst_ns)} at most",
         (
             f"see how it ended: rtstat --post-mortem {case.channel}",
-            "if late packets are useless, drop them: open the channel with "
-            'late="drop"',
+            'if late packets are useless, drop them: open the channel with late="drop"',
         ),
     )
 
@@ -223,21 +247,25 @@ _ERRNO_ADVICE = {
 }
 
 
-def _enqueued_late(case: Case) -> Finding | None:
-    late = [p for p in case.packets if p.enqueued_ns > p.due_ns]
-    queued = case.mostly(Verdict.ENQUEUED_LATE)
+def _queued_late(case: Case) -> list[int]:
+    """Return how long after their deadlines packets were queued, if most of them were."""
+    late = [p.enqueued_ns - p.due_ns for p in case.packets if p.enqueued_ns > p.due_ns]
     dropped = case.mostly(Verdict.DROPPED_LATE, Verdict.ENQUEUED_LATE) and 2 * len(late) > len(
         case.packets
     )
-    if not (queued or dropped) or not late:
+    return late if case.mostly(Verdict.ENQUEUED_LATE) or dropped else []
+
+
+def _enqueued_late(case: Case) -> Finding | None:
+    late = _queued_late(case)
+    if not late:
         return None
-    by = int(median(p.enqueued_ns - p.due_ns for p in late))
-    most = max(p.enqueued_ns - p.due_ns for p in late)
+    by, most = int(median(late)), max(late)
     who = ", ".join(name for name, _ in case.producers.most_common(3))
     return Finding(
         "sender_late",
         f"they were queued {duration(by)} (median) after they were due, {duration(most)} at most: "
-        f"the sender was late, not the worker ({who})",
+        f"{_blame(case, by)} ({who})",
         (
             f"queue at least {duration(most)} earlier; a deadline far ahead costs nothing",
             "a Python process is delayed by garbage collection, its threads and other processes "
@@ -246,19 +274,36 @@ def _enqueued_late(case: Case) -> Finding | None:
     )
 
 
+def _blame(case: Case, sender_ns: int) -> str:
+    """Return who was late. The worker is acquitted only if it ran, and took them up at once."""
+    waited = [p.woken_ns - max(p.enqueued_ns, p.due_ns) for p in case.packets if p.woken_ns]
+    waited_ns = int(median(waited)) if waited else 0
+    if waited_ns >= max(_MISSED_NS, sender_ns):
+        return f"the sender was late, and the worker took them up {duration(waited_ns)} after that"
+    if case.stands_still:
+        return "the sender was late, before the worker came to its standstill"
+    return "the sender was late, not the worker"
+
+
 def _off_core(case: Case) -> Finding | None:
-    late_ns = case.longest("missed_wake", "late_ns")
-    off_ns = case.longest("long_loop", "off_cpu_ns")
-    away = max(late_ns, off_ns)
+    away_ns = case.away_ns
+    queued_late = _queued_late(case)
+    if queued_late:  # a worker that stood still meanwhile may be why the sender was late
+        away_ns = case.away_meanwhile_ns
+        if away_ns < max(_MISSED_NS, median(queued_late) / 2):
+            return None
     # A short absence does not explain a long delay.
-    if away < _MISSED_NS or 4 * away < case.median_ns or case.mostly(Verdict.ENQUEUED_LATE):
+    elif away_ns < _MISSED_NS or 4 * away_ns < case.median_ns:
         return None
-    head = f"the worker was not on its core when they were due: it came back {duration(away)} late"
+    head = (
+        f"the worker was not on its core when they were due: it came back {duration(away_ns)} late"
+    )
+    if queued_late:
+        head += f". They were also queued late, by {duration(median(queued_late))} (median)"
     if case.worker is not None and case.worker.policy != "fifo":
         return Finding(
             "preempted",
-            f"{head}, and it runs without a real-time class, so any other process may have "
-            "its core",
+            f"{head}. It runs without a real-time class, so any other process may have its core",
             (
                 "give the workers SCHED_FIFO: shmring help permissions; shmring doctor says what "
                 "is missing",
@@ -266,7 +311,7 @@ def _off_core(case: Case) -> Finding | None:
         )
     return Finding(
         "stopped",
-        f"{head}, despite its real-time class: it was stopped (SIGSTOP, a debugger), the machine "
+        f"{head}. It has a real-time class, so it was stopped (SIGSTOP, a debugger), the machine "
         "paused (hypervisor, firmware), or a task of higher priority ran",
         (
             "shmring doctor measures how long this machine takes to wake up, and gives the fixes",
@@ -409,9 +454,9 @@ RULES: tuple[Rule, ...] = (
     _taken_over,
     _held,
     _failed,
-    _enqueued_late,
     _no_room,
     _off_core,
+    _enqueued_late,
     _long_pass,
     _forced_rest,
     _woke_late,
@@ -425,10 +470,10 @@ CAUSES = (
     "worker_restart",
     "held",
     "failed",
-    "sender_late",
     "no_room",
     "preempted",
     "stopped",
+    "sender_late",
     "busy",
     "throttled",
     "woke_late",

@@ -15,6 +15,7 @@ import io
 import sys
 from collections.abc import Sequence
 
+from rtworkers.similar import did_you_mean
 from shmring_cli.common import (
     FAILED,
     FINE,
@@ -45,16 +46,19 @@ examples:
   rtstat --once                      overview, one snapshot
   rtstat --once --sort late          the worst channels first
   rtstat --json                      everything, as one JSON object; fields: shmring help rtstat
+  rtstat --json | jq .troubles       what is wrong
   rtstat --json -i 1                 one JSON object per line and second, until Ctrl-C
   rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
   rtstat --csv=worker -i 10          a row per worker every ten seconds
   rtstat --record night.csv -i 1 --duration 3600        then: shmring plot night.csv
   rtstat --serve-metrics 9464                           http://127.0.0.1:9464/metrics
+  rtstat --serve-web 9465                               http://127.0.0.1:9465/
   rtstat show ctl                    one channel in detail
   rtstat errors                      each distinct error
-  rtstat --once --unhealthy || echo "unhealthy"
+  rtstat --once --unhealthy          only what has a trouble
+  rtstat --check                     one line for Nagios, systemd or a script
 
-exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable or missing
+exit codes: 0 ok, 1 wrong usage, 2 failure, or no channel has the name, 3 troubled, 4 broken
 """
 
 
@@ -65,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((c for c in COMMANDS if words and c.name == words[0]), None)
     parser = whole_parser() if command is None else command_parser(command)
+    if command is None and words and not words[0].startswith("-"):
+        names = [c.name for c in COMMANDS]
+        hint = did_you_mean(words[0], names)
+        parser.error(f"there is no command {words[0]!r}: use {', '.join(names)}{hint}")
     arguments = parser.parse_args(words if command is None else words[1:])
     try:
         return int(arguments.run(arguments))

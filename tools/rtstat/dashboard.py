@@ -15,12 +15,13 @@ _Json = dict[str, Any]
 #   rate{M}           its growth per second
 #   increase{M}       its growth
 #   p99{M by LABELS}  the percentile of a histogram, for each value of the labels
+#   {trouble of S}    the troubles of a severity
 _PANELS = """
 == Is it well?
-alarm | Channels that are not served | short | No heartbeat for a second, or failed.
-  sum(1 - {channel_healthy})
-alarm | Workers that do not run | short | No heartbeat for a second.
-  sum(1 - {worker_healthy})
+alarm | Broken | short | Troubles because of which something does not work at all.
+  count({trouble of broken}) or vector(0)
+alarm | Troubled | short | Troubles with losses or late packets.
+  count({trouble of troubled}) or vector(0)
 alarm | Late packets | pps | Of any late verdict, dropped ones included.
   sum(rate{channel_late_packets_total})
 alarm | Lost packets | pps | Refused or dropped by the kernel, or overwritten before they were read.
@@ -29,6 +30,9 @@ number | Lateness p99 | s
   p99{channel_lateness_seconds}
 number | Packets sent | pps
   sum(rate{channel_tx_sent_packets_total})
+
+list | What is wrong | short | Figures: shmring help troubles. What to do: rtstat --once.
+  {trouble}
 
 == Lateness: start of the send call after the deadline
 times | Lateness of all chosen channels | s
@@ -106,6 +110,11 @@ lines | Netflux: round trip p99 | s
 _COLUMNS = 24
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _CHOSEN = 'namespace=~"$namespace",pool=~"$pool"'
+_CHOSEN_TROUBLES = 'namespace=~"$namespace",pool=~"($pool)?",channel=~"($channel)?"'
+"""Those of workers and pools have no channel, and those of files no pool."""
+
+
+_FORMATS = {"heatmap": "heatmap", "list": "table"}
 
 
 # --- queries --------------------------------------------------------------------------------------
@@ -114,6 +123,7 @@ _CHOSEN = 'namespace=~"$namespace",pool=~"$pool"'
 def _expanded(query: str) -> str:
     """Return the query in Prometheus's language."""
     query = re.sub(r"p([\d.]+){(\w+)(?: by ([\w, ]+))?}", _percentile, query)
+    query = re.sub(r"{trouble of (\w+)}", _severe, query)
     query = re.sub(r"(rate|increase){(\w+)}", r"\1({\2}[$__rate_interval])", query)
     return re.sub(r"{([a-z]\w+)}", _selected, query)
 
@@ -125,9 +135,17 @@ def _percentile(found: re.Match[str]) -> str:
     return f"histogram_quantile({float(percent) / 100:g}, {rate})"
 
 
+def _severe(found: re.Match[str]) -> str:
+    return f'shmring_trouble{{{_CHOSEN_TROUBLES},severity=~"{found[1]}"}}'
+
+
 def _selected(found: re.Match[str]) -> str:
     metric = found[1]
-    chosen = _CHOSEN if metric.startswith("worker_") else f'{_CHOSEN},channel=~"$channel"'
+    chosen = f'{_CHOSEN},channel=~"$channel"'
+    if metric.startswith("worker_"):
+        chosen = _CHOSEN
+    elif metric == "trouble":
+        chosen = _CHOSEN_TROUBLES
     return f"shmring_{metric}{{{chosen}}}"
 
 
@@ -138,7 +156,8 @@ def _target(number: int, line: str, kind: str) -> _Json:
         "datasource": _SOURCE,
         "expr": _expanded(query),
         "legendFormat": legend,
-        "format": "heatmap" if kind == "heatmap" else "time_series",
+        "format": _FORMATS.get(kind, "time_series"),
+        "instant": kind == "list",
     }
 
 
@@ -180,6 +199,7 @@ _KINDS: dict[str, tuple[str, int, _Json, _Json]] = {
     "times": ("timeseries", 8, {"custom": _LINE | _LOGARITHMIC}, _SERIES),
     "bars": ("timeseries", 8, {"custom": _BARS}, _SERIES),
     "heatmap": ("heatmap", 8, {}, _HEATMAP),
+    "list": ("table", 8, {}, {"showHeader": True, "sortBy": [{"displayName": "severity"}]}),
 }
 """For each kind of panel: Grafana's type, the height, defaults of its fields, and options."""
 
@@ -243,7 +263,7 @@ def _variable(name: str, metric: str) -> _Json:
 
 def dashboard() -> _Json:
     """Return the whole dashboard, to be written as JSON."""
-    healthy = "shmring_channel_healthy"
+    served = "shmring_channel_served"
     source = {
         "name": "datasource",
         "label": "Prometheus",
@@ -265,9 +285,9 @@ def dashboard() -> _Json:
         "templating": {
             "list": [
                 source,
-                _variable("namespace", healthy),
-                _variable("pool", f'{healthy}{{namespace=~"$namespace"}}'),
-                _variable("channel", f"{healthy}{{{_CHOSEN}}}"),
+                _variable("namespace", served),
+                _variable("pool", f'{served}{{namespace=~"$namespace"}}'),
+                _variable("channel", f"{served}{{{_CHOSEN}}}"),
             ]
         },
         "panels": _panels(),

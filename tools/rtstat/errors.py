@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--channel", metavar="NAME", help="only errors of this channel")
-    parser.add_argument("--pool", metavar="NAME", help="only errors of this pool's workers")
+    parser.add_argument("--channel", metavar="CHANNEL", help="only errors of this channel")
+    parser.add_argument("--pool", metavar="POOL", help="only errors of this pool's workers")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     add_namespace(parser)
 

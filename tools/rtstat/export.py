@@ -11,7 +11,9 @@ from rtstat.fields import Field, Value
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot
 from rtstat.table import FIELD, FIELDS, values
+from rtstat.troubles import verdict
 from rtstat.views import ChannelView
+from rtworkers.similar import did_you_mean
 
 SCHEMA = 1
 """Changes when a name is removed or changes its meaning, but not when a name is added."""
@@ -19,12 +21,14 @@ SCHEMA = 1
 
 def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
     """Return a snapshot as values that `json` accepts."""
+    found = selection.troubles(shot)
     return {
         "schema": SCHEMA,
         "host": os.uname().nodename,
         **values("snapshot", shot),
         "namespace": shot.namespace,
-        "healthy": selection.healthy(shot),
+        "verdict": verdict(found),
+        "troubles": [values("trouble", trouble) for trouble in found],
         "pools": [values("pool", pool) for pool in shot.pools],
         "workers": [values("worker", worker) for worker in selection.workers(shot)],
         "channels": [channel_facts(channel) for channel in selection.channels(shot)],
@@ -36,7 +40,7 @@ def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
 
 def channel_facts(channel: ChannelView) -> dict[str, Any]:
     """Return a channel, its readers (``attached``) and its engine's part (under the
-    engine's name)."""
+    engine's name). ``figures_stale`` tells whether all of them are of the past."""
     row: dict[str, Any] = values("channel", channel)
     row["attached"] = [values("reader", reader) for reader in channel.readers]
     part = channel.part
@@ -113,4 +117,6 @@ def _column(scope: str, name: str) -> tuple[str, str | None, Field]:
         return name, engine, FIELD[engine, part]
     if (scope, name) in FIELD:
         return name, None, FIELD[scope, name]
-    raise ValueError(f"{scope}s have no field {name!r}: see `shmring help rtstat`")
+    known = [field if space == scope else f"{space}.{field}" for space, field in FIELD]
+    hint = did_you_mean(name, known)
+    raise ValueError(f"{scope}s have no field {name!r}: see `shmring help rtstat`{hint}")

@@ -22,6 +22,7 @@ _TITLES = {
     "udt": "`udt` of a channel: a connection",
     "udt-port": "`udt-port` of a channel: a port of connections",
     "mux": "`mux` of a channel: many sockets",
+    "trouble": "`troubles`: what is wrong, the worst first",
     "error": "`errors`: distinct problems of workers, the latest first",
     "unreadable": "`unreadable`",
     "event": "`events`: what happened since the snapshot before",

@@ -3,17 +3,19 @@
 examples:
   rtstat list                           every channel
   rtstat list --pool plant              the channels of one pool
-  rtstat list --unhealthy               only unhealthy channels
+  rtstat list --unhealthy               only channels that have a trouble
   rtstat list -q | xargs -n 1 rtstat show
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 
 from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
 from rtstat.snapshot import Watch
-from shmring_cli.common import FAILED, FINE
+
+_PAUSE_S = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +28,13 @@ def run(arguments: argparse.Namespace) -> int:
     selection = Selection(arguments)
     with Watch(namespace_of(arguments)) as watch:
         shot = watch.read()
+        if arguments.unhealthy:  # for what grows
+            time.sleep(_PAUSE_S)
+            shot = watch.read()
         for channel in selection.channels(shot):
             name = f"{channel.namespace}/{channel.name}"
             if arguments.quiet:
                 print(name)
             else:
                 print(name, channel.pool, channel.engine, channel.health, sep="\t")
-        return FINE if selection.healthy(shot) else FAILED
+        return selection.exit_code(shot)

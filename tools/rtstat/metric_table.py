@@ -19,6 +19,7 @@ PREFIX = "shmring"
 CHANNEL_LABELS = ("namespace", "pool", "channel", "engine")
 WORKER_LABELS = ("namespace", "pool", "worker")
 POOL_LABELS = ("namespace", "pool")
+TROUBLE_LABELS = ("name", "severity", "namespace", "pool", "channel", "worker")
 ENGINES = ("rtp", "cyclic", "netflux", "udt", "udt-port", "mux")
 
 _US = 1_000
@@ -85,7 +86,7 @@ class Family:
 
 def _scopes() -> dict[str, tuple[str, tuple[str, ...]]]:
     """For each scope: the prefix of its names, and its labels."""
-    own = {
+    own: dict[str, tuple[str, tuple[str, ...]]] = {
         "pool": ("pool", POOL_LABELS),
         "worker": ("worker", WORKER_LABELS),
         "channel": ("channel", CHANNEL_LABELS),
@@ -188,7 +189,21 @@ _OWN = (
         "",
     ),
     Family(
-        "shmring_worker_healthy",
+        "shmring_verdict",
+        "gauge",
+        "Verdict of the whole: 0 ok, 1 troubled, 2 broken",
+        (),
+        "",
+    ),
+    Family(
+        "shmring_trouble",
+        "gauge",
+        "Figure of a trouble, or 1 if it has none: a sample for each trouble there is",
+        TROUBLE_LABELS,
+        "",
+    ),
+    Family(
+        "shmring_worker_alive",
         "gauge",
         "1 if the worker had a heartbeat within the last second, else 0",
         WORKER_LABELS,
@@ -202,7 +217,7 @@ _OWN = (
         "worker",
     ),
     Family(
-        "shmring_channel_healthy",
+        "shmring_channel_served",
         "gauge",
         "1 if a worker serves the channel, or it is new or closed, else 0",
         CHANNEL_LABELS,

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import signal
 import socket
-import sys
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from rtstat.metric_table import BOUNDS_NS, ENGINES, FAMILIES, Family
+from rtstat.metrics_page import content_type, render
 from rtstat.selection import Selection, namespace_of
+from rtstat.serve import TEXT, Environ, Page, Reply, landing, parse_address, serve, signals_kept
 from rtstat.snapshot import Snapshot, Watch
+from rtstat.trouble_text import headline, paragraphs
+from rtstat.troubles import Trouble, Verdict, verdict
 from rtstat.views import ChannelView, PoolView, WorkerView
 from shmring import LAYOUT_VERSION
 from shmring_cli.common import FINE
@@ -29,12 +31,15 @@ from shmring_cli.output import address_text
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-DEFAULT_HOST = "127.0.0.1"
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+MISSING = 'prometheus-client, which is not installed: pip install "shmring[metrics]"'
 
 _SECOND = 1e-9
 _BOUNDS = (*(repr(float(f"{bound}e-9")) for bound in BOUNDS_NS), "+Inf")
 _LINEAR = 64
+_VERDICTS: tuple[Verdict, ...] = ("ok", "troubled", "broken")
+# Two probes may ask within a millisecond.
+SHORTEST_NS = 100_000_000
+
 _EVERYTHING = argparse.Namespace(channel=[], pool=[], unhealthy=False, sort=None)
 
 Labels = dict[str, str]
@@ -44,49 +49,39 @@ Rows = list[tuple[Any, Labels, Any]]
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    if importlib.util.find_spec("prometheus_client") is None:
-        raise ValueError(
-            "the page needs prometheus-client, which is not installed: "
-            'pip install "shmring[metrics]"'
-        )
-    from rtstat import metrics_page
-
-    host, port = parse_address(arguments.serve_metrics)
-    # Before the server's threads start, so that this thread gets the signals.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        with Watch(namespace_of(arguments)) as watch:
-            collector = Collector(watch, Selection(arguments))
-            try:
-                server = metrics_page.Server(
-                    host, port, metrics_page.application(collector.collect)
-                )
-            except OSError as error:
-                raise OSError(f"{host}:{port}: {error.strerror or error}") from None
-            with server:
-                thread = threading.Thread(target=server.serve_forever, daemon=True)
-                thread.start()
-                where = _url(server.server_name, server.server_port)
-                print(f"metrics at {where}", file=sys.stderr, flush=True)
-                signal.sigwait(_ENDING)
-                server.shutdown()
-                thread.join()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not is_possible():
+        raise ValueError(f"the page needs {MISSING}")
+    address = parse_address(arguments.serve_metrics)
+    with signals_kept(), Watch(namespace_of(arguments)) as watch:
+        found = pages(Collector(watch, Selection(arguments)))
+        serve(address, {"/": landing(found), **found}, "metrics", "/metrics")
     return FINE
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Parse ``9464``, ``0.0.0.0:9464`` or ``[::]:9464``. Raises `ValueError`."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
-        raise ValueError(f"{text!r}: must be [HOST:]PORT, such as 9464 or 0.0.0.0:9464")
-    return host or DEFAULT_HOST, int(port)
+def is_possible() -> bool:
+    """Return whether prometheus-client is installed."""
+    return importlib.util.find_spec("prometheus_client") is not None
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+def pages(collector: Collector) -> dict[str, Page]:
+    """Return the pages for Prometheus, and for load balancers and probes."""
+    return {
+        "/metrics": Page("for Prometheus and OpenMetrics", lambda e: _page(collector, e)),
+        "/healthz": Page("200, or 503 if something is broken", lambda e: _health(collector)),
+    }
+
+
+def _page(collector: Collector, environ: Environ) -> Reply:
+    if not is_possible():
+        return Reply(TEXT, f"the page needs {MISSING}\n".encode(), "501 Not Implemented")
+    kind = content_type(environ.get("HTTP_ACCEPT", ""))
+    return Reply(kind, render(collector.collect(), kind))
+
+
+def _health(collector: Collector) -> Reply:
+    found, text = collector.check()
+    status = "503 Service Unavailable" if found == "broken" else "200 OK"
+    return Reply(TEXT, text.encode(), status)
 
 
 class Collector:
@@ -97,14 +92,29 @@ class Collector:
         self._watch = watch
         self._selection = selection or Selection(_EVERYTHING)
         self._lock = threading.Lock()
+        self._shot: Snapshot | None = None
+
+    def _look(self) -> Snapshot:
+        """Return a new snapshot, or the last one if it is so new that an interval since then would
+        say nothing: one late packet of one would be a share of 100 %."""
+        last = self._shot
+        if last is None or time.monotonic_ns() - last.mono_ns >= SHORTEST_NS:
+            self._shot = last = self._watch.read()
+        return last
 
     def collect(self) -> list[Metric]:
         """Called by a registry of prometheus_client, from any thread."""
         with self._lock:
             start = time.perf_counter()
-            shot = self._watch.read()
+            shot = self._look()
             read_s = time.perf_counter() - start
             return _metrics(shot, self._selection, read_s)
+
+    def check(self) -> tuple[Verdict, str]:
+        """Return the verdict of a new snapshot, and the list of troubles as text."""
+        with self._lock:
+            found = self._selection.troubles(self._look())
+        return verdict(found), f"{headline(found)}\n{paragraphs(found)}".strip() + "\n"
 
 
 def _metrics(shot: Snapshot, selection: Selection, read_s: float) -> list[Metric]:
@@ -119,7 +129,7 @@ def _metrics(shot: Snapshot, selection: Selection, read_s: float) -> list[Metric
         part = channel.part
         if part is not None:
             scopes[channel.engine].append((part, labels, channel))
-    own = _own_samples(shot, scopes, read_s)
+    own = _own_samples(shot, scopes, read_s) | _judged(selection.troubles(shot))
     with_bounds: dict[int, list[Labels]] = {}
     metrics = []
     for family in FAMILIES:
@@ -182,8 +192,14 @@ def _own_samples(
         "shmring_exporter_unreadable_files": [
             _sample("shmring_exporter_unreadable_files", {}, float(unreadable))
         ],
-        "shmring_worker_healthy": _healths("shmring_worker_healthy", scopes["worker"]),
-        "shmring_channel_healthy": _healths("shmring_channel_healthy", scopes["channel"]),
+        "shmring_worker_alive": (
+            _sample("shmring_worker_alive", labels, float(worker.alive))
+            for worker, labels, _ in scopes["worker"]
+        ),
+        "shmring_channel_served": (
+            _sample("shmring_channel_served", labels, float(channel.served))
+            for channel, labels, _ in scopes["channel"]
+        ),
         "shmring_worker_info": (
             _sample("shmring_worker_info", labels | _worker_facts(worker), 1.0)
             for worker, labels, _ in scopes["worker"]
@@ -195,8 +211,22 @@ def _own_samples(
     }
 
 
-def _healths(name: str, rows: Rows) -> Iterator[Any]:
-    return (_sample(name, labels, float(view.healthy)) for view, labels, _ in rows)
+def _judged(found: Sequence[Trouble]) -> dict[str, Iterable[Any]]:
+    whole = _sample("shmring_verdict", {}, float(_VERDICTS.index(verdict(found))))
+    troubles = (_sample("shmring_trouble", _trouble_labels(t), float(t.figure or 1)) for t in found)
+    return {"shmring_verdict": [whole], "shmring_trouble": troubles}
+
+
+def _trouble_labels(trouble: Trouble) -> Labels:
+    view, scope = trouble.view, trouble.scope
+    return {
+        "name": trouble.name,
+        "severity": trouble.severity,
+        "namespace": view.namespace,
+        "pool": view.name if scope == "pool" else "" if scope == "file" else view.pool,
+        "channel": view.name if scope in ("channel", "file") else "",
+        "worker": str(view.slot) if scope == "worker" else "",
+    }
 
 
 def _worker_facts(worker: WorkerView) -> Labels:

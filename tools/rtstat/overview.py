@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from rtstat.pace import next_due
 from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
 from rtstat.snapshot import Snapshot, Watch
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import FINE
 
 _ONCE_S = 0.2
+_CHECK_S = 1.0
 _LOOP_S = 1.0
+_NARROWEST = 80
 
 Writer = Callable[[Snapshot], None]
 
@@ -39,6 +43,7 @@ class Mode(NamedTuple):
 MODES = (
     Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
     Mode("--serve-metrics", "[HOST:]PORT", "rtstat.metrics", "a page for Prometheus"),
+    Mode("--serve-web", "[HOST:]PORT", "rtstat.web", "a live page for the browser, and metrics"),
     Mode(
         "--post-mortem",
         "CHANNEL",
@@ -52,8 +57,11 @@ MODES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="one overview as plain text")
+    how.add_argument("--plain", action="store_true", help="overviews as plain text, repeatedly")
     how.add_argument(
-        "--plain", action="store_true", help="overviews as plain text, repeatedly"
+        "--check",
+        action="store_true",
+        help="one line for monitoring: the verdict and the three worst troubles",
     )
     how.add_argument("--json", action="store_true", help="one object per snapshot")
     how.add_argument(
@@ -81,9 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
-        help="for one snapshot: read twice, this far apart, for rates and intervals (default 0.2 "
-        "with --once, else one snapshot without them)",
+        type=_pause,
+        help="for one snapshot: read twice, this far apart, for rates, intervals and what grows "
+        "(default 0.2, with --check 1, with --csv 0: read once, without them)",
     )
     parser.add_argument(
         "--fields",
@@ -104,6 +112,10 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 86400:
         raise argparse.ArgumentTypeError(f"{text} seconds: use more than 0, up to 86400")
     return value
+
+
+def _pause(text: str) -> float:
+    return 0.0 if float(text) == 0 else _seconds(text)
 
 
 def _count(text: str) -> int:
@@ -127,19 +139,20 @@ def run(arguments: argparse.Namespace) -> int:
 
         return app.run(namespace_of(arguments), selection, arguments.interval or _LOOP_S)
     write = _writer(arguments, selection)
-    healthy = True
+    code = FINE
     with Watch(namespace_of(arguments)) as watch:
         for shot in _snapshots(watch, arguments):
             write(shot)
-            healthy = selection.healthy(shot)
-    return FINE if healthy else FAILED
+            code = selection.exit_code(shot)
+    return code
 
 
 def _wants_screen(arguments: argparse.Namespace) -> bool:
     """Return whether no output option is given, stdout is a terminal, and Textual is installed."""
-    if arguments.once or arguments.plain or arguments.json or arguments.csv or arguments.fields:
+    chosen = (arguments.once, arguments.plain, arguments.check, arguments.json, arguments.csv)
+    if any(chosen) or arguments.fields:
         return False
-    if arguments.count or arguments.seconds or os.environ.get("TERM") in (None, "dumb"):
+    if arguments.count or arguments.seconds is not None or os.environ.get("TERM") in (None, "dumb"):
         return False
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
@@ -171,15 +184,28 @@ def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
 
         table = CsvWriter(sys.stdout, arguments.csv, arguments.fields)
         return lambda shot: table.write(shot, selection)
+    if arguments.check:
+        from rtstat.trouble_text import line
+
+        return lambda shot: print(line(selection.troubles(shot)), flush=True)
     from rtstat.plain import overview
 
-    return lambda shot: print(overview(shot, selection) + "\n", flush=True)
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return lambda shot: print(overview(shot, selection, width) + "\n", flush=True)
+
+
+def _first_s(arguments: argparse.Namespace) -> float:
+    """Return the time between the first two snapshots. 0: there is only one at first."""
+    if arguments.check:
+        return _CHECK_S
+    return 0.0 if arguments.csv or (arguments.json and arguments.interval) else _ONCE_S
 
 
 def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot]:
     """Print one snapshot, or one every interval. The times do not drift."""
-    once = arguments.once or ((arguments.json or arguments.csv) and not arguments.interval)
-    first_s = arguments.seconds or (0 if arguments.json or arguments.csv else _ONCE_S)
+    single = arguments.check or arguments.json or arguments.csv
+    once = arguments.once or (single and not arguments.interval)
+    first_s = arguments.seconds if arguments.seconds is not None else _first_s(arguments)
     if once or first_s:
         shot = watch.read()
         if first_s:
@@ -194,6 +220,6 @@ def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot
     while left is None or left > 0:
         time.sleep(max(0.0, due - time.monotonic()))
         yield watch.read()
-        due = max(due + interval_s, time.monotonic())
+        due = next_due(due, interval_s, time.monotonic())
         if left is not None:
             left -= 1

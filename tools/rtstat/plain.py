@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,47 +10,62 @@ from typing import Any
 from rtstat.numbers import Times
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot
+from rtstat.trouble_text import WIDTH, headline, paragraphs
 from rtstat.views import ChannelView, WorkerView
-from shmring_cli.output import duration, quantity, text_table
+from shmring_cli.output import address_text, duration, quantity, text_table
 
 NOTHING = "-"
+_GAP = 2
 
 Columns = tuple[tuple[str, Callable[[Any], str]], ...]
 
 
-def overview(shot: Snapshot, selection: Selection) -> str:
-    """Return the tables of workers, channels, and their engines' parts."""
-    channels = selection.channels(shot)
+def overview(shot: Snapshot, selection: Selection, width: int = WIDTH) -> str:
+    """Return the troubles, and the tables of workers, channels, and their engines' parts.
+
+    No line is longer than `width`, at least 40: a table has as many of its columns as fit.
+    """
+    channels = selection.worst_first(shot)
     tables = [
-        _table(_WORKER, selection.workers(shot)),
-        _table(_CHANNEL, channels),
-        _table(_RTP, (c for c in channels if c.rtp)),
-        _table(_UDT, (c for c in channels if c.udt)),
-        _table(_NETFLUX, (c for c in channels if c.netflux)),
-        _table(_UNREADABLE, shot.unreadable),
+        _table(_WORKER, selection.workers(shot), width),
+        _table(_CHANNEL, channels, width),
+        _table(_RTP, (c for c in channels if c.rtp), width),
+        _table(_UDT, (c for c in channels if c.udt), width),
+        _table(_NETFLUX, (c for c in channels if c.netflux), width),
+        _table(_UNREADABLE, shot.unreadable, width),
     ]
     shown = [table for table in tables if table]
-    return "\n\n".join([_headline(shot, channels), *(shown or ["nothing to show"])])
+    troubles = selection.troubles(shot)
+    head = f"{headline(troubles)}\n{_what(shot, channels, width)}"
+    found = [paragraphs(troubles, width)] if troubles else []
+    return "\n\n".join([head, *found, *(shown or ["nothing to show"])])
 
 
-def _headline(shot: Snapshot, channels: list[ChannelView]) -> str:
+def _what(shot: Snapshot, channels: list[ChannelView], width: int) -> str:
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(shot.real_ns / 1e9))
     where = "every namespace" if shot.namespace is None else f"namespace {shot.namespace}"
-    unwell = sum(not c.healthy for c in channels) + sum(not w.healthy for w in shot.workers)
-    how = f"{unwell} unhealthy (!)" if unwell else "all healthy"
-    if shot.errors:
-        how += f", {len(shot.errors)} distinct errors (rtstat errors)"
-    return (
+    text = (
         f"{clock}  {where}: {len(shot.pools)} pools, {len(shot.workers)} workers, "
-        f"{len(channels)} channels, {how}"
+        f"{len(channels)} channels"
     )
+    errors = f"\n{len(shot.errors)} distinct errors (rtstat errors)" if shot.errors else ""
+    return textwrap.fill(text, width, subsequent_indent="  ") + errors
 
 
-def _table(columns: Columns, views: Iterable[Any]) -> str:
+def _table(columns: Columns, views: Iterable[Any], width: int) -> str:
+    """Return the first columns of a table, as many as fit."""
     rows = [[cell(view) for _, cell in columns] for view in views]
     if not rows:
         return ""
-    return text_table([head for head, _ in columns], rows)
+    heads = [head for head, _ in columns]
+    fits, used = 1, max(len(row[0]) for row in (heads, *rows))
+    for i in range(1, len(heads)):
+        used += _GAP + max(len(row[i]) for row in (heads, *rows))
+        if used > width:
+            break
+        fits = i + 1
+    lines = text_table(heads[:fits], [row[:fits] for row in rows]).splitlines()
+    return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
 # --- cells ----------------------------------------------------------------------------------------
@@ -74,12 +90,8 @@ def _of(times: Times | None, part: str) -> str:
     return NOTHING if times is None or not times.count else duration(getattr(times, part))
 
 
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else str(int(value))
-
-
-def _mark(view: Any, text: str) -> str:
-    return text if view.healthy else f"{text} (!)"
+def _mark(well: bool, text: str) -> str:
+    return text if well else f"{text} (!)"
 
 
 def _name(channel: ChannelView) -> str:
@@ -90,18 +102,18 @@ def _scheduling(worker: WorkerView) -> str:
     return f"{worker.policy} {worker.priority}" if worker.priority else worker.policy
 
 
-# --- tables ---------------------------------------------------------------------------------------
+# --- tables: the most important columns first. A wider line shows more --------------------------
 
 _WORKER: Columns = (
     ("WORKER", lambda w: f"{w.namespace}/{w.pool}:{w.slot}"),
     ("PID", lambda w: str(w.pid)),
-    ("HEARTBEAT", lambda w: _mark(w, span(w.heartbeat_age_ns))),
+    ("HEARTBEAT", lambda w: _mark(w.alive, span(w.heartbeat_age_ns))),
     ("CORE", lambda w: "any" if w.cpu is None else str(w.cpu)),
+    ("CPU", lambda w: percent(w.cpu_share)),
+    ("WAKE p99", lambda w: _of(w.wake_latency_interval or w.wake_latency, "p99_ns")),
     ("SCHEDULING", _scheduling),
     ("CHANNELS", lambda w: str(w["channels"])),
-    ("CPU", lambda w: percent(w.cpu_share)),
     ("SPIN", lambda w: percent(w.spin_share)),
-    ("WAKE p99", lambda w: _of(w.wake_latency_interval or w.wake_latency, "p99_ns")),
     ("MAX LOOP", lambda w: span(w["longest_loop_ns"])),
     ("MISSED", lambda w: str(w["missed_wakes"])),
     ("RESTS", lambda w: str(w["forced_rests"])),
@@ -110,31 +122,39 @@ _WORKER: Columns = (
 
 _CHANNEL: Columns = (
     ("CHANNEL", _name),
-    ("ENGINE", lambda c: c.engine),
-    ("STATE", lambda c: _mark(c, c.state if c.healthy else c.health)),
+    ("STATE", lambda c: _mark(c.served, c.state if c.served else c.health)),
+    ("LATE", lambda c: percent(c.late_share)),
+    ("p99 now", lambda c: _of(c.lateness_interval, "p99_ns")),
+    ("LOST", lambda c: amount(c.lost_pps, "pps")),
+    ("LAG", lambda c: str(c.lag)),
     ("TX", lambda c: amount(c.tx_pps, "pps")),
     ("RX", lambda c: amount(c.rx_pps, "pps")),
+    ("ENGINE", lambda c: c.engine),
     ("TX bit/s", lambda c: amount(c.tx_bps, "bps")),
     ("RX bit/s", lambda c: amount(c.rx_bps, "bps")),
+    ("LOCAL", lambda c: address_text(c.local, NOTHING)),
+    ("REMOTE", lambda c: address_text(c.remote, NOTHING)),
     ("p50 now", lambda c: _of(c.lateness_interval, "p50_ns")),
-    ("p99 now", lambda c: _of(c.lateness_interval, "p99_ns")),
     ("max now", lambda c: _of(c.lateness_interval, "max_ns")),
     ("p99 ever", lambda c: _of(c.lateness, "p99_ns")),
     ("max ever", lambda c: _of(c.lateness, "max_ns")),
     ("SENT", lambda c: str(c["tx_sent"])),
-    ("LATE", lambda c: str(c.late)),
+    ("LATE ever", lambda c: str(c.late)),
+    ("LOST ever", lambda c: str(c.lost)),
     ("TX FILL", lambda c: percent(c.tx_fill)),
     ("RX FILL", lambda c: percent(c.rx_fill)),
-    ("DROPS", lambda c: str(c["rx_kernel_drops"])),
-    ("OVERWRITTEN", lambda c: str(c["rx_overwritten"])),
     ("READERS", lambda c: str(c["readers"])),
-    ("LAG", lambda c: str(c["rx_unread"])),
     ("EPOCH", lambda c: str(c.epoch)),
     ("HEARTBEAT", lambda c: span(c.heartbeat_age_ns)),
 )
 
+
+def _name_of_part(channel: ChannelView) -> str:
+    return _name(channel) + (" (stale)" if channel.figures_stale else "")
+
+
 _RTP: Columns = (
-    ("RTP", _name),
+    ("RTP", _name_of_part),
     ("SOURCE", lambda c: NOTHING if c.rtp.remote_ssrc is None else f"{c.rtp.remote_ssrc:08x}"),
     ("SENT", lambda c: str(c.rtp["sent"])),
     ("UNDERRUNS", lambda c: str(c.rtp["underruns"])),
@@ -150,7 +170,7 @@ _RTP: Columns = (
 )
 
 _UDT: Columns = (
-    ("UDT", _name),
+    ("UDT", _name_of_part),
     ("STATE", lambda c: c.udt.state),
     ("RTT", lambda c: span(c.udt.rtt_ns)),
     ("WINDOW", lambda c: str(c.udt.window_packets)),
@@ -165,7 +185,7 @@ _UDT: Columns = (
 )
 
 _NETFLUX: Columns = (
-    ("NETFLUX", _name),
+    ("NETFLUX", _name_of_part),
     ("LINK", lambda c: "alive" if c.netflux.alive else "silent (!)"),
     ("HEARD", lambda c: "yes" if c.netflux.heard else "no"),
     ("CYCLE", lambda c: span(c.netflux["cycle_ns"])),

@@ -31,7 +31,7 @@ _PACKETS = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "post_mortem", metavar="name", help="of the channel, or namespace/name; dead or alive"
+        "post_mortem", metavar="CHANNEL", help="of the channel, or namespace/name; dead or alive"
     )
     parser.add_argument(
         "-n",
@@ -146,7 +146,9 @@ def _cases(
 ) -> list[causes.Case]:
     events = [event for worker in workers for event in worker.events]
     served = next((w.facts for w in workers if w.slot == channel.worker_slot), None)
-    return causes.spells(channel.name, channel.packets, events, served)
+    return causes.spells(
+        *(channel.name, channel.packets, events, served), stands_still=channel.stands_still
+    )
 
 
 def _errors(errors: Sequence[observe.DistinctError], others: int, clocks: Clocks) -> str:

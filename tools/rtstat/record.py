@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from rtstat.numbers import NS_PER_S
+from rtstat.pace import next_due
 from rtstat.selection import Selection, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     print(f"{arguments.record}: {recorded} rows of {intervals} intervals", file=sys.stderr)
-    return FINE if selection.healthy(shot) else FAILED
+    return FINE if selection.exists(shot) else FAILED
 
 
 def _header(shot: Snapshot, interval_s: float) -> recording.Header:
@@ -76,7 +77,7 @@ def _intervals(arguments: argparse.Namespace, interval_s: float) -> Iterator[Non
     end = start + arguments.duration if arguments.duration else float("inf")
     count = 0
     while arguments.count is None or count < arguments.count:
-        due = max(due + interval_s, time.monotonic())
+        due = next_due(due, interval_s, time.monotonic())
         if due > end + interval_s / 2:
             return
         if signal.sigtimedwait(_ENDING, max(0.0, due - time.monotonic())) is not None:

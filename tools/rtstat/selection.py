@@ -9,7 +9,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from rtstat.snapshot import Snapshot
+from rtstat.troubles import Trouble, Verdict, concerns, verdict
 from rtstat.views import ChannelView, WorkerView
+from rtstat.worst import Worst
+from rtworkers.similar import did_you_mean
+from shmring_cli.common import FAILED, FINE
+
+TROUBLED = 3
+BROKEN = 4
+EXIT_CODES: dict[Verdict, int] = {"ok": FINE, "troubled": TROUBLED, "broken": BROKEN}
 
 
 def add_namespace(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +49,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         "--pool", metavar="PATTERN", action="append", default=[], help="only of matching pools"
     )
     parser.add_argument(
-        "--unhealthy", action="store_true", help="only stale, failed or unreadable ones"
+        "--unhealthy", action="store_true", help="only channels and workers that have a trouble"
     )
     parser.add_argument(
         "--sort",
@@ -58,7 +66,10 @@ def _sort_key(name: str) -> Callable[[ChannelView], Any]:
 
     found = FIELD.get(("channel", name))
     if found is None:
-        raise argparse.ArgumentTypeError(f"channels have no field {name!r}: shmring help rtstat")
+        hint = did_you_mean(name, [field for scope, field in FIELD if scope == "channel"])
+        raise argparse.ArgumentTypeError(
+            f"channels have no field {name!r}: shmring help rtstat{hint}"
+        )
     return found.get
 
 
@@ -78,7 +89,10 @@ class Selection:
 
     def channels(self, shot: Snapshot) -> list[ChannelView]:
         """Return the selected channels, in the requested order."""
-        found = [channel for channel in shot.channels if self._shown(channel)]
+        found = [channel for channel in shot.channels if self._asked_for(channel)]
+        if self._unhealthy:
+            troubled = self._troubled(shot)
+            found = [channel for channel in found if channel.key in troubled]
         if self._sort is None:
             return found
         values = [(self._sort(channel), channel) for channel in found]
@@ -86,30 +100,52 @@ class Selection:
             return [c for _, c in sorted(values, key=lambda pair: str(pair[0]))]
         return [c for _, c in sorted(values, key=lambda pair: pair[0] or 0, reverse=True)]
 
+    def worst_first(self, shot: Snapshot) -> list[ChannelView]:
+        """Return the selected channels, the worst first unless another order was requested."""
+        found = self.channels(shot)
+        return found if self._sort is not None else sorted(found, key=Worst(shot.troubles).place)
+
     def workers(self, shot: Snapshot) -> list[WorkerView]:
         """Return the workers of the selected channels, or all."""
         found = [w for w in shot.workers if _matches(w.pool, self._pools)]
         if self._channels:
             serving = {c.worker_pid for c in self.channels(shot)}
             found = [w for w in found if w.pid in serving]
-        return [w for w in found if not (self._unhealthy and w.healthy)]
+        if self._unhealthy:
+            troubled = self._troubled(shot)
+            found = [w for w in found if w.key in troubled]
+        return found
 
-    def healthy(self, shot: Snapshot) -> bool:
-        """Return whether everything selected exists and is healthy."""
+    def troubles(self, shot: Snapshot) -> tuple[Trouble, ...]:
+        """Return the troubles of what is selected, the worst first."""
         if not self.named:
-            return shot.healthy
-        channels = [c for c in shot.channels if self._asked_for(c)]
-        workers = self.workers(shot)
-        lost = [u for u in shot.unreadable if u.permitted and _matches(u.name, self._channels)]
-        if not channels or lost:
-            return False
-        return all(c.healthy for c in channels) and all(w.healthy for w in workers)
+            return shot.troubles
+        asked = [c for c in shot.channels if self._asked_for(c)]
+        return tuple(
+            trouble
+            for trouble in shot.troubles
+            if any(concerns(trouble, channel) for channel in asked)
+            or (trouble.scope == "file" and _matches(trouble.view.name, self._channels))
+        )
+
+    def exists(self, shot: Snapshot) -> bool:
+        """Return whether no name was given, or a channel has it."""
+        return not self.named or any(self._asked_for(channel) for channel in shot.channels)
+
+    def exit_code(self, shot: Snapshot) -> int:
+        """Return the exit code of a command that shows the selection, see `EXIT_CODES`. If there is
+        no such channel: `FAILED`."""
+        return EXIT_CODES[verdict(self.troubles(shot))] if self.exists(shot) else FAILED
 
     def _asked_for(self, channel: ChannelView) -> bool:
         return _matches(channel.name, self._channels) and _matches(channel.pool, self._pools)
 
-    def _shown(self, channel: ChannelView) -> bool:
-        return self._asked_for(channel) and not (self._unhealthy and channel.healthy)
+    def _troubled(self, shot: Snapshot) -> set[tuple[object, ...]]:
+        """Return the channels and workers that have a trouble, and the channels of the workers."""
+        found: set[tuple[object, ...]] = {
+            t.view.key for t in shot.troubles if t.scope in ("channel", "worker")
+        }
+        return found | {c.key for c in shot.channels if c.worker_key in found}
 
 
 def _matches(name: str, patterns: list[str]) -> bool:

@@ -15,21 +15,25 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rtstat.fields import Field, Value
-from rtstat.selection import add_namespace, namespace_of
+from rtstat.selection import EXIT_CODES, add_namespace, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
+from rtstat.trouble_text import headline, paragraphs
+from rtstat.troubles import Trouble, verdict
 from rtstat.views import ChannelView
 from rtworkers.owner import process_text
-from shmring_cli.common import FAILED, FINE
+from rtworkers.similar import meant_channel
+from shmring_cli.common import FAILED
+from shmring_cli.output import duration
 
 _WIDTH = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="of the channel, or namespace/name")
+    parser.add_argument("name", metavar="CHANNEL", help="its name, or namespace/name")
     parser.add_argument("--seconds", type=float, default=1.0, help="between snapshots (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_namespace(parser)
@@ -51,8 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
 
             print(json.dumps(channel_facts(channel)))
         else:
-            print("\n\n".join(_sections(channel)))
-        return FINE if channel.healthy else FAILED
+            print("\n\n".join(_sections(channel, shot.troubles_of(channel))))
+        return EXIT_CODES[verdict(shot.troubles_of(channel))]
 
 
 def _missing(shot: Snapshot, name: str) -> str:
@@ -61,15 +65,18 @@ def _missing(shot: Snapshot, name: str) -> str:
             return f"channel {name!r} in namespace {item.namespace!r}: {item.reason}"
     namespace = shot.namespace
     where = "on this host" if namespace is None else f"in namespace {namespace!r}"
-    return f"there is no channel {name!r} {where}: see rtstat list --all"
+    hint = meant_channel(name, namespace)
+    return f"there is no channel {name!r} {where}: see rtstat list --all{hint}"
 
 
 # --- text -----------------------------------------------------------------------------------------
 
 
-def _sections(channel: ChannelView) -> Iterator[str]:
+def _sections(channel: ChannelView, troubles: Sequence[Trouble]) -> Iterator[str]:
     fields = FIELDS["channel"]
-    yield f"{channel.namespace}/{channel.name}: {channel.health}"
+    yield f"{channel.namespace}/{channel.name}: {headline(troubles)}"
+    if troubles:
+        yield paragraphs(troubles)
     for kind in ("instantaneous", "interval", "accumulated", "fixed"):
         chosen = [f for f in fields if f.kind == kind and not _of_histogram(f)]
         yield _lines(chosen, channel, keep_zeros=kind != "accumulated")
@@ -85,7 +92,17 @@ def _sections(channel: ChannelView) -> Iterator[str]:
         yield "\n".join(readers)
     part = channel.part
     if part is not None:
-        yield f"{channel.engine}\n" + _lines(FIELDS[channel.engine], part, keep_zeros=False)
+        lines = _lines(FIELDS[channel.engine], part, keep_zeros=False)
+        yield f"{channel.engine}{stale_mark(channel)}\n{lines}"
+
+
+def stale_mark(channel: ChannelView) -> str:
+    """Return what to write after the name of an engine's part whose figures are of the past."""
+    if not channel.figures_stale:
+        return ""
+    age_ns = channel.heartbeat_age_ns
+    age = "no worker ever updated them" if age_ns is None else f"{duration(age_ns)} old"
+    return f" (stale figures: {age})"
 
 
 def _of_histogram(field: Field) -> bool:
@@ -121,7 +138,7 @@ def _shown(value: Value, unit: str) -> str:
 
 def _histogram(buckets: list[tuple[int, int]]) -> str:
     """Return the entries by half decades: bars, and the share up to each bound."""
-    from shmring_cli.output import bar, can_draw, duration
+    from shmring_cli.output import bar, can_draw
 
     counts: dict[int, int] = {}
     for upper_ns, count in buckets:

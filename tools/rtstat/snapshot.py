@@ -8,8 +8,9 @@
             time.sleep(1)
 
 `Watch.read` returns a `Snapshot`: `pools`, `workers`, `channels`, `unreadable` files, the workers'
-distinct `errors`, and `events`. Events say what is new, gone, reborn, taken over by another worker
-or reset since the previous snapshot. The first snapshot has no rates (None) and no intervals.
+distinct `errors`, the `troubles` of all with their `verdict`, and `events`. Events say what is new,
+gone, reborn, taken over by another worker or reset since the previous snapshot. The first snapshot
+has no rates (None) and no intervals.
 `rtstat.views` describes the views, `rtstat.table` the name, meaning and format of each number.
 
 This module never writes to shared memory, wakes a process, takes a lock or opens a socket: it opens
@@ -33,6 +34,8 @@ from typing import TYPE_CHECKING, Any
 
 from rtstat.frozen import Frozen
 from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS, name_of
+from rtstat.processes import Processes
+from rtstat.troubles import Recent, Trouble, Verdict, concerns, judge, verdict
 from rtstat.views import (
     DIRECTIONS,
     ChannelFacts,
@@ -96,16 +99,18 @@ class Snapshot(Frozen):
     errors: tuple[DistinctError, ...]
     """The distinct errors of all workers, latest first."""
     events: tuple[Event, ...]
+    troubles: tuple[Trouble, ...]
+    """What is wrong, the worst first: what stands still, and what grew since the previous snapshot
+    or grew in the last minute."""
 
     @property
-    def healthy(self) -> bool:
-        """Whether every worker has a heartbeat, every channel is served, and every file is
-        readable."""
-        return (
-            all(worker.healthy for worker in self.workers)
-            and all(channel.healthy for channel in self.channels)
-            and not any(item.permitted for item in self.unreadable)
-        )
+    def verdict(self) -> Verdict:
+        """``ok``, ``troubled`` or ``broken``: the worst severity of the troubles."""
+        return verdict(self.troubles)
+
+    def troubles_of(self, channel: ChannelView) -> tuple[Trouble, ...]:
+        """Return the troubles of a channel, its worker and its pool, the worst first."""
+        return tuple(trouble for trouble in self.troubles if concerns(trouble, channel))
 
     def channel(self, name: str, namespace: str | None = None) -> ChannelView | None:
         """Return the channel of that name, without a namespace the first one. None: there
@@ -160,6 +165,7 @@ class Watch:
         self._foreign: set[str] = set()
         self._looked_ns: int | None = None
         self._order: list[str] = []
+        self._recent = Recent()
 
     @property
     def namespace(self) -> str | None:
@@ -196,14 +202,16 @@ class Watch:
         channels: list[ChannelView] = []
         workers: list[WorkerView] = []
         unreadable: list[Unreadable] = []
+        processes = Processes()
         for key in self._order:
             file = self._files[key]
             try:
                 if file.worker is not None:
-                    workers.append(_read_worker(file, file.worker, events))
+                    workers.append(_read_worker(file, file.worker, events, processes))
                 elif file.channel is not None:
                     now_s = real_ns / NS_PER_S
-                    channels.append(_read_channel(file, file.channel, now_s, events))
+                    view = _read_channel(file, file.channel, now_s, events, processes)
+                    channels.append(view)
             except FileNotFoundError:  # closed since the scan
                 continue
             except OSError as error:  # its file was truncated: opened again in the next snapshot
@@ -213,17 +221,20 @@ class Watch:
                 unreadable.append(_unreadable(file))
         seconds = None if self._looked_ns is None else (mono_ns - self._looked_ns) / NS_PER_S
         self._looked_ns = mono_ns
+        pools = tuple(_pools(workers, channels))
+        found = judge(workers, channels, pools, unreadable)
         return Snapshot(
             real_ns,
             mono_ns,
             seconds,
             self._namespace,
-            tuple(_pools(workers, channels)),
+            pools,
             tuple(workers),
             tuple(channels),
             tuple(unreadable),
             tuple(_latest_first(workers)),
             tuple(events),
+            self._recent.add(found, mono_ns),
         )
 
     def _scan(self, now_s: float, events: list[Event], quiet: bool) -> None:
@@ -272,7 +283,11 @@ class Watch:
 
 
 def _read_channel(
-    file: _File, monitor: ChannelMonitor, now_s: float, events: list[Event]
+    file: _File,
+    monitor: ChannelMonitor,
+    now_s: float,
+    events: list[Event],
+    processes: Processes,
 ) -> ChannelView:
     row = monitor.read()
     before = file.row
@@ -285,7 +300,7 @@ def _read_channel(
     if file.based:
         before = None
         file.based = False
-    key = (row[_EPOCH], row[_STATE])
+    key = (row[_EPOCH], row[_STATE], monitor.openers())
     if file.facts is None or key != file.facts_of:
         file.facts = _facts(file.name, monitor.facts())
         file.facts_of = key
@@ -298,10 +313,13 @@ def _read_channel(
         file.facts,
         monitor,
         now_s - file.created_s,
+        processes,
     )
 
 
-def _read_worker(file: _File, monitor: WorkerMonitor, events: list[Event]) -> WorkerView:
+def _read_worker(
+    file: _File, monitor: WorkerMonitor, events: list[Event], processes: Processes
+) -> WorkerView:
     row, errors = monitor.read()
     before = file.row
     if before is not None and (
@@ -321,6 +339,7 @@ def _read_worker(file: _File, monitor: WorkerMonitor, events: list[Event]) -> Wo
         file.name.slot or 0,
         monitor,
         errors,
+        processes,
     )
 
 
@@ -394,6 +413,8 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
         tolerance_ns=raw["tolerance_ns"],
         segment_bytes=raw["segment_bytes"],
         segment_id=raw["segment_id"],
+        opener_pid=raw["opener_pid"] or None,
+        opener_mono_ns=raw["opener_mono_ns"],
         engine_config=raw["engine_config"],
     )
 
@@ -419,16 +440,18 @@ def _pools(workers: list[WorkerView], channels: list[ChannelView]) -> Iterator[P
     for key in sorted(of_workers.keys() | of_channels.keys()):
         yield PoolView(
             *key,
-            _owner(*key),
+            *_owner(*key),
             tuple(of_workers.get(key, ())),
             tuple(of_channels.get(key, ())),
         )
 
 
-def _owner(namespace: str, pool: str) -> int | None:
+def _owner(namespace: str, pool: str) -> tuple[int | None, bool | None]:
+    """Return the process of a pool, if it runs, and whether it does."""
     try:
         with open(paths.pool_directory(namespace, pool) / "owner", encoding="ascii") as file:
             pid = int(file.read(32))
     except (OSError, ValueError):
-        return None
-    return pid if os.path.exists(f"/proc/{pid}") else None
+        return None, None
+    alive = os.path.exists(f"/proc/{pid}")
+    return (pid if alive else None), alive

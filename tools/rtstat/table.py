@@ -64,7 +64,7 @@ SNAPSHOT = tuple(
         time_ns    | time     | ns   | time since 1970 (CLOCK_REALTIME)
         mono_ns    | time     | ns   | time, CLOCK_MONOTONIC
         interval_s | interval | s    | time since the last snapshot
-        healthy    | healthy  | flag | nothing is stale, failed or unreadable
+        verdict    | verdict  |      | ok, troubled or broken: the worst severity of the troubles
         """,
         {
             "time_ns": attribute("real_ns"),
@@ -87,7 +87,6 @@ POOL = (
         owner_pid | owner    |          | process of the pool; none: dead or unknown
         workers   | workers  | workers  | workers of the pool
         channels  | channels | channels | channels of the pool
-        healthy   | healthy  | flag     | every worker has a heartbeat and every channel is served
         """,
         {
             "workers": lambda pool: len(pool.workers),
@@ -118,6 +117,7 @@ WORKER = (
         health           | health    |          | ok; stale: no heartbeat for a second
         heartbeat_age_ns | heartbeat | ns       | time since the last heartbeat
         pid              | process   |          | process of the worker
+        process_state    | runs      |          | running, stopped or dead; none: not seen from here
         age_s            | age       | s        | time since it started
         profile          | profile   |          | how it waits: balanced, latency or power
         channels         | channels  | channels | channels it serves
@@ -138,8 +138,8 @@ WORKER = (
         loops           | loops         | loops  | passes of its event loop
         sleeps          | sleeps        | times  | times it slept
         slept_ns        | slept         | ns     | time asleep
-        spun_ns         | spun          | ns     | time awake while waiting for a deadline
-        cpu_ns          | cpu           | ns     | CPU time used
+        spun_ns         | spun          | ns     | time awake and waiting since it started
+        cpu_ns          | cpu           | ns     | CPU time used since it started
         longest_loop_ns | longest loop  | ns     | longest pass of its event loop
         forced_rests    | forced rests  | times  | rests to stay below the real-time throttle
         missed_wakes    | missed wakes  | times  | times it woke more than 1 ms late
@@ -205,6 +205,7 @@ CHANNEL = (
         tx_capacity   | tx capacity      | packets | packets that may wait; 0: as many as fit
         rx_capacity   | rx capacity      | packets | packets kept; 0: as many as fit
         segment_bytes | memory           | bytes   | size of the shared memory
+        opener_pid    | opener           |         | process that opened it; none: unknown
         """,
         {
             **{name: _fact(name) for name in _PLAIN_FACTS},
@@ -230,7 +231,9 @@ CHANNEL = (
         error            | errno     |         | errno behind the state failed; 0: none
         failure          | failure   |         | why it failed, in words
         heartbeat_age_ns | heartbeat | ns      | time since the last heartbeat of its worker
+        figures_stale    | stale     | flag    | all its figures are as old as heartbeat_age_ns
         worker_pid       | worker    |         | process of its worker
+        opener_alive     | opener lives | flag | the process that opened it runs; none: unknown
         worker_slot      | slot      |         | slot of its worker in the pool; none yet
         cpu              | core      |         | core of its worker; none: not pinned
         epoch            | epoch     | workers | workers that have served the channel
@@ -273,6 +276,7 @@ READER = (
         """
         slot | slot    |  | slot of the reader
         pid  | process |  | process of the reader; none: in another pid namespace
+        process_name | name |  | name of that process; none: not seen from here
         """,
     ),
     *rows(
@@ -286,6 +290,13 @@ READER = (
         """
         taken | taken | packets | packets it took
         lost  | lost  | packets | packets overwritten before it took them
+        """,
+    ),
+    *rows(
+        "interval",
+        """
+        taken_delta | taken now | packets | packets it took since the last snapshot
+        lost_delta  | lost now  | packets | packets it lost since the last snapshot
         """,
     ),
 )
@@ -328,6 +339,20 @@ UNREADABLE = tuple(
     )
 )
 
+TROUBLE = tuple(
+    rows(
+        "instantaneous",
+        """
+        name     | trouble  |  | name of the trouble, see the table of troubles
+        severity | severity |  | broken or troubled
+        subject  | subject  |  | namespace/channel, namespace/pool:slot (worker), namespace/pool:
+        figure   | figure   |  | how much, in the unit of that table
+        text     | text     |  | what is wrong, in a sentence with figures
+        fix      | fix      |  | what to do about it
+        """,
+    )
+)
+
 EVENT = tuple(
     rows(
         "interval",
@@ -354,6 +379,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "udt": UDT,
     "udt-port": UDT_PORT,
     "mux": MUX,
+    "trouble": TROUBLE,
     "error": ERROR,
     "unreadable": UNREADABLE,
     "event": EVENT,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rtstat.selection import namespace_of
 from rtworkers import paths
+from rtworkers.similar import meant_channel
 
 
 def find_channel(name: str, arguments: argparse.Namespace) -> tuple[str, str]:
@@ -20,6 +21,7 @@ def find_channel(name: str, arguments: argparse.Namespace) -> tuple[str, str]:
         where = "on this host" if namespace is None else f"in namespace {namespace!r}"
         raise FileNotFoundError(
             f"there is no channel {channel!r} {where}, alive or dead: see rtstat list --all"
+            + meant_channel(channel, namespace)
         )
     if len(found) > 1:
         several = ", ".join(f"{one}/{channel}" for one in found)

@@ -29,6 +29,7 @@ from rtstat.numbers import (
     name_of,
 )
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
+from rtstat.processes import Processes
 from rtworkers import layout
 from rtworkers.owner import process_id
 from rtworkers.page import policy_name
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 STALE_NS = 1_000_000_000
 """If a heartbeat is older than this, the other values are not true any more."""
+
+_WORKER_NAME = "shmring-w"
 
 STATES = tuple(layout.CHANNEL_STATE)
 PROFILES = tuple(layout.PROFILE)
@@ -57,6 +60,9 @@ LATE = (
 """Counters of the verdicts that mean late, in the order of their numbers."""
 VERDICTS = ("tx_on_time", *LATE[:-1], "tx_cancelled", "tx_failed", LATE[-1])
 """Counters of all verdicts, in the order of their numbers."""
+
+LOST = ("tx_failed", "rx_kernel_drops", "rx_overwritten")
+"""Counters of packets that were lost on this host."""
 
 # Positions of the numbers that every snapshot needs.
 _STATE = CHANNEL_WORDS["state"]
@@ -115,6 +121,10 @@ class ChannelFacts(Frozen):
     segment_bytes: int
     segment_id: int
     """Differs between all segments that ever had this name."""
+    opener_pid: int | None
+    """Process that opened the channel. None: unknown, or in another pid namespace."""
+    opener_mono_ns: int
+    """When that process opened the channel or took it over, CLOCK_MONOTONIC."""
     engine_config: bytes
 
 
@@ -130,10 +140,27 @@ class ReaderView(Frozen):
     """Packets that were overwritten before it read them."""
     waiting: int
     """Packets that it can read now: its lag. In shared reading 0."""
+    taken_delta: int | None
+    """Packets it took since the previous snapshot. None: it was not attached then."""
+    lost_delta: int | None
+    """Packets it lost since then."""
+    processes: Processes
+
+    @property
+    def process_name(self) -> str | None:
+        """Name of its process. None: this host does not show it."""
+        found = None if self.pid is None else self.processes[self.pid]
+        return None if found is None else found.name
 
 
-def _reader(slot: int, owner: int, *counts: int) -> ReaderView:
-    return ReaderView(slot, process_id(owner), *counts)
+def _reader(
+    row: tuple[int, ...], before: tuple[int, ...] | None, processes: Processes
+) -> ReaderView:
+    slot, owner, taken, lost, waiting = row
+    grown: tuple[int | None, int | None] = (None, None)
+    if before is not None:
+        grown = (max(0, taken - before[2]), max(0, lost - before[3]))
+    return ReaderView(slot, process_id(owner), taken, lost, waiting, *grown, processes)
 
 
 class ChannelView(Numbers):
@@ -143,6 +170,7 @@ class ChannelView(Numbers):
     monitor: ChannelMonitor
     created_age_s: float
     """Time since its file was made or renamed."""
+    processes: Processes
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -210,7 +238,14 @@ class ChannelView(Numbers):
         return state if state in ("closed", "failed") else "failed"
 
     @property
-    def healthy(self) -> bool:
+    def figures_stale(self) -> bool:
+        """Whether no worker updates its figures and those of its engine: they are of the past, as
+        old as `heartbeat_age_ns`."""
+        return self.health == "stale"
+
+    @property
+    def served(self) -> bool:
+        """Whether a worker serves it, or it is new or closed."""
         return self.health in ("ok", "new", "closed")
 
     @property
@@ -223,9 +258,35 @@ class ChannelView(Numbers):
         return self["worker_pid"]
 
     @property
+    def worker_key(self) -> tuple[str, str, int]:
+        """`WorkerView.key` of its worker. The slot is -1 if it has none yet."""
+        return self.facts.namespace, self.facts.pool, self["worker_slot"]
+
+    @property
     def cpu(self) -> int | None:
         """Core of its worker. None: not pinned."""
         return self["cpu"] if self["cpu"] >= 0 else None
+
+    @property
+    def opener_pid(self) -> int | None:
+        """The process that opened it. None: unknown, or in another pid namespace."""
+        return self.facts.opener_pid
+
+    @property
+    def opener_alive(self) -> bool | None:
+        """Whether the process that opened it still runs. None: this process cannot see that."""
+        worker = self.processes[self.worker_pid]
+        if self.opener_pid is None or worker is None or not worker.name.startswith(_WORKER_NAME):
+            return None  # a /proc without the worker is another pid namespace's
+        opener = self.processes[self.opener_pid]
+        if opener is None or not opener.alive:
+            return False
+        return opener.started_mono_ns < self.facts.opener_mono_ns + NS_PER_S  # else another one
+
+    @property
+    def producer_pids(self) -> tuple[int | None, ...]:
+        """The processes attached to send, now. None: in another pid namespace."""
+        return tuple(map(process_id, self.monitor.producers()))
 
     @property
     def age_s(self) -> float:
@@ -270,6 +331,15 @@ class ChannelView(Numbers):
     @property
     def late_pps(self) -> float | None:
         return _sum(self.rate(name) for name in LATE)
+
+    @property
+    def late_share(self) -> float | None:
+        """Share (0 to 1) of the packets with a deadline that were late since the previous snapshot.
+        None: there were none."""
+        late, on_time = self.late_delta, self.delta("tx_on_time")
+        if late is None or on_time is None or not late + on_time:
+            return None
+        return late / (late + on_time)
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -319,18 +389,33 @@ class ChannelView(Numbers):
 
     @property
     def readers(self) -> tuple[ReaderView, ...]:
-        row = self.now
-        first = len(CHANNEL_WORDS) + len(ENGINE_WORDS.get(self.engine, ()))
+        before = {row[:2]: row for row in self._reader_rows(self.before)}
         return tuple(
-            _reader(*row[i : i + READER_WORDS].tolist())
-            for i in range(first, len(row), READER_WORDS)
+            _reader(row, before.get(row[:2]), self.processes)
+            for row in self._reader_rows(self.now)
         )
+
+    @property
+    def lag(self) -> int:
+        """Packets that wait for the slowest reader."""
+        return max((reader.waiting for reader in self.readers), default=0)
+
+    def _reader_rows(self, row: memoryview | None) -> Iterator[tuple[int, ...]]:
+        first = len(CHANNEL_WORDS) + len(ENGINE_WORDS.get(self.engine, ()))
+        if row is not None:
+            for i in range(first, len(row), READER_WORDS):
+                yield tuple(row[i : i + READER_WORDS].tolist())
 
     @property
     def lost(self) -> int:
         """Packets that were lost: kernel drops, ring overwrites, and those that the send call
         refused."""
-        return self["tx_failed"] + self["rx_kernel_drops"] + self["rx_overwritten"]
+        return sum(self[name] for name in LOST)
+
+    @property
+    def lost_pps(self) -> float | None:
+        """The same per second."""
+        return _sum(self.rate(name) for name in LOST)
 
     # --- engines ----------------------------------------------------------------------------------
 
@@ -380,6 +465,7 @@ class WorkerView(Numbers):
     monitor: WorkerMonitor
     errors: tuple[DistinctError, ...]
     """Distinct errors that the worker, or its pool about it, recorded."""
+    processes: Processes
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -423,13 +509,23 @@ class WorkerView(Numbers):
         return max(0, read_ns - self["heartbeat_mono_ns"])
 
     @property
-    def healthy(self) -> bool:
+    def alive(self) -> bool:
+        """Whether it had a heartbeat within the last second."""
         return self.heartbeat_age_ns < STALE_NS
 
     @property
     def health(self) -> str:
         """``ok`` or ``stale``."""
-        return "ok" if self.healthy else "stale"
+        return "ok" if self.alive else "stale"
+
+    @property
+    def process_state(self) -> str | None:
+        """``running``, ``stopped`` (by a signal or a debugger) or ``dead``. None: this process
+        cannot see it."""
+        found = self.processes[self.pid]
+        if found is None or not found.name.startswith(_WORKER_NAME):
+            return None if self.heartbeat_age_ns < STALE_NS else "dead"
+        return "stopped" if found.stopped else "running" if found.alive else "dead"
 
     @property
     def age_s(self) -> float:
@@ -475,18 +571,14 @@ class PoolView(Frozen):
     name: str
     owner_pid: int | None
     """The process of the pool. None: there is none, or this user may not see it."""
+    owner_alive: bool | None
+    """None: unknown."""
     workers: tuple[WorkerView, ...]
     channels: tuple[ChannelView, ...]
 
     @property
     def key(self) -> tuple[str, str]:
         return self.namespace, self.name
-
-    @property
-    def healthy(self) -> bool:
-        return all(worker.healthy for worker in self.workers) and all(
-            channel.healthy for channel in self.channels
-        )
 
 
 class Unreadable(Frozen):

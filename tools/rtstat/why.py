@@ -1,4 +1,8 @@
-"""Explain why packets were late: the latest ones, what they have in common, and the cause.
+"""Explain what is wrong with a channel now, and why its packets were late.
+
+First come the troubles of the channel, its worker and its pool now: the fix, since when, and the
+figures behind them. Then come the latest late packets, what they have in common, and the cause.
+Losses in receiving that are over follow. The command reads twice, --seconds apart, for rates.
 
 The timeline of each packet is relative to its deadline: when it was queued, when the worker woke,
 when the send call began and ended, and when the packet was on the wire, if it has a timestamp. A
@@ -16,24 +20,52 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from rtstat import causes, timeline
+from rtstat import causes, evidence, timeline
 from rtstat.selection import add_namespace
+from rtstat.show import stale_mark
+from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks, find_channel
+from rtstat.trouble_text import headline, paragraphs, wrapped
+from rtstat.troubles import verdict
+from rtstat.views import ChannelView
 from shmring import observe
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration
 
 _SHOWN = 10
+_EARLIER = 5
+
+
+class Now(NamedTuple):
+    """What is wrong with a channel now, and what it lost in receiving before."""
+
+    view: ChannelView
+    found: tuple[evidence.Evidence, ...]
+    """The worst first."""
+    earlier: tuple[observe.Event, ...]
+    """Losses in receiving that are over, oldest first."""
+
+
+class Answer(NamedTuple):
+    """Everything that the command says."""
+
+    channel: observe.LateChannel
+    cases: list[causes.Case]
+    """Spells of late packets, latest first."""
+    now: Now | None
+    """None: the snapshot does not have the channel."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="of the channel, or namespace/name")
+    parser.add_argument("name", metavar="CHANNEL", help="its name, or namespace/name")
     parser.add_argument(
         "-n", "--count", type=int, default=_SHOWN, help=f"packets shown (default {_SHOWN})"
     )
+    parser.add_argument("--seconds", type=float, default=1.0, help="between snapshots (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_namespace(parser)
 
@@ -42,53 +74,98 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.count < 1:
         raise ValueError(f"-n {arguments.count}: use 1 or more")
     namespace, name = find_channel(arguments.name, arguments)
-    channel, cases = examine(namespace, name)
-    clocks = Clocks.now()
+    observe.late_channel(name, namespace)  # raises if there is none, before the command waits
+    with Watch(namespace) as watch:
+        watch.read()
+        time.sleep(max(0.0, arguments.seconds))
+        shot = watch.read()
+        found = examine(shot, namespace, name)
+    clocks = _clocks(shot)
     if arguments.json:
-        print(json.dumps(facts(channel, cases, clocks, arguments.count)))
+        print(json.dumps(facts(found, clocks, arguments.count)))
     else:
-        print(text(channel, cases, clocks, arguments.count))
-    return FINE if channel.alive else FAILED
+        print(text(found, clocks, arguments.count))
+    return FINE if found.channel.alive else FAILED
 
 
-def examine(namespace: str, name: str) -> tuple[observe.LateChannel, list[causes.Case]]:
-    """Return a channel's recorded late packets and the causes, latest first.
+def examine(shot: Snapshot, namespace: str, name: str) -> Answer:
+    """Return a channel's troubles in a snapshot, its recorded late packets and the causes.
 
     Raises OSError if the channel does not exist or cannot be read.
     """
     channel = observe.late_channel(name, namespace)
     records = observe.workers(channel.pool, namespace)
+    events = [event for record in records for event in record.events]
     cases = causes.spells(
         name,
         channel.packets,
-        [event for record in records for event in record.events],
+        events,
         next((r.facts for r in records if r.slot == channel.worker_slot), None),
+        stands_still=channel.stands_still,
     )
-    return channel, cases
+    view = shot.channel(name, namespace)
+    return Answer(channel, cases, None if view is None else _now(shot, view, events))
 
 
-def answer(namespace: str, name: str, count: int = _SHOWN) -> str:
-    """Return in words why packets of a channel were late. Raises the exceptions of `examine`."""
-    return text(*examine(namespace, name), Clocks.now(), count)
+def _now(shot: Snapshot, view: ChannelView, events: Sequence[observe.Event]) -> Now:
+    found = tuple(evidence.of(t, view, events, _clocks(shot)) for t in shot.troubles_of(view))
+    return Now(view, found, evidence.earlier(view, events, found))
+
+
+def _clocks(shot: Snapshot) -> Clocks:
+    return Clocks(shot.mono_ns, shot.real_ns)
+
+
+def answer(shot: Snapshot, namespace: str, name: str, count: int = _SHOWN) -> str:
+    """Return in words what is wrong with a channel, and why packets of it were late. Raises the
+    exceptions of `examine`."""
+    return text(examine(shot, namespace, name), _clocks(shot), count)
 
 
 # --- text -----------------------------------------------------------------------------------------
 
 
-def text(
-    channel: observe.LateChannel, cases: Sequence[causes.Case], clocks: Clocks, count: int
-) -> str:
+def text(found: Answer, clocks: Clocks, count: int) -> str:
     """Return the answer for people."""
+    channel, cases, now = found
     parts = [_head(channel)]
-    if not cases:
+    if now is not None:
+        parts += _now_parts(now, clocks)
+    if cases:
+        latest, *earlier = cases
+        parts += [_packets(channel, clocks, count), _spell(latest, clocks)]
+        if earlier:
+            parts.append(_earlier(earlier, clocks))
+    elif now is None or now.view.direction != "rx":
         parts.append(_none(channel))
-        return "\n\n".join(parts)
-    latest, *earlier = cases
-    parts.append(_packets(channel, clocks, count))
-    parts.append(_spell(latest, clocks))
-    if earlier:
-        parts.append(_earlier(earlier, clocks))
+    if now is not None and now.earlier:
+        parts.append(_received(now.earlier, clocks))
     return "\n\n".join(parts)
+
+
+def _now_parts(now: Now, clocks: Clocks) -> list[str]:
+    stale = stale_mark(now.view)
+    mark = f"\n   {now.view.engine}{stale}" if stale else ""
+    parts = [f"now {headline([one.trouble for one in now.found])}{mark}"]
+    return parts + [_trouble(one, clocks) for one in now.found]
+
+
+def _trouble(one: evidence.Evidence, clocks: Clocks) -> str:
+    since = one.since_mono_ns
+    seen = one.seen if since is None else (f"since {_moment(since, clocks)}", *one.seen)
+    lines = [line for said in seen for line in wrapped(said, "   * ")]
+    return "\n".join((paragraphs((one.trouble,)), *lines))
+
+
+def _moment(mono_ns: int, clocks: Clocks) -> str:
+    return f"{clocks.wall(mono_ns)}, {clocks.ago(mono_ns)}"
+
+
+def _received(events: Sequence[observe.Event], clocks: Clocks) -> str:
+    left = len(events) - _EARLIER
+    more = f"\n  {left} earlier ones" if left > 0 else ""
+    table = timeline.event_table(events[-_EARLIER:], clocks)
+    return f"losses in receiving that are over\n{table}{more}"
 
 
 def _head(channel: observe.LateChannel) -> str:
@@ -111,10 +188,9 @@ def _since(channel: observe.LateChannel) -> str:
 
 def _none(channel: observe.LateChannel) -> str:
     if channel.kept == 0:
-        return (
-            f"a channel of engine {channel.engine} that has no deadlines records no late packets"
-        )
-    return "no packet was late, dropped or failed"
+        return f"a channel of engine {channel.engine} that has no deadlines records no late packets"
+    until = " until the last heartbeat of its worker" if channel.stands_still else ""
+    return f"no packet was late, dropped or failed{until}"
 
 
 def _packets(channel: observe.LateChannel, clocks: Clocks, count: int) -> str:
@@ -151,10 +227,9 @@ def _earlier(cases: Sequence[causes.Case], clocks: Clocks) -> str:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def facts(
-    channel: observe.LateChannel, cases: Sequence[causes.Case], clocks: Clocks, count: int
-) -> dict[str, Any]:
-    """Return the answer for programs: packets, and spells with the latest first."""
+def facts(found: Answer, clocks: Clocks, count: int) -> dict[str, Any]:
+    """Return the answer for programs: troubles now, packets, and spells with the latest first."""
+    channel, cases, now = found
     shown = sorted(channel.packets, key=lambda packet: packet.noted_mono_ns)[-count:]
     return {
         "namespace": channel.namespace,
@@ -169,6 +244,15 @@ def facts(
         "overwritten": channel.overwritten,
         "packets": [timeline.packet_facts(packet, clocks) for packet in shown],
         "spells": [_spell_facts(case, clocks) for case in cases],
+    } | (_now_facts(now, clocks) if now is not None else {})
+
+
+def _now_facts(now: Now, clocks: Clocks) -> dict[str, Any]:
+    return {
+        "verdict": verdict(one.trouble for one in now.found),
+        "figures_stale": now.view.figures_stale,
+        "now": [evidence.facts(one, clocks) for one in now.found],
+        "earlier": [timeline.event_facts(event, clocks) for event in now.earlier],
     }
 
 

@@ -39,6 +39,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import shmring
+from rtworkers.similar import did_you_mean
 from shmring_bench import (
     bulk,
     cyclic,
@@ -103,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     unknown = sorted(plan.cases - plan.known_cases.keys())
     if unknown:
         text = f"unknown case {', '.join(unknown)}: use {', '.join(plan.known_cases)}"
+        text += did_you_mean(unknown[0], plan.known_cases)
         print(f"shmring bench: {text}", file=sys.stderr)
         return USAGE
     return FAILED if failures else FINE

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import shmring
 from shmring_bench import floor
-from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns
+from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, worker_pid
 from shmring_bench.samples import quantile
 
 CYCLE_NS = 1_000_000
@@ -74,11 +74,10 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
                 floor.Receiver(count, cpu=plan.other_cpu, cycle_ns=CYCLE_NS)
             )
             channel = _open(pool, "cycle", ("127.0.0.1", receiver.port), CYCLE_NS)
-            (worker,) = pool.workers()
-            assert worker.pid is not None
-            began_ns, cpu_began_ns = time.monotonic_ns(), cpu_ns(worker.pid)
+            worker = worker_pid(pool)
+            began_ns, cpu_began_ns = time.monotonic_ns(), cpu_ns(worker)
             received = receiver.result(plan.run_s(RUN_S) + 20)
-            share = (cpu_ns(worker.pid) - cpu_began_ns) / (time.monotonic_ns() - began_ns)
+            share = (cpu_ns(worker) - cpu_began_ns) / (time.monotonic_ns() - began_ns)
             stats = channel.stats()
             found = _errors(received) | {
                 ("start_p50", "ns"): stats.lateness.percentile(50),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import shmring
 from shmring.types import Profile
 from shmring_bench import floor, ipc_rtt
-from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes
+from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes, worker_pid
 from shmring_bench.samples import median, quantile
 
 MESSAGES = 5_000_000
@@ -127,7 +127,7 @@ def _idle(plan: Plan, profile: Profile) -> Callable[[], Figures]:
 
 def _cpu_percent(pool: shmring.Pool, seconds: float) -> float:
     """Return the CPU time of the pool's one worker over some idle seconds."""
-    pid = _worker_pid(pool)
+    pid = worker_pid(pool)
     time.sleep(0.3)  # work left after opening
     used, start = cpu_ns(pid), time.monotonic_ns()
     time.sleep(seconds)
@@ -135,9 +135,4 @@ def _cpu_percent(pool: shmring.Pool, seconds: float) -> float:
 
 
 def _resident(pool: shmring.Pool) -> int:
-    return resident_bytes(os.getpid()) + resident_bytes(_worker_pid(pool))
-
-
-def _worker_pid(pool: shmring.Pool) -> int:
-    (worker,) = pool.workers()
-    return worker.pid
+    return resident_bytes(os.getpid()) + resident_bytes(worker_pid(pool))

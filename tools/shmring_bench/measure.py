@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shmring_bench.samples import median
+
+if TYPE_CHECKING:
+    import shmring
 
 TARGET = "target"
 """The system name of rows with a target."""
@@ -103,6 +106,13 @@ def alternate(
         for metric, unit in figures[0]:
             value = median([one[metric, unit] for one in figures])
             yield Row(case, system, metric, value, unit)
+
+
+def worker_pid(pool: shmring.Pool) -> int:
+    """Process id of the pool's only worker."""
+    (worker,) = pool.workers()
+    assert worker.pid is not None, "the worker is being replaced"
+    return worker.pid
 
 
 def cpu_ns(pid: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import shmring
 from shmring.types import Impairment
 from shmring_bench import floor, senders
-from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns
+from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, worker_pid
 from shmring_bench.samples import median, quantile
 
 LOOPBACK = "127.0.0.1"
@@ -194,13 +194,13 @@ def _links(plan: Plan) -> Figures:
             )
             for i in range(LINKS)
         ]
-        (worker,) = pool.workers()
+        worker = worker_pid(pool)
         time.sleep(0.3)  # work left after opening
         for link in links:
             link.reset_stats()
-        used, start = cpu_ns(worker.pid), time.monotonic_ns()
+        used, start = cpu_ns(worker), time.monotonic_ns()
         time.sleep(plan.run_s(10))
-        used, took = cpu_ns(worker.pid) - used, time.monotonic_ns() - start
+        used, took = cpu_ns(worker) - used, time.monotonic_ns() - start
         found = [link.stats() for link in links]
     sent = sum(one.netflux.sent for one in found)
     skipped = sum(one.netflux.skipped for one in found)

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import pty
 import resource
+import select
 import signal
 import struct
 import subprocess
@@ -24,12 +25,24 @@ from dataclasses import dataclass
 import shmring
 from shmring_bench import floor, senders
 from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate, cpu_ns
-from shmring_bench.samples import median
+from shmring_bench.samples import Lateness, median, median_interval
 
 RATE_HZ = 10_000
 PAYLOAD_BYTES = 64
-TOOLS = 100
-"""Tools that are started and killed, over all runs of a case."""
+TURNS = "10kpps-tools"
+SYSTEMS = ("unwatched", "watched", "watched-beside", "tapped", "tapped-beside")
+PAIRS = (
+    ("watched", "unwatched"),
+    ("watched", "watched-beside"),
+    ("tapped", "unwatched"),
+    ("tapped", "tapped-beside"),
+    ("watched-beside", "unwatched"),
+    ("tapped-beside", "unwatched"),
+)
+SLICE_S = 1.0
+SETTLING = 0.2
+"""Share of each slice that is not measured: what the slice before it left behind ends there."""
+TOLERANCE_NS = 5000
 CHANNELS = 1000
 CHANNEL_HZ = 10
 JSON_CHANNELS = 100
@@ -43,20 +56,8 @@ _ROWS, _COLUMNS = 50, 200
 
 
 def run(plan: Plan) -> Iterator[Row]:
-    rows = list(
-        alternate(
-            plan,
-            "10kpps-tools",
-            {
-                "unwatched": lambda: _timed(plan, None),
-                "watched": lambda: _timed(plan, _looking(plan.namespace)),
-                "tapped": lambda: _timed(plan, _tapping(plan.namespace)),
-                "bystanders": lambda: _timed(plan, _looking(f"{plan.namespace}-empty")),
-            },
-        )
-    )
-    yield from rows
-    yield from _ratios(rows)
+    if plan.wants(TURNS):
+        yield from _turns(plan)
     yield from alternate(
         plan,
         f"{CHANNELS}-channels",
@@ -75,73 +76,127 @@ def run(plan: Plan) -> Iterator[Row]:
     )
 
 
-def _ratios(rows: list[Row]) -> Iterator[Row]:
-    p99 = {row.system: row.value for row in rows if row.metric == "error_p99"}
-    for system in ("watched", "tapped", "bystanders"):
-        if p99.get("unwatched") and system in p99:
-            share = 100 * p99[system] / p99["unwatched"]
-            yield Row(rows[0].case, system, "error_p99_of_unwatched", share, "percent")
-
-
 # --- tools that start and are killed during a timed channel ---------------------------------------
 
 
-def _looking(namespace: str) -> list[str]:
-    return [*_TOOL, "--json", "-i", "0.01", "--namespace", namespace]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One schedule. Its slices follow the order of `_order`."""
+
+    slices: list[Lateness]
+    behind_percent: list[float]
+    """Packets of each slice that waited for other work of the worker."""
+    lost_percent: float
 
 
-def _tapping(namespace: str) -> list[str]:
-    """Wait for the end of the first line that it writes."""
-    return [*_TAP, senders.CHANNEL, "--namespace", namespace]
+def _order(turn: int) -> tuple[str, ...]:
+    """Return the systems of one turn. Each turn begins with another one, so that nothing that
+    recurs falls on the same system every time."""
+    at = turn % len(SYSTEMS)
+    return SYSTEMS[at:] + SYSTEMS[:at]
 
 
-def _timed(plan: Plan, tool: list[str] | None) -> Figures:
-    """Send packets on a schedule, while such tools start and are killed. None: without tools."""
-    count = max(1000, round(plan.run_s(6) * RATE_HZ))
-    with plan.on_other_core(), floor.Receiver(count, cpu=plan.other_cpu) as receiver:
-        job = senders.Job(
-            receiver.port, count, round(1e9 / RATE_HZ), PAYLOAD_BYTES, plan.worker_cpu
-        )
-        warnings: list[str] = []
+def _turns(plan: Plan) -> Iterator[Row]:
+    turns = max(1, round(plan.run_s(20) / SLICE_S / len(SYSTEMS)))
+    slice_s = min(SLICE_S, plan.run_s(20))
+    systems = [system for turn in range(turns) for system in _order(turn)]
+    runs = [_timed(plan, systems, slice_s) for _ in range(plan.runs)]
+    p99: dict[str, list[float]] = {}
+    for system in SYSTEMS:
+        mine = [at for at, one in enumerate(systems) if one == system]
+        slices = [run.slices[at] for run in runs for at in mine]
+        p99[system] = [late.error_ns(0.99) for late in slices]
+        for metric, share in (("error_p50", 0.5), ("error_p99", 0.99), ("error_max", 1.0)):
+            value = median([late.error_ns(share) for late in slices])
+            yield Row(TURNS, system, metric, value, "ns")
+        behind = [run.behind_percent[at] for run in runs for at in mine]
+        yield Row(TURNS, system, "behind", sum(behind) / len(behind), "percent")
+    yield Row(TURNS, "tapped", "lost", max(run.lost_percent for run in runs), "percent")
+    for system, of in PAIRS:
+        yield from _ratio(system, of, p99)
 
-        def send() -> None:
-            warnings.extend(senders.run("shmring", job, plan.namespace)["warnings"])
 
-        sender = threading.Thread(target=send)
-        sender.start()
-        if tool is not None:
-            _come_and_go(tool, round(TOOLS / plan.runs), job.duration_s, sender)
-        sender.join()
+def _ratio(system: str, of: str, p99: dict[str, list[float]]) -> Iterator[Row]:
+    """Yield the median ratio over all turns, and its confidence interval."""
+    ratios = [100 * a / max(b, 1) for a, b in zip(p99[system], p99[of], strict=True)]
+    low, high = median_interval(ratios)
+    for metric, value in (("", median(ratios)), ("_low", low), ("_high", high)):
+        yield Row(TURNS, system, f"error_p99_of_{of}{metric}", value, "percent")
+
+
+def _timed(plan: Plan, systems: list[str], slice_s: float) -> _Run:
+    """Send packets on one schedule, while such tools start and are killed."""
+    each = round(slice_s * RATE_HZ)
+    count = each * len(systems)
+    interval_ns = round(1e9 / RATE_HZ)
+    beside = f"{plan.namespace}-beside"
+    with (
+        plan.on_other_core(),
+        floor.Receiver(count, cpu=plan.other_cpu) as receiver,
+        shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
+        shmring.Pool(cpus=_other(plan), namespace=beside) as other,
+        other.open(senders.CHANNEL, remote=("127.0.0.1", 9), direction="tx", capacity=64),
+        pool.open(
+            senders.CHANNEL,
+            remote=("127.0.0.1", receiver.port),
+            direction="tx",
+            capacity=count,
+            packet_bytes=PAYLOAD_BYTES,
+            tolerance_ns=TOLERANCE_NS,
+        ) as channel,
+    ):
+        job = senders.Job(receiver.port, count, interval_ns, PAYLOAD_BYTES)
+        due_ns = senders.dues(job)
+        packets = senders.packets(job, due_ns)
+        channel.send_many(packets, size=PAYLOAD_BYTES, at=due_ns.start, interval_ns=job.interval_ns)
+        behind = []
+        for number, system in enumerate(systems):
+            before = channel.stats().tx_queued_behind
+            until = due_ns.start / 1e9 + (number + 1) * slice_s
+            _come_and_go(_tool(system, plan.namespace, beside), until)
+            behind.append(100 * (channel.stats().tx_queued_behind - before) / each)
         received = receiver.result(10)
-    plan.lacking.update(warnings)
-    late = received.lateness
-    return {
-        ("error_p50", "ns"): late.error_ns(0.5),
-        ("error_p99", "ns"): late.error_ns(0.99),
-        ("error_max", "ns"): late.max_ns,
-        ("lost", "percent"): 100 * (count - received.packets) / count,
-    }
+    skipped = round(each * SETTLING)
+    return _Run(
+        [Lateness(received.samples[at + skipped : at + each]) for at in range(0, count, each)],
+        behind,
+        100 * (count - received.packets) / count,
+    )
 
 
-def _come_and_go(words: list[str], tools: int, seconds: float, until: threading.Thread) -> None:
-    """Run one tool after the other: each looks at least once, and is then killed while it runs or
-    after it was stopped. The times are evenly spaced, as far as the machine keeps up."""
-    begun = time.monotonic()
-    for i in range(tools):
-        while until.is_alive() and time.monotonic() < begun + i * seconds / tools:
-            time.sleep(0.001)
-        if not until.is_alive():
-            return
+def _other(plan: Plan) -> list[int] | None:
+    return None if plan.other_cpu is None else [plan.other_cpu]
+
+
+def _tool(system: str, namespace: str, beside: str) -> list[str] | None:
+    """Return the command that looks. None: nothing does."""
+    where = beside if system.endswith("-beside") else namespace
+    if system.startswith("watched"):
+        return [*_TOOL, "--json", "-i", "0.01", "--namespace", where]
+    if system.startswith("tapped"):
+        return [*_TAP, senders.CHANNEL, "--namespace", where]
+    return None
+
+
+def _come_and_go(words: list[str] | None, until: float) -> None:
+    """Run one tool after the other until then: each looks at least once (it writes the end of its
+    first line), and is then killed while it runs or after it was stopped."""
+    stops = False
+    while words is not None and time.monotonic() < until:
         tool = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             assert tool.stdout is not None
-            tool.stdout.readline()
-            if i % 2:
+            left_s = max(0.0, until - time.monotonic())
+            if select.select([tool.stdout], [], [], left_s)[0]:
+                tool.stdout.readline()
+            if stops:
                 tool.send_signal(signal.SIGSTOP)
                 time.sleep(0.01)
+            stops = not stops
         finally:
             tool.kill()
             tool.communicate()
+    time.sleep(max(0.0, until - time.monotonic()))
 
 
 # --- many channels --------------------------------------------------------------------------------

@@ -12,7 +12,16 @@ from typing import Any
 
 import shmring
 from shmring import udt
-from shmring_bench.measure import TARGET, Figures, Plan, Row, alternate, cpu_ns, resident_bytes
+from shmring_bench.measure import (
+    TARGET,
+    Figures,
+    Plan,
+    Row,
+    alternate,
+    cpu_ns,
+    resident_bytes,
+    worker_pid,
+)
 from shmring_bench.samples import median
 from shmring_bench.udt_ends import Link, System, transfer, tunnel
 
@@ -269,19 +278,19 @@ def _idle(plan: Plan) -> Figures:
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
         listener = stack.enter_context(udt.listen((LOOPBACK, 0), pool=pool))
         port = stack.enter_context(udt.Port((LOOPBACK, 0), pool=pool))
-        (worker,) = pool.workers()
-        pids = worker.pid, os.getpid()
+        worker = worker_pid(pool)
+        pids = worker, os.getpid()
         rings, others = -_shared_bytes(*pids), -_own_bytes(*pids)
         for _ in range(IDLE // 2):
             near = udt.connect(listener.local, port=port)
-            stack.callback(near.close, 0)
+            stack.callback(near.close, linger=0)
             far, _ = listener.accept(timeout=10)
-            stack.callback(far.close, 0)
-        _settle(worker.pid)
+            stack.callback(far.close, linger=0)
+        _settle(worker)
         rings, others = rings + _shared_bytes(*pids), others + _own_bytes(*pids)
-        used_ns, start_ns = cpu_ns(worker.pid), time.monotonic_ns()
+        used_ns, start_ns = cpu_ns(worker), time.monotonic_ns()
         time.sleep(plan.run_s(10))
-        used_ns, took_ns = cpu_ns(worker.pid) - used_ns, time.monotonic_ns() - start_ns
+        used_ns, took_ns = cpu_ns(worker) - used_ns, time.monotonic_ns() - start_ns
     return {
         ("worker_cpu", "percent"): 100 * used_ns / took_ns,
         ("rings", "bytes"): rings / IDLE,

@@ -99,7 +99,7 @@ def _pool(stack: ExitStack, job: dict[str, Any]) -> shmring.Pool:
 
 
 def _pids(pool: shmring.Pool) -> list[int]:
-    return [os.getpid(), *(worker.pid for worker in pool.workers())]
+    return [os.getpid(), *(worker.pid for worker in pool.workers() if worker.pid)]
 
 
 def _listen_udt(
@@ -132,7 +132,7 @@ def _closing(connection: udt.UdtSocket) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.close(0)
+        connection.close(linger=0)
 
 
 # --- TCP ------------------------------------------------------------------------------------------
@@ -143,9 +143,7 @@ def _choose_control(stream: socket.socket, job: dict[str, Any]) -> socket.socket
         try:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
         except OSError as error:
-            sys.exit(
-                f"this kernel has no congestion control {name}: modprobe tcp_{name} ({error})"
-            )
+            sys.exit(f"this kernel has no congestion control {name}: modprobe tcp_{name} ({error})")
     return stream
 
 

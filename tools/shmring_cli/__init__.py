@@ -1,8 +1,8 @@
 """The `shmring` command: one module per subcommand, listed in one table.
 
 A module has ``add_arguments(parser)`` and ``run(arguments) -> int``. Its docstring is the text of
-``shmring COMMAND --help``. It is imported only when its command is called, so that ``shmring ls``
-stays fast.
+``shmring COMMAND --help``, unless ``add_arguments`` sets another description. It is imported only
+when its command is called, so that ``shmring ls`` stays fast.
 
 Exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy. `doctor` also has 3: fit
 with limits.
@@ -32,6 +32,11 @@ COMMANDS = (
     ),
     Command("up", "shmring_cli.up", "serve a named pool that other processes attach to"),
     Command("ls", "shmring_cli.ls", "the channels and workers of this host"),
+    Command("top", "rtstat.top", "the same as rtstat: what every pool, worker and channel does"),
+    Command("close", "shmring_cli.acting", "close channels, whoever opened them, dead or alive"),
+    Command("hold", "shmring_cli.acting", "halt sending and receiving on channels"),
+    Command("release", "shmring_cli.acting", "let held channels continue"),
+    Command("purge", "shmring_cli.acting", "drop the packets that wait on channels"),
     Command("tap", "shmring_cli.tap", "copy the packets of a channel to pcapng, for Wireshark"),
     Command(
         "udt", "shmring_copy.command", "send and receive files over UDT, with resume and hash check"
@@ -64,6 +69,8 @@ exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's. Return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["top"] and not {"-h", "--help"} & set(words[1:2]):
+        return int(importlib.import_module("rtstat.cli").main(words[1:]))
     called = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser({called}).parse_args(words)
     try:

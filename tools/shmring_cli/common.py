@@ -8,10 +8,16 @@ import os
 import sys
 from typing import Any, NamedTuple, NoReturn
 
+from rtworkers.similar import did_you_mean
+
 FINE = 0
 USAGE = 1
 FAILED = 2
 """Also: something is unhealthy."""
+
+
+_FEW = 12
+"""So many choices are listed even if one of them is what was meant."""
 
 
 class Command(NamedTuple):
@@ -29,6 +35,28 @@ class Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        hint = did_you_mean(str(value), known)
+        if not hint or len(known) <= _FEW:
+            hint = f" (choose from {', '.join(known)}){hint}"
+        raise argparse.ArgumentError(action, f"invalid choice: {value!r}{hint}")
+
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it has overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        arguments, rest = self.parse_known_args(args, namespace)
+        self._refuse(rest)
+        return arguments
+
+    def _refuse(self, words: list[str]) -> None:
+        """End with wrong usage if there are `words` that no option or argument took."""
+        if words:
+            hint = did_you_mean(words[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
+
 
 class CommandParser(Parser):
     """A parser that accepts options before, between and after any number of
@@ -36,15 +64,19 @@ class CommandParser(Parser):
 
     _intermixing = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it has overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         # argparse's intermixed parsing calls this method, and does not support subcommands.
         if self._intermixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._intermixing = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            arguments, rest = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._intermixing = False
+        self._refuse(rest)
+        return arguments, []
 
 
 def describe(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Print the completion of shmring and rtstat for a shell.
 
-The script knows commands, options, and values that come from a list. Names of channels come
-from `rtstat list`, which only reads shared memory. It describes this version: print it again
-after an update, or let the shell ask each time it starts.
+The script knows commands, options, and values that come from a list. Names of channels,
+pools and namespaces come from `rtstat list`, which only reads shared memory. It describes
+this version: print it again after an update, or let the shell ask each time it starts.
 
 examples:
   eval "$(shmring completion bash)"                                     in ~/.bashrc
@@ -18,9 +18,19 @@ import shlex
 from shmring_cli.common import FINE
 from shmring_cli.parsers import CommandLine, Option, children, command_lines
 
-_CHANNELS = "__channels__"
 _FILES = "__files__"
-_NAMES_OF_CHANNELS = ("CHANNEL", "NAME", "CHANNELS")
+# Marks of names that exist on this host, and what prints these names.
+_CHANNELS, _POOLS, _NAMESPACES = "__channels__", "__pools__", "__namespaces__"
+_LISTS = {
+    _CHANNELS: "rtstat list -q 2>/dev/null | cut -d/ -f2",
+    _POOLS: "rtstat list 2>/dev/null | awk '{print $2}' | sort -u",
+    _NAMESPACES: "rtstat list -q --all 2>/dev/null | cut -d/ -f1 | sort -u",
+}
+_NAMES = {
+    **dict.fromkeys(("CHANNEL", "CHANNELS", "--channel"), _CHANNELS),
+    **dict.fromkeys(("POOL", "--pool"), _POOLS),
+    **dict.fromkeys(("NS", "--namespace"), _NAMESPACES),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _value(option: Option) -> str:
-    """What completes the value of an option: words, or one of the two marks."""
+    """What completes the value of an option: words, or a mark."""
     if option.choices:
         return " ".join(option.choices)
-    return _CHANNELS if option.metavar in _NAMES_OF_CHANNELS else _FILES
+    return next((_NAMES[w] for w in (option.metavar, *option.flags) if w in _NAMES), _FILES)
 
 
 def _argument(line: CommandLine) -> str:
@@ -74,6 +84,7 @@ def _known(lines: list[CommandLine]) -> str:
 
 def bash(lines: list[CommandLine]) -> str:
     """Return the script for bash."""
+    lists = "\n".join(f"  {mark}) value=$({names}) ;;" for mark, names in _LISTS.items())
     return f"""\
 _shmring_completion() {{
   local line=${{COMP_WORDS[0]##*/}} word commands= options= argument= value=
@@ -86,7 +97,7 @@ _shmring_completion() {{
     case "$current" in -*) value=$options ;; *) value=${{commands:-$argument}} ;; esac
   fi
   case "$value" in
-  {_CHANNELS}) value=$(rtstat list -q 2>/dev/null | cut -d/ -f2) ;;
+{lists}
   {_FILES}) COMPREPLY=($(compgen -f -- "$current")); compopt -o filenames 2>/dev/null; return ;;
   esac
   COMPREPLY=($(compgen -W "$value" -- "$current"))
@@ -97,6 +108,9 @@ complete -F _shmring_completion shmring rtstat
 
 def zsh(lines: list[CommandLine]) -> str:
     """Return the script for zsh."""
+    lists = "\n".join(
+        f'  {mark}) compadd -- ${{(f)"$({names})"}} ;;' for mark, names in _LISTS.items()
+    )
     return f"""\
 #compdef shmring rtstat
 _shmring_completion() {{
@@ -110,7 +124,7 @@ _shmring_completion() {{
     case "$PREFIX" in -*) value=$options ;; *) value=${{commands:-$argument}} ;; esac
   fi
   case "$value" in
-  {_CHANNELS}) compadd -- ${{(f)"$(rtstat list -q 2>/dev/null | cut -d/ -f2)"}} ;;
+{lists}
   {_FILES}) _files ;;
   *) compadd -- ${{=value}} ;;
   esac
@@ -148,8 +162,8 @@ def fish(lines: list[CommandLine]) -> str:
 def _fish_option(option: Option) -> str:
     parts = [f" -l {flag[2:]}" if flag[:2] == "--" else f" -s {flag[1:]}" for flag in option.flags]
     value = _value(option)
-    if option.metavar and value == _CHANNELS:
-        parts.append(" -a '(rtstat list -q 2>/dev/null | cut -d/ -f2)'")
+    if option.metavar and value in _LISTS:
+        parts.append(f" -a {shlex.quote(f'({_LISTS[value]})')}")
     elif option.metavar and value != _FILES:
         parts.append(f" -a {shlex.quote(value)}")
     if option.flags and option.metavar:

@@ -4,6 +4,9 @@ Pools and workers hold a lock on everything they own, and a lock ends with its h
 even if that was killed. The command removes what no process holds. It touches nothing
 that is in use and nothing of other users, so it is always safe to run.
 
+A channel whose program has died is in use as long as its pool serves it. The command
+leaves it, and names it with the command that ends it: shmring close.
+
 examples:
   shmring gc --dry-run        show what would be removed
   shmring gc                  remove it
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 
 import shmring
+from rtworkers import paths
 from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
@@ -27,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     removed = shmring.gc(namespace=arguments.namespace, dry_run=arguments.dry_run)
+    left = [
+        info
+        for info in shmring.channels(arguments.namespace)
+        if info.opener_alive is False
+        and paths.channel_segment(info.namespace, info.name) not in removed.segments
+    ]
     if arguments.json:
         json_line(
             {
@@ -34,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "segments": list(removed.segments),
                 "directories": list(removed.directories),
                 "skipped": list(removed.skipped),
+                "left": [f"{info.namespace}/{info.name}" for info in left],
             }
         )
         return FINE
@@ -46,4 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"skipped {reason}")
     if not (removed.segments or removed.directories or removed.skipped):
         print("nothing to remove: everything here belongs to a living pool or worker")
+    for info in left:
+        print(
+            f"left {info.namespace}/{info.name}: pool {info.pool!r} serves it, but process "
+            f"{info.opener_pid}, which opened it, has died: end it with shmring close "
+            f"{info.namespace}/{info.name}"
+        )
     return FINE

@@ -49,6 +49,7 @@ def listing() -> str:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.page is None:
         print(listing())
+        print("\nto begin: shmring help first-packet")
     else:
         pydoc.pager(pages()[arguments.page].read_text(encoding="utf-8"))
     return FINE

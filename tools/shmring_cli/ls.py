@@ -237,7 +237,7 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
     return (
         _name(row, with_namespace),
         info.pool,
-        info.state.value + ("" if row.healthy else " (!)"),
+        _state(row),
         address_text(info.local, "-"),
         _ARROWS.get(info.direction, "?"),
         address_text(info.remote, "-"),
@@ -249,6 +249,12 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
         str(info.epoch),
         duration(info.heartbeat_age_ns),
     )
+
+
+def _state(row: Row) -> str:
+    info = row.info
+    silent = info.opener_alive is False and not info.producers and info.direction != "rx"
+    return info.state.value + (", no producer" if silent else "") + ("" if row.healthy else " (!)")
 
 
 _RTP_HEAD = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -16,6 +17,7 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_NO_BREAK = "\xa0"
 
 
 def json_line(facts: dict[str, Any]) -> None:
@@ -93,16 +95,20 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str =
 
 
 def paragraph(text: str, label: str, indent: str = "  ") -> str:
-    """Return text under a label, wrapped to the terminal's width, at most 100 columns."""
+    """Return text under a label, wrapped to the terminal's width, at most 100 columns.
+
+    What stands in backticks stays on one line, so that a command can be copied.
+    """
     width = min(100, shutil.get_terminal_size().columns)
-    return textwrap.fill(
-        text,
+    filled = textwrap.fill(
+        re.sub(r"`[^`]*`", lambda command: command[0].replace(" ", _NO_BREAK), text),
         width,
         initial_indent=f"{indent}{label}: ",
         subsequent_indent=" " * (len(indent) + len(label) + 2),
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return filled.replace(_NO_BREAK, " ")
 
 
 def can_draw(stream: TextIO | None = None) -> bool:

@@ -13,6 +13,7 @@ examples:
   shmring tap ctl | wireshark -k -i -           watch it
   shmring tap ctl -o ctl.pcapng --seconds 10    ten seconds into a file
   shmring tap ctl --direction tx | tshark -r - -T fields -e frame.time -e frame.comment
+  tshark -X lua_script:"$(shmring tap --dissector)" -r ctl.pcapng -Y shmring.late
   shmring tap ctl -o late.pcapng --keep 10s --after 2s
   kill -USR1 PID                                write it now, like the next line
   shmring tap ctl --mark "the arm stood still"
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib.resources
 import json
 import os
 import signal
@@ -40,7 +42,7 @@ _SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("channel", metavar="CHANNEL", help="name, or NAMESPACE/name")
     parser.add_argument(
         "-o", "--output", metavar="FILE", default="-", help="file or pipe (default: stdout)"
     )
@@ -89,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=tap.DEFAULT_BUFFER_BYTES,
         help="memory that the worker writes to (default 16M)",
     )
+    parser.add_argument(
+        "--dissector",
+        action="version",
+        version=str(importlib.resources.files("shmring_cli") / "wireshark" / "shmring.lua"),
+        help="print the path of the Lua file that makes fields of the comments, and stop; "
+        "colour rules are beside it",
+    )
     parser.add_argument("--mark", metavar="TEXT", help="trigger the running taps, and end")
     parser.add_argument(
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
@@ -97,6 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    space, slash, arguments.channel = arguments.channel.rpartition("/")
+    if slash:
+        arguments.namespace = space
     if arguments.mark is not None:
         return _mark(arguments)
     wanted = arguments.trigger

@@ -4,12 +4,12 @@ A named pool outlives the programs that use it: any process opens channels on it
 shmring.open(..., pool=NAME), and others attach to them. Its workers start with the first
 channel on their core.
 
-If this process dies, the workers continue, and the next `shmring up NAME` takes them over
+If this process dies, the workers continue, and the next `shmring up POOL` takes them over
 with their channels and queued packets. SIGHUP requests exactly that: it ends this process
 and leaves the workers. SIGTERM and SIGINT end everything.
 
 As a service of systemd (Type=notify) it reports when it is ready, that it is alive
-(WatchdogSec=), and that it stops. A unit is in docs/packaging of the sources.
+(WatchdogSec=), and that it stops. A unit: shmring help systemd.
 
 examples:
   shmring up plant --cpus 2,3                two workers, on cores 2 and 3
@@ -44,7 +44,9 @@ class _Stop(BaseException):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="the pool's name, for shmring.open(..., pool=NAME)")
+    parser.add_argument(
+        "name", metavar="POOL", help="the pool's name, for shmring.open(..., pool=POOL)"
+    )
     parser.add_argument(
         "--cpus", type=_cpus, metavar="1,2", help="one worker on each (default: one, not pinned)"
     )

@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     send.add_argument(
         "--plain", action="store_true", help="for libudt's recvfile: listen at HOST instead"
     )
+    send.add_argument(
+        "--any-receiver",
+        action="store_true",
+        help="begin anew if another receiver has taken the place of the first one",
+    )
     recv = _action(actions, "recv", "receive files into a folder", _RECV)
     recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: the files to ask for")
     recv.add_argument("folder", metavar="DIR", help="folder for the files")

@@ -34,7 +34,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience", type=float, default=60.0, metavar="S", help="limit for a silent peer (60)"
     )
-    parser.add_argument("--pool", metavar="NAME", help="workers of `shmring up NAME`")
+    parser.add_argument("--pool", metavar="POOL", help="workers of `shmring up POOL`")
     parser.add_argument(
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
     )

@@ -21,9 +21,10 @@ from typing import Any
 from shmring.errors import ShmringError
 
 MAGIC = b"shmr-udt"
-VERSION = 1
-OLDEST_VERSION = 1
+VERSION = 2
+OLDEST_VERSION = 2
 
+IDENTITY_BYTES = 16
 DIGEST_BYTES = 32
 MAX_PATH = 4096
 MAX_NAME = 255
@@ -240,7 +241,10 @@ class _End:
 
     _expected: frozenset[Frame]
 
-    def __init__(self) -> None:
+    def __init__(self, identity: bytes = bytes(IDENTITY_BYTES)) -> None:
+        self._identity = identity
+        self.peer: bytes | None = None
+        """The peer's identity. None: its greeting has not arrived."""
         self._buffer = bytearray()
         self._greeted = False
         self._kind: int | None = None
@@ -248,7 +252,7 @@ class _End:
 
     def greeting(self) -> bytes:
         """Return the greeting. Both ends send it first, without waiting for the peer."""
-        return _GREETING.pack(MAGIC, VERSION, OLDEST_VERSION)
+        return _GREETING.pack(MAGIC, VERSION, OLDEST_VERSION) + self._identity
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Any]:
         """Parse bytes of the peer, in pieces of any size, and yield their meaning.
@@ -275,6 +279,8 @@ class _End:
     def _wanted(self) -> int:
         if not self._greeted:
             return _GREETING.size
+        if self.peer is None:
+            return IDENTITY_BYTES
         return HEAD_BYTES if self._kind is None else self._left
 
     def _take_block(self) -> Iterator[Any]:
@@ -282,6 +288,9 @@ class _End:
         self._buffer.clear()
         if not self._greeted:
             self._take_greeting(block)
+            return
+        if self.peer is None:
+            self.peer = block
             return
         if self._kind is not None:
             kind, self._kind = self._kind, None
@@ -440,8 +449,9 @@ class Receiver(_End):
         )
     )
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, identity: bytes = bytes(IDENTITY_BYTES)) -> None:
+        """identity: differs between receivers, and stays the same when this one starts again."""
+        super().__init__(identity)
         self.entries: tuple[Entry, ...] = ()
         self._coming: list[Entry] = []
         self._manifest_bytes = 0

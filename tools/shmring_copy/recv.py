@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import time
 from collections import deque
 
-from shmring import udt
+from shmring import Pool, udt
 from shmring.errors import ShmringError
 from shmring.udt import UdtError, UdtSocket, connecting
 from shmring_cli.common import FAILED, FINE, describe
-from shmring_copy import plain, protocol
+from shmring_copy import identity, plain, protocol
 from shmring_copy.files import Folder
 from shmring_copy.meter import Line, Meter, interrupted
 from shmring_copy.options import ANYWHERE, DEFAULT_PORT, address, pool_of, show, socket_options
 from shmring_copy.protocol import Checkpoint, Entry, Receiver, TransferError
+from shmring_copy.rival import who_listens
 
 READ_BYTES = 1 << 18
 CLOSE_S = 5.0
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         Folder(arguments.folder) as folder,
         pool_of(arguments) as pool,
-        udt.listen(where, pool=pool, namespace=arguments.namespace, **options) as listener,
+        _listen(where, pool, arguments.namespace, options) as listener,
     ):
         meter = Meter("", sending=False, as_json=arguments.json)
         meter.row("listening", local=list(listener.local))
@@ -48,11 +50,28 @@ def run(arguments: argparse.Namespace) -> int:
                 return code
 
 
+def _listen(
+    where: tuple[str, int], pool: Pool | str, namespace: str | None, options: udt.UdtOptions
+) -> udt.UdtListener:
+    try:
+        return udt.listen(where, pool=pool, namespace=namespace, **options)
+    except UdtError as caught:
+        holder = who_listens(where) if caught.errno == errno.EADDRINUSE else ""
+        if not holder:
+            raise
+        raise OSError(
+            errno.EADDRINUSE,
+            f"{show(where)} is in use by {holder}: senders to it reach that one. Choose another "
+            "port with --bind :PORT, and name it in the sender's HOST:PORT",
+        ) from caught
+
+
 def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: Folder) -> int:
     sock, peer = listener.accept(timeout=None)
     meter = Meter(f"from {show(peer)}", sending=False, as_json=arguments.json)
     meter.row("connected", peer=list(peer))
-    job = _Receiving(sock, folder, meter, arguments.patience)
+    protocol_end = Receiver(identity.of_folder(arguments.folder))
+    job = _Receiving(sock, protocol_end, folder, meter, arguments.patience)
     try:
         job.run()
     except (ShmringError, OSError) as caught:
@@ -64,22 +83,24 @@ def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: 
         meter.warn(f"shmring udt: {show(peer)}: {text}")
         return FAILED
     except BaseException:
-        sock.close(0)
+        sock.close(linger=0)
         raise
     meter.look()
-    sock.close(CLOSE_S)
+    sock.close(linger=CLOSE_S)
     return FINE if meter.end() else FAILED
 
 
 class _Receiving:
     """The operations of one protocol."""
 
-    def __init__(self, sock: UdtSocket, folder: Folder, meter: Meter, patience_s: float) -> None:
+    def __init__(
+        self, sock: UdtSocket, peer: Receiver, folder: Folder, meter: Meter, patience_s: float
+    ) -> None:
         self._sock = sock
         self._folder = folder
         self._meter = meter
         self._line = Line(sock, meter, patience_s)
-        self._peer = Receiver()
+        self._peer = peer
         self._to_ask: deque[int] = deque()
         self._asked: set[int] = set()
         self._again: set[int] = set()
@@ -110,7 +131,7 @@ class _Receiving:
             if not isinstance(error, UdtError) and self._sock.connected:
                 self._sock.sendall(protocol.abort(describe(error)), timeout=0.5)
                 self._sock.flush(timeout=1.0)
-        self._sock.close(0)
+        self._sock.close(linger=0)
 
     def _handle(self, event: object) -> None:
         if isinstance(event, protocol.Data):

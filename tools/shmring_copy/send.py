@@ -15,6 +15,7 @@ from shmring.errors import ShmringError
 from shmring.udt import UdtError, UdtSocket, connecting
 from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import files, plain, protocol
+from shmring_copy.identity import Memory
 from shmring_copy.meter import Line, Meter, interrupted
 from shmring_copy.options import address, pool_of, show, socket_options
 from shmring_copy.protocol import Sender, TransferError, Want
@@ -45,7 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
             **options,
         )
         meter.row("connected", peer=list(where))
-        job = _Sending(sock, sender, sources, meter, arguments.patience)
+        memory = Memory(where, arguments.files)
+        if arguments.any_receiver:
+            memory.forget()
+        job = _Sending(sock, sender, sources, meter, arguments.patience, memory)
         try:
             job.run()
         except BaseException as caught:
@@ -57,8 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
                 ) from caught
             raise
         meter.look()
-        sock.close(CLOSE_S)
+        sock.close(linger=CLOSE_S)
         return FINE if meter.end() else FAILED
+
+
+def _short(identity: bytes | None) -> str:
+    return (identity or b"").hex()[:8]
 
 
 class _Sending:
@@ -71,7 +79,9 @@ class _Sending:
         sources: Sequence[files.Source],
         meter: Meter,
         patience_s: float,
+        memory: Memory,
     ) -> None:
+        self._memory = memory
         self._sock = sock
         self._sender = sender
         self._sources = sources
@@ -86,15 +96,34 @@ class _Sending:
 
     def run(self) -> None:
         """Raises `TransferError`, `UdtError`, `OSError`."""
-        for block in self._sender.opening():
+        greeting, *manifest = self._sender.opening()
+        self._line.send(greeting)
+        self._meet()
+        for block in manifest:
             self._line.send(block)
         while True:
             while self._events:
                 event = self._events.popleft()
                 if isinstance(event, protocol.Done):
+                    self._memory.forget()
                     return
                 self._handle(event)
             self._events.extend(self._take())
+
+    def _meet(self) -> None:
+        """Wait for the receiver's greeting. It learns nothing about the files before, because it
+        may be another one than that with which the transfer began."""
+        while self._sender.peer is None:
+            self._events.extend(self._take())
+        known = self._memory.recall()
+        if known not in (None, self._sender.peer):
+            raise TransferError(
+                "another receiver listens there now: this transfer began with receiver "
+                f"{_short(known)}, and this is {_short(self._sender.peer)}. Nothing was sent to "
+                "it. Start the first one again, or send to another port. With --any-receiver the "
+                "transfer begins anew there"
+            )
+        self._memory.keep(self._sender.peer)
 
     def give_up(self, error: BaseException) -> None:
         """Tell the peer why, if it is still there, and close."""
@@ -102,8 +131,8 @@ class _Sending:
         with contextlib.suppress(ShmringError, OSError):
             if isinstance(error, TransferError) and self._sock.connected:
                 self._sock.sendall(protocol.abort(f"the sender gave up: {error}"), timeout=0.5)
-                self._sock.close(1.0)
-        self._sock.close(0)
+                self._sock.close(linger=1.0)
+        self._sock.close(linger=0)
 
     def _take(self) -> list[Any]:
         got = self._line.recv_into(self._room)
@@ -205,7 +234,7 @@ def _serve_plain(
                 meter.end(describe(caught))
                 meter.warn(f"shmring udt: {show(peer)}: {describe(caught)}")
             finally:
-                sock.close(0)
+                sock.close(linger=0)
     return FAILED if failures and not arguments.keep else FINE
 
 
@@ -217,7 +246,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
     path = names.get(name)
     if path is None:
         line.send(plain.SIZE.pack(plain.NO_FILE))
-        sock.close(CLOSE_S)
+        sock.close(linger=CLOSE_S)
         raise FileNotFoundError(f"the peer asked for {protocol.show(name)}, which is not offered")
     state = protocol.new_hash()
     with open(path, "rb", buffering=0) as file:
@@ -234,7 +263,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
             meter.moved_bytes += got
     _await_receiver(sock, meter)
     meter.look()
-    sock.close(patience_s)
+    sock.close(linger=patience_s)
     meter.file(os.fsencode(path), size, digest=state.digest())
     meter.end(all_of_it="sent")
     meter.fingerprint(os.fsencode(path), state.digest())

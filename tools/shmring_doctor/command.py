@@ -6,6 +6,7 @@ the measured value. If it is not ok, it also has the reason why that matters, an
   $ a command   unit: a line for the service   boot: words for the kernel's command line
   file: a setting that survives a restart   container: an option of docker or podman
 
+The verdict comes first, then the three worst findings. --all shows the rest.
 A finding is ok, limits (it works, with a price), unfit (deadlines will be missed) or hidden
 (it is not visible from here, as in containers). The doctor changes nothing on the machine.
 
@@ -15,6 +16,7 @@ examples:
   shmring doctor                            the cores of the workers here, all interfaces
   shmring doctor --cpus 2,3 --interface eth0
   shmring doctor --quick                    without the 2 s test
+  shmring doctor --all                      every finding, not only the three worst
   shmring doctor --json                     one JSON object per finding
 """
 
@@ -35,6 +37,7 @@ from shmring_doctor import Finding, Fix, FixKind, Status, Verdict
 from shmring_doctor.host import cores, parse_cpus
 
 LIMITED = 3
+WORST = 3
 EXIT_CODES = {Verdict.FIT: FINE, Verdict.LIMITED: LIMITED, Verdict.UNFIT: FAILED}
 
 _COLOURS = {Status.OK: "32", Status.LIMITS: "33", Status.UNFIT: "31;1", Status.HIDDEN: "36"}
@@ -56,8 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only this interface; may be repeated (default: all that are up)",
     )
     parser.add_argument("--quick", action="store_true", help="without the 2 s test")
+    parser.add_argument("--all", action="store_true", help="every finding, not only the worst")
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show why a finding matters also if it is ok"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="as --all, and show why a finding matters also if it is ok",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per finding")
 
@@ -83,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         for finding in findings:
             json_line(finding.to_dict())
     else:
-        _print(findings, verdict, verbose=arguments.verbose)
+        _print(findings, verdict, arguments)
     return EXIT_CODES[verdict]
 
 
@@ -92,19 +99,39 @@ def _head(cpus: tuple[int, ...], because: str, seconds: float) -> str:
     return f"{platform.node()}, {cores(cpus)} ({because}), {test}"
 
 
-def _print(findings: list[Finding], verdict: Verdict, *, verbose: bool) -> None:
+def _print(findings: list[Finding], verdict: Verdict, arguments: argparse.Namespace) -> None:
     colour = _coloured()
     columns = min(_WIDEST, shutil.get_terminal_size().columns)
     width = max(len(_name(finding)) for finding in findings)
-    for group in doctor.GROUPS:
-        members = [finding for finding in findings if finding.group == group]
-        if members:
-            print(f"\n{_paint(group, '1', colour)}")
-        for finding in members:
-            _print_finding(finding, width, columns, colour, verbose)
     counts = {status: sum(f.status == status for f in findings) for status in Status}
     summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
     print(f"\n{_paint(verdict.value, _VERDICT_COLOURS[verdict], colour)}: {summary}")
+    parts = {_first(worst): worst for worst in [worst_first(findings)[:WORST]] if worst}
+    rest = len(findings) - sum(map(len, parts.values()))
+    everything = arguments.all or arguments.verbose
+    if everything:
+        parts |= {group: [f for f in findings if f.group == group] for group in doctor.GROUPS}
+    for title, members in parts.items():
+        if members:
+            print(f"\n{_paint(title, '1', colour)}")
+        for finding in members:
+            _print_finding(finding, width, columns, colour, arguments.verbose)
+    if not everything:
+        print(f"\n{rest} more: shmring doctor --all")
+
+
+def _first(worst: list[Finding]) -> str:
+    return f"fix these {len(worst)} first" if len(worst) > 1 else "fix this first"
+
+
+def worst_first(findings: list[Finding]) -> list[Finding]:
+    """Return those that are not ok: unfit ones first, then those that a command fixes."""
+    wrong = [finding for finding in findings if finding.status in (Status.UNFIT, Status.LIMITS)]
+    return sorted(wrong, key=lambda finding: (finding.status is Status.LIMITS, not _quick(finding)))
+
+
+def _quick(finding: Finding) -> bool:
+    return any(fix.kind is FixKind.COMMAND for fix in finding.fixes)
 
 
 def _name(finding: Finding) -> str:

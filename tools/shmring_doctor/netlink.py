@@ -132,5 +132,6 @@ def know_launchers() -> None:
     class FqOptions(nla):  # type: ignore[misc]
         nla_map = ((14, "TCA_FQ_HORIZON", "uint32"),)
 
-    tcmsg.plugins.setdefault("etf", types.SimpleNamespace(options=EtfOptions))
-    tcmsg.plugins.setdefault("fq", types.SimpleNamespace(options=FqOptions))
+    plugins: dict[str, Any] = tcmsg.plugins
+    plugins.setdefault("etf", types.SimpleNamespace(options=EtfOptions))
+    plugins.setdefault("fq", types.SimpleNamespace(options=FqOptions))

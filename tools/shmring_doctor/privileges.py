@@ -70,7 +70,6 @@ RTTIME = Check(
 )
 CHECKS = (PROGRAM, REALTIME, MEMLOCK, NET_ADMIN, FILE_CAPABILITIES, NOFILE, RTTIME)
 
-UNLIMITED = None
 NOFILE_LEAST = 256
 NOFILE_ENOUGH = 4096
 RTTIME_ENOUGH_US = 1_000_000
@@ -106,7 +105,7 @@ class Facts:
     root: bool = False
     rtprio: int | None = 0
     """The limits in effect, which are the soft ones. None: unlimited."""
-    rttime_us: int | None = UNLIMITED
+    rttime_us: int | None = None
     memlock_bytes: int | None = 0
     nofile: int | None = NOFILE_ENOUGH
     """The hard limit: pools and workers raise the soft limit to it."""
@@ -269,11 +268,11 @@ def _no_capability(name: str, facts: Facts) -> str:
 
 
 def _reaches(limit: int | None, wanted: int) -> bool:
-    return limit is UNLIMITED or limit >= wanted
+    return limit is None or limit >= wanted
 
 
 def limit_text(limit: int | None) -> str:
-    return "unlimited" if limit is UNLIMITED else str(limit)
+    return "unlimited" if limit is None else str(limit)
 
 
 def _memlock(facts: Facts) -> Finding:
@@ -289,7 +288,7 @@ def _memlock(facts: Facts) -> Finding:
         return MEMLOCK.hidden(f"no worker could be asked; RLIMIT_MEMLOCK {limit}", *fixes)
     check = MEMLOCK.about({"locked": setup.memory_locked, "memlock_bytes": facts.memlock_bytes})
     # A capability that only counts in its namespace deceives the worker's check.
-    fooled = facts.surroundings.user_namespace and facts.memlock_bytes is not UNLIMITED
+    fooled = facts.surroundings.user_namespace and facts.memlock_bytes is not None
     if setup.memory_locked and not fooled:
         by = "CAP_IPC_LOCK" if "cap_ipc_lock" in setup.capabilities else f"RLIMIT_MEMLOCK {limit}"
         return check.ok(f"a worker locks its memory, by {by}")

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from rtworkers.examine import PRIORITY
+from rtworkers.foreign_text import printable
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import Check, Finding, command, hint
 from shmring_doctor.host import Host, format_cpus, parse_cpus
@@ -143,5 +144,6 @@ def _none(facts: Facts, workers: list[Rival], values: dict[str, list[str]]) -> F
 
 def _listed(rivals: list[Rival]) -> str:
     return ", ".join(
-        f"{r.name} ({r.tid}) {r.policy} {r.priority} on {format_cpus(r.cpus)}" for r in rivals
+        f"{printable(r.name)} ({r.tid}) {r.policy} {r.priority} on {format_cpus(r.cpus)}"
+        for r in rivals
     )

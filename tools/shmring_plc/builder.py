@@ -8,7 +8,7 @@ import enum
 import keyword
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from netflux.field_types import (
     ENCODING,
@@ -162,7 +162,7 @@ class _Builder:
         if base not in SCALARS:
             raise self._error(f"{base} is not an integer type", tree.base or tree.token)
         try:
-            made = enum.IntEnum(_identifier(name), members)  # type: ignore[misc]
+            made = cast("type[enum.IntEnum]", enum.IntEnum(_identifier(name), members))
             kind = Enumeration(made, SCALARS[base])
         except ValueError as error:
             raise self._error(str(error), tree.token) from None
@@ -307,7 +307,7 @@ def _kinds(record: type[Any]) -> dict[str, FieldType]:
 
 
 def _member(members: type[enum.IntEnum], value: Any) -> enum.IntEnum:
-    if isinstance(value, Member) and len(value.names) <= 2:
+    if isinstance(value, Member) and len(value.names) in (1, 2):
         name = _identifier(value.names[-1]).upper()
         owner = value.names[0].upper() if len(value.names) == 2 else None
         for member in members:

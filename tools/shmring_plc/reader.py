@@ -114,7 +114,6 @@ def token_of(word: Word) -> Token:
     return Token(word[1:-1] if quoted else str(word), word.line, word.column, quoted)
 
 
-@v_args(inline=True)
 class Reader(Transformer_NonRecursive[Word, Any]):
     """Makes the tree of the text that lark has parsed. Numbers are computed on the way."""
 
@@ -285,3 +284,6 @@ class Reader(Transformer_NonRecursive[Word, Any]):
 
     def field_value(self, name: Token, value: Initial) -> tuple[Token, Initial]:
         return name, value
+
+
+v_args(inline=True)(Reader)  # as a decorator it would hide the class from type checkers

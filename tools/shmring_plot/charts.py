@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ _BANDS = (("max", 1.0, 0.9), ("p99", 0.99, 1.3), ("p50", 0.5, 1.6))
 _VERDICT_COLOURS = ("#e1a73a", "#c8553d", "#7768ae", "#3bb273", "#5a5a5a", "#2f6690")
 
 
-def time_chart(series: Sequence[Series]) -> Figure:
+def time_chart(series: Sequence[Series], of: int) -> Figure:
     """Lateness over time, with a band per percentile. A single series also shows its
     late packets."""
     alone = len(series) == 1
@@ -35,27 +36,27 @@ def time_chart(series: Sequence[Series]) -> Figure:
     if alone:
         _late_packets(panels[1], series[0])
     _time_axis(panels[-1], series)
-    _title(figure, "Lateness over time", series)
+    _title(figure, "Lateness over time", series, of)
     return figure
 
 
-def hist_chart(series: Sequence[Series]) -> Figure:
+def hist_chart(series: Sequence[Series], of: int) -> Figure:
     """How many packets were how late."""
-    figure = style.figure(_WIDTH, 5.6)
+    figure = style.figure(_WIDTH, 5.6 + _legend_height(series))
     axes = figure.subplots()
     _histograms(axes, series)
     _lateness_axis(axes, series)
-    _title(figure, "Histogram of lateness", series)
+    _title(figure, "Histogram of lateness", series, of)
     return figure
 
 
-def cdf_chart(series: Sequence[Series]) -> Figure:
+def cdf_chart(series: Sequence[Series], of: int) -> Figure:
     """Which share of the packets was no later than x."""
-    figure = style.figure(_WIDTH, 5.6)
+    figure = style.figure(_WIDTH, 5.6 + _legend_height(series))
     axes = figure.subplots()
     _cdfs(axes, series)
     _lateness_axis(axes, series)
-    _title(figure, "Distribution of lateness", series)
+    _title(figure, "Distribution of lateness", series, of)
     return figure
 
 
@@ -70,16 +71,17 @@ def compare_chart(before: Series, after: Series) -> Figure:
     _lateness_axis(lower, both)
     upper.tick_params(labelbottom=False)
     _difference(below, before, after)
-    _title(figure, f"Lateness before ({before.label}) and after ({after.label})", both)
+    _title(figure, f"Lateness before ({before.label}) and after ({after.label})", both, 2)
     return figure
 
 
-def sheet(series: Sequence[Series]) -> Figure:
+def sheet(series: Sequence[Series], of: int) -> Figure:
     """Everything on one page: over time, histogram and distribution."""
     rows = len(series)
     heights = [2.6 if rows == 1 else 1.7] * rows + [3.0, 3.0]
-    figure = style.figure(_WIDTH, 2.4 + 1.2 * sum(heights))
-    halves: Any = figure.subfigures(2, 1, height_ratios=(sum(heights[:rows]) + 0.4, 6.4))
+    distributions = 6.4 + _legend_height(series)
+    figure = style.figure(_WIDTH, 2.4 + 1.2 * (sum(heights) + _legend_height(series)))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(sum(heights[:rows]) + 0.4, distributions))
     above, below = halves
     panels = above.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     _timelines(list(panels), series)
@@ -88,7 +90,7 @@ def sheet(series: Sequence[Series]) -> Figure:
     _histograms(upper, series)
     _cdfs(lower, series)
     _lateness_axis(lower, series)
-    _title(figure, "Lateness over time, histogram and distribution", series)
+    _title(figure, "Lateness over time, histogram and distribution", series, of)
     return figure
 
 
@@ -99,8 +101,8 @@ def _timelines(panels: Sequence[Any], series: Sequence[Series]) -> None:
     top = 1.6 * max(one.lateness.max_ns for one in series)
     lowest = min(slot.lateness.quantile_ns(0.5) for one in series for slot in one.timeline)
     bottom = max(_LOWEST_NS, 0.5 * lowest)
-    for axes, one, colour in zip(panels, series, style.COLOURS, strict=False):
-        _bands(axes, one.timeline, colour, bottom)
+    for axes, one, colour in zip(panels, series, cycle(style.COLOURS), strict=False):
+        _bands(axes, one, colour, bottom)
         style.durations(axes, "y")
         axes.set_ylim(bottom, max(top, 10 * bottom))
         style.finer(axes, "y")
@@ -119,10 +121,12 @@ def _timelines(panels: Sequence[Any], series: Sequence[Series]) -> None:
     )
 
 
-def _bands(axes: Any, slots: Sequence[Slot], colour: str, bottom: float) -> None:
-    lines = {}
+def _bands(axes: Any, one: Series, colour: str, bottom: float) -> None:
+    slots = one.timeline
+    curves: dict[str, tuple[list[float], list[float]]] = {}
     for label, share, width in _BANDS:
-        xs, ys = _steps(slots, [max(slot.lateness.quantile_ns(share), bottom) for slot in slots])
+        heights = [max(slot.lateness.quantile_ns(share), bottom) for slot in slots]
+        curves[label] = xs, ys = _steps(slots, heights, one.header.interval_ns)
         axes.plot(
             xs,
             ys,
@@ -132,18 +136,21 @@ def _bands(axes: Any, slots: Sequence[Slot], colour: str, bottom: float) -> None
             drawstyle="steps-post",
             label=label,
         )
-        lines[label] = ys
     fill = {"step": "post", "color": colour, "linewidth": 0}
-    axes.fill_between(xs, lines["p99"], lines["max"], alpha=0.12, **fill)
-    axes.fill_between(xs, lines["p50"], lines["p99"], alpha=0.28, **fill)
+    xs, p99 = curves["p99"]
+    axes.fill_between(xs, p99, curves["max"][1], alpha=0.12, **fill)
+    axes.fill_between(xs, curves["p50"][1], p99, alpha=0.28, **fill)
     for slot in slots:
         if slot.restarted:
             at = slot.start_ns / NS_PER_S
             axes.axvline(at, color="#222222", linestyle="--", linewidth=1.0, label=_RESTARTED)
 
 
-def _steps(slots: Sequence[Slot], values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Draw each value from the start to the end of its slot, without lines across gaps."""
+def _steps(
+    slots: Sequence[Slot], values: Sequence[float], interval_ns: int
+) -> tuple[list[float], list[float]]:
+    """Draw each value from the start to the end of its slot, without lines across gaps of half an
+    interval and more."""
     xs: list[float] = []
     ys: list[float] = []
     for (slot, value), following in zip(
@@ -151,8 +158,7 @@ def _steps(slots: Sequence[Slot], values: Sequence[float]) -> tuple[list[float],
     ):
         xs.append(slot.start_ns / NS_PER_S)
         ys.append(value if slot.lateness else float("nan"))
-        length = slot.end_ns - slot.start_ns
-        if following is None or following.start_ns - slot.end_ns > length / 2:
+        if following is None or following.start_ns - slot.end_ns > interval_ns / 2:
             xs += [slot.end_ns / NS_PER_S] * 2
             ys += [ys[-1], float("nan")]
     return xs, ys
@@ -162,9 +168,10 @@ def _late_packets(axes: Any, one: Series) -> None:
     slots = one.timeline
     starts = [slot.start_ns / NS_PER_S for slot in slots]
     widths = [(slot.end_ns - slot.start_ns) / NS_PER_S for slot in slots]
+    covered = [slot.covered_ns / NS_PER_S for slot in slots]
     floor = [0.0] * len(slots)
     for name, colour in zip(LATE, _VERDICT_COLOURS, strict=True):
-        rates = [slot.late[name] / width for slot, width in zip(slots, widths, strict=True)]
+        rates = [slot.late[name] / time for slot, time in zip(slots, covered, strict=True)]
         total = sum(slot.late[name] for slot in slots)
         if total:
             label = f"{name.removeprefix('tx_')} ({total})"
@@ -206,7 +213,7 @@ def _time_axis(axes: Any, series: Sequence[Series]) -> None:
 
 def _histograms(axes: Any, series: Sequence[Series]) -> None:
     edges = _edges(series)
-    for one, colour in zip(series, style.COLOURS, strict=False):
+    for one, colour in zip(series, cycle(style.COLOURS), strict=False):
         bars = one.lateness.shares(edges)
         bars[0] += one.lateness.shares([0, edges[0]])[0]  # a log axis has no zero
         axes.stairs(bars, edges, fill=True, color=colour, alpha=0.3)
@@ -218,7 +225,7 @@ def _histograms(axes: Any, series: Sequence[Series]) -> None:
         axes.set_ylim(0, 1.32 * axes.get_ylim()[1])
         _mark_lines(axes, series[0].lateness)
     else:
-        for one, colour in zip(series, style.COLOURS, strict=False):
+        for one, colour in zip(series, cycle(style.COLOURS), strict=False):
             for share, line in ((0.5, "-"), (0.99, ":")):
                 at = max(one.lateness.quantile_ns(share), _LOWEST_NS)
                 axes.axvline(at, color=colour, linestyle=line, linewidth=1.1)
@@ -246,7 +253,7 @@ def _mark_lines(axes: Any, lateness: Distribution) -> None:
 
 def _cdfs(axes: Any, series: Sequence[Series]) -> None:
     smallest = min(0.5 / len(one.lateness) for one in series)
-    for one, colour in zip(series, style.COLOURS, strict=False):
+    for one, colour in zip(series, cycle(style.COLOURS), strict=False):
         steps = one.lateness.steps()
         last = 0.5 / len(one.lateness)  # where 100 % is drawn, which a log axis does not have
         xs = [max(steps[0][0], _LOWEST_NS), *(max(at, _LOWEST_NS) for at, _ in steps)]
@@ -291,6 +298,11 @@ def _legend(one: Series) -> str:
     return f"{one.label}:  {values}"
 
 
+def _legend_height(series: Sequence[Series]) -> float:
+    """Return the height in inches by which the legend of many series grows."""
+    return 0.19 * max(0, len(series) - 3)
+
+
 def _legend_above(axes: Any, title: str) -> None:
     axes.legend(
         fontsize=9,
@@ -323,10 +335,13 @@ def _difference(axes: Any, before: Series, after: Series) -> None:
 # --- around the picture ---------------------------------------------------------------------------
 
 
-def _title(figure: Figure, what: str, series: Sequence[Series]) -> None:
+def _title(figure: Figure, what: str, series: Sequence[Series], of: int) -> None:
+    """Say above the picture what it shows, `of` how many channels, and below it where and when."""
     text = what
     if len(series) == 1:
         text = f"{what}: {_summary(series[0])}"
+    elif len(series) < of:
+        text = f"{what}: the worst {len(series)} of {of} channels"
     figure.suptitle(text, fontsize=13, x=0.01, ha="left")
     recordings: dict[int, list[Series]] = {}
     for one in series:

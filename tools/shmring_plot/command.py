@@ -10,6 +10,9 @@ One FILE is drawn as all, two as compare. Lateness is the time from a packet's d
 the start of its send call. A recording has the histogram of every interval, so percentiles
 cover all packets of the range. They are not means of percentiles.
 
+Of more than 6 channels it draws the worst 6: those with the largest share of late packets, then
+with the largest p99. --channel chooses others, --all draws up to 24.
+
 examples:
   shmring plot night.csv                       writes night.png
   shmring plot night.csv -o night.svg          PNG or SVG, as the suffix says
@@ -27,19 +30,23 @@ import argparse
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rtworkers.similar import did_you_mean
 from shmring import recording
 from shmring_cli.common import FINE
 from shmring_cli.output import json_line, table
 from shmring_plot import tables
-from shmring_plot.series import NS_PER_S, Series, split
+from shmring_plot.series import NS_PER_S, Series, split, worst_first
 
 KINDS = ("time", "hist", "cdf", "compare", "all")
 SUFFIXES = (".png", ".svg")
-MAX_SERIES = 6
+WORST = 6
+"""So many channels are drawn by default."""
+MAX_SERIES = 24
 
 _UNITS_S = {"": 1, "s": 1, "min": 60, "h": 3600}
 
@@ -64,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only this channel, NAME or NAMESPACE/NAME; may be repeated",
     )
+    parser.add_argument("--all", action="store_true", help="all channels, not only the worst 6")
     parser.add_argument("--together", action="store_true", help="draw all channels as one")
     parser.add_argument(
         "--from",
@@ -91,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         for one in series:
             json_line(one.facts())
         return FINE
-    _draw(kind, series, picture)
+    drawn = _drawn(series, everything=arguments.all or bool(arguments.channel))
+    _draw(kind, drawn, picture, len(series))
     rows = tables.difference(*series) if kind == "compare" else tables.summary(series)
     print(table(rows[0], rows[1:]))
     print(f"\n{picture}")
@@ -151,13 +160,25 @@ def _series(files: list[Path], arguments: argparse.Namespace, *, together: bool)
             raise ValueError(_nothing(path, read, arguments))
         name = _namer(rows, path.stem if len(files) > 1 else "", together=together)
         found += split(recording.Recording(path, read.header, rows), name)
-    if len(found) > MAX_SERIES:
-        names = ", ".join(one.label for one in found[:MAX_SERIES])
-        raise ValueError(
-            f"{len(found)} channels are too many for one picture, at most {MAX_SERIES}: choose "
-            f"with --channel ({names}, ...), or combine them with --together"
-        )
     return found
+
+
+def _drawn(series: list[Series], *, everything: bool) -> list[Series]:
+    """Return what the picture shows: all channels that were asked for, or the worst."""
+    if everything and len(series) > MAX_SERIES:
+        raise ValueError(
+            f"{len(series)} channels are too many for one picture, at most {MAX_SERIES}: choose "
+            "with --channel, draw the worst 6 without --all, or combine all with --together"
+        )
+    if everything or len(series) <= WORST:
+        return series
+    worst = worst_first(series)[:WORST]
+    print(
+        f"shmring plot: the picture shows the worst {WORST} of {len(series)} channels "
+        f"({', '.join(one.label for one in worst)}); --channel NAME draws others, --all draws all",
+        file=sys.stderr,
+    )
+    return worst
 
 
 def _wanted(row: recording.Row, channels: list[str]) -> bool:
@@ -168,7 +189,9 @@ def _nothing(path: Path, read: recording.Recording, arguments: argparse.Namespac
     if not read.rows:
         channels = {row.channel for row in recording.read(path).rows}
         known = ", ".join(sorted(channels)) or "none"
-        return f"{path}: no rows of {', '.join(arguments.channel) or 'any channel'}: it has {known}"
+        hint = did_you_mean(arguments.channel[0], channels) if arguments.channel else ""
+        named = ", ".join(arguments.channel) or "any channel"
+        return f"{path}: no rows of {named}: it has {known}{hint}"
     seconds = (max(row.mono_time_ns for row in read.rows) - read.header.started_mono_ns) / NS_PER_S
     return (
         f"{path}: no packet with a deadline was sent in that time (it covers {seconds:.0f} s): "
@@ -191,7 +214,7 @@ def _namer(
     return lambda row: prefix + (f"{row.namespace}/" if with_namespace else "") + row.channel
 
 
-def _draw(kind: str, series: list[Series], picture: Path) -> None:
+def _draw(kind: str, series: list[Series], picture: Path, of: int) -> None:
     from shmring_plot import charts, style
 
     if kind == "compare":
@@ -203,5 +226,5 @@ def _draw(kind: str, series: list[Series], picture: Path) -> None:
             "cdf": charts.cdf_chart,
             "all": charts.sheet,
         }[kind]
-        figure = draw(series)
+        figure = draw(series, of)
     style.save(figure, picture)

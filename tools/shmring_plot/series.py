@@ -34,6 +34,8 @@ class Slot:
     sent: int
     late: dict[str, int]
     """Packets per verdict of `LATE`."""
+    covered_ns: int
+    """The time that its intervals cover, without gaps between them."""
     restarted: bool
     """Whether a new worker took over during these intervals."""
 
@@ -60,6 +62,11 @@ class Series:
         """End of the last interval, since the start of the recording."""
         return max((self._end(row) for row in self.rows), default=0)
 
+    @cached_property
+    def covered_ns(self) -> int:
+        """The time that its intervals cover, without gaps between them."""
+        return self._covered_ns(self.rows)
+
     @property
     def sent(self) -> int:
         return sum(row.tx_sent for row in self.rows)
@@ -75,7 +82,7 @@ class Series:
             "series": self.label,
             "seconds": round(seconds, 3),
             "packets": len(self.lateness),
-            "tx_pps": round(self.sent / seconds, 1),
+            "tx_pps": round(self.sent * NS_PER_S / max(self.covered_ns, 1), 1),
             **self.counts(),
         }
         for share, name in PERCENTILES:
@@ -118,14 +125,33 @@ class Series:
                 _lateness(rows),
                 sum(row.tx_sent for row in rows),
                 {name: sum(getattr(row, name) for row in rows) for name in LATE},
+                self._covered_ns(rows),
                 restarted,
             )
+
+    def _covered_ns(self, rows: Iterable[Row]) -> int:
+        """Return the length of the union of their intervals."""
+        spans = sorted((self._begin(row), self._end(row)) for row in rows)
+        covered, until = 0, spans[0][0]
+        for begin, end in spans:
+            covered += max(0, end - max(begin, until))
+            until = max(until, end)
+        return covered
 
     def _begin(self, row: Row) -> int:
         return self._end(row) - row.interval_ns
 
     def _end(self, row: Row) -> int:
         return row.mono_time_ns - self.header.started_mono_ns
+
+
+def worst_first(series: Iterable[Series]) -> list[Series]:
+    """Sort by the share of late packets, then by the p99 of lateness."""
+    return sorted(series, key=_badness, reverse=True)
+
+
+def _badness(one: Series) -> tuple[float, int]:
+    return sum(one.counts().values()) / max(1, len(one.lateness)), one.lateness.quantile_ns(0.99)
 
 
 def _lateness(rows: Iterable[Row]) -> Distribution:

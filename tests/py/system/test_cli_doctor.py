@@ -69,18 +69,30 @@ def test_it_measures_how_late_a_worker_wakes():
 
 
 def test_the_text_is_grouped_and_plain():
-    done = run("--quick")
+    done = run("--quick", "--all")
     lines = done.stdout.splitlines()
     assert "without measuring" in lines[0]
     assert [line for line in lines if line in doctor.GROUPS] == list(doctor.GROUPS)
     assert "\x1b" not in done.stdout
-    assert re.match(r"(fit|fit with limits|unfit): \d+ ok", lines[-1])
+    assert re.match(r"(fit|fit with limits|unfit): \d+ ok", lines[2])
     columns = {line.index("  ", 12) for line in lines if line.startswith("  ok      UDP GSO")}
     assert len(columns) == 1
 
 
+def test_the_verdict_comes_first_then_at_most_three_findings():
+    done = run("--quick", "--cpus", "4000")
+    lines = done.stdout.splitlines()
+    assert lines[2].startswith("unfit: ")
+    assert re.fullmatch(r"fix (this|these [23]) first", lines[4])
+    assert lines[5].startswith("  unfit ")
+    shown = [line for line in lines if re.match(r"  (ok|limits|unfit|hidden) ", line)]
+    assert 1 <= len(shown) <= 3
+    assert not any(line.startswith("  ok ") for line in lines)
+    assert re.fullmatch(r"\d+ more: shmring doctor --all", lines[-1])
+
+
 def test_verbose_says_why_of_all():
-    brief, verbose = run("--quick").stdout, run("--quick", "-v").stdout
+    brief, verbose = run("--quick", "--all").stdout, run("--quick", "-v").stdout
     why = "The kernel's timestamp is the arrival of a packet."
     assert why in " ".join(verbose.split())
     assert len(verbose) > len(brief)
@@ -90,7 +102,7 @@ def test_colours_on_a_terminal_only():
     def shown(**environment):
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            [*COMMAND, "--quick"],
+            [*COMMAND, "--quick", "--all"],
             stdout=theirs,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "TERM": "xterm", **environment},

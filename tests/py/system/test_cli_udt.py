@@ -5,9 +5,11 @@ import hashlib
 import json
 import os
 import pty
+import pwd
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -93,6 +95,13 @@ def receiving(folder, *words):
 def send(*words, code=0):
     with running("send", *words) as command:
         return command.end(code)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """Where senders remember their receivers."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "shmring" / "udt"
 
 
 @pytest.fixture(autouse=True)
@@ -473,3 +482,72 @@ def test_nobody_there_is_said_within_the_patience(tmp_path):
     )
     assert done.returncode == 2
     assert "no answer" in done.stderr
+
+
+def test_a_port_in_use_names_who_listens_there(shmring_namespace, tmp_path):
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            [*COMMAND, "recv", str(tmp_path), "--bind", f"127.0.0.1:{port}"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} is in use by process {os.getpid()} (" in done.stderr
+    assert f"user {pwd.getpwuid(os.getuid()).pw_name}, since 20" in done.stderr
+    assert "--bind :PORT" in done.stderr
+
+
+def begin_and_lose_the_receiver(tmp_path):
+    """Kill the receiver in the middle of a transfer; its address, which is free then."""
+    source = tmp_path / "big"
+    source.write_bytes(content(30 * MB))
+    with receiving(tmp_path / "in") as (recv, where), running(
+        "send", source, where, "--limit", "60M"
+    ) as first:
+        while first.until("progress")["bytes"] < 5 * MB:
+            pass
+        recv.process.send_signal(signal.SIGKILL)
+        first.end(2)
+    return source, where
+
+
+@contextmanager
+def receiving_at(folder, where):
+    """A `recv` at an address that another one had, whose workers may take a moment to end."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        with running("recv", folder, "--bind", where) as command:
+            line = command.process.stdout.readline()
+            if line:
+                yield command
+                return
+        assert time.monotonic() < give_up
+
+
+def test_a_transfer_does_not_go_on_with_somebody_elses_receiver(tmp_path, state):
+    source, where = begin_and_lose_the_receiver(tmp_path)
+    assert len(list(state.iterdir())) == 1
+    with receiving_at(tmp_path / "theirs", where) as recv:
+        with running("send", source, where) as command:
+            rows = command.end(2)
+        assert "another receiver listens there now" in of_kind(rows, "end")[0]["error"]
+        assert "gave up" in of_kind(recv.end(2), "end")[0]["error"]
+    assert [path.name for path in (tmp_path / "theirs").rglob("*") if path.is_file()] == []
+    with receiving_at(tmp_path / "theirs", where) as recv:
+        send(source, where, "--any-receiver")
+        recv.end()
+    assert (tmp_path / "theirs" / "big").read_bytes() == source.read_bytes()
+    assert list(state.iterdir()) == []
+
+
+def test_the_same_receiver_may_have_started_again(tmp_path, state):
+    source, where = begin_and_lose_the_receiver(tmp_path)
+    with receiving_at(tmp_path / "in", where) as recv:
+        (end,) = of_kind(send(source, where), "end")
+        recv.end()
+    assert end["kept_bytes"] > 0
+    assert list(state.iterdir()) == []

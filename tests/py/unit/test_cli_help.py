@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 
 import shmring_cli
+from rtstat import cli as rtstat
 from shmring_cli import help as help_command
+from shmring_cli.parsers import command_lines
 
 
 def test_the_list_has_every_page_with_its_title(capsys: pytest.CaptureFixture[str]) -> None:
     assert shmring_cli.main(["help"]) == 0
     shown = capsys.readouterr().out
     assert "\nhowto:\n" in shown
+    assert shown.endswith("\nto begin: shmring help first-packet\n")
     assert "  permissions          Give the workers their privileges\n" in shown
     assert all(f"  {name} " in shown for name in help_command.pages())
 
@@ -26,3 +29,16 @@ def test_an_unknown_page_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
         shmring_cli.main(["help", "nothing"])
     assert end.value.code == 1
     assert "nothing" in capsys.readouterr().err
+
+
+def test_no_command_names_a_file_of_the_sources() -> None:
+    named = {line.words for line in command_lines() if "docs/" in line.parser.format_help()}
+    assert named == set()
+
+
+def test_top_is_rtstat(capsys: pytest.CaptureFixture[str], shmring_namespace: str) -> None:
+    for words in (["--version"], ["list"], ["--once"]):
+        codes = shmring_cli.main(["top", *words]), rtstat.main(words)
+        shown = capsys.readouterr().out
+        assert codes[0] == codes[1]
+        assert shown[: len(shown) // 2] == shown[len(shown) // 2 :] or words == ["--once"]

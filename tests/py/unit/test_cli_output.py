@@ -193,3 +193,15 @@ def test_without_matplotlib_a_picture_by_name_is_refused_with_the_fix(monkeypatc
     assert demo._picture(show, None) is None
     with pytest.raises(OSError, match=r"shmring\[demo\]"):
         demo._check_picture(tmp_path / "late.png")
+
+
+def test_a_command_in_a_paragraph_stays_on_one_line():
+    command = "`sudo chgrp realtime " + "/opt" * 30 + "`"
+    lines = output.paragraph(f"no permission. Run {command} and log in again", "lacking").split(
+        "\n"
+    )
+    assert lines == [
+        "  lacking: no permission. Run",
+        f"           {command}",
+        "           and log in again",
+    ]

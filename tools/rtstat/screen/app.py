@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from rtstat import errors, timeline
+from rtstat.screen import ink, trouble_bar
 from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
 from rtstat.screen.history import History
@@ -21,7 +22,7 @@ from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks
 from shmring import observe
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import FINE
 
 _SECOND_SNAPSHOT_S = 0.25
 _FASTEST_S = 0.1
@@ -29,32 +30,37 @@ _SLOWEST_S = 60.0
 
 
 class RtstatApp(App[int]):
-    """rtstat's full screen. It ends with the exit code of the last snapshot: 0 healthy, 2 not."""
+    """rtstat's full screen. It ends with `Selection.exit_code` of the last snapshot."""
 
     TITLE = "rtstat"
     ENABLE_COMMAND_PALETTE = False
 
-    CSS = """
-    .title { height: 1; background: $primary-background; color: $text; padding: 0 1; }
-    .trouble { height: 1; background: $error-darken-1; color: $text; padding: 0 1; }
-    Overview #filter { dock: bottom; display: none; height: 3; margin-bottom: 1; }
-    Overview #filter.open { display: block; }
-    Overview #workers { height: auto; max-height: 10; }
-    RowsTable > .rows--head { background: $panel; color: $text; text-style: bold; }
-    RowsTable > .rows--mark { background: $primary-darken-1; color: $text; }
-    RowsTable > .rows--mark-away { background: $panel; }
-    RowsTable > .rows--dim { color: $text-muted; }
-    RowsTable > .rows--good { color: $success; }
-    RowsTable > .rows--warn { color: $warning; text-style: bold; }
-    RowsTable > .rows--bad { color: $error; text-style: bold; }
+    CSS = f"""
+    Screen {{ background: {ink.GROUND}; color: {ink.TEXT}; }}
+    .title {{ height: 1; background: {ink.TITLE}; color: {ink.TEXT}; padding: 0 1; }}
+    .trouble {{ height: auto; background: {ink.GROUND}; color: {ink.TEXT}; padding: 0 1; }}
+    Overview #filter {{ dock: bottom; display: none; height: 3; margin-bottom: 1; }}
+    Overview #filter.open {{ display: block; }}
+    Overview #below {{ height: 1fr; padding: 0 1; color: {ink.TEXT}; }}
+    Footer, Footer * {{ background: {ink.HEAD}; color: {ink.TEXT}; }}
+    FooterKey .footer-key--key {{ background: {ink.HEAD}; color: {ink.WARN}; }}
+    FooterKey .footer-key--description {{ background: {ink.HEAD}; color: {ink.TEXT}; }}
+    RowsTable, RowsTable:focus {{ background: {ink.GROUND}; background-tint: {ink.GROUND} 0%; }}
+    RowsTable > .rows--head {{ background: {ink.HEAD}; color: {ink.TEXT}; text-style: bold; }}
+    RowsTable > .rows--mark {{ background: {ink.MARK}; color: {ink.TEXT}; }}
+    RowsTable > .rows--mark-away {{ background: {ink.MARK_AWAY}; color: {ink.TEXT}; }}
+    RowsTable > .rows--dim {{ color: {ink.DIM}; }}
+    RowsTable > .rows--good {{ color: {ink.GOOD}; }}
+    RowsTable > .rows--warn {{ color: {ink.WARN}; text-style: bold; }}
+    RowsTable > .rows--bad {{ color: {ink.BAD}; text-style: bold; }}
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "leave", "quit"),
         Binding("ctrl+c", "leave", "quit", show=False, priority=True),
-        Binding("p,space", "pause", "pause"),
-        Binding("e", "errors", "errors"),
-        Binding("r", "reset", "reset view"),
+        Binding("p,space", "pause", "pause", show=False),
+        Binding("e", "errors", "errors", show=False),
+        Binding("r", "reset", "reset view", show=False),
         Binding("plus", "pace(0.5)", "faster", show=False),
         Binding("minus", "pace(2)", "slower", show=False),
         Binding("question_mark,h", "help", "help"),
@@ -106,26 +112,26 @@ class RtstatApp(App[int]):
             screen.show(self.shot, self._title(self.shot))
 
     def _title(self, shot: Snapshot) -> str:
+        """Return the verdict with the worst troubles, then as much else as the line holds."""
         clock = time.strftime("%H:%M:%S", time.localtime(shot.real_ns / 1e9))
-        where = "all namespaces" if shot.namespace is None else f"namespace {shot.namespace}"
-        words = [
-            f"rtstat  {socket.gethostname()}  {clock}",
-            "PAUSED" if self.paused else f"every {self._interval_s:g} s",
-            where,
-            f"{_many(len(shot.pools), 'pool')}, {_many(len(shot.workers), 'worker')}, "
-            f"{_many(len(shot.channels), 'channel')}",
-            "all healthy" if self._selection.healthy(shot) else "UNHEALTHY",
-        ]
+        pace = "PAUSED" if self.paused else f"every {self._interval_s:g} s"
+        last = f"{pace}  {clock}"
         if self._since:
             begun = time.strftime("%H:%M:%S", time.localtime(self._since))
-            words.append(f"counting since {begun}")
-        return "   ".join(words)
+            last = f"counting since {begun}  {last}"
+        where = "all namespaces" if shot.namespace is None else f"namespace {shot.namespace}"
+        width = self.size.width - 2
+        troubles = self._selection.troubles(shot)
+        verdict = trouble_bar.title(troubles, shot.namespace, max(20, width - len(last) - 2))
+        for more in (where, socket.gethostname(), _extent(shot)):
+            if len(verdict) + len(more) + len(last) + 4 <= width:
+                last = f"{more}  {last}"
+        return f"{verdict}{last:>{max(0, width - len(verdict))}}"
 
     # --- keys -----------------------------------------------------------------------------------
 
     def action_leave(self) -> None:
-        well = self.shot is None or self._selection.healthy(self.shot)
-        self.exit(FINE if well else FAILED)
+        self.exit(FINE if self.shot is None else self._selection.exit_code(self.shot))
 
     def action_pause(self) -> None:
         self.paused = not self.paused
@@ -182,7 +188,14 @@ def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[observe.Dist
 
 def _recorded(namespace: str, pool: str, slot: int) -> str:
     found = [e for w in observe.workers(pool, namespace) if w.slot == slot for e in w.events]
-    return timeline.event_table(found, Clocks.now()) if found else "nothing was recorded"
+    return timeline.event_table(found[::-1], Clocks.now()) if found else "nothing was recorded"
+
+
+def _extent(shot: Snapshot) -> str:
+    return (
+        f"{_many(len(shot.pools), 'pool')}, {_many(len(shot.workers), 'worker')}, "
+        f"{_many(len(shot.channels), 'channel')}"
+    )
 
 
 def _many(number: int, what: str) -> str:

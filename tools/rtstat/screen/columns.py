@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rtstat.numbers import NS_PER_S, Times
-from rtstat.screen.rows import Cell, Column
+from rtstat.screen.rows import Cell, Column, Mood
+from rtstat.troubles import LATE_SHARE, Trouble
 from rtstat.views import ChannelView, ReaderView, WorkerView
-from shmring_cli.output import duration, quantity
+from rtstat.worst import Worst, sign
+from shmring_cli.output import address_text, duration, quantity
 
 NOTHING = Cell("·", "dim")
 
@@ -27,10 +29,10 @@ def ns(value: float | None) -> Cell:
 
 
 def rate(value: float | None) -> Cell:
-    """Packets per second, dimmed if 0."""
+    """Packets per second in at most six characters, dimmed if 0."""
     if value is None:
         return NOTHING
-    return Cell(quantity(value, "pps")) if value else Cell("0", "dim")
+    return Cell(quantity(value, "").replace(" ", "")) if value else Cell("0", "dim")
 
 
 def count(value: int) -> Cell:
@@ -120,58 +122,118 @@ def _beat(channel: ChannelView) -> Cell:
     age_ns = channel.heartbeat_age_ns
     if age_ns is None:
         return NOTHING
-    return Cell(duration(age_ns), "bad" if not channel.healthy else "")
+    return Cell(duration(age_ns), "bad" if not channel.served else "")
 
 
-def _lag(channel: ChannelView) -> int:
-    return max((reader.waiting for reader in channel.readers), default=0)
+def late_share(channel: ChannelView) -> Cell:
+    """The share of packets that were late, highlighted if the list of troubles names it."""
+    return NOTHING if channel.late_share is None else share(channel.late_share, LATE_SHARE)
 
 
-def _readers_lost(channel: ChannelView) -> int:
-    return sum(reader.lost for reader in channel.readers)
+def _per_second(value: float | None) -> Cell:
+    """A rate of what should not happen: highlighted if it is not 0."""
+    return rate(value) if not value else Cell(rate(value).text, "warn")
+
+
+def _lost_key(channel: ChannelView) -> tuple[float, int]:
+    return channel.lost_pps or 0.0, channel.lost
+
+
+def _bits(value: float | None) -> Cell:
+    return NOTHING if value is None else Cell(quantity(value, "bps")) if value else Cell("0", "dim")
+
+
+def _end(address: tuple[str, int] | None) -> Cell:
+    return NOTHING if address is None else Cell(address_text(address))
+
+
+def engine_state(channel: ChannelView) -> str:
+    """Return the state of the engine's part in a few words, ``""`` for plain UDP."""
+    if channel.figures_stale and channel.part is not None:
+        return "stale"
+    if channel.udt is not None:
+        return channel.udt.state
+    if channel.netflux is not None:
+        return "alive" if channel.netflux.alive else "silent"
+    if channel.rtp is not None and channel.rtp.loss is not None:
+        return f"loss {share(channel.rtp.loss).text}"
+    return ""
+
+
+def _sum(
+    name: str, head: str, read: Callable[[ChannelView], int], grown: Callable[[ChannelView], Any]
+) -> Column[ChannelView]:
+    """A counter of what should not happen, since the channel was opened."""
+    return Column(
+        name, head, lambda ch: trouble(read(ch), grown(ch)), read, width=max(6, len(head))
+    )
+
+
+def _counter(name: str, head: str) -> Column[ChannelView]:
+    return _sum(name, head, lambda ch: int(ch[name]), lambda ch: ch.delta(name))
+
+
+def _text(
+    name: str, head: str, read: Callable[[ChannelView], str], width: int
+) -> Column[ChannelView]:
+    return Column(
+        name, head, lambda ch: Cell(read(ch)) if read(ch) else NOTHING, read, width, left=True
+    )
 
 
 def _name(channel: ChannelView, all_namespaces: bool) -> str:
     return f"{channel.namespace}/{channel.name}" if all_namespaces else channel.name
 
 
-def channel_columns(all_namespaces: bool) -> list[Column[ChannelView]]:
-    """Columns of the table of channels."""
+Judge = Callable[[], Worst]
+
+
+def _worst_cell(text: str, trouble: Trouble | None) -> Cell:
+    mood: Mood = "" if trouble is None else "bad" if trouble.severity == "broken" else "warn"
+    return Cell(f"{sign(trouble)} {text}", mood)
+
+
+def _worst_name(channel: ChannelView, judge: Judge) -> str:
+    found = judge().of(channel)
+    return "" if found is None else found.name
+
+
+def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelView]]:
+    """Columns of the table of channels, the most important first. `judge` returns the troubles."""
     return [
         Column(
             "channel",
-            "channel",
-            lambda ch: Cell(_name(ch, all_namespaces)),
+            "   channel",
+            lambda ch: _worst_cell(_name(ch, all_namespaces), judge().of(ch)),
             lambda ch: ch.key,
             width=14,
             left=True,
         ),
-        Column("state", "state", _health, _health_value, width=7, left=True),
-        Column(
-            "engine", "engine", lambda ch: Cell(ch.engine), lambda ch: ch.engine, width=8, left=True
-        ),
-        Column("core", "core", lambda ch: _core(ch.cpu), _number(lambda ch: ch.cpu), width=4),
-        Column("tx_pps", "tx/s", lambda ch: rate(ch.tx_pps), _number(lambda c: c.tx_pps), width=9),
-        Column("rx_pps", "rx/s", lambda ch: rate(ch.rx_pps), _number(lambda c: c.rx_pps), width=9),
-        _lateness_column("p50", "p50", "p50_ns", True),
+        Column("state", "state", _health, _health_value, width=6, left=True),
+        Column("late", "late %", late_share, _number(lambda c: c.late_share), width=6),
         _lateness_column("p99", "p99", "p99_ns", True),
+        Column("lost", "lost/s", lambda ch: _per_second(ch.lost_pps), _lost_key, width=6),
+        Column("lag", "lag", lambda ch: count(ch.lag), lambda ch: ch.lag, width=6),
+        Column("tx_pps", "tx/s", lambda ch: rate(ch.tx_pps), _number(lambda c: c.tx_pps), width=6),
+        Column("rx_pps", "rx/s", lambda ch: rate(ch.rx_pps), _number(lambda c: c.rx_pps), width=6),
+        _text("trouble", "trouble", lambda ch: _worst_name(ch, judge), 14),
+        Column(
+            "late_pps",
+            "late/s",
+            lambda ch: _per_second(ch.late_pps),
+            _number(lambda c: c.late_pps),
+            width=6,
+        ),
+        _text("engine", "engine", lambda ch: ch.engine, 8),
+        _text("engine_state", "link", engine_state, 10),
+        Column("tx_bps", "tx bit/s", lambda ch: _bits(ch.tx_bps), _number(lambda c: c.tx_bps), 11),
+        Column("rx_bps", "rx bit/s", lambda ch: _bits(ch.rx_bps), _number(lambda c: c.rx_bps), 11),
+        Column("local", "local", lambda c: _end(c.local), lambda c: c.local or (), 15, left=True),
+        Column(
+            "remote", "remote", lambda c: _end(c.remote), lambda c: c.remote or (), 15, left=True
+        ),
+        _lateness_column("p50", "p50", "p50_ns", True),
         _lateness_column("max", "max", "max_ns", True),
-        _lateness_column("p99_all", "p99 all", "p99_ns", False),
-        _lateness_column("max_all", "max all", "max_ns", False),
-        Column(
-            "late",
-            "late",
-            lambda ch: trouble(ch.late, ch.late_delta, "warn"),
-            lambda ch: ch.late,
-            width=6,
-        ),
-        Column(
-            "failed",
-            "failed",
-            lambda ch: trouble(ch["tx_failed"], ch.delta("tx_failed")),
-            lambda ch: ch["tx_failed"],
-            width=6,
-        ),
         Column(
             "tx_fill",
             "tx full",
@@ -186,29 +248,18 @@ def channel_columns(all_namespaces: bool) -> list[Column[ChannelView]]:
             lambda ch: ch.rx_fill,
             width=7,
         ),
-        Column(
-            "drops",
-            "drops",
-            lambda ch: trouble(ch["rx_kernel_drops"], ch.delta("rx_kernel_drops")),
-            lambda ch: ch["rx_kernel_drops"],
-            width=6,
-        ),
-        Column(
-            "overwritten",
-            "overwr",
-            lambda ch: trouble(ch["rx_overwritten"], ch.delta("rx_overwritten")),
-            lambda ch: ch["rx_overwritten"],
-            width=6,
-        ),
+        Column("beat", "beat", _beat, _number(lambda ch: ch.heartbeat_age_ns), width=8),
+        _text("pool", "pool", lambda ch: ch.pool, 10),
+        Column("core", "core", lambda ch: _core(ch.cpu), _number(lambda ch: ch.cpu), width=4),
         Column(
             "readers", "readers", lambda c: count(len(c.readers)), lambda c: len(c.readers), width=7
         ),
-        Column("lag", "lag", lambda ch: count(_lag(ch)), _lag, width=6),
-        Column(
-            "readers_lost", "lost", lambda ch: trouble(_readers_lost(ch), 0), _readers_lost, width=6
-        ),
-        Column("beat", "beat", _beat, _number(lambda ch: ch.heartbeat_age_ns), width=8),
-        Column("pool", "pool", lambda ch: Cell(ch.pool), lambda ch: ch.pool, width=10, left=True),
+        _lateness_column("p99_all", "p99 all", "p99_ns", False),
+        _lateness_column("max_all", "max all", "max_ns", False),
+        _sum("late_all", "late all", lambda ch: ch.late, lambda ch: ch.late_delta),
+        _counter("tx_failed", "failed"),
+        _counter("rx_kernel_drops", "drops"),
+        _counter("rx_overwritten", "overwr"),
     ]
 
 
@@ -232,7 +283,7 @@ def _scheduling(worker: WorkerView) -> Cell:
 
 def _worker_beat(worker: WorkerView) -> Cell:
     age_ns = worker.heartbeat_age_ns
-    mood = "bad" if not worker.healthy else "warn" if age_ns > _OLD_HEARTBEAT_NS else ""
+    mood = "bad" if not worker.alive else "warn" if age_ns > _OLD_HEARTBEAT_NS else ""
     return Cell(duration(age_ns), mood)  # type: ignore[arg-type]
 
 
@@ -241,14 +292,14 @@ def _wake(worker: WorkerView) -> int | None:
     return times.p99_ns if times is not None and times.count else None
 
 
-def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
+def worker_columns(all_namespaces: bool, judge: Judge) -> list[Column[WorkerView]]:
     """Columns of the table of workers. The heartbeat is first: all other values are as old
     as that."""
     return [
         Column(
             "worker",
-            "worker",
-            lambda w: Cell(_worker_name(w, all_namespaces)),
+            "   worker",
+            lambda w: _worst_cell(_worker_name(w, all_namespaces), judge().of(w)),
             lambda w: w.key,
             width=14,
             left=True,
@@ -257,6 +308,8 @@ def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
         Column("beat", "beat", _worker_beat, lambda w: w.heartbeat_age_ns, width=8),
         Column("pid", "pid", lambda w: Cell(str(w.pid)), lambda w: w.pid, width=7),
         Column("core", "core", lambda w: _core(w.cpu), _number(lambda w: w.cpu), width=4),
+        Column("cpu", "CPU", lambda w: share(w.cpu_share, 0.9), lambda w: w.cpu_share, width=6),
+        Column("wake", "wake p99", lambda w: ns(_wake(w)), _number(_wake), width=8),
         Column("scheduling", "sched", _scheduling, lambda w: (w.policy, w.priority), width=8),
         Column(
             "locked",
@@ -269,9 +322,7 @@ def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
         Column(
             "channels", "chans", lambda w: count(w["channels"]), lambda w: w["channels"], width=5
         ),
-        Column("cpu", "CPU", lambda w: share(w.cpu_share, 0.9), lambda w: w.cpu_share, width=6),
         Column("spin", "spin", lambda w: share(w.spin_share, 0.9), lambda w: w.spin_share, width=6),
-        Column("wake", "wake p99", lambda w: ns(_wake(w)), _number(_wake), width=8),
         Column(
             "loop",
             "longest",
@@ -308,10 +359,21 @@ def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
 # --- readers --------------------------------------------------------------------------------------
 
 
+def _reader(reader: ReaderView) -> str:
+    return process_text(reader.pid, reader.process_name)
+
+
+def process_text(pid: int | None, name: str | None) -> str:
+    """Return a process with its name, as far as this host shows it."""
+    if pid is None:
+        return "in another pid namespace"
+    return f"{pid} ({name})" if name else f"{pid} (gone)"
+
+
 def reader_columns() -> list[Column[ReaderView]]:
     """Columns of the readers of one channel."""
     return [
-        Column("pid", "reader", lambda r: Cell(f"pid {r.pid}"), lambda r: r.pid, 12, left=True),
+        Column("pid", "reader", lambda r: Cell(_reader(r)), lambda r: r.pid or 0, 24, left=True),
         Column("taken", "taken", lambda r: count(r.taken), lambda r: r.taken, 8),
         Column("lag", "lag", lambda r: count(r.waiting), lambda r: r.waiting, 8),
         Column("lost", "lost", lambda r: trouble(r.lost, 0), lambda r: r.lost, 8),

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Sparkline, Static
+from textual.widgets import Footer, Static
 
 from rtstat import why
 from rtstat.numbers import Times
-from rtstat.screen import charts, columns, parts
+from rtstat.screen import acting, charts, columns, ink, pane, parts, trouble_bar
 from rtstat.screen.history import History, Moment
 from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
+from rtstat.show import stale_mark
 from rtstat.snapshot import Snapshot
-from rtstat.views import ChannelFacts, ChannelView, ReaderView
-from shmring_cli.output import address_text, duration, quantity
+from rtstat.views import ChannelView, ReaderView
+from shmring_cli.output import duration, quantity
 
 _SPARKS = (
-    ("p99", "lateness p99 of each interval"),
-    ("late", "late packets"),
-    ("tx", "packets sent per second"),
-    ("rx", "packets received per second"),
+    ("p99", "lateness p99, logarithmic", "ns"),
+    ("late", "late packets", ""),
+    ("tx", "sent", "pps"),
+    ("rx", "received", "pps"),
 )
+_FROM_DEADLINE = ("lateness", "wire_late")
+_BAR_LINES = 6
 
 
 class ChannelScreen(Screen[None]):
@@ -35,8 +39,8 @@ class ChannelScreen(Screen[None]):
     CSS = """
     ChannelScreen Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-gutter: 0 1; height: auto;
                          grid-rows: auto; }
-    ChannelScreen .box { border: round $primary-darken-2; padding: 0 1; height: auto; }
-    ChannelScreen Sparkline { height: 2; }
+    ChannelScreen .box { border: round $primary; border-title-color: $foreground; padding: 0 1;
+                         height: auto; }
     ChannelScreen #readers { height: auto; min-height: 2; }
     """
 
@@ -45,6 +49,7 @@ class ChannelScreen(Screen[None]):
         Binding("t", "times", "interval / all"),
         Binding("n", "histogram", "next histogram"),
         Binding("w", "why", "why late"),
+        *acting.BINDINGS,
     ]
 
     app: Any  # RtstatApp, which imports this module
@@ -60,20 +65,19 @@ class ChannelScreen(Screen[None]):
         )
 
     def compose(self) -> ComposeResult:
-        yield Static(id="title", classes="title")
-        yield Static(id="trouble", classes="trouble")
+        yield Static(id="title", classes="title", markup=False)
+        yield Static(id="trouble", classes="trouble", markup=False)
         with VerticalScroll(), Grid():
             yield Static(id="facts", classes="box")
             yield Static(id="verdicts", classes="box")
             yield Static(id="histogram", classes="box")
             with VerticalScroll(classes="box", id="sparks"):
-                for name, _ in _SPARKS:
-                    yield Static(id=f"spark-{name}-text")
-                    yield Sparkline([], id=f"spark-{name}")
+                for name, *_ in _SPARKS:
+                    yield Static(id=f"spark-{name}", markup=False)
             yield Static(id="part", classes="box")
             with VerticalScroll(classes="box", id="readers-box"):
                 yield self._readers
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         for name, title in (
@@ -100,11 +104,14 @@ class ChannelScreen(Screen[None]):
         self.query_one("#title", Static).update(title, layout=False)
         channel = shot.channel(self.key[1], self.key[0])
         trouble = self.query_one("#trouble", Static)
-        trouble.display = channel is None or not channel.healthy
+        trouble.display = channel is None or bool(shot.troubles_of(channel))
         if channel is None:
             trouble.update(f"{self.key[1]} is gone: the last values are below")
             return
-        trouble.update(f"{channel.name}: {channel.health}")
+        bar = trouble_bar.lines(
+            shot.troubles_of(channel), shot.namespace, self.size.width - 2, _BAR_LINES
+        )
+        trouble.update(Text("\n").join(bar))
         self._last = channel
         self._show(channel, self.app.history)
 
@@ -125,7 +132,9 @@ class ChannelScreen(Screen[None]):
         box.border_title = f"{parts.HISTOGRAM_TITLES.get(name, name)}, {span}"
         width = max(20, box.size.width - 4)
         buckets = channel.buckets(name, interval=self._interval)
-        box.update(charts.histogram(buckets, width) + "\n\n" + _summary(times))
+        tolerance_ns = channel.facts.tolerance_ns if name in _FROM_DEADLINE else None
+        text = charts.histogram(buckets, width, tolerance_ns)
+        box.update(f"{text}\n\n{_summary(times)}")
 
     def _histogram_name(self, channel: ChannelView) -> str:
         names = parts.histograms_of(channel)
@@ -138,24 +147,25 @@ class ChannelScreen(Screen[None]):
             "tx": [moment.tx_pps for moment in moments],
             "rx": [moment.rx_pps for moment in moments],
         }
-        units = {"p99": "ns", "late": "", "tx": "pps", "rx": "pps"}
-        for name, title in _SPARKS:
+        seconds = [moment.seconds for moment in moments]
+        width = max(20, self.query_one("#sparks").size.width - 4)
+        for name, title, unit in _SPARKS:
             seen = values[name]
-            self.query_one(f"#spark-{name}", Sparkline).data = seen
+            lowest = pane.LOG_FROM_NS if name == "p99" else None
             text = title
             if seen:
-                unit = units[name]
                 now, most = (
                     quantity(v, unit) if unit else columns.short(int(v))
                     for v in (seen[-1], max(seen))
                 )
                 text = f"{title}   now {now}   highest {most}"
-            self.query_one(f"#spark-{name}-text", Static).update(text)
+            lines = [text, *charts.over_time(seen, seconds, width, lowest=lowest)]
+            self.query_one(f"#spark-{name}", Static).update("\n".join(lines))
 
     def _show_part(self, channel: ChannelView) -> None:
         box = self.query_one("#part", Static)
         box.display = channel.part is not None
-        box.border_title = channel.engine
+        box.border_title = channel.engine + stale_mark(channel)
         box.update(_lines(parts.facts_of(channel)))
 
     # --- keys ---------------------------------------------------------------------------------
@@ -174,8 +184,14 @@ class ChannelScreen(Screen[None]):
     def action_why(self) -> None:
         namespace, name = self.key
         self.app.push_screen(
-            TextScreen("why packets were late", lambda _: why.answer(namespace, name))
+            TextScreen("why packets were late", lambda shot: why.answer(shot, namespace, name))
         )
+
+    def action_ask(self, action: str) -> None:
+        """Ask whether to do this to the channel. A held one is released, not held."""
+        if self._last is None:
+            return
+        self.app.push_screen(acting.question(action, self._last))
 
     def _again(self) -> None:
         if self._last is not None:
@@ -194,7 +210,7 @@ def _summary(times: Times | None) -> str:
 
 def _lines(facts: list[tuple[str, str]]) -> str:
     width = max((len(label) for label, _ in facts), default=0)
-    return "\n".join(f"[dim]{label:<{width}}[/dim]  {value}" for label, value in facts)
+    return "\n".join(f"[{ink.DIM}]{label:<{width}}[/]  {value}" for label, value in facts)
 
 
 def _facts(channel: ChannelView) -> list[tuple[str, str]]:
@@ -204,7 +220,8 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
         ("name", f"{channel.namespace} / [b]{channel.name}[/b]   in pool {channel.pool}"),
         ("engine", f"{channel.engine} {facts.direction}, {facts.reading} reading"),
         ("state", _state(channel)),
-        ("address", _addresses(facts)),
+        ("address", _addresses(channel)),
+        ("processes", _plain(pane.processes(channel))),
         (
             "worker",
             f"pid {channel.worker_pid}, core {'any' if channel.cpu is None else channel.cpu}, "
@@ -216,20 +233,23 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
             f"are {'dropped' if facts.late == 'drop' else 'sent all the same'}; "
             f"late is more than {duration(facts.tolerance_ns)}",
         ),
-        ("launch time", facts.txtime_reason or "not requested"),
+        ("launch time", _plain(facts.txtime_reason) or "not requested"),
         ("memory", quantity(facts.segment_bytes, "bytes")),
     ]
 
 
 def _state(channel: ChannelView) -> str:
     since = f"{channel.state}, open for {duration(channel.age_s * 1e9)}"
-    return f"{since}; {channel.facts.failure}" if channel.facts.failure else since
+    return f"{since}; {_plain(channel.facts.failure)}" if channel.facts.failure else since
 
 
-def _addresses(facts: ChannelFacts) -> str:
-    ends = (address_text(address, "nobody") for address in (facts.local, facts.remote))
-    # "[" would begin a tag of the terminal's markup.
-    return f"{' → '.join(ends)}   {facts.interface}".replace("[", "\\[")
+def _addresses(channel: ChannelView) -> str:
+    return _plain(f"{pane.addresses(channel)}   {channel.facts.interface}")
+
+
+def _plain(text: str) -> str:
+    """Return text that others chose, without tags of the terminal's markup."""
+    return text.replace("[", "\\[")
 
 
 def _verdicts(channel: ChannelView) -> list[tuple[str, str]]:

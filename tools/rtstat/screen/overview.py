@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
-from rtstat.screen import columns
+from rtstat.screen import acting, columns, pane, trouble_bar
 from rtstat.screen.rows import RowsTable
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot
 from rtstat.views import ChannelView, WorkerView
+from rtstat.worst import Worst
 
 _MOST_WORKERS = 8
+_LEAST_BELOW = 4
 
 
 class Overview(Screen[None]):
@@ -24,11 +27,17 @@ class Overview(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter"),
-        Binding("s", "sort(1)", "sort"),
+        Binding("0", "by('')", "worst first", show=False),
+        Binding("1", "by('late')", "late"),
+        Binding("2", "by('p99')", "p99"),
+        Binding("3", "by('lost')", "lost"),
+        Binding("s", "sort(1)", "sort", show=False),
         Binding("S", "sort(-1)", "sort back", show=False),
-        Binding("i", "invert", "invert"),
+        Binding("i", "invert", "invert", show=False),
+        Binding("v", "below", "events"),
         Binding("escape", "clear", "clear", show=False),
         Binding("tab", "other", "workers", show=False),
+        *acting.BINDINGS,
     ]
 
     app: Any  # RtstatApp, which imports this module
@@ -36,27 +45,34 @@ class Overview(Screen[None]):
     def __init__(self, selection: Selection, *, all_namespaces: bool) -> None:
         super().__init__()
         self._channels: RowsTable[ChannelView] = RowsTable(
-            columns.channel_columns(all_namespaces), lambda ch: ch.key, id="channels"
+            columns.channel_columns(all_namespaces, lambda: self._worst),
+            lambda ch: ch.key,
+            id="channels",
         )
         self._workers: RowsTable[WorkerView] = RowsTable(
-            columns.worker_columns(all_namespaces), lambda w: w.key, id="workers"
+            columns.worker_columns(all_namespaces, lambda: self._worst),
+            lambda w: w.key,
+            id="workers",
         )
         self._selection = selection
         self._words = ""
         self._shot: Snapshot | None = None
+        self._worst = Worst()
+        self._shows_events = False
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static(id="title", classes="title")
-            yield Static(id="trouble", classes="trouble")
+            yield Static(id="title", classes="title", markup=False)
+            yield Static(id="trouble", classes="trouble", markup=False)
             yield self._workers
             yield self._channels
+            yield Static(id="below", markup=False)
         yield Input(
             placeholder="words to find; !word excludes",
             select_on_focus=False,
             id="filter",
         )
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self._channels.focus()
@@ -64,7 +80,7 @@ class Overview(Screen[None]):
     @property
     def is_whole(self) -> bool:
         """Whether all parts exist."""
-        return bool(self.query("#title") and self.query("#trouble"))
+        return bool(self.query("#title") and self.query("#below"))
 
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self.app.show)
@@ -74,30 +90,74 @@ class Overview(Screen[None]):
     def show(self, shot: Snapshot, title: str) -> None:
         """Show a snapshot, under a title line."""
         self._shot = shot
-        self._fill()
-        words = f"   filter: {self._words}" if self._words else ""
-        self.query_one("#title", Static).update(title + words, layout=False)
-        trouble = self.query_one("#trouble", Static)
-        text = "   ".join(_troubles(shot))
-        trouble.update(text, layout=False)
-        if trouble.display != bool(text):
-            trouble.display = bool(text)
+        self._worst = Worst(shot.troubles)
+        words = f"filter: {self._words}   " if self._words else ""
+        self.query_one("#title", Static).update(words + title, layout=False)
+        bar = self.query_one("#trouble", Static)
+        lines = self._bar(shot)
+        bar.update(Text("\n").join(lines))
+        bar.styles.height = len(lines)
+        bar.display = bool(lines)
+        self._fill(len(lines))
 
-    def _fill(self) -> None:
-        if self._shot is None:
+    def _bar(self, shot: Snapshot) -> list[Text]:
+        width, height = self.size.width - 2, max(3, self.size.height // 2 - 2)
+        troubles = self._selection.troubles(shot)
+        lines = trouble_bar.lines(troubles, shot.namespace, width, height)
+        hidden = sum(not item.permitted for item in shot.unreadable)
+        return [*lines, Text(f"{hidden} of other users, hidden")] if hidden else lines
+
+    def _fill(self, bar: int | None = None) -> None:
+        shot = self._shot
+        if shot is None:
             return
-        self._workers.show(_ordered(self._workers, self._selection.workers(self._shot)))
-        self._workers.make_room(min(len(self._workers.rows), _MOST_WORKERS))
-        self._channels.show(
-            _ordered(
-                self._channels,
-                [
-                    channel
-                    for channel in self._selection.channels(self._shot)
-                    if columns.matches(self._words, columns.channel_text(channel))
-                ],
-            )
-        )
+        workers = sorted(self._selection.workers(shot), key=self._worst.place)
+        self._workers.show(_ordered(self._workers, workers))
+        rows = min(len(workers), _MOST_WORKERS, max(1, self.size.height // 6))
+        self._workers.make_room(rows)
+        found = [
+            channel
+            for channel in self._selection.worst_first(shot)
+            if columns.matches(self._words, columns.channel_text(channel))
+        ]
+        self._channels.show(_ordered(self._channels, found))
+        if bar is None:
+            bar = int(self.query_one("#trouble").size.height)
+        self._share_out(self.size.height - 2 - bar - rows - 1, len(found))
+
+    def _share_out(self, height: int, rows: int) -> None:
+        """Give the channels the lines they need, and the part below them the rest, if any."""
+        rest = height - rows - 1
+        below = self.query_one("#below", Static)
+        below.display = rest >= _LEAST_BELOW and rows > 0
+        if below.display:
+            self._channels.make_room(rows)
+            self._show_below(rest)
+        else:
+            self._channels.styles.height = "1fr"
+
+    def _show_below(self, height: int) -> None:
+        width = self.size.width - 2
+        if self._shows_events:
+            lines = pane.events(self.app.history.happened, width)
+        else:
+            lines = self._marked_lines(width)
+        self.query_one("#below", Static).update("\n".join(lines[:height]), layout=False)
+
+    def _marked_lines(self, width: int) -> list[str]:
+        channel = self._channels.marked_row
+        if channel is None or self._shot is None:
+            return []
+        moments = self.app.history.of(channel.key)
+        return pane.channel(channel, self._shot.troubles_of(channel), moments, width)
+
+    def on_rows_table_marked(self, _event: RowsTable.Marked) -> None:
+        below = self.query_one("#below", Static)
+        if below.display:
+            self._show_below(below.size.height)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.app.show)
 
     # --- keys ---------------------------------------------------------------------------------
 
@@ -111,6 +171,20 @@ class Overview(Screen[None]):
         table = self._table()
         names = [None, *(column.name for column in table.columns)]
         table.sort_by(names[(names.index(table.sorted_by) + by) % len(names)])
+        self._fill()
+
+    def action_by(self, name: str) -> None:
+        """Sort the channels by a column, the largest first. Without a name: the worst first."""
+        self._channels.sort_by(name or None)
+        self._fill()
+
+    def action_ask(self, action: str) -> None:
+        channel = self._channels.marked_row
+        if channel is not None and self._channels.has_focus:
+            self.app.push_screen(acting.question(action, channel))
+
+    def action_below(self) -> None:
+        self._shows_events = not self._shows_events
         self._fill()
 
     def action_invert(self) -> None:
@@ -152,23 +226,3 @@ def _ordered(table: RowsTable[Any], rows: list[Any]) -> list[Any]:
     if column is None:
         return rows
     return sorted(rows, key=column.value, reverse=table.descending)
-
-
-def _troubles(shot: Snapshot) -> list[str]:
-    """Return in words what to check first."""
-    texts = []
-    stale = [worker for worker in shot.workers if not worker.healthy]
-    if stale:
-        names = ", ".join(f"{worker.pool}:{worker.slot}" for worker in stale[:4])
-        texts.append(f"no heartbeat: {names}{' …' if len(stale) > 4 else ''}")
-    sick = [channel for channel in shot.channels if not channel.healthy]
-    if sick:
-        names = ", ".join(f"{channel.name} {channel.health}" for channel in sick[:4])
-        texts.append(f"{names}{' …' if len(sick) > 4 else ''}")
-    wrong = [item for item in shot.unreadable if item.permitted]
-    if wrong:
-        texts.append(f"{wrong[0].name}: {wrong[0].reason}")
-    hidden = len(shot.unreadable) - len(wrong)
-    if hidden:
-        texts.append(f"{hidden} of other users, hidden")
-    return texts

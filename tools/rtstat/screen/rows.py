@@ -22,6 +22,8 @@ from textual.strip import Strip
 
 Row = TypeVar("Row")
 
+Mood = Literal["", "dim", "good", "warn", "bad"]
+
 _GAP = 2
 
 
@@ -30,7 +32,7 @@ class Cell:
     """The text of a cell, and whether it is highlighted."""
 
     text: str
-    mood: Literal["", "dim", "good", "warn", "bad"] = ""
+    mood: Mood = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     """Rows under a fixed header line, with one row marked. The mark follows the key of its row."""
 
     DEFAULT_CSS = """
-    RowsTable { height: 1fr; background: $surface; }
+    RowsTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; background: $surface; }
     RowsTable:focus { background-tint: $foreground 4%; }
     """
 
@@ -66,6 +68,8 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     }
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "turn(-1)", "columns to the left", show=False),
+        Binding("right", "turn(1)", "columns to the right", show=False),
         Binding("up,k", "move(-1)", "up", show=False),
         Binding("down,j", "move(1)", "down", show=False),
         Binding("pageup", "page(-1)", "page up", show=False),
@@ -82,6 +86,17 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
             super().__init__()
             self.table = table
             self.key = key
+
+        @property
+        def control(self) -> RowsTable[Any]:
+            return self.table
+
+    class Marked(Message):
+        """Another row was marked."""
+
+        def __init__(self, table: RowsTable[Any]) -> None:
+            super().__init__()
+            self.table = table
 
         @property
         def control(self) -> RowsTable[Any]:
@@ -114,7 +129,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self._rows: Sequence[Row] = ()
         self._marked = 0
         self._widths = [column.width for column in columns]
-        self._room: int | None = None
+        self._first = 1
 
     # --- what it shows ------------------------------------------------------------------------
 
@@ -131,26 +146,39 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self.refresh()
 
     def make_room(self, rows: int) -> None:
-        """Set the height for this number of rows, with the header, and with a scroll bar below
-        them."""
-        self._room = rows
-        height = rows + 1 + self.scrollbar_size_horizontal
+        """Set the height for this number of rows, with the header."""
+        height = rows + 1
         if self.styles.height is None or self.styles.height.cells != height:
             self.styles.height = height
 
-    def watch_show_horizontal_scrollbar(self) -> None:
-        """Adapt the height when the scroll bar appears or disappears, so that it covers no row."""
-        if self._room is not None:
-            self.make_room(self._room)
-
     def _fit(self) -> None:
-        """Return the column widths: names get the width they need, numbers a fixed width."""
+        """Set the column widths: names get the width they need, numbers a fixed width."""
         for i, column in enumerate(self.columns):
             if column.left:
                 longest = max((len(column.write(row).text) for row in self._rows), default=0)
-                self._widths[i] = max(column.width, min(longest, 2 * column.width))
-        width = sum(self._widths) + _GAP * (len(self._widths) - 1) + 1
-        self.virtual_size = Size(width, len(self._rows) + 1)
+                most = 2 * column.width
+                if i == 0:
+                    most = max(column.width, min(most, self._width // 4))
+                self._widths[i] = max(column.width, min(longest, most))
+        self.virtual_size = Size(1, len(self._rows) + 1)
+
+    @property
+    def _width(self) -> int:
+        """Columns beside the scroll bar."""
+        return int(self.scrollable_content_region.width)
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def shown(self) -> list[int]:
+        """Return the columns that are drawn: the first one always, and as many others as fit."""
+        found, used = [0], self._widths[0]
+        for i in range(self._first, len(self.columns)):
+            used += _GAP + self._widths[i]
+            if used > self._width:
+                break
+            found.append(i)
+        return found
 
     def sort_by(self, name: str | None) -> None:
         """Set the column by which the rows given to `show` are sorted. Numbers begin with the
@@ -178,37 +206,42 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     # --- drawing ------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        scroll_x, scroll_y = self.scroll_offset
-        width = self.size.width
+        scroll_y = self.scroll_offset.y
+        width = self._width
         if y == 0:
             strip = self._head()
         elif scroll_y + y - 1 < len(self._rows):
             strip = self._row(scroll_y + y - 1)
         else:
             strip = Strip.blank(width, self.rich_style)
-        return strip.crop_extend(scroll_x, scroll_x + width, self.rich_style)
+        return strip.crop_extend(0, width, self.rich_style)
 
     def _head(self) -> Strip:
         style = self.get_component_rich_style("rows--head")
         texts = []
-        for column, width in zip(self.columns, self._widths, strict=True):
+        shown = self.shown()
+        for i in shown:
+            column = self.columns[i]
             arrow = ("▼" if self.descending else "▲") if column.name == self.sorted_by else ""
-            texts.append(_fitted(column.head + arrow, width, column.left))
-        line = (" " * _GAP).join(texts)
-        return Strip([Segment(line.ljust(self.size.width), style)])
+            texts.append(_fitted(column.head + arrow, self._widths[i], column.left))
+        line = (" " * _GAP).join(texts).ljust(self._width)
+        if shown[-1] < len(self.columns) - 1:
+            line = f"{line[: self._width - 1]}>"
+        return Strip([Segment(line, style)])
 
     def _row(self, index: int) -> Strip:
         row = self._rows[index]
         under = self._line_style(index == self._marked)
         gap = Segment(" " * _GAP, under)
         segments = []
-        for column, width in zip(self.columns, self._widths, strict=True):
+        for i in self.shown():
+            column = self.columns[i]
             cell = column.write(row)
             style = under
             if cell.mood:
                 style = under + self._ink(cell.mood)
-            segments += [Segment(_fitted(cell.text, width, column.left), style), gap]
-        rest = self.size.width - sum(self._widths) - _GAP * len(self._widths)
+            segments += [Segment(_fitted(cell.text, self._widths[i], column.left), style), gap]
+        rest = self._width - sum(segment.cell_length for segment in segments)
         return Strip([*segments, Segment(" " * max(0, rest), under)])
 
     def _line_style(self, marked: bool) -> Style:
@@ -232,6 +265,13 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     def action_end(self, which: int) -> None:
         self._mark(0 if which < 0 else len(self._rows) - 1)
 
+    def action_turn(self, by: int) -> None:
+        """Show later or earlier columns. The first column stays."""
+        last = self.shown()[-1] == len(self.columns) - 1
+        if by < 0 or not last:
+            self._first = max(1, self._first + by)
+            self.refresh()
+
     def action_open(self) -> None:
         if self.marked_row is not None:
             self.post_message(self.Opened(self, self.marked_key))
@@ -240,15 +280,16 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self._marked = max(0, min(index, len(self._rows) - 1))
         self.scroll_to_region(
             # The header line is above the marked one.
-            Region(self.scroll_offset.x, self._marked, 1, 2),
+            Region(0, self._marked, 1, 2),
             animate=False,
             force=True,
         )
+        self.post_message(self.Marked(self))
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
         if event.y == 0:
-            column = self._column_at(event.x + self.scroll_offset.x)
+            column = self._column_at(event.x)
             if column is not None:
                 self.post_message(self.HeadClicked(self, column))
             return
@@ -262,10 +303,10 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
 
     def _column_at(self, x: int) -> str | None:
         start = 0
-        for column, width in zip(self.columns, self._widths, strict=True):
-            if start <= x < start + width + _GAP:
-                return column.name
-            start += width + _GAP
+        for i in self.shown():
+            if start <= x < start + self._widths[i] + _GAP:
+                return self.columns[i].name
+            start += self._widths[i] + _GAP
         return None
 
 

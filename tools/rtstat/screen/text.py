@@ -27,11 +27,11 @@ class TextScreen(Screen[None]):
         self._make = make
 
     def compose(self) -> ComposeResult:
-        yield Static(id="title", classes="title")
+        yield Static(id="title", classes="title", markup=False)
         with VerticalScroll():
             # Text that other processes wrote is not markup.
             yield Static(id="text", markup=False)
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     @property
     def is_whole(self) -> bool:

@@ -37,6 +37,7 @@ def test_nonsense_is_wrong_usage(command, words):
 def test_tools_are_measured_beside_what_they_look_at(bench, rows_of):
     rows = rows_of(bench("observe", "--json"), "observe")
     found = {(row["case"], row["system"]) for row in rows}
-    assert {("10kpps-tools", s) for s in ("unwatched", "watched", "tapped", "bystanders")} <= found
+    systems = ("unwatched", "watched", "watched-beside", "tapped", "tapped-beside")
+    assert {("10kpps-tools", s) for s in systems} <= found
     assert {("1000-channels", "rtstat-plain"), ("json-100-channels", "rtstat")} <= found
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")

@@ -77,17 +77,20 @@ def test_help_has_examples(command):
 
 def test_once(two):
     text = run("--once").stdout
-    assert "1 pools, 1 workers, 2 channels, all healthy" in text
-    for part in ("WORKER", "HEARTBEAT", "CHANNEL", "ctl-peer", "p99 now", "TX FILL"):
+    assert text.startswith("OK: no troubles\n")
+    assert "1 pools, 1 workers, 2 channels\n" in text
+    for part in ("WORKER", "HEARTBEAT", "CHANNEL", "ctl-peer", "p99 now", "LOST"):
         assert part in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_json(two, shmring_namespace):
     facts = json.loads(run("--json").stdout)
     assert facts["schema"] == 1
-    assert facts["healthy"] is True
+    assert (facts["verdict"], facts["troubles"]) == ("ok", [])
     assert facts["namespace"] == shmring_namespace
-    assert facts["interval_s"] is None
+    assert facts["interval_s"] > 0.1
+    assert json.loads(run("--json", "--seconds", "0").stdout)["interval_s"] is None
     assert abs(facts["time_ns"] - time.time_ns()) < PATIENCE_S * 1e9
     for scope, key in (("pool", "pools"), ("worker", "workers"), ("channel", "channels")):
         for row in facts[key]:
@@ -136,24 +139,25 @@ def test_filter_and_sort(two, shmring_namespace):
 
 def test_show(two, shmring_namespace):
     text = run("show", "ctl", "--seconds", "0").stdout
-    assert text.startswith(f"{shmring_namespace}/ctl: ok")
+    assert text.startswith(f"{shmring_namespace}/ctl: OK: no troubles")
     for part in ("tx_sent", "handed to the kernel", "heartbeat_age_ns"):
         assert part in text
     facts = json.loads(run("show", f"{shmring_namespace}/ctl", "--json", "--seconds", "0").stdout)
     assert facts["name"] == "ctl"
 
 
-def test_dead_workers_are_two(two, shmring_pool, eventually):
+def test_a_stopped_worker_is_four(two, shmring_pool, eventually):
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
     try:
         time.sleep(1.1)  # a heartbeat is stale behind a second
-        assert "stale (!)" in run("--once", code=2).stdout
-        facts = json.loads(run("--json", code=2).stdout)
-        assert facts["healthy"] is False
+        assert "stale (!)" in run("--once", code=4).stdout
+        facts = json.loads(run("--json", code=4).stdout)
+        assert facts["verdict"] == "broken"
+        assert [trouble["name"] for trouble in facts["troubles"]] == ["worker_stopped"]
         assert facts["workers"][0]["health"] == "stale"
-        assert run("list", "--unhealthy", "-q", code=2).stdout.count("\n") == 2
-        run("show", "ctl", "--seconds", "0", code=2)
+        assert run("list", "--unhealthy", "-q", code=4).stdout.count("\n") == 2
+        run("show", "ctl", "--seconds", "0", code=4)
     finally:
         os.kill(worker.pid, signal.SIGCONT)
 

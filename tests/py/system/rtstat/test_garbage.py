@@ -188,7 +188,7 @@ def test_a_segment_that_shrinks_under_the_looker_is_marked(
 
 
 @pytest.mark.parametrize("name", ["c:garbage", "w:garbage:0"])
-def test_garbage_is_shown_and_is_unhealthy(
+def test_garbage_is_shown_and_is_a_trouble(
     shmring_namespace: str, eventually: Any, name: str
 ) -> None:
     with left_behind(file_of(shmring_namespace, name)) as path:
@@ -202,7 +202,7 @@ def test_garbage_is_shown_and_is_unhealthy(
                 timeout=PATIENCE_S,
             )
             facts = json.loads(done.stdout)
-            assert (done.returncode == 2) is bool(facts["unreadable"])
+            assert (done.returncode == 3) is bool(facts["unreadable"])
             return facts["unreadable"][0] if facts["unreadable"] else None
 
         # A page that young may be in the making. A channel has its name when it is whole.

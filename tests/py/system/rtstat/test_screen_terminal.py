@@ -100,7 +100,7 @@ def test_keys_in_and_screen_out(terminal, eventually, shmring_namespace, shmring
         for _ in range(3):
             axis.send(b"late", at=time.monotonic_ns() - 5_000_000)
         terminal.run(f"{rtstat(shmring_namespace, '-i', '0.3')}; echo exit code $?.")
-        seen = see(terminal, eventually, "axis-1", "camera", "all healthy", "wake p99")
+        seen = see(terminal, eventually, "axis-1", "camera", "OK: no troubles", "wake p99")
         assert "2 channels" in seen
         see(terminal, eventually, " 3 ")
         terminal.type("/")
@@ -139,12 +139,12 @@ def test_a_dead_pool_is_loud_and_the_exit_code_tells(
     )
     worker_pid = int(other.line())
     terminal.run(f"{rtstat(shmring_namespace, '-i', '0.3')}; echo exit code $?.")
-    see(terminal, eventually, "orphan", "all healthy")
+    see(terminal, eventually, "orphan", "OK: no troubles")
     os.kill(other.pid, signal.SIGSTOP)  # SIGSTOP: no successor is started
     os.kill(worker_pid, signal.SIGKILL)
-    see(terminal, eventually, "UNHEALTHY", "stale")
+    see(terminal, eventually, "BROKEN: 1 trouble", "worker_dead", "stale")
     terminal.type("q")
-    see(terminal, eventually, "exit code 2.")
+    see(terminal, eventually, "exit code 4.")
     os.kill(other.pid, signal.SIGCONT)
     other.tell()
     other.wait()
@@ -153,7 +153,7 @@ def test_a_dead_pool_is_loud_and_the_exit_code_tells(
 def test_ctrl_c_gives_the_terminal_back(terminal, eventually, shmring_namespace, shmring_pool):
     with shmring_pool.open("axis", local=HERE, remote=NOWHERE):
         terminal.run(f"{rtstat(shmring_namespace)}; echo exit code $?.")
-        see(terminal, eventually, "axis", "all healthy")
+        see(terminal, eventually, "axis", "OK: no troubles")
         terminal.type("C-c")
         see(terminal, eventually, "exit code 0.", gone="wake p99")
 

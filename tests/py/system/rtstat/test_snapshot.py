@@ -45,7 +45,7 @@ def test_numbers_are_those_of_stats(shmring_namespace, shmring_channel, eventual
         stats = here.stats()
         view = shot.channel("ctl")
     assert view.health == "ok"
-    assert shot.healthy
+    assert shot.verdict == "ok"
     assert (view.engine, view.direction, view.state) == ("udp", "duplex", "open")
     assert view.facts.local == here.local
     assert view.facts.remote == there.local
@@ -133,7 +133,7 @@ def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
     (worker,) = shot.workers
     (pool,) = shot.pools
     assert worker.pid == info.pid
-    assert worker.healthy
+    assert worker.alive
     assert (worker.policy, worker["channels"], worker["restarts"]) == ("other", 2, 0)
     views = (worker, info, here.stats())
     assert {(view.policy, view.priority, view.cpu) for view in views} == {("other", 0, None)}
@@ -141,6 +141,24 @@ def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
     assert {row.cpu for row in rows} == {None}
     assert 0 <= worker.cpu_share <= 1.5
     assert (pool.workers, len(pool.channels)) == ((worker,), 2)
+
+
+def test_shares_of_a_restarted_worker_are_of_its_own_life(shmring_namespace, eventually):
+    with shmring.Pool(policy="other", namespace=shmring_namespace, profile="latency") as pool:
+        pool.open("ctl", local=LOOPBACK, direction="rx")
+        eventually(lambda: Watch(shmring_namespace).read().workers[0]["spun_ns"] > 200_000_000)
+        (before,) = Watch(shmring_namespace).read().workers
+        os.kill(before.pid, signal.SIGKILL)
+
+        def another():
+            workers = Watch(shmring_namespace).read().workers
+            return workers and workers[0].pid != before.pid and workers[0]
+
+        worker = eventually(another)
+    assert worker["restarts"] == 1
+    assert worker["spun_ns"] <= worker["read_mono_ns"] - worker["started_mono_ns"]
+    assert worker.spin_share <= 1
+    assert worker.cpu_share <= 1.5
 
 
 def test_channels_that_come_and_go_are_noticed(shmring_namespace, shmring_pool):
@@ -187,7 +205,7 @@ def test_reset_and_epoch_are_noticed(shmring_namespace, shmring_pool, shmring_ch
             shot = watch.read()
             seen.extend(shot.events)
             view = shot.channel("ctl")
-            return view.epoch == 2 and view.healthy and view
+            return view.epoch == 2 and view.served and view
 
         view = eventually(taken_over)
         assert ("epoch", "channel", "ctl") in {(e.kind, e.what, e.name) for e in seen}
@@ -229,9 +247,9 @@ def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_channe
     with Watch(shmring_namespace) as watch:
         os.kill(worker.pid, signal.SIGSTOP)
         try:
-            shot = eventually(lambda: not (s := watch.read()).workers[0].healthy and s)
+            shot = eventually(lambda: not (s := watch.read()).workers[0].alive and s)
             eventually(lambda: watch.read().channel("ctl").health == "stale")
-            assert not shot.healthy
+            assert shot.verdict == "broken"
         finally:
             os.kill(worker.pid, signal.SIGCONT)
 
@@ -266,7 +284,7 @@ def test_what_belongs_to_others_is_hidden_and_no_fault(shmring_namespace):
             with Watch(shmring_namespace) as watch:
                 shot = watch.read()
             (item,) = shot.unreadable
-            fine = item.health == "hidden" and shot.healthy and not shot.channels
+            fine = item.health == "hidden" and shot.verdict == "ok" and not shot.channels
             os._exit(0 if fine else 1)
         finally:
             os._exit(2)

@@ -32,11 +32,17 @@ sys.stdin.read()
 
 def rtstat(*words: str, code: int = 0) -> str:
     done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [*COMMAND, *words, *quick(words)],
+        **{"capture_output": True, "text": True, "timeout": PATIENCE_S, "check": False},
     )
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done.stdout
+
+
+def quick(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Without a wait between its two snapshots."""
+    return ("--seconds", "0") if words[0] == "why" else ()
 
 
 def latest(*words: str, code: int = 0) -> dict[str, Any]:
@@ -95,6 +101,33 @@ def test_a_stopped_worker(
     assert spell["cause"] in ("preempted", "stopped")
     assert "missed_wake" in [event["kind"] for event in spell["events"]]
     assert spell["late_max_ns"] > 100 * MS
+
+
+def test_a_sender_is_not_blamed_while_the_worker_stands_still(
+    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+) -> None:
+    here, _ = shmring_channel("ctl", reports="off")
+    for _ in range(3):
+        here.send(b"late", at=time.monotonic_ns() - 5 * MS)
+    eventually(lambda: here.stats().tx_late == 3)
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            here.send(b"due", at=time.monotonic_ns() + MS)
+        time.sleep(1.2)  # a heartbeat is old after a second
+        answer = json.loads(rtstat("why", "ctl", "--json"))
+        text = rtstat("why", "ctl")
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    assert (answer["verdict"], answer["figures_stale"]) == ("broken", True)
+    (now,) = answer["now"]
+    assert (now["name"], now["counters"]["tx_waiting"]) == ("worker_stopped", 2)
+    assert any("2 packets wait: those due since" in said for said in now["seen"])
+    assert f"kill -CONT {worker.pid}" in now["fix"]
+    assert now["since_real_ns"] < time.time_ns() - 1000 * MS
+    assert "not the worker" not in text
+    assert text.index("worker_stopped") < text.index("the latest 3 of 3")
 
 
 def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any) -> None:

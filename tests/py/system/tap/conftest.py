@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +93,27 @@ def _one(line: str) -> Seen:
 def mapped() -> Callable[[int], bool]:
     """Whether a worker has the memory of any tap mapped."""
     return lambda pid: "memfd:shmring-tap" in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.fixture
+def dissected() -> Callable[..., list[list[str]]]:
+    """Fields of the Lua dissector: a row for every packet that a filter lets through."""
+
+    def read(path: Path, *fields: str, where: str = "frame") -> list[list[str]]:
+        lua = subprocess.run(
+            [sys.executable, "-P", "-m", "shmring_cli", "tap", "--dissector"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        words = (word for field in fields for word in ("-e", f"shmring.{field}"))
+        script = f"lua_script:{lua}"
+        lines = read_with(
+            "tshark", "-X", script, "-r", str(path), "-Y", where, "-T", "fields", *words
+        )
+        return [line.split("\t") for line in lines.splitlines()]
+
+    return read
 
 
 @pytest.fixture

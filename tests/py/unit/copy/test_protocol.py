@@ -232,9 +232,23 @@ def test_a_list_without_end_is_refused_before_it_fills_the_memory(monkeypatch):
 def test_other_programs_and_other_versions_are_told_apart():
     with pytest.raises(TransferError, match="--plain"):
         told(Receiver(), b"\x05\x00\x00\x00hello\x00\x00\x00")
-    with pytest.raises(TransferError, match="versions 2 to 3"):
-        told(Receiver(), protocol.MAGIC + b"\x00\x03\x00\x02")
+    with pytest.raises(TransferError, match="versions 3 to 4"):
+        told(Receiver(), protocol.MAGIC + b"\x00\x04\x00\x03")
+    with pytest.raises(TransferError, match="update the older one"):
+        told(Receiver(), protocol.MAGIC + b"\x00\x01\x00\x01")
     told(Receiver(), protocol.MAGIC + b"\x00\x09\x00\x01")
+
+
+def test_a_receiver_tells_its_identity_before_it_learns_any_name():
+    sender, receiver = Sender(ONE), Receiver(b"i" * 16)
+    for piece in (receiver.greeting()[:20], receiver.greeting()[20:]):
+        assert sender.peer is None
+        told(sender, piece)
+    assert sender.peer == b"i" * 16
+    greeting = next(sender.opening())
+    assert b"one" not in greeting
+    told(receiver, greeting)
+    assert receiver.peer == bytes(16)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from shmring_doctor import (
     clocks,
     container,
     cpu,
+    installation,
     interfaces,
     interrupts,
     measure,
@@ -25,6 +26,7 @@ from shmring_doctor import (
     rivals,
     scheduler,
 )
+from shmring_doctor.command import worst_first
 from shmring_doctor.container import Surroundings
 from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
 from shmring_doctor.finding import Check, Finding, FixKind, Status, Verdict, verdict
@@ -207,11 +209,36 @@ def test_every_check_that_can_fail_has_failed_and_is_mended(sick_findings):
     never = {"clocks.tick", "container.kind", "container.virtual", "container.settings"}
     never |= {"container.cgroup"}
     never |= {"installation.drop_ins"}  # tests/py/contract/test_drop_ins.py
+    never |= {"installation.rtstat"}
     assert {f.id for f in wrong} == {check.id for check in doctor.CHECKS} - never
     assert [f.id for f in wrong if not f.fixes] == []
     assert all(f.measured for f in sick_findings)
     for finding in sick_findings:
         json.dumps(finding.to_dict())
+
+
+def test_the_worst_come_first_and_of_them_what_a_command_fixes():
+    command, hint = (doctor.Fix(kind, "x") for kind in (FixKind.COMMAND, FixKind.HINT))
+    one = CHECK.limits("1", hint)
+    two = CHECK.unfit("2", hint)
+    three = CHECK.limits("3", command)
+    four = CHECK.unfit("4", command)
+    assert worst_first([CHECK.ok("0"), one, two, three, four]) == [four, two, three, one]
+
+
+def test_rtstat_of_iproute2_is_named_if_it_comes_first(tmp_path):
+    (tmp_path / "lnstat").touch()
+    (tmp_path / "rtstat").symlink_to("lnstat")
+    theirs = installation.Facts({}, {}, str(tmp_path / "rtstat"), "/venv/bin")
+    _, finding = installation.judge(theirs)
+    assert finding.status is Status.LIMITS
+    assert [fix.text for fix in finding.fixes] == [
+        "use shmring top, which is the same command",
+        "export PATH=/venv/bin:$PATH",
+    ]
+    for rtstat in ("/venv/bin/rtstat", None):
+        _, finding = installation.judge(installation.Facts({}, {}, rtstat))
+        assert finding.status is Status.OK
 
 
 def fixes(findings, kind):

@@ -102,8 +102,8 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason(plot, night, tmp_path, 
     assert "No such file" in plot(tmp_path / "none.csv", code=cli.FAILED)
     idle = maker.file(tmp_path / "idle.csv", [maker.row(0, [])])
     assert "at=..." in plot(idle, code=cli.FAILED)
-    many = maker.file(tmp_path / "m.csv", *(maker.rows(2, channel=f"c{i}") for i in range(7)))
-    assert "--together" in plot(many, code=cli.FAILED)
+    many = maker.file(tmp_path / "m.csv", *(maker.rows(2, channel=f"c{i}") for i in range(25)))
+    assert "--together" in plot(many, "--all", code=cli.FAILED)
     assert not list(tmp_path.glob("*.png"))
 
 
@@ -166,6 +166,63 @@ def test_two_recordings_are_compared_on_the_same_axes(plot, night, tmp_path, mak
         assert has("night: ctl", path)
     plot(slow, night, "--kind", "time", "-o", path)
     assert has("time since the start of each recording", path)
+
+
+@pytest.fixture
+def crowd(tmp_path, maker):
+    """Nine channels. Of them c3 has late packets, and the lateness of the others grows with
+    their number."""
+    return maker.file(
+        tmp_path / "crowd.csv",
+        *(
+            [maker.row(s, [100 * i] * 9, channel=f"c{i}", late=2 * (i == 3)) for s in range(5)]
+            for i in range(9)
+        ),
+    )
+
+
+def test_of_many_channels_the_worst_six_are_drawn(crowd, tmp_path, capsys, pictures):
+    path = tmp_path / "x.svg"
+    for kind in ("time", "hist", "cdf", "all"):
+        assert cli.main(["plot", str(crowd), "--kind", kind, "-o", str(path)]) == cli.FINE
+        said = capsys.readouterr()
+        assert has("the worst 6 of 9 channels", path)
+        assert "the worst 6 of 9 channels (c3, c8, c7, c6, c5, c4)" in said.err
+        assert "--channel NAME" in said.err
+        assert "--all" in said.err
+        assert "c0 " in said.out  # the table has all of them
+        drawn = {text[:2] for text in texts(path) if re.match(r"c\d[,:]", text)}
+        assert drawn == {"c3", "c8", "c7", "c6", "c5", "c4"}
+
+
+def test_all_channels_or_those_named_are_drawn_on_request(crowd, tmp_path, capsys, pictures):
+    path = tmp_path / "x.svg"
+    named = [word for i in range(8) for word in ("--channel", f"c{i}")]
+    for words, count in ((["--all"], 9), (named, 8)):
+        assert cli.main(["plot", str(crowd), *words, "-o", str(path)]) == cli.FINE
+        assert not capsys.readouterr().err
+        assert not has("worst", path)
+        assert len({text[:2] for text in texts(path) if re.match(r"c\d[,:]", text)}) == count
+
+
+def test_rates_are_of_the_recorded_time_and_not_of_gaps(plot, tmp_path, maker):
+    rows = [maker.row(second, [50] * 10) for second in (0, 1, 18, 19)]
+    path = maker.file(tmp_path / "gap.csv", rows)
+    (one,) = facts(plot(path, "--json"))
+    assert (one["seconds"], one["packets"], one["tx_pps"]) == (20.0, 40, 10.0)
+
+
+def test_a_gap_is_a_gap_also_after_a_long_interval(maker):
+    pytest.importorskip("matplotlib")
+    from shmring_plot import charts, series
+
+    stalled = maker.row(9, [50] * 90, interval_ns=10 * NS_PER_S)
+    rows = [stalled, maker.row(13, [50] * 9)]  # nothing is recorded from 10 s to 13 s
+    one = series.Series("ctl", maker.header(), rows)
+    drawn = charts.time_chart([one], 1).axes[0].lines[0]
+    points = list(zip(drawn.get_xdata(), drawn.get_ydata(), strict=True))
+    assert [x for x, _ in points] == [0, 10, 10, 13, 14, 14]
+    assert [x for x, y in points if y != y] == [10, 14]
 
 
 def test_a_restart_of_the_worker_is_marked(plot, tmp_path, maker, pictures):

@@ -98,6 +98,35 @@ def test_the_cause(packets: list[LatePacket], events: list[Event], cause: str) -
     assert found.advice
 
 
+QUEUED_LATE = {"enqueued_ns": T + 4 * MS, "woken_ns": T + 5 * MS}
+
+
+@pytest.mark.parametrize(
+    ("absence", "cause"),
+    [
+        (event("missed_wake", T + 5 * MS, late_ns=5 * MS), "stopped"),
+        (event("long_loop", T + 5 * MS, took_ns=9 * MS, off_cpu_ns=4 * MS), "stopped"),
+        (event("missed_wake", T + 5 * MS, late_ns=US), "sender_late"),
+        (event("missed_wake", T - 2 * MS, late_ns=9 * MS), "sender_late"),
+    ],
+)
+def test_a_sender_is_not_blamed_while_the_worker_stood_still(absence: Event, cause: str) -> None:
+    found = explain([packet(Verdict.ENQUEUED_LATE, **QUEUED_LATE)], absence)
+    assert found.cause == cause
+    assert ("not the worker" in found.conclusion) == (cause == "sender_late")
+
+
+def test_the_worker_is_acquitted_only_if_it_ran() -> None:
+    slow = packet(Verdict.ENQUEUED_LATE, enqueued_ns=T + 4 * MS, woken_ns=T + 90 * MS)
+    found = explain([slow])
+    assert "the worker took them up 86.0 ms after that" in found.conclusion
+    late = packet(Verdict.ENQUEUED_LATE, **QUEUED_LATE)
+    (case,) = causes.spells("ctl", [late], [], worker(), stands_still=True)
+    said = causes.explain(case).conclusion
+    assert "before the worker came to its standstill" in said
+    assert "not the worker" not in said
+
+
 def test_without_a_real_time_class_that_is_the_first_thing_to_mend() -> None:
     found = explain([packet()], event("missed_wake", late_ns=5 * MS), policy="other")
     assert found.cause == "preempted"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from types import SimpleNamespace
 
 import pytest
 
-from rtstat import metrics_page
+from rtstat import metrics_page, serve
+from rtstat.metrics import pages as metrics_pages
 
 pytest.importorskip("prometheus_client")
 
@@ -75,10 +77,12 @@ def test_the_page_says_what_prometheus_client_would_say(metrics, kind):
     assert page.decode().splitlines() == generate(registry).decode().splitlines()
 
 
-def request(metrics, method="GET", path="/metrics", **headers):
+def request(metrics, method="GET", path="/metrics", verdict=("ok", "OK\n"), **headers):
     said = []
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, **headers}
-    application = metrics_page.application(lambda: metrics)
+    collector = SimpleNamespace(collect=lambda: metrics, check=lambda: verdict)
+    pages = metrics_pages(collector)
+    application = serve.application({"/": serve.landing(pages), **pages}, ["localhost"])
     body = b"".join(application(environ, lambda status, fields: said.append((status, fields))))
     status, fields = said[0]
     return status, dict(fields), body
@@ -107,3 +111,14 @@ def test_other_requests_are_refused(metrics):
     assert request(metrics, method="POST")[0].startswith("405")
     assert request(metrics, path="/etc/passwd")[0].startswith("404")
     assert request(metrics, path="/")[0].startswith("200")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [("ok", "200 OK"), ("troubled", "200 OK"), ("broken", "503 Service Unavailable")],
+)
+def test_only_what_is_broken_is_no_good_health(metrics, verdict, status):
+    said = request(metrics, path="/healthz", verdict=(verdict, "µ\n"))
+    assert (said[0], said[2]) == (status, "µ\n".encode())
+    assert said[1]["Content-Length"] == "3"
+    assert request(metrics, "HEAD", "/healthz", ("broken", "bad\n"))[2] == b""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
 
-from rtstat.screen import charts, columns
+from rtstat.screen import charts, columns, ink, trouble_bar
+from rtstat.troubles import Trouble
 
 
 @given(st.integers(1, 200_000_000_000))
@@ -67,3 +70,89 @@ def test_numbers_take_six_characters_at_most(value: int, text: str) -> None:
 @given(st.integers(0, 10**14))
 def test_no_number_is_wider_than_its_column(value: int) -> None:
     assert len(columns.short(value)) <= 7
+
+
+def test_the_tolerance_is_marked_where_it_lies() -> None:
+    buckets = [(30, 5), (700, 15)]
+    inside = charts.histogram(buckets, 60, 120).splitlines()
+    assert [line.startswith("-- tolerance 120 ns") for line in inside] == [
+        *(False, False, False, True, False, False),
+    ]
+    assert charts.histogram(buckets, 60, 1).splitlines()[0].startswith("-- tolerance 1.00 ns")
+    assert charts.histogram(buckets, 60, 10**6).splitlines()[-1].startswith("-- tolerance 1.00 ms")
+    assert all(len(line) <= 60 for line in inside)
+
+
+def test_values_over_time_begin_at_zero_and_have_an_axis() -> None:
+    high, low, axis = charts.over_time([0, 5, 10, 10], [1.0] * 4, 12)
+    assert (high, low) == ("          ██", "         ███")
+    assert len(axis) == 12
+    axis = charts.over_time([1.0] * 30, [1.0] * 30, 20)[-1]
+    assert axis.startswith("|20 s ago")
+    assert axis.endswith("-now")
+    assert charts.over_time([], [], 20) == ["no values yet"]
+
+
+def test_lateness_over_time_is_logarithmic() -> None:
+    assert charts._heights([0, 10**3, 10**6, 10**9], 10**3) == [0, 1, 8, 16]
+    assert charts._heights([0, 1, 10**6], None) == [0, 1, 16]
+
+
+@pytest.mark.parametrize("colour", ink.INKS)
+@pytest.mark.parametrize("ground", ink.GROUNDS)
+def test_each_ink_is_readable_on_each_ground(colour: str, ground: str) -> None:
+    lights = sorted(map(luminance, (colour, ground)))
+    assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2.1."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def trouble(name: str, severity: Any, where: str, text: str = "is wrong") -> Trouble:
+    return Trouble(name, severity, f"plant/{where}", 1.0, text, "mend it", "channel", None)
+
+
+FOUND = (
+    trouble("worker_stopped", "broken", "press:0", "a long sentence " * 20),
+    trouble("link_silent", "broken", "plc"),
+    trouble("late", "troubled", "axis"),
+    trouble("orphaned", "troubled", "spare"),
+)
+
+
+def test_the_title_begins_with_the_verdict_and_the_worst() -> None:
+    assert trouble_bar.title((), "plant", 60) == "OK: no troubles"
+    assert trouble_bar.title(FOUND, "plant", 70) == (
+        "BROKEN: 4 troubles; press:0 (worker_stopped), plc (link_silent), ..."
+    )
+    found = trouble_bar.title(FOUND[2:], None, 60)
+    assert found.startswith("TROUBLED: 2 troubles; plant/axis (late), ")
+
+
+@given(st.integers(20, 200), st.integers(0, 4))
+def test_the_title_fits_its_room(room: int, count: int) -> None:
+    assert len(trouble_bar.title(FOUND[:count], "plant", room)) <= room
+
+
+@given(st.integers(30, 200), st.integers(1, 30))
+def test_the_bar_fits_its_room(width: int, height: int) -> None:
+    lines = trouble_bar.lines(FOUND, "plant", width, height)
+    assert 1 <= len(lines) <= height
+    assert all(len(line.plain) <= width for line in lines)
+
+
+def test_the_bar_says_severity_by_signs_and_names_what_it_leaves_out() -> None:
+    lines = [line.plain for line in trouble_bar.lines(FOUND, "plant", 80, 10)]
+    assert lines[0].startswith("!! press:0  worker_stopped: a long sentence")
+    assert lines[2:] == [
+        *("   -> mend it", "!! plc  link_silent: is wrong", "   -> mend it"),
+        *("!  axis  late: is wrong", "   -> mend it", "!  spare  orphaned: is wrong"),
+        "   -> mend it",
+    ]
+    assert trouble_bar.lines(FOUND, "plant", 80, 6)[-1].plain == (
+        "and 2 more: axis (late), spare (orphaned)"
+    )

@@ -1,0 +1,308 @@
+"""`rtstat --serve-web` as a process: its files, its events, and the page in a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import html.parser
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from headless import PROGRAM, Browser
+
+from rtstat import web
+from rtstat.snapshot import Watch
+
+COMMAND = [sys.executable, "-P", "-m", "rtstat"]
+PATIENCE_S = 60
+FOLDER = Path(web.__file__).parent
+
+
+@contextlib.contextmanager
+def serving(*words: str) -> Iterator[str]:
+    """A server that has said where it is. Yields its address."""
+    process = subprocess.Popen(
+        [*COMMAND, "--serve-web", "0", *words], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("page at http://127.0.0.1:"), line
+        yield urlsplit(line.split()[-1]).netloc
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, rest) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fetch(address: str, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply, reply.read()
+
+
+@contextlib.contextmanager
+def listening(address: str) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", "/events")
+        with connection.getresponse() as reply:
+            yield reply
+
+
+def event(reply: http.client.HTTPResponse) -> dict[str, Any]:
+    line = reply.readline()
+    assert line.startswith(b"data: "), line
+    assert reply.readline() == b"\n"
+    found = json.loads(line.removeprefix(b"data: "))
+    assert isinstance(found, dict)
+    return found
+
+
+class Links(html.parser.HTMLParser):
+    """What a page loads and names, and the ids of its elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.inline = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.links += [link for name in ("src", "href") if (link := found.get(name))]
+        if name := found.get("id"):
+            self.ids.add(name)
+        without = tag == "script" and "src" not in found
+        self.inline |= without or tag == "style" or "style" in found
+        self.inline |= any(name.startswith("on") for name in found)
+
+
+def test_the_page_loads_and_names_only_what_the_server_has(shmring_namespace: str) -> None:
+    with serving() as address:
+        reply, page = fetch(address, "/")
+        found = Links(page.decode())
+        assert reply.getheader("Content-Type") == "text/html; charset=utf-8"
+        assert {"page.css", "page.js", "metrics", "healthz", "events"} == set(found.links)
+        assert not found.inline
+        for link in set(found.links) - {"events"}:
+            assert fetch(address, f"/{link}")[0].status == 200, link
+        reply, script = fetch(address, "/page.js")
+    assert set(re.findall(r'\$\("([\w-]+)"\)', script.decode())) <= found.ids
+    assert not re.search(rb"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
+
+
+def test_an_event_is_the_object_of_rtstat_json(shmring_channel: Any) -> None:
+    shmring_channel("ctl")
+    with serving() as address, listening(address) as reply:
+        assert reply.getheader("Content-Type") == "text/event-stream"
+        first, second = event(reply), event(reply)
+    done = subprocess.run(
+        [*COMMAND, "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    wanted = json.loads(done.stdout)
+    assert set(second) == set(wanted)
+    assert set(second["channels"][0]) == set(wanted["channels"][0])
+    assert [channel["name"] for channel in second["channels"]] == ["ctl", "ctl-peer"]
+    assert first["time_ns"] < second["time_ns"]
+    assert second["channels"][0]["tx_pps"] is not None
+
+
+def test_the_histogram_is_that_of_the_channel(
+    shmring_channel: Any, shmring_namespace: str, eventually: Callable[..., Any]
+) -> None:
+    here, _ = shmring_channel("ctl")
+    for _ in range(20):
+        here.send(b"x", at=time.monotonic_ns() + 1_000_000)
+    eventually(lambda: here.stats().tx_sent == 20)
+    with serving() as address, listening(address) as reply:
+        event(reply)
+        answer, body = fetch(address, f"/lateness?channel={shmring_namespace}%2Fctl")
+        assert answer.status == 200
+        assert fetch(address, "/lateness?channel=no%2Fsuch")[0].status == 404
+        assert fetch(address, "/lateness")[0].status == 404
+    found = json.loads(body)
+    assert found["tolerance_ns"] > 0
+    assert sum(entries for _, entries in found["since"]) == 20
+    assert found["since"] == [list(bucket) for bucket in here.stats().lateness.buckets()]
+
+
+def test_browsers_share_a_reading_and_only_so_many_are_let_in(
+    shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "MAX_BROWSERS", 2)
+    monkeypatch.setattr(web, "INTERVAL_S", 0.01)
+    reads: list[int] = []
+    with Watch(shmring_namespace) as watch:
+        readings = web.Readings(watch, web.Selection(web.metrics._EVERYTHING))
+        read = readings._read
+        monkeypatch.setattr(readings, "_read", lambda: reads.append(1) or read())
+        with readings.running():
+            assert not reads
+            one, two = readings.join(), readings.join()
+            assert readings.join() is None
+            assert one is not None
+            assert two is not None
+            assert next(one) == next(two) or next(one)
+            one.close()
+            one.close()
+            assert readings.browsers == 1
+            assert list(one) == []
+            again = readings.join()
+            assert again is not None
+            again.close()
+            two.close()
+            time.sleep(0.05)
+            before = len(reads)
+            time.sleep(0.1)
+            assert len(reads) <= before + 1
+            last = readings.join()
+            assert last is not None
+        assert list(last) == []
+
+
+def test_a_browser_that_goes_away_frees_its_place(
+    shmring_namespace: str, eventually: Callable[..., Any]
+) -> None:
+    with serving() as address:
+        with contextlib.ExitStack() as stack:
+            for _ in range(web.MAX_BROWSERS):
+                event(stack.enter_context(listening(address)))
+            assert fetch(address, "/events")[0].status == 503
+
+        def has_room() -> bool:
+            with listening(address) as reply:
+                return reply.status == 200
+
+        eventually(has_room)
+
+
+def test_what_selects_channels_selects_them_here_too(shmring_channel: Any) -> None:
+    shmring_channel("ctl")
+    with serving("--channel", "other") as address, listening(address) as reply:
+        namespace = os.environ["SHMRING_NAMESPACE"]
+        assert event(reply)["channels"] == []
+        assert fetch(address, f"/lateness?channel={namespace}%2Fctl")[0].status == 404
+
+
+def test_without_prometheus_client_only_the_metrics_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.setattr(web.metrics.importlib.util, "find_spec", lambda name: None)
+    reply = web.metrics.pages(None)["/metrics"].answer({})  # type: ignore[arg-type]
+    assert reply.status.startswith("501")
+    assert b'pip install "shmring[metrics]"' in bytes(reply.body)  # type: ignore[arg-type]
+
+
+# --- colours --------------------------------------------------------------------------------------
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours as #rrggbb, by WCAG 2."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_can_be_read(theme: int) -> None:
+    css = (FOLDER / "page.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#\w+)", re.findall(r":root \{(.*?)\}", css, re.S)[theme]))
+    for name in ("ink", "dim", "first", "second", "alarm"):
+        for ground in ("paper", "mark"):
+            assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+    for ground in ("ok", "troubled", "broken", "waiting"):
+        assert contrast(colours["on"], colours[ground]) >= 4.5, ground
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+def test_a_browser_shows_the_troubles_and_a_channel_on_a_narrow_screen(
+    shmring_channel: Any, shmring_namespace: str, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    here, _ = shmring_channel("ctl")
+    for _ in range(20):
+        here.send(b"x", at=time.monotonic_ns() + 1_000_000)
+    eventually(lambda: here.stats().tx_sent == 20)
+    with (
+        serving() as address,
+        Browser(tmp_path, f"http://{address}/", width=390, height=900) as browser,
+    ):
+        browser.wait_for("document.querySelectorAll('#channels tr').length === 2")
+        assert browser.value("document.querySelector('#channels button').textContent") == (
+            f"{shmring_namespace}/ctl"
+        )
+        browser.value("document.querySelector('#channels button').click()")
+        browser.wait_for("document.querySelectorAll('#histogram rect.since').length > 0")
+        browser.wait_for("document.querySelectorAll('#rates path.tx').length === 1")
+        assert browser.value("document.querySelectorAll('#histogram .limit').length") == 1
+        verdict = browser.value("document.getElementById('word').textContent")
+        assert verdict in ("ok", "troubled", "broken")
+        assert browser.value("document.documentElement.scrollWidth") <= 390
+        os.kill(here.stats().worker_pid, signal.SIGSTOP)
+        try:
+            browser.wait_for("document.getElementById('word').textContent === 'broken'")
+            text = browser.value("document.getElementById('troubles').textContent")
+        finally:
+            os.kill(here.stats().worker_pid, signal.SIGCONT)
+        assert "worker_stopped" in text
+        assert "Fix: " in text
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+def test_names_are_shown_as_text_and_never_run(shmring_namespace: str, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=document.title='run'>"
+    reading = {
+        "verdict": "broken",
+        "host": hostile,
+        "time_ns": 1,
+        "troubles": [
+            {"name": hostile, "severity": "broken", "subject": hostile, "text": hostile, "fix": ""}
+        ],
+        "channels": [{"namespace": hostile, "name": hostile, "pool": hostile, "state": hostile}],
+    }
+    with (
+        serving() as address,
+        Browser(tmp_path, f"http://{address}/", width=800, height=900) as browser,
+    ):
+        browser.wait_for("typeof latest !== 'undefined' && latest !== null")
+        script = f"latest = {json.dumps(reading)}; remember(latest); show()"
+        found = browser.value(f"{script}; document.body.textContent")
+        assert hostile in found
+        assert browser.value("document.querySelectorAll('img').length") == 0
+
+
+def test_a_port_in_use_is_named(shmring_namespace: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        words = [*COMMAND, "--serve-web", str(taken.getsockname()[1])]
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,48 @@
+"""A tap of a cyclic channel: every cycle with its verdict, sent or put into the receive ring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring import Cyclic, tap
+
+CYCLES = 20
+PERIOD_NS = 5_000_000
+
+
+@pytest.mark.parametrize("has_remote", [True, False])
+def test_each_cycle_is_seen(
+    shmring_pool: shmring.Pool,
+    eventually: Any,
+    tmp_path: Path,
+    tshark: Any,
+    has_remote: bool,
+) -> None:
+    there = shmring_pool.open("there", local=("127.0.0.1", 0), direction="rx")
+    ways: dict[str, Any] = {}
+    if has_remote:
+        ways = {"remote": there.local, "reports": "all", "report_capacity": 1 << 16}
+    with shmring_pool.open("cyc", engine=Cyclic(period_ns=PERIOD_NS), **ways) as cycles:
+        file = tmp_path / "cyc.pcapng"
+        with tap.open("cyc", file) as t:
+            cycles.update(b"one")
+            eventually(lambda: t.stats().written >= CYCLES)
+            cycles.update(b"two")
+            eventually(lambda: cycles.cyclic_stats().updates == 2)
+            written = t.stats().written
+            eventually(lambda: t.stats().written >= written + CYCLES)
+        seen = tshark(file)
+        assert {packet.interface for packet in seen} == {"cyc tx"}
+        payloads = [packet.payload for packet in seen]
+        assert payloads == sorted(payloads)
+        assert set(payloads) == {b"one", b"two"}
+        numbers = [int(packet.facts["seq"]) for packet in seen]
+        assert numbers == sorted(set(numbers))
+        if has_remote:
+            verdicts = {report.sequence: report.verdict.value for report in cycles.reports()}
+            for packet in seen[:CYCLES]:
+                assert packet.facts["verdict"] == verdicts[int(packet.facts["seq"])]

@@ -1,0 +1,432 @@
+"""What counts as a trouble: the rules alone, on made-up views, and their list."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import pytest
+
+from rtstat import evidence, troubles
+from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS, NS_PER_S, WORKER_WORDS
+from rtstat.processes import Process, Processes
+from rtstat.targets import Clocks
+from rtstat.trouble_text import WIDTH, headline, line, paragraphs
+from rtstat.troubles import RULES, Recent, judge, verdict
+from rtstat.views import ChannelFacts, ChannelView, PoolView, Unreadable, WorkerView
+from rtworkers import layout
+from rtworkers.history import Event
+
+NOW = 1_000 * NS_PER_S
+MS = 1_000_000
+WORKER, OPENER, READER = 10, 20, 30
+OPEN = layout.CHANNEL_STATE["open"]
+FACTS: dict[str, Any] = {
+    **dict.fromkeys(ChannelFacts.names, ""),
+    **{"name": "ctl", "namespace": "plant", "pool": "line", "engine": "udp", "direction": "duplex"},
+    **{"reading": "broadcast", "overflow": "oldest", "late": "send", "clock": "monotonic"},
+    **{"local": None, "remote": None, "tx_bytes": 65536, "rx_bytes": 65536, "tx_capacity": 0},
+    **{"rx_capacity": 0, "producer_slots": 8, "reader_slots": 8, "tolerance_ns": 50_000},
+    **{"segment_bytes": 1 << 20, "segment_id": 1, "opener_pid": OPENER, "engine_config": b""},
+    "opener_mono_ns": NS_PER_S,
+}
+
+
+def processes(**states: str) -> Processes:
+    """All of them run, but those given by name."""
+    found = Processes()
+    for name, pid in (("shmring-worker", WORKER), ("python3", OPENER), ("python3", READER)):
+        key = {WORKER: "worker", OPENER: "opener", READER: "reader"}[pid]
+        state = states.get(key, "S")
+        found[pid] = None if state == "gone" else Process(pid, name, state, 0)
+    return found
+
+
+def row(*parts: tuple[dict[str, int], dict[str, int]], more: tuple[int, ...] = ()) -> memoryview:
+    """Numbers at their places, part by part, and what follows them."""
+    words = array("q", [0] * sum(len(places) for places, _ in parts))
+    for places, numbers in parts:
+        for name, number in numbers.items():
+            words[places[name]] = number
+    words.extend(more)
+    return memoryview(words)
+
+
+class Buckets:
+    """A monitor whose histograms are all the same."""
+
+    def __init__(self, counts: tuple[tuple[int, int], ...]) -> None:
+        self._counts = list(counts)
+
+    def buckets(self, place: int, interval: bool) -> list[tuple[int, int]]:
+        return self._counts
+
+
+def channel(
+    now: dict[str, int] | None = None,
+    before: dict[str, int] | None = None,
+    *,
+    timed: tuple[tuple[int, int], ...] = (),
+    readers: tuple[int, ...] = (),
+    readers_before: tuple[int, ...] = (),
+    part: dict[str, int] | None = None,
+    part_before: dict[str, int] | None = None,
+    states: dict[str, str] | None = None,
+    **facts: Any,
+) -> ChannelView:
+    """A channel that is served, with numbers of two snapshots a second apart."""
+    of_engine = ENGINE_WORDS.get(facts.get("engine", "udp"), {})
+    standing = {
+        **{"state": OPEN, "worker_pid": WORKER, "heartbeat_mono_ns": NOW, "read_mono_ns": NOW},
+        **{"opened_mono_ns": NS_PER_S, "producers": 1, "readers": len(readers) // 5},
+    }
+    return ChannelView(
+        row((CHANNEL_WORDS, standing | (now or {})), (of_engine, part or {}), more=readers),
+        row(
+            (CHANNEL_WORDS, standing | (before or {})),
+            (of_engine, part_before or {}),
+            more=readers_before,
+        ),
+        CHANNEL_WORDS,
+        1.0,
+        ChannelFacts(**FACTS | facts),
+        Buckets(timed),
+        100.0,
+        processes(**(states or {})),
+    )
+
+
+def worker(now: dict[str, int] | None = None, **states: str) -> WorkerView:
+    standing = {
+        **{"pid": WORKER, "heartbeat_mono_ns": NOW, "read_mono_ns": NOW},
+        "started_mono_ns": NS_PER_S,
+    }
+    numbers = row((WORKER_WORDS, standing | (now or {})))
+    return WorkerView(
+        numbers, numbers, WORKER_WORDS, 1.0, "plant", "line", 0, None, (), processes(**states)
+    )
+
+
+def pool(*workers: WorkerView, alive: bool | None = True) -> PoolView:
+    return PoolView("plant", "line", 5 if alive else None, alive, workers, ())
+
+
+STILL = {"heartbeat_mono_ns": NOW - 5 * NS_PER_S}
+GONE = {"opener": "gone"}
+NOBODY = {"producers": 0}
+LINK = {"watch_ns": 50 * MS, "timeouts": 2, "last_accepted_mono_ns": NOW - 3 * NS_PER_S}
+SLOW = (0, READER, 100, 50, 7000)
+STALLED = {"data_ns": 3 * NS_PER_S, "flight_packets": 9, "unsent_bytes": 70_000}
+
+TROUBLED: dict[str, tuple[Any, list[str]]] = {
+    "worker_dead": (worker(STILL, worker="gone"), ["dead for 5", "rtstat errors"]),
+    "worker_stopped": (worker(STILL, worker="T"), ["stopped", "kill -CONT 10"]),
+    "worker_stalled": (worker(STILL), ["no sign of life", "shmring doctor"]),
+    "worker_restarted": (
+        worker({"restarts": 2, "started_mono_ns": NOW - 9 * NS_PER_S}),
+        ["9.00 s ago, 2 times"],
+    ),
+    "pool_gone": (
+        pool(worker(), alive=False),
+        ["process is dead", "shmring up line --namespace plant"],
+    ),
+    "unreadable": (Unreadable("plant", "ctl", "channel", "cut short", True), ["cut short", "gc"]),
+    "channel_failed": (channel({"state": 4}, failure="no such device"), ["no such device"]),
+    "channel_unserved": (channel(STILL), ["served it for 5.00 s"]),
+    "no_producer": (
+        channel(NOBODY | {"tx_next_sequence": 5}, readers=SLOW, states=GONE),
+        ["process 20, which opened it, is dead", "Nothing is sent", "shmring close plant/ctl"],
+    ),
+    "orphaned": (channel(NOBODY, states=GONE, direction="rx"), ["no process is attached"]),
+    "late": (
+        channel(
+            {"tx_enqueued_late": 8_000_250, "tx_on_time": 750}, {"tx_enqueued_late": 8_000_000}
+        ),
+        ["25.0 % of the packets", "250 packets", "8.00 M in all", "rtstat why plant/ctl"],
+    ),
+    "dropped_late": (channel({"tx_dropped_late": 7}), ["7 packets dropped", 'late="send"']),
+    "send_failed": (channel({"tx_failed": 1}), ["refused 1 packet in", "why plant/ctl"]),
+    "send_ring_full": (
+        channel(*[{"tx_waiting": 64, "tx_next_sequence": 100}] * 2, tx_capacity=64),
+        ["100 % full with 64 packets", "capacity=128"],
+    ),
+    "kernel_drops": (
+        channel({"rx_kernel_drops": 100, "rx_received": 9_900, "rx_bytes": 9_900 * 180}),
+        [
+            "dropped 100 packets",
+            "rcvbuf_bytes=2097152, which net.core.rmem_max must allow: that holds",
+        ],
+    ),
+    "overwritten": (
+        channel(
+            {"rx_received": 1000, "rx_overwritten": 40},
+            readers=SLOW,
+            readers_before=(0, READER, 90, 10, 0),
+            rx_capacity=300,
+        ),
+        ["40 packets", "process 30 (python3) is 7000 packets behind", "rx_capacity=1024 (now 300)"],
+    ),
+    "reader_stuck": (
+        channel({"rx_unread_bytes": 65000}, readers=SLOW, readers_before=SLOW, overflow="wait"),
+        ["process 30 (python3) took nothing", 'overflow="oldest"'],
+    ),
+    "link_silent": (channel(engine="netflux", part=LINK), ["silent for 3.00 s", "2 times"]),
+    "rtp_loss": (
+        channel(
+            engine="rtp",
+            part={"lost": 30, "delivered": 70, "concealed_ns": 600 * MS},
+            part_before={"delivered": 0},
+        ),
+        ["30.0 % of the frames", "600 ms of media", "nack=True"],
+    ),
+    "rtp_loss_there": (
+        channel(engine="rtp", part={"reported_fraction_lost": 64, "report_mono_ns": NOW - MS}),
+        ["25.0 % of our packets", "1.00 ms ago"],
+    ),
+    "values_stale": (
+        channel(engine="cyclic", part={"stale": 3, "sent_failsafe": 12}),
+        ["12 packets with old or fail-safe", "3 times"],
+    ),
+    "not_heard": (
+        channel(engine="netflux", part=LINK | {"alive": 1, "hear_ns": 100 * MS, "unheard": 1}),
+        ["not acknowledged our packets for 100 ms", "tap plant/ctl"],
+    ),
+    "ports_lost": (channel(engine="mux", part={"lost": 2}), ["2 ports could not"]),
+    "connection_lost": (channel(engine="udt", part={"state": 6}), ["is lost", "connect again"]),
+    "connection_stalled": (
+        channel(engine="udt", part={"state": 2, **STALLED}, part_before=STALLED),
+        ["nothing was acknowledged", "70.0 kB"],
+    ),
+}
+
+
+def find(view: Any, *others: ChannelView) -> tuple[troubles.Trouble, ...]:
+    of = {WorkerView: 0, ChannelView: 1, PoolView: 2, Unreadable: 3}
+    given: list[list[Any]] = [[], list(others), [], []]
+    given[of[type(view)]].append(view)
+    return judge(*given)
+
+
+def test_each_rule_has_a_case() -> None:
+    assert set(TROUBLED) == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("name", TROUBLED)
+def test_a_rule_finds_its_trouble_and_no_other_does(name: str) -> None:
+    view, words = TROUBLED[name]
+    (found,) = find(view)
+    (rule,) = (rule for rule in RULES if rule.name == name)
+    assert (found.name, found.severity, found.view) == (name, rule.severity, view)
+    said = f"{found.text} -> {found.fix}"
+    for word in words:
+        assert word in said, said
+    assert found.figure > 0 or name in ("channel_failed", "pool_gone")
+
+
+WELL: dict[str, Any] = {
+    "nothing": channel(),
+    "worker": worker(),
+    "pool": pool(worker()),
+    "a pool in another pid namespace": pool(worker(worker="gone"), alive=False),
+    "a worker in another pid namespace": worker(worker="gone"),
+    "an opener in another pid namespace": channel(NOBODY, states=GONE | {"worker": "gone"}),
+    "the opener is dead, and another sends": channel(states=GONE),
+    "a grid of ticks whose opener is dead": channel(
+        NOBODY, engine="cyclic", readers=SLOW, states=GONE
+    ),
+    "an old restart": worker({"restarts": 1}),
+    "a file of another user": Unreadable("plant", "ctl", "channel", "denied", False),
+    "few late": channel({"tx_woke_late": 9, "tx_on_time": 991}),
+    "a bulk sender without deadlines": channel({"tx_queued_behind": 900, "tx_immediate": 1000}),
+    "timed packets beside bulk": channel(
+        {"tx_queued_behind": 900, "tx_immediate": 900}, timed=((900, 100),)
+    ),
+    "two late of many": channel({"tx_woke_late": 2, "tx_on_time": 48}),
+    "what does not grow": channel(
+        *[{"tx_woke_late": 9, "tx_failed": 9, "rx_kernel_drops": 9, "rx_overwritten": 9}] * 2
+    ),
+    "a sender as fast as it can be": channel(
+        {"tx_waiting": 64, "tx_next_sequence": 100},
+        {"tx_waiting": 64, "tx_next_sequence": 90},
+        tx_capacity=64,
+    ),
+    "a reader that is merely slow": channel(
+        {"rx_unread_bytes": 65000},
+        readers=SLOW,
+        readers_before=(0, READER, 90, 50, 7000),
+        overflow="wait",
+    ),
+    "a link that has just been opened": channel(
+        {"opened_mono_ns": NOW - MS}, engine="netflux", part={"watch_ns": 50 * MS}
+    ),
+    "a link that is held": channel(
+        {"state": layout.CHANNEL_STATE["held"]}, engine="netflux", part=LINK
+    ),
+    "a link without a watchdog": channel(engine="netflux"),
+    "a link that is heard": channel(engine="netflux", part=LINK | {"alive": 1}),
+    "values that are fresh again": channel(engine="cyclic", part={"stale": 3, "fresh": 1}),
+    "values that never were": channel(engine="cyclic"),
+    "an old report": channel(
+        engine="rtp", part={"reported_fraction_lost": 64, "report_mono_ns": NS_PER_S}
+    ),
+    "a connection at rest": channel(engine="udt", part={"state": 2}),
+    "lost frames of before": channel(engine="rtp", part={"lost": 9}, part_before={"lost": 9}),
+}
+
+
+@pytest.mark.parametrize("what", WELL)
+def test_what_is_no_trouble(what: str) -> None:
+    assert find(WELL[what]) == ()
+
+
+def test_the_only_packet_may_be_late_for_a_trouble() -> None:
+    (found,) = find(channel({"tx_woke_late": 1}))
+    assert (found.name, found.figure) == ("late", 1.0)
+
+
+def test_beside_packets_without_a_deadline_the_others_are_late() -> None:
+    beside = {"tx_queued_behind": 900, "tx_immediate": 900}
+    (found,) = find(channel(beside, timed=((900, 80), (MS, 20))))
+    assert (found.name, found.figure) == ("late", 0.2)
+    assert "20 packets" in found.text
+    assert "in all" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("engine", "given", "name"),
+    [
+        ("cyclic", {"updates": 1}, "no_producer"),
+        ("cyclic", {}, "orphaned"),
+        ("netflux", {"sent": 1}, "no_producer"),
+        ("netflux", {}, "orphaned"),
+    ],
+)
+def test_a_channel_that_was_never_fed_lacks_no_producer(
+    engine: str, given: dict[str, int], name: str
+) -> None:
+    (found,) = find(channel(NOBODY, engine=engine, part=given, states=GONE))
+    assert found.name == name
+
+
+def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
+    dead = worker(STILL, worker="gone")
+    (found,) = judge([dead], [], [pool(dead, alive=False)])
+    assert "shmring up line --namespace plant" in found.fix
+
+
+def test_what_a_channel_suffers_from_its_worker_is_the_workers_trouble() -> None:
+    stopped = worker(STILL, worker="T")
+    waiting = channel(STILL | {"tx_waiting": 12})
+    (found,) = judge([stopped], [waiting])
+    assert found.name == "worker_stopped"
+    assert "1 channel without a worker, 12 packets not sent" in found.text
+    assert troubles.concerns(found, waiting)
+
+
+def test_the_order_is_severity_rule_size_subject() -> None:
+    late = {"tx_woke_late": 40, "tx_on_time": 60}
+    channels = [
+        channel(late, name="b"),
+        channel(late, name="a"),
+        channel({"tx_woke_late": 3, "tx_on_time": 97}, name="0"),
+        channel({"rx_kernel_drops": 5}, name="z"),
+        channel({"state": 4, "error": 19}, name="y"),
+    ]
+    found = judge([], channels)
+    assert [trouble.subject[-1] for trouble in found] == ["y", "z", "a", "b", "0"]
+    assert verdict(found) == "broken"
+    assert verdict(found[1:]) == "troubled"
+    assert verdict(()) == "ok"
+
+
+def test_what_grew_within_a_minute_stays_and_what_stood_does_not() -> None:
+    recent = Recent()
+    grew, stood = judge([], [channel({"rx_kernel_drops": 5})]), judge([], [channel(STILL)])
+    assert recent.add((*stood, *grew), NOW) == (*stood, *grew)
+    (kept,) = recent.add((), NOW + 12 * NS_PER_S)
+    assert kept.text == f"{grew[0].text}. The latest 12 s ago"
+    assert recent.add(grew, NOW + 20 * NS_PER_S) == grew
+    assert recent.add((), NOW + 79 * NS_PER_S)
+    assert recent.add((), NOW + 81 * NS_PER_S) == ()
+
+
+def test_the_text() -> None:
+    found = judge([], [channel({"rx_kernel_drops": 5}), channel({"state": 4}, name="x" * 64)])
+    assert headline(()) == "OK: no troubles"
+    assert headline(found) == "BROKEN: 2 troubles"
+    assert headline(found[1:]) == "TROUBLED: 1 trouble"
+    assert "\n" not in line(found)
+    assert line(found[1:]).startswith("TROUBLED: 1 trouble; plant/ctl kernel_drops: the kernel")
+    text = paragraphs(found)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "plant/ctl  kernel_drops" in text
+    assert "-> open it with rcvbuf_bytes=" in text
+
+
+# --- what they rest on ----------------------------------------------------------------------------
+
+CLOCKS = Clocks(NOW, 1_700_000_000 * NS_PER_S)
+
+
+def recorded(kind: str, at: int, count: int = 1, channel_id: int = 1) -> Event:
+    return Event(kind, kind, at, at, count, {}, "ctl", channel_id, "plant", "line", 0, WORKER)
+
+
+def rests(view: ChannelView, *events: Event) -> evidence.Evidence:
+    (found,) = judge([], [view])
+    return evidence.of(found, view, events, CLOCKS)
+
+
+def test_drops_began_with_the_unbroken_row_of_their_events() -> None:
+    view = channel(
+        {"rx_kernel_drops": 100, "rx_received": 900, "rcvbuf_bytes": 4096},
+        {"rx_kernel_drops": 40},
+    )
+    times = [NOW - at * NS_PER_S for at in (50, 3, 2, 1)]
+    another = recorded("kernel_drops", NOW - 4 * NS_PER_S, channel_id=7)
+    found = rests(view, another, *(recorded("kernel_drops", at) for at in times))
+    assert found.since_mono_ns == times[1]
+    assert len(found.events) == 3
+    assert found.counters["rx_kernel_drops"] == 100
+    assert found.grown["rx_kernel_drops"] == 60
+    assert "rx_kernel_drops 100, of which 60 in 1.00 s" in found.seen
+    assert any("buffer holds 3.8" in said for said in found.seen)
+    over = [recorded("kernel_drops", times[0])]
+    assert evidence.earlier(view, [*over, *found.events, another], [found]) == tuple(over)
+    assert rests(view, *over).since_mono_ns == over[0].mono_ns
+    assert rests(view, recorded("kernel_drops", NOW - 99 * NS_PER_S)).since_mono_ns is None
+
+
+def test_a_silent_link_names_its_last_datagram() -> None:
+    numbers = LINK | {"received_number": 42}
+    found = rests(channel(engine="netflux", part=numbers, part_before=numbers))
+    assert found.since_mono_ns == LINK["last_accepted_mono_ns"]
+    said = " ".join(found.seen)
+    assert "number 42: " in said
+    assert "nothing arrives at its port" in said
+    refused = channel({"rx_received": 9}, engine="netflux", part=numbers, part_before=numbers)
+    assert any("datagrams arrive, and none is accepted" in said for said in rests(refused).seen)
+
+
+def test_slow_readers_are_named_the_slowest_first() -> None:
+    two = (0, OPENER, 990, 0, 10, *SLOW)
+    found = rests(channel({"rx_received": 1000, "rx_overwritten": 40}, readers=two))
+    first = next(said for said in found.seen if said.startswith("reader"))
+    assert first.startswith("reader 0, process 30 (python3), is 7000 packets behind (7.00 s)")
+
+
+def test_late_frames_get_a_jitter_buffer_with_numbers() -> None:
+    part = {"late": 50, "delivered": 900, "delay_ns": 40 * MS, "jitter_ns": 5 * MS}
+    found = rests(channel(engine="rtp", part=part, part_before={}))
+    assert "Rtp(min_delay_ns=60_000_000)" in found.trouble.fix
+
+
+def test_a_stalled_connection_whose_peer_does_not_read() -> None:
+    connected = STALLED | {"state": layout.UDT_STATE["connected"]}
+    found = rests(channel(engine="udt", part=connected, part_before=connected))
+    assert "its program must read" in found.trouble.fix
+    assert found.since_mono_ns == NOW - 3 * NS_PER_S
+
+
+def test_every_basis_belongs_to_a_trouble() -> None:
+    assert evidence.BASES.keys() <= {rule.name for rule in RULES}

@@ -1,0 +1,282 @@
+"""The server of `--serve-metrics` and `--serve-web`: a few pages over HTTP, for reading only.
+
+Every client may be hostile. Requests are limited in size and time, and connections in number. A
+request for a host name that is not ours is refused, because a page of another site could otherwise
+read ours after its name was changed to our address (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import ipaddress
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from html import escape
+from socketserver import ThreadingMixIn
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+DEFAULT_HOST = "127.0.0.1"
+MAX_CONNECTIONS = 64
+MAX_REQUEST_BYTES = 16384
+REQUEST_S = 10.0
+"""How long a client may take to send its request."""
+SEND_S = 10.0
+"""How long a client may take nothing of what it is sent."""
+
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+
+Environ = dict[str, Any]
+"""A request, as WSGI has it."""
+
+
+class Reply(NamedTuple):
+    """What a page answers."""
+
+    kind: str
+    body: bytes | Iterable[bytes]
+    """Bytes, or parts that are sent as they come. Its ``close``, if any, is called at the end."""
+    status: str = "200 OK"
+
+
+class Page(NamedTuple):
+    """What lies under a path."""
+
+    help: str
+    answer: Callable[[Environ], Reply]
+
+
+Pages = Mapping[str, Page]
+"""By path, such as ``/metrics``."""
+Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+def landing(pages: Pages) -> Page:
+    """Return a page that names the pages."""
+    lines = "".join(
+        f'<li><a href="{escape(path)}">{escape(path)}</a>: {escape(page.help)}</li>\n'
+        for path, page in pages.items()
+    )
+    text = (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>shmring</title>\n<h1>shmring on {escape(socket.gethostname())}</h1>\n"
+        f"<ul>\n{lines}</ul></html>\n"
+    )
+    return Page("this list", lambda environ: Reply(HTML, text.encode()))
+
+
+# --- answering ------------------------------------------------------------------------------------
+
+
+def own_names(host: str) -> frozenset[str]:
+    """Return the names under which clients may ask. Addresses are always allowed."""
+    return frozenset((host.lower(), socket.gethostname().lower(), "localhost"))
+
+
+def application(pages: Pages, names: Collection[str]) -> Application:
+    """Return the WSGI application that serves the pages to who asks for one of the names."""
+
+    def answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        status, headers, body = _answer(pages, names, environ)
+        start_response(status, [*headers, *_HEADERS])
+        return body
+
+    return answer
+
+
+def _answer(
+    pages: Pages, names: Collection[str], environ: Environ
+) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
+    reply = _refusal(environ, names)
+    if reply is None:
+        page = pages.get(environ["PATH_INFO"])
+        unknown = f"use {' or '.join(pages)}\n".encode()
+        reply = Reply(TEXT, unknown, "404 Not Found") if page is None else page.answer(environ)
+    headers = [("Content-Type", reply.kind)]
+    if reply.status.startswith("405"):
+        headers.append(("Allow", "GET, HEAD"))
+    body = reply.body
+    if not isinstance(body, bytes):
+        return reply.status, headers, body
+    if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+        body = gzip.compress(body, compresslevel=1)
+        headers.append(("Content-Encoding", "gzip"))
+    headers.append(("Content-Length", str(len(body))))
+    return reply.status, headers, [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _refusal(environ: Environ, names: Collection[str]) -> Reply | None:
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return Reply(TEXT, b"use GET or HEAD\n", "405 Method Not Allowed")
+    host = environ.get("HTTP_HOST")
+    if host is None or _is_ours(host, names):
+        return None
+    fix = "this name is not allowed: use an address, or start rtstat with the name as HOST\n"
+    return Reply(TEXT, fix.encode(), "403 Forbidden")
+
+
+def _is_ours(host: str, names: Collection[str]) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name in names or name.endswith(".localhost"):
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+# --- serving --------------------------------------------------------------------------------------
+
+
+class _Requests(io.RawIOBase):
+    """Reads one request of a client, with a limit on its time and size."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._deadline = time.monotonic() + REQUEST_S
+        self._left = MAX_REQUEST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0 or self._left <= 0:
+            raise ConnectionAbortedError("the request is too long")
+        self._connection.settimeout(left_s)
+        size = self._connection.recv_into(buffer, min(len(buffer), self._left))
+        self._left -= size
+        return size
+
+
+class _Replies(io.BufferedIOBase):
+    """Writes to a client, and gives up if it takes nothing."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._connection.settimeout(SEND_S)
+        try:
+            self._connection.sendall(data)
+        except TimeoutError:
+            raise ConnectionAbortedError("the client takes nothing") from None
+        return memoryview(data).nbytes
+
+
+class _Handler(WSGIRequestHandler):
+    def setup(self) -> None:
+        self.connection = self.request
+        self.rfile = io.BufferedReader(_Requests(self.connection))
+        self.wfile = _Replies(self.connection)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Serves an application, with a thread for each connection, of which there is a limited
+    number."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, app: Application) -> None:
+        """Raises `OSError`."""
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._free = threading.Semaphore(MAX_CONNECTIONS)
+        super().__init__((host, port), _Handler)
+        self.set_app(app)
+
+    def server_bind(self) -> None:
+        # Do not ask a name server for the own name, because that may take long.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread, or close the connection if there are too many."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, in a thread of its own."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Ignore clients that disconnect before they have the page."""
+
+
+def serve(address: tuple[str, int], pages: Pages, name: str, path: str) -> None:
+    """Serve until SIGINT or SIGTERM, which the caller has blocked with `signals_kept`.
+
+    name, path: what is announced on stderr, and where it is. Raises `OSError`.
+    """
+    host, port = address
+    try:
+        server = Server(host, port, application(pages, own_names(host)))
+    except OSError as error:
+        raise OSError(f"{host}:{port}: {error.strerror or error}") from None
+    with server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        where = _url(server.server_name, server.server_port)
+        print(f"{name} at {where}{path}", file=sys.stderr, flush=True)
+        signal.sigwait(_ENDING)
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM for `serve`. Enter it before any thread starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Parse ``9464``, ``0.0.0.0:9464`` or ``[::]:9464``. Raises `ValueError`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
+        raise ValueError(f"{text!r}: must be [HOST:]PORT, such as 9464 or 0.0.0.0:9464")
+    return host or DEFAULT_HOST, int(port)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

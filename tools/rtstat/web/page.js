@@ -1,0 +1,337 @@
+"use strict";
+// Draws what the server says. Names come from shared memory, so they are set as text only.
+
+const KEPT = 600; // readings that are kept of each channel: ten minutes
+const SHOWN = 300; // channels in the table
+const STALE_MS = 5000, RETRY_MS = 5000;
+const WIDTH = 640, HEIGHT = 180, LEFT = 58, RIGHT = 10, TOP = 12, BOTTOM = 24;
+const RANKS = ["broken", "troubled", "ok"];
+const histories = new Map(); // by key of the channel: rows of [time, p99, p50, sent, received, late]
+let chosen = "";
+let troublesShown = "";
+let latest = null;
+let latestMs = 0;
+
+const $ = (id) => document.getElementById(id);
+
+function add(parent, tag, text, className) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  parent.append(made);
+  return made;
+}
+
+function draw(parent, tag, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+// --- numbers -------------------------------------------------------------------------------------
+
+function quantity(value, units) {
+  for (const [size, unit] of units) {
+    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))}${unit}`;
+  }
+  return String(value >= 100 ? Math.round(value) : Number(value.toPrecision(3)));
+}
+
+const WHOLE = [];
+const DURATIONS = [[1e9, " s"], [1e6, " ms"], [1e3, " µs"], [1, " ns"]];
+const COUNTS = [[1e9, " G"], [1e6, " M"], [1e3, " k"]];
+const duration = (ns) => (ns == null ? "·" : ns === 0 ? "0" : quantity(ns, DURATIONS));
+const count = (value) => (value == null ? "·" : quantity(value, value < 1e4 ? WHOLE : COUNTS));
+
+// Of the packets with a deadline since the reading before. null: there were none.
+function lateShare(channel, before) {
+  if (!before) return null;
+  const late = channel.late - before.late, timely = channel.tx_on_time - before.tx_on_time;
+  return late >= 0 && timely >= 0 && late + timely ? late / (late + timely) : null;
+}
+
+function percent(share) {
+  return share == null ? "·" : `${Number((100 * share).toPrecision(2))} %`;
+}
+
+// --- the list of troubles, which the server made -------------------------------------------------
+
+const keyOf = (channel) => `${channel.namespace}/${channel.name}`;
+
+function severities(reading) {
+  const worst = new Map();
+  for (const trouble of reading.troubles) {
+    if (!worst.has(trouble.subject)) worst.set(trouble.subject, trouble.severity);
+  }
+  return worst;
+}
+
+function severityOf(channel, worst) {
+  const pool = `${channel.namespace}/${channel.pool}:`;
+  const found = [keyOf(channel), `${pool}${channel.worker_slot}`, pool].map((s) => worst.get(s));
+  return RANKS.find((rank) => found.includes(rank)) || "ok";
+}
+
+function showVerdict(reading) {
+  $("verdict").className = reading.verdict;
+  $("word").textContent = reading.verdict;
+  const counts = RANKS.slice(0, 2)
+    .map((rank) => [reading.troubles.filter((trouble) => trouble.severity === rank).length, rank])
+    .filter(([number]) => number)
+    .map(([number, rank]) => `${number} ${rank}`);
+  $("summary").textContent = counts.join(", ") || "no trouble";
+  document.title = `${reading.verdict}: shmring on ${reading.host}`;
+}
+
+function showAge() {
+  if (!latest) return;
+  const age = Date.now() - latestMs;
+  const read = new Date(latest.time_ns / 1e6).toLocaleTimeString();
+  const where = `${latest.host}, ${latest.channels.length} channels, read at ${read}`;
+  const old = age > STALE_MS;
+  $("when").textContent = old ? `no reading for ${Math.round(age / 1000)} s. ${where}` : where;
+  if (old) {
+    $("verdict").className = "waiting";
+    $("word").textContent = "unknown";
+  }
+}
+
+function showTroubles(reading) {
+  const same = JSON.stringify(reading.troubles);
+  if (same === troublesShown) return; // keeps what a person has marked
+  troublesShown = same;
+  const list = $("troubles");
+  list.replaceChildren();
+  for (const trouble of reading.troubles.slice(0, SHOWN)) {
+    const item = add(list, "li", undefined, trouble.severity);
+    const head = add(item, "p");
+    add(head, "span", trouble.severity, `badge ${trouble.severity}`);
+    head.append(" ");
+    add(head, "strong", `${trouble.name} ${trouble.subject}`);
+    add(item, "p", trouble.text);
+    add(item, "p", `Fix: ${trouble.fix}`, "fix");
+  }
+  if (!reading.troubles.length) add(list, "li", "none", "ok");
+}
+
+// --- the channels --------------------------------------------------------------------------------
+
+function showChannels(reading) {
+  const worst = severities(reading);
+  const rows = reading.channels.map((channel) => [severityOf(channel, worst), channel]);
+  rows.sort((a, b) => RANKS.indexOf(a[0]) - RANKS.indexOf(b[0]));
+  const focused = document.activeElement && document.activeElement.dataset.key;
+  const body = $("channels");
+  body.replaceChildren();
+  for (const [severity, channel] of rows.slice(0, SHOWN)) {
+    const button = showChannel(body, severity, channel);
+    if (button.dataset.key === focused) button.focus({ preventScroll: true });
+  }
+  const left = rows.length - SHOWN;
+  $("more").textContent = left > 0 ? `${left} more: choose some with rtstat --channel PATTERN` : "";
+}
+
+function showChannel(body, severity, channel) {
+  const row = add(body, "tr");
+  row.setAttribute("aria-selected", String(keyOf(channel) === chosen));
+  const button = add(add(row, "td"), "button", keyOf(channel));
+  button.dataset.key = keyOf(channel);
+  button.title = keyOf(channel);
+  button.addEventListener("click", () => choose(keyOf(channel)));
+  const state = channel.health === "ok" ? channel.state : channel.health;
+  add(add(row, "td"), "span", severity === "ok" ? state : `${severity}: ${state}`,
+    `badge ${severity}`);
+  const cells = [percent(channel.lateShare), duration(channel.p99),
+    count(channel.lost), count(channel.tx_pps), count(channel.rx_pps)];
+  for (const cell of cells) add(row, "td", cell, "number");
+  return button;
+}
+
+function choose(key) {
+  chosen = chosen === key ? "" : key;
+  showChannels(latest);
+  showDetail();
+  if (chosen) $("detail").scrollIntoView({ behavior: "smooth" });
+}
+
+function remember(reading) {
+  const seen = new Set();
+  const before = new Map(latest ? latest.channels.map((one) => [keyOf(one), one]) : []);
+  for (const channel of reading.channels) {
+    const key = keyOf(channel);
+    seen.add(key);
+    channel.lateShare = lateShare(channel, before.get(key));
+    const measured = channel.lateness_interval_count > 0;
+    channel.p99 = measured ? channel.lateness_interval_p99_ns : null;
+    if (!histories.has(key)) histories.set(key, []);
+    const history = histories.get(key);
+    history.push([reading.time_ns / 1e9, channel.p99,
+      measured ? channel.lateness_interval_p50_ns : null,
+      channel.tx_pps, channel.rx_pps, channel.late_pps]);
+    if (history.length > KEPT) history.shift();
+  }
+  for (const key of histories.keys()) if (!seen.has(key)) histories.delete(key);
+}
+
+// --- one channel ---------------------------------------------------------------------------------
+
+async function showDetail() {
+  const channel = latest.channels.find((one) => keyOf(one) === chosen);
+  $("detail").hidden = !channel;
+  if (!channel) return;
+  const key = chosen;
+  $("detail-title").textContent = key;
+  $("facts").textContent = `${channel.engine}, ${channel.direction}, pool ${channel.pool}, ` +
+    `tolerance ${duration(channel.tolerance_ns)}, ` +
+    `${channel.readers} readers, ${channel.producers} producers, ${count(channel.late)} late and ` +
+    `${count(channel.lost)} lost so far`;
+  const history = histories.get(key) || [];
+  showLateness(history, channel.tolerance_ns);
+  showRates(history);
+  const reply = await fetch(`lateness?channel=${encodeURIComponent(key)}`);
+  if (reply.ok && key === chosen) showHistogram(await reply.json());
+}
+
+function frame(svg) {
+  svg.replaceChildren();
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  const bottom = HEIGHT - BOTTOM;
+  draw(svg, "path", { class: "grid", d: `M${LEFT} ${TOP}V${bottom}H${WIDTH - RIGHT}` });
+}
+
+function nothing(svg, text) {
+  draw(svg, "text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle" }, text);
+}
+
+const logOf = (ns) => Math.log10(Math.max(ns, 1));
+
+// Columns of a third of a decade (1, 2, 5, 10 ...).
+function grouped(buckets) {
+  const columns = new Map();
+  for (const [upper, entries] of buckets) {
+    const column = Math.floor(3 * logOf(upper));
+    columns.set(column, (columns.get(column) || 0) + entries);
+  }
+  return columns;
+}
+
+function showHistogram(found) {
+  const svg = $("histogram");
+  frame(svg);
+  const since = grouped(found.since), now = grouped(found.now);
+  if (!since.size) return nothing(svg, "no packet with a deadline yet");
+  const limit = 3 * logOf(found.tolerance_ns);
+  const columns = [...since.keys(), ...(found.tolerance_ns ? [Math.floor(limit)] : [])];
+  const first = 3 * Math.floor((Math.min(...columns)) / 3), last = Math.max(...columns) + 1;
+  const x = (column) => LEFT + ((WIDTH - LEFT - RIGHT) * (column - first)) / (last - first);
+  const decades = Math.max(1, Math.log10(Math.max(...since.values())));
+  const y = (entries) => HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * Math.log10(entries + 1) /
+    Math.log10(10 ** decades + 1);
+  for (const [columns_, kind, inset] of [[since, "since", 1], [now, "now", 4]]) {
+    for (const [column, entries] of columns_) {
+      const top = y(entries);
+      draw(svg, "rect", { class: `bar ${kind}`, x: x(column) + inset, y: top,
+        width: Math.max(1, x(column + 1) - x(column) - 2 * inset), height: HEIGHT - BOTTOM - top });
+    }
+  }
+  for (let decade = first; decade <= last; decade += 3) {
+    draw(svg, "text", { x: x(decade), y: HEIGHT - 8, "text-anchor": "middle" },
+      duration(10 ** (decade / 3)));
+  }
+  for (let entries = 1; entries <= 10 ** decades; entries *= entries < 1000 ? 10 : 1000) {
+    draw(svg, "text", { x: LEFT - 5, y: y(entries) + 4, "text-anchor": "end" }, quantity(entries, COUNTS));
+  }
+  if (found.tolerance_ns) marked(svg, `M${x(limit)} ${TOP}V${HEIGHT - BOTTOM}`);
+}
+
+function marked(svg, d) {
+  draw(svg, "path", { class: "limit", d });
+}
+
+// Lines over time. columns: [index in a row of the history, class]. y: value to place.
+function lines(svg, history, columns, y) {
+  const span = Math.max(60, history.at(-1)[0] - history[0][0]);
+  const end = history.at(-1)[0];
+  const x = (time) => WIDTH - RIGHT - ((WIDTH - LEFT - RIGHT) * (end - time)) / span;
+  for (const [index, kind] of columns) {
+    let d = "", pen = "M";
+    for (const row of history) {
+      if (row[index] == null) pen = "M";
+      else {
+        d += `${pen}${x(row[0]).toFixed(1)} ${y(row[index]).toFixed(1)}`;
+        pen = "L";
+      }
+    }
+    draw(svg, "path", { class: kind, d });
+  }
+  for (const share of [0, 0.5, 1]) {
+    const back = Math.round(span * (1 - share));
+    draw(svg, "text", { x: x(end - back), y: HEIGHT - 8,
+      "text-anchor": share === 0 ? "start" : share === 1 ? "end" : "middle" },
+      back ? `−${back} s` : "now");
+  }
+}
+
+function showLateness(history, tolerance) {
+  const svg = $("lateness");
+  frame(svg);
+  const values = history.flatMap((row) => [row[1], row[2]]).filter((value) => value != null);
+  if (!values.length) return nothing(svg, "no packet with a deadline yet");
+  if (tolerance) values.push(tolerance);
+  const low = Math.floor(Math.min(...values.map(logOf)));
+  const high = Math.max(low + 1, Math.ceil(Math.max(...values.map(logOf))));
+  const y = (ns) => HEIGHT - BOTTOM -
+    ((HEIGHT - BOTTOM - TOP) * (Math.max(logOf(ns), low) - low)) / (high - low);
+  for (let decade = low; decade <= high; decade++) {
+    draw(svg, "text", { x: LEFT - 5, y: y(10 ** decade) + 4, "text-anchor": "end" },
+      duration(10 ** decade));
+  }
+  lines(svg, history, [[2, "p50"], [1, "p99"]], y);
+  if (tolerance) marked(svg, `M${LEFT} ${y(tolerance)}H${WIDTH - RIGHT}`);
+}
+
+function showRates(history) {
+  const svg = $("rates");
+  frame(svg);
+  const values = history.flatMap((row) => row.slice(3)).filter((value) => value != null);
+  if (!values.length) return nothing(svg, "no rate yet");
+  const most = Math.max(1, ...values);
+  const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / most;
+  for (const value of [0, most / 2, most]) {
+    draw(svg, "text", { x: LEFT - 5, y: y(value) + 4, "text-anchor": "end" }, quantity(value, COUNTS));
+  }
+  lines(svg, history, [[3, "tx"], [4, "rx"], [5, "late"]], y);
+}
+
+// --- readings ------------------------------------------------------------------------------------
+
+function show() {
+  showVerdict(latest);
+  showAge();
+  showTroubles(latest);
+  showChannels(latest);
+  showDetail();
+}
+
+function listen() {
+  const source = new EventSource("events");
+  source.addEventListener("message", (event) => {
+    const reading = JSON.parse(event.data);
+    remember(reading);
+    latest = reading;
+    latestMs = Date.now();
+    if (!document.hidden) show();
+  });
+  source.addEventListener("error", () => {
+    // A browser tries again by itself, but not after a refusal.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+  });
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (latest && !document.hidden) show();
+});
+setInterval(showAge, 1000);
+listen();

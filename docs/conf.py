@@ -24,7 +24,7 @@ myst_heading_anchors = 4
 default_role = "py:obj"
 highlight_language = "text"  # of blocks without a language, drawings mostly
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
+autodoc_preserve_defaults = False  # it reads the source, which lacks options that are passed on
 
 html_theme = "furo"
 html_title = f"shmring {version}"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import shmring
-from shmring.testing.plc import SimulatedPlc, make_partner
+from shmring.testing.plc import Codesys5, SimulatedPlc
 
 ACTUALS = struct.Struct("<fi")  # REAL and DINT of the controller
 
@@ -28,7 +28,7 @@ def log(link: shmring.NetfluxChannel, path: str, rows: int) -> None:
 
 if __name__ == "__main__":
     parts = count()
-    partner = make_partner("codesys5", receive=8, send=8)
+    partner = Codesys5(receive=8, send=8)
     partner.program = lambda plc: plc.put(ACTUALS.pack(12.5, next(parts)))
     engine = shmring.Netflux(send=8, receive=8, values=bytes(8))
     with SimulatedPlc(partner) as plc, shmring.Pool() as pool:

@@ -3,7 +3,8 @@
     python docs/pictures/make_rtstat.py
 
 Opens a pool in a namespace of its own: two axes at 1 kHz, one of which is now and then too late, a
-phone call, a Netflux link to a controller, and a UDT connection that moves data.
+phone call, a Netflux link to a controller, and a UDT connection that moves data. A third picture
+shows the scene of the tests in which everything goes wrong, on 80 columns.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ import asyncio
 import contextlib
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["SHMRING_NAMESPACE"] = "plant"
+sys.path.append(str(Path(__file__).parents[2] / "tests/py/models"))
+
+from rtstat_scene import Scene
 
 import shmring
 from rtstat.screen.app import RtstatApp
 from rtstat.selection import Selection, add_filters
 from rtstat.snapshot import Watch
 from shmring import udt
-from shmring.testing.plc import SimulatedPlc, make_partner
+from shmring.testing.plc import Codesys5, SimulatedPlc
 
 HERE = ("127.0.0.1", 0)
 FOLDER = Path(__file__).parent
@@ -93,7 +98,7 @@ def running() -> Iterator[None]:
             pool.open("phone", remote=desk.local, engine=shmring.Rtp(codec="pcmu"))
         )
         plant.start(call, phone)
-        partner = make_partner("codesys5", send=8, receive=8, cycle_ns=10 * NS_PER_MS)
+        partner = Codesys5(send=8, receive=8, cycle_ns=10 * NS_PER_MS)
         controller = stack.enter_context(SimulatedPlc(partner))
         link = stack.enter_context(
             pool.open(
@@ -113,6 +118,17 @@ def running() -> Iterator[None]:
             yield
         finally:
             plant.stop()
+
+
+async def draw_troubles() -> None:
+    """Draw the scene in which everything goes wrong."""
+    parser = argparse.ArgumentParser()
+    add_filters(parser)
+    with Watch("plant") as watch:
+        app = RtstatApp(watch, Selection(parser.parse_args([])), interval_s=0.5)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.pause(4)
+            save(app, "rtstat-troubles")
 
 
 async def draw() -> None:
@@ -138,6 +154,8 @@ def save(app: RtstatApp, name: str) -> None:
 def main() -> None:
     with running():
         asyncio.run(draw())
+    with Scene("plant"):
+        asyncio.run(draw_troubles())
 
 
 if __name__ == "__main__":

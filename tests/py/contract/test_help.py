@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import pydoc
 import re
-from typing import Any, assert_type
+from typing import Any, assert_type, get_type_hints
 
 import pytest
 
@@ -14,8 +15,9 @@ import shmring
 from shmring import _options, udt
 from shmring._options import OPTIONS
 from shmring._pool_server import RemotePool
-from shmring.engine import Engine
+from shmring.engine import EndpointOptions, Engine, OpenOptions
 from shmring.rtp.records import BlockOptions, FrameOptions
+from shmring.testing.netns import NetHost
 
 LINK = shmring.Netflux()
 ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Cyclic, shmring.Rtp, shmring.Netflux]
@@ -39,6 +41,27 @@ def test_open_is_the_same_on_every_pool_and_on_the_module() -> None:
     del of_pool["self"], of_module["pool"], of_module["namespace"]
     assert list(of_module.items()) == list(of_pool.items())
     assert undocumented(shmring.open, ["pool", "namespace"]) == []
+
+
+def test_the_options_that_others_pass_on_are_those_of_open() -> None:
+    parameters = inspect.signature(shmring.Pool.open).parameters
+    assert get_type_hints(OpenOptions) == {name: parameters[name].annotation for name in OPTIONS}
+    for function, options in (
+        (shmring.open_async, OpenOptions),
+        (NetHost.open, OpenOptions),
+        (shmring.create_datagram_endpoint, EndpointOptions),
+    ):
+        shown = inspect.signature(function).parameters
+        assert not [each for each in shown.values() if each.kind is each.VAR_KEYWORD]
+        for name in options.__annotations__:
+            assert shown[name] == parameters[name], (function, name)
+
+
+def test_a_datagram_endpoint_has_no_option_that_its_arguments_stand_for() -> None:
+    wrong: Any = {"remote": ("127.0.0.1", 9)}
+    made = shmring.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0), **wrong)
+    with pytest.raises(TypeError, match="a datagram endpoint has no option 'remote'"):
+        asyncio.run(made)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -104,7 +127,7 @@ def test_attach_with_the_engine_gives_its_kind_of_channel(shmring_pool: shmring.
     assert_type(shmring.attach("plain", engine=shmring.Udp()), shmring.Channel)
     assert_type(shmring.attach("voice", engine=shmring.Rtp()), shmring.RtpChannel)
     assert_type(shmring.attach("link", engine=shmring.Netflux()), shmring.NetfluxChannel)
-    with pytest.raises(TypeError, match="codec is given, but only the opener"):
+    with pytest.raises(shmring.BadConfig, match="codec is given, but only the opener"):
         shmring.attach("voice", engine=shmring.Rtp(codec="pcmu"))
     for name, engine in (("voice", shmring.Udp()), ("plain", shmring.Rtp()), ("voice", LINK)):
         with pytest.raises(shmring.BadConfig, match=name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,10 +38,31 @@ def test_bash_completes(words: list[str], expected: list[str]) -> None:
     assert bash(words) == expected
 
 
-def test_bash_completes_names_of_channels() -> None:
-    rtstat = 'rtstat() { [ "$*" = "list -q" ] && printf "default/axis-1\\nplant/ctl\\n"; }\n'
-    for words in (["shmring", "tap", ""], ["rtstat", "show", ""]):
-        assert bash(words, before=rtstat) == ["axis-1", "ctl"]
+RTSTAT = r"""
+rtstat() {
+  case "$*" in
+  "list -q") printf "default/axis-1\ndefault/ctl\n" ;;
+  "list -q --all") printf "default/axis-1\ndefault/ctl\nplant/ctl\n" ;;
+  "list") printf "default/axis-1  one  udp  ok\ndefault/ctl  two  udp  ok\n" ;;
+  esac
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("shmring tap", ["axis-1", "ctl"]),
+        ("rtstat show", ["axis-1", "ctl"]),
+        ("rtstat errors --channel", ["axis-1", "ctl"]),
+        ("rtstat errors --pool", ["one", "two"]),
+        ("rtstat list --pool", ["one", "two"]),
+        ("shmring up", ["one", "two"]),
+        ("shmring up --namespace", ["default", "plant"]),
+    ],
+)
+def test_bash_completes_names_that_exist(line: str, expected: list[str]) -> None:
+    assert bash([*line.split(), ""], before=RTSTAT) == expected
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -51,6 +73,21 @@ def test_the_shell_accepts_its_script(shell: str, tmp_path: Path) -> None:
     if program is None:
         pytest.skip(f"{shell} is not installed")
     subprocess.run([program, "-n", str(script)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
+def test_manual_pages_render_without_warnings(checkout: Path) -> None:
+    pages = sorted(str(page) for page in (checkout / "docs" / "man").glob("*.1"))
+    done = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-l", *pages],
+        env=os.environ | {"LC_ALL": "C.UTF-8", "MANPAGER": "cat"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("SYNOPSIS") == len(pages)
+    assert done.stderr == ""
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="argparse words usage by its version")

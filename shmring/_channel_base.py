@@ -15,7 +15,7 @@ from shmring._attachment import check_whole
 from shmring._awaited_report import AwaitedReport
 from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
 from shmring._in_thread import in_thread
-from shmring._linger import LINGER_S, end_in_thread, warn_unsent
+from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
 from shmring.batch import ReportBatch
@@ -302,7 +302,7 @@ class ChannelBase(Generic[Item]):
         exception in the block it does not wait. Other processes use `Pool.close_channel`, which
         does not wait either. Raises `NoPermission`.
         """
-        self._warn_of(self._ended(linger))
+        warn_unsent(self._what, self._ended(linger), stacklevel=2)
 
     async def end_async(self, *, linger: float | None = LINGER_S) -> None:
         """End the channel for all processes without blocking the event loop, and close this end.
@@ -310,7 +310,7 @@ class ChannelBase(Generic[Item]):
         linger: how long to wait, in seconds, until the packets of all senders are sent. None: no
         limit. Raises `NoPermission` in an end that did not open the channel.
         """
-        await end_in_thread(self._what, self._ended, linger)
+        await end_in_thread(self._what, lambda: self._ended(linger))
 
     def _ended(self, linger: float | None) -> int:
         if not self.opened_here and not self.closed:
@@ -329,10 +329,6 @@ class ChannelBase(Generic[Item]):
         unsent = self._endpoint.await_sent(until_ns) if ends else 0
         self._endpoint.finish()
         return unsent
-
-    def _warn_of(self, unsent: int) -> None:
-        if unsent:
-            warn_unsent(self._what, unsent, stacklevel=3)
 
     @property
     def _what(self) -> str:
@@ -354,13 +350,15 @@ class ChannelBase(Generic[Item]):
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._warn_of(self._end(LINGER_S if kind is None else 0.0))
+        unsent = self._end(linger_after(kind))
+        warn_unsent(self._what, unsent, stacklevel=2, failing=kind is not None)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: object, *_: object) -> None:
-        await end_in_thread(self._what, self._end, LINGER_S if kind is None else 0.0)
+        failing = kind is not None
+        await end_in_thread(self._what, lambda: self._end(linger_after(kind)), failing=failing)
 
     def _attached_as(self) -> dict[str, Any]:
         """Return the arguments with which a copy attaches."""

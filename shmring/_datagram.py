@@ -228,8 +228,7 @@ class ChannelTransport(asyncio.DatagramTransport):
             await self._channel.end_async(linger=self._linger)
         finally:
             self._call(self._protocol.connection_lost, caught)
-        if self._kept:
-            warn_unsent(f"the endpoint of channel {self._channel.name!r}", len(self._kept), 1)
+        warn_unsent(f"the endpoint of channel {self._channel.name!r}", len(self._kept), 1)
 
     async def _hurry(self) -> None:
         """Let an end that lingers go on: cancel what it waits for."""

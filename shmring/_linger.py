@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec
 
 from shmring._in_thread import in_thread
 from shmring.errors import UnsentWarning
 
-P = ParamSpec("P")
-
 LINGER_S = 1.0
 
 
-def warn_unsent(what: str, packets: int, stacklevel: int) -> None:
-    """Warn that packets were cancelled. stacklevel: as of `warnings.warn`, seen from the caller."""
-    warnings.warn(
-        f"{what} ended while {packets} packets waited to be sent: they were cancelled. Wait for "
-        "them with flush(), or give end() or close() a longer linger. linger=0 cancels them "
-        "without this warning",
-        UnsentWarning,
-        stacklevel=stacklevel + 1,
-    )
+def linger_after(exception: object) -> float:
+    """Return how long the end of a ``with`` block waits, which an exception may have left."""
+    return LINGER_S if exception is None else 0.0
 
 
-async def end_in_thread(
-    what: str, end: Callable[P, int], *args: P.args, **kwargs: P.kwargs
-) -> None:
+def warn_unsent(what: str, packets: int, stacklevel: int, *, failing: bool = False) -> None:
+    """Warn if packets were cancelled.
+
+    stacklevel: as of `warnings.warn`, seen from the caller. failing: an exception is on its way to
+        the program. A warning that a filter turns into an error must not take its place.
+    """
+    if not packets:
+        return
+    with contextlib.suppress(*(UnsentWarning,) if failing else ()):
+        warnings.warn(
+            f"{what} ended while {packets} packets waited to be sent: they were cancelled. Wait "
+            "for them with flush(), or give end() or close() a longer linger. linger=0 cancels "
+            "them without this warning",
+            UnsentWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+async def end_in_thread(what: str, end: Callable[[], int], *, failing: bool = False) -> None:
     """Call `end` in a thread, and warn of the packets that it cancelled, for the caller's caller.
 
-    If the task is cancelled, the call is completed first, and the warning is given as well.
+    failing: as for `warn_unsent`. If the task is cancelled, the call is completed first, and the
+    warning is given as well.
     """
     unsent = 0
 
     def call() -> None:
         nonlocal unsent
-        unsent = end(*args, **kwargs)
+        unsent = end()
 
     try:
         await in_thread(call)
-    finally:
-        if unsent:
-            warn_unsent(what, unsent, stacklevel=3)
+    except BaseException:
+        warn_unsent(what, unsent, stacklevel=3, failing=True)
+        raise
+    warn_unsent(what, unsent, stacklevel=3, failing=failing)

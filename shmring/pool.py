@@ -35,7 +35,7 @@ from shmring._check import error
 from shmring._endpoint import await_sent, ends_open_files
 from shmring._host import translated
 from shmring._in_thread import made_in_thread
-from shmring._linger import LINGER_S, end_in_thread, warn_unsent
+from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._opening import UDP, C, Opening, end_at_once, showing
 from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
@@ -207,14 +207,15 @@ class Pool(Opening):
             warning. None: no limit. Packets of held channels are not waited for. After an exception
             in its ``with`` block a pool does not wait.
         """
-        self._warn_of(self._close(linger, count=linger != 0))
+        unsent = self._close(linger, count=linger != 0)
+        warn_unsent(self._what, unsent, stacklevel=2)
 
     async def close_async(self, *, linger: float | None = LINGER_S) -> None:
         """End the workers and all channels without blocking the event loop.
 
         linger: how long to wait, in seconds, until queued packets are sent. None: no limit.
         """
-        await end_in_thread(self._what, self._close, linger, count=linger != 0)
+        await end_in_thread(self._what, lambda: self._close(linger, count=linger != 0))
 
     def leave(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
@@ -238,13 +239,15 @@ class Pool(Opening):
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._warn_of(self._close(LINGER_S if kind is None else 0.0))
+        unsent = self._close(linger_after(kind))
+        warn_unsent(self._what, unsent, stacklevel=2, failing=kind is not None)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: object, *_: object) -> None:
-        await end_in_thread(self._what, self._close, LINGER_S if kind is None else 0.0)
+        failing = kind is not None
+        await end_in_thread(self._what, lambda: self._close(linger_after(kind)), failing=failing)
 
     def _close(self, linger: float | None, *, count: bool = True) -> int:
         """Close the pool. Return how many packets were cancelled, 0 without `count`."""
@@ -252,10 +255,6 @@ class Pool(Opening):
         unsent = 0 if self.closed or not count else self._await_sent(until_ns)
         self._end(leave=False)
         return unsent
-
-    def _warn_of(self, unsent: int) -> None:
-        if unsent:
-            warn_unsent(self._what, unsent, stacklevel=3)
 
     @property
     def _what(self) -> str:
@@ -381,7 +380,7 @@ def _supervise(settings: PoolSettings) -> Supervisor:
         raise error(
             errno.EBUSY,
             f"pool {settings.name!r} in namespace {settings.namespace!r}: {caught.strerror} "
-            f"already; open channels through it with shmring.open(..., pool={settings.name!r})"
+            f"already; open channels through it with shmring.open(..., pool={settings.name!r})",
         ) from None
 
 

@@ -185,3 +185,50 @@ def test_a_cancelled_async_form_warns_as_well(serve, shmring_namespace, sink, wh
     with pytest.warns(shmring.UnsentWarning, match="ended while 3 packets") as caught:
         serve(main)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("what", ["channel", "pool"])
+def test_with_warnings_as_errors_the_cancellation_wins(serve, shmring_namespace, sink, what):
+    async def main():
+        pool = shmring.Pool(namespace=shmring_namespace)
+        ch = await pool.open_async("ctl", remote=sink.getsockname())
+        send_later(ch, 3, 3600_000 * MS)
+        leaving = asyncio.create_task(
+            (ch.end_async if what == "channel" else pool.close_async)(linger=0.05)
+        )
+        try:
+            await asyncio.sleep(0)  # it began, and waits for its thread
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        finally:
+            pool.close(linger=0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        serve(main)
+
+
+@pytest.mark.parametrize("what", ["channel", "pool"])
+@pytest.mark.parametrize("form", ["with", "async with"])
+def test_with_warnings_as_errors_the_exception_in_the_block_wins(
+    run, shmring_namespace, sink, what, form
+):
+    async def main():
+        pool = shmring.Pool(namespace=shmring_namespace)
+        ch = pool.open("ctl", remote=sink.getsockname())
+        send_later(ch, 3, 3600_000 * MS)
+        block = ch if what == "channel" else pool
+        try:
+            with pytest.raises(KeyError):
+                if form == "with":
+                    with block:
+                        raise KeyError
+                async with block:
+                    raise KeyError
+        finally:
+            pool.close(linger=0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(main)

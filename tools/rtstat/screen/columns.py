@@ -7,7 +7,8 @@ from typing import Any
 
 from rtstat.numbers import NS_PER_S, Times
 from rtstat.screen.rows import Cell, Column, Mood
-from rtstat.troubles import LATE_SHARE, Trouble
+from rtstat.troubles import Trouble
+from rtstat.troubles.sending import LATE_SHARE
 from rtstat.views import ChannelView, ReaderView, WorkerView
 from rtstat.worst import Worst, sign
 from shmring_cli.output import address_text, duration, quantity

@@ -1,0 +1,85 @@
+"""Troubles of channels: who serves them, who opened them, and who sends."""
+
+from __future__ import annotations
+
+from rtstat.numbers import NS_PER_S
+from rtstat.troubles.common import full_name
+from rtstat.troubles.rule import Found, Rule
+from rtstat.views import ChannelView
+from shmring_cli.output import duration
+
+
+def _failed(channel: ChannelView) -> Found | None:
+    if channel.health != "failed":
+        return None
+    reason = channel.facts.failure or f"errno {channel['error']}"
+    return Found(channel["error"], f"it failed: {reason}", "close it, and open it again")
+
+
+def _unserved(channel: ChannelView) -> Found | None:
+    if channel.health != "stale":
+        return None
+    age_ns = channel.heartbeat_age_ns
+    since = "since it was opened" if age_ns is None else f"for {duration(age_ns)}"
+    return Found(
+        channel.created_age_s if age_ns is None else age_ns / NS_PER_S,
+        f"no worker has served it {since}",
+        "if its pool is dead, remove it: shmring gc",
+    )
+
+
+def _opener(channel: ChannelView) -> str:
+    return f"process {channel.opener_pid}, which opened it,"
+
+
+def _was_fed(channel: ChannelView) -> bool:
+    """Return whether a process ever gave it something to send. A grid of ticks needs none."""
+    part = channel.part
+    if part is None or channel.engine not in ("cyclic", "netflux"):
+        return channel["tx_next_sequence"] > 0
+    return part["updates" if channel.engine == "cyclic" else "sent"] > 0
+
+
+def _deserted(channel: ChannelView) -> bool:
+    """Return whether its opener is dead, and no process is attached to send."""
+    return channel.opener_alive is False and not channel["producers"]
+
+
+def _no_producer(channel: ChannelView) -> Found | None:
+    if channel.direction == "rx" or not _deserted(channel) or not _was_fed(channel):
+        return None
+    what = "It sends its last or fail-safe values"
+    if channel.engine not in ("cyclic", "netflux"):
+        what = "Nothing is sent on it"
+    return Found(
+        1,
+        f"{_opener(channel)} is dead, and no process is attached to send. {what}",
+        f"start its program again, or close it: shmring close {full_name(channel)}",
+    )
+
+
+def _orphaned(channel: ChannelView) -> Found | None:
+    if not _deserted(channel) or channel["readers"] or _no_producer(channel):
+        return None
+    return Found(
+        1,
+        f"{_opener(channel)} is dead, and no process is attached",
+        f"start its program again, or close it: shmring close {full_name(channel)}",
+    )
+
+
+RULES = (
+    Rule("channel_failed", "broken", "channel", "errno", _failed, "the channel failed"),
+    Rule(
+        *("channel_unserved", "broken", "channel", "s", _unserved),
+        "no worker serves the channel",
+    ),
+    Rule(
+        *("no_producer", "broken", "channel", "", _no_producer),
+        "the process that opened it is dead, and none is attached to send, as one did before",
+    ),
+    Rule(
+        *("orphaned", "troubled", "channel", "", _orphaned),
+        "the process that opened the channel is dead, and none is attached",
+    ),
+)

@@ -1,0 +1,43 @@
+"""What many rules need: words and numbers of their sentences, and a limit."""
+
+from __future__ import annotations
+
+from rtstat.numbers import NS_PER_S
+from rtstat.views import ChannelView, WorkerView
+from shmring_cli.output import duration, quantity
+
+FULL_SHARE = 0.95
+"""A ring that is fuller has no room for the next burst."""
+
+
+def amount(count: float) -> str:
+    return str(int(count)) if count < 10_000 else quantity(count, "").strip()
+
+
+def many(count: float, what: str) -> str:
+    return f"{amount(count)} {what}{'' if count == 1 else 's'}"
+
+
+def packets(count: float) -> str:
+    return many(count, "packet")
+
+
+def percentage(share: float) -> str:
+    return quantity(100 * share, "percent")
+
+
+def full_name(channel: ChannelView) -> str:
+    """Return the name that commands take, whatever the reader's namespace is."""
+    return f"{channel.namespace}/{channel.name}"
+
+
+def start_pool(namespace: str, pool: str) -> str:
+    return f"shmring up {pool} --namespace {namespace}"
+
+
+def within(view: ChannelView | WorkerView) -> str:
+    return f"in the last {duration((view.seconds or 0) * NS_PER_S)}"
+
+
+def grown(view: ChannelView, name: str) -> int:
+    return view.delta(name) or 0

@@ -1,0 +1,123 @@
+"""Troubles of receiving."""
+
+from __future__ import annotations
+
+from rtstat.numbers import NS_PER_S
+from rtstat.troubles.common import FULL_SHARE, amount, grown, packets, percentage, within
+from rtstat.troubles.rule import Found, Rule
+from rtstat.views import ChannelView, ReaderView
+from shmring_cli.output import duration, quantity
+
+HOLD_S = 0.1
+"""How long a buffer should hold what arrives. A worker that was killed is replaced in this time."""
+
+
+def rcvbuf_bytes(channel: ChannelView) -> int:
+    """Return the receive buffer that holds `HOLD_S` at the rate of the last interval."""
+    return int(_buffered_rate(channel) * HOLD_S)
+
+
+def rcvbuf_holds_ns(channel: ChannelView) -> float:
+    """Return what the receive buffer holds at the rate of the last interval. 0: no rate."""
+    rate = _buffered_rate(channel)
+    return channel["rcvbuf_bytes"] / rate * NS_PER_S if rate else 0.0
+
+
+def _buffered_rate(channel: ChannelView) -> float:
+    """Return how many bytes of receive buffer arrivals take per second. The kernel counts about
+    1100 bytes of its own with each datagram."""
+    received = grown(channel, "rx_received")
+    payload = grown(channel, "rx_bytes") / received if received else 1472
+    arrived = received + grown(channel, "rx_kernel_drops")
+    return arrived / (channel.seconds or 1.0) * (payload + 1100)
+
+
+def _round_up(number: int) -> int:
+    """Return a power of two, so that the advice does not change with each look."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def _kernel_drops(channel: ChannelView) -> Found | None:
+    dropped = grown(channel, "rx_kernel_drops")
+    if not dropped:
+        return None
+    full = channel.facts.overflow == "wait" and channel.rx_fill >= 0.5
+    wanted = _round_up(max(rcvbuf_bytes(channel), 2 * channel["rcvbuf_bytes"]))
+    return Found(
+        dropped,
+        f"the kernel dropped {packets(dropped)} {within(channel)}, because the socket's buffer "
+        f"of {quantity(channel['rcvbuf_bytes'], 'bytes')} was full. "
+        f"{amount(channel['rx_kernel_drops'])} in all",
+        "its readers are too slow, and the worker waits for them: read more often, or open it with "
+        'overflow="oldest"'
+        if full
+        else f"open it with rcvbuf_bytes={wanted}, which net.core.rmem_max must allow: that holds "
+        f"{duration(HOLD_S * NS_PER_S)} at this rate",
+    )
+
+
+def reader_text(reader: ReaderView) -> str:
+    """Return its process with its name: ``process 30 (python3)``."""
+    if reader.pid is None:
+        return "a process in another pid namespace"
+    name = reader.process_name
+    return f"process {reader.pid} ({name})" if name else f"process {reader.pid}"
+
+
+def _overwritten(channel: ChannelView) -> Found | None:
+    lost = grown(channel, "rx_overwritten")
+    if not lost:
+        return None
+    slow = max(channel.readers, key=lambda r: (r.lost_delta or 0, r.waiting), default=None)
+    who = "" if slow is None else f" {reader_text(slow)} is {packets(slow.waiting)} behind."
+    return Found(
+        lost,
+        f"{packets(lost)} overwritten {within(channel)}, before a reader took them.{who} "
+        f"{amount(channel['rx_overwritten'])} in all",
+        "see whether that program hangs"
+        if slow is not None and slow.taken_delta == 0
+        else _larger_rx_ring(channel),
+    )
+
+
+def _larger_rx_ring(channel: ChannelView) -> str:
+    """Return a ring of at least twice today's size, and of what arrives in `HOLD_S`."""
+    facts, rate = channel.facts, channel.rx_pps or 0.0
+    size = grown(channel, "rx_bytes") / (grown(channel, "rx_received") or 1) or 1.0
+    today = facts.rx_capacity or int(facts.rx_bytes / size)
+    wanted = _round_up(max(int(rate * HOLD_S), 2 * today))
+    holds = f": that holds {duration(wanted / rate * NS_PER_S)} at this rate" if rate else ""
+    return f"read more often, or open it with rx_capacity={wanted} (now {today}){holds}"
+
+
+def _reader_stuck(channel: ChannelView) -> Found | None:
+    if channel.facts.overflow != "wait" or channel.rx_fill < FULL_SHARE:
+        return None
+    slow = max(channel.readers, key=lambda reader: reader.waiting, default=None)
+    if slow is None or slow.taken_delta != 0 or not (slow.waiting or channel["rx_unread"]):
+        return None  # a reader that is merely slow slows the senders, as overflow="wait" wants it
+    return Found(
+        channel.rx_fill,
+        f"the receive ring is {percentage(channel.rx_fill)} full, and {reader_text(slow)} took "
+        f"nothing {within(channel)}. The worker waits, with {packets(channel['rx_unread'])}",
+        'see whether that program hangs, or open the channel with overflow="oldest"',
+    )
+
+
+RULES = (
+    Rule(
+        *("kernel_drops", "troubled", "channel", "packets", _kernel_drops),
+        "the kernel dropped packets, because the socket's buffer was full",
+        grows=True,
+    ),
+    Rule(
+        *("overwritten", "troubled", "channel", "packets", _overwritten),
+        "packets were overwritten before a reader took them",
+        grows=True,
+    ),
+    Rule(
+        *("reader_stuck", "troubled", "channel", "share", _reader_stuck),
+        f"the receive ring is at least {FULL_SHARE:.0%} full, and the reader for which the worker "
+        "waits took nothing",
+    ),
+)

@@ -1,0 +1,133 @@
+"""Troubles of sending."""
+
+from __future__ import annotations
+
+from rtstat.numbers import CHANNEL_WORDS
+from rtstat.troubles.common import FULL_SHARE, amount, full_name, grown, packets, percentage, within
+from rtstat.troubles.rule import Found, Rule
+from rtstat.views import LATE, ChannelView
+from shmring_cli.output import duration
+
+LATE_SHARE = 0.01
+"""Less is what a machine without tuning does: its p99 is late, not its work."""
+LATE_LEAST = 3
+"""One packet of a few is no share. Fewer count only if they are at least half of the packets."""
+
+_NEXT_SEQUENCE, _WAITING = CHANNEL_WORDS["tx_next_sequence"], CHANNEL_WORDS["tx_waiting"]
+
+_EARLIER = "queue packets earlier than their deadlines"
+_LATE_FIXES = {
+    "tx_enqueued_late": _EARLIER,
+    "tx_woke_late": 'let the worker spin: profile="latency", and see shmring doctor',
+    "tx_send_slow": "see what slows the kernel's sending: shmring doctor",
+    "tx_queued_behind": "spread the channels over more cores: Pool(cpus=[...])",
+    "tx_producer_halted": "give the program that sends a core or a priority of its own",
+}
+
+
+def _late_fix(channel: ChannelView, reason: str) -> str:
+    if channel.engine in ("cyclic", "netflux") and reason == "tx_enqueued_late":
+        reason = "tx_woke_late"  # nothing is queued there
+    return _LATE_FIXES[reason]
+
+
+def _late_of_timed(channel: ChannelView) -> tuple[int, int]:
+    """Return how many packets were late in the interval, and how many had a deadline. Verdicts are
+    given to others, too: a bulk sender's packets wait for each other, and that is no trouble."""
+    late = channel.late_delta or 0
+    if not late or not grown(channel, "tx_immediate"):
+        return late, late + grown(channel, "tx_on_time")
+    timed = channel.buckets("lateness", interval=True)
+    late = sum(count for upper_ns, count in timed if upper_ns > channel.facts.tolerance_ns)
+    return late, sum(count for _, count in timed)
+
+
+def _late(channel: ChannelView) -> Found | None:
+    late, timed = _late_of_timed(channel)
+    if not late:
+        return None
+    share = late / timed
+    if share < LATE_SHARE or (late < LATE_LEAST and share < 0.5):
+        return None
+    times = channel.lateness_interval
+    worst = f", up to {duration(times.max_ns)}" if times is not None and times.count else ""
+    whole = "" if channel["tx_immediate"] else f". {amount(channel.late)} in all"
+    reason = max(LATE, key=lambda name: grown(channel, name))
+    if reason == "tx_dropped_late":
+        return None  # dropped_late
+    return Found(
+        share,
+        f"{percentage(share)} of the packets were late {within(channel)}: {packets(late)}{worst}"
+        f"{whole}",
+        f"{_late_fix(channel, reason)}. For details: rtstat why {full_name(channel)}",
+    )
+
+
+def _dropped_late(channel: ChannelView) -> Found | None:
+    dropped = grown(channel, "tx_dropped_late")
+    if not dropped:
+        return None
+    return Found(
+        dropped,
+        f"{packets(dropped)} dropped {within(channel)}, because they were too late. "
+        f"{amount(channel['tx_dropped_late'])} in all",
+        f'{_EARLIER}, or open it with late="send". For details: rtstat why {full_name(channel)}',
+    )
+
+
+def _send_failed(channel: ChannelView) -> Found | None:
+    failed = grown(channel, "tx_failed")
+    if not failed:
+        return None
+    return Found(
+        failed,
+        f"the kernel refused {packets(failed)} {within(channel)}. "
+        f"{amount(channel['tx_failed'])} in all",
+        f"see the error: rtstat why {full_name(channel)}",
+    )
+
+
+def _finished(row: memoryview) -> int:
+    finished: int = row[_NEXT_SEQUENCE] - row[_WAITING]
+    return finished
+
+
+def _send_ring_full(channel: ChannelView) -> Found | None:
+    capacity, waiting = channel.facts.tx_capacity, channel.tx_waiting
+    fill = max(channel.tx_fill, waiting / capacity if capacity else 0)
+    if fill < FULL_SHARE or channel.direction == "rx" or channel.before is None or not waiting:
+        return None
+    if channel.engine == "udt" or _finished(channel.now) != _finished(channel.before):
+        return None  # a program that sends as fast as it can keeps its ring full
+    return Found(
+        fill,
+        f"the send ring is {percentage(fill)} full with {packets(waiting)}, and none left it "
+        f"{within(channel)}: programs that send wait or are refused",
+        f"it is held. Release it: shmring release {full_name(channel)}"
+        if channel.state == "held"
+        else f"queue less far ahead, or open it with capacity={2 * waiting}",
+    )
+
+
+RULES = (
+    Rule(
+        *("late", "troubled", "channel", "share", _late),
+        f"at least {LATE_SHARE:.0%} of the packets with a deadline were late, and at least "
+        f"{LATE_LEAST} packets or half of them",
+        grows=True,
+    ),
+    Rule(
+        *("dropped_late", "troubled", "channel", "packets", _dropped_late),
+        "packets were dropped because they were late",
+        grows=True,
+    ),
+    Rule(
+        *("send_failed", "troubled", "channel", "packets", _send_failed),
+        "the kernel refused packets",
+        grows=True,
+    ),
+    Rule(
+        *("send_ring_full", "troubled", "channel", "share", _send_ring_full),
+        f"the send ring is at least {FULL_SHARE:.0%} full, and nothing left it",
+    ),
+)

@@ -30,7 +30,7 @@ from rtstat.numbers import (
 )
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
 from rtstat.processes import Processes
-from rtworkers import layout
+from rtworkers import health, layout
 from rtworkers.owner import process_id
 from rtworkers.page import policy_name
 from shmring.observe.monitor import READER_WORDS
@@ -38,9 +38,6 @@ from shmring.observe.monitor import READER_WORDS
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
     from shmring.observe.monitor import ChannelMonitor, WorkerMonitor
-
-STALE_NS = 1_000_000_000
-"""If a heartbeat is older than this, the other values are not true any more."""
 
 _WORKER_NAME = "shmring-w"
 
@@ -229,13 +226,7 @@ class ChannelView(Numbers):
     def health(self) -> str:
         """``ok``, ``new`` (at most a second old and not served yet), ``stale`` (no heartbeat for a
         second, or never a worker), ``failed``, ``closed`` (and its file still exists)."""
-        state = self.state
-        if state in ("open", "held"):
-            age_ns = self.heartbeat_age_ns
-            return "ok" if age_ns is not None and age_ns < STALE_NS else "stale"
-        if state == "new":
-            return "new" if self.created_age_s < 1 else "stale"
-        return state if state in ("closed", "failed") else "failed"
+        return health.of_channel(self.state, self.heartbeat_age_ns, self.created_age_s)
 
     @property
     def figures_stale(self) -> bool:
@@ -246,7 +237,7 @@ class ChannelView(Numbers):
     @property
     def served(self) -> bool:
         """Whether a worker serves it, or it is new or closed."""
-        return self.health in ("ok", "new", "closed")
+        return health.served(self.health)
 
     @property
     def epoch(self) -> int:
@@ -511,12 +502,12 @@ class WorkerView(Numbers):
     @property
     def alive(self) -> bool:
         """Whether it had a heartbeat within the last second."""
-        return self.heartbeat_age_ns < STALE_NS
+        return self.health == "ok"
 
     @property
     def health(self) -> str:
         """``ok`` or ``stale``."""
-        return "ok" if self.alive else "stale"
+        return health.of_worker(self.heartbeat_age_ns)
 
     @property
     def process_state(self) -> str | None:
@@ -524,7 +515,7 @@ class WorkerView(Numbers):
         cannot see it."""
         found = self.processes[self.pid]
         if found is None or not found.name.startswith(_WORKER_NAME):
-            return None if self.heartbeat_age_ns < STALE_NS else "dead"
+            return None if self.alive else "dead"
         return "stopped" if found.stopped else "running" if found.alive else "dead"
 
     @property

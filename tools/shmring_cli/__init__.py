@@ -4,8 +4,7 @@ A module has ``add_arguments(parser)`` and ``run(arguments) -> int``. Its docstr
 ``shmring COMMAND --help``, unless ``add_arguments`` sets another description. It is imported only
 when its command is called, so that ``shmring ls`` stays fast.
 
-Exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy. `doctor` also has 3: fit
-with limits.
+Exit codes: 0 success, 1 wrong usage, 2 failure. `_EPILOG` has those that some commands add.
 """
 
 from __future__ import annotations
@@ -61,8 +60,11 @@ start here:
   shmring demo                 five seconds of 1 kHz, with a histogram and a picture
   shmring COMMAND --help       what a command is for, with examples
 
-exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy
-(shmring doctor: 3 fit with limits)
+exit codes: 0 success, 1 wrong usage, 2 failure
+  shmring ls         2 also if a worker is stale, a channel not served, or a file unreadable
+  shmring demo       2 also if a packet was lost
+  shmring doctor     2 unfit, 3 fit with limits
+  shmring top        3 troubled, 4 broken
 """
 
 

@@ -13,7 +13,6 @@ from rtworkers.similar import did_you_mean
 FINE = 0
 USAGE = 1
 FAILED = 2
-"""Also: something is unhealthy."""
 
 
 _FEW = 12
@@ -29,7 +28,7 @@ class Command(NamedTuple):
 
 
 class Parser(argparse.ArgumentParser):
-    """End wrong usage with exit code 1, because 2 means that something is unhealthy."""
+    """End wrong usage with exit code 1, because 2 means that something failed."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

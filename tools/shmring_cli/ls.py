@@ -4,8 +4,9 @@ The command only reads shared memory, and asks and disturbs no process. Counters
 since the channel was opened. Rates are taken over --seconds. Heartbeat is the time since
 the worker's last heartbeat: if it is above a second, all other values are stale.
 
-Exit code 2 means that something is unhealthy: a worker without a heartbeat, a channel that
-failed or is not served (shmring gc removes those), or a file that cannot be read.
+Exit code 2 means that a worker is stale, that a channel is not served because it is stale or
+failed (shmring gc removes it if its pool is dead), or that a file cannot be read. For what is
+wrong beyond that, such as lost or late packets: shmring top --once.
 
 examples:
   shmring ls               your namespace
@@ -22,11 +23,10 @@ import time
 from typing import Any
 
 import shmring
-from rtworkers import page, paths
+from rtworkers import health, page, paths
+from rtworkers.similar import meant_namespace
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import address_text, duration, json_line, quantity, text_table
-
-STALE_NS = 1_000_000_000
 
 _COUNTERS = (
     "tx_sent",
@@ -63,15 +63,19 @@ class Row:
     counters: dict[str, int]
     rtp: shmring.RtpStats | None
     """The statistics of an RTP channel."""
+    made_age_s: float
+    """The age of its file."""
     tx_pps: float = 0.0
     rx_pps: float = 0.0
 
     @property
-    def healthy(self) -> bool:
-        return (
-            self.info.state in (shmring.State.OPEN, shmring.State.HELD)
-            and self.info.heartbeat_age_ns < STALE_NS
-        )
+    def health(self) -> str:
+        age_ns = self.info.heartbeat_age_ns if self.info.epoch else None
+        return health.of_channel(self.info.state, age_ns, self.made_age_s)
+
+    @property
+    def served(self) -> bool:
+        return health.served(self.health)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
         _print(rows, workers, namespace, now_ns)
         for file in unreadable:
             print(f"unreadable: {file.namespace}/{file.name} of {file.owner}: {file.reason}")
-    healthy = all(row.healthy for row in rows) and not any(_stale(w, now_ns) for w in workers)
-    healthy = healthy and not unreadable
-    return FINE if healthy else FAILED
+    stale = any(_health(worker, now_ns) == "stale" for worker in workers)
+    served = all(row.served for row in rows)
+    return FINE if served and not stale and not unreadable else FAILED
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -123,13 +127,22 @@ def _channels(namespace: str | None, seconds: float) -> list[Row]:
     for info in shmring.channels(namespace):
         key = (info.namespace, info.name)
         now, rtp = _counters(info)
-        row = Row(info, now, rtp)
+        row = Row(info, now, rtp, _made_age_s(info))
         elapsed = time.monotonic() - start
         if key in first and elapsed > 0:
             row.tx_pps = _rate(first[key], now, "tx_sent", elapsed)
             row.rx_pps = _rate(first[key], now, "rx_received", elapsed)
         rows.append(row)
     return rows
+
+
+def _made_age_s(info: shmring.ChannelInfo) -> float:
+    """Return the age of a channel's file, or 0 if it is gone."""
+    name = paths.channel_segment(info.namespace, info.name)
+    try:
+        return time.time() - paths.shm_file(name).lstat().st_ctime
+    except OSError:
+        return 0.0
 
 
 def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: float) -> float:
@@ -166,8 +179,8 @@ def _worker(name: paths.ShmName) -> page.PageFacts | None:
         os.close(fd)
 
 
-def _stale(worker: page.PageFacts, now_ns: int) -> bool:
-    return now_ns - worker.heartbeat_ns > STALE_NS
+def _health(worker: page.PageFacts, now_ns: int) -> str:
+    return health.of_worker(now_ns - worker.heartbeat_ns)
 
 
 # --- showing --------------------------------------------------------------------------------------
@@ -178,7 +191,8 @@ def _channel_facts(row: Row) -> dict[str, Any]:
     return {
         "kind": "channel",
         **dataclasses.asdict(row.info),
-        "healthy": row.healthy,
+        "health": row.health,
+        "served": row.served,
         **row.counters,
         "tx_pps": round(row.tx_pps, 1),
         "rx_pps": round(row.rx_pps, 1),
@@ -189,7 +203,7 @@ def _channel_facts(row: Row) -> dict[str, Any]:
 def _worker_facts(worker: page.PageFacts, now_ns: int) -> dict[str, Any]:
     facts = dataclasses.asdict(worker)
     facts["heartbeat_age_ns"] = max(0, now_ns - facts.pop("heartbeat_ns"))
-    return {"kind": "worker", "healthy": not _stale(worker, now_ns), **facts}
+    return {"kind": "worker", "health": _health(worker, now_ns), **facts}
 
 
 def _print(
@@ -197,7 +211,8 @@ def _print(
 ) -> None:
     if not rows and not workers:
         where = "on this host" if namespace is None else f"in namespace {namespace!r}"
-        print(f"no channels and no workers {where}")
+        hint = "" if namespace is None else meant_namespace(namespace)
+        print(f"no channels and no workers {where}{hint}")
         if namespace is not None:
             print("  shmring ls --all shows every namespace")
         return
@@ -254,7 +269,8 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
 def _state(row: Row) -> str:
     info = row.info
     silent = info.opener_alive is False and not info.producers and info.direction != "rx"
-    return info.state.value + (", no producer" if silent else "") + ("" if row.healthy else " (!)")
+    state = info.state.value if row.served else f"{row.health} (!)"
+    return state + (", no producer" if silent else "")
 
 
 _RTP_HEAD = (
@@ -313,7 +329,7 @@ _WORKER_HEAD = (
 def _worker_rows(workers: list[page.PageFacts], now_ns: int) -> list[tuple[str, ...]]:
     return [
         (
-            str(worker.pid) + (" (!)" if _stale(worker, now_ns) else ""),
+            str(worker.pid) + ("" if _health(worker, now_ns) == "ok" else " stale (!)"),
             worker.pool,
             "any" if worker.cpu is None else str(worker.cpu),
             f"fifo {worker.priority}" if worker.policy == "fifo" else worker.policy,

@@ -172,7 +172,8 @@ def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
         assert facts["out"]["tx_bytes"] == 1000
         assert facts["in"]["rx_received"] == 10
         assert facts["in"]["local"] == list(receiver.local)
-        assert all(row["healthy"] for row in rows)
+        assert {row["health"] for row in rows} == {"ok"}
+        assert all(row["served"] for row in rows if row["kind"] == "channel")
         (worker,) = [row for row in rows if row["kind"] == "worker"]
         assert worker["pid"] == pool.workers()[0].pid
         assert worker["channels"] == 2
@@ -235,7 +236,7 @@ def test_a_pool_that_died_with_its_workers_starts_empty_and_says_so(no_leftovers
     assert "ctl, log (2 in all)" in said
 
 
-def test_ls_calls_a_dead_pool_unhealthy_and_gc_removes_it(no_leftovers):
+def test_ls_calls_a_dead_pool_stale_and_gc_removes_it(no_leftovers):
     with up("plant") as (process, _):
         shmring.open("ctl", pool="plant", local=("127.0.0.1", 0))
         worker = shmring.channels(no_leftovers)[0].worker_pid
@@ -245,8 +246,9 @@ def test_ls_calls_a_dead_pool_unhealthy_and_gc_removes_it(no_leftovers):
         time.sleep(1.1)  # a heartbeat counts as stale after a second
 
         listed = json_lines(run("ls", "--json", code=2).stdout)
-        assert [row["healthy"] for row in listed if row["kind"] == "channel"] == [False]
-        assert "(!)" in run("ls", code=2).stdout
+        assert {row["health"] for row in listed} == {"stale"}
+        assert [row["served"] for row in listed if row["kind"] == "channel"] == [False]
+        assert "stale (!)" in run("ls", code=2).stdout
 
         wanted = json.loads(run("gc", "--namespace", no_leftovers, "--dry-run", "--json").stdout)
         assert wanted["dry_run"] is True

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rtstat.selection import add_namespace, namespace_of
+from rtstat.selection import add_namespace, namespace_of, warn_of_namespace
 from rtstat.snapshot import Watch
 from rtstat.table import values
 from shmring_cli.common import FAILED, FINE
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    warn_of_namespace(arguments)
     with Watch(namespace_of(arguments)) as watch:
         shot = watch.read()
         found = [

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
+from rtstat.selection import Selection, add_filters, add_namespace, namespace_of, warn_of_namespace
 from rtstat.snapshot import Watch
 
 _PAUSE_S = 0.2
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    warn_of_namespace(arguments)
     selection = Selection(arguments)
     with Watch(namespace_of(arguments)) as watch:
         shot = watch.read()

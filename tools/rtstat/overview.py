@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rtstat.pace import next_due
-from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
+from rtstat.selection import Selection, add_filters, add_namespace, namespace_of, warn_of_namespace
 from rtstat.snapshot import Snapshot, Watch
 from shmring_cli.common import FINE
 
@@ -128,6 +128,7 @@ def _count(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         return _print_version()
+    warn_of_namespace(arguments)
     for mode in MODES:
         if getattr(arguments, mode.destination) is not None:
             return int(importlib.import_module(mode.module).run(arguments))

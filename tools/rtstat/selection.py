@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,7 +13,8 @@ from rtstat.snapshot import Snapshot
 from rtstat.troubles import Trouble, Verdict, concerns, verdict
 from rtstat.views import ChannelView, WorkerView
 from rtstat.worst import Worst
-from rtworkers.similar import did_you_mean
+from rtworkers import paths
+from rtworkers.similar import did_you_mean, meant_namespace
 from shmring_cli.common import FAILED, FINE
 
 TROUBLED = 3
@@ -34,6 +36,15 @@ def namespace_of(arguments: argparse.Namespace) -> str | None:
     if arguments.all:
         return None
     return arguments.namespace or os.environ.get("SHMRING_NAMESPACE") or None
+
+
+def warn_of_namespace(arguments: argparse.Namespace) -> None:
+    """Say which namespace was meant, if nothing is open in the one of --namespace."""
+    name = arguments.namespace
+    if name and not paths.shm_names(name):
+        hint = meant_namespace(name)
+        if hint:
+            print(f"rtstat: nothing is open in namespace {name!r}{hint}", file=sys.stderr)
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:

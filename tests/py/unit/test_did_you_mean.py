@@ -68,6 +68,14 @@ def test_rtstat_guesses_columns(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("plant")
+@pytest.mark.parametrize("words", [["--once"], ["list"], ["errors"], ["--json"]])
+def test_rtstat_guesses_namespaces(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    rtstat.main([*words, "--namespace", "plnt"])
+    said = capsys.readouterr().err
+    assert said == "rtstat: nothing is open in namespace 'plnt'; did you mean 'plant'?\n"
+
+
+@pytest.mark.usefixtures("plant")
 def test_channels_pools_and_namespaces_are_guessed(shmring_namespace: str) -> None:
     assert similar.meant_channel("clt", "plant") == "; did you mean 'ctl'?"
     assert similar.meant_channel("axis1", None) == "; did you mean 'axis-1'?"

@@ -1,7 +1,7 @@
 """Print the completion of shmring and rtstat for a shell.
 
 The script knows commands, options, and values that come from a list. Names of channels,
-pools and namespaces come from `rtstat list`, which only reads shared memory. It describes
+pools and namespaces come from `shmring top list`, which only reads shared memory. It describes
 this version: print it again after an update, or let the shell ask each time it starts.
 
 examples:
@@ -19,12 +19,13 @@ from shmring_cli.common import FINE
 from shmring_cli.parsers import CommandLine, Option, children, command_lines
 
 _FILES = "__files__"
-# Marks of names that exist on this host, and what prints these names.
+# Marks of names that exist on this host, and what prints these names. The shell may find iproute2's
+# program under the name rtstat.
 _CHANNELS, _POOLS, _NAMESPACES = "__channels__", "__pools__", "__namespaces__"
 _LISTS = {
-    _CHANNELS: "rtstat list -q 2>/dev/null | cut -d/ -f2",
-    _POOLS: "rtstat list 2>/dev/null | awk '{print $2}' | sort -u",
-    _NAMESPACES: "rtstat list -q --all 2>/dev/null | cut -d/ -f1 | sort -u",
+    _CHANNELS: "shmring top list -q 2>/dev/null | cut -d/ -f2",
+    _POOLS: "shmring top list 2>/dev/null | awk '{print $2}' | sort -u",
+    _NAMESPACES: "shmring top list -q --all 2>/dev/null | cut -d/ -f1 | sort -u",
 }
 _NAMES = {
     **dict.fromkeys(("CHANNEL", "CHANNELS", "--channel"), _CHANNELS),

@@ -38,12 +38,13 @@ def test_bash_completes(words: list[str], expected: list[str]) -> None:
     assert bash(words) == expected
 
 
-RTSTAT = r"""
-rtstat() {
+HOST = r"""
+rtstat() { echo "iproute2 has a program of this name, too"; }
+shmring() {
   case "$*" in
-  "list -q") printf "default/axis-1\ndefault/ctl\n" ;;
-  "list -q --all") printf "default/axis-1\ndefault/ctl\nplant/ctl\n" ;;
-  "list") printf "default/axis-1  one  udp  ok\ndefault/ctl  two  udp  ok\n" ;;
+  "top list -q") printf "default/axis-1\ndefault/ctl\n" ;;
+  "top list -q --all") printf "default/axis-1\ndefault/ctl\nplant/ctl\n" ;;
+  "top list") printf "default/axis-1  one  udp  ok\ndefault/ctl  two  udp  ok\n" ;;
   esac
 }
 """
@@ -62,7 +63,7 @@ rtstat() {
     ],
 )
 def test_bash_completes_names_that_exist(line: str, expected: list[str]) -> None:
-    assert bash([*line.split(), ""], before=RTSTAT) == expected
+    assert bash([*line.split(), ""], before=HOST) == expected
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -36,8 +36,11 @@ COMMANDS = (
 
 
 _DESCRIPTION = """\
-Show what every pool, worker and channel of this host does. rtstat only reads shared memory: it
-asks, wakes and disturbs no process, even if it is stopped or killed itself."""
+Show what every pool, worker and channel of this host does.
+
+rtstat only reads shared memory. No process has to answer it or is woken by it, and nothing happens
+to a channel if rtstat is stopped or killed. Only the keys C, H and P of the full screen act on a
+channel, and each asks first."""
 
 _EPILOG = """\
 examples:
@@ -105,7 +108,7 @@ def command_parser(command: Command) -> Parser:
 def whole_parser() -> Parser:
     """Return the parser of rtstat without a command."""
     module = importlib.import_module("rtstat.overview")
-    commands = "\n".join(f"  {command.name:<10} {command.help}" for command in COMMANDS)
+    commands = "\n".join(f"  {command.name:<12} {command.help}" for command in COMMANDS)
     parser = Parser(
         prog="rtstat",
         usage="rtstat [options]\n       rtstat COMMAND [options]",

@@ -219,13 +219,17 @@ def test_with_warnings_as_errors_the_exception_in_the_block_wins(
         ch = pool.open("ctl", remote=sink.getsockname())
         send_later(ch, 3, 3600_000 * MS)
         block = ch if what == "channel" else pool
+
+        async def fail():
+            if form == "with":
+                with block:
+                    raise KeyError
+            async with block:
+                raise KeyError
+
         try:
             with pytest.raises(KeyError):
-                if form == "with":
-                    with block:
-                        raise KeyError
-                async with block:
-                    raise KeyError
+                await fail()
         finally:
             pool.close(linger=0)
 

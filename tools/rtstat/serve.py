@@ -8,12 +8,14 @@ read ours after its name was changed to our address (DNS rebinding).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import io
 import ipaddress
 import signal
 import socket
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -29,7 +31,9 @@ MAX_REQUEST_BYTES = 16384
 REQUEST_S = 10.0
 """How long a client may take to send its request."""
 SEND_S = 10.0
-"""How long a client may take nothing of what it is sent."""
+"""How long a client may take nothing of what it is sent. It may take all of it slowly."""
+SEND_BUFFER_BYTES = 131_072
+"""What the kernel keeps for a client, at most twice this. It would grow to several megabytes."""
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -177,17 +181,32 @@ class _Replies(io.BufferedIOBase):
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[self._send(left) :]
+        return len(data)
+
+    def _send(self, data: memoryview) -> int:
+        """Send a part. Return its size."""
+        unread_bytes = self._unread_bytes()
         self._connection.settimeout(SEND_S)
         try:
-            self._connection.sendall(data)
+            return self._connection.send(data)
         except TimeoutError:
+            if self._unread_bytes() < unread_bytes:
+                return 0  # it takes a little: the kernel waits for room of a third of the buffer
             raise ConnectionAbortedError("the client takes nothing") from None
-        return memoryview(data).nbytes
+
+    def _unread_bytes(self) -> int:
+        """Return how much of what was sent the client has not acknowledged."""
+        found = fcntl.ioctl(self._connection, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(found, sys.byteorder)
 
 
 class _Handler(WSGIRequestHandler):

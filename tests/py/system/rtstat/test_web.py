@@ -177,6 +177,31 @@ def test_browsers_share_a_reading_and_only_so_many_are_let_in(
         assert list(last) == []
 
 
+def test_a_slow_browser_gets_the_newest_reading_and_holds_up_no_other(
+    shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "INTERVAL_S", 0.01)
+    with Watch(shmring_namespace) as watch:
+        readings = web.Readings(watch, web.Selection(web.metrics._EVERYTHING))
+        with readings.running():
+            slow, quick = readings.join(), readings.join()
+            assert slow is not None
+            assert quick is not None
+            first = json.loads(next(slow).removeprefix(b"data: "))
+            for _ in range(5):
+                last = json.loads(next(quick).removeprefix(b"data: "))
+            newest = json.loads(next(slow).removeprefix(b"data: "))
+            assert first["time_ns"] < last["time_ns"] <= newest["time_ns"]
+
+
+def test_a_browser_that_takes_nothing_holds_up_no_other(shmring_channel: Any) -> None:
+    for i in range(4):
+        shmring_channel(f"ctl-{i}")
+    with serving() as address, listening(address), listening(address) as reply:
+        times = [event(reply)["time_ns"] for _ in range(3)]
+    assert times == sorted(set(times))
+
+
 def test_a_browser_that_goes_away_frees_its_place(
     shmring_namespace: str, eventually: Callable[..., Any]
 ) -> None:

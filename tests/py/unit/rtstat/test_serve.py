@@ -154,6 +154,50 @@ def test_more_connections_than_allowed_are_closed_and_ended_ones_make_room(monke
             time.sleep(0.01)
 
 
+def test_a_client_that_is_slow_gets_all(monkeypatch):
+    monkeypatch.setattr(serve, "SEND_S", 1.0)
+    body = bytes(12_000_000)
+    pages = {"/": serve.Page("long", lambda environ: serve.Reply(serve.TEXT, body))}
+    with serving(pages) as port, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        client.settimeout(PATIENCE_S)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        began, size = time.monotonic(), 0
+        while part := client.recv(65536):
+            size += len(part)
+            time.sleep(3 * len(part) / len(body))
+    assert size > len(body)  # and the headers
+    assert time.monotonic() - began > 2 * serve.SEND_S
+
+
+def test_a_client_cannot_make_the_kernel_keep_much(monkeypatch):
+    monkeypatch.setattr(serve, "SEND_S", 0.5)
+    taken = []
+
+    class Counting:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            taken.append(65536)
+            return bytes(65536)
+
+        def close(self):
+            taken.append(None)
+
+    pages = {"/": serve.Page("endless", lambda environ: serve.Reply(serve.TEXT, Counting()))}
+    with serving(pages) as port, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        give_up = time.monotonic() + PATIENCE_S
+        while None not in taken and time.monotonic() < give_up:
+            time.sleep(0.01)
+    assert taken.pop() is None
+    assert sum(taken) < 1_000_000
+
+
 def test_a_client_that_takes_nothing_is_dropped(monkeypatch, capfd):
     monkeypatch.setattr(serve, "SEND_S", 0.2)
     closed = threading.Event()

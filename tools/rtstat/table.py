@@ -256,6 +256,8 @@ CHANNEL = (
         rx_pps   | rx rate   | pps | packets received per second
         rx_bps   | rx rate   | bps | bits of payload received per second
         late_pps | late rate | pps | late packets per second
+        late_share | late share | share | share of the packets with a deadline that were late
+        lost_pps | lost rate | pps | lost packets per second
         """,
     ),
     *rows(

@@ -314,23 +314,40 @@ class ChannelView(Numbers):
 
     @property
     def late_delta(self) -> int | None:
-        before = self.before
-        if before is None:
-            return None
-        return max(0, self.late - sum(before[place] for place in _LATE_AT))
+        """Packets with a deadline that were late since the previous snapshot. Others never count as
+        late, whatever their verdict: a bulk sender's packets wait for each other."""
+        found = self._late_of_timed()
+        return None if found is None else found[0]
 
     @property
     def late_pps(self) -> float | None:
-        return _sum(self.rate(name) for name in LATE)
+        """The same per second."""
+        late = self.late_delta
+        return late / self.seconds if late is not None and self.seconds else None
 
     @property
     def late_share(self) -> float | None:
         """Share (0 to 1) of the packets with a deadline that were late since the previous snapshot.
         None: there were none."""
-        late, on_time = self.late_delta, self.delta("tx_on_time")
-        if late is None or on_time is None or not late + on_time:
+        late, timed = self._late_of_timed() or (0, 0)
+        return late / timed if timed else None
+
+    def _late_of_timed(self) -> tuple[int, int] | None:
+        """Return how many packets were late in the interval, and how many had a deadline."""
+        before = self.before
+        if before is None:
             return None
-        return late / (late + on_time)
+        late = max(0, self.late - sum(before[place] for place in _LATE_AT))
+        timed = late + (self.delta("tx_on_time") or 0)
+        if not self.delta("tx_immediate"):
+            return late, timed
+        if not late:
+            return 0, max(0, timed - (self.delta("tx_immediate") or 0))
+        # Verdicts do not tell who had a deadline. The histogram has only those that had one.
+        dropped = self.delta("tx_dropped_late") or 0
+        sent = self.buckets("lateness", interval=True)
+        over = sum(count for upper_ns, count in sent if upper_ns > self.facts.tolerance_ns)
+        return min(late, over + dropped), sum(count for _, count in sent) + dropped
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -382,8 +399,7 @@ class ChannelView(Numbers):
     def readers(self) -> tuple[ReaderView, ...]:
         before = {row[:2]: row for row in self._reader_rows(self.before)}
         return tuple(
-            _reader(row, before.get(row[:2]), self.processes)
-            for row in self._reader_rows(self.now)
+            _reader(row, before.get(row[:2]), self.processes) for row in self._reader_rows(self.now)
         )
 
     @property

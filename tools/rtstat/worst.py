@@ -1,4 +1,4 @@
-"""The worst trouble of each channel and worker, out of the one list."""
+"""The troubles of each channel and worker, out of the one list: the worst, and which there are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rtstat.views import ChannelView, WorkerView
 
 _SIGNS = {"broken": "!!", "troubled": "! "}
 NO_SIGN = "  "
+_NONE: set[str] = set()
 
 
 class Worst:
@@ -19,9 +20,12 @@ class Worst:
         """troubles: the worst first."""
         self._troubles = troubles
         self._places: dict[tuple[str, Any], int] = {}
+        self._named: dict[tuple[str, Any], set[str]] = {}
         for place, trouble in enumerate(troubles):
             if trouble.scope != "file":
-                self._places.setdefault((trouble.scope, trouble.view.key), place)
+                key = trouble.scope, trouble.view.key
+                self._places.setdefault(key, place)
+                self._named.setdefault(key, set()).add(trouble.name)
 
     def place(self, view: ChannelView | WorkerView) -> int:
         """Return the place in the list of the worst trouble of a channel, its worker or its pool.
@@ -40,6 +44,11 @@ class Worst:
         """Return the worst trouble, or None."""
         place = self.place(view)
         return self._troubles[place] if place < len(self._troubles) else None
+
+    def has(self, view: ChannelView | WorkerView, names: tuple[str, ...]) -> bool:
+        """Return whether a channel or worker has one of these troubles itself."""
+        scope = "worker" if isinstance(view, WorkerView) else "channel"
+        return not self._named.get((scope, view.key), _NONE).isdisjoint(names)
 
     def sign(self, view: ChannelView | WorkerView) -> str:
         """Return ``!!`` for broken, ``!`` for troubled, in two columns."""

@@ -1,23 +1,24 @@
-"""The cells of the tables: how a row is written and sorted, and when it is highlighted."""
+"""The cells of the tables: how a row is written and sorted, and when it is highlighted.
+
+Yellow and red cells are in the list of troubles. The columns judge nothing themselves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from rtstat.numbers import NS_PER_S, Times
+from rtstat.numbers import Times
 from rtstat.screen.rows import Cell, Column, Mood
 from rtstat.troubles import Trouble
-from rtstat.troubles.sending import LATE_SHARE
 from rtstat.views import ChannelView, ReaderView, WorkerView
 from rtstat.worst import Worst, sign
 from shmring_cli.output import address_text, duration, quantity
 
 NOTHING = Cell("·", "dim")
 
-_RING_NEARLY_FULL = 0.8
-_OLD_HEARTBEAT_NS = NS_PER_S // 2
-_NS_PER_MS = 1_000_000
+_LATE = ("late", "dropped_late")
+_LOST = ("send_failed", "kernel_drops", "overwritten")
 _HEALTH_ORDER = ("failed", "stale", "closed", "new", "ok")
 
 
@@ -41,19 +42,13 @@ def count(value: int) -> Cell:
     return Cell(short(value), "" if value else "dim")
 
 
-def trouble(value: int, grown: int | None, mood: str = "bad") -> Cell:
-    """A number of things that should not happen: highlighted while it grows, else plain."""
-    if not value:
-        return Cell("0", "dim")
-    return Cell(short(value), mood if grown else "")  # type: ignore[arg-type]
-
-
-def share(value: float, alarm: float = 2.0) -> Cell:
-    """A share of 0 to 1, in percent, highlighted from `alarm` on."""
+def share(value: float | None) -> Cell:
+    """A share of 0 to 1, in percent, or nothing for None."""
+    if value is None:
+        return NOTHING
     if value <= 0:
         return Cell("0 %", "dim")
-    text = f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %"
-    return Cell(text, "warn" if value >= alarm else "")
+    return Cell(f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %")
 
 
 def short(value: int) -> str:
@@ -67,8 +62,9 @@ def short(value: int) -> str:
 def _health(view: ChannelView | WorkerView) -> Cell:
     health = view.health
     if isinstance(view, ChannelView) and health == "ok":
-        return Cell(view.state, "good" if view.state == "open" else "warn")
-    return Cell(health, "good" if health == "ok" else "warn" if health == "new" else "bad")
+        return Cell(view.state, "good" if view.state == "open" else "")
+    mood: Mood = "good" if health == "ok" else "" if health in ("new", "closed") else "bad"
+    return Cell(health, mood)
 
 
 def _health_value(view: ChannelView | WorkerView) -> int:
@@ -86,6 +82,9 @@ def _number(read: Callable[[Any], float | None]) -> Callable[[Any], float]:
     return value
 
 
+Judge = Callable[[], Worst]
+"""Returns the troubles of the rows that are shown."""
+
 # --- channels -------------------------------------------------------------------------------------
 
 
@@ -100,23 +99,21 @@ def _lateness(which: str, interval: bool) -> Callable[[ChannelView], int | None]
     return read
 
 
-def _late_cell(which: str, interval: bool) -> Callable[[ChannelView], Cell]:
-    read = _lateness(which, interval)
+def _lateness_column(
+    name: str, head: str, which: str, judge: Judge | None = None
+) -> Column[ChannelView]:
+    """Of the last interval, highlighted in a late channel. Without `judge`: since it was opened."""
+    read = _lateness(which, judge is not None)
 
     def write(channel: ChannelView) -> Cell:
         value = read(channel)
         if value is None:
             return NOTHING
-        over = interval and bool(channel.late_delta) and value > channel.facts.tolerance_ns
-        return Cell(duration(value), "warn" if over else "")
+        over = value > channel.facts.tolerance_ns
+        late = over and judge is not None and judge().has(channel, _LATE)
+        return Cell(duration(value), "warn" if late else "")
 
-    return write
-
-
-def _lateness_column(name: str, head: str, which: str, interval: bool) -> Column[ChannelView]:
-    return Column(
-        name, head, _late_cell(which, interval), _number(_lateness(which, interval)), width=8
-    )
+    return Column(name, head, write, _number(read), width=8)
 
 
 def _beat(channel: ChannelView) -> Cell:
@@ -126,14 +123,16 @@ def _beat(channel: ChannelView) -> Cell:
     return Cell(duration(age_ns), "bad" if not channel.served else "")
 
 
-def late_share(channel: ChannelView) -> Cell:
-    """The share of packets that were late, highlighted if the list of troubles names it."""
-    return NOTHING if channel.late_share is None else share(channel.late_share, LATE_SHARE)
+def _marked(
+    judge: Judge, names: tuple[str, ...], write: Callable[[Any], Cell]
+) -> Callable[[Any], Cell]:
+    """Highlight what a cell says, except nothing and 0, if the row has one of these troubles."""
 
+    def marked(view: ChannelView | WorkerView) -> Cell:
+        found = write(view)
+        return Cell(found.text, "warn") if not found.mood and judge().has(view, names) else found
 
-def _per_second(value: float | None) -> Cell:
-    """A rate of what should not happen: highlighted if it is not 0."""
-    return rate(value) if not value else Cell(rate(value).text, "warn")
+    return marked
 
 
 def _lost_key(channel: ChannelView) -> tuple[float, int]:
@@ -162,16 +161,19 @@ def engine_state(channel: ChannelView) -> str:
 
 
 def _sum(
-    name: str, head: str, read: Callable[[ChannelView], int], grown: Callable[[ChannelView], Any]
+    name: str,
+    head: str,
+    read: Callable[[ChannelView], int],
+    judge: Judge,
+    names: tuple[str, ...],
 ) -> Column[ChannelView]:
     """A counter of what should not happen, since the channel was opened."""
-    return Column(
-        name, head, lambda ch: trouble(read(ch), grown(ch)), read, width=max(6, len(head))
-    )
+    write = _marked(judge, names, lambda channel: count(read(channel)))
+    return Column(name, head, write, read, width=max(6, len(head)))
 
 
-def _counter(name: str, head: str) -> Column[ChannelView]:
-    return _sum(name, head, lambda ch: int(ch[name]), lambda ch: ch.delta(name))
+def _counter(name: str, head: str, judge: Judge, trouble: str) -> Column[ChannelView]:
+    return _sum(name, head, lambda ch: int(ch[name]), judge, (trouble,))
 
 
 def _text(
@@ -186,9 +188,6 @@ def _name(channel: ChannelView, all_namespaces: bool) -> str:
     return f"{channel.namespace}/{channel.name}" if all_namespaces else channel.name
 
 
-Judge = Callable[[], Worst]
-
-
 def _worst_cell(text: str, trouble: Trouble | None) -> Cell:
     mood: Mood = "" if trouble is None else "bad" if trouble.severity == "broken" else "warn"
     return Cell(f"{sign(trouble)} {text}", mood)
@@ -200,7 +199,7 @@ def _worst_name(channel: ChannelView, judge: Judge) -> str:
 
 
 def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelView]]:
-    """Columns of the table of channels, the most important first. `judge` returns the troubles."""
+    """Columns of the table of channels, the most important first."""
     return [
         Column(
             "channel",
@@ -211,9 +210,21 @@ def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelVi
             left=True,
         ),
         Column("state", "state", _health, _health_value, width=6, left=True),
-        Column("late", "late %", late_share, _number(lambda c: c.late_share), width=6),
-        _lateness_column("p99", "p99", "p99_ns", True),
-        Column("lost", "lost/s", lambda ch: _per_second(ch.lost_pps), _lost_key, width=6),
+        Column(
+            "late",
+            "late %",
+            _marked(judge, _LATE, lambda ch: share(ch.late_share)),
+            _number(lambda c: c.late_share),
+            width=6,
+        ),
+        _lateness_column("p99", "p99", "p99_ns", judge),
+        Column(
+            "lost",
+            "lost/s",
+            _marked(judge, _LOST, lambda ch: rate(ch.lost_pps)),
+            _lost_key,
+            width=6,
+        ),
         Column("lag", "lag", lambda ch: count(ch.lag), lambda ch: ch.lag, width=6),
         Column("tx_pps", "tx/s", lambda ch: rate(ch.tx_pps), _number(lambda c: c.tx_pps), width=6),
         Column("rx_pps", "rx/s", lambda ch: rate(ch.rx_pps), _number(lambda c: c.rx_pps), width=6),
@@ -221,7 +232,7 @@ def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelVi
         Column(
             "late_pps",
             "late/s",
-            lambda ch: _per_second(ch.late_pps),
+            _marked(judge, _LATE, lambda ch: rate(ch.late_pps)),
             _number(lambda c: c.late_pps),
             width=6,
         ),
@@ -233,19 +244,19 @@ def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelVi
         Column(
             "remote", "remote", lambda c: _end(c.remote), lambda c: c.remote or (), 15, left=True
         ),
-        _lateness_column("p50", "p50", "p50_ns", True),
-        _lateness_column("max", "max", "max_ns", True),
+        _lateness_column("p50", "p50", "p50_ns", judge),
+        _lateness_column("max", "max", "max_ns", judge),
         Column(
             "tx_fill",
             "tx full",
-            lambda ch: share(ch.tx_fill, _RING_NEARLY_FULL),
+            _marked(judge, ("send_ring_full",), lambda ch: share(ch.tx_fill)),
             lambda ch: ch.tx_fill,
             width=7,
         ),
         Column(
             "rx_fill",
             "rx full",
-            lambda ch: share(ch.rx_fill, _RING_NEARLY_FULL),
+            _marked(judge, ("reader_stuck", "overwritten"), lambda ch: share(ch.rx_fill)),
             lambda ch: ch.rx_fill,
             width=7,
         ),
@@ -255,12 +266,12 @@ def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelVi
         Column(
             "readers", "readers", lambda c: count(len(c.readers)), lambda c: len(c.readers), width=7
         ),
-        _lateness_column("p99_all", "p99 all", "p99_ns", False),
-        _lateness_column("max_all", "max all", "max_ns", False),
-        _sum("late_all", "late all", lambda ch: ch.late, lambda ch: ch.late_delta),
-        _counter("tx_failed", "failed"),
-        _counter("rx_kernel_drops", "drops"),
-        _counter("rx_overwritten", "overwr"),
+        _lateness_column("p99_all", "p99 all", "p99_ns"),
+        _lateness_column("max_all", "max all", "max_ns"),
+        _sum("late_all", "late all", lambda ch: ch.late, judge, _LATE),
+        _counter("tx_failed", "failed", judge, "send_failed"),
+        _counter("rx_kernel_drops", "drops", judge, "kernel_drops"),
+        _counter("rx_overwritten", "overwr", judge, "overwritten"),
     ]
 
 
@@ -279,13 +290,11 @@ def _worker_name(worker: WorkerView, all_namespaces: bool) -> str:
 def _scheduling(worker: WorkerView) -> Cell:
     if worker.priority:
         return Cell(f"{worker.policy} {worker.priority}", "good")
-    return Cell(worker.policy, "warn")
+    return Cell(worker.policy)
 
 
 def _worker_beat(worker: WorkerView) -> Cell:
-    age_ns = worker.heartbeat_age_ns
-    mood = "bad" if not worker.alive else "warn" if age_ns > _OLD_HEARTBEAT_NS else ""
-    return Cell(duration(age_ns), mood)  # type: ignore[arg-type]
+    return Cell(duration(worker.heartbeat_age_ns), "" if worker.alive else "bad")
 
 
 def _wake(worker: WorkerView) -> int | None:
@@ -309,13 +318,13 @@ def worker_columns(all_namespaces: bool, judge: Judge) -> list[Column[WorkerView
         Column("beat", "beat", _worker_beat, lambda w: w.heartbeat_age_ns, width=8),
         Column("pid", "pid", lambda w: Cell(str(w.pid)), lambda w: w.pid, width=7),
         Column("core", "core", lambda w: _core(w.cpu), _number(lambda w: w.cpu), width=4),
-        Column("cpu", "CPU", lambda w: share(w.cpu_share, 0.9), lambda w: w.cpu_share, width=6),
+        Column("cpu", "CPU", lambda w: share(w.cpu_share), lambda w: w.cpu_share, width=6),
         Column("wake", "wake p99", lambda w: ns(_wake(w)), _number(_wake), width=8),
         Column("scheduling", "sched", _scheduling, lambda w: (w.policy, w.priority), width=8),
         Column(
             "locked",
             "locked",
-            lambda w: Cell("yes") if w.memory_locked else Cell("no", "warn"),
+            lambda w: Cell("yes" if w.memory_locked else "no"),
             lambda w: w.memory_locked,
             width=6,
         ),
@@ -323,34 +332,32 @@ def worker_columns(all_namespaces: bool, judge: Judge) -> list[Column[WorkerView
         Column(
             "channels", "chans", lambda w: count(w["channels"]), lambda w: w["channels"], width=5
         ),
-        Column("spin", "spin", lambda w: share(w.spin_share, 0.9), lambda w: w.spin_share, width=6),
+        Column("spin", "spin", lambda w: share(w.spin_share), lambda w: w.spin_share, width=6),
         Column(
             "loop",
             "longest",
-            lambda w: Cell(
-                duration(w["longest_loop_ns"]), "warn" if w["longest_loop_ns"] > _NS_PER_MS else ""
-            ),
+            lambda w: Cell(duration(w["longest_loop_ns"])),
             lambda w: w["longest_loop_ns"],
             width=8,
         ),
         Column(
             "missed",
             "missed",
-            lambda w: trouble(w["missed_wakes"], w.delta("missed_wakes"), "warn"),
+            lambda w: count(w["missed_wakes"]),
             lambda w: w["missed_wakes"],
             width=6,
         ),
         Column(
             "rests",
             "rests",
-            lambda w: trouble(w["forced_rests"], w.delta("forced_rests"), "warn"),
+            lambda w: count(w["forced_rests"]),
             lambda w: w["forced_rests"],
             width=6,
         ),
         Column(
             "restarts",
             "restarts",
-            lambda w: trouble(w["restarts"], w.delta("restarts"), "warn"),
+            _marked(judge, ("worker_restarted",), lambda w: count(w["restarts"])),
             lambda w: w["restarts"],
             width=8,
         ),
@@ -377,7 +384,7 @@ def reader_columns() -> list[Column[ReaderView]]:
         Column("pid", "reader", lambda r: Cell(_reader(r)), lambda r: r.pid or 0, 24, left=True),
         Column("taken", "taken", lambda r: count(r.taken), lambda r: r.taken, 8),
         Column("lag", "lag", lambda r: count(r.waiting), lambda r: r.waiting, 8),
-        Column("lost", "lost", lambda r: trouble(r.lost, 0), lambda r: r.lost, 8),
+        Column("lost", "lost", lambda r: count(r.lost), lambda r: r.lost, 8),
     ]
 
 

@@ -61,7 +61,7 @@ def _rates(view: ChannelView) -> str:
         "-" if bps is None else f"{quantity(pps or 0, 'pps')} {quantity(bps, 'bps')}"
         for pps, bps in ((view.tx_pps, view.tx_bps), (view.rx_pps, view.rx_bps))
     )
-    late = columns.late_share(view).text
+    late = columns.share(view.late_share).text
     return (
         f"tx {sent}   rx {received}   late {late}, {view.late} in all   lost {view.lost} in all   "
         f"waiting {view.tx_waiting}"

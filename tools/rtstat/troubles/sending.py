@@ -31,22 +31,10 @@ def _late_fix(channel: ChannelView, reason: str) -> str:
     return _LATE_FIXES[reason]
 
 
-def _late_of_timed(channel: ChannelView) -> tuple[int, int]:
-    """Return how many packets were late in the interval, and how many had a deadline. Verdicts are
-    given to others, too: a bulk sender's packets wait for each other, and that is no trouble."""
-    late = channel.late_delta or 0
-    if not late or not grown(channel, "tx_immediate"):
-        return late, late + grown(channel, "tx_on_time")
-    timed = channel.buckets("lateness", interval=True)
-    late = sum(count for upper_ns, count in timed if upper_ns > channel.facts.tolerance_ns)
-    return late, sum(count for _, count in timed)
-
-
 def _late(channel: ChannelView) -> Found | None:
-    late, timed = _late_of_timed(channel)
-    if not late:
+    late, share = channel.late_delta, channel.late_share
+    if not late or share is None:
         return None
-    share = late / timed
     if share < LATE_SHARE or (late < LATE_LEAST and share < 0.5):
         return None
     times = channel.lateness_interval

@@ -45,13 +45,6 @@ const COUNTS = [[1e9, " G"], [1e6, " M"], [1e3, " k"]];
 const duration = (ns) => (ns == null ? "·" : ns === 0 ? "0" : quantity(ns, DURATIONS));
 const count = (value) => (value == null ? "·" : quantity(value, value < 1e4 ? WHOLE : COUNTS));
 
-// Of the packets with a deadline since the reading before. null: there were none.
-function lateShare(channel, before) {
-  if (!before) return null;
-  const late = channel.late - before.late, timely = channel.tx_on_time - before.tx_on_time;
-  return late >= 0 && timely >= 0 && late + timely ? late / (late + timely) : null;
-}
-
 function percent(share) {
   return share == null ? "·" : `${Number((100 * share).toPrecision(2))} %`;
 }
@@ -143,7 +136,7 @@ function showChannel(body, severity, channel) {
   const state = channel.health === "ok" ? channel.state : channel.health;
   add(add(row, "td"), "span", severity === "ok" ? state : `${severity}: ${state}`,
     `badge ${severity}`);
-  const cells = [percent(channel.lateShare), duration(channel.p99),
+  const cells = [percent(channel.late_share), duration(channel.p99),
     count(channel.lost), count(channel.tx_pps), count(channel.rx_pps)];
   for (const cell of cells) add(row, "td", cell, "number");
   return button;
@@ -158,11 +151,9 @@ function choose(key) {
 
 function remember(reading) {
   const seen = new Set();
-  const before = new Map(latest ? latest.channels.map((one) => [keyOf(one), one]) : []);
   for (const channel of reading.channels) {
     const key = keyOf(channel);
     seen.add(key);
-    channel.lateShare = lateShare(channel, before.get(key));
     const measured = channel.lateness_interval_count > 0;
     channel.p99 = measured ? channel.lateness_interval_p99_ns : null;
     if (!histories.has(key)) histories.set(key, []);

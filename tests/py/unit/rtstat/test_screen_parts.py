@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rtstat_views import channel, worker
 
 pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
 
 from rtstat.screen import charts, columns, ink, trouble_bar
-from rtstat.troubles import Trouble
+from rtstat.troubles import Trouble, judge
+from rtstat.worst import Worst
 
 
 @given(st.integers(1, 200_000_000_000))
@@ -110,6 +112,36 @@ def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def moods(columns: list[Any], view: Any) -> dict[str, str]:
+    """Names of the highlighted cells of a row."""
+    cells = {column.name: column.write(view) for column in columns}
+    return {name: cell.mood for name, cell in cells.items() if cell.mood in ("warn", "bad")}
+
+
+def test_a_cell_is_highlighted_only_for_a_trouble_of_the_list() -> None:
+    beside = {"tx_queued_behind": 900, "tx_immediate": 1000, "tx_on_time": 100}
+    late = {"tx_woke_late": 40, "tx_on_time": 60, "lateness_interval_count": 100}
+    views = [
+        channel(beside, name="bulk"),
+        channel(late | {"lateness_interval_p99_ns": 10**6}, name="axis"),
+        channel({"rx_kernel_drops": 9, "rx_received": 99}, name="sensor"),
+        channel({"tx_used_bytes": 65_000}, name="full"),
+    ]
+    judged = Worst(judge((), views))
+    found = {
+        view.name: moods(columns.channel_columns(False, lambda: judged), view) for view in views
+    }
+    assert found["bulk"] == found["full"] == {}
+    assert set(found["axis"]) == {"channel", "late", "p99", "late_pps", "late_all"}
+    assert set(found["sensor"]) == {"channel", "lost", "rx_kernel_drops"}
+
+
+def test_a_worker_without_real_time_is_no_trouble() -> None:
+    plain = worker({"spun_ns": 10**15, "longest_loop_ns": 10**8, "missed_wakes": 9})
+    judged = Worst(judge([plain], ()))
+    assert moods(columns.worker_columns(False, lambda: judged), plain) == {}
 
 
 def trouble(name: str, severity: Any, where: str, text: str = "is wrong") -> Trouble:

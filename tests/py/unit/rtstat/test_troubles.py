@@ -2,114 +2,20 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 import pytest
+from rtstat_views import MS, NOW, OPENER, READER, WORKER, channel, pool, worker
 
 from rtstat import evidence, troubles
-from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS, NS_PER_S, WORKER_WORDS
-from rtstat.processes import Process, Processes
+from rtstat.numbers import NS_PER_S
+from rtstat.table import FIELD
 from rtstat.targets import Clocks
 from rtstat.trouble_text import WIDTH, headline, line, paragraphs
 from rtstat.troubles import RULES, Recent, judge, verdict
-from rtstat.views import ChannelFacts, ChannelView, PoolView, Unreadable, WorkerView
+from rtstat.views import ChannelView, PoolView, Unreadable, WorkerView
 from rtworkers import layout
 from rtworkers.history import Event
-
-NOW = 1_000 * NS_PER_S
-MS = 1_000_000
-WORKER, OPENER, READER = 10, 20, 30
-OPEN = layout.CHANNEL_STATE["open"]
-FACTS: dict[str, Any] = {
-    **dict.fromkeys(ChannelFacts.names, ""),
-    **{"name": "ctl", "namespace": "plant", "pool": "line", "engine": "udp", "direction": "duplex"},
-    **{"reading": "broadcast", "overflow": "oldest", "late": "send", "clock": "monotonic"},
-    **{"local": None, "remote": None, "tx_bytes": 65536, "rx_bytes": 65536, "tx_capacity": 0},
-    **{"rx_capacity": 0, "producer_slots": 8, "reader_slots": 8, "tolerance_ns": 50_000},
-    **{"segment_bytes": 1 << 20, "segment_id": 1, "opener_pid": OPENER, "engine_config": b""},
-    "opener_mono_ns": NS_PER_S,
-}
-
-
-def processes(**states: str) -> Processes:
-    """All of them run, but those given by name."""
-    found = Processes()
-    for name, pid in (("shmring-worker", WORKER), ("python3", OPENER), ("python3", READER)):
-        key = {WORKER: "worker", OPENER: "opener", READER: "reader"}[pid]
-        state = states.get(key, "S")
-        found[pid] = None if state == "gone" else Process(pid, name, state, 0)
-    return found
-
-
-def row(*parts: tuple[dict[str, int], dict[str, int]], more: tuple[int, ...] = ()) -> memoryview:
-    """Numbers at their places, part by part, and what follows them."""
-    words = array("q", [0] * sum(len(places) for places, _ in parts))
-    for places, numbers in parts:
-        for name, number in numbers.items():
-            words[places[name]] = number
-    words.extend(more)
-    return memoryview(words)
-
-
-class Buckets:
-    """A monitor whose histograms are all the same."""
-
-    def __init__(self, counts: tuple[tuple[int, int], ...]) -> None:
-        self._counts = list(counts)
-
-    def buckets(self, place: int, interval: bool) -> list[tuple[int, int]]:
-        return self._counts
-
-
-def channel(
-    now: dict[str, int] | None = None,
-    before: dict[str, int] | None = None,
-    *,
-    timed: tuple[tuple[int, int], ...] = (),
-    readers: tuple[int, ...] = (),
-    readers_before: tuple[int, ...] = (),
-    part: dict[str, int] | None = None,
-    part_before: dict[str, int] | None = None,
-    states: dict[str, str] | None = None,
-    **facts: Any,
-) -> ChannelView:
-    """A channel that is served, with numbers of two snapshots a second apart."""
-    of_engine = ENGINE_WORDS.get(facts.get("engine", "udp"), {})
-    standing = {
-        **{"state": OPEN, "worker_pid": WORKER, "heartbeat_mono_ns": NOW, "read_mono_ns": NOW},
-        **{"opened_mono_ns": NS_PER_S, "producers": 1, "readers": len(readers) // 5},
-    }
-    return ChannelView(
-        row((CHANNEL_WORDS, standing | (now or {})), (of_engine, part or {}), more=readers),
-        row(
-            (CHANNEL_WORDS, standing | (before or {})),
-            (of_engine, part_before or {}),
-            more=readers_before,
-        ),
-        CHANNEL_WORDS,
-        1.0,
-        ChannelFacts(**FACTS | facts),
-        Buckets(timed),
-        100.0,
-        processes(**(states or {})),
-    )
-
-
-def worker(now: dict[str, int] | None = None, **states: str) -> WorkerView:
-    standing = {
-        **{"pid": WORKER, "heartbeat_mono_ns": NOW, "read_mono_ns": NOW},
-        "started_mono_ns": NS_PER_S,
-    }
-    numbers = row((WORKER_WORDS, standing | (now or {})))
-    return WorkerView(
-        numbers, numbers, WORKER_WORDS, 1.0, "plant", "line", 0, None, (), processes(**states)
-    )
-
-
-def pool(*workers: WorkerView, alive: bool | None = True) -> PoolView:
-    return PoolView("plant", "line", 5 if alive else None, alive, workers, ())
-
 
 STILL = {"heartbeat_mono_ns": NOW - 5 * NS_PER_S}
 GONE = {"opener": "gone"}
@@ -290,6 +196,30 @@ def test_beside_packets_without_a_deadline_the_others_are_late() -> None:
     assert (found.name, found.figure) == ("late", 0.2)
     assert "20 packets" in found.text
     assert "in all" not in found.text
+
+
+MIXED = {"tx_queued_behind": 900, "tx_immediate": 900}
+
+
+@pytest.mark.parametrize(
+    ("grown", "timed", "late", "share"),
+    [
+        ({}, (), 0, None),
+        ({"tx_woke_late": 20, "tx_on_time": 60, "tx_dropped_late": 20}, (), 40, 0.4),
+        ({"tx_immediate": 900, "tx_on_time": 1000}, ((900, 100),), 0, 0.0),
+        ({"tx_immediate": 900, "tx_on_time": 900}, (), 0, None),
+        (MIXED, (), 0, None),
+        (MIXED | {"tx_on_time": 100}, ((900, 100),), 0, 0.0),
+        (MIXED | {"tx_woke_late": 20, "tx_on_time": 80}, ((900, 80), (MS, 20)), 20, 0.2),
+        (MIXED | {"tx_dropped_late": 50, "tx_on_time": 50}, ((900, 50),), 50, 0.5),
+    ],
+)
+def test_only_packets_with_a_deadline_are_late(
+    grown: dict[str, int], timed: tuple[tuple[int, int], ...], late: int, share: float | None
+) -> None:
+    view = channel(grown, timed=timed)
+    assert (view.late_delta, view.late_pps, view.late_share) == (late, late, share)
+    assert (FIELD["channel", "late_share"].get(view)) == share
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ stay on the loopback interface, in a separate namespace.
 examples:
   shmring bench timed                     a table
   shmring bench all --json >bench.jsonl   one object per line: bench, case, system, metric,
-                                          value, unit (ns pps bps bytes percent)
+                                          value, unit (ns pps bps bytes percent per_s
+                                          verdict)
   shmring bench bulk --quick              a quick look: one short run of each system
   shmring bench rtp next-pkt ulaw2linear  two cases only
 """

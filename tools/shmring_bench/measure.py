@@ -19,7 +19,10 @@ TARGET = "target"
 
 
 class Row(NamedTuple):
-    """One figure. `unit` is one of ``ns pps bps bytes percent``."""
+    """One figure. `unit` is one of ``ns pps bps bytes percent per_s verdict``.
+
+    A verdict is 1 if the goal is met, -1 if it is missed, and 0 if this is not decided.
+    """
 
     case: str
     system: str
@@ -121,6 +124,16 @@ def cpu_ns(pid: int) -> int:
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
     return total
+
+
+def stolen_ns(cpu: int | None) -> int:
+    """Return the time that the hypervisor took from a core (None: from all), in steps of 10 ms."""
+    name = "cpu" if cpu is None else f"cpu{cpu}"
+    for line in Path("/proc/stat").read_text().splitlines():
+        words = line.split()
+        if words[0] == name:
+            return int(words[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    raise ValueError(f"/proc/stat has no line {name}")
 
 
 def resident_bytes(pid: int) -> int:

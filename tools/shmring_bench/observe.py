@@ -19,13 +19,23 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import shmring
 from shmring_bench import floor, senders
-from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate, cpu_ns
-from shmring_bench.samples import Lateness, median, median_interval
+from shmring_bench.measure import (
+    Figures,
+    Plan,
+    Row,
+    Unavailable,
+    alternate,
+    cpu_ns,
+    stolen_ns,
+)
+from shmring_bench.paired import Figure, holes, pooled_quantile, ratios
+from shmring_bench.samples import median
 
 RATE_HZ = 10_000
 PAYLOAD_BYTES = 64
@@ -43,6 +53,10 @@ SLICE_S = 1.0
 SETTLING = 0.2
 """Share of each slice that is not measured: what the slice before it left behind ends there."""
 TOLERANCE_NS = 5000
+HOLE_NS = 1_000_000
+"""A backlog is a hole if a packet of it is later than this."""
+GOAL = 1.10
+"""What observing may make of p99, compared with no tool."""
 CHANNELS = 1000
 CHANNEL_HZ = 10
 JSON_CHANNELS = 100
@@ -80,13 +94,23 @@ def run(plan: Plan) -> Iterator[Row]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """One schedule. Its slices follow the order of `_order`."""
+class _Turn:
+    """One system's part of a turn: packets of a schedule that others share."""
 
-    slices: list[Lateness]
-    behind_percent: list[float]
-    """Packets of each slice that waited for other work of the worker."""
-    lost_percent: float
+    errors_ns: list[int]
+    """Ordered distances to the deadline."""
+    outside_ns: list[int]
+    """Those of the packets outside holes."""
+    holes: int
+    """Holes that began in it."""
+    behind_percent: float
+    """Packets that waited for other work of the worker."""
+    stolen_percent: float
+    """Share of the time that the hypervisor took from the worker's core."""
+
+    @property
+    def in_holes(self) -> int:
+        return len(self.errors_ns) - len(self.outside_ns)
 
 
 def _order(turn: int) -> tuple[str, ...]:
@@ -97,35 +121,70 @@ def _order(turn: int) -> tuple[str, ...]:
 
 
 def _turns(plan: Plan) -> Iterator[Row]:
-    turns = max(1, round(plan.run_s(20) / SLICE_S / len(SYSTEMS)))
+    count = max(1, round(plan.run_s(20) / SLICE_S / len(SYSTEMS)))
     slice_s = min(SLICE_S, plan.run_s(20))
-    systems = [system for turn in range(turns) for system in _order(turn)]
-    runs = [_timed(plan, systems, slice_s) for _ in range(plan.runs)]
-    p99: dict[str, list[float]] = {}
-    for system in SYSTEMS:
-        mine = [at for at, one in enumerate(systems) if one == system]
-        slices = [run.slices[at] for run in runs for at in mine]
-        p99[system] = [late.error_ns(0.99) for late in slices]
-        for metric, share in (("error_p50", 0.5), ("error_p99", 0.99), ("error_max", 1.0)):
-            value = median([late.error_ns(share) for late in slices])
-            yield Row(TURNS, system, metric, value, "ns")
-        behind = [run.behind_percent[at] for run in runs for at in mine]
-        yield Row(TURNS, system, "behind", sum(behind) / len(behind), "percent")
-    yield Row(TURNS, "tapped", "lost", max(run.lost_percent for run in runs), "percent")
-    for system, of in PAIRS:
-        yield from _ratio(system, of, p99)
+    order = [system for turn in range(count) for system in _order(turn)]
+    turns: dict[str, list[_Turn]] = {system: [] for system in SYSTEMS}
+    lost_percent = 0.0
+    for _ in range(plan.runs):
+        slices, lost = _timed(plan, order, slice_s)
+        lost_percent = max(lost_percent, lost)
+        for system, one in zip(order, slices, strict=True):
+            turns[system].append(one)
+    for system, own in turns.items():
+        for metric, value, unit in _figures(own, slice_s):
+            yield Row(TURNS, system, metric, value, unit)
+    yield Row(TURNS, "tapped", "lost", lost_percent, "percent")
+    for name, figure in _COMPARED.items():
+        for (system, of), ratio in ratios(turns, figure, PAIRS).items():
+            case, pair = f"{TURNS}-{name}", f"{system}/{of}"
+            yield Row(case, pair, "ratio", 100 * ratio.value, "percent")
+            yield Row(case, pair, "low", 100 * ratio.low, "percent")
+            yield Row(case, pair, "high", 100 * ratio.high, "percent")
+            yield Row(case, pair, "below_110_percent", ratio.decides(GOAL), "verdict")
 
 
-def _ratio(system: str, of: str, p99: dict[str, list[float]]) -> Iterator[Row]:
-    """Yield the median ratio over all turns, and its confidence interval."""
-    ratios = [100 * a / max(b, 1) for a, b in zip(p99[system], p99[of], strict=True)]
-    low, high = median_interval(ratios)
-    for metric, value in (("", median(ratios)), ("_low", low), ("_high", high)):
-        yield Row(TURNS, system, f"error_p99_of_{of}{metric}", value, "percent")
+def _figures(turns: list[_Turn], slice_s: float) -> Iterator[tuple[str, float, str]]:
+    """Yield metric, value and unit of one system: of all its packets together."""
+    once = [1] * len(turns)
+    errors = [turn.errors_ns for turn in turns]
+    for metric, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
+        yield f"error_{metric}", pooled_quantile(errors, once, share), "ns"
+    yield "error_p99_outside", _p99_outside(turns, once), "ns"
+    yield "in_holes", 100 * _in_holes(turns, once), "percent"
+    yield "holes", sum(turn.holes for turn in turns) / len(turns) / slice_s, "per_s"
+    yield "stolen", sum(turn.stolen_percent for turn in turns) / len(turns), "percent"
+    yield "behind", sum(turn.behind_percent for turn in turns) / len(turns), "percent"
 
 
-def _timed(plan: Plan, systems: list[str], slice_s: float) -> _Run:
-    """Send packets on one schedule, while such tools start and are killed."""
+def _p99(turns: Sequence[_Turn], weights: Sequence[int]) -> float:
+    return pooled_quantile([turn.errors_ns for turn in turns], weights, 0.99)
+
+
+def _p99_outside(turns: Sequence[_Turn], weights: Sequence[int]) -> float:
+    return pooled_quantile([turn.outside_ns for turn in turns], weights, 0.99)
+
+
+def _in_holes(turns: Sequence[_Turn], weights: Sequence[int]) -> float:
+    """Return the share of the packets in holes. One packet is counted in addition, so that it is
+    never 0, which nothing can be compared with."""
+    held, packets = 1, 1
+    for turn, weight in zip(turns, weights, strict=True):
+        held += weight * turn.in_holes
+        packets += weight * len(turn.errors_ns)
+    return held / packets
+
+
+_COMPARED: dict[str, Figure[_Turn]] = {
+    "p99": _p99,
+    "p99-outside-holes": _p99_outside,
+    "in-holes": _in_holes,
+}
+
+
+def _timed(plan: Plan, systems: list[str], slice_s: float) -> tuple[list[_Turn], float]:
+    """Send packets on one schedule, while such tools start and are killed. Return the part of each
+    system, and the percentage of lost packets."""
     each = round(slice_s * RATE_HZ)
     count = each * len(systems)
     interval_ns = round(1e9 / RATE_HZ)
@@ -149,19 +208,42 @@ def _timed(plan: Plan, systems: list[str], slice_s: float) -> _Run:
         due_ns = senders.dues(job)
         packets = senders.packets(job, due_ns)
         channel.send_many(packets, size=PAYLOAD_BYTES, at=due_ns.start, interval_ns=job.interval_ns)
-        behind = []
+        behind, stolen = [0], [stolen_ns(plan.worker_cpu)]
         for number, system in enumerate(systems):
-            before = channel.stats().tx_queued_behind
             until = due_ns.start / 1e9 + (number + 1) * slice_s
             _come_and_go(_tool(system, plan.namespace, beside), until)
-            behind.append(100 * (channel.stats().tx_queued_behind - before) / each)
+            behind.append(channel.stats().tx_queued_behind)
+            stolen.append(stolen_ns(plan.worker_cpu))
         received = receiver.result(10)
-    skipped = round(each * SETTLING)
-    return _Run(
-        [Lateness(received.samples[at + skipped : at + each]) for at in range(0, count, each)],
-        behind,
-        100 * (count - received.packets) / count,
+    shares = zip(
+        (100 * (b - a) / each for a, b in pairwise(behind)),
+        ((b - a) / 1e7 / slice_s for a, b in pairwise(stolen)),
+        strict=True,
     )
+    return _cut(received.samples, each, list(shares)), 100 * (count - received.packets) / count
+
+
+def _cut(samples: Sequence[int], each: int, shares: list[tuple[float, float]]) -> list[_Turn]:
+    """Cut the samples of a schedule into the parts of its systems, less what is not measured.
+    `shares`: `behind_percent` and `stolen_percent` of each."""
+    found = holes(samples, round(1e9 / RATE_HZ), HOLE_NS)
+    held = bytearray(len(samples))
+    for hole in found:
+        held[hole.start : hole.stop] = b"\1" * len(hole)
+    turns = []
+    for number, (behind_percent, stolen_percent) in enumerate(shares):
+        part = range(number * each, (number + 1) * each)
+        measured = range(part.start + round(each * SETTLING), min(part.stop, len(samples)))
+        turns.append(
+            _Turn(
+                sorted(abs(samples[at]) for at in measured),
+                sorted(abs(samples[at]) for at in measured if not held[at]),
+                sum(hole.start in part for hole in found),
+                behind_percent,
+                stolen_percent,
+            )
+        )
+    return turns
 
 
 def _other(plan: Plan) -> list[int] | None:

@@ -6,7 +6,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import comb
 
 
 class Lateness:
@@ -57,18 +56,3 @@ def median(values: Sequence[float]) -> float:
     if len(ordered) % 2:
         return ordered[middle]
     return (ordered[middle - 1] + ordered[middle]) / 2
-
-
-def median_interval(values: Sequence[float], doubt: float = 0.05) -> tuple[float, float]:
-    """Return bounds between which the median of what the values were drawn from lies, with a
-    probability of at least 1 - `doubt`. It is the interval of the sign test, so the values may have
-    any distribution. With fewer than six values it is the whole range, and the doubt is greater."""
-    ordered = sorted(values)
-    below, count = 0.0, len(ordered)
-    cut = 0
-    while cut < (count - 1) // 2:
-        below += comb(count, cut) / 2.0**count
-        if below + comb(count, cut + 1) / 2.0**count > doubt / 2:
-            break
-        cut += 1
-    return ordered[cut], ordered[-1 - cut]

@@ -40,9 +40,11 @@ def duration(ns: float) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a value in a base unit (``ns pps bps bytes percent``) for people."""
+    """Return a value in a base unit (``ns pps bps bytes percent per_s verdict``) for people."""
     if unit == "ns":
         return duration(value)
+    if unit == "verdict":
+        return _VERDICTS[value]
     if unit == "percent":
         return f"{_digits(value)} %"
     for power, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -51,7 +53,8 @@ def quantity(value: float, unit: str) -> str:
     return f"{_digits(value)} {_UNITS.get(unit, unit)}"
 
 
-_UNITS = {"pps": "pps", "bps": "bit/s", "bytes": "B"}
+_UNITS = {"pps": "pps", "bps": "bit/s", "bytes": "B", "per_s": "/s"}
+_VERDICTS: dict[float, str] = {1: "met", 0: "not decided", -1: "missed"}
 
 
 def _digits(value: float) -> str:

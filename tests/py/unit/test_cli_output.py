@@ -41,6 +41,10 @@ def test_durations_have_three_digits_and_the_unit_that_fits(ns, text):
         (40_400_000, "bytes", "40.4 MB"),
         (1.94, "percent", "1.94 %"),
         (1500, "ns", "1.50 µs"),
+        (4.5, "per_s", "4.50 /s"),
+        (1, "verdict", "met"),
+        (0, "verdict", "not decided"),
+        (-1, "verdict", "missed"),
     ],
 )
 def test_quantities_are_shown_as_people_read_them(value, unit, text):

@@ -107,13 +107,15 @@ def command_parser(command: Command) -> Parser:
 
 def whole_parser() -> Parser:
     """Return the parser of rtstat without a command."""
+    from rtstat.screen.keys import epilog
+
     module = importlib.import_module("rtstat.overview")
     commands = "\n".join(f"  {command.name:<12} {command.help}" for command in COMMANDS)
     parser = Parser(
         prog="rtstat",
         usage="rtstat [options]\n       rtstat COMMAND [options]",
         description=f"{_DESCRIPTION}\n\ncommands (rtstat COMMAND --help):\n{commands}",
-        epilog=_EPILOG,
+        epilog=f"{_EPILOG}\n{epilog()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)

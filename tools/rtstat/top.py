@@ -10,6 +10,15 @@ examples:
 
 from __future__ import annotations
 
-from rtstat.overview import add_arguments, run
+import argparse
+
+from rtstat import overview
+from rtstat.overview import run
+from rtstat.screen.keys import epilog
 
 __all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    overview.add_arguments(parser)
+    parser.epilog = epilog()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from rtstat.screen.acting import ActingScreen
 from rtstat.screen.app import RtstatApp
 from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
+from rtstat.screen.keys import KEYS, epilog
 from rtstat.screen.overview import Overview
 from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
@@ -332,6 +334,23 @@ def test_help_and_leaving(shmring_namespace, three):
         await pilot.press("q")
 
     assert drive(shmring_namespace, walk).return_value == 0
+
+
+def test_the_table_of_keys_has_every_key():
+    shown = {"slash": "/", "question_mark": "?", "plus": "+", "minus": "-"}
+    bindings = (RtstatApp, Overview, ChannelScreen, RowsTable)
+    pressed = {
+        shown.get(name, name)
+        for screen in bindings
+        for binding in screen.BINDINGS
+        for name in binding.key.split(",")
+    }
+    told = {name for key in KEYS for name in key.names}
+    moving = next(key for key in KEYS if "up" in key.names).meaning
+    also = {name.strip("()") for name in re.split(r"[ ,]+", moving)}
+    assert pressed - told - also == {"ctrl+c", "backspace"}
+    assert told <= pressed
+    assert max(map(len, epilog().splitlines())) <= 80
 
 
 def test_every_engine_has_its_part(shmring_namespace, shmring_pool):

@@ -76,6 +76,11 @@ def amount(value: float | None, unit: str) -> str:
     return NOTHING if value is None else quantity(value, unit)
 
 
+def per_second(value: float | None) -> str:
+    """Return how often something happens, or a dash."""
+    return amount(value, "/s")
+
+
 def percent(share: float | None) -> str:
     """Return a share of 0 to 1 in percent."""
     return NOTHING if share is None else quantity(100 * share, "percent")
@@ -102,7 +107,8 @@ def _scheduling(worker: WorkerView) -> str:
     return f"{worker.policy} {worker.priority}" if worker.priority else worker.policy
 
 
-# --- tables: the most important columns first. A wider line shows more --------------------------
+# --- tables: the most important columns first. A wider line shows more. Counters are rates, and
+# those since a channel was opened come last, with "ever" in their head.
 
 _WORKER: Columns = (
     ("WORKER", lambda w: f"{w.namespace}/{w.pool}:{w.slot}"),
@@ -115,8 +121,10 @@ _WORKER: Columns = (
     ("CHANNELS", lambda w: str(w["channels"])),
     ("SPIN", lambda w: percent(w.spin_share)),
     ("MAX LOOP", lambda w: span(w["longest_loop_ns"])),
-    ("MISSED", lambda w: str(w["missed_wakes"])),
-    ("RESTS", lambda w: str(w["forced_rests"])),
+    ("MISSED", lambda w: per_second(w.rate("missed_wakes"))),
+    ("RESTS", lambda w: per_second(w.rate("forced_rests"))),
+    ("MISSED ever", lambda w: str(w["missed_wakes"])),
+    ("RESTS ever", lambda w: str(w["forced_rests"])),
     ("RESTARTS", lambda w: str(w["restarts"])),
 )
 
@@ -125,10 +133,10 @@ _CHANNEL: Columns = (
     ("STATE", lambda c: _mark(c.served, c.state if c.served else c.health)),
     ("LATE", lambda c: percent(c.late_share)),
     ("p99 now", lambda c: _of(c.lateness_interval, "p99_ns")),
-    ("LOST", lambda c: amount(c.lost_pps, "pps")),
+    ("LOST", lambda c: per_second(c.lost_pps)),
     ("LAG", lambda c: str(c.lag)),
-    ("TX", lambda c: amount(c.tx_pps, "pps")),
-    ("RX", lambda c: amount(c.rx_pps, "pps")),
+    ("TX", lambda c: per_second(c.tx_pps)),
+    ("RX", lambda c: per_second(c.rx_pps)),
     ("ENGINE", lambda c: c.engine),
     ("TX bit/s", lambda c: amount(c.tx_bps, "bps")),
     ("RX bit/s", lambda c: amount(c.rx_bps, "bps")),
@@ -136,16 +144,17 @@ _CHANNEL: Columns = (
     ("REMOTE", lambda c: address_text(c.remote, NOTHING)),
     ("p50 now", lambda c: _of(c.lateness_interval, "p50_ns")),
     ("max now", lambda c: _of(c.lateness_interval, "max_ns")),
-    ("p99 ever", lambda c: _of(c.lateness, "p99_ns")),
-    ("max ever", lambda c: _of(c.lateness, "max_ns")),
-    ("SENT", lambda c: str(c["tx_sent"])),
-    ("LATE ever", lambda c: str(c.late)),
-    ("LOST ever", lambda c: str(c.lost)),
     ("TX FILL", lambda c: percent(c.tx_fill)),
     ("RX FILL", lambda c: percent(c.rx_fill)),
     ("READERS", lambda c: str(c["readers"])),
     ("EPOCH", lambda c: str(c.epoch)),
     ("HEARTBEAT", lambda c: span(c.heartbeat_age_ns)),
+    ("p99 ever", lambda c: _of(c.lateness, "p99_ns")),
+    ("max ever", lambda c: _of(c.lateness, "max_ns")),
+    ("SENT ever", lambda c: str(c["tx_sent"])),
+    ("RECEIVED ever", lambda c: str(c["rx_received"])),
+    ("LATE ever", lambda c: str(c.late)),
+    ("LOST ever", lambda c: str(c.lost)),
 )
 
 
@@ -153,20 +162,40 @@ def _name_of_part(channel: ChannelView) -> str:
     return _name(channel) + (" (stale)" if channel.figures_stale else "")
 
 
+def _rates(part: str, *names: str) -> Columns:
+    """Return how fast counters of an engine's part grow."""
+    return tuple(
+        (_head(name), lambda c, name=name: per_second(getattr(c, part).rate(name)))
+        for name in names
+    )
+
+
+def _sums(part: str, *names: str) -> Columns:
+    """Return counters of an engine's part, since the channel was opened."""
+    return tuple(
+        (f"{_head(name)} ever", lambda c, name=name: str(getattr(c, part)[name])) for name in names
+    )
+
+
+def _head(name: str) -> str:
+    return name.upper().replace("_", " ")
+
+
+_RTP_COUNTERS = ("sent", "delivered", "lost", "late", "underruns")
+_UDT_COUNTERS = ("sent", "received", "repeated")
+_NETFLUX_COUNTERS = ("sent", "accepted", "partner_lost", "timeouts")
+
 _RTP: Columns = (
     ("RTP", _name_of_part),
     ("SOURCE", lambda c: NOTHING if c.rtp.remote_ssrc is None else f"{c.rtp.remote_ssrc:08x}"),
-    ("SENT", lambda c: str(c.rtp["sent"])),
-    ("UNDERRUNS", lambda c: str(c.rtp["underruns"])),
-    ("DELIVERED", lambda c: str(c.rtp["delivered"])),
-    ("LOST", lambda c: str(c.rtp["lost"])),
-    ("LATE", lambda c: str(c.rtp["late"])),
     ("LOSS", lambda c: percent(c.rtp.loss)),
     ("JITTER", lambda c: span(c.rtp["jitter_ns"])),
+    *_rates("rtp", *_RTP_COUNTERS),
     ("DEPTH", lambda c: str(c.rtp["depth"])),
     ("DELAY", lambda c: span(c.rtp["delay_ns"])),
     ("TARGET", lambda c: span(c.rtp["target_ns"])),
     ("RTT", lambda c: span(c.rtp.rtt_ns)),
+    *_sums("rtp", *_RTP_COUNTERS),
 )
 
 _UDT: Columns = (
@@ -175,13 +204,12 @@ _UDT: Columns = (
     ("RTT", lambda c: span(c.udt.rtt_ns)),
     ("WINDOW", lambda c: str(c.udt.window_packets)),
     ("FLIGHT", lambda c: str(c.udt["flight_packets"])),
-    ("PACE", lambda c: amount(c.udt.pace_pps, "pps")),
-    ("SENT", lambda c: amount(c.udt.rate("sent"), "pps")),
-    ("RECEIVED", lambda c: amount(c.udt.rate("received"), "pps")),
+    ("PACE", lambda c: per_second(c.udt.pace_pps)),
     ("LOSS", lambda c: percent(c.udt.loss)),
-    ("REPEATED", lambda c: str(c.udt["repeated"])),
+    *_rates("udt", *_UDT_COUNTERS),
     ("UNSENT", lambda c: amount(c.udt["unsent_bytes"], "bytes")),
     ("UNREAD", lambda c: amount(c.udt["unread_bytes"], "bytes")),
+    *_sums("udt", *_UDT_COUNTERS),
 )
 
 _NETFLUX: Columns = (
@@ -190,13 +218,13 @@ _NETFLUX: Columns = (
     ("HEARD", lambda c: "yes" if c.netflux.heard else "no"),
     ("CYCLE", lambda c: span(c.netflux["cycle_ns"])),
     ("WATCHDOG", lambda c: span(c.netflux.watch_ns)),
-    ("SENT", lambda c: str(c.netflux["sent"])),
-    ("ACCEPTED", lambda c: str(c.netflux["accepted"])),
-    ("PARTNER LOST", lambda c: str(c.netflux["partner_lost"])),
-    ("TIMEOUTS", lambda c: str(c.netflux["timeouts"])),
+    *_rates("netflux", *_NETFLUX_COUNTERS),
     ("RTT", lambda c: span(c.netflux.last_rtt_ns)),
-    ("RTT p99", lambda c: _of(c.netflux.times("rtt"), "p99_ns")),
-    ("GAP max", lambda c: _of(c.netflux.times("gap"), "max_ns")),
+    ("RTT p99 now", lambda c: _of(c.netflux.times("rtt", interval=True), "p99_ns")),
+    ("GAP max now", lambda c: _of(c.netflux.times("gap", interval=True), "max_ns")),
+    ("RTT p99 ever", lambda c: _of(c.netflux.times("rtt"), "p99_ns")),
+    ("GAP max ever", lambda c: _of(c.netflux.times("gap"), "max_ns")),
+    *_sums("netflux", *_NETFLUX_COUNTERS),
 )
 
 _UNREADABLE: Columns = (

@@ -198,8 +198,48 @@ def _worst_name(channel: ChannelView, judge: Judge) -> str:
     return "" if found is None else found.name
 
 
+def _core(cpu: int | None) -> Cell:
+    return Cell("any", "dim") if cpu is None else Cell(str(cpu))
+
+
+_Reads = Callable[[ChannelView], float | None]
+
+
+def _rate(name: str, head: str, read: _Reads) -> Column[ChannelView]:
+    return Column(name, head, lambda ch: rate(read(ch)), _number(read), width=6)
+
+
+def _bad_rate(
+    name: str, head: str, read: Callable[[Any], float | None], judge: Judge, names: tuple[str, ...]
+) -> Column[Any]:
+    """A rate of what should not happen."""
+    write = _marked(judge, names, lambda view: rate(read(view)))
+    return Column(name, head, write, _number(read), width=len(head))
+
+
+def _growth(name: str, head: str, judge: Judge, *names: str) -> Column[Any]:
+    """How fast a counter of what should not happen grows."""
+    return _bad_rate(f"{name}_rate", head, lambda view: view.rate(name), judge, names)
+
+
+def _bits_per_second(name: str, head: str, read: _Reads) -> Column[ChannelView]:
+    return Column(name, head, lambda ch: _bits(read(ch)), _number(read), width=11)
+
+
+def _address(
+    name: str, read: Callable[[ChannelView], tuple[str, int] | None]
+) -> Column[ChannelView]:
+    return Column(name, name, lambda ch: _end(read(ch)), lambda ch: read(ch) or (), 15, left=True)
+
+
+def _fill(
+    name: str, head: str, read: Callable[[ChannelView], float], judge: Judge, *names: str
+) -> Column[ChannelView]:
+    return Column(name, head, _marked(judge, names, lambda ch: share(read(ch))), read, width=7)
+
+
 def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelView]]:
-    """Columns of the table of channels, the most important first."""
+    """Columns of the table of channels, the most important first. Sums come last."""
     return [
         Column(
             "channel",
@@ -209,74 +249,71 @@ def channel_columns(all_namespaces: bool, judge: Judge) -> list[Column[ChannelVi
             width=14,
             left=True,
         ),
-        Column("state", "state", _health, _health_value, width=6, left=True),
-        Column(
-            "late",
-            "late %",
-            _marked(judge, _LATE, lambda ch: share(ch.late_share)),
-            _number(lambda c: c.late_share),
-            width=6,
-        ),
-        _lateness_column("p99", "p99", "p99_ns", judge),
-        Column(
-            "lost",
-            "lost/s",
-            _marked(judge, _LOST, lambda ch: rate(ch.lost_pps)),
-            _lost_key,
-            width=6,
-        ),
-        Column("lag", "lag", lambda ch: count(ch.lag), lambda ch: ch.lag, width=6),
-        Column("tx_pps", "tx/s", lambda ch: rate(ch.tx_pps), _number(lambda c: c.tx_pps), width=6),
-        Column("rx_pps", "rx/s", lambda ch: rate(ch.rx_pps), _number(lambda c: c.rx_pps), width=6),
+        *_well(judge),
         _text("trouble", "trouble", lambda ch: _worst_name(ch, judge), 14),
-        Column(
-            "late_pps",
-            "late/s",
-            _marked(judge, _LATE, lambda ch: rate(ch.late_pps)),
-            _number(lambda c: c.late_pps),
-            width=6,
-        ),
-        _text("engine", "engine", lambda ch: ch.engine, 8),
-        _text("engine_state", "link", engine_state, 10),
-        Column("tx_bps", "tx bit/s", lambda ch: _bits(ch.tx_bps), _number(lambda c: c.tx_bps), 11),
-        Column("rx_bps", "rx bit/s", lambda ch: _bits(ch.rx_bps), _number(lambda c: c.rx_bps), 11),
-        Column("local", "local", lambda c: _end(c.local), lambda c: c.local or (), 15, left=True),
-        Column(
-            "remote", "remote", lambda c: _end(c.remote), lambda c: c.remote or (), 15, left=True
-        ),
-        _lateness_column("p50", "p50", "p50_ns", judge),
-        _lateness_column("max", "max", "max_ns", judge),
-        Column(
-            "tx_fill",
-            "tx full",
-            _marked(judge, ("send_ring_full",), lambda ch: share(ch.tx_fill)),
-            lambda ch: ch.tx_fill,
-            width=7,
-        ),
-        Column(
-            "rx_fill",
-            "rx full",
-            _marked(judge, ("reader_stuck", "overwritten"), lambda ch: share(ch.rx_fill)),
-            lambda ch: ch.rx_fill,
-            width=7,
-        ),
-        Column("beat", "beat", _beat, _number(lambda ch: ch.heartbeat_age_ns), width=8),
-        _text("pool", "pool", lambda ch: ch.pool, 10),
-        Column("core", "core", lambda ch: _core(ch.cpu), _number(lambda ch: ch.cpu), width=4),
-        Column(
-            "readers", "readers", lambda c: count(len(c.readers)), lambda c: len(c.readers), width=7
-        ),
-        _lateness_column("p99_all", "p99 all", "p99_ns"),
-        _lateness_column("max_all", "max all", "max_ns"),
-        _sum("late_all", "late all", lambda ch: ch.late, judge, _LATE),
-        _counter("tx_failed", "failed", judge, "send_failed"),
-        _counter("rx_kernel_drops", "drops", judge, "kernel_drops"),
-        _counter("rx_overwritten", "overwr", judge, "overwritten"),
+        *_ends(judge),
+        *_closer(judge),
+        *_since_opened(judge),
     ]
 
 
-def _core(cpu: int | None) -> Cell:
-    return Cell("any", "dim") if cpu is None else Cell(str(cpu))
+def _well(judge: Judge) -> list[Column[ChannelView]]:
+    """What fits 80 columns beside the name."""
+    late = _marked(judge, _LATE, lambda ch: share(ch.late_share))
+    lost = _marked(judge, _LOST, lambda ch: rate(ch.lost_pps))
+    return [
+        Column("state", "state", _health, _health_value, width=6, left=True),
+        Column("late", "late %", late, _number(lambda ch: ch.late_share), width=6),
+        _lateness_column("p99", "p99", "p99_ns", judge),
+        Column("lost", "lost/s", lost, _lost_key, width=6),
+        Column("lag", "lag", lambda ch: count(ch.lag), lambda ch: ch.lag, width=6),
+        _rate("tx_pps", "tx/s", lambda ch: ch.tx_pps),
+        _rate("rx_pps", "rx/s", lambda ch: ch.rx_pps),
+    ]
+
+
+def _ends(judge: Judge) -> list[Column[ChannelView]]:
+    return [
+        _bad_rate("late_pps", "late/s", lambda ch: ch.late_pps, judge, _LATE),
+        _text("engine", "engine", lambda ch: ch.engine, 8),
+        _text("engine_state", "link", engine_state, 10),
+        _bits_per_second("tx_bps", "tx bit/s", lambda ch: ch.tx_bps),
+        _bits_per_second("rx_bps", "rx bit/s", lambda ch: ch.rx_bps),
+        _address("local", lambda ch: ch.local),
+        _address("remote", lambda ch: ch.remote),
+    ]
+
+
+def _closer(judge: Judge) -> list[Column[ChannelView]]:
+    """What one looks at when the columns before it are not well."""
+    full = ("reader_stuck", "overwritten")
+    readers = Column[ChannelView](
+        "readers", "readers", lambda ch: count(len(ch.readers)), lambda ch: len(ch.readers), 7
+    )
+    return [
+        _lateness_column("p50", "p50", "p50_ns", judge),
+        _lateness_column("max", "max", "max_ns", judge),
+        _growth("tx_failed", "failed/s", judge, "send_failed"),
+        _growth("rx_kernel_drops", "drops/s", judge, "kernel_drops"),
+        _growth("rx_overwritten", "overwr/s", judge, "overwritten"),
+        _fill("tx_fill", "tx full", lambda ch: ch.tx_fill, judge, "send_ring_full"),
+        _fill("rx_fill", "rx full", lambda ch: ch.rx_fill, judge, *full),
+        Column("beat", "beat", _beat, _number(lambda ch: ch.heartbeat_age_ns), width=8),
+        _text("pool", "pool", lambda ch: ch.pool, 10),
+        Column("core", "core", lambda ch: _core(ch.cpu), _number(lambda ch: ch.cpu), width=4),
+        readers,
+    ]
+
+
+def _since_opened(judge: Judge) -> list[Column[ChannelView]]:
+    return [
+        _lateness_column("p99_all", "p99 all", "p99_ns"),
+        _lateness_column("max_all", "max all", "max_ns"),
+        _sum("late_all", "late all", lambda ch: ch.late, judge, _LATE),
+        _counter("tx_failed", "failed all", judge, "send_failed"),
+        _counter("rx_kernel_drops", "drops all", judge, "kernel_drops"),
+        _counter("rx_overwritten", "overwr all", judge, "overwritten"),
+    ]
 
 
 # --- workers --------------------------------------------------------------------------------------
@@ -302,6 +339,12 @@ def _wake(worker: WorkerView) -> int | None:
     return times.p99_ns if times is not None and times.count else None
 
 
+def _worker_sum(name: str, head: str, judge: Judge, *names: str) -> Column[WorkerView]:
+    """A counter of what should not happen, since the worker started."""
+    write = _marked(judge, names, lambda w: count(w[name]))
+    return Column(name, head, write, lambda w: w[name], width=len(head))
+
+
 def worker_columns(all_namespaces: bool, judge: Judge) -> list[Column[WorkerView]]:
     """Columns of the table of workers. The heartbeat is first: all other values are as old
     as that."""
@@ -314,54 +357,41 @@ def worker_columns(all_namespaces: bool, judge: Judge) -> list[Column[WorkerView
             width=14,
             left=True,
         ),
-        Column("state", "state", _health, _health_value, width=7, left=True),
-        Column("beat", "beat", _worker_beat, lambda w: w.heartbeat_age_ns, width=8),
-        Column("pid", "pid", lambda w: Cell(str(w.pid)), lambda w: w.pid, width=7),
-        Column("core", "core", lambda w: _core(w.cpu), _number(lambda w: w.cpu), width=4),
-        Column("cpu", "CPU", lambda w: share(w.cpu_share), lambda w: w.cpu_share, width=6),
-        Column("wake", "wake p99", lambda w: ns(_wake(w)), _number(_wake), width=8),
-        Column("scheduling", "sched", _scheduling, lambda w: (w.policy, w.priority), width=8),
-        Column(
-            "locked",
-            "locked",
-            lambda w: Cell("yes" if w.memory_locked else "no"),
-            lambda w: w.memory_locked,
-            width=6,
-        ),
-        Column("profile", "profile", lambda w: Cell(w.profile), lambda w: w.profile, width=8),
-        Column(
-            "channels", "chans", lambda w: count(w["channels"]), lambda w: w["channels"], width=5
-        ),
-        Column("spin", "spin", lambda w: share(w.spin_share), lambda w: w.spin_share, width=6),
-        Column(
-            "loop",
-            "longest",
-            lambda w: Cell(duration(w["longest_loop_ns"])),
-            lambda w: w["longest_loop_ns"],
-            width=8,
-        ),
-        Column(
-            "missed",
-            "missed",
-            lambda w: count(w["missed_wakes"]),
-            lambda w: w["missed_wakes"],
-            width=6,
-        ),
-        Column(
-            "rests",
-            "rests",
-            lambda w: count(w["forced_rests"]),
-            lambda w: w["forced_rests"],
-            width=6,
-        ),
-        Column(
-            "restarts",
-            "restarts",
-            _marked(judge, ("worker_restarted",), lambda w: count(w["restarts"])),
-            lambda w: w["restarts"],
-            width=8,
-        ),
+        *_PROCESS,
+        *_LOOP,
+        _growth("missed_wakes", "missed/s", judge),
+        _growth("forced_rests", "rests/s", judge),
+        _worker_sum("missed_wakes", "missed all", judge),
+        _worker_sum("forced_rests", "rests all", judge),
+        _worker_sum("restarts", "restarts", judge, "worker_restarted"),
     ]
+
+
+def _locked(worker: WorkerView) -> Cell:
+    return Cell("yes" if worker.memory_locked else "no")
+
+
+def _longest(worker: WorkerView) -> Cell:
+    return Cell(duration(worker["longest_loop_ns"]))
+
+
+_PROCESS: tuple[Column[WorkerView], ...] = (
+    Column("state", "state", _health, _health_value, width=7, left=True),
+    Column("beat", "beat", _worker_beat, lambda w: w.heartbeat_age_ns, width=8),
+    Column("pid", "pid", lambda w: Cell(str(w.pid)), lambda w: w.pid, width=7),
+    Column("core", "core", lambda w: _core(w.cpu), _number(lambda w: w.cpu), width=4),
+    Column("cpu", "CPU", lambda w: share(w.cpu_share), lambda w: w.cpu_share, width=6),
+    Column("wake", "wake p99", lambda w: ns(_wake(w)), _number(_wake), width=8),
+    Column("scheduling", "sched", _scheduling, lambda w: (w.policy, w.priority), width=8),
+    Column("locked", "locked", _locked, lambda w: w.memory_locked, width=6),
+)
+
+_LOOP: tuple[Column[WorkerView], ...] = (
+    Column("profile", "profile", lambda w: Cell(w.profile), lambda w: w.profile, width=8),
+    Column("channels", "chans", lambda w: count(w["channels"]), lambda w: w["channels"], width=5),
+    Column("spin", "spin", lambda w: share(w.spin_share), lambda w: w.spin_share, width=6),
+    Column("loop", "longest", _longest, lambda w: w["longest_loop_ns"], width=8),
+)
 
 
 # --- readers --------------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ def _rates(view: ChannelView) -> str:
     )
     late = columns.share(view.late_share).text
     return (
-        f"tx {sent}   rx {received}   late {late}, {view.late} in all   lost {view.lost} in all   "
+        f"tx {sent}   rx {received}   late {late}, {view.late} in all   "
+        f"lost {columns.rate(view.lost_pps).text}/s, {view.lost} in all   "
         f"waiting {view.tx_waiting}"
     )
 

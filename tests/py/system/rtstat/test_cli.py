@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,24 @@ def test_once(two):
     for part in ("WORKER", "HEARTBEAT", "CHANNEL", "ctl-peer", "p99 now", "LOST"):
         assert part in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_wide_table_has_rates_and_then_sums(two, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "500")
+    lines = run("--once").stdout.splitlines()
+    for head in (line for line in lines if line.startswith(("CHANNEL", "WORKER"))):
+        columns = re.split(r"  +", head)
+        rates = columns.index("MISSED" if columns[0] == "WORKER" else "TX")
+        sums = [i for i, name in enumerate(columns) if name.endswith(" ever")]
+        assert rates < min(sums)
+        assert len(columns) - max(sums) <= 2  # restarts of a worker
+    heads, row = (
+        re.split(r"  +", next(line for line in lines if line.startswith(begin)))
+        for begin in ("CHANNEL", f"{os.environ['SHMRING_NAMESPACE']}/ctl ")
+    )
+    cells = dict(zip(heads, row, strict=True))
+    assert cells["TX"] == "0 /s"
+    assert cells["SENT ever"] == "5"
 
 
 def test_json(two, shmring_namespace):

@@ -43,12 +43,27 @@ _SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("channel", metavar="CHANNEL", help="name, or NAMESPACE/name")
+    _add_output(parser)
+    _add_triggers(parser)
+    _add_limits(parser)
+    _add_details(parser)
+    _add_other_work(parser)
+    parser.add_argument(
+        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
+    )
+    parser.add_argument("--json", action="store_true", help="the summary as a JSON object")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", default="-", help="file or pipe (default: stdout)"
     )
     parser.add_argument(
         "--direction", choices=("tx", "rx", "both"), default="both", help="(default both)"
     )
+
+
+def _add_triggers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         type=duration,
@@ -69,8 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write this time after a trigger (default 1s)",
     )
     parser.add_argument("--again", action="store_true", help="keep recording after a trigger")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=duration, metavar="TIME", help="end after this time")
     parser.add_argument("--count", type=int, metavar="N", help="end after this number of packets")
+
+
+def _add_details(parser: argparse.ArgumentParser) -> None:
+    """Add what is copied of a packet, with which time, and into how much memory."""
     parser.add_argument(
         "--snap", type=int, metavar="BYTES", default=0, help="copied per datagram (default all)"
     )
@@ -91,6 +113,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=tap.DEFAULT_BUFFER_BYTES,
         help="memory that the worker writes to (default 16M)",
     )
+
+
+def _add_other_work(parser: argparse.ArgumentParser) -> None:
+    """Add what the command does instead of copying packets."""
     parser.add_argument(
         "--dissector",
         action="version",
@@ -99,10 +125,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "colour rules are beside it",
     )
     parser.add_argument("--mark", metavar="TEXT", help="trigger the running taps, and end")
-    parser.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
-    parser.add_argument("--json", action="store_true", help="the summary as a JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -69,17 +69,24 @@ def _orphaned(channel: ChannelView) -> Found | None:
 
 
 RULES = (
-    Rule("channel_failed", "broken", "channel", "errno", _failed, "the channel failed"),
+    Rule(
+        *("channel_failed", "broken", "channel", "errno", _failed),
+        "the channel failed",
+        own=True,
+    ),
     Rule(
         *("channel_unserved", "broken", "channel", "s", _unserved),
         "no worker serves the channel",
+        own=True,
     ),
     Rule(
         *("no_producer", "broken", "channel", "", _no_producer),
         "the process that opened it is dead, and none is attached to send, as one did before",
+        own=True,
     ),
     Rule(
         *("orphaned", "troubled", "channel", "", _orphaned),
         "the process that opened the channel is dead, and none is attached",
+        own=True,
     ),
 )

@@ -179,6 +179,7 @@ RULES = (
     Rule(
         *("connection_lost", "broken", "channel", "", _connection_lost),
         "a UDT connection is broken or lost",
+        own=True,
     ),
     Rule(
         *("connection_stalled", "troubled", "channel", "bytes", _connection_stalled),
@@ -188,5 +189,6 @@ RULES = (
     Rule(
         *("ports_lost", "troubled", "channel", "ports", _ports_lost),
         "ports of a mux channel could not be bound again after a worker's death",
+        own=True,
     ),
 )

@@ -51,6 +51,11 @@ RULES: tuple[Rule, ...] = tuple(
 
 _PLACE = {rule.name: place for place, rule in enumerate(RULES)}
 _STANDSTILL = frozenset(("worker_dead", "worker_stopped", "worker_stalled"))
+_OF: dict[Scope, list[Rule]] = {}
+for _rule in RULES:
+    _OF.setdefault(_rule.scope, []).append(_rule)
+_OWN = [rule for rule in _OF["channel"] if rule.own]
+_OWN_BUT_UNSERVED = [rule for rule in _OWN if rule.name != "channel_unserved"]
 
 
 def judge(
@@ -61,32 +66,35 @@ def judge(
 ) -> tuple[Trouble, ...]:
     """Return what is wrong with these, the worst first.
 
-    What a channel suffers only because its worker stands still is part of the worker's trouble.
+    What a channel suffers only because its worker stands still is part of the worker's trouble. So
+    of a channel that no worker serves, only the rules that are its own are judged.
     """
     of_worker = _by_worker(channels)
     owners = {pool.key: pool.owner_alive for pool in pools}
-    found = [
-        *_apply("file", ((file, file, _file_subject(file)) for file in unreadable)),
-        *_apply("pool", ((pool, pool, f"{pool.namespace}/{pool.name}:") for pool in pools)),
-    ]
+    found: list[Trouble] = []
+    for file in unreadable:
+        found += _apply(_OF["file"], file, f"{file.namespace}/{file.name}")
+    for pool in pools:
+        found += _apply(_OF["pool"], pool, f"{pool.namespace}/{pool.name}:")
     still: set[tuple[str, str, int]] = set()
     for worker in workers:
         pool_alive = owners.get((worker.namespace, worker.pool))
         given = Serving(worker, tuple(of_worker.get(worker.key, ())), pool_alive)
         subject = f"{worker.namespace}/{worker.pool}:{worker.slot}"
-        own = list(_apply("worker", [(worker, given, subject)]))
+        own = list(_apply(_OF["worker"], worker, subject, given))
         if any(trouble.name in _STANDSTILL for trouble in own):
             still.add(worker.key)
         found += own
-    found += _apply(
-        "channel",
-        (
-            (channel, channel, f"{channel.namespace}/{channel.name}")
-            for channel in channels
-            if channel.worker_key not in still
-        ),
-    )
+    for channel in channels:
+        rules = _rules_of(channel, channel.worker_key in still)
+        found += _apply(rules, channel, f"{channel.namespace}/{channel.name}")
     return in_order(found)
+
+
+def _rules_of(channel: ChannelView, worker_still: bool) -> Sequence[Rule]:
+    if worker_still:
+        return _OWN_BUT_UNSERVED
+    return _OWN if channel.figures_stale else _OF["channel"]
 
 
 def _by_worker(channels: Iterable[ChannelView]) -> dict[tuple[str, str, int], list[ChannelView]]:
@@ -96,18 +104,12 @@ def _by_worker(channels: Iterable[ChannelView]) -> dict[tuple[str, str, int], li
     return found
 
 
-def _file_subject(file: Unreadable) -> str:
-    return f"{file.namespace}/{file.name}"
-
-
-def _apply(scope: Scope, views: Iterable[tuple[Any, Any, str]]) -> Iterator[Trouble]:
-    """Return what the rules of a scope find in views. Each has what a rule gets, and a subject."""
-    rules = [rule for rule in RULES if rule.scope == scope]
-    for view, given, subject in views:
-        for rule in rules:
-            found = rule.find(given)
-            if found is not None:
-                yield Trouble(rule.name, rule.severity, subject, *found, scope, view)
+def _apply(rules: Iterable[Rule], view: Any, subject: str, given: Any = None) -> Iterator[Trouble]:
+    """Return what rules find in a view. They get `given`, by default the view."""
+    for rule in rules:
+        found = rule.find(view if given is None else given)
+        if found is not None:
+            yield Trouble(rule.name, rule.severity, subject, *found, rule.scope, view)
 
 
 def in_order(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:

@@ -55,3 +55,6 @@ class Rule(NamedTuple):
     meaning: str
     grows: bool = False
     """Whether it is about what grew since the previous snapshot. If not, about what stands."""
+    own: bool = False
+    """Of a channel: whether it holds whatever the worker does, so that it is judged even if no
+    worker serves the channel. Others rest on figures that a worker keeps up to date."""

@@ -253,6 +253,26 @@ def test_what_a_channel_suffers_from_its_worker_is_the_workers_trouble() -> None
     assert troubles.concerns(found, waiting)
 
 
+OF_THEIR_OWN: dict[str, ChannelView] = {
+    "channel_failed": channel(STILL | {"state": 4, "error": 19}),
+    "no_producer": channel(STILL | NOBODY | {"tx_next_sequence": 5}, states=GONE),
+    "orphaned": channel(STILL | NOBODY, states=GONE),
+    "connection_lost": channel(STILL, engine="udt", part={"state": 6}),
+    "ports_lost": channel(STILL, engine="mux", part={"lost": 2}),
+}
+
+
+@pytest.mark.parametrize("name", OF_THEIR_OWN)
+def test_a_worker_that_stands_still_hides_no_trouble_of_another_cause(name: str) -> None:
+    found = judge([worker(STILL, worker="T")], [OF_THEIR_OWN[name]])
+    assert {trouble.name for trouble in found} == {"worker_stopped", name}
+
+
+def test_figures_of_the_past_are_not_judged() -> None:
+    silent = channel(STILL | {"tx_failed": 9, "rx_overwritten": 9}, engine="netflux", part=LINK)
+    assert [trouble.name for trouble in judge([], [silent])] == ["channel_unserved"]
+
+
 def test_the_order_is_severity_rule_size_subject() -> None:
     late = {"tx_woke_late": 40, "tx_on_time": 60}
     channels = [

@@ -284,12 +284,13 @@ def _ends(judge: Judge) -> list[Column[ChannelView]]:
     ]
 
 
+def _readers(channel: ChannelView) -> Cell:
+    return count(len(channel.readers))
+
+
 def _closer(judge: Judge) -> list[Column[ChannelView]]:
     """What one looks at when the columns before it are not well."""
     full = ("reader_stuck", "overwritten")
-    readers = Column[ChannelView](
-        "readers", "readers", lambda ch: count(len(ch.readers)), lambda ch: len(ch.readers), 7
-    )
     return [
         _lateness_column("p50", "p50", "p50_ns", judge),
         _lateness_column("max", "max", "max_ns", judge),
@@ -301,7 +302,7 @@ def _closer(judge: Judge) -> list[Column[ChannelView]]:
         Column("beat", "beat", _beat, _number(lambda ch: ch.heartbeat_age_ns), width=8),
         _text("pool", "pool", lambda ch: ch.pool, 10),
         Column("core", "core", lambda ch: _core(ch.cpu), _number(lambda ch: ch.cpu), width=4),
-        readers,
+        Column("readers", "readers", _readers, lambda ch: len(ch.readers), width=7),
     ]
 
 

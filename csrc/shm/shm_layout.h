@@ -374,7 +374,8 @@ typedef enum shm_hist_id {
 typedef struct shm_stats {
     rt_a64_t counters[SHM_COUNTER_SPACE];
     rt_a64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
-    rt_a64_t rx_path; /* impaired path: arrivals offered to it << 32 | arrivals in transit on it */
+    rt_a64_t rx_path; /* impaired path: arrivals offered to it << 32 | arrivals delivered, once those
+                         in transit are, too */
     rt_a64_t finished_base; /* packets that had their verdict when the counters were 0 */
     rt_a64_t reserved[5];
     rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */

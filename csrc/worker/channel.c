@@ -8,6 +8,7 @@
 #include "worker/channels.h"
 #include "worker/pool_files.h"
 #include "worker/slots.h"
+#include "worker/uncounted.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,6 @@
 #include <unistd.h>
 
 #define PURGE_STEP 256u
-#define MOST_UNCOUNTED 256 /* a batch for each of the workers that died one after the other */
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
 #define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
 
@@ -144,7 +144,7 @@ static void free_agent(wrk_channel_t *ch)
     ch->agent_memory = ch->agent = NULL;
 }
 
-static int start_agent(wrk_channel_t *ch)
+static int start_agent(wrk_channel_t *ch, bool takeover)
 {
     ch->ops = agent_find(ch->config.engine);
     if (ch->ops == NULL)
@@ -156,6 +156,7 @@ static int start_agent(wrk_channel_t *ch)
             "no memory for %zu bytes of state of channel \"%s\": close channels of this "
             "worker, or raise its limit (ulimit -v)",
             ch->agent_bytes, ch->config.name);
+    uncounted_open(ch, takeover);
     ch->tx_paused = ch->held;
     int rc = ch->ops->open(ch, rt_mono_ns());
     if (rc < 0)
@@ -229,7 +230,7 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
                         : config->held != 0;
     rc = start_rings(ch, takeover);
-    rc = rc ? rc : start_agent(ch);
+    rc = rc ? rc : start_agent(ch, takeover);
     if (rc < 0)
         return rc;
     count_lost_arrivals(ch);
@@ -299,7 +300,6 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         close(bell_fd);
         return rc;
     }
-    ch->counted_all = !takeover;
     channels_add(ch);
     w->opened_mono_ns = rt_mono_ns();
     if (ch->ops->memory_as_used)
@@ -395,26 +395,6 @@ void channel_reset_stats(wrk_channel_t *ch)
         ch->ops->reset(ch);
 }
 
-/* --- packets that were not counted ---------------------------------------------------------- */
-
-/* Each finished packet is counted directly after it, unless its worker died between the two steps. It
- * is unknown whether such a packet left: it counts as failed. This is done once for each worker, when
- * no packet is in progress. */
-static void count_uncounted(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    if (ch->counted_all || !ch->ops->counts_each || !tx_queue_is_settled(&ch->tx))
-        return;
-    ch->counted_all = true;
-    int64_t uncounted = tx_queue_uncounted(&ch->tx);
-    if (uncounted < 0 || uncounted > MOST_UNCOUNTED) { /* the numbers were overwritten */
-        tx_queue_mark_counted(&ch->tx);
-    } else if (uncounted > 0) {
-        wrk_count(ch, SHM_COUNT_tx_failed, (uint64_t)uncounted);
-        wrk_note(ch, SHM_EVENT_packet_uncertain, (uint64_t)uncounted, SHM_WORKER_PRODUCER, 0,
-                 (int64_t)ch->tx.sequence_high, now_mono_ns);
-    }
-}
-
 /* --- housekeeping -------------------------------------------------------------------------- */
 
 void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -428,6 +408,6 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     ch->ops->refresh(ch, now_mono_ns);
     count_lost_arrivals(ch);
-    count_uncounted(ch, now_mono_ns);
+    uncounted_count(ch, now_mono_ns);
     wrk_reschedule(ch);
 }

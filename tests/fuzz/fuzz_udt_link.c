@@ -401,7 +401,7 @@ static void lose_what_is_under_way(fuzz_t *f)
 {
     for (unsigned n = PORT_0; n <= PORT_1; n++)
         if (f->sides[n].is_open)
-            agent_path_clear(&port_of(f, n)->path);
+            agent_path_clear(&f->sides[n].channel, &port_of(f, n)->path);
 }
 
 static void play(fuzz_t *f)

@@ -73,6 +73,12 @@ typedef struct verdict_times {
 /* The verdict of a packet that was sent: one of the first five, or producer_halted. tolerance_ns >= 0. */
 verdict_t verdict_of(const verdict_times_t *t, int64_t tolerance_ns, unsigned flags);
 
+/* Whether a packet with this verdict was sent. */
+static inline bool verdict_is_sent(verdict_t verdict)
+{
+    return verdict <= VERDICT_QUEUED_BEHIND || verdict == VERDICT_PRODUCER_HALTED;
+}
+
 /* Whether a packet would be late if its send started now. late="drop" uses it. */
 static inline bool verdict_is_late(int64_t due_ns, int64_t now_ns, int64_t tolerance_ns)
 {

@@ -3,6 +3,7 @@
 #include "worker/agents/common/impaired_path.h"
 
 #include "base/rt_err.h"
+#include "base/rt_seq.h"
 #include "worker/agents/common/tap.h"
 
 #include <errno.h>
@@ -88,10 +89,17 @@ _Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered =
                    SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
                "counters of the path are in this order");
 
+static uint64_t delivered(const agent_path_t *l)
+{
+    return l->delivered != NULL ? *l->delivered : 0;
+}
+
+/* A packet that is delivered leaves this word as it is: the ring's tail alone moves it out of the
+ * path. So a worker that dies before or after it publishes leaves the right count. */
 void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l)
 {
-    uint64_t on_the_way = impair_queued(l->rx);
-    rt_store_relaxed(&ch->stats->rx_path, l->rx_taken << 32 | (uint32_t)on_the_way);
+    uint64_t last = delivered(l) + impair_queued(l->rx);
+    rt_store_relaxed(&ch->stats->rx_path, l->rx_taken << 32 | (uint32_t)last);
     copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }
 
@@ -121,7 +129,8 @@ static void take_over(wrk_channel_t *ch, agent_path_t *l)
         return;
     uint64_t word = rt_load_relaxed(&ch->stats->rx_path);
     l->rx_taken = word >> 32;
-    wrk_lost_with_predecessor(ch, (uint32_t)word);
+    int32_t in_transit = rt_seq32_diff((uint32_t)word, (uint32_t)delivered(l));
+    wrk_lost_with_predecessor(ch, in_transit > 0 ? (uint64_t)in_transit : 0);
     agent_path_took_rx(ch, l);
 }
 
@@ -149,12 +158,14 @@ void agent_path_close(agent_path_t *l)
     l->memory[TX] = l->memory[RX] = NULL;
 }
 
-void agent_path_clear(agent_path_t *l)
+void agent_path_clear(wrk_channel_t *ch, agent_path_t *l)
 {
     if (l->tx != NULL)
         impair_clear(l->tx);
-    if (l->rx != NULL)
-        impair_clear(l->rx);
+    if (l->rx == NULL)
+        return;
+    impair_clear(l->rx);
+    agent_path_took_rx(ch, l);
 }
 
 void agent_path_reset(agent_path_t *l)

@@ -13,6 +13,9 @@ typedef struct agent_path {
     udp_t *udp;
     /* An arrival that leaves the path. Returns false if there was no room for it: it is lost. */
     bool (*deliver)(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+    /* Counts each arrival that was delivered, and a successor finds it as it was last published.
+     * NULL: the engine has no such number. */
+    const uint64_t *delivered;
     impair_t *tx; /* NULL: none */
     impair_t *rx;
     void *memory[2];
@@ -25,11 +28,11 @@ typedef struct agent_path {
 /* Whether the configuration asks for a path. */
 bool agent_path_is_impaired(const shm_config_t *c);
 
-/* The caller has set udp and deliver. Creates the paths that the configuration asks for. Returns 0
- * or -errno with a text. */
+/* The caller has set udp, deliver and delivered. Creates the paths that the configuration asks for.
+ * Returns 0 or -errno with a text. */
 int agent_path_open(wrk_channel_t *ch, agent_path_t *l);
 void agent_path_close(agent_path_t *l);
-void agent_path_clear(agent_path_t *l);
+void agent_path_clear(wrk_channel_t *ch, agent_path_t *l);
 void agent_path_reset(agent_path_t *l);
 /* Offers datagrams instead of handing them to the kernel. Takes all of them. */
 void agent_path_offer_tx(agent_path_t *l, const udp_tx_t *messages, unsigned count,

@@ -385,7 +385,7 @@ int agent_sender_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
     if (agent_purge_begin(ch, &a->purge))
-        agent_path_clear(a->path);
+        agent_path_clear(ch, a->path);
     for (unsigned i = 0; i < a->ready_count; i++)
         agent_purge_taken(ch, a->ready[i].ref, a->ready[i].order, agent_refused, now_mono_ns);
     a->ready_count = 0;

@@ -142,7 +142,8 @@ static int open_socket(wrk_channel_t *ch, int64_t now_mono_ns)
         a->local = true; /* there is nothing of a socket to close */
         return rc;
     }
-    a->path = (agent_path_t){.udp = &a->udp, .deliver = agent_input_deliver};
+    a->path = (agent_path_t){
+        .udp = &a->udp, .deliver = agent_input_deliver, .delivered = &ch->rx.sequence};
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = agent_path_open(ch, &a->path);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
@@ -232,7 +233,7 @@ static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     (void)max;
     if (!cyclic_agent_of(ch)->local)
-        agent_path_clear(&cyclic_agent_of(ch)->path);
+        agent_path_clear(ch, &cyclic_agent_of(ch)->path);
     return agent_fail_strays(ch, now_mono_ns) < AGENT_STRAYS;
 }
 

@@ -193,7 +193,8 @@ static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
     if (rc < 0)
         return rc;
     a->none.fd = -1;
-    a->path = (agent_path_t){.udp = &a->none, .deliver = deliver_from_path};
+    a->path = (agent_path_t){
+        .udp = &a->none, .deliver = deliver_from_path, .delivered = &ch->rx.sequence};
     a->sender = (agent_sender_t){.udp = &a->none, .path = &a->path, .put = put};
     rc = agent_path_open(ch, &a->path);
     if (rc == 0 && a->path.tx != NULL)

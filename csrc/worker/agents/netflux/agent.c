@@ -184,7 +184,7 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     (void)max;
-    agent_path_clear(&netflux_agent_of(ch)->path);
+    agent_path_clear(ch, &netflux_agent_of(ch)->path);
     return agent_fail_strays(ch, now_mono_ns) < AGENT_STRAYS;
 }
 

@@ -509,7 +509,7 @@ int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     rtp_agent_t *a = rtp_agent_of(ch);
     if (agent_purge_begin(ch, &a->purge)) {
         a->purge_ref = 0;
-        agent_path_clear(&a->path);
+        agent_path_clear(ch, &a->path);
         rtp_plan_purge(&a->plan);
         rtp_plan_pause(&a->plan, 0, to_channel(ch, now_mono_ns));
     }

@@ -52,7 +52,8 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
-    a->path = (agent_path_t){.udp = &a->udp, .deliver = agent_input_deliver};
+    a->path = (agent_path_t){
+        .udp = &a->udp, .deliver = agent_input_deliver, .delivered = &ch->rx.sequence};
     a->sender = (agent_sender_t){
         .udp = &a->udp, .path = &a->path, .block_changed = watch_input};
     int rc = agent_path_open(ch, &a->path);

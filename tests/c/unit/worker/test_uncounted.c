@@ -41,6 +41,9 @@ static void test_what_a_dead_worker_did_not_count_is_counted(void)
     send_some(&ch, 5);
     REQUIRE(succeed(&ch, SHM_COUNT_tx_on_time, 3)); /* two were not counted */
     expect_failed(&ch, 2);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 3);
+    REQUIRE(succeed(&ch, SHM_COUNT_tx_sent, 1)); /* two were counted by their verdict alone */
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 3);
     send_some(&ch, 1);
     REQUIRE(succeed(&ch, SHM_COUNT_tx_on_time, 4)); /* all were */
     expect_failed(&ch, 2);

@@ -33,6 +33,7 @@ struct wrk_job {
     wrk_conn_t *conn; /* NULL: no client waits any more */
     ctl_op_t op;
     uint32_t request;
+    bool purged; /* CLOSE: only the channel's memory is left */
 };
 
 typedef struct reply {

@@ -360,14 +360,23 @@ void control_close_channel(wrk_channel_t *ch)
     channel_free(ch);
 }
 
+bool control_closes_next(const worker_t *w)
+{
+    return w->gone == NULL && w->jobs_of != NULL && w->jobs_of->jobs->purged;
+}
+
 bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
 {
     wrk_channel_t *ch = w->jobs_of;
     if (ch == NULL)
         return false;
-    if (!channel_purge_step(ch, now_mono_ns))
+    if (!ch->jobs->purged && !channel_purge_step(ch, now_mono_ns))
         return true;
     bool closes = ch->jobs->op == CTL_CLOSE;
+    if (closes && !ch->jobs->purged) {
+        ch->jobs->purged = true; /* the rest waits for a longer gap between deadlines */
+        return true;
+    }
     if (closes) {
         control_close_channel(ch); /* answers its jobs */
     } else {

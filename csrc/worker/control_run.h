@@ -19,6 +19,9 @@ bool control_drop_step(worker_t *w);
 /* Does a part of the oldest deferred command of some channel. Returns whether there was one. */
 bool control_jobs_step(worker_t *w, int64_t now_mono_ns);
 
+/* Whether the next part closes the channel, which unmaps its memory. */
+bool control_closes_next(const worker_t *w);
+
 /* Closes the channel: drops what connections hold in it, and answers its deferred commands. */
 void control_close_channel(wrk_channel_t *ch);
 

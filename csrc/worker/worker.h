@@ -57,8 +57,9 @@ typedef struct worker {
     int64_t housekept_slept_ns;
     int64_t off_cpu_ns; /* in the time before it: neither on the core nor asleep */
     int64_t control_waits_since_mono_ns; /* 0: no control message was postponed */
-    bool control_postponed;              /* one of the events that were fetched last */
+    int64_t steps_wait_since_mono_ns; /* the next piece of what such messages left to do; 0: none */
 
+    bool control_postponed; /* one of the events that were fetched last */
     bool accept_failed; /* a client may still wait to be accepted */
     int lock_fd;
     int listen_fd;

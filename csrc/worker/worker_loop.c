@@ -11,14 +11,16 @@
  *     left until the next deadline     what is still done
  *     more than 300 us                 everything
  *     less                             no control messages (opening a channel takes that long)
+ *     less than 50 us                  no housekeeping, no pieces of what control messages left
  *     less than 10 us + a poll         no sockets (and without any, a poll each 5 us)
  *     less than 10 us                  no tx rings
  *     5 us (AGENT_LEAD_NS)             the deadline is served: the agent prepares, spins and sends
  *
  * Under load deadlines are never far away, so a stage is postponed for a limited time, after which
- * it runs a bounded amount anyway: transmission, reception and control all make progress. A stage
- * checks the next deadline between any two channels. Fetched events that would come too near to it
- * are handled after it.
+ * it runs a bounded amount anyway: transmission, reception and control all make progress. What
+ * serves no packet (control, housekeeping) then takes the longest gap there is (postpone.h). A stage
+ * checks the next deadline between any two channels and any two control messages. Fetched events
+ * that would come too near to it are handled after it.
  *
  * Any pass may end with a short rest for the budget of a real-time worker: a forced one, or one
  * that fits before the next deadline (idle.h). Apart from that only a pass that found nothing
@@ -36,6 +38,7 @@
 #include "worker/channels.h"
 #include "worker/clock_watch.h"
 #include "worker/control_run.h"
+#include "worker/postpone.h"
 #include "worker/slots.h"
 #include "worker/tap.h"
 
@@ -44,14 +47,10 @@
 /* Without any socket only control messages and bells are polled for, which may wait this long. */
 #define POLL_CONTROL_EVERY_NS (5 * RT_NS_PER_US)
 #define OVERDUE_EVENTS_NS (50 * RT_NS_PER_US) /* granted to them after that */
-#define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
-#define CONTROL_POSTPONE_MOST_NS (10 * RT_NS_PER_MS)
 #define ACTIVE_FOR_NS RT_NS_PER_MS
 #define HOUSEKEEPING_NS (50 * RT_NS_PER_MS)
-#define HOUSEKEEPING_NEEDS_NS (50 * RT_NS_PER_US)
 #define PREFAULT_NEEDS_NS (50 * RT_NS_PER_US)
 #define PREFAULT_BEHIND_OPEN_NS (5 * RT_NS_PER_MS)
-#define HOUSEKEEPING_POSTPONE_MOST_NS (100 * RT_NS_PER_MS)
 #define FIRST_POLL_COST_NS (1 * RT_NS_PER_US)
 #define LONG_LOOP_NS RT_NS_PER_MS
 
@@ -124,33 +123,19 @@ static bool serve_active(worker_t *w, int64_t now_mono_ns)
     return found;
 }
 
-/* Control messages are postponed while a deadline is near, but not forever. */
-static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
-{
-    if (next_deadline(w) - now_mono_ns >= CONTROL_NEEDS_NS) {
-        w->control_waits_since_mono_ns = 0;
-        return false;
-    }
-    if (w->control_waits_since_mono_ns == 0)
-        w->control_waits_since_mono_ns = now_mono_ns;
-    if (now_mono_ns - w->control_waits_since_mono_ns < CONTROL_POSTPONE_MOST_NS)
-        return true;
-    w->control_waits_since_mono_ns = 0;
-    return false;
-}
-
 /* Handles fetched events until a deadline is near, or for as long as was granted. Channels that
  * were rung are checked before sockets are read: their packets may be due soon. */
 static bool dispatch(worker_t *w, int64_t now_mono_ns)
 {
     bool found = false;
-    bool wait = control_may_wait(w, now_mono_ns);
     uint32_t events = 0;
     wrk_source_t *source = NULL;
     while ((next_deadline(w) - now_mono_ns > QUIET_NS || now_mono_ns < w->granted_until_mono_ns) &&
            (source = poller_next(&w->poller, &events)) != NULL) {
         wrk_channel_t *ch = source->channel;
-        if (ch == NULL && wait && !source->at_once) {
+        if (ch == NULL && !source->at_once &&
+            !postpone_ends(&POSTPONE_CONTROL, &w->control_waits_since_mono_ns, now_mono_ns,
+                           next_deadline(w))) {
             w->control_postponed = true;
             if (source->events & EPOLLET) /* otherwise its edge would be lost */
                 poller_rearm(&w->poller, source);
@@ -199,6 +184,19 @@ static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
     bool found = dispatch(w, now_mono_ns);
     w->granted_until_mono_ns = 0;
     return found;
+}
+
+/* What control messages left to do, in pieces. */
+static bool control_step(worker_t *w)
+{
+    if (w->gone == NULL && w->jobs_of == NULL)
+        return false;
+    int64_t now = rt_mono_ns();
+    const postpone_limits_t *limits =
+        control_closes_next(w) ? &POSTPONE_CONTROL : &POSTPONE_CONTROL_STEP;
+    if (!postpone_ends(limits, &w->steps_wait_since_mono_ns, now, next_deadline(w)))
+        return false;
+    return control_drop_step(w) || control_jobs_step(w, now);
 }
 
 /* --- duties -------------------------------------------------------------------------------- */
@@ -253,9 +251,11 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
 
 static void housekeep_if_due(worker_t *w, int64_t now_mono_ns)
 {
-    int64_t overdue = now_mono_ns - w->next_housekeeping_mono_ns;
-    bool fits = next_deadline(w) - now_mono_ns > HOUSEKEEPING_NEEDS_NS;
-    if (overdue >= 0 && (fits || overdue > HOUSEKEEPING_POSTPONE_MOST_NS))
+    if (now_mono_ns < w->next_housekeeping_mono_ns)
+        return;
+    now_mono_ns = rt_mono_ns(); /* events may have taken long */
+    if (postpone_fits(&POSTPONE_HOUSEKEEPING, w->next_housekeeping_mono_ns, now_mono_ns,
+                      next_deadline(w)))
         housekeep(w, now_mono_ns);
 }
 
@@ -364,8 +364,7 @@ static void pass(worker_t *w)
         now = busy ? rt_mono_ns() : now;
         busy |= poll_if_it_fits(w, now);
         busy |= bells_step(w);
-        busy |= control_drop_step(w);
-        busy |= w->jobs_of != NULL && control_jobs_step(w, now);
+        busy |= control_step(w);
         housekeep_if_due(w, now);
     }
     int64_t end = rt_mono_ns();

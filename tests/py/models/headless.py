@@ -82,6 +82,12 @@ class Browser:
             time.sleep(0.1)
         return found
 
+    def press(self, key: str, text: str) -> None:
+        """Press a key, such as ``"Enter"``, which writes a text, such as ``"\r"``."""
+        words = {"key": key, "code": key, "text": text, "windowsVirtualKeyCode": ord(text)}
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", {"type": kind, **words})
+
     def picture(self) -> bytes:
         """Return the window as PNG."""
         return base64.b64decode(self._call("Page.captureScreenshot", {})["data"])

@@ -8,6 +8,7 @@ const WIDTH = 640, HEIGHT = 180, LEFT = 58, RIGHT = 10, TOP = 12, BOTTOM = 24;
 const RANKS = ["broken", "troubled", "ok"];
 const histories = new Map(); // by key of the channel: rows of [time, p99, p50, sent, received, late]
 let chosen = "";
+let sorting = { field: "badness", descending: true };
 let troublesShown = "";
 let latest = null;
 let latestMs = 0;
@@ -49,22 +50,31 @@ function percent(share) {
   return share == null ? "·" : `${Number((100 * share).toPrecision(2))} %`;
 }
 
+// Packets lost per second, and their share of all that were sent, received or lost.
+function lost(channel) {
+  const share = channel.lost_pps / (channel.tx_pps + channel.rx_pps + channel.lost_pps);
+  return count(channel.lost_pps) + (channel.lost_pps ? ` (${percent(share)})` : "");
+}
+
 // --- the list of troubles, which the server made -------------------------------------------------
 
 const keyOf = (channel) => `${channel.namespace}/${channel.name}`;
 
-function severities(reading) {
-  const worst = new Map();
-  for (const trouble of reading.troubles) {
-    if (!worst.has(trouble.subject)) worst.set(trouble.subject, trouble.severity);
+// Says of each channel how bad its worst trouble is, or that of its worker or its pool: the earlier
+// in the list, the worse. Without a trouble: 0.
+function judge(reading) {
+  const places = new Map();
+  reading.troubles.forEach((trouble, place) => {
+    if (!places.has(trouble.subject)) places.set(trouble.subject, place);
+  });
+  const none = reading.troubles.length;
+  for (const channel of reading.channels) {
+    const pool = `${channel.namespace}/${channel.pool}:`;
+    const subjects = [keyOf(channel), `${pool}${channel.worker_slot}`, pool];
+    const place = Math.min(...subjects.map((subject) => places.get(subject) ?? none));
+    channel.badness = none - place;
+    channel.severity = channel.badness ? reading.troubles[place].severity : "ok";
   }
-  return worst;
-}
-
-function severityOf(channel, worst) {
-  const pool = `${channel.namespace}/${channel.pool}:`;
-  const found = [keyOf(channel), `${pool}${channel.worker_slot}`, pool].map((s) => worst.get(s));
-  return RANKS.find((rank) => found.includes(rank)) || "ok";
 }
 
 function showVerdict(reading) {
@@ -111,22 +121,45 @@ function showTroubles(reading) {
 
 // --- the channels --------------------------------------------------------------------------------
 
+// Sorts by the chosen column. What has no value is last, and equal rows keep the server's order.
+function inOrder(channels) {
+  const sign = sorting.descending ? -1 : 1;
+  return [...channels].sort((a, b) => {
+    const one = a[sorting.field], other = b[sorting.field];
+    if (one == null || other == null) return (one == null) - (other == null);
+    return one === other ? 0 : one < other ? -sign : sign;
+  });
+}
+
+function sortBy(field) {
+  const again = sorting.field === field;
+  sorting = { field, descending: again ? !sorting.descending : field !== "key" };
+  showHeads();
+  if (latest) showChannels(latest);
+}
+
+function showHeads() {
+  for (const button of document.querySelectorAll("th button")) {
+    const here = button.dataset.field === sorting.field;
+    const order = sorting.descending ? "descending" : "ascending";
+    button.parentElement.setAttribute("aria-sort", here ? order : "none");
+  }
+}
+
 function showChannels(reading) {
-  const worst = severities(reading);
-  const rows = reading.channels.map((channel) => [severityOf(channel, worst), channel]);
-  rows.sort((a, b) => RANKS.indexOf(a[0]) - RANKS.indexOf(b[0]));
+  const rows = inOrder(reading.channels);
   const focused = document.activeElement && document.activeElement.dataset.key;
   const body = $("channels");
   body.replaceChildren();
-  for (const [severity, channel] of rows.slice(0, SHOWN)) {
-    const button = showChannel(body, severity, channel);
+  for (const channel of rows.slice(0, SHOWN)) {
+    const button = showChannel(body, channel);
     if (button.dataset.key === focused) button.focus({ preventScroll: true });
   }
   const left = rows.length - SHOWN;
   $("more").textContent = left > 0 ? `${left} more: choose some with rtstat --channel PATTERN` : "";
 }
 
-function showChannel(body, severity, channel) {
+function showChannel(body, channel) {
   const row = add(body, "tr");
   row.setAttribute("aria-selected", String(keyOf(channel) === chosen));
   const button = add(add(row, "td"), "button", keyOf(channel));
@@ -134,10 +167,11 @@ function showChannel(body, severity, channel) {
   button.title = keyOf(channel);
   button.addEventListener("click", () => choose(keyOf(channel)));
   const state = channel.health === "ok" ? channel.state : channel.health;
+  const severity = channel.severity;
   add(add(row, "td"), "span", severity === "ok" ? state : `${severity}: ${state}`,
     `badge ${severity}`);
   const cells = [percent(channel.late_share), duration(channel.p99),
-    count(channel.lost), count(channel.tx_pps), count(channel.rx_pps)];
+    lost(channel), count(channel.tx_pps), count(channel.rx_pps)];
   for (const cell of cells) add(row, "td", cell, "number");
   return button;
 }
@@ -151,8 +185,9 @@ function choose(key) {
 
 function remember(reading) {
   const seen = new Set();
+  judge(reading);
   for (const channel of reading.channels) {
-    const key = keyOf(channel);
+    const key = channel.key = keyOf(channel);
     seen.add(key);
     const measured = channel.lateness_interval_count > 0;
     channel.p99 = measured ? channel.lateness_interval_p99_ns : null;
@@ -324,5 +359,8 @@ function listen() {
 document.addEventListener("visibilitychange", () => {
   if (latest && !document.hidden) show();
 });
+for (const button of document.querySelectorAll("th button")) {
+  button.addEventListener("click", () => sortBy(button.dataset.field));
+}
 setInterval(showAge, 1000);
 listen();

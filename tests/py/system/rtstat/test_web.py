@@ -298,6 +298,69 @@ def test_a_browser_shows_the_troubles_and_a_channel_on_a_narrow_screen(
         assert "Fix: " in text
 
 
+def reading(channels: list[dict[str, Any]], troubles: list[dict[str, str]]) -> str:
+    """A program that shows a made-up reading."""
+    facts = {"verdict": "troubled", "host": "line-3", "time_ns": 1, "troubles": troubles}
+    shown = [{"namespace": "plant", "pool": "press", "state": "open", **ch} for ch in channels]
+    return f"latest = {json.dumps(facts | {'channels': shown})}; remember(latest); show();"
+
+
+def trouble(severity: str, name: str, subject: str) -> dict[str, str]:
+    return {"severity": severity, "name": name, "subject": subject, "text": "", "fix": ""}
+
+
+ROWS = "[...document.querySelectorAll('#channels tr')]"
+NAMES = f"{ROWS}.map((row) => row.querySelector('button').textContent.slice('plant/'.length))"
+CHANNELS = [
+    {"name": "a", "late_share": 0.0, "lost_pps": 0.0, "lost": 8_000_000},
+    {"name": "b", "late_share": None, "lost_pps": 7.0, "lost": 7, "tx_pps": 1.0, "rx_pps": 20.0},
+    {"name": "c", "late_share": 0.5, "lost_pps": 0.25, "lost": 1, "tx_pps": 0.0, "rx_pps": 0.75},
+    {"name": "d", "late_share": 0.01, "lost_pps": None, "worker_slot": 1},
+]
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+def test_rows_are_in_the_order_of_the_list_of_troubles_or_of_a_column(
+    shmring_namespace: str, tmp_path: Path
+) -> None:
+    troubles = [
+        trouble("broken", "worker_stopped", "plant/press:1"),
+        trouble("troubled", "kernel_drops", "plant/c"),
+        trouble("troubled", "late", "plant/b"),
+        trouble("troubled", "late", "plant/c"),
+    ]
+    show = reading(CHANNELS, troubles)
+    with (
+        serving() as address,
+        Browser(tmp_path, f"http://{address}/", width=390, height=900) as browser,
+    ):
+        browser.wait_for("typeof latest !== 'undefined' && latest !== null")
+
+        def names(click: str = "") -> str:
+            head = f"document.querySelector('th button[data-field={click}]').click();"
+            return "".join(browser.value(f"{show} {head if click else ''} {NAMES}"))
+
+        assert names() == "dcba"
+        assert names("late_share") == "cdab"
+        assert names("lost_pps") == "bcad"
+        assert names("lost_pps") == "acbd"
+        assert names() == "acbd"
+        assert names("key") == "abcd"
+        assert names("badness") == "dcba"
+        cells = f"{show} {ROWS}.map((row) => row.cells[4].textContent)"
+        assert browser.value(cells) == ["·", "0.25 (25 %)", "7 (25 %)", "0"]
+
+        head = "document.querySelector('th button[data-field=late_share]')"
+        for key, text, order in (("Enter", "\r", "descending"), (" ", " ", "ascending")):
+            browser.value(f"{head}.focus()")
+            browser.press(key, text)
+            browser.wait_for(f"{head}.parentElement.getAttribute('aria-sort') === '{order}'")
+            assert browser.value("document.activeElement.dataset.field") == "late_share"
+        sorted_by = "document.querySelectorAll('th:not([aria-sort=none])').length"
+        assert browser.value(sorted_by) == 1
+        assert browser.value("document.documentElement.scrollWidth") <= 390
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
 def test_names_are_shown_as_text_and_never_run(shmring_namespace: str, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=document.title='run'>"

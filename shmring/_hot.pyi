@@ -87,6 +87,7 @@ class _Calls:
         offsets: Buffer | None = None,
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
+        spread_ns: int | None = None,
         to: tuple[str, int] | None = None,
         timeout: float | None = None,
         sequences: Buffer | None = None,
@@ -100,6 +101,7 @@ class _Calls:
         offsets: Buffer | None = None,
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
+        spread_ns: int | None = None,
         to: tuple[str, int] | None = None,
         sequences: Buffer | None = None,
     ) -> int: ...
@@ -143,6 +145,7 @@ class Core(_Calls):
         offsets: Buffer | None = None,
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
+        spread_ns: int | None = None,
         to: tuple[str, int] | None = None,
         sequences: Buffer | None = None,
     ) -> Any: ...

@@ -54,6 +54,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         offsets: Buffer | None = None,
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
+        spread_ns: int | None = None,
         to: tuple[str, int] | None = None,
         timeout: float | None = None,
         sequences: Buffer | None = None,
@@ -61,9 +62,9 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         """Queue many packets and return the sequence number of the first, without blocking the
         event loop while the ring is full.
 
-        packets, size, sizes, offsets, at, interval_ns, to, sequences: as for `send_many`. Do not
-        change the buffers before the call ends. timeout: seconds to wait for room, for the whole
-        call. None: no limit.
+        packets, size, sizes, offsets, at, interval_ns, spread_ns, to, sequences: as for
+        `send_many`. Do not change the buffers before the call ends. timeout: seconds to wait for
+        room, for the whole call. None: no limit.
 
         If the call ends early, the packets that were queued so far are sent. The attribute ``sent``
         of the exception says how many these are, also that of a cancellation
@@ -79,6 +80,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
                 offsets=offsets,
                 at=at,
                 interval_ns=interval_ns,
+                spread_ns=spread_ns,
                 to=to,
                 sequences=sequences,
             ),

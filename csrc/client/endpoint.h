@@ -126,8 +126,9 @@ int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_
                   const shm_addr_t *dest, uint64_t *sequence);
 
 /* Many packets in one buffer. Packet i starts at offsets[i], or in row i of a matrix, or after
- * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or at due_ns + i * interval_ns
- * if due_ns is not 0. */
+ * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or if due_ns is not 0 at
+ * due_ns + i * span_ns / span_packets, rounded down: an interval is a span of one packet, and a
+ * batch that is spread is a span of all of them. */
 typedef struct send_batch {
     const uint8_t *data;
     uint64_t data_bytes;
@@ -135,7 +136,8 @@ typedef struct send_batch {
     int64_t size;
     uint64_t row_stride; /* bytes from one row to the next; 0: no matrix */
     int64_t due_ns;
-    int64_t interval_ns;
+    int64_t span_ns;
+    uint64_t span_packets; /* 0: 1 */
     int_array_t sizes;
     int_array_t offsets;
     int_array_t dues;

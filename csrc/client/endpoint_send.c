@@ -78,10 +78,11 @@ int64_t send_batch_due_ns(const send_batch_t *b, uint64_t i)
         return int_at(&b->dues, i);
     if (b->due_ns == 0)
         return 0;
-    if (__builtin_mul_overflow((int64_t)i, b->interval_ns, &due_ns) ||
-        __builtin_add_overflow(due_ns, b->due_ns, &due_ns))
+    if (__builtin_mul_overflow((int64_t)i, b->span_ns, &due_ns))
         return -1;
-    return due_ns;
+    if (b->span_packets > 1)
+        due_ns /= (int64_t)b->span_packets;
+    return __builtin_add_overflow(due_ns, b->due_ns, &due_ns) ? -1 : due_ns;
 }
 
 void send_batch_advance(send_batch_t *b, uint64_t sequence)

@@ -159,6 +159,7 @@ typedef struct shmring_batch {
     size_t count;          /* packets, at least 1 */
     const uint32_t *sizes; /* NULL: each packet has size bytes; otherwise count sizes, in bytes */
     int64_t interval_ns;   /* packet i is due at terms->due_ns + i * interval_ns */
+    int64_t spread_ns;     /* instead of it: at terms->due_ns + i * spread_ns / count */
     uint64_t *sequences;   /* NULL, or room for count */
 } shmring_batch_t;
 

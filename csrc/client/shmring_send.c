@@ -202,7 +202,8 @@ static send_batch_t as_batch(const shmring_batch_t *from, const order_t *o)
         .count = from->count,
         .size = (int64_t)from->size,
         .due_ns = o->due_ns,
-        .interval_ns = from->interval_ns,
+        .span_ns = from->spread_ns != 0 ? from->spread_ns : from->interval_ns,
+        .span_packets = from->spread_ns != 0 ? from->count : 1,
         .dest = o->dest,
         .sequences = from->sequences,
     };
@@ -212,14 +213,25 @@ static send_batch_t as_batch(const shmring_batch_t *from, const order_t *o)
     return b;
 }
 
+static int check_batch(const shmring_batch_t *from)
+{
+    if (from->count == 0)
+        return rt_err_set(-EINVAL, "the batch has no packets");
+    if (from->spread_ns < 0)
+        return rt_err_set(-EINVAL, "spread_ns is %lld: it is a length of time, 0 or more",
+                          (long long)from->spread_ns);
+    if (from->spread_ns != 0 && from->interval_ns != 0)
+        return rt_err_set(-EINVAL, "interval_ns and spread_ns are both set: leave one of them 0");
+    return 0;
+}
+
 int shmring_send_batch(shmring_t *c, const shmring_batch_t *from, const shmring_terms_t *terms,
                        size_t *sent)
 {
     order_t o;
     send_batch_t b = {0};
     int rc = take_order(c, terms, &o);
-    if (rc == 0 && from->count == 0)
-        rc = rt_err_set(-EINVAL, "the batch has no packets");
+    rc = rc ? rc : check_batch(from);
     if (rc == 0)
         b = as_batch(from, &o);
     while (rc == 0 && b.done < b.count) {

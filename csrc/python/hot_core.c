@@ -177,16 +177,16 @@ static PyMethodDef core_methods[] = {
     {"try_send", FAST(guarded_try_send), "try_send($self, data, at=None, *, to=None)\n--\n\n"},
     {"send_many", FAST(guarded_send_many),
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
-     "to=None, "
+     "spread_ns=None, to=None, "
      "timeout=None, sequences=None)\n--\n\n"},
     {"try_send_many", FAST(guarded_try_send_many),
      "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
      "interval_ns=None, "
-     "to=None, "
+     "spread_ns=None, to=None, "
      "sequences=None)\n--\n\n"},
     {"batch", FAST(guarded_batch),
      "batch($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
-     "to=None, "
+     "spread_ns=None, to=None, "
      "sequences=None)\n--\n\n"},
     {"queue", (PyCFunction)guarded_queue, METH_O, "queue($self, batch, /)\n--\n\n"},
     {"queued", (PyCFunction)guarded_queued, METH_O, "queued($self, batch, /)\n--\n\n"},

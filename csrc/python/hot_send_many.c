@@ -213,26 +213,40 @@ static int batch_packets(send_call_t *c, PyObject *const *values)
     return batch_cut(c, values[1], values[2], values[3]);
 }
 
-static int batch_times(send_call_t *c, PyObject *at, PyObject *interval)
+/* interval_ns= or spread_ns=. *what gets the name of the one that is given, NULL: neither. */
+static int batch_span(send_call_t *c, PyObject *interval, PyObject *spread, const char **what)
 {
     send_batch_t *b = &c->batch;
-    if (is_given(interval) && as_time_ns(interval, "interval_ns", &b->interval_ns) < 0)
+    *what = is_given(interval) ? "interval_ns" : is_given(spread) ? "spread_ns" : NULL;
+    if (is_given(interval) && is_given(spread)) {
+        PyErr_SetString(PyExc_TypeError, "interval_ns and spread_ns are both given: leave out one");
+        return -1;
+    }
+    b->span_packets = is_given(spread) ? b->count : 1;
+    return *what ? as_time_ns(is_given(spread) ? spread : interval, *what, &b->span_ns) : 0;
+}
+
+static int batch_times(send_call_t *c, PyObject *at, PyObject *interval, PyObject *spread)
+{
+    send_batch_t *b = &c->batch;
+    const char *span = NULL;
+    if (batch_span(c, interval, spread, &span) < 0)
         return -1;
     if (is_given(at) && PySequence_Check(at)) {
         uint64_t count = 0;
         if (as_ints(at, "at", MEANS_NS, &c->dues, &c->due_array, &b->dues, &count) < 0)
             return -1;
-        if (is_given(interval)) {
-            PyErr_SetString(PyExc_TypeError, "interval_ns goes with at=start, not with an array");
+        if (span != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s goes with at=start, not with an array", span);
             return -1;
         }
         return check_count("at", count, b->count);
     }
     if (is_given(at))
         return as_time_ns(at, "at", &b->due_ns);
-    if (!is_given(interval))
+    if (span == NULL)
         return 0;
-    PyErr_SetString(PyExc_TypeError, "interval_ns needs at=, the time of the first packet");
+    PyErr_Format(PyExc_TypeError, "%s needs at=, the time of the first packet", span);
     return -1;
 }
 
@@ -304,13 +318,13 @@ static int send_call_run(core_t *self, send_call_t *c)
     return 0;
 }
 
-/* values: packets, size, sizes, offsets, at, interval_ns, to, sequences, timeout. */
+/* values: packets, size, sizes, offsets, at, interval_ns, spread_ns, to, sequences, timeout. */
 static int send_call_init(core_t *self, send_call_t *c, PyObject *const *values)
 {
     const shm_addr_t *dest = NULL;
-    if (batch_packets(c, values) < 0 || batch_times(c, values[4], values[5]) < 0 ||
-        batch_sequences(c, values[7]) < 0 || as_destination(self, values[6], &dest) < 0 ||
-        (values[8] && as_deadline(values[8], &c->until_mono_ns) < 0))
+    if (batch_packets(c, values) < 0 || batch_times(c, values[4], values[5], values[6]) < 0 ||
+        batch_sequences(c, values[8]) < 0 || as_destination(self, values[7], &dest) < 0 ||
+        (values[9] && as_deadline(values[9], &c->until_mono_ns) < 0))
         return -1;
     if (dest) {
         c->dest = *dest;
@@ -321,11 +335,11 @@ static int send_call_init(core_t *self, send_call_t *c, PyObject *const *values)
     return c->batch.count == 0 ? -1 : 0;
 }
 
-signature_t send_many_signature = {"O|$OOOOOOOO:send_many",
+signature_t send_many_signature = {"O|$OOOOOOOOO:send_many",
                                    1,
                                    1,
                                    {"packets", "size", "sizes", "offsets", "at", "interval_ns",
-                                    "to", "sequences", "timeout", NULL},
+                                    "spread_ns", "to", "sequences", "timeout", NULL},
                                    {NULL}};
 
 PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -342,10 +356,11 @@ PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 }
 
 signature_t try_send_many_signature = {
-    "O|$OOOOOOO:try_send_many",
+    "O|$OOOOOOOO:try_send_many",
     1,
     1,
-    {"packets", "size", "sizes", "offsets", "at", "interval_ns", "to", "sequences", NULL},
+    {"packets", "size", "sizes", "offsets", "at", "interval_ns", "spread_ns", "to", "sequences",
+     NULL},
     {NULL}};
 
 PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
@@ -354,7 +369,7 @@ PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nar
     PyObject *values[MAX_PARAMETERS] = {NULL};
     if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
-    values[8] = NULL;
+    values[9] = NULL;
     send_call_t c = {.at_once = true};
     PyObject *result = NULL;
     if (send_call_init(self, &c, values) == 0 && send_call_run(self, &c) == 0)
@@ -395,7 +410,7 @@ PyObject *core_batch(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyOb
     PyObject *values[MAX_PARAMETERS] = {NULL};
     if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
-    values[8] = NULL;
+    values[9] = NULL;
     return batch_make(self, values);
 }
 

@@ -23,10 +23,11 @@ AT(shm_rtp_config_t, cname, 184);
 AT(shm_rtp_config_t, history_packets, 312);
 SIZE(shm_rtp_config_t, 344);
 
-SIZE(shm_rtp_tx_t, 24);
+SIZE(shm_rtp_tx_t, 28);
 AT(shm_rtp_tx_t, samples, 4);
 AT(shm_rtp_tx_t, bytes_per_packet, 8);
-AT(shm_rtp_tx_t, header, 12);
+AT(shm_rtp_tx_t, offset_ns, 12);
+AT(shm_rtp_tx_t, header, 16);
 
 SIZE(shm_rtp_rx_t, 48);
 AT(shm_rtp_rx_t, ssrc, 4);

@@ -123,7 +123,7 @@ typedef enum shm_rtp_marker {
 #define SHM_RTP_TX_FLAGS 0x03u
 
 /* Each packet has a report with its record's sequence, so a block has several reports with one
- * sequence, in order. scheduled_ns is the packet's grid time. Pauses and BYEs are not packets and have
+ * sequence, in order. scheduled_ns is the packet's grid time plus its offset. Pauses and BYEs are not packets and have
  * none.
  *
  * A due time in the record is the earliest time: the packet takes the first time of the grid at or
@@ -140,6 +140,7 @@ typedef struct shm_rtp_tx {
     uint32_t samples;          /* timestamp step of a frame, of each full packet of a block; 0: the channel's.
                                   Of a pause: time until the next packet, 0: until one is queued */
     uint32_t bytes_per_packet; /* of a block; 0: the channel's */
+    uint32_t offset_ns;        /* of a frame: it is due this long after its grid time. Of others: 0 */
     uint8_t header[SHM_RTP_HEAD_BYTES];
 } shm_rtp_tx_t;
 

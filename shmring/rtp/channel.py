@@ -128,15 +128,20 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         frames: Iterable[Buffer],
         at: int | None = None,
         *,
+        spread_ns: int | None = None,
         timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
         """Queue many frames in one call and return the sequence of the first.
 
-        Arguments and exceptions as for `send`. `RingFull.sent` is the number of frames that were
-        queued.
+        spread_ns: the frames are the n packets of one picture. They have one timestamp, packet i is
+            due ``i * spread_ns // n`` ns after the picture's time on the grid, and the last one has
+            the marker. Up to 4.29 s. None: each frame has its own time on the grid.
+
+        Other arguments and exceptions as for `send`. `RingFull.sent` is the number of frames that
+        were queued.
         """
-        queued = [self._records.frame(data, **how) for data in frames]
+        queued = self._records.frames(frames, spread_ns, **how)
         return self._endpoint.send_many(queued, at=at, timeout=timeout)
 
     def send_block(
@@ -216,6 +221,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         frames: Iterable[Buffer],
         at: int | None = None,
         *,
+        spread_ns: int | None = None,
         timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
@@ -225,7 +231,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         If the call ends early, the attribute ``sent`` of the exception is the number of frames that
         were queued, as for `Channel.send_many_async`.
         """
-        queued = [self._records.frame(data, **how) for data in frames]
+        queued = self._records.frames(frames, spread_ns, **how)
         return await self._all_when_room(self._endpoint.batch(queued, at=at), deadline(timeout))
 
     async def send_block_async(

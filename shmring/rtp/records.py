@@ -3,17 +3,18 @@ worker."""
 
 import struct
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from shmring import _options, errors
 from shmring._ring import ffi, lib
 from shmring.rtp import audio, extension
 
 # shm_rtp_tx_t of csrc/shm/rtp_shm.h; the worker writes the RTP header into its end
-_HEAD = struct.Struct("=BBBBII12x")
+_HEAD = struct.Struct("=BBBBIII12x")
 assert _HEAD.size == ffi.sizeof("shm_rtp_tx_t")
 _DAY_S = 86400
 _LIKE_RTCP = range(64, 96)
+_LONGEST_SPREAD_NS = 2**32 - 1
 _DEFAULT_PT = int(lib.SHM_RTP_DEFAULT_PT)
 _FRAME, _BLOCK = int(lib.SHM_RTP_FRAME), int(lib.SHM_RTP_BLOCK)
 _SAME_TIME, _EXTENSION = int(lib.SHM_RTP_SAME_TIME), int(lib.SHM_RTP_EXTENSION)
@@ -23,19 +24,21 @@ _MARKERS = {
     False: int(lib.SHM_RTP_MARKER_CLEAR),
 }
 
-BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0)
+BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0, 0)
 
 
 class FrameOptions(TypedDict, total=False):
     """Keyword arguments of `RtpChannel.send` and similar methods.
 
-    marker: the marker bit. None (default): set on the first frame of a talk spurt.
+    marker: the marker bit. None (default): set on the first frame of a talk spurt, or with
+        ``spread_ns`` on the last packet of the picture. Then True is the same as None, and with
+        False no packet has it.
     payload_type: 0 to 127. None (default): the channel's. Otherwise `data` is a payload, even if
         there is a codec.
     samples: media time of the frame, units of the media clock. None (default): that of the given
         samples, or `RtpChannel.samples_per_packet`.
     same_time: the next frame has the same timestamp and due time, for example one picture in
-        several packets. Default False.
+        several packets. Default False. ``spread_ns`` sets it itself.
     elements: header extension (RFC 8285): (id, data) of each element. Default: none.
     """
 
@@ -83,7 +86,9 @@ class RecordMaker:
         samples: int | None = None,
         same_time: bool = False,
         elements: Iterable[tuple[int, bytes]] = (),
+        offset_ns: int = 0,
     ) -> bytes:
+        """offset_ns: how long after its time on the grid the frame is due."""
         if self._codec and payload_type is None:
             data = self._codec.encode(data)
             samples = self._samples(data, self._codec) if samples is None else samples
@@ -93,8 +98,27 @@ class RecordMaker:
             return b"".join((self._usual_head, data))
         flags = _options.switch("same_time", same_time) and _SAME_TIME
         flags |= _EXTENSION if words else 0
-        head = self._head(_FRAME, flags, marker, payload_type, samples)
+        head = self._head(_FRAME, flags, marker, payload_type, samples, offset_ns=offset_ns)
         return b"".join((head, words, data))
+
+    def frames(
+        self, frames: Iterable[Any], spread_ns: int | None, **how: Unpack[FrameOptions]
+    ) -> list[bytes]:
+        """The records of many frames. `spread_ns`: they are the packets of one picture, whose last
+        one lets the grid go on."""
+        if spread_ns is None:
+            return [self.frame(data, **how) for data in frames]
+        _options.integer("spread_ns", spread_ns, 0, _LONGEST_SPREAD_NS)
+        if "same_time" in how:
+            raise TypeError("spread_ns and same_time are both given: leave out same_time")
+        marked = how.get("marker") is not False
+        records: list[bytes] = []
+        parts = list(frames)
+        for index, data in enumerate(parts):
+            is_last = index == len(parts) - 1
+            how |= {"marker": marked and is_last, "same_time": not is_last}
+            records.append(self.frame(data, offset_ns=index * spread_ns // len(parts), **how))
+        return records
 
     def block(
         self,
@@ -153,6 +177,7 @@ class RecordMaker:
         payload_type: int | None = None,
         samples: int | None = None,
         bytes_per_packet: int | None = None,
+        offset_ns: int = 0,
     ) -> bytes:
         if marker is not None:
             _options.switch("marker", marker)
@@ -163,6 +188,7 @@ class RecordMaker:
             flags,
             _number("samples", samples, self._most_samples),
             _number("bytes_per_packet", bytes_per_packet, self._max_payload),
+            offset_ns,
         )
 
     def _type(self, payload_type: int | None) -> int:

@@ -479,7 +479,8 @@ static void send_many(fuzz_t *f, endpoint_t *e)
     b.data_bytes = take1(f);
     b.size = (int64_t)(int8_t)take1(f);
     b.due_ns = some_due(f, how);
-    b.interval_ns = how & 4 ? (int64_t)fuzz_take(&f->in, 8) : take1(f);
+    b.span_ns = how & 4 ? (int64_t)fuzz_take(&f->in, 8) : take1(f);
+    b.span_packets = how & 16 ? b.count : 1;
     b.sizes = some_numbers(f, b.count, take1(f));
     b.offsets = some_numbers(f, b.count, take1(f));
     b.dues = some_numbers(f, b.count, take1(f));

@@ -92,10 +92,12 @@ static void queue(fuzz_t *f)
 static bool wait(fuzz_t *f)
 {
     int64_t due = rtp_plan_due_ns(&f->plan);
-    require(due >= 0 && due >= f->last_due_ns, "no slot lies before the last one");
+    int64_t slot = rtp_stream_due_ns(&f->plan.stream);
+    require(slot >= 0 && slot >= f->last_due_ns, "no slot lies before the last one");
+    require(due >= slot && due - slot <= UINT32_MAX, "an offset is added to the slot");
     if (due > f->now_ns + FAR_NS)
         return false;
-    f->last_due_ns = due;
+    f->last_due_ns = slot;
     f->now_ns = due > f->now_ns ? due : f->now_ns;
     return true;
 }

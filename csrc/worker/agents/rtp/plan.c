@@ -120,7 +120,8 @@ static int begin_block(rtp_plan_t *p)
 {
     if (p->head.bytes_per_packet == 0)
         p->head.bytes_per_packet = p->config->bytes_per_packet;
-    if (p->head.bytes_per_packet == 0 || p->bytes == 0 || p->head.flags != 0)
+    if (p->head.bytes_per_packet == 0 || p->bytes == 0 || p->head.flags != 0 ||
+        p->head.offset_ns != 0)
         return -EBADMSG;
     p->extension_bytes = 0;
     p->has_record = true;
@@ -203,7 +204,7 @@ void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t 
 {
     int64_t wanted = wanted_ns(p, now_ns);
     int64_t earliest = later(later(enqueued_ns + p->config->start_delay_ns, now_ns), wanted);
-    int64_t due_ns = rtp_plan_due_ns(p);
+    int64_t due_ns = rtp_stream_due_ns(&p->stream);
     remember(p);
     if (p->same_time || p->done > 0)
         return;
@@ -227,7 +228,7 @@ void rtp_plan_pause(rtp_plan_t *p, uint32_t samples, int64_t now_ns)
 {
     p->paused = true;
     p->same_time = false;
-    int64_t due_ns = rtp_plan_due_ns(p);
+    int64_t due_ns = rtp_stream_due_ns(&p->stream);
     if (due_ns == RT_NEVER_NS || due_ns >= now_ns + LONGEST_WAIT_NS)
         return;
     p->stream.position += samples;

@@ -91,10 +91,12 @@ void rtp_plan_purge(rtp_plan_t *p);
 /* The record in progress continues after a pause. */
 void rtp_plan_resume(rtp_plan_t *p, int64_t now_ns);
 
-/* Grid time of the next packet of the record in progress, or of filling. */
+/* When the next packet of the record in progress is due, or filling: its grid time, and in a picture
+ * that is spread its offset. */
 static inline int64_t rtp_plan_due_ns(const rtp_plan_t *p)
 {
-    return rtp_stream_due_ns(&p->stream);
+    int64_t grid_ns = rtp_stream_due_ns(&p->stream);
+    return p->has_record && grid_ns != RT_NEVER_NS ? grid_ns + p->head.offset_ns : grid_ns;
 }
 
 /* Whether the next packet is the last of its record. */

@@ -153,10 +153,30 @@ static void test_a_batch_ends_at_what_lies_outside(void)
     CHECK_EQ(sequences[1], 1);
     send_batch_t late = {.data = data, .data_bytes = 10, .count = 3, .size = 1};
     late.due_ns = INT64_MAX - 1;
-    late.interval_ns = 2;
+    late.span_ns = 2;
     CHECK_EQ(send_batch_due_ns(&late, 0), INT64_MAX - 1);
     CHECK(send_batch_due_ns(&late, 1) < 0); /* there is no such time */
     close_rig(&r);
+}
+
+/* The remainder of a division is not lost: every packet is at its exact share, rounded down. */
+static void test_a_batch_is_spread_exactly(void)
+{
+    static const uint64_t counts[] = {1, 2, 7, 720, 4319, 1000003};
+    static const int64_t spans[] = {0, 1, 6, 16683333, 20 * RT_NS_PER_MS, 3600 * RT_NS_PER_S};
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
+        for (size_t s = 0; s < sizeof spans / sizeof *spans; s++) {
+            send_batch_t b = {.count = counts[n], .due_ns = 5};
+            b.span_ns = spans[s];
+            b.span_packets = counts[n];
+            uint64_t step = counts[n] / 1000 + 1;
+            for (uint64_t i = 0; i < counts[n]; i += step)
+                CHECK_EQ(send_batch_due_ns(&b, i),
+                         5 + (int64_t)((__int128)i * spans[s] / (int64_t)counts[n]));
+        }
+    }
+    send_batch_t far = {.due_ns = 1, .span_ns = INT64_MAX, .span_packets = 3, .count = 3};
+    CHECK(send_batch_due_ns(&far, 2) < 0);
 }
 
 static void test_one_packet_takes_anothers_place(void)
@@ -390,6 +410,7 @@ int main(void)
     RUN(test_a_sleeping_worker_is_rung_once);
     RUN(test_a_claim_is_sent_when_it_is_committed);
     RUN(test_a_batch_ends_at_what_lies_outside);
+    RUN(test_a_batch_is_spread_exactly);
     RUN(test_one_packet_takes_anothers_place);
     RUN(test_a_reader_attaches_first_and_misses_nothing);
     RUN(test_a_closed_channel_is_read_to_its_end);

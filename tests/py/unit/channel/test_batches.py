@@ -91,6 +91,11 @@ def test_one_buffer_cut_into_packets(loop, buffer, options):
         (b"aabb", {"size": 2, "at": [1, -1]}, ValueError, "below 0"),
         (b"aabb", {"size": 2, "interval_ns": 5}, TypeError, "needs at="),
         (b"aabb", {"size": 2, "at": [1, 2], "interval_ns": 5}, TypeError, "goes with at=start"),
+        (b"aabb", {"size": 2, "spread_ns": 5}, TypeError, "spread_ns needs at="),
+        (b"aabb", {"size": 2, "at": [1, 2], "spread_ns": 5}, TypeError, "spread_ns goes with"),
+        (b"aabb", {"size": 2, "at": 1, "interval_ns": 5, "spread_ns": 5}, TypeError, "leave out"),
+        (b"aabb", {"size": 2, "at": 1, "spread_ns": -1}, ValueError, "spread_ns is -1"),
+        (b"aabb", {"size": 2, "at": 1, "spread_ns": 1.5}, TypeError, "spread_ns"),
         (b"aabb", {"size": 2, "sequences": bytearray(15)}, ValueError, "8 each"),
         (np.zeros((2, 3), np.uint8), {"sizes": [3]}, ValueError, "1 entries for 2"),
         (np.zeros((2, 3), np.uint8), {"sizes": [3, 4]}, ValueError, "entry 1 is 4, a row has 3"),
@@ -133,6 +138,17 @@ def test_a_start_and_an_interval(loop, packets):
     assert receive(ch, 3) == [b"a", b"b", b"c"]
     ch.flush(timeout=20)
     assert [r.scheduled_ns for r in ch.reports()] == [start, start + 2 * MS, start + 4 * MS]
+
+
+@pytest.mark.parametrize("packets", [{"packets": b"abc", "size": 1}, {"packets": [b"a"] * 3}])
+def test_a_batch_is_spread_without_a_remainder(loop, packets):
+    ch = loop()
+    start = time.monotonic_ns() + 2 * MS
+    ch.send_many(**packets, at=start, spread_ns=5 * MS + 2, to=ch.home)
+    receive(ch, 3)
+    ch.flush(timeout=20)
+    due = [start, start + (5 * MS + 2) // 3, start + 2 * (5 * MS + 2) // 3]
+    assert [r.scheduled_ns for r in ch.reports()] == due
 
 
 @pytest.mark.parametrize("packets", [{"packets": b"abcd", "size": 1}, {"packets": [b"a"] * 4}])

@@ -63,6 +63,18 @@ def test_what_a_frame_may_ask_for(how: dict[str, Any], field: str, value: int) -
     assert getattr(head_of(maker().frame(b"abc", **how)), field) == value
 
 
+def test_the_packets_of_a_picture_share_its_time() -> None:
+    heads = [head_of(record) for record in maker().frames([b"a", b"b", b"c"], 100)]
+    assert [head.offset_ns for head in heads] == [0, 33, 66]
+    assert [head.flags for head in heads] == [lib.SHM_RTP_SAME_TIME] * 2 + [0]
+    no, yes = lib.SHM_RTP_MARKER_CLEAR, lib.SHM_RTP_MARKER_SET
+    assert [head.marker for head in heads] == [no, no, yes]
+    unmarked = maker().frames([b"a", b"b"], 2**32 - 1, marker=False)
+    assert [head_of(record).marker for record in unmarked] == [no, no]
+    assert head_of(unmarked[1]).offset_ns == 2**31 - 1
+    assert maker().frames([], 100) == []
+
+
 def test_an_extension_stands_in_front_of_the_payload() -> None:
     record = maker().frame(b"abc", elements=[(3, b"\x11\x22")])
     assert record[TX_HEAD_BYTES:] == b"\xbe\xde\0\1\x31\x11\x22\0abc"
@@ -127,6 +139,9 @@ def test_packets_of_a_block_as_asked_for() -> None:
         (lambda m: m.frame(b"", marker=1), TypeError, "marker must be True or False"),
         (lambda m: m.frame(b"", same_time=1), TypeError, "same_time must be True or False"),
         (lambda m: m.frame("abc"), TypeError, "bytes-like"),
+        (lambda m: m.frames([b""], 2**32), errors.BadConfig, "spread_ns is 4294967296"),
+        (lambda m: m.frames([b""], -1), errors.BadConfig, "spread_ns is -1"),
+        (lambda m: m.frames([b""], 1, same_time=True), TypeError, "leave out same_time"),
         (lambda m: m.frame(b"", elements=[(0, b"")]), errors.BadConfig, "ids are 1 to 255"),
         (lambda m: m.frame(b"", elements=[(1, bytes(256))]), errors.BadConfig, "256 bytes"),
         (lambda m: m.block(b""), ValueError, "no samples"),

@@ -261,6 +261,36 @@ static void test_packets_of_the_same_time(void)
     end(&s);
 }
 
+/* The same picture, spread: each packet has its own due time, and the next picture its grid time. */
+static void test_packets_of_a_picture_that_is_spread(void)
+{
+    sender_t s;
+    enum { FRAMES = 4, PARTS = 5, TOTAL = FRAMES * PARTS };
+    const int64_t gap_ns = RTPT_STEP_NS / PARTS;
+    REQUIRE(start(&s, "spread"));
+    for (int i = 0; i < TOTAL; i++) {
+        shm_rtp_tx_t head = rtpt_head(SHM_RTP_FRAME);
+        int part = i % PARTS;
+        if (part != PARTS - 1)
+            head.flags = SHM_RTP_SAME_TIME;
+        head.offset_ns = (uint32_t)(part * gap_ns);
+        CHECK_EQ(rtpt_push(&s.ch, &head, "x", 1, 0, NULL), 0);
+    }
+    shm_report_t reports[TOTAL];
+    CHECK_EQ(wt_reports(&s.ch, reports, TOTAL), TOTAL);
+    for (int i = 0; i < TOTAL; i++) {
+        rtpt_packet_t p;
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
+        CHECK_EQ(p.view.ts, 1000 + 40 * (i / PARTS));
+        CHECK_EQ(reports[i].scheduled_ns - reports[0].scheduled_ns,
+                 i / PARTS * RTPT_STEP_NS + i % PARTS * gap_ns);
+        CHECK(reports[i].sent_ns >= reports[i].scheduled_ns);
+    }
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 0);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_bad_records), 0);
+    end(&s);
+}
+
 static void test_records_that_make_no_sense(void)
 {
     sender_t s;
@@ -851,6 +881,7 @@ int main(void)
     RUN(test_a_block_of_tiny_packets);
     RUN(test_overrides);
     RUN(test_packets_of_the_same_time);
+    RUN(test_packets_of_a_picture_that_is_spread);
     RUN(test_records_that_make_no_sense);
     RUN(test_a_pause_ends_a_talk_spurt);
     RUN(test_an_underrun_resumes_on_the_grid);

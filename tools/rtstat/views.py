@@ -528,10 +528,10 @@ class WorkerView(Numbers):
     @property
     def process_state(self) -> str | None:
         """``running``, ``stopped`` (by a signal or a debugger) or ``dead``. None: this process
-        cannot see it."""
+        cannot see it, because it is gone or in another pid namespace."""
         found = self.processes[self.pid]
         if found is None or not found.name.startswith(_WORKER_NAME):
-            return None if self.alive else "dead"
+            return None
         return "stopped" if found.stopped else "running" if found.alive else "dead"
 
     @property

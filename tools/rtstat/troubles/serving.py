@@ -65,16 +65,20 @@ def _still_s(worker: WorkerView) -> float:
 
 def _worker_dead(serving: Serving) -> Found | None:
     worker = serving.worker
-    if worker.alive or worker.process_state != "dead":
+    if worker.alive or worker.process_state not in ("dead", None):
         return None
+    age = duration(worker.heartbeat_age_ns)
     return Found(
         _still_s(worker),
-        f"process {worker.pid} has been dead for {duration(worker.heartbeat_age_ns)}: "
-        f"{_waiting(serving)}",
-        "its pool is dead, too. Take the channels over: "
+        f"process {worker.pid} has been dead for {age}: {_waiting(serving)}"
+        if worker.process_state == "dead"
+        else f"its last heartbeat was {age} ago, and process {worker.pid} is not seen from here. "
+        f"It is dead, or stands still in another pid namespace: {_waiting(serving)}",
+        "its pool is not seen, either. If both are dead, take the channels over: "
         f"{start_pool(worker.namespace, worker.pool)}. Or remove them: shmring gc"
         if serving.pool_alive is False
-        else "its pool should replace it within 100 ms. See why it does not: rtstat errors",
+        else "its pool should replace a dead worker within 100 ms. See why it does not: rtstat "
+        "errors",
     )
 
 
@@ -92,7 +96,7 @@ def _worker_stopped(serving: Serving) -> Found | None:
 
 def _worker_stalled(serving: Serving) -> Found | None:
     worker = serving.worker
-    if worker.alive or worker.process_state in ("dead", "stopped"):
+    if worker.alive or worker.process_state != "running":
         return None
     return Found(
         _still_s(worker),
@@ -117,7 +121,10 @@ def _worker_restarted(serving: Serving) -> Found | None:
 # --- the table ------------------------------------------------------------------------------------
 
 RULES = (
-    Rule("worker_dead", "broken", "worker", "s", _worker_dead, "the worker's process is dead"),
+    Rule(
+        *("worker_dead", "broken", "worker", "s", _worker_dead),
+        "the worker had no heartbeat for a second, and its process is dead or not seen from here",
+    ),
     Rule(
         *("worker_stopped", "broken", "worker", "s", _worker_stopped),
         "a signal or a debugger stopped the worker",

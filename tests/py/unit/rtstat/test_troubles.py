@@ -25,7 +25,7 @@ SLOW = (0, READER, 100, 50, 7000)
 STALLED = {"data_ns": 3 * NS_PER_S, "flight_packets": 9, "unsent_bytes": 70_000}
 
 TROUBLED: dict[str, tuple[Any, list[str]]] = {
-    "worker_dead": (worker(STILL, worker="gone"), ["dead for 5", "rtstat errors"]),
+    "worker_dead": (worker(STILL, worker="Z"), ["dead for 5", "rtstat errors"]),
     "worker_stopped": (worker(STILL, worker="T"), ["stopped", "kill -CONT 10"]),
     "worker_stalled": (worker(STILL), ["no sign of life", "shmring doctor"]),
     "worker_restarted": (
@@ -242,6 +242,15 @@ def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
     dead = worker(STILL, worker="gone")
     (found,) = judge([dead], [], [pool(dead, alive=False)])
     assert "shmring up line --namespace plant" in found.fix
+
+
+def test_a_process_that_is_not_seen_is_not_called_dead() -> None:
+    unseen = worker(STILL, worker="gone")
+    (found,) = find(unseen)
+    assert (found.name, unseen.process_state) == ("worker_dead", None)
+    assert "last heartbeat was 5.00 s ago, and process 10 is not seen from here" in found.text
+    assert "dead, or stands still in another pid namespace" in found.text
+    assert worker(worker="gone").process_state is None
 
 
 def test_what_a_channel_suffers_from_its_worker_is_the_workers_trouble() -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rtworkers import layout, paths
+from rtworkers import health, layout, paths
 from rtworkers.owner import process_id
 from shmring import _host
 from shmring._check import error, last_text
@@ -117,10 +117,7 @@ class LateChannel:
     def stands_still(self) -> bool:
         """Whether the last heartbeat for it is older than a second: no worker serves it, or the
         worker is stopped. Everything else here is as old as that."""
-        return self.heartbeat_age_ns >= _BEATS_NS
-
-
-_BEATS_NS = 1_000_000_000
+        return health.of_worker(self.heartbeat_age_ns) == "stale"
 
 
 def late_packets(channel: str, namespace: str | None = None) -> list[LatePacket]:
@@ -147,7 +144,7 @@ def worker_lives(pid: int, heartbeat_mono_ns: int) -> bool:
 
     A worker that this process cannot see counts as alive while its heartbeat continues.
     """
-    if time.monotonic_ns() - heartbeat_mono_ns < _BEATS_NS:
+    if health.of_worker(time.monotonic_ns() - heartbeat_mono_ns) == "ok":
         return True
     try:
         facts = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")

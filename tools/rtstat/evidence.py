@@ -14,7 +14,8 @@ from rtstat.table import values
 from rtstat.targets import Clocks
 from rtstat.timeline import event_text
 from rtstat.troubles import RECENT_S, Trouble, rcvbuf_holds_ns, reader_text
-from rtstat.views import LATE, ChannelView, WorkerView
+from rtstat.views import ChannelView, WorkerView
+from rtworkers.verdicts import LATE
 from shmring_cli.output import duration
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from rtstat.pace import next_due
 from rtstat.selection import Selection, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView
+from rtworkers.verdicts import VERDICTS
 from shmring import recording
 from shmring_cli.common import FAILED, FINE
 
@@ -21,21 +22,7 @@ _INTERVAL_S = 1.0
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 # Columns that are the growth of the counter of the same name.
-_GROWN = (
-    "tx_sent",
-    "tx_on_time",
-    "tx_enqueued_late",
-    "tx_woke_late",
-    "tx_send_slow",
-    "tx_queued_behind",
-    "tx_dropped_late",
-    "tx_cancelled",
-    "tx_failed",
-    "tx_producer_halted",
-    "rx_received",
-    "rx_kernel_drops",
-    "rx_overwritten",
-)
+_GROWN = ("tx_sent", *VERDICTS, "rx_received", "rx_kernel_drops", "rx_overwritten")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -33,6 +33,7 @@ from rtstat.processes import Processes
 from rtworkers import health, layout
 from rtworkers.owner import process_id
 from rtworkers.page import policy_name
+from rtworkers.verdicts import LATE, VERDICTS
 from shmring.observe.monitor import READER_WORDS
 
 if TYPE_CHECKING:
@@ -45,18 +46,6 @@ STATES = tuple(layout.CHANNEL_STATE)
 PROFILES = tuple(layout.PROFILE)
 STAMPS = tuple(layout.STAMP)
 DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
-
-LATE = (
-    "tx_enqueued_late",
-    "tx_woke_late",
-    "tx_send_slow",
-    "tx_queued_behind",
-    "tx_dropped_late",
-    "tx_producer_halted",
-)
-"""Counters of the verdicts that mean late, in the order of their numbers."""
-VERDICTS = ("tx_on_time", *LATE[:-1], "tx_cancelled", "tx_failed", LATE[-1])
-"""Counters of all verdicts, in the order of their numbers."""
 
 LOST = ("tx_failed", "rx_kernel_drops", "rx_overwritten")
 """Counters of packets that were lost on this host."""

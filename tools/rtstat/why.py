@@ -32,6 +32,7 @@ from rtstat.targets import Clocks, find_channel
 from rtstat.trouble_text import headline, paragraphs, wrapped
 from rtstat.troubles import verdict
 from rtstat.views import ChannelView
+from rtworkers.verdicts import LATE_SENT
 from shmring import observe
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration
@@ -169,7 +170,7 @@ def _received(events: Sequence[observe.Event], clocks: Clocks) -> str:
 
 
 def _head(channel: observe.LateChannel) -> str:
-    late = sum(channel.counters[f"tx_{verdict}"] for verdict in _LATE)
+    late = sum(channel.counters[name] for name in LATE_SENT)
     alive = "" if channel.alive else f"; not served since {_since(channel)}"
     return (
         f"{channel.namespace}/{channel.name}, pool {channel.pool}: {late} of "
@@ -177,9 +178,6 @@ def _head(channel: observe.LateChannel) -> str:
         f"dropped, {channel.counters['tx_failed']} failed; tolerance "
         f"{duration(channel.tolerance_ns)}{alive}"
     )
-
-
-_LATE = ("enqueued_late", "woke_late", "send_slow", "queued_behind", "producer_halted")
 
 
 def _since(channel: observe.LateChannel) -> str:

@@ -25,32 +25,13 @@ from typing import Any
 import shmring
 from rtworkers import health, page, paths
 from rtworkers.similar import meant_namespace
+from rtworkers.verdicts import LATE, VERDICTS
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import address_text, duration, json_line, quantity, text_table
 
 _COUNTERS = (
-    "tx_sent",
-    "tx_bytes",
-    "tx_on_time",
-    "tx_enqueued_late",
-    "tx_woke_late",
-    "tx_send_slow",
-    "tx_queued_behind",
-    "tx_dropped_late",
-    "tx_failed",
-    "tx_producer_halted",
-    "rx_received",
-    "rx_bytes",
-    "rx_kernel_drops",
-    "rx_overwritten",
-)
-_LATE = (
-    "tx_enqueued_late",
-    "tx_woke_late",
-    "tx_send_slow",
-    "tx_queued_behind",
-    "tx_dropped_late",
-    "tx_producer_halted",
+    *("tx_sent", "tx_bytes", *VERDICTS),
+    *("rx_received", "rx_bytes", "rx_kernel_drops", "rx_overwritten"),
 )
 _LOST = ("tx_failed", "rx_kernel_drops", "readers_lost")
 
@@ -259,7 +240,7 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
         str(info.waiting),
         _counted(row.counters.get("tx_sent", 0), row.tx_pps),
         _counted(row.counters.get("rx_received", 0), row.rx_pps),
-        str(sum(row.counters.get(name, 0) for name in _LATE)),
+        str(sum(row.counters.get(name, 0) for name in LATE)),
         str(sum(row.counters.get(name, 0) for name in _LOST)),
         str(info.epoch),
         duration(info.heartbeat_age_ns),

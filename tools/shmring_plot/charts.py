@@ -10,10 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from rtworkers.verdicts import LATE
 from shmring_cli.output import duration, quantity
 from shmring_plot import style, tables
 from shmring_plot.distribution import Distribution, log_edges
-from shmring_plot.series import LATE, NS_PER_S, PERCENTILES, Series, Slot
+from shmring_plot.series import NS_PER_S, PERCENTILES, Series, Slot
 
 _WIDTH = 11.0
 _LATENESS = "lateness: start of the send call after the packet's deadline"

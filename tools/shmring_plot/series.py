@@ -6,19 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from rtworkers.verdicts import LATE
 from shmring.recording import Header, Recording, Row
 from shmring_plot.distribution import Distribution
 
 NS_PER_S = 1_000_000_000
 
-LATE = (
-    "tx_enqueued_late",
-    "tx_woke_late",
-    "tx_send_slow",
-    "tx_queued_behind",
-    "tx_dropped_late",
-    "tx_producer_halted",
-)
 PERCENTILES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max"))
 MAX_SLOTS = 400
 
@@ -33,7 +26,7 @@ class Slot:
     lateness: Distribution
     sent: int
     late: dict[str, int]
-    """Packets per verdict of `LATE`."""
+    """Packets per verdict that means late."""
     covered_ns: int
     """The time that its intervals cover, without gaps between them."""
     restarted: bool
@@ -72,7 +65,7 @@ class Series:
         return sum(row.tx_sent for row in self.rows)
 
     def counts(self) -> dict[str, int]:
-        """Packets per verdict of `LATE`."""
+        """Packets per verdict that means late."""
         return {name: sum(getattr(row, name) for row in self.rows) for name in LATE}
 
     def facts(self) -> dict[str, int | float | str]:

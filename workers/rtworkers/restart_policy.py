@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from rtworkers import health
+
 MS = 1_000_000
 S = 1_000_000_000
 
@@ -21,7 +23,6 @@ FREE_CRASHES = 2
 FIRST_PAUSE_NS = 50 * MS
 LONGEST_PAUSE_NS = 2 * S
 FAST_CRASHES_MAX = 8
-HEARTBEAT_STALE_NS = 1 * S
 
 
 class Phase(Enum):
@@ -110,7 +111,7 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, Action]:
 
 
 def _judge_heartbeat(state: State, heartbeat_ns: int, now_ns: int) -> tuple[State, Action]:
-    stale = now_ns - heartbeat_ns > HEARTBEAT_STALE_NS
+    stale = health.of_worker(now_ns - heartbeat_ns) == "stale"
     if state.phase is Phase.RUNNING and stale:
         return replace(state, phase=Phase.STALLED), Action.REPORT_STALL
     if state.phase is Phase.STALLED and not stale:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtworkers.health import STALE_NS
 from rtworkers.restart_policy import (
     FAST_CRASHES_MAX,
     FIRST_PAUSE_NS,
-    HEARTBEAT_STALE_NS,
     LONGEST_PAUSE_NS,
     MS,
     STEADY_NS,
@@ -50,8 +50,8 @@ STALLED = replace(RUNNING, phase=Phase.STALLED)
             Phase.GIVEN_UP,
             Action.GIVE_UP,
         ),
-        (RUNNING, Beat(T0), T0 + HEARTBEAT_STALE_NS, Phase.RUNNING, Action.NOTHING),
-        (RUNNING, Beat(T0), T0 + HEARTBEAT_STALE_NS + 1, Phase.STALLED, Action.REPORT_STALL),
+        (RUNNING, Beat(T0), T0 + STALE_NS - 1, Phase.RUNNING, Action.NOTHING),
+        (RUNNING, Beat(T0), T0 + STALE_NS, Phase.STALLED, Action.REPORT_STALL),
         (STALLED, Beat(T0), T0 + 9 * S, Phase.STALLED, Action.NOTHING),
         (STALLED, Beat(T0 + 9 * S), T0 + 9 * S, Phase.RUNNING, Action.REPORT_RECOVERY),
         (State(), Beat(0), T0, Phase.STARTING, Action.NOTHING),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rtstat.numbers import CHANNEL_WORDS
 from rtstat.troubles.common import FULL_SHARE, amount, full_name, grown, packets, percentage, within
 from rtstat.troubles.rule import Found, Rule
-from rtstat.views import LATE, ChannelView
+from rtstat.views import ChannelView
+from rtworkers.verdicts import LATE
 from shmring_cli.output import duration
 
 LATE_SHARE = 0.01

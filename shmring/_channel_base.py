@@ -32,6 +32,16 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 
+@contextlib.contextmanager
+def closed_on_error(channel: "ChannelBase[Any]") -> Iterator[None]:
+    """Close an end if the block that prepares it raises."""
+    try:
+        yield
+    except BaseException:
+        channel.close()
+        raise
+
+
 class ChannelBase(Generic[Item]):
     """A channel with any engine: its properties, arriving packets, commands, and its end."""
 
@@ -53,8 +63,8 @@ class ChannelBase(Generic[Item]):
         readonly: attach as a tap, which only observes and which nobody notices.
         reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with
             broadcast.
-        owner: the opener of the channel. If given, `end` ends the channel for all processes, and
-            reading starts at the oldest packet. Other ends read what arrives from now on.
+        owner: given to the opener's end: `end` ends the channel for all processes, and reading of a
+            new channel starts at the oldest packet. Other ends read what arrives from now on.
         segment: the mapping of the segment, if the opener has one.
 
         Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, and `BadConfig`

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Never, Protocol, TypeVar
+from typing import Any, Never, Protocol
 
 from rtworkers import paths
 from rtworkers.layout import Op
@@ -41,9 +41,20 @@ _endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
 
 class Owner(Protocol):
-    """The opener of a channel, which ends it for all processes."""
+    """What the opener's end may do with its channel as a whole."""
 
-    def close_channel(self, name: str) -> None: ...
+    @property
+    def taken_over(self) -> bool:
+        """Whether the channel was taken over from a program that had died."""
+        ...
+
+    def end(self) -> None:
+        """End the channel for all processes."""
+        ...
+
+    def undo(self) -> None:
+        """Undo the opening: end a new channel, give back one that was taken over."""
+        ...
 
 
 class Endpoint(batch.Core):
@@ -91,18 +102,13 @@ class Endpoint(batch.Core):
             served_epoch(self._segment)
         self.end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
         mode_number = _READINGS[self.reading]
-        self.taken_over = owner is not None and self._was_opened_before()
+        self.taken_over = owner is not None and owner.taken_over
         from_oldest = owner is not None and not self.taken_over
         check(lib.endpoint_open(self.end, self._segment, mode_number, from_oldest))
         self._serve((self._segment, self.end), self.address())
         self.attachment = Attachment(self._segment)
         self.closed = False
         _endpoints.add(self)
-
-    def _was_opened_before(self) -> bool:
-        opener = ffi.new("shm_opener_t *")
-        lib.shm_segment_opener(self._segment, opener)
-        return int(opener.count) > 1
 
     def _start_locks(self) -> None:
         self._lock = threading.RLock()
@@ -326,11 +332,22 @@ class Endpoint(batch.Core):
 
     def finish(self) -> None:
         """Leave the channel. If this end opened it, end it for all processes."""
+        owner = self._leave_for_good()
+        if owner is not None:
+            owner.end()
+
+    def undo(self) -> None:
+        """Leave the channel. If this end opened it, undo that."""
+        owner = self._leave_for_good()
+        if owner is not None:
+            owner.undo()
+
+    def _leave_for_good(self) -> Owner | None:
+        """Leave the channel. Return its owner, if this end opened it and it was not ended since."""
         with self._lock:
             owner, self._owner = self._owner, None
         self.close()
-        if owner is not None and self.has_its_name():
-            owner.close_channel(self.name)
+        return owner if owner is not None and self.has_its_name() else None
 
     def has_its_name(self) -> bool:
         """Whether no other channel has the name now. Others may have ended this channel, and opened
@@ -547,20 +564,6 @@ def await_sent(name: str, namespace: str, until_ns: int) -> int:
 def ends_open_files() -> list[int]:
     """Return how many descriptors each end of this process has open."""
     return [end.attachment.open_files() for end in list(_endpoints)]
-
-
-End = TypeVar("End")
-
-
-def owners_end(
-    kind: Callable[..., End], name: str, namespace: str, owner: Owner, segment: Any = None
-) -> End:
-    """Return the opener's end of a new channel. If that fails, the channel is closed again."""
-    try:
-        return kind(name, namespace=namespace, owner=owner, segment=segment)
-    except BaseException:
-        owner.close_channel(name)
-        raise
 
 
 def _become_child() -> None:

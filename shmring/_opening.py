@@ -5,13 +5,14 @@ Users see the signature of `Opening.open`. Functions that pass its options on ta
 
 import functools
 import inspect
+import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from shmring import _options
-from shmring._endpoint import owners_end
+from shmring._host import translated
 from shmring._in_thread import made_in_thread
 from shmring.channel import Channel
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
@@ -88,8 +89,30 @@ def showing(options: Any) -> Callable[[F], F]:
 
 
 def end_at_once(channel: Any) -> None:
-    """End a channel that was opened for a task that was cancelled meanwhile."""
-    channel.end(linger=0)
+    """End a channel that was opened for a task that was cancelled meanwhile. One that it took over
+    is given back."""
+    channel._endpoint.undo()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A channel that this process opened on a pool, or took over there."""
+
+    pool: "Opening"
+    name: str
+    taken_over: bool = False
+
+    def end(self) -> None:
+        """End the channel for all processes."""
+        self.pool.close_channel(self.name)
+
+    def undo(self) -> None:
+        """End the channel if it is new, or give it back if it was taken over: it is orphaned again,
+        and others stay attached."""
+        if self.taken_over:
+            self.pool._give_back(self.name)
+        else:
+            self.end()
 
 
 class Opening:
@@ -107,12 +130,16 @@ class Opening:
         engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
-    ) -> Any:
+    ) -> tuple[Opened, Any]:
         """Like `open`, but without an end in this process. Raises the same exceptions.
 
-        Returns the mapping of the segment if this process has one. quiet: do not warn of what a
-        worker lacks.
+        Returns also the mapping of the segment if this process has one. quiet: do not warn of what
+        a worker lacks.
         """
+        raise NotImplementedError
+
+    def _give_back(self, name: str) -> bool:
+        """Undo a takeover by this process. Return whether there was one."""
         raise NotImplementedError
 
     def channels(self) -> list[str]:
@@ -262,6 +289,7 @@ class Opening:
 
         The channel of a program that has died stays open on a named pool. Opened again by the same
         user with the same options on the same pool, it is taken over: see `Channel.taken_over`.
+        If `open` fails after that, the channel is given back, and stays as it was.
 
         Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`,
         and what a record of `Netflux` raises for values. Later: `ChannelExists`, `NoSpace`
@@ -273,6 +301,31 @@ class Opening:
     open_async = made_in_thread(open, end_at_once)
 
     def _open(self, name: str, engine: Engine[C], options: dict[str, Any]) -> C:
-        start = checked_engine(engine).prepare(options)
-        segment = self._make_channel(name, start.options, start.config, quiet=start.quiet)
-        return owners_end(start.end, name, self.namespace, self, segment)
+        return self._start(name, checked_engine(engine).prepare(options))
+
+    def _start(self, name: str, start: Start[C]) -> C:
+        """Open a channel and return this process's end of it. If that cannot be made, undo."""
+        with translated(f"channel {name!r}"):
+            spare_fd = os.eventfd(0, os.EFD_CLOEXEC)  # for the request to undo
+        try:
+            opened, segment = self._make_channel(
+                name, start.options, start.config, quiet=start.quiet
+            )
+            try:
+                return start.end(name, namespace=self.namespace, owner=opened, segment=segment)
+            except BaseException as caught:
+                os.close(spare_fd)
+                spare_fd = -1
+                _undo(opened, caught)
+                raise
+        finally:
+            if spare_fd >= 0:
+                os.close(spare_fd)
+
+
+def _undo(opened: Opened, failure: BaseException) -> None:
+    """Undo an open after a failure, which counts more than that of the undoing."""
+    try:
+        opened.undo()
+    except Exception as caught:
+        failure.add_note(f"channel {opened.name!r} stays open: {caught}")

@@ -5,7 +5,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shmring import _arguments
 from shmring._check import error
@@ -38,6 +38,8 @@ class UserLimits:
 class _Entry:
     uid: int
     shm_bytes: int
+    before: "_Entry | None" = None
+    """The entry of the user from whom it was taken over."""
 
 
 class Ledger:
@@ -77,10 +79,19 @@ class Ledger:
         try:
             yield reserve
             with self._lock:
-                self._opened[name] = entries[0]
+                before = self._opened.get(name)
+                before = None if before is None else replace(before, before=None)
+                self._opened[name] = replace(entries[0], before=before)
         finally:
             with self._lock:
                 self._opening = [entry for entry in self._opening if entry not in entries]
+
+    def give_back(self, name: str) -> None:
+        """Count a channel again for the user from whom it was taken over."""
+        with self._lock:
+            entry = self._opened.pop(name, None)
+            if entry is not None and entry.before is not None:
+                self._opened[name] = entry.before
 
     def check_may_close(self, name: str, uid: int) -> None:
         """Raise `NoPermission` unless `uid` opened the channel, or is root or the pool's user."""

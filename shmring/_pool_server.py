@@ -3,7 +3,8 @@
 Each request and each answer is one SOCK_SEQPACKET message with a JSON object. A request may also
 pass a socket that the pool adopts.
 
-    {"op": "open", "name": "ctl", "options": {...}}   -> {}
+    {"op": "open", "name": "ctl", "options": {...}}   -> {"taken_over": false}
+    {"op": "give_back", "name": "ctl"}                -> {"given_back": true}, after an open took it
     {"op": "close", "name": "ctl"}                    -> {}
     {"op": "list", "first": 0}                        -> {"channels": [...], "count": 3}
     {"op": "workers", "first": 0}                     -> {"workers": [{...}, ...], "count": 2}
@@ -44,7 +45,7 @@ from rtworkers.similar import meant_pool
 from shmring import errors
 from shmring._check import error
 from shmring._host import out_of_threads, translated
-from shmring._opening import Opening
+from shmring._opening import Opened, Opening
 from shmring._pool_quota import Ledger, UserLimits
 from shmring.engine import EngineConfig
 from shmring.types import Impairment, WorkerInfo
@@ -95,7 +96,9 @@ class Served(Protocol):
         *,
         opener: Opener | None,
         reserve: Callable[[int], None],
-    ) -> Any: ...
+    ) -> tuple[Opened, Any]: ...
+
+    def _give_back(self, name: str, opener: Opener | None) -> bool: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -262,7 +265,7 @@ class PoolServer:
         except (OSError, ValueError):
             self._drop(client)
             return
-        if request.get("op") in ("open", "close"):
+        if request.get("op") in ("open", "give_back", "close"):
             self._begin(client, request, fds)
         else:
             self._answer(client, self._reply(client, request, fds))
@@ -329,8 +332,15 @@ class PoolServer:
                 with self._ledger.opening(name, client.uid) as reserve:
                     plain = _decode(request["options"], fds)
                     opener = Opener.of(client.pid, client.uid)
-                    pool._make_channel(name, plain, engine, opener=opener, reserve=reserve)
-                return {}
+                    opened, _ = pool._make_channel(
+                        name, plain, engine, opener=opener, reserve=reserve
+                    )
+                return {"taken_over": opened.taken_over}
+            case {"op": "give_back", "name": str() as name}:
+                given_back = pool._give_back(name, Opener.of(client.pid, client.uid))
+                if given_back:
+                    self._ledger.give_back(name)
+                return {"given_back": given_back}
             case {"op": "close", "name": str() as name}:
                 self._ledger.check_may_close(name, client.uid)
                 pool.close_channel(name)
@@ -403,12 +413,16 @@ class RemotePool(Opening):
         engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
-    ) -> None:
+    ) -> tuple[Opened, None]:
         plain, sock = _encode(options)
         request: dict[str, Any] = {"op": "open", "name": name, "options": plain}
         if engine is not None:
             request["engine"] = [engine.name, engine.config.hex(), engine.shared_bytes]
-        self._request(request, sock)
+        reply = self._request(request, sock)
+        return Opened(self, name, taken_over=reply.get("taken_over") is True), None
+
+    def _give_back(self, name: str) -> bool:
+        return self._request({"op": "give_back", "name": name}).get("given_back") is True
 
     def close_channel(self, name: str) -> None:
         """End a channel of this pool for all processes."""

@@ -9,11 +9,15 @@ can write into the segment.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import time
+from collections.abc import Callable
+from typing import Any
 
-from rtworkers import Holding, history
+from rtworkers import Holding, Supervisor, history
+from rtworkers.control import WorkerGone
 from rtworkers.opener import Opener
 from shmring import _host
 from shmring._check import error
@@ -22,22 +26,91 @@ from shmring._ring import ffi, lib
 from shmring._segment import opener_of, text_of
 from shmring.types import State, state_of
 
+log = logging.getLogger("shmring.pool")
+
 # Others keep what belongs to one run of a program: the source of an RTP stream, connections, ports.
-_ENGINES = frozenset(("udp", "cyclic", "local", "netflux"))
+_ENGINES = {
+    "udp": None,
+    "local": None,
+    "cyclic": "shm_cyclic_config_t",
+    "netflux": "shm_netflux_config_t",
+}
+"""The struct of each engine's own configuration."""
+_FIELD_NAMES = {"failsafe_crc": "the payload of on_stale"}
 PRIVATE = "private-"
 # The workers of a private pool remove its channels within this time after its death.
 VANISH_S = 2.0
 LOOK_S = 0.01
 
 
-def check_may_take_over(
+def take_over(
+    supervisor: Supervisor,
+    prepared: Prepared,
+    asking: Opener,
+    access: tuple[int, int | None],
+    check_worker: Callable[[int], None] | None,
+) -> bool:
+    """Give a channel of a program that has died to `asking`, which opens it again. Return whether
+    there was one.
+
+    access: mode and group of the file that `asking` wants.
+    check_worker: raises if the worker of a slot lacks something. None: it may.
+
+    Raises `ChannelExists`, what `check_worker` raises, and the errors of `rtworkers`. Then the
+    channel is what it was.
+    """
+    try:
+        taken_over = _take_over(supervisor, prepared, asking, access, check_worker)
+    except WorkerGone:  # and was replaced: all is decided again
+        taken_over = _take_over(supervisor, prepared, asking, access, check_worker)
+    if taken_over:
+        log.info("channel %s was taken over by %s", prepared.name, asking)
+    return taken_over
+
+
+def _take_over(
+    supervisor: Supervisor,
+    prepared: Prepared,
+    asking: Opener,
+    access: tuple[int, int | None],
+    check_worker: Callable[[int], None] | None,
+) -> bool:
+    held = bool(prepared.config.held)
+    needs_worker = held or check_worker is not None
+    with supervisor.locked(prepared.name, running=needs_worker) as found:
+        if found is None or not found[1].is_named():
+            return False
+        slot, holding = found
+        _check_may_take_over(prepared, slot.number, holding, asking, access)
+        if check_worker is not None:
+            slot.running()
+            check_worker(slot.number)
+        hold = held and _state(holding) is not State.HELD
+        supervisor.take_over(slot, holding, asking, hold=hold)
+        _show_opener(holding)
+    return True
+
+
+def give_back(supervisor: Supervisor, name: str, asking: Opener) -> bool:
+    """Undo a takeover by `asking`, whose open has failed after it. Return whether there was one."""
+    with supervisor.locked(name) as found:
+        if found is None:
+            return False
+        slot, holding = found
+        opener = holding.opener
+        if opener is None or not opener.is_same(asking) or holding.former is None:
+            return False
+        supervisor.give_back(slot, holding)
+        _show_opener(holding)
+    log.info("channel %s was given back by %s", name, asking)
+    return True
+
+
+def _check_may_take_over(
     prepared: Prepared, slot: int, holding: Holding, asking: Opener, access: tuple[int, int | None]
 ) -> None:
     """Raise `ChannelExists` unless `asking` may take over the channel `holding`, which the worker
-    in `slot` serves.
-
-    access: mode and group of the file that `asking` wants.
-    """
+    in `slot` serves. The caller holds the slot's lock."""
     config = prepared.config
     name, namespace = prepared.name, text_of(config.name_space)
     was = holding.opener
@@ -78,9 +151,8 @@ def _obstacle(
     engine = text_of(prepared.config.engine) or "udp"
     if engine not in _ENGINES:
         return f"the engine {engine} keeps what belongs to the dead program"
-    with _host.mapped(holding.segment_fd, writable=False) as segment:
-        if segment is None or state_of(segment.status.state) is State.FAILED:
-            return "it has failed"
+    if _state(holding) is State.FAILED:
+        return "it has failed"
     if prepared.socket_fd is not None:
         return "a socket is given"
     differing = _differing(prepared.config_bytes(), holding.config)
@@ -92,21 +164,50 @@ def _obstacle(
     return f"the options differ in {', '.join(differing)}" if differing else ""
 
 
+def _state(holding: Holding) -> State:
+    with _host.mapped(holding.segment_fd, writable=False) as segment:
+        return State.FAILED if segment is None else state_of(segment.status.state)
+
+
 def _differing(asked: bytes, open_: bytes) -> list[str]:
     """Return the names of the fields in which two configurations differ."""
-    found: list[str] = []
-    for name, field in ffi.typeof("shm_config_t").fields:
+    wanted, found = _config_of(asked), _config_of(open_)
+    # A channel whose worker died together with its pool has the address that its socket had.
+    if wanted.local.family == 0:
+        wanted.local = found.local
+    elif wanted.local.port == 0:
+        wanted.local.port = found.local.port
+    names = _fields_that_differ("shm_config_t", wanted, found)
+    engine = _ENGINES.get(text_of(wanted.engine))
+    if "engine_config" in names and engine is not None:
+        own = _fields_that_differ(engine, wanted.engine_config, found.engine_config)
+        place = names.index("engine_config")
+        names[place : place + 1] = [_FIELD_NAMES.get(name, name) for name in own]
+    return names
+
+
+def _config_of(raw: bytes) -> Any:
+    config = ffi.new("shm_config_t *")
+    space = ffi.buffer(config)
+    space[:] = raw[: len(space)].ljust(len(space), b"\0")
+    return config
+
+
+def _fields_that_differ(struct: str, one: Any, other: Any) -> list[str]:
+    names: list[str] = []
+    one, other = (bytes(ffi.buffer(each, ffi.sizeof(struct))) for each in (one, other))
+    for name, field in ffi.typeof(struct).fields:
         part = slice(field.offset, field.offset + ffi.sizeof(field.type))
-        if name != "opener_pid" and asked[part] != open_[part]:
-            found.append(name)
-    return found
+        if name != "opener_pid" and one[part] != other[part]:
+            names.append(name)
+    return names
 
 
-def show_opener(holding: Holding, asking: Opener) -> None:
-    """Write the new opener into the segment, for observers."""
+def _show_opener(holding: Holding) -> None:
+    """Write the opener into the segment, for observers."""
     with _host.mapped(holding.segment_fd, writable=True) as segment:
-        if segment is not None:
-            lib.shm_segment_change_opener(segment, asking.pid)
+        if segment is not None and holding.opener is not None:
+            lib.shm_segment_change_opener(segment, holding.opener.pid)
 
 
 def free_name(posix_name: str, name: str, namespace: str) -> None:
@@ -118,7 +219,7 @@ def free_name(posix_name: str, name: str, namespace: str) -> None:
     give_up = time.monotonic() + VANISH_S
     while not _host.name_is_free(posix_name):
         pool, pid, alive = _opened_by(posix_name)
-        if pool.startswith(PRIVATE) and alive is not True and time.monotonic() < give_up:
+        if pool.startswith(PRIVATE) and alive is False and time.monotonic() < give_up:
             time.sleep(LOOK_S)
             continue
         who = "" if pid is None else f" by process {pid}"

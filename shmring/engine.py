@@ -64,7 +64,7 @@ class AttachOptions(TypedDict, total=False):
     namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
     readonly: attach as a tap.
     reading: "broadcast" or "shared". None: as the channel was opened.
-    owner: the opener of the channel.
+    owner: given by `open` to the opener's end.
     segment: the mapping of the segment.
     """
 

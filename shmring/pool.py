@@ -36,11 +36,11 @@ from shmring._endpoint import await_sent, ends_open_files
 from shmring._host import translated
 from shmring._in_thread import made_in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
-from shmring._opening import UDP, C, Opening, end_at_once, showing
+from shmring._opening import UDP, C, Opened, Opening, end_at_once, showing
 from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
-from shmring._takeover import check_may_take_over, free_name, show_opener
+from shmring._takeover import free_name, give_back, take_over
 from shmring.engine import Engine, EngineConfig, OpenOptions
 from shmring.types import Policy, Profile, WorkerInfo
 
@@ -88,7 +88,6 @@ class Pool(Opening):
     ) -> None:
         self._pid = os.getpid()
         self._stopped = threading.Event()
-        self._taking_over = threading.Lock()
         with translated("pool"):
             space = paths.namespace_of(namespace)
             pool = f"private-{self._pid}-{next(_private_numbers)}" if name is None else name
@@ -154,10 +153,10 @@ class Pool(Opening):
         quiet: bool = False,
         opener: Opener | None = None,
         reserve: Callable[[int], None] = lambda _: None,
-    ) -> Any:
+    ) -> tuple[Opened, Any]:
         """Like `open`, but without an end in this process. Raises the same exceptions.
 
-        Returns the mapping of the segment, for an end.
+        Returns also the mapping of a new segment, for an end.
 
         quiet: do not warn if a worker lacks something.
         opener: the process that asked for it. None: this one.
@@ -176,7 +175,7 @@ class Pool(Opening):
             self._check_usable()
             reserve(prepared.segment_bytes)
             if self._take_over(prepared, asking):
-                return None
+                return Opened(self, name, taken_over=True), None
             slot = self._supervisor.place(prepared.cpu)
         self._start_worker(slot, prepared.strict, quiet)
         with translated(f"channel {name!r}"):
@@ -188,7 +187,15 @@ class Pool(Opening):
                 liveness.remove_own(holding.posix_name, holding.segment_fd)
                 holding.close()
                 raise
-        return segment
+        return Opened(self, name), segment
+
+    def _give_back(self, name: str, opener: Opener | None = None) -> bool:
+        """Undo a takeover. opener: the process that took it over. None: this one. Return whether
+        there was one."""
+        if self._is_inherited():
+            return self._from_here()._give_back(name)
+        asking = Opener.this_process() if opener is None else opener
+        return not self.closed and give_back(self._supervisor, name, asking)
 
     def close_channel(self, name: str) -> None:
         """End a channel of this pool for all processes. Unknown names are ignored."""
@@ -311,29 +318,25 @@ class Pool(Opening):
     def _start_worker(self, slot: int, strict: bool | None, quiet: bool) -> None:
         with translated(f"worker {slot}"):
             _, started = self._supervisor.ensure(slot)
-        if not started and not strict:
-            return
+        if strict:
+            self._check_strict(slot)
+        elif started and not quiet and (lacking := self._lacking(slot)):
+            warnings.warn(lacking, errors.RealtimeWarning, stacklevel=6)
+
+    def _check_strict(self, slot: int) -> None:
+        if lacking := self._lacking(slot):
+            raise error(errno.EPERM, f"strict: {lacking}")
+
+    def _lacking(self, slot: int) -> str:
         facts = next(facts for facts in self._supervisor.facts() if facts.slot == slot)
-        lacking = _shortfalls(facts, self._settings)
-        if lacking and strict:
-            raise error(errno.EPERM, f"strict: {'; '.join(lacking)}")
-        if lacking and not quiet:
-            warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=5)
+        return "; ".join(_shortfalls(facts, self._settings))
 
     def _take_over(self, prepared: Prepared, asking: Opener) -> bool:
         """Give a channel of a program that has died to the one that opens it again. Return whether
         there was one. Raises `ChannelExists`."""
-        with self._taking_over:
-            found = self._supervisor.holding(prepared.name)
-            if found is None or not found[1].is_named():
-                return False
-            slot, holding = found
-            access = self._access(prepared)
-            check_may_take_over(prepared, slot, holding, asking, access)
-            self._supervisor.change_opener(prepared.name, asking, held=bool(prepared.config.held))
-            show_opener(holding, asking)
-        log.info("channel %s was taken over by %s", prepared.name, asking)
-        return True
+        access = self._access(prepared)
+        check = self._check_strict if prepared.strict else None
+        return take_over(self._supervisor, prepared, asking, access, check)
 
     def _create_segment(self, prepared: Prepared, opener: Opener) -> tuple[Holding, Any]:
         """Make the segment, and map it. The worker gives it its name."""

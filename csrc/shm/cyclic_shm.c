@@ -19,6 +19,7 @@ AT(shm_cyclic_config_t, phase_ns, 16);
 AT(shm_cyclic_config_t, stale_after_ns, 24);
 AT(shm_cyclic_config_t, early_ns, 32);
 AT(shm_cyclic_config_t, on_stale, 40);
+AT(shm_cyclic_config_t, failsafe_crc, 44);
 SIZE(shm_cyclic_config_t, 48);
 AT(shm_cyclic_head_t, begun, 128);
 AT(shm_cyclic_head_t, failsafe, 136);

@@ -1,10 +1,12 @@
 """Cyclic sending as an engine of a channel: what `open` takes as ``engine=shmring.Cyclic(...)``."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
 from shmring import _options
+from shmring._channel_base import closed_on_error
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.cyclic.channel import ENGINE, CyclicChannel
@@ -91,6 +93,7 @@ class Cyclic(Engine[CyclicChannel]):
         else:
             failsafe = _payload("on_stale", self.on_stale)
             config.on_stale = lib.SHM_CYCLIC_FAILSAFE
+            config.failsafe_crc = zlib.crc32(failsafe)
         _check_length("on_stale", failsafe, max_payload)
         config.early_ns = self._most_early_ns
         check(lib.shm_cyclic_config_check(config))
@@ -149,10 +152,11 @@ def _starting_end(first: bytes | None, failsafe: bytes | None) -> Callable[..., 
 
     def begin(name: str, **end: Any) -> CyclicChannel:
         channel = CyclicChannel(name, **end)
-        if failsafe is not None:
-            channel._declare_failsafe(failsafe)
-        if first is not None:
-            channel.update(first)
+        with closed_on_error(channel):
+            if failsafe is not None:
+                channel._declare_failsafe(failsafe)
+            if first is not None:
+                channel.update(first)
         return channel
 
     return begin

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 from shmring import _address, _options, errors
 from shmring._arguments import deadline
-from shmring._channel_base import ChannelBase
+from shmring._channel_base import ChannelBase, closed_on_error
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.engine import AttachOptions
@@ -378,10 +378,13 @@ def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
 
     def begin(name: str, **end: Any) -> NetfluxChannel:
         channel = NetfluxChannel(name, send=start.send, receive=start.receive, **end)
-        if start.failsafe is not None:
-            channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
-        if start.values is not None:
-            channel._endpoint.put(start.values)
+        with closed_on_error(channel):
+            if start.values is not None:
+                channel._endpoint.attach_now(lib.ENDPOINT_TX)  # may fail, so before any change
+            if start.failsafe is not None:
+                channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
+            if start.values is not None:
+                channel._endpoint.put(start.values)
         return channel
 
     return begin

@@ -10,9 +10,10 @@ from typing import Any, Self, Unpack
 
 from rtworkers import page
 from shmring import _address, errors
-from shmring._endpoint import Endpoint, owners_end
+from shmring._endpoint import Endpoint
 from shmring._opening import Opening
 from shmring._ring import ffi, lib
+from shmring.engine import Start
 from shmring.pool import Pool, _pool_for
 from shmring.udt import closer
 from shmring.udt import options as udt_options
@@ -31,8 +32,7 @@ def draw_name(what: str) -> str:
 def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Endpoint:
     """Open a channel and return its end. Raises the errors of `Pool.open`."""
     plain, engine = made
-    segment = pool._make_channel(name, plain, engine, quiet=True)
-    return owners_end(Endpoint, name, pool.namespace, pool, segment)
+    return pool._start(name, Start(plain, engine, Endpoint, quiet=True))
 
 
 class Port:

@@ -46,6 +46,10 @@ class Opener(NamedTuple):
             return _is_gone(self.pid)
         return seen.dead or seen.started != self.started
 
+    def is_same(self, other: Opener) -> bool:
+        """Whether both are the same process, which may have changed its name."""
+        return self[:3] == other[:3]
+
     def __str__(self) -> str:
         if self.pid == 0:
             return "a process in another pid namespace"

@@ -29,7 +29,7 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +84,10 @@ class Holding:
     socket_fd: int = -1
     opener: Opener | None = None
     """Who opened it, or took it over. None: unknown."""
+    former: Opener | None = None
+    """From whom `opener` took it over."""
+    held_anew: bool = False
+    """Whether that takeover held it. It was not held before."""
     error: str = ""
     served: bool = True
     """Whether the current worker has it."""
@@ -294,7 +298,9 @@ class Supervisor:
         worker was started for it. Raises `ControlError` (refused), `WorkerDown`,
         `WorkerStartError`, `WorkerSilent`. Then the caller keeps owning `holding`.
         """
-        self._forget_nameless(holding.name)
+        with self.locked(holding.name) as found:
+            if found is not None:
+                self._drop_closed(*found)
         slot, started = self.ensure(number)
         process = None
         for attempt in range(2):
@@ -311,40 +317,30 @@ class Supervisor:
             slot.wait_restarted(process, RESTART_WAIT_S)
         raise WorkerDown(f"worker {number} died twice while it opened channel {holding.name!r}")
 
-    def _forget_nameless(self, name: str) -> None:
-        """Drop a channel of this name whose file has lost it, because a worker closed the channel
-        at the request of another process."""
-        with self._lock:
-            slot = self._channels.get(name)
-        if slot is None:
-            return
-        with slot.lock:
-            holding = slot.holdings.get(name)
-            lost = holding is not None and not holding.is_named()
-        if lost:
-            self.close(name)
-
     def close(self, name: str) -> None:
         """End a channel: waiting packets are cancelled, its segment is unlinked.
 
         If the worker has just died, its successor does it, so that peers get their goodbye.
         """
-        with self._lock:
-            slot = self._channels.pop(name, None)
-        if slot is None:
-            return
-        records.remove(self.settings.directory, name)
-        with slot.lock:
+        with self.locked(name) as found:
+            if found is None:
+                return
+            slot, _ = found
+            self._withdraw(slot, name)
             process = slot.process
-            done = self._close_served(slot, name) or not self._restarts()
-            holding = slot.holdings.pop(name) if done else None
-        if holding is None:
-            slot.wait_restarted(process, RESTART_WAIT_S)
-            with slot.lock:
-                self._close_served(slot, name)
-                holding = slot.holdings.pop(name)  # under one lock: no hand-over in between
-        liveness.remove_own(holding.posix_name, holding.segment_fd)  # if the worker did not
-        holding.close()
+            if not self._close_served(slot, name) and self._restarts():
+                slot.wait_restarted(process, RESTART_WAIT_S)  # unlocked meanwhile
+                self._close_served(slot, name)  # under one lock: no hand-over in between
+            holding = slot.holdings.pop(name)
+            liveness.remove_own(holding.posix_name, holding.segment_fd)  # if the worker did not
+            holding.close()
+
+    def _withdraw(self, slot: Slot, name: str) -> None:
+        """Take a channel out of the pool's tables and records. The caller holds the slot's lock,
+        and removes the channel from `Slot.holdings`."""
+        with self._lock:
+            del self._channels[name]
+        records.remove(self.settings.directory, name)
 
     def _close_served(self, slot: Slot, name: str) -> bool:
         """Have the worker end a channel. The caller holds the slot's lock. False: there is no
@@ -363,27 +359,67 @@ class Supervisor:
         """Wait until a dead worker has a successor. Return whether it got one."""
         return not self.stopping and self._thread is not threading.current_thread()
 
-    def change_opener(self, name: str, opener: Opener, *, held: bool) -> None:
-        """Note the new opener of a channel. `held`: it wants the channel held. If that fails, the
-        channel keeps its opener, so that the new one may try again."""
-        with self._lock:
-            slot = self._channels[name]
-        with slot.lock:
-            holding = slot.holdings[name]
-            if held:
-                slot.running().connection.request(Request(Op.HOLD, channel_body(name)))
-            was, holding.opener = holding.opener, opener
-            try:
-                self._note(slot, holding)
-            except BaseException:
-                holding.opener = was
-                raise
+    @contextlib.contextmanager
+    def locked(self, name: str, *, running: bool = False) -> Iterator[tuple[Slot, Holding] | None]:
+        """Hold the lock of a channel's slot during the block, so that the channel stays what it is.
+        Gives None if this pool has no such channel.
 
-    def holding(self, name: str) -> tuple[int, Holding] | None:
-        """Return slot and holding of a channel of this pool."""
+        running: if the worker has died, first wait a short time for its successor.
+        """
         with self._lock:
             slot = self._channels.get(name)
-            return None if slot is None else (slot.number, slot.holdings[name])
+        if slot is None:
+            yield None
+            return
+        with slot.lock:
+            if running:
+                slot.wait_restarted(None, RESTART_WAIT_S)
+            with self._lock:
+                served = self._channels.get(name) is slot and not self.stopping
+            yield (slot, slot.holdings[name]) if served else None
+
+    def take_over(self, slot: Slot, holding: Holding, opener: Opener, *, hold: bool) -> None:
+        """Note the new opener of a channel. If that fails, it keeps its former one, so that the new
+        one may try again. The caller holds the slot's lock.
+
+        hold: have the worker hold the channel.
+        """
+        process = slot.process
+        holding.former, holding.opener = holding.opener, opener
+        holding.held_anew = False
+        try:
+            self._note(slot, holding)
+            if hold:
+                slot.running().connection.request(Request(Op.HOLD, channel_body(holding.name)))
+                holding.held_anew = True
+        except WorkerGone:
+            self.give_back(slot, holding)
+            slot.wait_restarted(process, RESTART_WAIT_S)  # unlocked meanwhile, for another try
+            raise
+        except BaseException:
+            self.give_back(slot, holding)
+            raise
+
+    def give_back(self, slot: Slot, holding: Holding) -> None:
+        """Undo `take_over`. The caller holds the slot's lock.
+
+        It does not fail. At worst the record names the process that gave it back, until that ends,
+        or the channel stays held.
+        """
+        holding.opener, holding.former = holding.former, None
+        held_anew, holding.held_anew = holding.held_anew, False
+        with self._noting_failure(holding):
+            self._note(slot, holding)
+        with self._noting_failure(holding):
+            if held_anew:
+                slot.running().connection.request(Request(Op.RELEASE, channel_body(holding.name)))
+
+    @contextlib.contextmanager
+    def _noting_failure(self, holding: Holding) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, WorkerDown) as error:
+            self._notes.warning("channel %s was not given back in full: %s", holding.name, error)
 
     def channel_names(self) -> list[str]:
         with self._lock:
@@ -639,7 +675,7 @@ class Supervisor:
             return
         slot.samples = (slot.samples[1], (time.monotonic_ns(), facts.cpu_ns))
         if facts.channels < sum(holding.served for holding in slot.holdings.values()):
-            self._drop_closed(slot)
+            self._drop_closed(slot, *[one for one in slot.holdings.values() if one.served])
         match slot.apply(restart_policy.Beat(facts.heartbeat_ns)):
             case Action.REPORT_STALL:
                 slot.error = "alive, but without a heartbeat"
@@ -649,16 +685,19 @@ class Supervisor:
                 slot.error = ""
                 log.warning("worker %d (process %d) continues", slot.number, facts.pid)
 
-    def _drop_closed(self, slot: Slot) -> None:
-        """Drop the channels that the worker closed because another process asked it. The caller
+    def _drop_closed(self, slot: Slot, *holdings: Holding) -> None:
+        """Drop those channels that the worker closed because another process asked it. The caller
         holds the slot's lock."""
-        closed = [one for one in slot.holdings.values() if one.served and not one.is_named()]
-        for holding in closed:
+        for holding in holdings:
+            if holding.is_named():
+                continue
             with self._lock:
                 if self._channels.get(holding.name) is not slot:
-                    continue  # a thread is closing it
-                del self._channels[holding.name]
+                    continue  # a thread waits for the worker that closes it
+            self._withdraw(slot, holding.name)
             log.info("channel %s was closed by another process", holding.name)
+            if slot.process is not None:  # it may be handed over late, or only the name be removed
+                slot.process.connection.post(Request(Op.CLOSE, channel_body(holding.name)))
             del slot.holdings[holding.name]
             holding.close()
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import re
@@ -18,12 +20,15 @@ import pytest
 
 import shmring
 from rtstat.snapshot import Watch
-from rtworkers import records
+from rtworkers import paths, records
+from rtworkers.control import Connection, Request, channel_body
+from rtworkers.layout import Op
 from rtworkers.opener import Opener, ran_at
 from shmring_cli import main
 
 PATIENCE_S = 30
 REMOTE = ("127.0.0.1", 9)
+OPTIONS: dict[str, Any] = {"local": ("127.0.0.1", 0), "remote": REMOTE}
 
 SERVER = """
 import sys, shmring
@@ -37,8 +42,7 @@ pool.close(linger=0)
 PROGRAM = """
 import sys, shmring
 try:
-    ch = shmring.open('ctl', pool={pool!r}, remote=('127.0.0.1', 9), local=('127.0.0.1', 0),
-                      **{options!r})
+    ch = shmring.open('ctl', pool={pool!r}, remote=('127.0.0.1', 9), **{options!r})
 except shmring.ShmringError as error:
     print('refused', error, flush=True)
 else:
@@ -53,8 +57,8 @@ def serve(python: Any, shmring_namespace: str) -> Iterator[Callable[[], Any]]:
     """Run the pool "plant" in another process. Whatever lives of it at the end is ended."""
     started: list[Any] = []
 
-    def start() -> Any:
-        process = python(SERVER)
+    def start(script: str = SERVER) -> Any:
+        process = python(script)
         started.append(process)
         assert process.line() == "ready"
         return process
@@ -69,6 +73,7 @@ def serve(python: Any, shmring_namespace: str) -> Iterator[Callable[[], Any]]:
 @pytest.fixture
 def program(python: Any) -> Callable[..., Any]:
     def start(pool: str | None = "plant", **options: Any) -> Any:
+        options = {"local": ("127.0.0.1", 0)} | options
         process = python(PROGRAM.format(pool=pool, options=options))
         process.said = process.line()
         return process
@@ -93,9 +98,7 @@ def test_a_restarted_program_takes_its_channel_over(serve: Any, program: Any) ->
     reader.close()
 
 
-def test_it_reads_from_the_takeover_on(
-    serve: Any, program: Any, shmring_namespace: str
-) -> None:
+def test_it_reads_from_the_takeover_on(serve: Any, program: Any, shmring_namespace: str) -> None:
     serve()
     first = program()
     other = shmring.attach("ctl")
@@ -299,3 +302,385 @@ def test_a_takeover_that_failed_can_be_tried_again(
         assert channel.taken_over
         channel.purge()
         pool.close(linger=0)
+
+
+# --- opens that fail after the takeover ----------------------------------------------------------
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, kind: Any, method: str) -> None:
+    """Let the next call of a method fail, as if memory were short."""
+    works = getattr(kind, method)
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(kind, method, works)
+        raise MemoryError(method)
+
+    monkeypatch.setattr(kind, method, fail)
+
+
+def check_orphaned(namespace: str, opener_pid: int) -> None:
+    """Check that the channel is served, and that its opener is the dead process."""
+    (info,) = shmring.channels(namespace)
+    assert (info.name, info.opener_pid, info.opener_alive) == ("ctl", opener_pid, False)
+    assert info.state is shmring.State.OPEN
+
+
+@pytest.mark.parametrize("method", ["_begin", "_use"])
+def test_an_open_that_fails_after_the_takeover_leaves_the_channel_as_it_was(
+    serve: Any,
+    program: Any,
+    shmring_namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    serve()
+    first = program()
+    reader = shmring.attach("ctl")
+    first.kill()
+    fail_once(monkeypatch, shmring.Channel, method)
+    with pytest.raises(MemoryError):
+        shmring.open("ctl", pool="plant", **OPTIONS)
+    check_orphaned(shmring_namespace, first.pid)
+    assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
+    assert program().said.split()[1] == "True"
+    assert reader.tx_waiting == 2
+    reader.close()
+
+
+def test_an_open_on_its_own_pool_that_fails_after_the_takeover_is_undone(
+    program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        first = program()
+        first.kill()
+        fail_once(monkeypatch, shmring.Channel, "_begin")
+        with pytest.raises(MemoryError):
+            pool.open("ctl", **OPTIONS)
+        check_orphaned(shmring_namespace, first.pid)
+        assert noted_opener(shmring_namespace).pid == first.pid
+        assert program().said.split()[1] == "True"
+        pool.close(linger=0)
+
+
+def test_a_cancelled_open_gives_back_what_it_took_over(
+    serve: Any, program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve()
+    first = program()
+    first.kill()
+    begun, go_on = threading.Event(), threading.Event()
+    begin = shmring.Channel._begin
+
+    def wait_and_begin(channel: Any) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        begin(channel)
+
+    monkeypatch.setattr(shmring.Channel, "_begin", wait_and_begin)
+
+    async def cancel() -> None:
+        opening = asyncio.create_task(shmring.open_async("ctl", pool="plant", **OPTIONS))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        opening.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    asyncio.run(cancel())
+    check_orphaned(shmring_namespace, first.pid)
+    assert program().said.split()[1] == "True"
+
+
+CYCLIC = """
+import sys, shmring
+from shmring import Cyclic
+try:
+    ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9), producers=1,
+                      engine=Cyclic(period_ns=10**7, payload=b'a', on_stale={failsafe!r}))
+except shmring.ShmringError as error:
+    print(type(error).__name__, error, flush=True)
+else:
+    print(ch.taken_over, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_another_failsafe_payload_is_named_and_nothing_is_written(
+    serve: Any, python: Any, eventually: Any
+) -> None:
+    serve()
+    first = python(CYCLIC.format(failsafe=b"stop"))
+    assert first.line() == "False"
+    first.kill()
+    refused = python(CYCLIC.format(failsafe=b"halt")).line()
+    assert refused.startswith("ChannelExists")
+    assert "the options differ in the payload of on_stale:" in refused
+    refused = python(CYCLIC.format(failsafe="continue")).line()
+    assert "the options differ in on_stale, " in refused
+    tap = shmring.attach("ctl", readonly=True)
+    assert tap.state is shmring.State.OPEN
+    sent = tap.cyclic_stats().sent_failsafe
+    eventually(lambda: tap.cyclic_stats().sent_failsafe > sent)
+    tap.close()
+    assert python(CYCLIC.format(failsafe=b"stop")).line() == "True"
+
+
+def test_a_takeover_without_a_free_slot_to_send_is_undone(
+    serve: Any, python: Any, shmring_namespace: str
+) -> None:
+    """The only slot is another program's, so the payload of `open` cannot be set."""
+    serve()
+    first = python(CYCLIC.format(failsafe="stop"))
+    assert first.line() == "False"
+    first.kill()
+    other = shmring.attach("ctl")
+    give_up = time.monotonic() + PATIENCE_S
+    while True:  # until the slot of the dead process is free
+        try:
+            other.update(b"other")
+            break
+        except shmring.NoSpace:
+            assert time.monotonic() < give_up
+    assert python(CYCLIC.format(failsafe="stop")).line().startswith("NoSpace")
+    check_orphaned(shmring_namespace, first.pid)
+    other.update(b"again")
+    other.close()
+    assert python(CYCLIC.format(failsafe="stop")).line() == "True"
+
+
+# Opens "ctl" with one more descriptor each time, until that works.
+SHORT = """
+import os, resource, shmring
+from shmring import Cyclic
+most = max(map(int, os.listdir('/proc/self/fd')))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+engine = Cyclic(period_ns=10**7, payload=b'a')
+tried = []
+for more in range(1, 60):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most + more, hard))
+    try:
+        ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9), engine=engine)
+    except Exception as error:
+        tried.append(type(error).__name__)
+        last = error
+    else:
+        print(ch.taken_over, *dict.fromkeys(tried), len(tried) > 2, flush=True)
+        break
+else:
+    print(last, flush=True)
+"""
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_open_without_descriptors_leaves_nothing_behind(
+    serve: Any, python: Any, existed: bool
+) -> None:
+    serve()
+    if existed:
+        engine = "Cyclic(period_ns=10**7, payload=b'a')"
+        first = python(
+            "import sys, shmring\nfrom shmring import Cyclic\n"
+            f"ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9), engine={engine})\n"
+            "print(ch.taken_over, flush=True)\nsys.stdin.readline()\n"
+        )
+        assert first.line() == "False"
+        first.kill()
+    assert python(SHORT).line() == f"{existed} NoSpace True"
+
+
+def noted_opener(namespace: str) -> Opener:
+    """Return the opener that the pool recorded."""
+    record = records.read(paths.pool_directory(namespace, "plant"), "ctl")
+    assert record is not None
+    assert record.opener is not None
+    return record.opener
+
+
+def test_strict_is_checked_at_a_takeover(
+    program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        first = program()
+        first.kill()
+        with monkeypatch.context() as patched:
+            patched.setattr("shmring.pool._shortfalls", lambda *_: ["it has no core"])
+            with pytest.raises(shmring.NoPermission, match="strict: it has no core"):
+                pool.open("ctl", strict=True, **OPTIONS)
+            check_orphaned(shmring_namespace, first.pid)
+        channel = pool.open("ctl", strict=True, **OPTIONS)
+        assert channel.taken_over
+        pool.close(linger=0)
+
+
+def test_a_channel_that_is_closed_during_its_takeover(
+    program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are done one after the other, and no record stays."""
+    with shmring.Pool("plant", policy="other") as pool:
+        program().kill()
+        closing = threading.Thread(target=lambda: pool.close_channel("ctl"))
+
+        def close_and_look(_: Opener) -> bool:
+            closing.start()
+            closing.join(0.5)
+            return True
+
+        monkeypatch.setattr(Opener, "is_dead", property(close_and_look))
+        with contextlib.suppress(shmring.ChannelNotFound, shmring.ChannelClosed):
+            pool.open("ctl", **OPTIONS)
+        closing.join(PATIENCE_S)
+        assert pool.channels() == []
+        assert records.names(paths.pool_directory(shmring_namespace, "plant")) == []
+
+
+def close_through_worker(namespace: str) -> None:
+    path = paths.pool_directory(namespace, "plant") / "worker-0.sock"
+    with contextlib.closing(Connection.connect(path)) as connection:
+        connection.request(Request(Op.CLOSE, channel_body("ctl")))
+    give_up = time.monotonic() + PATIENCE_S
+    while paths.shm_file(paths.channel_segment(namespace, "ctl")).exists():
+        assert time.monotonic() < give_up  # the worker answers before it removes the name
+
+
+def test_a_channel_that_its_worker_closed_leaves_no_record(
+    shmring_namespace: str, eventually: Any
+) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        pool.open("ctl", **OPTIONS)
+        close_through_worker(shmring_namespace)
+        eventually(lambda: pool.channels() == [])
+        assert records.names(paths.pool_directory(shmring_namespace, "plant")) == []
+
+
+def test_of_many_that_open_what_was_closed_one_gets_it(shmring_namespace: str) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        pool.open("ctl", **OPTIONS)
+        for _ in range(20):
+            close_through_worker(shmring_namespace)
+            opened: list[Any] = []
+            refused: list[str] = []
+
+            def open_it(opened: list[Any] = opened, refused: list[str] = refused) -> None:
+                try:
+                    opened.append(pool.open("ctl", **OPTIONS))
+                except shmring.ShmringError as caught:
+                    refused.append(f"{type(caught).__name__}: {caught}")
+
+            threads = [threading.Thread(target=open_it) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE_S)
+            (channel,) = opened
+            assert all(line.startswith("ChannelExists") for line in refused), refused
+            assert (channel.state, channel.taken_over) == (shmring.State.OPEN, False)
+
+
+TWO_WORKERS = SERVER.replace("policy=", "cpus=[0, 1], policy=")
+BESIDE = "import sys, shmring\nch = shmring.open('beside', pool='plant')\nprint(flush=True)\n"
+
+
+@pytest.mark.parametrize("local", [("127.0.0.1", 0), None])
+def test_a_revived_channel_is_taken_over_whatever_its_port(
+    serve: Any, program: Any, python: Any, shmring_namespace: str, local: Any
+) -> None:
+    """Its worker died while no process ran the pool."""
+    server = serve(TWO_WORKERS)
+    first = program(local=local)
+    python(BESIDE + "sys.stdin.readline()").line()
+    (served,) = [info for info in shmring.channels(shmring_namespace) if info.name == "ctl"]
+    first.kill()
+    server.kill()
+    os.kill(served.worker_pid, signal.SIGKILL)
+    serve(TWO_WORKERS)
+    second = program(local=local)
+    assert second.said.split()[:2] == [first.said.split()[0], "True"]
+
+
+def test_a_name_of_a_pool_that_may_be_alive_is_refused_at_once(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes of another pid namespace cannot be seen."""
+    program(pool=None)
+    monkeypatch.setattr("shmring._takeover.opener_of", lambda _: (4242, None))
+    monkeypatch.setattr("shmring._takeover.VANISH_S", 2 * PATIENCE_S)
+    began = time.monotonic()
+    with pytest.raises(shmring.ChannelExists, match="opened on pool 'private-"):
+        shmring.open("ctl", **OPTIONS)
+    assert time.monotonic() - began < PATIENCE_S
+
+
+# --- takeovers that meet other events ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_takeover_holds_a_channel_that_is_opened_held(
+    program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        program(held=True).kill()
+        reader = shmring.attach("ctl")
+        reader.release()
+        os.kill(pool.workers()[0].pid, signal.SIGKILL)  # the takeover waits for its successor
+        if fails:
+            fail_once(monkeypatch, shmring.Channel, "_begin")
+            with pytest.raises(MemoryError):
+                pool.open("ctl", held=True, **OPTIONS)
+            assert reader.state is shmring.State.OPEN
+            assert program(held=True).said.split()[1] == "True"
+        else:
+            assert pool.open("ctl", held=True, **OPTIONS).taken_over
+        assert reader.state is shmring.State.HELD
+        pool.close(linger=0)
+
+
+def test_a_channel_that_was_held_stays_so_after_a_failed_takeover(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        program(held=True).kill()
+        fail_once(monkeypatch, shmring.Channel, "_begin")
+        with pytest.raises(MemoryError):
+            pool.open("ctl", held=True, **OPTIONS)
+        assert shmring.attach("ctl").state is shmring.State.HELD
+        pool.close(linger=0)
+
+
+def test_a_takeover_while_the_worker_is_replaced(
+    serve: Any, program: Any, shmring_namespace: str
+) -> None:
+    serve()
+    first = program()
+    reader = shmring.attach("ctl")
+    (served,) = shmring.channels(shmring_namespace)
+    first.kill()
+    os.kill(served.worker_pid, signal.SIGKILL)
+    second = program()
+    port, taken_over, sequence = second.said.split()
+    assert (port, taken_over, sequence) == (first.said.split()[0], "True", "1")
+    assert reader.tx_waiting == 2
+    reader.close()
+
+
+def test_the_channel_outlives_openers_that_die_at_any_moment(
+    serve: Any, python: Any, program: Any
+) -> None:
+    serve()
+    program().kill()
+    reader = shmring.attach("ctl")
+    script = (
+        "import sys, shmring\n"
+        "print('starts', flush=True)\n"
+        f"ch = shmring.open('ctl', pool='plant', **{OPTIONS!r})\n"
+        "sys.stdin.readline()\n"
+    )
+    for after_ms in range(0, 40, 2):
+        pair = [python(script, stderr=subprocess.DEVNULL) for _ in range(2)]
+        assert [process.line() for process in pair] == ["starts", "starts"]
+        time.sleep(after_ms / 1000)
+        for process in pair:
+            process.close()
+        assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
+    assert program().said.split()[1] == "True"
+    reader.close()

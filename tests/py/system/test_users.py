@@ -311,3 +311,38 @@ def test_another_member_of_the_group_may_not_take_a_channel_over(
         assert f"has died, and only user {USER} may take it over" in line
         again = as_user(script, GROUP)
         assert again.line() == "True"
+
+
+def test_a_channel_that_root_took_over_and_gave_back_is_its_users_again(
+    shared_runtime: Path,
+    shmring_namespace: str,
+    as_user: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = (
+        "import sys\n"
+        "ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0))\n"
+        "print(ch.taken_over, flush=True); sys.stdin.readline()\n"
+    )
+
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    with shmring.Pool("plant", policy="other", group=GROUP) as pool:
+        first = as_user(script, GROUP)
+        assert first.line() == "False"
+        first.kill()
+        with monkeypatch.context() as patched:
+            patched.setattr(shmring.Channel, "_begin", fail)
+            with pytest.raises(MemoryError):
+                shmring.open("ctl", pool="plant", local=LOOPBACK)
+        again = as_user(script, GROUP)
+        assert again.line() == "True"
+        again.kill()
+        with monkeypatch.context() as patched:
+            patched.setattr(shmring.Channel, "_begin", fail)
+            with pytest.raises(MemoryError):
+                shmring.open("ctl", pool="plant", local=LOOPBACK)
+        closes = as_user("print(control.close('ctl').name, flush=True)", GROUP)
+        assert closes.line() == "ctl", "it counts for that user"
+        assert pool.channels() == []

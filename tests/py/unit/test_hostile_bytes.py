@@ -97,6 +97,10 @@ class NoPool:
     def _make_channel(self, name: object, options: object, engine: object) -> None:
         assert isinstance(options, dict)
 
+    def _give_back(self, name: object, opener: object) -> bool:
+        assert isinstance(name, str)
+        return False
+
     def close_channel(self, name: str) -> None:
         assert isinstance(name, str)
 
@@ -108,7 +112,7 @@ class NoPool:
 
 @given(
     st.fixed_dictionaries(
-        {"op": st.sampled_from(["open", "close", "list", "workers", "x"]) | json_values},
+        {"op": st.sampled_from(["open", "close", "give_back", "list", "x"]) | json_values},
         optional={"name": json_values, "options": json_values, "engine": json_values},
     )
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from shmring_cli.common import FINE
 _ONCE_S = 0.2
 _CHECK_S = 1.0
 _LOOP_S = 1.0
-_NARROWEST = 80
 
 Writer = Callable[[Snapshot], None]
 
@@ -190,8 +188,9 @@ def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
 
         return lambda shot: print(line(selection.troubles(shot)), flush=True)
     from rtstat.plain import overview
+    from shmring_cli.output import text_width
 
-    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    width = text_width()
     return lambda shot: print(overview(shot, selection, width) + "\n", flush=True)
 
 

@@ -21,9 +21,10 @@ from typing import Any
 from rtstat import causes, timeline
 from rtstat.selection import add_namespace
 from rtstat.targets import Clocks, find_channel
+from rtstat.trouble_text import folded
 from shmring import observe
 from shmring_cli.common import FAILED, FINE
-from shmring_cli.output import duration
+from shmring_cli.output import duration, text_width
 
 _EVENTS = 20
 _PACKETS = 10
@@ -77,7 +78,7 @@ def text(
     errors = sorted((e for w in workers for e in w.errors), key=lambda e: -e.last_mono_ns)
     others = sum(worker.other_errors for worker in workers)
     parts.append(_errors(errors, others, clocks))
-    return "\n\n".join(parts)
+    return folded("\n\n".join(parts), text_width())
 
 
 def _channel(channel: observe.LateChannel, clocks: Clocks) -> str:
@@ -103,7 +104,7 @@ def _worker(worker: observe.WorkerRecord, clocks: Clocks, count: int) -> str:
     shown = worker.events[-count:]
     lines = [_worker_head(worker, clocks)]
     if shown:
-        lines.append(timeline.event_table(shown, clocks))
+        lines.append(timeline.event_table(shown, clocks, text_width()))
     left = len(worker.events) - len(shown) + worker.events_overwritten
     if left:
         lines.append(f"  {left} earlier events")
@@ -135,7 +136,7 @@ def _late(
     if not channel.packets:
         return "no late packets"
     shown = sorted(channel.packets, key=lambda packet: packet.noted_mono_ns)[-_PACKETS:]
-    table = timeline.packet_table(shown, clocks)
+    table = timeline.packet_table(shown, clocks, text_width())
     found = causes.explain(_cases(channel, workers)[0])
     title = "the latest late packets, times relative to when they were due"
     return f"{title}\n{table}\n  so: {found.conclusion}"
@@ -155,7 +156,7 @@ def _errors(errors: Sequence[observe.DistinctError], others: int, clocks: Clocks
     if not errors:
         return "no errors"
     more = f"\n  {others} more for which the logs had no room" if others else ""
-    return f"distinct errors\n{timeline.error_table(errors, clocks)}{more}"
+    return f"distinct errors\n{timeline.error_table(errors, clocks, text_width())}{more}"
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -17,19 +17,22 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from rtstat.attached import roles
 from rtstat.fields import Field, Value
+from rtstat.screen import charts
 from rtstat.selection import EXIT_CODES, add_namespace, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
-from rtstat.trouble_text import headline, paragraphs
+from rtstat.trouble_text import headline, paragraphs, wrapped
 from rtstat.troubles import Trouble, verdict
 from rtstat.views import ChannelView
-from rtworkers.owner import process_text
 from rtworkers.similar import meant_channel
 from shmring_cli.common import FAILED
-from shmring_cli.output import duration
+from shmring_cli.output import can_draw, duration, quantity, text_width
 
-_WIDTH = 40
+_VALUE = 16
+"""A longer value has a line of its own."""
+_WIDEST_BARS = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
             print(json.dumps(channel_facts(channel)))
         else:
-            print("\n\n".join(_sections(channel, shot.troubles_of(channel))))
+            troubles = shot.troubles_of(channel)
+            print("\n\n".join(filter(None, _sections(channel, troubles, text_width()))))
         return EXIT_CODES[verdict(shot.troubles_of(channel))]
 
 
@@ -72,27 +76,22 @@ def _missing(shot: Snapshot, name: str) -> str:
 # --- text -----------------------------------------------------------------------------------------
 
 
-def _sections(channel: ChannelView, troubles: Sequence[Trouble]) -> Iterator[str]:
-    fields = FIELDS["channel"]
-    yield f"{channel.namespace}/{channel.name}: {headline(troubles)}"
+def _sections(channel: ChannelView, troubles: Sequence[Trouble], width: int) -> Iterator[str]:
+    """Yield the parts of the text, in lines of at most `width` columns."""
+    head = f"{channel.namespace}/{channel.name}: {headline(troubles)}"
+    yield "\n".join(wrapped(head, "", width, "  "))
     if troubles:
-        yield paragraphs(troubles)
+        yield paragraphs(troubles, width)
+    yield "\n".join(_processes(channel, width))
     for kind in ("instantaneous", "interval", "accumulated", "fixed"):
-        chosen = [f for f in fields if f.kind == kind and not _of_histogram(f)]
-        yield _lines(chosen, channel, keep_zeros=kind != "accumulated")
+        chosen = [f for f in FIELDS["channel"] if f.kind == kind and not _of_histogram(f)]
+        yield _lines(chosen, channel, width, keep_zeros=kind != "accumulated")
     for title, interval in (("lateness now", True), ("lateness since it was opened", False)):
-        buckets = channel.buckets("lateness", interval=interval)
-        if buckets:
-            yield title + "\n" + _histogram(buckets)
-    readers = [
-        f"reader {r.slot}: {process_text(r.pid)}, lag {r.waiting}, taken {r.taken}, lost {r.lost}"
-        for r in channel.readers
-    ]
-    if readers:
-        yield "\n".join(readers)
+        if channel.buckets("lateness", interval=interval):
+            yield f"{title}\n{_histogram(channel, width, interval=interval)}"
     part = channel.part
     if part is not None:
-        lines = _lines(FIELDS[channel.engine], part, keep_zeros=False)
+        lines = _lines(FIELDS[channel.engine], part, width, keep_zeros=False)
         yield f"{channel.engine}{stale_mark(channel)}\n{lines}"
 
 
@@ -105,25 +104,45 @@ def stale_mark(channel: ChannelView) -> str:
     return f" (stale figures: {age})"
 
 
+def _processes(channel: ChannelView, width: int) -> Iterator[str]:
+    for role, who in roles(channel):
+        yield from wrapped(who, f"  {role:<10} ", width)
+    for reader in channel.readers:
+        yield (
+            f"    reader {reader.slot}: lag {reader.waiting}, taken {reader.taken}, "
+            f"lost {reader.lost}"
+        )
+
+
 def _of_histogram(field: Field) -> bool:
     return field.name.endswith(
         ("_count", "_min_ns", "_max_ns", "_mean_ns", "_p50_ns", "_p90_ns", "_p99_ns", "_p999_ns")
     )
 
 
-def _lines(fields: list[Field] | tuple[Field, ...], view: object, keep_zeros: bool) -> str:
+def _lines(
+    fields: list[Field] | tuple[Field, ...], view: object, width: int, *, keep_zeros: bool
+) -> str:
+    """Return a line per field: its name, its value, and its meaning as far as there is room beside
+    them, else below."""
     rows = []
     for field in fields:
         value = field.get(view)
-        if value in (None, "") or (not keep_zeros and value == 0):
-            continue
-        rows.append(f"  {field.name:<24} {_shown(value, field.unit):<16} {field.help}".rstrip())
-    return "\n".join(rows)
+        if value not in (None, "") and (keep_zeros or value != 0):
+            rows.append((field.name, _shown(value, field.unit), field.help))
+    names = max((len(name) for name, _, _ in rows), default=0)
+    values = min(_VALUE, max((len(value) for _, value, _ in rows), default=0))
+    found = []
+    for name, value, meaning in rows:
+        begin = f"  {name:<{names}} "
+        if len(value) > values:
+            found += wrapped(value, begin, width)
+            begin, value = "", ""
+        found += wrapped(meaning, f"{begin:<{names + 3}}{value:<{values}} ", width)
+    return "\n".join(found)
 
 
 def _shown(value: Value, unit: str) -> str:
-    from shmring_cli.output import quantity
-
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
@@ -136,35 +155,13 @@ def _shown(value: Value, unit: str) -> str:
     return str(value)
 
 
-def _histogram(buckets: list[tuple[int, int]]) -> str:
-    """Return the entries by half decades: bars, and the share up to each bound."""
-    from shmring_cli.output import bar, can_draw
-
-    counts: dict[int, int] = {}
-    for upper_ns, count in buckets:
-        step = _step(upper_ns)
-        counts[step] = counts.get(step, 0) + count
-    total, most, below, lines = sum(counts.values()), max(counts.values()), 0, []
-    for step in range(min(counts), max(counts) + 1):
-        count = counts.get(step, 0)
-        below += count
-        drawn = bar(count / most, _WIDTH, blocks=can_draw())
-        share = f"{100 * below / total:.4g} %"
-        lines.append(f"  up to {duration(_edge_ns(step)):<8} {count:>9}  {share:>9}  {drawn}")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-_EDGES = (1, 2, 5)
-
-
-def _edge_ns(step: int) -> int:
-    return _EDGES[step % 3] * int(10 ** (step // 3))
-
-
-def _step(ns: int) -> int:
-    """Return the index of the smallest edge (1, 2, 5, 10, 20 ... ns) that is not below
-    the value."""
-    step = 0
-    while _edge_ns(step) < ns:
-        step += 1
-    return step
+def _histogram(channel: ChannelView, width: int, *, interval: bool) -> str:
+    """Return the bars with the tolerance marked, and the percentiles."""
+    bars = charts.histogram(
+        channel.buckets("lateness", interval=interval),
+        min(width, _WIDEST_BARS) - 2,
+        channel.facts.tolerance_ns,
+        blocks=can_draw(),
+    )
+    lines = [*bars.splitlines(), charts.summary(channel.times("lateness", interval=interval))]
+    return "\n".join(f"  {line}".rstrip() for line in lines)

@@ -12,20 +12,20 @@ from typing import Any
 from rtstat.targets import Clocks
 from rtworkers.owner import process_id, process_text
 from shmring.observe import DistinctError, Event, LatePacket
-from shmring_cli.output import duration, text_table
+from shmring_cli.output import NARROWEST, duration, prose_table, split_table
 
 NOTHING = "-"
 
 _HEAD = (
-    "DUE",
     "SEQUENCE",
+    "DUE",
     "VERDICT",
+    "QUEUED BY",
     "ENQUEUED",
     "WOKEN",
     "SEND CALL",
     "HANDED OVER",
     "ON THE WIRE",
-    "QUEUED BY",
 )
 
 
@@ -49,9 +49,9 @@ def due_mono_ns(packet: LatePacket) -> int:
     return packet.due_ns + packet.to_mono_ns
 
 
-def packet_table(packets: Sequence[LatePacket], clocks: Clocks) -> str:
+def packet_table(packets: Sequence[LatePacket], clocks: Clocks, width: int = NARROWEST) -> str:
     """Return a timeline for each packet, relative to its deadline."""
-    return text_table(_HEAD, [_packet_cells(packet, clocks) for packet in packets], "  ")
+    return split_table(_HEAD, [_packet_cells(packet, clocks) for packet in packets], width, "  ")
 
 
 def _packet_cells(packet: LatePacket, clocks: Clocks) -> tuple[str, ...]:
@@ -61,15 +61,15 @@ def _packet_cells(packet: LatePacket, clocks: Clocks) -> tuple[str, ...]:
     if packet.error:
         verdict += f" ({os.strerror(packet.error)})"
     return (
-        clocks.wall(due_mono_ns(packet)) + ("" if packet.scheduled_ns else " (at once)"),
         str(packet.sequence),
+        clocks.wall(due_mono_ns(packet)) + ("" if packet.scheduled_ns else " (at once)"),
         verdict,
+        producer_text(packet),
         signed(at["enqueued_ns"]),
         signed(at["woken_ns"]),
         signed(at["sent_ns"]),
         signed(at["handed_ns"]),
         signed(at["wire_ns"]) + stamp,
-        producer_text(packet),
     )
 
 
@@ -105,7 +105,7 @@ def packet_facts(packet: LatePacket, clocks: Clocks) -> dict[str, Any]:
 # --- events ---------------------------------------------------------------------------------------
 
 
-def event_table(events: Sequence[Event], clocks: Clocks) -> str:
+def event_table(events: Sequence[Event], clocks: Clocks, width: int = NARROWEST) -> str:
     """Return a line for each event, with times first."""
     rows = [
         (
@@ -116,7 +116,7 @@ def event_table(events: Sequence[Event], clocks: Clocks) -> str:
         )
         for event in sorted(events, key=lambda event: event.mono_ns)
     ]
-    return text_table(("WHEN", "WORKER", "CHANNEL", "WHAT"), rows, "  ")
+    return prose_table(("WHEN", "WORKER", "CHANNEL", "WHAT"), rows, width, "  ")
 
 
 def event_text(event: Event) -> str:
@@ -170,7 +170,7 @@ def event_facts(event: Event, clocks: Clocks) -> dict[str, Any]:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-def error_table(errors: Sequence[DistinctError], clocks: Clocks) -> str:
+def error_table(errors: Sequence[DistinctError], clocks: Clocks, width: int = NARROWEST) -> str:
     """Return a line for each distinct error, latest first."""
     rows = [
         (
@@ -183,7 +183,8 @@ def error_table(errors: Sequence[DistinctError], clocks: Clocks) -> str:
         )
         for error in errors
     ]
-    return text_table(("LAST", "TIMES", "FIRST", "SAID BY", "CHANNEL", "WHAT"), rows, "  ")
+    head = ("LAST", "TIMES", "FIRST", "SAID BY", "CHANNEL", "WHAT")
+    return prose_table(head, rows, width, "  ")
 
 
 def error_text(error: DistinctError) -> str:

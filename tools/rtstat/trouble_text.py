@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from rtstat.troubles import Trouble, verdict
+from shmring_cli.output import NARROWEST
 
-WIDTH = 80
+WIDTH = NARROWEST
 _WORST = 3
+_NO_BREAK = "\xa0"
+_UNIT = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|%|[kMG]?(?:B|bit/s|pps|/s))(?!\w))")
+"""The space between a number and its unit."""
 
 
 def headline(troubles: Sequence[Trouble]) -> str:
@@ -41,12 +46,25 @@ def _paragraph(trouble: Trouble, width: int) -> str:
     )
 
 
-def wrapped(text: str, begin: str, width: int = WIDTH) -> list[str]:
-    """Return the lines of a text of which the first begins with `begin`."""
-    return textwrap.wrap(
-        text,
+def folded(text: str, width: int) -> str:
+    """Return a text whose lines have at most `width` columns. What is cut off a line stands below
+    it, four columns deeper than its beginning."""
+    lines = []
+    for line in text.splitlines():
+        begin = line[: len(line) - len(line.lstrip())]
+        long = len(line) > width
+        lines += wrapped(line.lstrip(), begin, width, f"{begin}    ") if long else [line]
+    return "\n".join(lines)
+
+
+def wrapped(text: str, begin: str, width: int = WIDTH, indent: str | None = None) -> list[str]:
+    """Return the lines of a text of which the first begins with `begin`, and the others with
+    `indent`, by default with as many spaces. A number stays beside its unit."""
+    lines = textwrap.wrap(
+        _UNIT.sub(_NO_BREAK, text),
         width,
         initial_indent=begin,
-        subsequent_indent=" " * len(begin),
+        subsequent_indent=" " * len(begin) if indent is None else indent,
         break_on_hyphens=False,
     )
+    return [line.replace(_NO_BREAK, " ") for line in lines]

@@ -35,7 +35,7 @@ from rtstat.views import ChannelView
 from rtworkers.verdicts import LATE_SENT
 from shmring import observe
 from shmring_cli.common import FAILED, FINE
-from shmring_cli.output import duration
+from shmring_cli.output import duration, text_width
 
 _SHOWN = 10
 _EARLIER = 5
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(facts(found, clocks, arguments.count)))
     else:
-        print(text(found, clocks, arguments.count))
+        print(text(found, clocks, arguments.count, text_width()))
     return FINE if found.channel.alive else FAILED
 
 
@@ -117,55 +117,55 @@ def _clocks(shot: Snapshot) -> Clocks:
     return Clocks(shot.mono_ns, shot.real_ns)
 
 
-def answer(shot: Snapshot, namespace: str, name: str, count: int = _SHOWN) -> str:
+def answer(shot: Snapshot, namespace: str, name: str, width: int) -> str:
     """Return in words what is wrong with a channel, and why packets of it were late. Raises the
     exceptions of `examine`."""
-    return text(examine(shot, namespace, name), _clocks(shot), count)
+    return text(examine(shot, namespace, name), _clocks(shot), _SHOWN, width)
 
 
 # --- text -----------------------------------------------------------------------------------------
 
 
-def text(found: Answer, clocks: Clocks, count: int) -> str:
-    """Return the answer for people."""
+def text(found: Answer, clocks: Clocks, count: int, width: int) -> str:
+    """Return the answer for people, in lines of at most `width` columns."""
     channel, cases, now = found
-    parts = [_head(channel)]
+    parts = ["\n".join(wrapped(_head(channel), "", width, "  "))]
     if now is not None:
-        parts += _now_parts(now, clocks)
+        parts += _now_parts(now, clocks, width)
     if cases:
         latest, *earlier = cases
-        parts += [_packets(channel, clocks, count), _spell(latest, clocks)]
+        parts += [_packets(channel, clocks, count, width), _spell(latest, clocks, width)]
         if earlier:
-            parts.append(_earlier(earlier, clocks))
+            parts.append(_earlier(earlier, clocks, width))
     elif now is None or now.view.direction != "rx":
-        parts.append(_none(channel))
+        parts.append("\n".join(wrapped(_none(channel), "", width)))
     if now is not None and now.earlier:
-        parts.append(_received(now.earlier, clocks))
+        parts.append(_received(now.earlier, clocks, width))
     return "\n\n".join(parts)
 
 
-def _now_parts(now: Now, clocks: Clocks) -> list[str]:
+def _now_parts(now: Now, clocks: Clocks, width: int) -> list[str]:
     stale = stale_mark(now.view)
     mark = f"\n   {now.view.engine}{stale}" if stale else ""
     parts = [f"now {headline([one.trouble for one in now.found])}{mark}"]
-    return parts + [_trouble(one, clocks) for one in now.found]
+    return parts + [_trouble(one, clocks, width) for one in now.found]
 
 
-def _trouble(one: evidence.Evidence, clocks: Clocks) -> str:
+def _trouble(one: evidence.Evidence, clocks: Clocks, width: int) -> str:
     since = one.since_mono_ns
     seen = one.seen if since is None else (f"since {_moment(since, clocks)}", *one.seen)
-    lines = [line for said in seen for line in wrapped(said, "   * ")]
-    return "\n".join((paragraphs((one.trouble,)), *lines))
+    lines = [line for said in seen for line in wrapped(said, "   * ", width)]
+    return "\n".join((paragraphs((one.trouble,), width), *lines))
 
 
 def _moment(mono_ns: int, clocks: Clocks) -> str:
     return f"{clocks.wall(mono_ns)}, {clocks.ago(mono_ns)}"
 
 
-def _received(events: Sequence[observe.Event], clocks: Clocks) -> str:
+def _received(events: Sequence[observe.Event], clocks: Clocks, width: int) -> str:
     left = len(events) - _EARLIER
     more = f"\n  {left} earlier ones" if left > 0 else ""
-    table = timeline.event_table(events[-_EARLIER:], clocks)
+    table = timeline.event_table(events[-_EARLIER:], clocks, width)
     return f"losses in receiving that are over\n{table}{more}"
 
 
@@ -191,34 +191,39 @@ def _none(channel: observe.LateChannel) -> str:
     return f"no packet was late, dropped or failed{until}"
 
 
-def _packets(channel: observe.LateChannel, clocks: Clocks, count: int) -> str:
+def _packets(channel: observe.LateChannel, clocks: Clocks, count: int, width: int) -> str:
     shown = sorted(channel.packets, key=lambda packet: packet.noted_mono_ns)[-count:]
     title = f"the latest {len(shown)} of {len(channel.packets)} that are kept"
     if channel.overwritten:
         title += f" ({channel.overwritten} earlier ones were overwritten)"
     note = "times are relative to the packet's deadline; - did not happen"
-    return f"{title}\n{timeline.packet_table(shown, clocks)}\n  {note}"
+    return f"{title}\n{timeline.packet_table(shown, clocks, width)}\n  {note}"
 
 
-def _spell(case: causes.Case, clocks: Clocks) -> str:
+def _spell(case: causes.Case, clocks: Clocks, width: int) -> str:
     found = causes.explain(case)
-    lines = ["what the latest have in common", *(f"  {said}" for said in causes.common(case))]
+    lines = ["what the latest have in common"]
+    for said in causes.common(case):
+        lines += wrapped(said, "  ", width, "    ")
     if case.events:
         lines += ["", "what the worker recorded at that time"]
-        lines.append(timeline.event_table(case.events, clocks))
+        lines.append(timeline.event_table(case.events, clocks, width))
     else:
         lines += ["", "the worker recorded nothing else at that time"]
-    lines += ["", f"so: {found.conclusion}", *(f"  do: {advice}" for advice in found.advice)]
+    lines += ["", *wrapped(found.conclusion, "so: ", width)]
+    for advice in found.advice:
+        lines += wrapped(advice, "  do: ", width)
     return "\n".join(lines)
 
 
-def _earlier(cases: Sequence[causes.Case], clocks: Clocks) -> str:
+def _earlier(cases: Sequence[causes.Case], clocks: Clocks, width: int) -> str:
     lines = ["before that"]
     for case in cases:
-        lines.append(
-            f"  {clocks.wall(case.first_mono_ns)}  {timeline.packets_text(len(case.packets))}, "
+        said = (
+            f"{timeline.packets_text(len(case.packets))}, "
             f"{duration(case.worst_ns)} at most: {causes.explain(case).conclusion}"
         )
+        lines += wrapped(said, f"  {clocks.wall(case.first_mono_ns)}  ", width)
     return "\n".join(lines)
 
 

@@ -16,6 +16,10 @@ NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
+NARROWEST = 80
+_LONGEST_CELL = 40
+_LEAST_PROSE = 30
+
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _NO_BREAK = "\xa0"
 
@@ -95,6 +99,59 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str =
         indent + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def text_width() -> int:
+    """Return the columns of the terminal, at least 80. Elsewhere 80."""
+    return max(NARROWEST, shutil.get_terminal_size((NARROWEST, 24)).columns)
+
+
+def prose_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], width: int, indent: str = ""
+) -> str:
+    """Like `text_table`, in lines of at most `width` columns: the last cells are sentences, and
+    wrap. Other cells are cut if they leave too little room."""
+    lines = [list(head), *(list(row) for row in rows)]
+    first = [[_cut(cell) for cell in line[:-1]] for line in lines]
+    widths = [max(len(cell) for cell in column) for column in zip(*first, strict=True)]
+    begins = [
+        indent + "".join(f"{cell:<{w}}  " for cell, w in zip(cells, widths, strict=True))
+        for cells in first
+    ]
+    beside = len(begins[0]) + _LEAST_PROSE <= width
+    margin = " " * (len(begins[0]) if beside else len(indent) + 4)
+    found = []
+    for begin, line in zip(begins, lines, strict=True):
+        texts = textwrap.wrap(line[-1], width - len(margin), break_on_hyphens=False) or [""]
+        texts = [margin + text for text in texts]
+        if beside:
+            texts[0] = begin + texts[0][len(margin) :]
+        else:
+            texts.insert(0, begin)
+        found += [text.rstrip() for text in texts]
+    return "\n".join(found)
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= _LONGEST_CELL else f"{cell[: _LONGEST_CELL - 1]}…"
+
+
+def split_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], width: int, indent: str = ""
+) -> str:
+    """Like `text_table`, in lines of at most `width` columns: columns for which there is no room
+    are another table below, which begins with the same first column."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    parts, used = [[0]], len(indent) + widths[0]
+    for i in range(1, len(head)):
+        if used + 2 + widths[i] > width and len(parts[-1]) > 1:
+            parts.append([0])
+            used = len(indent) + widths[0]
+        parts[-1].append(i)
+        used += 2 + widths[i]
+    texts = [[[line[i] for i in part] for line in lines] for part in parts]
+    return "\n\n".join(text_table(found[0], found[1:], indent) for found in texts)
 
 
 def paragraph(text: str, label: str, indent: str = "  ") -> str:

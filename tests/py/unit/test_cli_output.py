@@ -209,3 +209,32 @@ def test_a_command_in_a_paragraph_stays_on_one_line():
         f"           {command}",
         "           and log in again",
     ]
+
+
+def test_a_table_of_prose_wraps_its_last_column():
+    rows = [("1", "axis", "the worker woke up late " * 4), ("2", "y", "short")]
+    lines = output.prose_table(("NO", "CHANNEL", "WHAT"), rows, 60, "  ").splitlines()
+    assert lines[0] == "  NO  CHANNEL  WHAT"
+    assert lines[1].startswith("  1   axis     the worker woke up late the")
+    assert lines[2].startswith("               ")
+    assert lines[-1] == "  2   y        short"
+    assert max(map(len, lines)) <= 60
+
+
+def test_a_table_of_prose_with_long_names_has_the_prose_below_them():
+    rows = [("1", "x" * 64, "the worker woke up late")]
+    lines = output.prose_table(("NO", "CHANNEL", "WHAT"), rows, 60, "  ").splitlines()
+    assert lines[2:] == [f"  1   {'x' * 39}…", "      the worker woke up late"]
+
+
+def test_columns_without_room_are_another_table_with_the_same_first_column():
+    rows = [("1", "a" * 10, "b" * 10, "c" * 10)]
+    text = output.split_table(("NO", "A", "B", "C"), rows, 30, " ")
+    assert text.splitlines() == [
+        " NO  A           B",
+        f" 1   {'a' * 10}  {'b' * 10}",
+        "",
+        " NO  C",
+        f" 1   {'c' * 10}",
+    ]
+    assert output.split_table(("NO", "A", "B", "C"), rows, 80).count("\n") == 1

@@ -171,7 +171,7 @@ class RtstatApp(App[int]):
             self.push_screen(
                 TextScreen(
                     f"flight recorder of worker {pool}:{slot}",
-                    lambda _: _recorded(namespace, pool, slot),
+                    lambda _: _recorded(namespace, pool, slot, self.size.width - 2),
                 )
             )
 
@@ -186,9 +186,11 @@ def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[observe.Dist
     return [e for e in shot.errors if key in (None, (e.namespace, e.channel))]
 
 
-def _recorded(namespace: str, pool: str, slot: int) -> str:
+def _recorded(namespace: str, pool: str, slot: int, width: int) -> str:
     found = [e for w in observe.workers(pool, namespace) if w.slot == slot for e in w.events]
-    return timeline.event_table(found[::-1], Clocks.now()) if found else "nothing was recorded"
+    if not found:
+        return "nothing was recorded"
+    return timeline.event_table(found[::-1], Clocks.now(), width)
 
 
 def _extent(shot: Snapshot) -> str:

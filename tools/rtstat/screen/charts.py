@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rtstat.numbers import Times
 from shmring_cli.output import bar, duration, quantity
 
 _STEPS = (1, 2, 5)
@@ -13,7 +14,13 @@ _COUNT = 8
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-def histogram(buckets: list[tuple[int, int]], width: int, tolerance_ns: int | None = None) -> str:
+def histogram(
+    buckets: list[tuple[int, int]],
+    width: int,
+    tolerance_ns: int | None = None,
+    *,
+    blocks: bool = True,
+) -> str:
     """Return bars of (largest value in ns, entries), at most `width` characters wide.
 
     Empty steps between two full ones are kept, so that a gap is visible. `tolerance_ns` is marked
@@ -35,10 +42,30 @@ def histogram(buckets: list[tuple[int, int]], width: int, tolerance_ns: int | No
         share = _percent(count / total) if count else ""
         if step - 1 == marked:
             lines.append(_tolerance_line(tolerance_ns or 0, width))
-        lines.append(f"{label:>{_LABEL}} {bar(count / most, room):<{room}} {share:>{_COUNT}}")
+        drawn = bar(count / most, room, blocks=blocks)
+        lines.append(f"{label:>{_LABEL}} {drawn:<{room}} {share:>{_COUNT}}")
     if marked is not None and marked >= max(counts):
         lines.append(_tolerance_line(tolerance_ns or 0, width))
     return "\n".join(lines)
+
+
+def summary(times: Times | None) -> str:
+    """Return the count and the percentiles of a histogram."""
+    if times is None or not times.count:
+        return "nothing was measured"
+    return (
+        f"{short(times.count)} packets   p50 {duration(times.p50_ns)}   "
+        f"p99 {duration(times.p99_ns)}   p99.9 {duration(times.p999_ns)}   "
+        f"max {duration(times.max_ns)}"
+    )
+
+
+def short(value: int) -> str:
+    """A whole number in at most six characters."""
+    for limit, unit, letter in ((10**5, 1, ""), (10**8, 10**3, "k"), (10**11, 10**6, "M")):
+        if value < limit:
+            return f"{value // unit}{letter}"
+    return f"{value // 10**9}G"
 
 
 def _tolerance_line(tolerance_ns: int, width: int) -> str:

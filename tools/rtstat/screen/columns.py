@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rtstat.attached import process_text
 from rtstat.numbers import Times
+from rtstat.screen.charts import short
 from rtstat.screen.rows import Cell, Column, Mood
 from rtstat.troubles import Trouble
 from rtstat.views import ChannelView, ReaderView, WorkerView
@@ -49,14 +51,6 @@ def share(value: float | None) -> Cell:
     if value <= 0:
         return Cell("0 %", "dim")
     return Cell(f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %")
-
-
-def short(value: int) -> str:
-    """A whole number in at most six characters."""
-    for limit, unit, letter in ((10**5, 1, ""), (10**8, 10**3, "k"), (10**11, 10**6, "M")):
-        if value < limit:
-            return f"{value // unit}{letter}"
-    return f"{value // 10**9}G"
 
 
 def _health(view: ChannelView | WorkerView) -> Cell:
@@ -400,13 +394,6 @@ _LOOP: tuple[Column[WorkerView], ...] = (
 
 def _reader(reader: ReaderView) -> str:
     return process_text(reader.pid, reader.process_name)
-
-
-def process_text(pid: int | None, name: str | None) -> str:
-    """Return a process with its name, as far as this host shows it."""
-    if pid is None:
-        return "in another pid namespace"
-    return f"{pid} ({name})" if name else f"{pid} (gone)"
 
 
 def reader_columns() -> list[Column[ReaderView]]:

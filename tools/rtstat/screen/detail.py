@@ -12,7 +12,6 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from rtstat import why
-from rtstat.numbers import Times
 from rtstat.screen import acting, charts, columns, ink, pane, parts, trouble_bar
 from rtstat.screen.history import History, Moment
 from rtstat.screen.rows import RowsTable
@@ -30,6 +29,7 @@ _SPARKS = (
 )
 _FROM_DEADLINE = ("lateness", "wire_late")
 _BAR_LINES = 6
+_SCROLL_BAR = 2
 
 
 class ChannelScreen(Screen[None]):
@@ -134,7 +134,7 @@ class ChannelScreen(Screen[None]):
         buckets = channel.buckets(name, interval=self._interval)
         tolerance_ns = channel.facts.tolerance_ns if name in _FROM_DEADLINE else None
         text = charts.histogram(buckets, width, tolerance_ns)
-        box.update(f"{text}\n\n{_summary(times)}")
+        box.update(f"{text}\n\n{charts.summary(times)}")
 
     def _histogram_name(self, channel: ChannelView) -> str:
         names = parts.histograms_of(channel)
@@ -155,7 +155,7 @@ class ChannelScreen(Screen[None]):
             text = title
             if seen:
                 now, most = (
-                    quantity(v, unit) if unit else columns.short(int(v))
+                    quantity(v, unit) if unit else charts.short(int(v))
                     for v in (seen[-1], max(seen))
                 )
                 text = f"{title}   now {now}   highest {most}"
@@ -184,7 +184,10 @@ class ChannelScreen(Screen[None]):
     def action_why(self) -> None:
         namespace, name = self.key
         self.app.push_screen(
-            TextScreen("why packets were late", lambda shot: why.answer(shot, namespace, name))
+            TextScreen(
+                "why packets were late",
+                lambda shot: why.answer(shot, namespace, name, self.size.width - _SCROLL_BAR),
+            )
         )
 
     def action_ask(self, action: str) -> None:
@@ -196,16 +199,6 @@ class ChannelScreen(Screen[None]):
     def _again(self) -> None:
         if self._last is not None:
             self._show_histogram(self._last)
-
-
-def _summary(times: Times | None) -> str:
-    if times is None or not times.count:
-        return "nothing was measured"
-    return (
-        f"{columns.short(times.count)} packets   p50 {duration(times.p50_ns)}   "
-        f"p99 {duration(times.p99_ns)}   p99.9 {duration(times.p999_ns)}   "
-        f"max {duration(times.max_ns)}"
-    )
 
 
 def _lines(facts: list[tuple[str, str]]) -> str:

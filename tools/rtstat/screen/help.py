@@ -20,7 +20,7 @@ _WORKERS = (
     ("spin", "share of the core spent awake, waiting for a deadline"),
     ("wake p99", "from the requested wake-up time to running, in the last interval"),
     ("longest", "the longest turn of its loop; above 1 ms something else ran"),
-    ("missed/s", "wake-ups more than 1 ms late; \"all\": since the worker started"),
+    ("missed/s", 'wake-ups more than 1 ms late; "all": since the worker started'),
     ("rests/s", "sleeps to stay below the real-time throttle"),
 )
 _CHANNELS = (

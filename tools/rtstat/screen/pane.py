@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from rtstat.attached import roles
 from rtstat.screen import charts, columns
 from rtstat.screen.history import Happened, Moment
 from rtstat.troubles import Trouble
@@ -39,21 +40,7 @@ def addresses(view: ChannelView) -> str:
 
 def processes(view: ChannelView) -> str:
     """Return who opened a channel, who sends and who reads, with the names of the processes."""
-    known = view.processes
-    pids = (view.opener_pid, view.worker_pid, *view.producer_pids)
-    found = [None if pid is None else known[pid] for pid in pids]
-    texts = [
-        columns.process_text(pid, None if process is None else process.name)
-        for pid, process in zip(pids, found, strict=True)
-    ]
-    opener = "unknown" if view.opener_pid is None else texts[0]
-    if view.opener_alive is False:
-        opener = f"{view.opener_pid} (dead)"
-    readers = [columns.process_text(r.pid, r.process_name) for r in view.readers]
-    return (
-        f"opened by {opener}, worker {texts[1]}, sent by {', '.join(texts[2:]) or 'nobody'}, "
-        f"read by {', '.join(readers) or 'nobody'}"
-    )
+    return ", ".join(f"{role} {who}" for role, who in roles(view))
 
 
 def _rates(view: ChannelView) -> str:

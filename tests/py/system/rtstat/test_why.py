@@ -34,6 +34,7 @@ def rtstat(*words: str, code: int = 0) -> str:
     done = subprocess.run(
         [*COMMAND, *words, *quick(words)],
         **{"capture_output": True, "text": True, "timeout": PATIENCE_S, "check": False},
+        env=os.environ | {"COLUMNS": "400"},  # so that no sentence is in two lines
     )
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr

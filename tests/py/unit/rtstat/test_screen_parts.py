@@ -66,12 +66,12 @@ def test_a_filter_wants_all_its_words(words: str, found: bool) -> None:
     [(0, "0"), (99_999, "99999"), (100_000, "100k"), (99_999_999, "99999k"), (10**9, "1000M")],
 )
 def test_numbers_take_six_characters_at_most(value: int, text: str) -> None:
-    assert columns.short(value) == text
+    assert charts.short(value) == text
 
 
 @given(st.integers(0, 10**14))
 def test_no_number_is_wider_than_its_column(value: int) -> None:
-    assert len(columns.short(value)) <= 7
+    assert len(charts.short(value)) <= 7
 
 
 def test_the_tolerance_is_marked_where_it_lies() -> None:

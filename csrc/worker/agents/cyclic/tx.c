@@ -177,6 +177,14 @@ static void put_back(wrk_channel_t *ch, unsigned index)
 
 /* --- sending -------------------------------------------------------------------------------- */
 
+/* When the payload was there: at the start of the send at the latest, because a newer one makes no
+ * cycle late, and a tick has none. */
+static int64_t enqueued_mono_ns(const cyclic_agent_t *a, int64_t start_mono_ns)
+{
+    int64_t at = a->found.at_mono_ns;
+    return at > 0 && at < start_mono_ns ? at : start_mono_ns;
+}
+
 /* Everything but the send call. */
 static void build(wrk_channel_t *ch, int64_t now_mono_ns)
 {
@@ -184,16 +192,17 @@ static void build(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_batch_t *b = &a->batch;
     const cyclic_payload_t *payload = a->out.failsafe ? &a->failsafe : &a->payload[a->in_use];
     int64_t due = a->out.due_ns;
+    int64_t start = due - ahead_ns(ch);
     b->count = 1;
     b->items[0] = (tx_item_t){
         .sequence = a->out.number,
         .producer = (uint16_t)a->found.slot,
         .due_ns = due - wrk_clock_shift_ns(ch),
-        .enqueued_mono_ns = a->found.at_mono_ns < due ? a->found.at_mono_ns : due,
+        .enqueued_mono_ns = enqueued_mono_ns(a, start),
         .payload = payload->data,
         .payload_bytes = payload->bytes,
     };
-    b->start_mono_ns[0] = due - ahead_ns(ch);
+    b->start_mono_ns[0] = start;
     b->messages[0] = (udp_tx_t){.data = payload->data, .len = payload->bytes};
     if (!a->local)
         agent_choose_stamps(ch, &a->ledger, b, now_mono_ns);

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define WT_TOLERANCE_NS (10 * RT_NS_PER_S) /* few tests are about lateness */
 #define WT_NAMESPACE "worker-test"
 #define WT_POOL "p"
 
@@ -324,8 +325,7 @@ static inline shm_config_t wt_config(const char *name, uint16_t remote_port)
     c.rx_stamp = c.tx_stamp = SHM_STAMP_KERNEL;
     c.max_payload_bytes = 2048;
     c.producers = c.readers = 8;
-    c.tolerance_ns =
-        10 * RT_NS_PER_S; /* this machine may be slow: lateness is not what is tested */
+    c.tolerance_ns = WT_TOLERANCE_NS;
     return c;
 }
 

@@ -19,11 +19,12 @@ static shm_cyclic_config_t usual(void)
                                  .phase_ns = 500 * RT_NS_PER_US};
 }
 
-static bool begin(const shm_cyclic_config_t *own, bool local)
+static bool begin_tolerating(const shm_cyclic_config_t *own, bool local, int64_t tolerance_ns)
 {
     partner = wt_udp(&partner_port);
     ch = (wt_channel_t){.config = wt_config("cyc", local ? 0 : partner_port)};
     shm_config_t *c = &ch.config;
+    c->tolerance_ns = tolerance_ns;
     (void)snprintf(c->engine, sizeof c->engine, "%s", SHM_CYCLIC_ENGINE);
     if (local)
         c->local = (shm_addr_t){.family = 0};
@@ -33,6 +34,11 @@ static bool begin(const shm_cyclic_config_t *own, bool local)
     c->tx_stamp = SHM_STAMP_NONE; /* reports in order: none waits for its stamp */
     memcpy(c->engine_config, own, sizeof *own);
     return CHECK(partner >= 0) && wt_open(&w, &ch);
+}
+
+static bool begin(const shm_cyclic_config_t *own, bool local)
+{
+    return begin_tolerating(own, local, WT_TOLERANCE_NS);
 }
 
 static void end(void)
@@ -364,6 +370,25 @@ static void test_without_a_remote_each_cycle_is_a_record(void)
     end();
 }
 
+/* Nobody queues a tick, so a late one has another cause. */
+static void test_a_late_tick_was_not_queued_late(void)
+{
+    shm_cyclic_config_t own = usual();
+    own.payload_bytes = 0;
+    REQUIRE(begin_tolerating(&own, true, RT_NS_PER_US));
+    uint64_t late = 0;
+    for (int i = 0; i < 500 && late == 0; i++) {
+        kill(w.pid, SIGSTOP);
+        wt_nap_ms(3);
+        kill(w.pid, SIGCONT);
+        wt_nap_ms(3);
+        late = wt_counter(&ch, SHM_COUNT_tx_sent) - wt_counter(&ch, SHM_COUNT_tx_on_time);
+    }
+    CHECK(late > 0);
+    CHECK_EQ(wt_exact(&w, &ch, SHM_COUNT_tx_enqueued_late), 0);
+    end();
+}
+
 static void test_options_that_make_no_sense_are_refused(void)
 {
     shm_cyclic_config_t own = usual();
@@ -395,6 +420,7 @@ int main(void)
     RUN(test_each_cycle_is_in_one_counter_whenever_the_worker_dies);
     RUN(test_a_new_worker_keeps_grid_payload_and_failsafe);
     RUN(test_without_a_remote_each_cycle_is_a_record);
+    RUN(test_a_late_tick_was_not_queued_late);
     RUN(test_options_that_make_no_sense_are_refused);
     wt_stop(&w);
     return rt_test_result();

@@ -1,8 +1,11 @@
 #include "base/rt_err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define TEXT_BYTES 512
 
@@ -15,6 +18,18 @@ int rt_err_set(int neg_errno, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     return neg_errno;
+}
+
+int rt_err_system(int error, const char *what)
+{
+    struct rlimit files = {0};
+    if (error != EMFILE)
+        return rt_err_set(-error, "%s: %s", what, strerror(error));
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    return rt_err_set(-EMFILE,
+                      "%s: process %d is at its limit of %llu open files: close channels, or raise "
+                      "the limit (ulimit -n, LimitNOFILE= of the service)",
+                      what, (int)getpid(), (unsigned long long)files.rlim_cur);
 }
 
 void rt_err_append(const char *fmt, ...)

@@ -12,6 +12,10 @@
 /* Replaces the text. Returns neg_errno, so that "return rt_err_set(-EINVAL, ...)" reads well. */
 int rt_err_set(int neg_errno, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The text for a call of the system that failed with this errno; what: such as "making a socket".
+ * If the process is at its limit of open files, it names the limit and the fix. Returns -error. */
+int rt_err_system(int error, const char *what);
+
 /* Adds ": text" context in front of what is there. Does nothing to the error code. */
 void rt_err_append(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

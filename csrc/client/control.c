@@ -91,7 +91,7 @@ int control_connect(control_t *c, const char *path)
     memcpy(address.sun_path, path, strlen(path) + 1);
     c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
-        return host_refuse("making a socket", errno);
+        return rt_err_system(errno, "making a socket");
     int rc = connect_fd(c, &address);
     if (rc < 0)
         control_close(c);
@@ -290,7 +290,7 @@ static int receive(const control_t *c, ctl_header_t *header, control_reply_t *re
     if (!(message.msg_flags & MSG_CTRUNC))
         return 0;
     control_reply_close(reply);
-    return host_refuse("receiving descriptors from the worker", EMFILE);
+    return rt_err_system(EMFILE, "receiving descriptors from the worker");
 }
 
 static int refuse_by_worker(control_reply_t *reply)

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define MOST_GROUPS 65536 /* NGROUPS_MAX of Linux */
@@ -21,18 +20,6 @@ const char *host_namespace(const char *given)
         return given;
     const char *chosen = secure_getenv("SHMRING_NAMESPACE");
     return chosen != NULL && chosen[0] != '\0' ? chosen : "default";
-}
-
-int host_refuse(const char *what, int error)
-{
-    struct rlimit files = {0};
-    if (error != EMFILE)
-        return rt_err_set(-error, "%s: %s", what, strerror(error));
-    (void)getrlimit(RLIMIT_NOFILE, &files);
-    return rt_err_set(-EMFILE,
-                      "%s: this process is at its limit of %llu open files: close channels, or "
-                      "raise the limit (ulimit -n, LimitNOFILE= of the service)",
-                      what, (unsigned long long)files.rlim_cur);
 }
 
 /* --- the segment's file --------------------------------------------------------------------- */
@@ -51,7 +38,7 @@ static int refuse_open(int error, const char *name_space, const char *name, int 
                           name, writable ? "attach with readonly, or " : "");
     if (error == EWOULDBLOCK)
         return rt_err_set(-EBUSY, "channel \"%s\": a process holds a lease on this file", name);
-    int rc = host_refuse("opening its file", error);
+    int rc = rt_err_system(error, "opening its file");
     rt_err_append("channel \"%s\"", name);
     return rc;
 }

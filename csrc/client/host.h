@@ -27,10 +27,6 @@ int host_open_segment(const char *name_space, const char *name, int writable);
 int host_map_segment(shm_segment_t *s, const char *name_space, const char *name, int writable,
                      uint32_t also);
 
-/* Sets the text for a call of the system that failed with this errno; what: such as "making a
- * socket". Returns -error. */
-int host_refuse(const char *what, int error);
-
 /* A user in words, such as "alice (uid 1001)", into out[HOST_USER_BYTES]. Returns out. */
 const char *host_user_text(uid_t user, char *out);
 

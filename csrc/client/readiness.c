@@ -1,7 +1,7 @@
 #include "client/readiness.h"
 
 #include "base/rt_clock.h"
-#include "client/host.h"
+#include "base/rt_err.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@
 
 static int refuse(const char *what)
 {
-    return host_refuse(what, errno);
+    return rt_err_system(errno, what);
 }
 
 /* --- the doorbell --------------------------------------------------------------------------- */

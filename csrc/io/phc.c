@@ -36,6 +36,8 @@ static int stamping_info(const char *device, struct ethtool_ts_info *info)
 {
     *info = (struct ethtool_ts_info){.cmd = ETHTOOL_GET_TS_INFO};
     int rc = interface_ioctl(device, SIOCETHTOOL, info);
+    if (rc == -EMFILE)
+        return rt_err_system(EMFILE, "asking for hardware stamps");
     if (rc == -ENODEV)
         return rt_err_set(rc, "no interface \"%s\" on this host", device);
     if (rc < 0)
@@ -124,6 +126,8 @@ static int open_clock(phc_t *phc, clock_map_t *map)
     char path[32];
     snprintf(path, sizeof path, "/dev/ptp%d", phc->index);
     phc->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (phc->fd < 0 && errno == EMFILE)
+        return rt_err_system(EMFILE, path);
     if (phc->fd < 0)
         return rt_err_set(-errno, "%s: %s; give the worker's user read access (udev rule)", path,
                           strerror(errno));

@@ -272,8 +272,7 @@ static int open_new(udp_t *udp, const udp_config_t *cfg)
     sa_family_t family = udp_config_family(cfg);
     udp->fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (udp->fd < 0)
-        return rt_err_set(-errno, "socket (IPv%d): %s%s", family == AF_INET6 ? 6 : 4,
-                          strerror(errno), errno == EMFILE ? "; raise the limit, ulimit -n" : "");
+        return rt_err_system(errno, family == AF_INET6 ? "socket (IPv6)" : "socket (IPv4)");
     int v6only = cfg->v6only;
     if (family == AF_INET6 &&
         setsockopt(udp->fd, SOL_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only) < 0)

@@ -42,7 +42,7 @@ int clock_watch_open(worker_t *w)
     int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (fd < 0 ||
         timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) != 0)
-        return rt_err_set(-errno, "timer that notices when the time is set: %s", strerror(errno));
+        return rt_err_system(errno, "timer that notices when the time is set");
     w->clock_set = (wrk_source_t){.on_event = on_set, .fd = -1, .at_once = true};
     return poller_watch(&w->poller, &w->clock_set, fd, EPOLLIN);
 }

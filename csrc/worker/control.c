@@ -10,25 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 128
-
-/* --- refusals ------------------------------------------------------------------------------- */
-
-static int refuse_lost_fds(void)
-{
-    struct rlimit limit = {.rlim_cur = 0};
-    (void)getrlimit(RLIMIT_NOFILE, &limit);
-    return rt_err_set(-EMFILE,
-                      "this worker is at its limit of %llu open files: close channels, or raise "
-                      "the limit (ulimit -n, LimitNOFILE= of the service)",
-                      (unsigned long long)limit.rlim_cur);
-}
 
 /* The listener is edge-triggered, so that a connection that cannot be accepted (for lack of memory,
  * for example) does not keep the worker awake: the next connection or hang-up triggers another
@@ -163,7 +150,7 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
     rt_err_clear();
     reply->result = command_parse(&command, message, bytes, count);
     if (fds_lost && reply->result != -EBADMSG)
-        reply->result = refuse_lost_fds();
+        reply->result = rt_err_system(EMFILE, "receiving descriptors");
     if (reply->result == 0)
         reply->result = check_awaited(&command);
     if (reply->result == 0 && command.pool_only && !conn->trusted)
@@ -290,7 +277,7 @@ static int accept_to_refuse(worker_t *w)
     w->spare_fd = -1;
     int fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
-        refuse(fd, refuse_lost_fds());
+        refuse(fd, rt_err_system(EMFILE, "accepting a connection"));
     w->spare_fd = fcntl(w->listen_fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? -1 : 0;
 }
@@ -338,7 +325,7 @@ static int listen_here(worker_t *w)
     memcpy(address.sun_path, w->socket_path, (size_t)n + 1);
     w->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->listen_fd < 0)
-        return rt_err_set(-errno, "control socket: %s", strerror(errno));
+        return rt_err_system(errno, "control socket");
     /* The pool starts one worker per slot: an existing socket was left by a dead worker. */
     (void)unlink(w->socket_path);
     mode_t old = umask(0177);

@@ -12,7 +12,7 @@
 int poller_open(poller_t *p)
 {
     *p = (poller_t){.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
-    return p->epoll_fd >= 0 ? 0 : rt_err_set(-errno, "epoll_create1: %s", strerror(errno));
+    return p->epoll_fd >= 0 ? 0 : rt_err_system(errno, "epoll_create1");
 }
 
 void poller_close(poller_t *p)

@@ -99,7 +99,7 @@ static int watch_signals(worker_t *w)
         return rt_err_set(-errno, "sigprocmask: %s", strerror(errno));
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
-        return rt_err_set(-errno, "signalfd: %s", strerror(errno));
+        return rt_err_system(errno, "signalfd");
     w->signals.on_event = on_signal;
     return poller_watch(&w->poller, &w->signals, fd, EPOLLIN);
 }

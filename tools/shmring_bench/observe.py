@@ -10,6 +10,7 @@ import fcntl
 import importlib.util
 import os
 import pty
+import re
 import resource
 import select
 import signal
@@ -63,6 +64,8 @@ JSON_CHANNELS = 100
 JSON_RUNS = 15
 CPU_S = 5.0
 PATIENCE_S = 30.0
+WANTED_BYTES = 5
+"""Length of the name of a channel."""
 
 _TOOL = [sys.executable, "-P", "-m", "rtstat"]
 _TAP = [sys.executable, "-P", "-m", "shmring_cli", "tap"]
@@ -316,7 +319,8 @@ class _Output:
     """Reads the output of a tool on a thread, so that the tool never waits for this process."""
 
     fd: int
-    wanted: bytes
+    wanted: re.Pattern[bytes]
+    """It matches at most `WANTED_BYTES`."""
     seen_at: float | None = None
 
     def read(self) -> None:
@@ -325,9 +329,9 @@ class _Output:
             with contextlib.suppress(OSError):
                 data = os.read(self.fd, 1 << 16)
                 if data:
-                    if self.seen_at is None and self.wanted in tail + data:
+                    if self.seen_at is None and self.wanted.search(tail + data):
                         self.seen_at = time.monotonic()
-                    tail = data[-len(self.wanted) :]
+                    tail = data[-WANTED_BYTES:]
                     continue
             return
 
@@ -355,7 +359,8 @@ def _monitored_s(plan: Plan) -> float:
 def _measure(plan: Plan, read_fd: int, write_fd: int, words: tuple[str, ...]) -> Figures:
     """Measure the time from the start of the process to the first channel it shows, and its share
     of a core from a second later on."""
-    output = _Output(read_fd, b"c0000")
+    shown = f"rtstat {' '.join(words)}"
+    output = _Output(read_fd, re.compile(rb"c\d{4}"))  # any: the worst are shown first
     begun = time.monotonic()
     tool = subprocess.Popen(
         [*_TOOL, "--namespace", plan.namespace, *words],
@@ -369,8 +374,10 @@ def _measure(plan: Plan, read_fd: int, write_fd: int, words: tuple[str, ...]) ->
     reader.start()
     try:
         while output.seen_at is None:
-            if time.monotonic() > begun + PATIENCE_S or tool.poll() is not None:
-                raise TimeoutError(f"rtstat {' '.join(words)} showed no channel")
+            if tool.poll() is not None:
+                raise ChildProcessError(f"{shown} ended with exit code {tool.returncode}")
+            if time.monotonic() > begun + PATIENCE_S:
+                raise TimeoutError(f"{shown} showed no channel within {PATIENCE_S:g} s")
             time.sleep(0.001)
         time.sleep(1)
         before_ns, before = cpu_ns(tool.pid), time.monotonic()

@@ -45,8 +45,7 @@ int agent_park_open(void)
         return fd;
     if (fd >= 0)
         close(fd);
-    return rt_err_set(rc, "opening a socket that keeps others: %s%s", strerror(-rc),
-                      rc == -EMFILE ? "; raise the limit, ulimit -n" : "");
+    return rt_err_system(-rc, "opening a socket that keeps others");
 }
 
 bool agent_is_park(int fd)

@@ -271,6 +271,7 @@ static void test_running_out_of_descriptors_is_named(void)
     int rc = udp_open(&udp, &cfg);
     REQUIRE(setrlimit(RLIMIT_NOFILE, &saved) == 0);
     CHECK_EQ(rc, -EMFILE);
+    io_error_names("limit of 0 open files");
     io_error_names("ulimit -n");
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 import time
@@ -234,14 +235,17 @@ def test_a_pool_whose_workers_all_died_starts_empty(
 
 def end_unwatched(server: Any, worker_pid: int, file: Path) -> None:
     """Kill a pool, then let one of its workers end in order and take its names along."""
-    server.kill()
-    time.sleep(0.2)  # the worker has seen that its pool is gone
-    os.kill(worker_pid, signal.SIGTERM)
-    for _ in range(2000):
-        if not file.exists():
-            return
-        time.sleep(0.01)
-    raise TimeoutError(f"worker {worker_pid} did not take {file} along")
+    worker = os.pidfd_open(worker_pid)
+    try:
+        server.kill()
+        time.sleep(0.2)  # the worker has seen that its pool is gone
+        os.kill(worker_pid, signal.SIGTERM)
+        # To its end: as long as it lives, it counts as one of the pool, and nothing is removed.
+        ended, _, _ = select.select([worker], [], [], 20)
+    finally:
+        os.close(worker)
+    assert ended
+    assert not file.exists()
 
 
 def notes(namespace: str) -> list[str]:

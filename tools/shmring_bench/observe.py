@@ -64,8 +64,9 @@ JSON_CHANNELS = 100
 JSON_RUNS = 15
 CPU_S = 5.0
 PATIENCE_S = 30.0
-WANTED_BYTES = 5
-"""Length of the name of a channel."""
+CHANNEL_NAME = re.compile(rb"c\d{4}")
+"""Any: a screen shows the worst channels first, and has no room for all."""
+NAME_BYTES = 5
 
 _TOOL = [sys.executable, "-P", "-m", "rtstat"]
 _TAP = [sys.executable, "-P", "-m", "shmring_cli", "tap"]
@@ -320,7 +321,7 @@ class _Output:
 
     fd: int
     wanted: re.Pattern[bytes]
-    """It matches at most `WANTED_BYTES`."""
+    """It matches at most `NAME_BYTES`."""
     seen_at: float | None = None
 
     def read(self) -> None:
@@ -329,9 +330,10 @@ class _Output:
             with contextlib.suppress(OSError):
                 data = os.read(self.fd, 1 << 16)
                 if data:
-                    if self.seen_at is None and self.wanted.search(tail + data):
+                    tail += data
+                    if self.seen_at is None and self.wanted.search(tail):
                         self.seen_at = time.monotonic()
-                    tail = data[-WANTED_BYTES:]
+                    tail = tail[-NAME_BYTES:]
                     continue
             return
 
@@ -360,7 +362,7 @@ def _measure(plan: Plan, read_fd: int, write_fd: int, words: tuple[str, ...]) ->
     """Measure the time from the start of the process to the first channel it shows, and its share
     of a core from a second later on."""
     shown = f"rtstat {' '.join(words)}"
-    output = _Output(read_fd, re.compile(rb"c\d{4}"))  # any: the worst are shown first
+    output = _Output(read_fd, CHANNEL_NAME)
     begun = time.monotonic()
     tool = subprocess.Popen(
         [*_TOOL, "--namespace", plan.namespace, *words],

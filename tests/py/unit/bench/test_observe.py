@@ -1,6 +1,12 @@
 """What `shmring bench observe` makes of the packets of a schedule that several systems shared."""
 
-from shmring_bench.observe import HOLE_NS, _cut
+import os
+import threading
+import time
+
+import pytest
+
+from shmring_bench.observe import CHANNEL_NAME, HOLE_NS, _cut, _Output
 
 EACH = 100
 LATE = HOLE_NS + 1
@@ -23,3 +29,21 @@ def test_each_system_gets_its_packets_and_the_holes_that_began_in_its_time():
 def test_packets_that_never_came_are_missing_at_the_end():
     turns = _cut([5] * 150, EACH, [(0.0, 0.0), (0.0, 0.0)])
     assert [len(turn.errors_ns) for turn in turns] == [80, 30]
+
+
+@pytest.mark.parametrize("pieces", [[b"\x1b[1mc0417\x1b[0m"], [b"in\x1b[2Jc0", b"417  1.2 us"]])
+def test_the_first_channel_shown_counts_whichever_it_is(pieces):
+    """The worst are shown first, so none is certain to be."""
+    read_fd, write_fd = os.pipe()
+    output = _Output(read_fd, CHANNEL_NAME)
+    reader = threading.Thread(target=output.read)
+    reader.start()
+    os.write(write_fd, b"NAME  RATE  c00\n")
+    for piece in pieces:
+        time.sleep(0.05)  # it is read by itself
+        assert output.seen_at is None
+        os.write(write_fd, piece)
+    os.close(write_fd)
+    reader.join()
+    os.close(read_fd)
+    assert output.seen_at is not None

@@ -43,7 +43,8 @@ typedef struct tap_record {
     uint64_t index;  /* datagrams logged here before this one: a gap means they were overwritten */
     uint64_t number; /* the channel's own number, the same in each of its logs; from 1 */
     uint32_t payload_bytes;  /* of the datagram */
-    uint32_t captured_bytes; /* bytes of it that follow */
+    uint32_t captured_bytes; /* bytes of it that follow: all, or as many as the tap wanted, or fewer
+                              * because a deadline was near */
     shm_addr_t local;
     shm_addr_t remote;
     /* From TAP_SENT on: as in the ring of reports. TAP_ARRIVED: sequence, stamped_ns and stamp.

@@ -331,6 +331,8 @@ void channel_free(wrk_channel_t *ch)
     channels_remove(ch);
     absent_remove(ch);
     bells_forget(ch);
+    if (ch->worker->turn_of == ch)
+        ch->worker->turn_of = NULL;
     close(ch->segment_fd);
     close(ch->bell_fd);
     free_agent(ch);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define STEP_BYTES (UINT64_C(32) << 10)
+#define COPIED_BYTES_PER_NS 2 /* from memory, into memory that has not been touched lately */
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* --- open ----------------------------------------------------------------------------------- */
@@ -281,6 +282,30 @@ static const uint32_t WANTED_BY[] = {
     [TAP_MARK] = CTL_TAP_TX | CTL_TAP_RX,
 };
 
+/* When the next deadline is due that a copy could push. If the channel whose turn it is has work
+ * that is due already, then that is no reason to copy less of what it does. */
+static int64_t copies_until_ns(const wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    const wrk_channel_t *turn_of = ch->worker->turn_of != NULL ? ch->worker->turn_of : ch;
+    int64_t until = wrk_free_until_ns(turn_of);
+    int64_t own = turn_of->ops->deadline_ns(turn_of);
+    return own > now_mono_ns && own < until ? own : until;
+}
+
+/* How many of so many bytes may be copied now. */
+static uint32_t may_copy(wrk_channel_t *ch, uint32_t bytes)
+{
+    worker_t *w = ch->worker;
+    if (bytes > w->tap_pass_bytes) {
+        int64_t now = rt_mono_ns();
+        if (copies_until_ns(ch, now) - now > (int64_t)bytes / COPIED_BYTES_PER_NS)
+            return bytes;
+        bytes = w->tap_pass_bytes;
+    }
+    w->tap_pass_bytes -= bytes;
+    return bytes;
+}
+
 void wrk_tap_put(wrk_channel_t *ch, tap_record_t *record, const void *first, uint32_t first_bytes,
                  const void *second)
 {
@@ -289,7 +314,8 @@ void wrk_tap_put(wrk_channel_t *ch, tap_record_t *record, const void *first, uin
     for (wrk_tap_t *tap = ch->taps; tap != NULL; tap = tap->next) {
         if (!(tap->what & WANTED_BY[record->kind]))
             continue;
-        record->captured_bytes = bytes < tap->snap_bytes ? bytes : tap->snap_bytes;
+        uint32_t wanted = bytes < tap->snap_bytes ? bytes : tap->snap_bytes;
+        record->captured_bytes = may_copy(ch, wanted);
         tap_writer_put(&tap->writer, record, first, first_bytes, second);
     }
 }

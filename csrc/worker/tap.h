@@ -21,6 +21,16 @@
 #define WRK_TAP_USER_BYTES TAP_MOST_BYTES
 #define WRK_TAP_WORKER_BYTES (2 * TAP_MOST_BYTES)
 
+/* Payload bytes that all taps together copy in a pass of the loop, whatever is due: about 10 us.
+ * Beyond that they copy what fits before the next deadline, and the rest of a payload is missing in
+ * their logs. The head of a record is always written. */
+#define WRK_TAP_PASS_BYTES (64u << 10)
+
+static inline void tap_begin_pass(worker_t *w)
+{
+    w->tap_pass_bytes = WRK_TAP_PASS_BYTES;
+}
+
 struct wrk_tap {
     wrk_tap_t *next;        /* of the channel */
     wrk_tap_t *next_all;    /* of the worker */

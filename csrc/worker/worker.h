@@ -79,7 +79,9 @@ typedef struct worker {
     wrk_channel_t *ringing; /* channels with bells left to ring, in the order of their turns */
     wrk_channel_t *ringing_last;
 
-    wrk_tap_t *taps;    /* of all channels, the latest first */
+    const wrk_channel_t *turn_of; /* whose functions the loop calls now; NULL: none */
+    wrk_tap_t *taps;              /* of all channels, the latest first */
+    uint32_t tap_pass_bytes; /* left of those that taps may copy in this pass whatever is due */
     uint32_t tap_steps; /* of them, those whose memory is being made present or unmapped */
     bool stop;
     bool leaves_names; /* of its channels, for the worker that its pool will start as its replacement */

@@ -90,6 +90,7 @@ static bool serve_deadlines(worker_t *w, int64_t *now_mono_ns)
     while (served < DEADLINES_PER_PASS && next_deadline(w) <= *now_mono_ns) {
         pressing = deadline_pressing_next(&w->pressing, pressing, *now_mono_ns);
         wrk_channel_t *ch = due_channel(w, pressing);
+        w->turn_of = ch;
         ch->ops->on_deadline(ch, *now_mono_ns);
         wrk_reschedule(ch);
         *now_mono_ns = rt_mono_ns();
@@ -107,6 +108,7 @@ static bool serve_active(worker_t *w, int64_t now_mono_ns)
         if (w->active_next >= w->active_count)
             w->active_next = 0;
         wrk_channel_t *ch = w->active[w->active_next++];
+        w->turn_of = ch;
         if (ch->ops->do_work(ch, now_mono_ns) > 0) {
             ch->last_work_mono_ns = now_mono_ns;
             found = true;
@@ -141,6 +143,7 @@ static bool dispatch(worker_t *w, int64_t now_mono_ns)
                 poller_rearm(&w->poller, source);
             continue;
         }
+        w->turn_of = ch;
         bool at_once = source->at_once; /* the source may be freed by its event */
         source->on_event(source, events, now_mono_ns);
         found = true;
@@ -358,6 +361,7 @@ static void pass(worker_t *w)
     int64_t began = rt_mono_ns();
     int64_t now = began;
     w->checks_ns = 0;
+    tap_begin_pass(w);
     bool busy = serve_deadlines(w, &now);
     if (next_deadline(w) - now > QUIET_NS || now - w->last_poll_mono_ns > POLL_POSTPONE_MOST_NS) {
         busy |= serve_active(w, now);

@@ -28,6 +28,7 @@
 #include "worker/agents/common/sender.h"
 
 #include "worker/agents/common/socket.h"
+#include "worker/agents/common/tap.h"
 
 #include "base/rt_seq.h"
 
@@ -202,8 +203,9 @@ static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int6
     for (unsigned i = first; i < first + count; i++)
         tx_queue_finish(&ch->tx, a->batch.items[i].ref);
     agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
-    a->send_cost_ns = agent_cost_learnt_ns(a->send_cost_ns, end_mono_ns - start_mono_ns, count,
-                                           SEND_COST_MOST_NS);
+    int64_t done = agent_tapped(ch) ? rt_mono_ns() : end_mono_ns; /* copies are part of the cost */
+    a->send_cost_ns =
+        agent_cost_learnt_ns(a->send_cost_ns, done - start_mono_ns, count, SEND_COST_MOST_NS);
 }
 
 static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)

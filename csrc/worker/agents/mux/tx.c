@@ -70,10 +70,11 @@ static void send_batch(wrk_channel_t *ch)
         if (sent > 0) {
             settle(ch, at, (unsigned)sent, start);
             wrk_hist(ch, SHM_HIST_send_call, end - start);
-            m->send_cost_ns = agent_cost_learnt_ns(m->send_cost_ns, end - start, (unsigned)sent,
-                                                   SEND_COST_MOST_NS);
             if (agent_tapped(ch))
                 tap(ch, at, (unsigned)sent, start, end);
+            int64_t done = agent_tapped(ch) ? rt_mono_ns() : end;
+            m->send_cost_ns = agent_cost_learnt_ns(m->send_cost_ns, done - start, (unsigned)sent,
+                                                   SEND_COST_MOST_NS);
             at += (unsigned)sent;
         }
         wrk_note_send_end(ch, end);

@@ -242,6 +242,8 @@ static void send_and_read(wt_channel_t *ch, int peer, tap_t *t, unsigned count)
         CHECK_EQ(r->flags, TAP_HAS_SEQUENCE | TAP_AWAITS_STAMP);
         CHECK_EQ(r->report.sequence, reports[sent].sequence);
         CHECK_EQ(r->report.sent_ns, reports[sent].sent_ns);
+        CHECK_EQ(r->report.handed_ns, reports[sent].handed_ns); /* copied after the send call */
+        CHECK(r->report.handed_ns > r->report.sent_ns);
         CHECK_EQ(r->report.verdict, reports[sent].verdict);
         CHECK_EQ(r->local.port, ch->segment.status->bound.port);
         CHECK_EQ(r->remote.port, ch->config.remote.port);

@@ -39,7 +39,7 @@ class Verdict(StrEnum):
     SEND_SLOW = "send_slow"
     """The worker was in time, and the kernel took too long."""
     QUEUED_BEHIND = "queued_behind"
-    """The worker was busy with packets before it."""
+    """The worker was busy with packets before it, or held it back behind them."""
     DROPPED_LATE = "dropped_late"
     """Not sent: it was late, and the channel has ``late="drop"``."""
     CANCELLED = "cancelled"

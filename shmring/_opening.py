@@ -176,6 +176,7 @@ class Opening:
         reports: Reports = "all",
         report_capacity: int | None = None,
         tolerance_ns: int = 50_000,
+        catch_up: float | None = None,
         profile: Profile | None = None,
         rx_stamp: StampSource = "hardware",
         tx_stamp: StampSource = "hardware",
@@ -243,6 +244,9 @@ class Opening:
         report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 4096, with `Rtp`
             and `Cyclic` 1024.
         tolerance_ns: how late a packet may start and still be on time, ns, 0 to 100 s.
+        catch_up: how fast overdue packets leave after a hole, a time in which the worker could not
+            send. A number above 1, up to 1000000: the gap between two overdue packets is at least
+            their scheduled gap divided by it, until the schedule is reached. None: all at once.
         profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
         rx_stamp: best arrival timestamp wanted, "hardware", "kernel" or "off".
         tx_stamp: best departure timestamp wanted, "hardware", "kernel" or "off".

@@ -80,13 +80,16 @@ _NUMBERS: dict[str, tuple[str, int, int]] = {
     "stamp_every": ("stamp_every", 1, 255),
 }
 
+_RATIOS = ("catch_up",)
 _IMPAIR = {"impair": "impair_tx", "impair_rx": "impair_rx"}
 
 _SIZES = ("capacity", "packet_bytes", "rx_capacity", "rx_packet_bytes", "max_payload")
 _ADDRESSES = ("local", "remote", "socket", "device", "groups", "multicast_interface")
 _POOLS = ("permissions", "group", "cpu", "strict", "producers")
 
-OPTIONS = frozenset((*_CHOICES, *_SWITCHES, *_NUMBERS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS))
+OPTIONS = frozenset(
+    (*_CHOICES, *_SWITCHES, *_NUMBERS, *_RATIOS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS)
+)
 """The options of `open` for every engine."""
 
 
@@ -128,6 +131,9 @@ def prepare(
     given.setdefault("profile", profile)
     set_choices(config, given, _CHOICES)
     set_numbers(config, given, _NUMBERS)
+    for option in _RATIOS:
+        if option in given:
+            setattr(config, option, ratio(option, given[option], lib.SHM_MAX_CATCH_UP))
     for option in _SWITCHES:
         if option in given:
             setattr(config, option, int(switch(option, given[option])))
@@ -405,6 +411,15 @@ def integer(option: str, value: object, low: int, high: int) -> int:
     if not low <= number <= high:
         raise BadConfig(f"{option} is {number}; it must be between {low} and {high}")
     return number
+
+
+def ratio(option: str, value: object, high: int) -> float:
+    """Return a number above 1, up to its limit. Raises `BadConfig`, `TypeError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{option} must be a number, not {value!r}")
+    if not 1 < value <= high:
+        raise BadConfig(f"{option} is {value}; it must be above 1, up to {high}")
+    return float(value)
 
 
 def _index(value: object) -> int | None:

@@ -90,6 +90,7 @@ class EndpointOptions(TypedDict, total=False):
     reports: Reports
     report_capacity: int | None
     tolerance_ns: int
+    catch_up: float | None
     profile: Profile | None
     rx_stamp: StampSource
     tx_stamp: StampSource

@@ -216,6 +216,17 @@ static int check_addresses(const shm_config_t *c)
     return 0;
 }
 
+/* Written so that NaN is refused as well. */
+static int check_catch_up(double factor)
+{
+    if (factor == 0.0 || (factor > 1.0 && factor <= SHM_MAX_CATCH_UP))
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "catch_up is %g; it must be above 1, up to %u, or None to send overdue packets "
+                      "at once",
+                      factor, SHM_MAX_CATCH_UP);
+}
+
 static int check_choices(const shm_config_t *c)
 {
     int rc = shm_check_range("direction", c->direction, SHM_TX, SHM_DUPLEX);
@@ -233,7 +244,8 @@ static int check_choices(const shm_config_t *c)
     rc = rc ? rc : shm_check_range("multicast_ttl", c->multicast_ttl, -1, 255);
     rc = rc ? rc : shm_check_range("dscp", c->dscp, -1, 63);
     rc = rc ? rc : shm_check_range("so_priority", c->so_priority, -1, 15);
-    return rc ? rc : shm_check_range("tolerance_ns", c->tolerance_ns, 0, 100 * RT_NS_PER_S);
+    rc = rc ? rc : shm_check_range("tolerance_ns", c->tolerance_ns, 0, 100 * RT_NS_PER_S);
+    return rc ? rc : check_catch_up(c->catch_up);
 }
 
 int shm_config_check(const shm_config_t *c)

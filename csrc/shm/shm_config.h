@@ -14,6 +14,7 @@
 #define SHM_MAX_PAYLOAD 65507u
 #define SHM_MAX_RECORD 65535u /* payload in a ring, including an engine's own header */
 #define SHM_MAX_GROUPS 8u
+#define SHM_MAX_CATCH_UP 1000000u
 #define SHM_MAX_SLOTS 1024u /* of producers, and of readers */
 #define SHM_ENGINE_CONFIG_BYTES 512u
 #define SHM_MAX_ENGINE_BYTES (UINT64_C(1) << 32)
@@ -117,6 +118,7 @@ typedef struct shm_config {
     uint32_t tx_capacity; /* most packets that wait, whatever their size; 0: limited by bytes only */
     uint32_t rx_capacity; /* most packets kept; 0: limited by bytes only */
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
+    double catch_up; /* overdue packets leave at most this many times as fast as scheduled; 0: at once */
     uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
     uint32_t late_slots; /* late packets kept for observers; a power of two, 0: none */
     uint32_t opener_pid; /* process that opened it, as the pool sees it, for observers; 0: unknown */

@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 11u
+#define SHM_LAYOUT_VERSION 12u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 

@@ -26,7 +26,7 @@ _TIMES = {
 }
 _ON_STALE: dict[str, int] = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
 _REFUSED: dict[str, str] = dict.fromkeys(
-    ("capacity", "packet_bytes", "late", "clock", "txtime"),
+    ("capacity", "packet_bytes", "late", "catch_up", "clock", "txtime"),
     "the newest payload leaves in every cycle, and no packet is queued: leave it out",
 )
 

@@ -64,7 +64,7 @@ _TIMES: dict[str, tuple[str, int, int]] = {
 REFUSED: dict[str, str] = dict.fromkeys(
     (
         *("capacity", "packet_bytes", "rx_packet_bytes", "max_payload", "overflow", "late"),
-        *("align", "clock", "reports", "report_capacity", "tolerance_ns", "tx_stamp"),
+        *("catch_up", "align", "clock", "reports", "report_capacity", "tolerance_ns", "tx_stamp"),
         *("stamp_every", "txtime", "connect", "gso", "gro"),
     ),
     "a link queues no packets, and its records give the sizes: leave it out",

@@ -38,7 +38,7 @@ typedef enum verdict {
     VERDICT_ENQUEUED_LATE = 1,   /* it was queued after its deadline */
     VERDICT_WOKE_LATE = 2,       /* it was queued in time, and the worker woke up too late */
     VERDICT_SEND_SLOW = 3,       /* the worker was in time, and the kernel took too long */
-    VERDICT_QUEUED_BEHIND = 4,   /* the worker was busy with packets before it */
+    VERDICT_QUEUED_BEHIND = 4,   /* the worker was busy with packets before it, or held it back behind them */
     VERDICT_DROPPED_LATE = 5,    /* not sent: it was late, and the channel has ``late="drop"`` */
     VERDICT_CANCELLED = 6,       /* not sent: a client took it back */
     VERDICT_FAILED = 7,          /* refused by the kernel for good; the report has the errno */

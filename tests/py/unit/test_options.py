@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from typing import Any
@@ -32,6 +33,7 @@ def test_defaults() -> None:
     assert config.reports == lib.SHM_REPORTS_ALL
     assert config.report_slots == 4096
     assert config.tolerance_ns == 50_000
+    assert config.catch_up == 0
     assert config.rx_stamp == config.tx_stamp == lib.SHM_STAMP_HARDWARE
     assert config.txtime == lib.SHM_TXTIME_AUTO
     assert (config.tx_capacity, config.rx_capacity) == (1024, 1024)
@@ -68,6 +70,9 @@ def test_the_pools_profile_is_the_default() -> None:
         ({"reports": "late"}, "reports", lib.SHM_REPORTS_LATE),
         ({"report_capacity": 0}, "report_slots", 0),
         ({"tolerance_ns": 0}, "tolerance_ns", 0),
+        ({"catch_up": 1.5}, "catch_up", 1.5),
+        ({"catch_up": 10**6}, "catch_up", 1e6),
+        ({"catch_up": None}, "catch_up", 0),
         ({"rx_stamp": "off"}, "rx_stamp", lib.SHM_STAMP_NONE),
         ({"tx_stamp": "kernel"}, "tx_stamp", lib.SHM_STAMP_KERNEL),
         ({"txtime": "require"}, "txtime", lib.SHM_TXTIME_REQUIRE),
@@ -128,6 +133,11 @@ def test_addresses_groups_device_and_impairment() -> None:
         ({"profile": "fast"}, errors.BadConfig, "'balanced', 'latency', 'power'"),
         ({"report_capacity": 1000}, errors.BadConfig, "power of two"),
         ({"tolerance_ns": -1}, errors.BadConfig, "tolerance_ns is -1"),
+        ({"catch_up": 1}, errors.BadConfig, "catch_up is 1; it must be above 1"),
+        ({"catch_up": math.nan}, errors.BadConfig, "catch_up is nan"),
+        ({"catch_up": math.inf}, errors.BadConfig, "catch_up is inf"),
+        ({"catch_up": True}, TypeError, "catch_up must be a number"),
+        ({"catch_up": "2"}, TypeError, "catch_up must be a number"),
         ({"connect": True}, errors.BadConfig, "no remote"),
         ({"connect": 1}, TypeError, "connect must be True or False"),
         ({"local": "127.0.0.1"}, TypeError, "local must be a pair"),

@@ -16,6 +16,10 @@
  * was filled by then. So after a stall the earliest deadline is served first, whether its packet
  * had been taken in before or not.
  *
+ * With the option catch_up the packets that a stall made late leave one after the other
+ * (proto/pacing/catch_up.h). The others stay in the schedule, and packets without a deadline pass
+ * them.
+ *
  * A packet's deadline and sequence are read once, when it is taken in, and kept here. If its record
  * contains something else later, a client overwrote it: it is not sent, and counted as corrupt.
  *
@@ -42,6 +46,18 @@
 
 /* --- times --------------------------------------------------------------------------------- */
 
+/* When the earliest packet of the schedule starts; RT_NEVER_NS: there is none. after: the packets
+ * that left before it. */
+static int64_t next_start_ns(const wrk_channel_t *ch, const catch_up_t *after, int64_t now_mono_ns)
+{
+    const agent_sender_t *a = agent_sender_of(ch);
+    int64_t due = agent_schedule_next_ns(&a->schedule);
+    if (due == RT_NEVER_NS)
+        return RT_NEVER_NS;
+    int64_t start = due + agent_start_shift_ns(ch, &a->ledger);
+    return catch_up_is_on(after) ? catch_up_start_ns(after, due, start, now_mono_ns) : start;
+}
+
 int64_t agent_sender_deadline_ns(const wrk_channel_t *ch)
 {
     const agent_sender_t *a = agent_sender_of(ch);
@@ -49,16 +65,34 @@ int64_t agent_sender_deadline_ns(const wrk_channel_t *ch)
         return a->block.retry_mono_ns;
     if (ch->held || a->purge.on || agent_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
-    if (a->catching_up) /* overdue packets of other channels come between */
-        return a->caught_up_mono_ns;
+    if (a->reading_up) /* overdue packets of other channels come between */
+        return a->read_up_mono_ns;
     int64_t ahead = a->udp->eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
-    return agent_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
+    return next_start_ns(ch, &a->left, 0) - ahead; /* at 0 nothing is overdue */
 }
 
 /* --- batch --------------------------------------------------------------------------------- */
 
+/* The packet at this index leaves with the batch. Returns its start: after a stall not its
+ * deadline's. A packet that was queued after its deadline counts as due then. */
+static int64_t plan_start(wrk_channel_t *ch, unsigned index, int64_t start_mono_ns,
+                          int64_t now_mono_ns)
+{
+    agent_sender_t *a = agent_sender_of(ch);
+    if (!a->from[index].has_deadline || !catch_up_is_on(&a->planned))
+        return start_mono_ns;
+    int64_t due = a->from[index].entry.due_ns;
+    int64_t queued = agent_enqueued_mono_ns(&a->batch.items[index], now_mono_ns) -
+                     agent_start_shift_ns(ch, &a->ledger);
+    int64_t start = catch_up_start_ns(&a->planned, due, start_mono_ns, now_mono_ns);
+    catch_up_leave(&a->planned, due > queued ? due : queued, start);
+    a->from[index].after = a->planned;
+    return start;
+}
+
 /* The packet is in items[] already. */
-static void batch_add(wrk_channel_t *ch, const agent_waiting_t *from, int64_t start_mono_ns)
+static void batch_add(wrk_channel_t *ch, const agent_waiting_t *from, int64_t start_mono_ns,
+                      int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
     agent_batch_t *b = &a->batch;
@@ -66,13 +100,14 @@ static void batch_add(wrk_channel_t *ch, const agent_waiting_t *from, int64_t st
     const tx_item_t *item = &b->items[i];
     a->from[i] = *from;
     b->start_mono_ns[i] = start_mono_ns;
+    int64_t leave_mono_ns = plan_start(ch, i, start_mono_ns, now_mono_ns);
     b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
     if (item->dest.family != 0) {
         agent_addr_in(&b->dests[i], &item->dest);
         b->messages[i].dest = &b->dests[i];
     }
     if (a->udp->eff.txtime && from->has_deadline)
-        b->messages[i].txtime_ns = start_mono_ns - wrk_clock_shift_ns(ch);
+        b->messages[i].txtime_ns = leave_mono_ns - wrk_clock_shift_ns(ch);
     __builtin_prefetch(item->payload);
 }
 
@@ -112,7 +147,7 @@ static void take_into_batch(wrk_channel_t *ch, const agent_waiting_t *from, int6
         agent_not_sent(ch, item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
         return;
     }
-    batch_add(ch, from, start);
+    batch_add(ch, from, start, now_mono_ns);
 }
 
 /* A packet that does not fit in the schedule gets its verdict. */
@@ -200,8 +235,11 @@ static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int6
                          int64_t end_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
-    for (unsigned i = first; i < first + count; i++)
+    for (unsigned i = first; i < first + count; i++) {
         tx_queue_finish(&ch->tx, a->batch.items[i].ref);
+        if (a->from[i].has_deadline && catch_up_is_on(&a->left))
+            a->left = a->from[i].after;
+    }
     agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
     int64_t done = agent_tapped(ch) ? rt_mono_ns() : end_mono_ns; /* copies are part of the cost */
     a->send_cost_ns =
@@ -231,6 +269,18 @@ static void send_batch(wrk_channel_t *ch)
 
 /* --- what is due already ------------------------------------------------------------------- */
 
+/* Takes the earliest packet out of the schedule, if it is due by then and, when catching up, starts by
+ * start_mono_ns. */
+static bool pop_due(wrk_channel_t *ch, int64_t until_ns, int64_t start_mono_ns, int64_t now_mono_ns,
+                    due_entry_t *out)
+{
+    agent_sender_t *a = agent_sender_of(ch);
+    if (catch_up_is_on(&a->planned) &&
+        next_start_ns(ch, &a->planned, now_mono_ns) > start_mono_ns)
+        return false;
+    return agent_schedule_pop_due(&a->schedule, until_ns, out);
+}
+
 /* Takes from ready[], and from the schedule the packets that became due before later ones of
  * ready[]. */
 static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -238,9 +288,10 @@ static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_sender_t *a = agent_sender_of(ch);
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     unsigned i = 0;
+    a->planned = a->left;
     while (i < a->ready_count && a->batch.count < AGENT_BATCH) {
         agent_waiting_t next = {.has_deadline = true};
-        if (!agent_schedule_pop_due(&a->schedule, a->ready[i].due_ns - shift, &next.entry))
+        if (!pop_due(ch, a->ready[i].due_ns - shift, now_mono_ns, now_mono_ns, &next.entry))
             next = (agent_waiting_t){.entry = a->ready[i++]};
         take_into_batch(ch, &next, now_mono_ns, shift);
     }
@@ -263,44 +314,50 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
 /* 0: nothing. Otherwise the least number of records of the ring to take in before anything due is
  * sent. On time: none, because the unread records were queued after the due ones. After a stall
  * (this core was taken away, or busy) an unread packet may be due before one that is scheduled. */
-static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
+static uint32_t left_to_read(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
-    if (!a->catching_up) {
+    if (!a->reading_up) {
         int64_t due = agent_schedule_next_ns(&a->schedule);
         if (due == RT_NEVER_NS ||
             now_mono_ns - AGENT_LEAD_NS <= due + agent_start_shift_ns(ch, &a->ledger))
             return 0;
-        a->catch_up_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
+        a->read_up_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
     }
     if (ch->tx.read_ref < ch->tx.replay_until_ref) /* what a dead worker had taken in */
         return 1;
-    int32_t left = rt_seq32_diff(a->catch_up_before, ch->tx.read_seq);
+    int32_t left = rt_seq32_diff(a->read_up_before, ch->tx.read_seq);
     return left > 0 ? (uint32_t)left : 0;
 }
 
 /* Takes in a part of what waited in the ring when the worker noticed that it is late. Returns
  * whether due packets may be sent. */
-static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool read_up(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
     unsigned budget = TAKE_IN_PER_CALL;
     bool found = true;
-    uint32_t left = left_to_catch_up(ch, now_mono_ns);
+    uint32_t left = left_to_read(ch, now_mono_ns);
     while (left > 0 && found && a->ready_count < AGENT_BATCH) {
-        a->catching_up = true;
+        a->reading_up = true;
         found = take_in_one(ch, &budget, now_mono_ns);
-        left = left_to_catch_up(ch, now_mono_ns);
+        left = left_to_read(ch, now_mono_ns);
     }
-    a->catching_up = left > 0 && budget == 0; /* otherwise the next one is still being written */
-    a->caught_up_mono_ns = now_mono_ns;
-    return !a->catching_up;
+    a->reading_up = left > 0 && budget == 0; /* otherwise the next one is still being written */
+    a->read_up_mono_ns = now_mono_ns;
+    return !a->reading_up;
+}
+
+/* Of a batch in which all packets have a deadline. */
+static int64_t first_start_ns(const agent_sender_t *a)
+{
+    return catch_up_is_on(&a->left) ? a->from[0].after.start_ns : a->batch.start_mono_ns[0];
 }
 
 static void send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
-    if (a->block.now || ch->held || a->purge.on || !catch_up(ch, now_mono_ns))
+    if (a->block.now || ch->held || a->purge.on || !read_up(ch, now_mono_ns))
         return;
     if (a->ready_count > 0) { /* the kernel had no room for them, or they were late: by age */
         send_ready(ch, now_mono_ns);
@@ -308,20 +365,21 @@ static void send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     int64_t ahead = a->udp->eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
-    /* All packets that start together with the first, or that are due already. */
-    int64_t first = agent_schedule_next_ns(&a->schedule);
-    if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
+    /* All packets that start together with the first, or could start already. */
+    int64_t first = next_start_ns(ch, &a->left, now_mono_ns);
+    if (first == RT_NEVER_NS || first - ahead > now_mono_ns + AGENT_LEAD_NS)
         return;
-    int64_t until = now_mono_ns - shift + ahead;
-    until = until > first ? until : first;
+    int64_t latest = now_mono_ns + ahead > first ? now_mono_ns + ahead : first;
     agent_waiting_t next = {.has_deadline = true};
-    while (a->batch.count < AGENT_BATCH && agent_schedule_pop_due(&a->schedule, until, &next.entry))
+    a->planned = a->left;
+    while (a->batch.count < AGENT_BATCH &&
+           pop_due(ch, latest - shift, latest, now_mono_ns, &next.entry))
         take_into_batch(ch, &next, now_mono_ns, shift);
     if (a->batch.count == 0)
         return;
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     if (!a->udp->eff.txtime)
-        agent_spin_until(a->batch.start_mono_ns[0]);
+        agent_spin_until(first_start_ns(a));
     send_batch(ch);
 }
 
@@ -420,6 +478,7 @@ int agent_sender_open(wrk_channel_t *ch, bool unstamped_path, int64_t now_mono_n
 {
     agent_sender_t *a = agent_sender_of(ch);
     a->send_cost_ns = FIRST_SEND_COST_NS;
+    catch_up_init(&a->left, ch->config.catch_up);
     agent_ledger_init(&a->ledger, a->udp, unstamped_path, now_mono_ns);
     return agent_schedule_init(&a->schedule, most_packets(&ch->config));
 }

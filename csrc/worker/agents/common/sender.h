@@ -6,6 +6,7 @@
 #ifndef AGENT_SENDER_H
 #define AGENT_SENDER_H
 
+#include "proto/pacing/catch_up.h"
 #include "worker/agents/common/schedule.h"
 #include "worker/agents/common/send.h"
 
@@ -14,6 +15,7 @@
 typedef struct agent_waiting {
     due_entry_t entry; /* due_ns without a deadline: when it was queued, CLOCK_MONOTONIC */
     bool has_deadline; /* it came from the schedule, otherwise from ready[] */
+    catch_up_t after;  /* in a batch, with a deadline: what catching up continues from when it left */
 } agent_waiting_t;
 
 typedef struct agent_sender {
@@ -26,9 +28,11 @@ typedef struct agent_sender {
     agent_schedule_t schedule;      /* due times in the channel's clock, order by sequence */
     due_entry_t ready[AGENT_BATCH]; /* without a deadline, in the order of the ring */
     unsigned ready_count;
-    bool catching_up;          /* after a stall: the ring is taken in before anything is sent */
-    uint32_t catch_up_before;  /* sequence up to which it is taken in */
-    int64_t caught_up_mono_ns; /* the last part of that */
+    bool reading_up;          /* after a stall: the ring is taken in before anything is sent */
+    uint32_t read_up_before;  /* sequence up to which it is taken in */
+    int64_t read_up_mono_ns;  /* the last part of that */
+    catch_up_t left;          /* of the packets that left: due in the channel's clock, start mono */
+    catch_up_t planned;       /* and with those of the batch */
     agent_block_t block;       /* there is no room */
     agent_purge_t purge;
     int64_t send_cost_ns; /* per packet, smoothed */

@@ -1,0 +1,62 @@
+"""Overdue packets after a hole: as fast as `catch_up` allows, all of them, in order."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+
+import shmring
+
+MS = 1_000_000
+GAP_NS = 10 * MS
+COUNT = 40
+LEAD_NS = 200 * MS
+SLACK_NS = 1 * MS  # what the worker makes up for
+ENGINES: dict[str, dict[str, Any]] = {
+    "udp": {"remote": ("127.0.0.1", 9)},
+    "local": {"engine": shmring.Local()},
+}
+
+
+def reports_after_a_hole(ch: Any, eventually: Any) -> list[shmring.SendReport]:
+    """A channel that is held while half of its packets become due."""
+    start = ch.now_ns() + LEAD_NS
+    ch.send_many([b"part"] * COUNT, at=start, interval_ns=GAP_NS)
+    ch.hold()
+    assert ch.now_ns() < start, "this machine took 200 ms to queue 40 packets"
+    time.sleep((LEAD_NS + COUNT // 2 * GAP_NS) / 1e9)
+    ch.release()
+    ch.flush(timeout=20)
+    reports: list[shmring.SendReport] = []
+    while len(reports) < COUNT:
+        reports += eventually(lambda: list(ch.reports()))
+    return sorted(reports)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_overdue_packets_keep_a_share_of_their_gaps(
+    shmring_pool: shmring.Pool, eventually: Any, engine: str
+) -> None:
+    ch: Any = shmring_pool.open("ctl", **ENGINES[engine], catch_up=2.0)
+    reports = reports_after_a_hole(ch, eventually)
+    assert [report.sequence for report in reports] == list(range(COUNT))
+    assert [report.sent_ns for report in reports] == sorted(report.sent_ns for report in reports)
+    sent = [report.sent_ns for report in reports[: COUNT // 2]]
+    gaps = [after - before for before, after in itertools.pairwise(sent)]
+    short = [gap for gap in gaps if gap < GAP_NS // 2 - 2 * SLACK_NS]
+    assert len(short) <= len(gaps) // 4, gaps  # a loaded machine: the worker was late once more
+    assert all(report.sent_ns >= report.scheduled_ns for report in reports)
+    late = [report.verdict for report in reports[: COUNT // 2]]
+    assert not {shmring.Verdict.ON_TIME, shmring.Verdict.DROPPED_LATE} & set(late)
+    assert ch.stats().tx_sent == COUNT
+
+
+@pytest.mark.parametrize(
+    "engine", [shmring.Rtp(), shmring.Cyclic(period_ns=MS), shmring.Netflux(send=8, cycle_ns=MS)]
+)
+def test_other_engines_refuse_it(shmring_pool: shmring.Pool, engine: Any) -> None:
+    with pytest.raises(shmring.BadConfig, match="catch_up cannot be used with"):
+        shmring_pool.open("ctl", remote=("127.0.0.1", 9), catch_up=2.0, engine=engine)

@@ -36,7 +36,13 @@ def start_pool(namespace: str, pool: str) -> str:
 
 
 def within(view: ChannelView | WorkerView) -> str:
-    return f"in the last {duration((view.seconds or 0) * NS_PER_S)}"
+    """Return the interval of a trouble. It is not "the last" one if the trouble is kept."""
+    return f"within {duration((view.seconds or 0) * NS_PER_S)}"
+
+
+def so_far(times: int) -> str:
+    """Return a sentence about earlier times, with a space before it, or nothing the first time."""
+    return f". This has happened {times} times" if times > 1 else ""
 
 
 def grown(view: ChannelView, name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtstat.numbers import NS_PER_S
 from rtstat.parts import RtpView
-from rtstat.troubles.common import full_name, many, packets, percentage, within
+from rtstat.troubles.common import full_name, many, packets, percentage, so_far, within
 from rtstat.troubles.rule import Found, Rule
 from rtstat.views import ChannelView
 from shmring_cli.output import NS_PER_MS, duration, quantity
@@ -34,8 +34,8 @@ def _link_silent(channel: ChannelView) -> Found | None:
     silent_ns = channel["read_mono_ns"] - last_ns
     return Found(
         silent_ns / NS_PER_S,
-        f"the partner has been silent for {duration(silent_ns)}: {watchdog}. "
-        f"{many(link['timeouts'], 'time')} in all",
+        f"the partner has been silent for {duration(silent_ns)}: {watchdog}"
+        f"{so_far(link['timeouts'])}",
         "see whether the partner runs and its packets arrive: shmring tap " + full_name(channel),
     )
 
@@ -46,8 +46,8 @@ def _not_heard(channel: ChannelView) -> Found | None:
         return None
     return Found(
         link["unheard"],
-        f"the partner sends, and has not acknowledged our packets for {duration(link['hear_ns'])}. "
-        f"{many(link['unheard'], 'time')} in all",
+        f"the partner sends, and has not acknowledged our packets for {duration(link['hear_ns'])}"
+        f"{so_far(link['unheard'])}",
         f"see whether our packets reach it: shmring tap {full_name(channel)}",
     )
 
@@ -62,8 +62,7 @@ def _values_stale(channel: ChannelView) -> Found | None:
     what = f"{packets(sent)} with old or fail-safe values were sent {within(channel)}"
     return Found(
         part["stale"],
-        f"the program that feeds it has stopped updating its values. {what}. "
-        f"{many(part['stale'], 'time')} in all",
+        f"the program that feeds it has stopped updating its values. {what}{so_far(part['stale'])}",
         "see whether that program hangs or is late",
     )
 

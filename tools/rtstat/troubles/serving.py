@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rtstat.numbers import NS_PER_S
-from rtstat.troubles.common import many, packets, start_pool
+from rtstat.troubles.common import many, packets, so_far, start_pool
 from rtstat.troubles.rule import Found, Rule
 from rtstat.views import ChannelView, PoolView, Unreadable, WorkerView
 from shmring_cli.output import duration
@@ -112,8 +112,7 @@ def _worker_restarted(serving: Serving) -> Found | None:
         return None
     return Found(
         worker["restarts"],
-        f"it was restarted {duration(worker.age_s * NS_PER_S)} ago, "
-        f"{many(worker['restarts'], 'time')} in all",
+        f"it was restarted {duration(worker.age_s * NS_PER_S)} ago{so_far(worker['restarts'])}",
         "see how it ended: rtstat errors",
     )
 

@@ -30,7 +30,7 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
     "worker_stalled": (worker(STILL), ["no sign of life", "shmring doctor"]),
     "worker_restarted": (
         worker({"restarts": 2, "started_mono_ns": NOW - 9 * NS_PER_S}),
-        ["9.00 s ago, 2 times"],
+        ["9.00 s ago. This has happened 2 times"],
     ),
     "pool_gone": (
         pool(worker(), alive=False),
@@ -51,7 +51,7 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         ["25.0 % of the packets", "250 packets", "8.00 M in all", "rtstat why plant/ctl"],
     ),
     "dropped_late": (channel({"tx_dropped_late": 7}), ["7 packets dropped", 'late="send"']),
-    "send_failed": (channel({"tx_failed": 1}), ["refused 1 packet in", "why plant/ctl"]),
+    "send_failed": (channel({"tx_failed": 1}), ["refused 1 packet within", "why plant/ctl"]),
     "send_ring_full": (
         channel(*[{"tx_waiting": 64, "tx_next_sequence": 100}] * 2, tx_capacity=64),
         ["100 % full with 64 packets", "capacity=128"],
@@ -307,6 +307,19 @@ def test_what_grew_within_a_minute_stays_and_what_stood_does_not() -> None:
     assert recent.add(grew, NOW + 20 * NS_PER_S) == grew
     assert recent.add((), NOW + 79 * NS_PER_S)
     assert recent.add((), NOW + 81 * NS_PER_S) == ()
+
+
+def test_a_first_time_is_not_counted() -> None:
+    (found,) = find(worker({"restarts": 1, "started_mono_ns": NOW - 9 * NS_PER_S}))
+    assert found.text == "it was restarted 9.00 s ago"
+
+
+def test_a_kept_trouble_does_not_speak_of_the_last_interval() -> None:
+    recent = Recent()
+    recent.add(judge([], [channel({"tx_failed": 3})]), NOW)
+    (kept,) = recent.add((), NOW + 40 * NS_PER_S)
+    assert kept.text.startswith("the kernel refused 3 packets within 1.00 s. ")
+    assert kept.text.endswith("The latest 40 s ago")
 
 
 def test_the_text() -> None:

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from rtstat.frozen import Frozen
 from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS, name_of
 from rtstat.processes import Processes
+from rtstat.progress import Stood, advance
 from rtstat.troubles import Recent, Trouble, Verdict, concerns, judge, verdict
 from rtstat.views import (
     DIRECTIONS,
@@ -137,6 +138,7 @@ class _File:
         self.facts_of: tuple[int, ...] = ()
         self.row: memoryview | None = None  # at the last snapshot
         self.based = False  # rebased since then
+        self.stood: Stood = {}
 
     @property
     def monitor(self) -> ChannelMonitor | WorkerMonitor | None:
@@ -305,6 +307,9 @@ def _read_channel(
         file.facts = _facts(file.name, monitor.facts())
         file.facts_of = key
     file.row = row
+    file.stood = advance(
+        file.stood, row, file.facts.engine, waits=file.facts.overflow == "wait", mono_ns=row[_READ]
+    )
     return ChannelView(
         row,
         before,
@@ -313,6 +318,7 @@ def _read_channel(
         file.facts,
         monitor,
         now_s - file.created_s,
+        file.stood,
         processes,
     )
 

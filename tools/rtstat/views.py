@@ -30,11 +30,11 @@ from rtstat.numbers import (
 )
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
 from rtstat.processes import Processes
+from rtstat.progress import SENT, Key, Stood, reader_rows
 from rtworkers import health, layout
 from rtworkers.owner import process_id
 from rtworkers.page import policy_name
 from rtworkers.verdicts import LATE, VERDICTS
-from shmring.observe.monitor import READER_WORDS
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
@@ -130,6 +130,9 @@ class ReaderView(Frozen):
     """Packets it took since the previous snapshot. None: it was not attached then."""
     lost_delta: int | None
     """Packets it lost since then."""
+    idle_ns: int
+    """How long it has taken nothing, as far as the watch has seen. 0 if its channel loses the
+    oldest packets, because then no reader can hold it up."""
     processes: Processes
 
     @property
@@ -140,13 +143,13 @@ class ReaderView(Frozen):
 
 
 def _reader(
-    row: tuple[int, ...], before: tuple[int, ...] | None, processes: Processes
+    row: tuple[int, ...], before: tuple[int, ...] | None, idle_ns: int, processes: Processes
 ) -> ReaderView:
     slot, owner, taken, lost, waiting = row
     grown: tuple[int | None, int | None] = (None, None)
     if before is not None:
         grown = (max(0, taken - before[2]), max(0, lost - before[3]))
-    return ReaderView(slot, process_id(owner), taken, lost, waiting, *grown, processes)
+    return ReaderView(slot, process_id(owner), taken, lost, waiting, *grown, idle_ns, processes)
 
 
 class ChannelView(Numbers):
@@ -156,6 +159,7 @@ class ChannelView(Numbers):
     monitor: ChannelMonitor
     created_age_s: float
     """Time since its file was made or renamed."""
+    stood: Stood
     processes: Processes
 
     # --- what it is -------------------------------------------------------------------------------
@@ -375,6 +379,16 @@ class ChannelView(Numbers):
         return self["tx_waiting"]
 
     @property
+    def unsent_ns(self) -> int:
+        """How long packets wait and none has left the send ring, as far as the watch has seen."""
+        return self._still_ns(SENT)
+
+    def _still_ns(self, key: Key) -> int:
+        seen = self.stood.get(key)
+        read_ns: int = self.now[_READ]
+        return 0 if seen is None else read_ns - seen[1]
+
+    @property
     def tx_fill(self) -> float:
         """Share (0 to 1) of the tx ring in use."""
         return self["tx_used_bytes"] / self.facts.tx_bytes
@@ -386,21 +400,16 @@ class ChannelView(Numbers):
 
     @property
     def readers(self) -> tuple[ReaderView, ...]:
-        before = {row[:2]: row for row in self._reader_rows(self.before)}
+        before = {row[:2]: row for row in reader_rows(self.before, self.engine)}
         return tuple(
-            _reader(row, before.get(row[:2]), self.processes) for row in self._reader_rows(self.now)
+            _reader(row, before.get(row[:2]), self._still_ns(row[:2]), self.processes)
+            for row in reader_rows(self.now, self.engine)
         )
 
     @property
     def lag(self) -> int:
         """Packets that wait for the slowest reader."""
         return max((reader.waiting for reader in self.readers), default=0)
-
-    def _reader_rows(self, row: memoryview | None) -> Iterator[tuple[int, ...]]:
-        first = len(CHANNEL_WORDS) + len(ENGINE_WORDS.get(self.engine, ()))
-        if row is not None:
-            for i in range(first, len(row), READER_WORDS):
-                yield tuple(row[i : i + READER_WORDS].tolist())
 
     @property
     def lost(self) -> int:

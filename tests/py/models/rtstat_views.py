@@ -7,6 +7,7 @@ from typing import Any
 
 from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS, NS_PER_S, WORKER_WORDS
 from rtstat.processes import Process, Processes
+from rtstat.progress import Stood
 from rtstat.views import ChannelFacts, ChannelView, PoolView, WorkerView
 from rtworkers import layout
 
@@ -64,6 +65,7 @@ def channel(
     readers_before: tuple[int, ...] = (),
     part: dict[str, int] | None = None,
     part_before: dict[str, int] | None = None,
+    stood: Stood | None = None,
     states: dict[str, str] | None = None,
     **facts: Any,
 ) -> ChannelView:
@@ -85,6 +87,7 @@ def channel(
         ChannelFacts(**FACTS | facts),
         Buckets(timed),
         100.0,
+        stood or {},
         processes(**(states or {})),
     )
 

@@ -1,4 +1,4 @@
-"""What many rules need: words and numbers of their sentences, and a limit."""
+"""What many rules need: words and numbers of their sentences, and limits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from shmring_cli.output import duration, quantity
 
 FULL_SHARE = 0.95
 """A ring that is fuller has no room for the next burst."""
+STUCK_NS = 900_000_000
+"""A program that the machine does not run for a shorter time is not stuck. A little less than the
+second between two snapshots of most watchers."""
 
 
 def amount(count: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtstat.numbers import NS_PER_S
-from rtstat.troubles.common import FULL_SHARE, amount, grown, packets, percentage, within
+from rtstat.troubles.common import FULL_SHARE, STUCK_NS, amount, grown, packets, percentage, within
 from rtstat.troubles.rule import Found, Rule
 from rtstat.views import ChannelView, ReaderView
 from shmring_cli.output import duration, quantity
@@ -91,15 +91,19 @@ def _larger_rx_ring(channel: ChannelView) -> str:
 
 
 def _reader_stuck(channel: ChannelView) -> Found | None:
-    if channel.facts.overflow != "wait" or channel.rx_fill < FULL_SHARE:
+    capacity, unread = channel.facts.rx_capacity, channel["rx_unread"]
+    fill = max(channel.rx_fill, unread / capacity if capacity else 0)
+    if channel.facts.overflow != "wait" or fill < FULL_SHARE:
         return None
-    slow = max(channel.readers, key=lambda reader: reader.waiting, default=None)
-    if slow is None or slow.taken_delta != 0 or not (slow.waiting or channel["rx_unread"]):
+    # In shared reading nothing waits for one of them: all are stuck, or none is.
+    slow = min(channel.readers, key=lambda r: (-r.waiting, r.idle_ns), default=None)
+    if slow is None or slow.idle_ns < STUCK_NS or not (slow.waiting or unread):
         return None  # a reader that is merely slow slows the senders, as overflow="wait" wants it
     return Found(
-        channel.rx_fill,
-        f"the receive ring is {percentage(channel.rx_fill)} full, and {reader_text(slow)} took "
-        f"nothing {within(channel)}. The worker waits, with {packets(channel['rx_unread'])}",
+        fill,
+        f"the receive ring is {percentage(fill)} full, and {reader_text(slow)} has "
+        f"taken nothing for at least {duration(slow.idle_ns)}. The worker waits, with "
+        f"{packets(unread)}",
         'see whether that program hangs, or open the channel with overflow="oldest"',
     )
 
@@ -118,6 +122,6 @@ RULES = (
     Rule(
         *("reader_stuck", "troubled", "channel", "share", _reader_stuck),
         f"the receive ring is at least {FULL_SHARE:.0%} full, and the reader for which the worker "
-        "waits took nothing",
+        f"waits has taken nothing for {STUCK_NS / NS_PER_S:g} s",
     ),
 )

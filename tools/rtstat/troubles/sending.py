@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from rtstat.numbers import CHANNEL_WORDS
-from rtstat.troubles.common import FULL_SHARE, amount, full_name, grown, packets, percentage, within
+from rtstat.numbers import CHANNEL_WORDS, NS_PER_S
+from rtstat.troubles.common import (
+    FULL_SHARE,
+    STUCK_NS,
+    amount,
+    full_name,
+    grown,
+    packets,
+    percentage,
+    within,
+)
 from rtstat.troubles.rule import Found, Rule
 from rtstat.views import ChannelView
 from rtworkers.verdicts import LATE
@@ -14,7 +23,7 @@ LATE_SHARE = 0.01
 LATE_LEAST = 3
 """One packet of a few is no share. Fewer count only if they are at least half of the packets."""
 
-_NEXT_SEQUENCE, _WAITING = CHANNEL_WORDS["tx_next_sequence"], CHANNEL_WORDS["tx_waiting"]
+_SCHEDULED, _WAITING = CHANNEL_WORDS["scheduled"], CHANNEL_WORDS["tx_waiting"]
 
 _EARLIER = "queue packets earlier than their deadlines"
 _LATE_FIXES = {
@@ -76,26 +85,44 @@ def _send_failed(channel: ChannelView) -> Found | None:
     )
 
 
-def _finished(row: memoryview) -> int:
-    finished: int = row[_NEXT_SEQUENCE] - row[_WAITING]
-    return finished
-
-
 def _send_ring_full(channel: ChannelView) -> Found | None:
     capacity, waiting = channel.facts.tx_capacity, channel.tx_waiting
     fill = max(channel.tx_fill, waiting / capacity if capacity else 0)
-    if fill < FULL_SHARE or channel.direction == "rx" or channel.before is None or not waiting:
+    if fill < FULL_SHARE or channel.direction == "rx" or not waiting or channel.engine == "udt":
         return None
-    if channel.engine == "udt" or _finished(channel.now) != _finished(channel.before):
-        return None  # a program that sends as fast as it can keeps its ring full
+    full = f"the send ring is {percentage(fill)} full with {packets(waiting)}"
+    if channel.state == "held":
+        return Found(
+            fill,
+            f"{full}, and it is held: programs that send wait or are refused",
+            f"release it: shmring release {full_name(channel)}",
+        )
+    if channel.unsent_ns < STUCK_NS or not _blocked(channel):
+        return None
+    taker = "its readers have" if channel.engine == "local" else "the kernel has"
     return Found(
         fill,
-        f"the send ring is {percentage(fill)} full with {packets(waiting)}, and none left it "
-        f"{within(channel)}: programs that send wait or are refused",
-        f"it is held. Release it: shmring release {full_name(channel)}"
-        if channel.state == "held"
-        else f"queue less far ahead, or open it with capacity={2 * waiting}",
+        f"{full}, and {taker} taken none for at least {duration(channel.unsent_ns)}: programs that "
+        "send wait or are refused",
+        _blocked_fix(channel),
     )
+
+
+def _blocked(channel: ChannelView) -> bool:
+    """Return whether packets wait for room. Those queued ahead wait for their time."""
+    if channel.before is None:
+        return False
+    # The gauge of those that wait for their time lags behind the others by a fraction of a second.
+    rows = (channel.before, channel.now)
+    unscheduled = all(row[_WAITING] > row[_SCHEDULED] for row in rows)
+    return unscheduled or grown(channel, "tx_retries") > 0
+
+
+def _blocked_fix(channel: ChannelView) -> str:
+    if channel.engine == "local":
+        return 'see whether its readers hang, or open it with overflow="oldest"'
+    device = f" dev {channel.facts.interface}" if channel.facts.interface else ""
+    return f"see the queue of the interface, and its link: tc -s qdisc show{device}"
 
 
 RULES = (
@@ -117,6 +144,7 @@ RULES = (
     ),
     Rule(
         *("send_ring_full", "troubled", "channel", "share", _send_ring_full),
-        f"the send ring is at least {FULL_SHARE:.0%} full, and nothing left it",
+        f"the send ring is at least {FULL_SHARE:.0%} full, and it is held, or the kernel has taken "
+        f"nothing for {STUCK_NS / NS_PER_S:g} s",
     ),
 )

@@ -9,6 +9,7 @@ from rtstat_views import MS, NOW, OPENER, READER, WORKER, channel, pool, worker
 
 from rtstat import evidence, troubles
 from rtstat.numbers import NS_PER_S
+from rtstat.progress import SENT, Stood, advance
 from rtstat.table import FIELD
 from rtstat.targets import Clocks
 from rtstat.trouble_text import WIDTH, headline, line, paragraphs
@@ -22,6 +23,8 @@ GONE = {"opener": "gone"}
 NOBODY = {"producers": 0}
 LINK = {"watch_ns": 50 * MS, "timeouts": 2, "last_accepted_mono_ns": NOW - 3 * NS_PER_S}
 SLOW = (0, READER, 100, 50, 7000)
+AGO = NOW - 3 * NS_PER_S
+FULL = {"tx_waiting": 64, "tx_next_sequence": 100}
 STALLED = {"data_ns": 3 * NS_PER_S, "flight_packets": 9, "unsent_bytes": 70_000}
 
 TROUBLED: dict[str, tuple[Any, list[str]]] = {
@@ -53,8 +56,8 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
     "dropped_late": (channel({"tx_dropped_late": 7}), ["7 packets dropped", 'late="send"']),
     "send_failed": (channel({"tx_failed": 1}), ["refused 1 packet within", "why plant/ctl"]),
     "send_ring_full": (
-        channel(*[{"tx_waiting": 64, "tx_next_sequence": 100}] * 2, tx_capacity=64),
-        ["100 % full with 64 packets", "capacity=128"],
+        channel(FULL | {"tx_retries": 9}, FULL, stood={SENT: (36, AGO)}, tx_capacity=64),
+        ["100 % full with 64 packets", "the kernel has taken none for at least 3.00 s", "tc -s"],
     ),
     "kernel_drops": (
         channel({"rx_kernel_drops": 100, "rx_received": 9_900, "rx_bytes": 9_900 * 180}),
@@ -73,8 +76,13 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         ["40 packets", "process 30 (python3) is 7000 packets behind", "rx_capacity=1024 (now 300)"],
     ),
     "reader_stuck": (
-        channel({"rx_unread_bytes": 65000}, readers=SLOW, readers_before=SLOW, overflow="wait"),
-        ["process 30 (python3) took nothing", 'overflow="oldest"'],
+        channel(
+            {"rx_unread_bytes": 65000},
+            readers=SLOW,
+            stood={SLOW[:2]: (100, AGO)},
+            overflow="wait",
+        ),
+        ["process 30 (python3) has taken nothing for at least 3.00 s", 'overflow="oldest"'],
     ),
     "link_silent": (channel(engine="netflux", part=LINK), ["silent for 3.00 s", "2 times"]),
     "rtp_loss": (
@@ -152,14 +160,19 @@ WELL: dict[str, Any] = {
         *[{"tx_woke_late": 9, "tx_failed": 9, "rx_kernel_drops": 9, "rx_overwritten": 9}] * 2
     ),
     "a sender as fast as it can be": channel(
-        {"tx_waiting": 64, "tx_next_sequence": 100},
-        {"tx_waiting": 64, "tx_next_sequence": 90},
-        tx_capacity=64,
+        FULL | {"tx_retries": 9}, FULL, stood={SENT: (36, NOW - 200 * MS)}, tx_capacity=64
+    ),
+    "a ring of packets queued ahead": channel(
+        *[FULL | {"scheduled": 64}] * 2, stood={SENT: (36, AGO)}, tx_capacity=64
+    ),
+    "a ring that the worker has not seen yet": channel(
+        FULL, FULL | {"scheduled": 64}, stood={SENT: (36, AGO)}, tx_capacity=64
     ),
     "a reader that is merely slow": channel(
         {"rx_unread_bytes": 65000},
         readers=SLOW,
-        readers_before=(0, READER, 90, 50, 7000),
+        readers_before=SLOW,
+        stood={SLOW[:2]: (100, NOW - 200 * MS)},
         overflow="wait",
     ),
     "a link that has just been opened": channel(
@@ -260,6 +273,50 @@ def test_what_a_channel_suffers_from_its_worker_is_the_workers_trouble() -> None
     assert found.name == "worker_stopped"
     assert "1 channel without a worker, 12 packets not sent" in found.text
     assert troubles.concerns(found, waiting)
+
+
+@pytest.mark.parametrize("grown", [{"scheduled": 64, "tx_retries": 9}, {}])
+def test_a_full_ring_whose_packets_wait_for_room(grown: dict[str, int]) -> None:
+    view = channel(FULL | grown, FULL, stood={SENT: (36, AGO)}, engine="local", tx_capacity=64)
+    (found,) = find(view)
+    assert "its readers have taken none for at least 3.00 s" in found.text
+
+
+def test_a_ring_may_be_full_of_packets_rather_than_bytes() -> None:
+    ring = {"rx_unread_bytes": 640, "rx_unread": 64}
+    full = {"overflow": "wait", "rx_capacity": 64}
+    (found,) = find(channel(ring, readers=SLOW, stood={SLOW[:2]: (100, AGO)}, **full))
+    assert found.name == "reader_stuck"
+
+
+def test_a_full_ring_that_is_held_needs_no_time() -> None:
+    held = FULL | {"state": layout.CHANNEL_STATE["held"]}
+    (found,) = find(channel(held, held, tx_capacity=64))
+    assert found.name == "send_ring_full"
+    assert found.fix == "release it: shmring release plant/ctl"
+
+
+def test_shared_readers_are_stuck_only_together() -> None:
+    two = (0, OPENER, 9, 0, 0, 1, READER, 9, 0, 0)
+    ring = {"rx_unread_bytes": 65000, "rx_unread": 70}
+    stood = {(0, OPENER): (9, AGO), (1, READER): (9, NOW - MS)}
+    shared = {"reading": "shared", "overflow": "wait"}
+    assert find(channel(ring, readers=two, stood=stood, **shared)) == ()
+    (found,) = find(channel(ring, readers=two, stood=stood | {(1, READER): (9, AGO)}, **shared))
+    assert found.name == "reader_stuck"
+
+
+def test_progress_is_remembered_over_any_number_of_snapshots() -> None:
+    def seen(before: Stood, waiting: int, queued: int, taken: int, at: int) -> Stood:
+        numbers = {"tx_waiting": waiting, "tx_next_sequence": queued}
+        now = channel(numbers, readers=(0, READER, taken, 0, 5), overflow="wait").now
+        return advance(before, now, "udp", waits=True, mono_ns=at)
+
+    first = seen({}, 5, 10, 7, 1)
+    assert first == {SENT: (5, 1), (0, READER): (7, 1)}
+    second = seen(first, 8, 13, 9, 2)
+    assert second == {SENT: (5, 1), (0, READER): (9, 2)}
+    assert seen(second, 0, 13, 9, 3) == {(0, READER): (9, 2)}
 
 
 OF_THEIR_OWN: dict[str, ChannelView] = {

@@ -109,11 +109,14 @@ class _Client:
     pid: int
     """0: in another pid namespace."""
     uid: int
+    undo: dict[str, Any] | None = None
+    """The request that undoes the open whose answer was not sent yet."""
 
 
 class PoolServer:
     """Answers requests for a pool. It never waits for a client: it reads what has arrived, and
-    drops a client that does not read its answer at once.
+    drops a client that does not read its answer at once. A client that hung up before it was told
+    what its open did cannot undo that, so the server does.
 
     One thread serves all connections. A request that needs a worker's answer gets a thread of its
     own until it is answered. A connection has one request in progress at a time. A user other than
@@ -293,16 +296,21 @@ class PoolServer:
                 os.close(fd)
             self._answer(client, _error_reply(error(errno.EAGAIN, out_of_threads("the pool"))))
             return
-        self._selector.unregister(client.connection)
+        if client.connection in self._selector.get_map():
+            self._selector.unregister(client.connection)
         self._jobs[job] = client
 
     def _answer(self, client: _Client, reply: dict[str, Any]) -> None:
+        undo, client.undo = client.undo, None
         try:
             _send(client.connection, reply)
             if client.connection not in self._selector.get_map():
                 self._selector.register(client.connection, selectors.EVENT_READ)
         except OSError:
-            self._drop(client)
+            if undo is None:
+                self._drop(client)
+            else:  # it hung up, and does not know what it has; the answer to this drops it
+                self._begin(client, undo, [])
         except Exception:
             self._notes.exception("an answer of the pool cannot be sent, the client is dropped")
             self._drop(client)
@@ -335,6 +343,8 @@ class PoolServer:
                     opened, _ = pool._make_channel(
                         name, plain, engine, opener=opener, reserve=reserve
                     )
+                op = "give_back" if opened.taken_over else "close"
+                client.undo = {"op": op, "name": name}
                 return {"taken_over": opened.taken_over}
             case {"op": "give_back", "name": str() as name}:
                 given_back = pool._give_back(name, Opener.of(client.pid, client.uid))

@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -684,3 +686,40 @@ def test_the_channel_outlives_openers_that_die_at_any_moment(
         assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
     assert program().said.split()[1] == "True"
     reader.close()
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_open_whose_program_stopped_waiting_is_undone(
+    program: Any,
+    shmring_namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Any,
+    existed: bool,
+) -> None:
+    """It was interrupted, for example. Its process lives on, so nobody could take the channel."""
+    make, made, hung_up = shmring.Pool._make_channel, threading.Event(), threading.Event()
+
+    def make_and_wait(*arguments: Any, **named: Any) -> Any:
+        result = make(*arguments, **named)
+        made.set()
+        assert hung_up.wait(PATIENCE_S)
+        return result
+
+    with shmring.Pool("plant", policy="other") as pool:
+        if existed:
+            first = program()
+            first.kill()
+        monkeypatch.setattr(shmring.Pool, "_make_channel", make_and_wait)
+        options = {"local": ["127.0.0.1", 0], "remote": list(REMOTE)}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(str(paths.pool_directory(shmring_namespace, "plant") / "pool.sock"))
+            client.send(json.dumps({"op": "open", "name": "ctl", "options": options}).encode())
+            assert made.wait(PATIENCE_S)
+        hung_up.set()
+        if existed:
+            eventually(lambda: shmring.channels(shmring_namespace)[0].opener_pid == first.pid)
+            check_orphaned(shmring_namespace, first.pid)
+            assert noted_opener(shmring_namespace).pid == first.pid
+        else:
+            eventually(lambda: pool.channels() == [])
+        pool.close(linger=0)

@@ -16,17 +16,19 @@
           channels on its screen and 100 in one JSON object
   flood   a timed channel while unknown sources flood another one of its worker: noise,
           RTP streams, Netflux, requests for UDT connections
+  pacing  bursts of video streams between two network namespaces, by the models of
+          SMPTE ST 2110-21: leaky bucket and virtual receive buffer
   all     all of them
 
 Systems: `shmring`; `floor`, bare C with nothing between it and the kernel, in the same run;
 and others by their names. Runs of the systems alternate, medians are reported. All packets
-stay on the loopback interface, in a separate namespace.
+stay on this machine, in a separate namespace.
 
 examples:
   shmring bench timed                     a table
   shmring bench all --json >bench.jsonl   one object per line: bench, case, system, metric,
                                           value, unit (ns pps bps bytes percent per_s
-                                          verdict)
+                                          packets verdict)
   shmring bench bulk --quick              a quick look: one short run of each system
   shmring bench rtp next-pkt ulaw2linear  two cases only
 """
@@ -49,6 +51,7 @@ from shmring_bench import (
     ipc,
     netflux,
     observe,
+    pacing,
     rtp,
     rtt,
     ticks,
@@ -71,6 +74,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "udt": udt.run,
     "observe": observe.run,
     "flood": flood.run,
+    "pacing": pacing.run,
 }
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
 """The systems that ratios in a table refer to: the first of them that was measured."""
@@ -177,7 +181,7 @@ def _cell(values: dict[tuple[str, str], Row], system: str, metric: str) -> str:
         return ""
     text = quantity(row.value, row.unit)
     if system == TARGET:
-        return f"{'≤' if metric in udt.AT_MOST else '≥'} {text}"
+        return f"{'≤' if metric in udt.AT_MOST | pacing.AT_MOST else '≥'} {text}"
     other = next((name for name in REFERENCES if (name, metric) in values), system)
     against = values[other, metric].value
     if other == system or against == 0 or metric.startswith("signed"):

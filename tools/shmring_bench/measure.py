@@ -19,7 +19,7 @@ TARGET = "target"
 
 
 class Row(NamedTuple):
-    """One figure. `unit` is one of ``ns pps bps bytes percent per_s verdict``.
+    """One figure. `unit` is one of ``ns pps bps bytes percent per_s packets verdict``.
 
     A verdict is 1 if the goal is met, -1 if it is missed, and 0 if this is not decided.
     """

@@ -44,11 +44,14 @@ def duration(ns: float) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a value in a base unit (``ns pps bps bytes percent per_s verdict``) for people."""
+    """Return a value in a base unit (``ns pps bps bytes percent per_s packets
+    verdict``) for people."""
     if unit == "ns":
         return duration(value)
     if unit == "verdict":
         return _VERDICTS[value]
+    if unit == "packets":
+        return f"{value:.0f}"
     if unit == "percent":
         return f"{_digits(value)} %"
     for power, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

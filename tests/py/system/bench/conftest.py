@@ -10,7 +10,7 @@ import pytest
 from rtworkers import paths
 
 COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "bench"]
-UNITS = {"ns", "pps", "bps", "bytes", "percent", "per_s", "verdict"}
+UNITS = {"ns", "pps", "bps", "bytes", "percent", "per_s", "packets", "verdict"}
 
 
 def command(*words, **environment):

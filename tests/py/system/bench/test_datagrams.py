@@ -20,6 +20,16 @@ def test_each_row_is_one_figure_of_one_system(bench, rows_of, name, systems):
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
 
 
+@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.shm_mb(200)
+def test_video_streams_are_judged_beside_the_limits(bench, rows_of):
+    rows = rows_of(bench("pacing", "720p50-narrow", "--json"), "pacing")
+    found = {(row["system"], row["metric"]) for row in rows}
+    models = {"c_peak", "vrx_min", "vrx_peak"}
+    systems = ("shmring", "shmring-rtp", "burst", "target")
+    assert {(system, metric) for system in systems for metric in models} <= found
+
+
 def test_people_get_the_ratio_to_bare_c(bench):
     text = bench("rtt")
     assert "floor" in text

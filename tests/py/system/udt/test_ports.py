@@ -48,16 +48,29 @@ def test_one_listener_for_both_versions_of_ip() -> None:
     with udt.listen(("::", 0)) as listener:
         port = listener.local[1]
         for host in (HERE, "::1"):
-            with udt.connect((host, port)) as client:
+            with udt.connect((host, port), timeout=PATIENCE_S) as client:
                 server, address = listener.accept(timeout=PATIENCE_S)
                 with server:
                     exchange(client, server)
                     assert address[1] == client.local[1]
-    with (
-        udt.listen(("::", 0), port_options={"v6only": True}) as listener,
-        pytest.raises(udt.UdtTimeout),
-    ):
-        udt.connect((HERE, listener.local[1]), timeout=0.5)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_a_listener_for_ipv6_alone_leaves_ipv4_to_others() -> None:
+    """A socket that never answers has the port there, so no other program has it."""
+    for _ in range(20):
+        with (
+            udt.listen(("::", 0), port_options={"v6only": True}) as listener,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent,
+        ):
+            try:
+                silent.bind((HERE, listener.local[1]))
+            except OSError:
+                continue
+            with pytest.raises(udt.UdtTimeout):
+                udt.connect(silent.getsockname(), timeout=0.5)
+            return
+    pytest.fail("no port is free in both versions of IP")
 
 
 def test_names_are_looked_up() -> None:

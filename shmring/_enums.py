@@ -47,7 +47,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """Refused by the kernel for good; the report has the errno."""
     PRODUCER_HALTED = "producer_halted"
-    """Sent late: a client stopped while it sent this or an earlier one."""
+    """Sent late: a client stopped during this or an earlier send."""
 
 
 class State(StrEnum):

@@ -75,9 +75,9 @@ static inline void rt_cpu_relax(void)
 #endif
 #endif
 
-/* Before the definition of a function that reads memory that may be overwritten meanwhile, and trusts
- * it only after a check that detects that (the ring's floor, a compare-and-swap of the same word). The
- * race is intended. Only this macro tells the thread sanitizer so. */
+/* Before the definition of a function that reads memory that may be overwritten meanwhile, and
+ * trusts it only after a check that detects that (the ring's floor, a compare-and-swap of the same
+ * word). The race is intended. Only this macro tells the thread sanitizer so. */
 #ifdef RT_TSAN
 #define RT_RACY __attribute__((no_sanitize("thread"), noinline, unused))
 #else

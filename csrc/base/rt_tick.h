@@ -1,9 +1,9 @@
 /* rt_tick.h: CLOCK_MONOTONIC for "when did this last happen", used so often that reading the clock
  * (20 to 30 ns) would cost more than the work itself.
  *
- * Each call reads the kernel's tick (5 ns), and the clock itself only when the tick has moved. So the
- * answer is exact for the first event of a tick (1 to 10 ms), and the others get its time.
- * It never goes back. One thread. */
+ * Each call reads the kernel's tick (5 ns), and the clock itself only when the tick has moved. So
+ * the answer is exact for the first event of a tick (1 to 10 ms), and the others get its time. It
+ * never goes back. One thread. */
 #ifndef RT_TICK_H
 #define RT_TICK_H
 

@@ -34,7 +34,8 @@ typedef struct clock_map {
 int clock_map_init(clock_map_t *map, rt_clock_id_t target);
 
 /* Call it from the worker's loop, with its now. It acts at most once every
- * CLOCK_MAP_REFRESH_NS. For TAI it calls adjtimex. Returns 1 if a step was detected, otherwise 0. */
+ * CLOCK_MAP_REFRESH_NS. For TAI it calls adjtimex. Returns 1 if a
+ * step was detected, otherwise 0. */
 int clock_map_refresh(clock_map_t *map, int64_t now_mono_ns);
 
 /* Measures one pair (about 60 ns), so that a step is detected before the timestamps after it are

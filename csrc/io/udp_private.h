@@ -83,8 +83,8 @@ void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control);
 bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,
                   udp_stamp_t *kind);
 
-/* Copies the message's contents. False, and `to` is unchanged, if it was truncated. A socket that was
- * passed in may have options that make the kernel return more than there is room for. */
+/* Copies the message's contents. False, and `to` is unchanged, if it was truncated. A socket that
+ * was passed in may have options that make the kernel return more than there is room for. */
 static inline bool udp_cmsg_copy(const struct cmsghdr *cmsg, void *to, size_t bytes)
 {
     if (cmsg->cmsg_len < CMSG_LEN(bytes))

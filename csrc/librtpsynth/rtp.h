@@ -128,7 +128,8 @@ typedef enum rtp_parser_err {
 struct rtp_packet; /* rtpjbuf.h */
 struct rtp_info;   /* rtp_info.h */
 
-/* Returns RTP_PARSER_OK or the error. After an error ts, seq, ssrc and rtp_profile are unchanged. */
+/* Returns RTP_PARSER_OK or the error. After an error ts, seq, ssrc
+ * and rtp_profile are unchanged. */
 rtp_parser_err_t rtp_packet_parse_raw(const unsigned char *buf, size_t size, struct rtp_info *out);
 
 #ifdef __cplusplus

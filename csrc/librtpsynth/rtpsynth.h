@@ -54,7 +54,8 @@ EXPORT unsigned int rsynth_set_mbt(void *ri, unsigned int new_st);
  * kernel (1 to 10 ms), the time of the first one counts. */
 EXPORT void rsynth_resync(void *ri, struct rsynth_seq *rsp);
 
-/* The source of random numbers for all later instances of the process. NULL: the system's entropy. */
+/* The source of random numbers for all later instances of the process.
+ * NULL: the system's entropy. */
 EXPORT void rsynth_set_randfunc(rsynth_randfunc_t f, void *arg);
 
 #ifdef __cplusplus

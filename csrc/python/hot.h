@@ -30,8 +30,8 @@
  *
  * Threads. One thread at a time uses an endpoint_t, except while sleeping (endpoint_sleep). The
  * interpreter's lock sees to that, or without it the critical section of Core (HOT_ENTER). Either
- * may pass to another thread during any call of Python. The owner reference keeps the segment mapped
- * while a thread sleeps on it and another closes the channel.
+ * may pass to another thread during any call of Python. The owner reference keeps the segment
+ * mapped while a thread sleeps on it and another closes the channel.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
 #ifndef HOT_H
@@ -174,7 +174,8 @@ int calls_type_init(PyObject *module);
 
 extern signature_t send_signature, try_send_signature, replace_signature;
 
-/* to=: the packet's own destination, or NULL for the channel's remote. Valid until the next call. */
+/* to=: the packet's own destination, or NULL for the channel's
+ * remote. Valid until the next call. */
 int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest);
 
 /* Handles an error of a send: 0 try again, -1 an exception is set. sent, first: what a batch had
@@ -228,8 +229,8 @@ PyObject *core_loan_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 
 /* --- hot_arrow.c, hot_dlpack.c -------------------------------------------------------------- */
 
-/* Functions of the module. A description is a tuple as in shmring/_arrow.py. Each returns a capsule,
- * payload_column two buffers. */
+/* Functions of the module. A description is a tuple as in shmring/_arrow.py. Each returns a
+ * capsule, payload_column two buffers. */
 PyObject *arrow_schema(PyObject *module, PyObject *description);
 PyObject *arrow_array(PyObject *module, PyObject *description);
 PyObject *arrow_stream(PyObject *module, PyObject *description);

@@ -101,8 +101,8 @@ static PyObject *export_capsule(export_t *e, const dl_tensor_t *tensor, int vers
     return capsule;
 }
 
-/* dlpack(buffer, bits, rows, columns, row_items, versioned): rows of int64 (bits 64, columns > 0) or
- * a vector of bytes (bits 8, columns 0). */
+/* dlpack(buffer, bits, rows, columns, row_items, versioned): rows of int64 (bits 64, columns > 0)
+ * or a vector of bytes (bits 8, columns 0). */
 PyObject *dlpack(PyObject *module, PyObject *args)
 {
     (void)module;

@@ -1,9 +1,9 @@
 /* module_init.h: how the compiled modules start.
  *
- * Builds of Python that can run without the interpreter's lock (3.13t and later) enable it when they
- * load a module that does not declare otherwise. PYTHON_GIL=0 prevents that. A module whose objects
- * have their own locks says so with MODULE_HAS_LOCKS. The others refuse to start without the
- * interpreter's lock.
+ * Builds of Python that can run without the interpreter's lock (3.13t and later) enable it when
+ * they load a module that does not declare otherwise. PYTHON_GIL=0 prevents that. A module
+ * whose objects have their own locks says so with MODULE_HAS_LOCKS. The others refuse to start
+ * without the interpreter's lock.
  *
  * Types and names are static, so an interpreter with a lock of its own cannot load a module. */
 #ifndef MODULE_INIT_H
@@ -34,8 +34,8 @@ static inline void module_slots(module_slots_t slots, int (*exec)(PyObject *), i
 }
 
 /* The body of an exec function. fill adds everything to the module, once per process: a second
- * import, and interpreters that share the lock of the first, get the same objects. contents: NULL at
- * first. Returns 0, or -1 with an exception set. */
+ * import, and interpreters that share the lock of the first, get the same objects. contents: NULL
+ * at first. Returns 0, or -1 with an exception set. */
 static inline int module_fill_once(PyObject *module, PyObject **contents, int (*fill)(PyObject *))
 {
     PyObject *dict = PyModule_GetDict(module); /* borrowed */

@@ -10,7 +10,8 @@ int signature_init(signature_t *s)
     return 0;
 }
 
-/* For names that are not interned, and for all errors: left to CPython's parser and its messages. */
+/* For names that are not interned, and for all errors: left to
+ * CPython's parser and its messages. */
 static int parse(signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                  PyObject **values)
 {

@@ -99,7 +99,8 @@ typedef struct ctl_channel {
 } ctl_channel_t;
 
 typedef struct ctl_list {
-    uint32_t first; /* index of the first channel to name; the order is stable until a channel is closed */
+    uint32_t first; /* index of the first channel to name; the order is
+                       stable until a channel is closed */
     uint32_t reserved;
 } ctl_list_t;
 
@@ -130,7 +131,8 @@ typedef struct ctl_attached {
 
 #define CTL_TAP_TX 1u
 #define CTL_TAP_RX 2u
-#define CTL_TAP_NOT_SENT 4u /* also packets that have a verdict but were not sent, without payload */
+#define CTL_TAP_NOT_SENT 4u /* also packets that have a verdict but
+                               were not sent, without payload */
 typedef struct ctl_tap {
     ctl_channel_t channel;
     uint32_t what;       /* CTL_TAP_* */

@@ -13,15 +13,15 @@
  *
  * The box (latest_box.h) has the payload: the worker sends in each cycle what was put last. Slot 0
  * belongs to no client. The opener puts the fail-safe payload into its first half, then asks the
- * worker to keep it (SHM_CYCLIC_KEEP_FAILSAFE), once. The worker copies it to its own memory. Only a
- * successor of the worker reads it again.
+ * worker to keep it (SHM_CYCLIC_KEEP_FAILSAFE), once. The worker copies it to its own memory. Only
+ * a successor of the worker reads it again.
  *
  * A channel without a remote address sends nothing. Its cycles are put into its own rx ring, with
  * the payload if there is one: time_ns is the instant, tag how much later the worker
  * showed it (ns, as int32_t, below 0 if it was early).
  *
- * The tx ring is not used. The worker trusts nothing here: it takes sizes from the configuration and
- * bounds times by now. Times are CLOCK_MONOTONIC. */
+ * The tx ring is not used. The worker trusts nothing here: it takes sizes from the configuration
+ * and bounds times by now. Times are CLOCK_MONOTONIC. */
 #ifndef SHM_CYCLIC_H
 #define SHM_CYCLIC_H
 
@@ -42,7 +42,8 @@ typedef struct shm_cyclic_config {
     uint32_t config_bytes;  /* sizeof this struct */
     uint32_t payload_bytes; /* longest payload, 0 .. SHM_MAX_PAYLOAD */
     int64_t period_ns;      /* 100 us .. 1 h */
-    int64_t phase_ns;       /* instants are k * period_ns + phase_ns; below period_ns, or ANY_PHASE */
+    int64_t phase_ns;       /* instants are k * period_ns + phase_ns;
+                               below period_ns, or ANY_PHASE */
     int64_t stale_after_ns; /* age at which a payload is stale; 0: only when its writer is gone */
     int64_t early_ns;       /* without a remote: a cycle is shown at most this long before its
                                instant, as early as readers want it; 0 .. MOST_EARLY_NS */
@@ -95,7 +96,8 @@ typedef struct shm_cyclic_head {
     shm_box_head_t box;
     rt_a64_t begun;    /* 1: origin and number are valid, for a successor */
     rt_a64_t failsafe; /* bytes of the fail-safe payload + 1; 0: there is none */
-    rt_a64_t early_wanted_ns; /* how early readers of ticks want them; the worker lowers it slowly */
+    rt_a64_t early_wanted_ns; /* how early readers of ticks want them;
+                                 the worker lowers it slowly */
     rt_a64_t counters[SHM_CYCLIC_COUNTER_SPACE];
     rt_a64_t gauges[SHM_CYCLIC_GAUGE_SPACE];
     rt_a64_t counted_before; /* number of the first cycle that is in sent, failed or missed, for a

@@ -5,7 +5,8 @@
  *     halves   [slots]: two halves each                 the writer that has the slot
  *
  * The engines that send in cycles have one. A reader trusts none of it: it checks what `latest`
- * names and how long a payload claims to be, and takes slots and sizes from its own configuration. */
+ * names and how long a payload claims to be, and takes slots and sizes
+ * from its own configuration. */
 #ifndef SHM_LATEST_BOX_H
 #define SHM_LATEST_BOX_H
 

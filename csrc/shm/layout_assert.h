@@ -1,5 +1,6 @@
-/* layout_assert.h: what two processes share stays where it is, or does not compile. A failing line means
- * that the layout has changed: first raise SHM_LAYOUT_VERSION and describe the change in LAYOUT.md. */
+/* layout_assert.h: what two processes share stays where it is, or does not compile. A
+ * failing line means that the layout has changed: first raise SHM_LAYOUT_VERSION and
+ * describe the change in LAYOUT.md. */
 #ifndef SHM_LAYOUT_ASSERT_H
 #define SHM_LAYOUT_ASSERT_H
 

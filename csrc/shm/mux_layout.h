@@ -73,7 +73,8 @@ typedef struct mux_port {
     uint32_t generation;
     shm_addr_t local;  /* address in use, with the port number filled in */
     shm_addr_t target; /* family 0: none yet */
-    uint64_t drops;    /* the part of the kernel's drop count at this socket that is in the counters */
+    uint64_t drops;    /* the part of the kernel's drop count at this
+                          socket that is in the counters */
 } mux_port_t;
 
 typedef struct mux_facts {

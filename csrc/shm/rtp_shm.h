@@ -22,7 +22,8 @@
 
 typedef enum shm_rtp_delivery {
     SHM_RTP_AT_PLAYOUT = 0, /* each frame at its playout time, gaps as erasures */
-    SHM_RTP_IN_ORDER = 1,   /* as soon as it is in order; the playout time only ends the wait at a gap */
+    SHM_RTP_IN_ORDER = 1,   /* as soon as it is in order; the playout time
+                               only ends the wait at a gap */
     SHM_RTP_AS_ARRIVED = 2, /* no buffer: every valid packet at once, in order of arrival */
 } shm_rtp_delivery_t;
 
@@ -36,7 +37,8 @@ typedef enum shm_rtp_rtcp {
 typedef enum shm_rtp_underrun {
     SHM_RTP_RESUME = 0,   /* continues at the first grid time that is not past, with a marker */
     SHM_RTP_CATCH_UP = 1, /* no grid time is skipped: late packets leave at once */
-    SHM_RTP_FILL = 2,     /* the worker sends fill_packets packets of filling at those times, then as RESUME */
+    SHM_RTP_FILL = 2,     /* the worker sends fill_packets packets of filling at
+                             those times, then as RESUME */
 } shm_rtp_underrun_t;
 
 #define SHM_RTP_NO_MARKER 0x01u    /* the first packet of a talk spurt has none */
@@ -60,8 +62,10 @@ typedef struct shm_rtp_config {
     uint8_t flags;        /* SHM_RTP_* */
     uint8_t delivery;     /* shm_rtp_delivery_t */
     uint8_t rtcp;         /* shm_rtp_rtcp_t */
-    uint16_t max_frames;  /* capacity of the jitter buffer; 0: enough for max_delay_ns, at most 4096 */
-    int64_t start_delay_ns; /* from a talk spurt's first frame to its time, so that a queue can build up */
+    uint16_t max_frames;  /* capacity of the jitter buffer; 0: enough
+                             for max_delay_ns, at most 4096 */
+    int64_t start_delay_ns; /* from a talk spurt's first frame to its time,
+                               so that a queue can build up */
 
     /* validation */
     uint32_t expected_ssrc;
@@ -99,8 +103,8 @@ typedef struct shm_rtp_config {
     int64_t nack_give_up_ns;    /* 500 ms */
 } shm_rtp_config_t;
 
-/* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value, the
- * limit and the fix. */
+/* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value,
+ * the limit and the fix. */
 int shm_rtp_config_check(const shm_rtp_config_t *c);
 
 /* --- what is sent ------------------------------------------------------------------------- */
@@ -118,13 +122,14 @@ typedef enum shm_rtp_marker {
     SHM_RTP_MARKER_CLEAR = 2,
 } shm_rtp_marker_t;
 
-#define SHM_RTP_SAME_TIME 0x01u /* frame: the next packet in the queue has the same timestamp and due time */
+#define SHM_RTP_SAME_TIME 0x01u /* frame: the next packet in the queue has the
+                                   same timestamp and due time */
 #define SHM_RTP_EXTENSION 0x02u /* frame: starts with a header extension, in wire format */
 #define SHM_RTP_TX_FLAGS 0x03u
 
 /* Each packet has a report with its record's sequence, so a block has several reports with one
- * sequence, in order. scheduled_ns is the packet's grid time plus its offset. Pauses and BYEs are not packets and have
- * none.
+ * sequence, in order. scheduled_ns is the packet's grid time plus its offset. Pauses and BYEs are
+ * not packets and have none.
  *
  * A due time in the record is the earliest time: the packet takes the first time of the grid at or
  * after it. Before the very first packet it is the grid's origin.
@@ -137,10 +142,12 @@ typedef struct shm_rtp_tx {
     uint8_t marker;       /* shm_rtp_marker_t; of a block's first packet */
     uint8_t payload_type; /* SHM_RTP_DEFAULT_PT: the channel's */
     uint8_t flags;        /* SHM_RTP_SAME_TIME, SHM_RTP_EXTENSION */
-    uint32_t samples;          /* timestamp step of a frame, of each full packet of a block; 0: the channel's.
-                                  Of a pause: time until the next packet, 0: until one is queued */
+    uint32_t samples;          /* timestamp step of a frame, of each full packet of a
+                                  block; 0: the channel's. Of a pause: time until the next
+                                  packet, 0: until one is queued */
     uint32_t bytes_per_packet; /* of a block; 0: the channel's */
-    uint32_t offset_ns;        /* of a frame: it is due this long after its grid time. Of others: 0 */
+    uint32_t offset_ns;        /* of a frame: it is due this long after
+                                  its grid time. Of others: 0 */
     uint8_t header[SHM_RTP_HEAD_BYTES];
 } shm_rtp_tx_t;
 

@@ -70,7 +70,8 @@ void rx_writer_purge(rx_writer_t *w);
 
 typedef struct rx_reader {
     const shm_rx_cursors_t *cursors;
-    shm_rx_cursors_t *shared; /* non-NULL: writable mapping, shared mode or futex requests possible */
+    shm_rx_cursors_t *shared; /* non-NULL: writable mapping, shared
+                                 mode or futex requests possible */
     shm_reader_t *slot;       /* NULL: a tap, or shared mode */
     const uint8_t *data;
     uint32_t units;
@@ -90,7 +91,8 @@ typedef struct rx_packet {
     uint64_t sequence;
     int64_t time_ns;
     shm_addr_t source;
-    uint32_t payload_bytes; /* of the packet, at most max_payload; the copy is cut at the buffer's size */
+    uint32_t payload_bytes; /* of the packet, at most max_payload; the copy
+                               is cut at the buffer's size */
     uint32_t tag; /* the engine's own */
     uint8_t stamp;
     uint8_t flags;
@@ -115,7 +117,8 @@ int rx_reader_next_in_place(rx_reader_t *r, const uint8_t **payload, rx_packet_t
 
 /* Lends the packets that are read from now on. In broadcast mode the slot keeps the cursor of the
  * first of them until rx_reader_loan_end if the writer waits for its readers, which spares
- * them. Other writers overwrite them: packets below rx_reader_floor may be gone. One loan at a time. */
+ * them. Other writers overwrite them: packets below rx_reader_floor may
+ * be gone. One loan at a time. */
 void rx_reader_loan(rx_reader_t *r);
 void rx_reader_loan_end(rx_reader_t *r);
 

@@ -115,13 +115,15 @@ typedef struct shm_config {
     uint32_t readers;           /* slots */
     uint64_t tx_bytes;          /* ring size; multiple of the page */
     uint64_t rx_bytes;
-    uint32_t tx_capacity; /* most packets that wait, whatever their size; 0: limited by bytes only */
+    uint32_t tx_capacity; /* most packets that wait, whatever their
+                             size; 0: limited by bytes only */
     uint32_t rx_capacity; /* most packets kept; 0: limited by bytes only */
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
     double catch_up; /* overdue packets leave at most this many times as fast as scheduled; 0: at once */
     uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
     uint32_t late_slots; /* late packets kept for observers; a power of two, 0: none */
-    uint32_t opener_pid; /* process that opened it, as the pool sees it, for observers; 0: unknown */
+    uint32_t opener_pid; /* process that opened it, as the pool sees
+                            it, for observers; 0: unknown */
     shm_addr_t local;
     shm_addr_t remote;
     shm_group_t groups[SHM_MAX_GROUPS];
@@ -149,8 +151,8 @@ uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes);
  * names of pools and namespaces are folders. Returns 0 or -EINVAL. */
 int shm_name_check(const char *what, const char *name);
 
-/* The checks of one value of a configuration, also of an engine's. Return 0, -EINVAL or -EPROTO with
- * a text that names the value and its limits. */
+/* The checks of one value of a configuration, also of an engine's. Return 0, -EINVAL or -EPROTO
+ * with a text that names the value and its limits. */
 int shm_check_config_bytes(const char *what, uint32_t bytes, size_t expected);
 int shm_check_range(const char *what, int64_t value, int64_t low, int64_t high);
 int shm_check_family(const char *what, unsigned family); /* 0: no address */

@@ -88,7 +88,8 @@ typedef enum shm_record_state {
 #define SHM_TX_RELOCATED 0x04u  /* moved here by the worker: keeps an older sequence */
 #define SHM_TX_ENGINE 0x08u     /* the engine defines the meaning of the payload */
 #define SHM_TX_ORPHAN 0x10u     /* aborted by the worker on behalf of a dead producer */
-#define SHM_TX_REPLACES 0x20u   /* claimed, complete: takes the place of the packet of sequence tail_seq */
+#define SHM_TX_REPLACES 0x20u   /* claimed, complete: takes the place of the
+                                   packet of sequence tail_seq */
 #define SHM_TX_REPLACED 0x40u   /* cancelled, or done: another packet took its place */
 
 /* Flags of an rx record. */
@@ -161,7 +162,8 @@ typedef struct shm_report {
  * are kept. */
 typedef struct shm_late_packet {
     shm_report_t report;
-    int64_t noted_mono_ns; /* when the verdict was given: relates the report's clock to the worker's */
+    int64_t noted_mono_ns; /* when the verdict was given: relates the
+                              report's clock to the worker's */
     uint32_t producer;     /* slot it came from */
     uint32_t producer_pid; /* the owner of that slot then; 0: it has no owner any more */
 } shm_late_packet_t;
@@ -169,8 +171,8 @@ typedef struct shm_late_packet {
 /* --- segment parts ------------------------------------------------------------------------ */
 
 /* Written by the pool, all but the opener once. version is stored last with RELEASE. A process that
- * maps the segment reads it first with ACQUIRE and refuses any other number before it reads anything
- * else. */
+ * maps the segment reads it first with ACQUIRE and refuses any other number
+ * before it reads anything else. */
 typedef struct shm_identity {
     uint64_t magic;
     rt_a32_t version;
@@ -178,8 +180,8 @@ typedef struct shm_identity {
     uint64_t segment_bytes;
     uint64_t segment_id; /* random, differs for every segment ever made under a name */
     shm_config_t config;
-    /* Written again, with config.opener_pid, when a program takes the channel over from one that died
-     * (shm_segment_change_opener). For observers: the pool believes its own notes. */
+    /* Written again, with config.opener_pid, when a program takes the channel over from one that
+     * died (shm_segment_change_opener). For observers: the pool believes its own notes. */
     rt_a32_t openers; /* programs that opened it or took it over */
     uint32_t reserved2;
     rt_a64_t opener_mono_ns; /* when the last of them did so */
@@ -233,7 +235,8 @@ typedef struct shm_tx_cursors {
     rt_a64_t finished;                           /* packets that have their verdict */
     rt_a64_t read;                               /* cursor: next record that the worker takes in */
     rt_a64_t freeing_to;     /* 1 + place: being zeroed up to there; 0: not freeing */
-    rt_a64_t moving;         /* from_place << 32 | to_place of a relocation in progress; UINT64_MAX: none */
+    rt_a64_t moving;         /* from_place << 32 | to_place of a relocation
+                                in progress; UINT64_MAX: none */
     rt_a64_t sequence_high;  /* a 64-bit sequence within 2^31 of every one in the ring */
     /* P: rarely, on a full ring */
     _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: a producer sleeps on room_event */
@@ -244,7 +247,8 @@ typedef struct shm_tx_cursors {
 
 #define SHM_BELL_AWAKE 0u   /* the worker is awake, or was rung */
 #define SHM_BELL_ARMED 1u   /* it sleeps and must be rung */
-#define SHM_BELL_RINGING 2u /* a producer is about to ring and may be stopped: others that commit ring, too */
+#define SHM_BELL_RINGING 2u /* a producer is about to ring and may be stopped:
+                               others that commit ring, too */
 #define SHM_BELL_STATE 3u
 
 typedef struct shm_rx_cursors {
@@ -374,8 +378,8 @@ typedef enum shm_hist_id {
 typedef struct shm_stats {
     rt_a64_t counters[SHM_COUNTER_SPACE];
     rt_a64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
-    rt_a64_t rx_path; /* impaired path: arrivals offered to it << 32 | arrivals delivered, once those
-                         in transit are, too */
+    rt_a64_t rx_path; /* impaired path: arrivals offered to it << 32 | arrivals delivered, once
+                         those in transit are, too */
     rt_a64_t finished_base; /* packets that had their verdict when the counters were 0 */
     rt_a64_t reserved[5];
     rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */
@@ -422,7 +426,8 @@ typedef struct shm_worker_page {
 /* The whole file. It outlives the worker. If all processes of a pool were killed, it outlives the
  * pool, until "shmring gc" removes it. Each part has one writer. */
 #define SHM_RECORDER_OFFSET 12288u
-#define SHM_POOL_ERRORS_OFFSET 163840u /* a whole page of the system's own: the pool maps it alone */
+#define SHM_POOL_ERRORS_OFFSET 163840u /* a whole page of the system's
+                                          own: the pool maps it alone */
 #define SHM_WORKER_SEGMENT_BYTES 184320u
 typedef struct shm_worker_segment {
     shm_worker_page_t page; /* worker */

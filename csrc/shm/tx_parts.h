@@ -1,4 +1,5 @@
-/* tx_parts.h: what the files of the worker's side share: tx_queue.c, tx_release.c, tx_takeover.c. */
+/* tx_parts.h: what the files of the worker's side share: tx_queue.c,
+ * tx_release.c, tx_takeover.c. */
 #ifndef SHM_TX_PARTS_H
 #define SHM_TX_PARTS_H
 
@@ -50,8 +51,8 @@ static inline bool tx_was_passed(const tx_queue_t *q, uint64_t ref)
     return false;
 }
 
-/* Copies the header of the record at ref, each field once. Returns 0, or -EBADMSG if it contradicts its own
- * length. */
+/* Copies the header of the record at ref, each field once. Returns 0, or -EBADMSG if it
+ * contradicts its own length. */
 int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item);
 
 /* Frees slots of the known dead whose claims are resolved. Looks at some slots in each call. */

@@ -1,4 +1,5 @@
-/* tx_queue.h: the worker's side of the tx ring. One thread uses it, in the process that serves the channel.
+/* tx_queue.h: the worker's side of the tx ring. One thread uses it, in the
+ * process that serves the channel.
  *
  * The worker takes records in from the read cursor in ring order (tx_queue_next), keeps their due
  * times with their refs in a schedule of its own, and comes back when a packet is due:
@@ -54,7 +55,8 @@ bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out);
 int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item);
 
 /* Reads a scheduled record without taking it (to see whether it could be sent in one call with
- * another). Returns like tx_queue_take, but leaves it scheduled and does not finish cancelled ones. */
+ * another). Returns like tx_queue_take, but leaves it scheduled and
+ * does not finish cancelled ones. */
 int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item);
 
 /* Returns a taken record to the schedule (the kernel had no room for it). */
@@ -66,7 +68,8 @@ void tx_queue_finish(tx_queue_t *q, uint64_t ref);
 /* Packets that are finished but not counted, because a worker died between the two steps. Below 0:
  * the numbers that this is computed from were overwritten. Only valid if each packet of the ring is
  * counted once. If the caller has counted all that it finished, it is exact as soon as
- * tx_queue_is_settled: then the records that a predecessor took in and moved have been read again. */
+ * tx_queue_is_settled: then the records that a predecessor took in and
+ * moved have been read again. */
 int64_t tx_queue_uncounted(const tx_queue_t *q);
 bool tx_queue_is_settled(const tx_queue_t *q);
 
@@ -103,7 +106,8 @@ void tx_queue_wake_waiters(tx_queue_t *q);
  * The worker checks this before it sleeps. */
 int tx_queue_pending(const tx_queue_t *q);
 
-/* How long the worker may sleep while tx_queue_pending is true and tx_queue_next returns nothing. */
+/* How long the worker may sleep while tx_queue_pending is true and
+ * tx_queue_next returns nothing. */
 int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns);
 
 /* Bell: arm it before sleeping, and then check tx_queue_pending once more. Disarm it after waking

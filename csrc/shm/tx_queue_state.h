@@ -6,8 +6,10 @@
 #include "shm/tx_record.h"
 
 #define TX_CLAIM_TIMEOUT_NS (30 * RT_NS_PER_US) /* before an unfinished claim is passed */
-#define TX_OWNER_CHECK_NS (5 * RT_NS_PER_MS)    /* before and between checks whether its owner lives */
-#define TX_OWNER_DEAD UINT32_MAX                 /* shm_producer_t.owner: known dead, claim unresolved */
+#define TX_OWNER_CHECK_NS (5 * RT_NS_PER_MS)    /* before and between checks
+                                                   whether its owner lives */
+/* shm_producer_t.owner: known dead, claim unresolved */
+#define TX_OWNER_DEAD UINT32_MAX
 #define TX_NO_SLOT UINT32_MAX
 
 enum { TX_OPEN_CLAIMS = 32, TX_SLOTS_PER_SEARCH = 64, TX_OWNERS_PER_SEARCH = 4, TX_LENGTHS = 16, TX_RECORDS_PER_SEARCH = 256 };
@@ -21,7 +23,8 @@ typedef struct tx_open_claim {
     int64_t ask_mono_ns; /* when to check next whether the owner lives */
     uint32_t slot;       /* a slot that announces it and whose owner lived, or TX_NO_SLOT */
     uint32_t next_slot;  /* the slots before it do not announce it, or are dead */
-    uint64_t walk_ref;   /* all are dead, and it replaces another: the search for that one is here */
+    uint64_t walk_ref;   /* all are dead, and it replaces another: the
+                            search for that one is here */
     uint64_t walk_until; /* and ends here, or 0: not begun */
 } tx_open_claim_t;
 
@@ -82,7 +85,8 @@ typedef struct tx_queue {
     uint64_t finished;
     uint64_t finished_announced; /* of those, how many sleeping producers were told of */
     uint64_t replay_until_ref;   /* takeover: records before it had been taken in before */
-    uint64_t moved_until_ref;    /* takeover: relocated records before it are not counted as waiting */
+    uint64_t moved_until_ref;    /* takeover: relocated records before
+                                    it are not counted as waiting */
     uint64_t cancels_seen; /* value of the clients' count at the beginning of the last search */
     uint64_t search_ref;   /* the search for cancelled records continues here */
     uint64_t search_end;   /* and ends here */
@@ -97,7 +101,8 @@ typedef struct tx_queue {
     uint64_t halts_until_ref; /* no record after it waited for one of them */
     tx_halted_t halted;
     bool halted_unreported;
-    uint32_t damage; /* invalid contents found in the ring: only a client that overwrites it causes them */
+    uint32_t damage; /* invalid contents found in the ring: only a client
+                        that overwrites it causes them */
     uint64_t replaced_until_ref; /* after all claims that may have taken a packet's place */
     uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */
     uint32_t next_dead;      /* the search for slots to free continues here */
@@ -118,7 +123,8 @@ typedef struct tx_item {
     uint16_t producer;
     uint8_t flags;
     shm_addr_t dest; /* family 0: the channel's remote */
-    /* When it waited behind a claim that its producer did not finish, or was that claim. 0: never. */
+    /* When it waited behind a claim that its producer did not finish,
+     * or was that claim. 0: never. */
     int64_t halted_from_mono_ns;
     int64_t halted_until_mono_ns;
 } tx_item_t;

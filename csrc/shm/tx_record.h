@@ -1,4 +1,5 @@
-/* tx_record.h: arithmetic of tx records and places, shared by the two sides of the tx ring. Pure. */
+/* tx_record.h: arithmetic of tx records and places, shared by the two
+ * sides of the tx ring. Pure. */
 #ifndef SHM_TX_RECORD_H
 #define SHM_TX_RECORD_H
 

@@ -19,7 +19,8 @@ typedef struct tx_producer {
     /* Last seen values of the worker's cache line: avoids reading it while there is enough room. */
     uint32_t head_seen;
     uint64_t finished_seen;
-    shm_cursor_t tail_left; /* where this producer left the tail: if it moved, other producers claimed */
+    shm_cursor_t tail_left; /* where this producer left the tail: if it
+                               moved, other producers claimed */
     uint64_t sequence_seen;
     uint32_t ringing; /* state in which tx_producer_must_ring left the bell */
 } tx_producer_t;

@@ -56,7 +56,8 @@ typedef enum shm_udt_mode { SHM_UDT_STREAM = 1, SHM_UDT_MESSAGES = 2 } shm_udt_m
 typedef struct shm_udt_port_config {
     uint32_t config_bytes; /* sizeof this struct */
     uint32_t max_sockets;  /* 1 .. SHM_UDT_MAX_SOCKETS connections on this port at a time */
-    uint32_t listens;      /* 0, or shm_udt_mode_t: listens from the beginning; otherwise SHM_UDT_LISTEN starts it */
+    uint32_t listens;      /* 0, or shm_udt_mode_t: listens from the beginning; otherwise
+                              SHM_UDT_LISTEN starts it */
     uint32_t backlog;      /* requests that may wait, 1 .. SHM_UDT_MAX_BACKLOG */
 } shm_udt_port_config_t;
 
@@ -140,8 +141,8 @@ typedef struct shm_udt_config {
     int64_t burst_ns;         /* packets due within this time leave together; -1: 200 us */
 } shm_udt_config_t;
 
-/* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value, the
- * limit and the fix. */
+/* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value,
+ * the limit and the fix. */
 int shm_udt_port_config_check(const shm_udt_port_config_t *c);
 int shm_udt_config_check(const shm_udt_config_t *c);
 
@@ -159,10 +160,13 @@ typedef enum shm_udt_got {
     SHM_UDT_GOT_MESSAGE = 1,   /* a message, or its last piece */
     SHM_UDT_GOT_PIECE = 2,     /* a piece of a message, and another follows */
     SHM_UDT_GOT_CONNECTED = 3, /* no payload, as in all below */
-    SHM_UDT_GOT_FAILED = 4,    /* not connected; the tag's upper bytes: the protocol's error number */
-    SHM_UDT_GOT_BROKEN = 5,    /* closed by the peer, or silent for too long: comes after the received data */
+    SHM_UDT_GOT_FAILED = 4,    /* not connected; the tag's upper bytes:
+                                  the protocol's error number */
+    SHM_UDT_GOT_BROKEN = 5,    /* closed by the peer, or silent for too long:
+                                  comes after the received data */
     SHM_UDT_GOT_PEER_ERROR = 6,
-    SHM_UDT_GOT_CLOSED = 7,    /* after SHM_UDT_CLOSE: everything was sent, or the linger time is over */
+    SHM_UDT_GOT_CLOSED = 7,    /* after SHM_UDT_CLOSE: everything was
+                                  sent, or the linger time is over */
 } shm_udt_got_t;
 
 typedef enum shm_udt_conn_state {

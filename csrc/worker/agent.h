@@ -31,7 +31,8 @@
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
  *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
- *     cyclic     64 stray records; one datagram a cycle; 256 KiB copied in search of a whole payload
+ *     cyclic     64 stray records; one datagram a cycle; 256 KiB
+ *                copied in search of a whole payload
  *     bells      16 readers and 16 watchers a call, 16 bells a pass between deadlines; all of them
  *                once when the channel ends or fails
  *     hang-up    8 attachments
@@ -44,8 +45,9 @@
  *
  * When each function is called:
  *
- *   on_deadline   at the time that deadline_ns() returned. May spin for the last AGENT_LEAD_NS before
- *                 a send, so that nothing happens between reading the clock and the send call.
+ *   on_deadline   at the time that deadline_ns() returned. May spin for the last
+ *                 AGENT_LEAD_NS before a send, so that nothing happens between
+ *                 reading the clock and the send call.
  *   do_work       repeatedly while the channel is active (it found work lately, a client rang the
  *                 bell, a deadline was served). Takes in from the tx ring, sends packets without a
  *                 deadline, frees ring space: a bounded amount of each. Returns how much it found
@@ -108,7 +110,8 @@ typedef struct agent_ops {
      * first call is left, 0: call again. Stops waiting for the stamps of sent packets. */
     int (*purge)(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
-    /* Counters were set to zero. NULL: the engine only increments its counters, and keeps no sums of its own. */
+    /* Counters were set to zero. NULL: the engine only increments its counters,
+     * and keeps no sums of its own. */
     void (*reset)(wrk_channel_t *ch);
 
     /* A client's request to this engine (CTL_ENGINE). NULL: the engine accepts none. Cold, may
@@ -171,8 +174,10 @@ struct wrk_channel {
     slot_writer_t reports;
     slot_writer_t late; /* shm_late_packet_t */
     void *agent;
-    bool tx_paused; /* nothing is taken in for now (held, blocked): the bell and polling are not needed */
-    bool held;      /* by command, from the beginning, or because it failed: nothing is sent or received */
+    bool tx_paused; /* nothing is taken in for now (held, blocked): the
+                       bell and polling are not needed */
+    bool held;      /* by command, from the beginning, or because it failed:
+                       nothing is sent or received */
     bool pressing;  /* has a short period: when the core is behind, its deadlines come first */
 
     bool failed;
@@ -290,7 +295,8 @@ void wrk_lost_with_predecessor(wrk_channel_t *ch, uint64_t packets);
  * noted. */
 void wrk_socket_reopened(wrk_channel_t *ch, uint16_t port);
 
-/* A receive call failed with this errno: counts and notes it. A channel without its socket fails. */
+/* A receive call failed with this errno: counts and notes it. A
+ * channel without its socket fails. */
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns);
 
 /* Until this time no other channel is due on this core: a handler may take that long. The time is

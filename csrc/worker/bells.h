@@ -1,6 +1,6 @@
 /* bells.h: rings clients that wait for a descriptor: readers for packets, watchers for room or a
- * verdict (ctl_msg.h). One call rings a bounded number of them. The rest is rung by the loop, between
- * deadlines, a channel a turn. Worker's thread. */
+ * verdict (ctl_msg.h). One call rings a bounded number of them. The rest is rung by the loop,
+ * between deadlines, a channel a turn. Worker's thread. */
 #ifndef WRK_BELLS_H
 #define WRK_BELLS_H
 

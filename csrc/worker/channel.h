@@ -1,4 +1,5 @@
-/* channel.h: the life of a channel in its worker: open, take over, hold, purge, close. Worker's thread. */
+/* channel.h: the life of a channel in its worker: open, take over, hold,
+ * purge, close. Worker's thread. */
 #ifndef WRK_CHANNEL_H
 #define WRK_CHANNEL_H
 

@@ -5,7 +5,8 @@
 #include "worker/command.h"
 #include "worker/connection.h"
 
-/* Carries out the command. fds: descriptors that came with it, owned from now on (used or closed). */
+/* Carries out the command. fds: descriptors that came with it, owned
+ * from now on (used or closed). */
 void control_run(wrk_conn_t *conn, const command_t *command, int *fds, unsigned fd_count,
                  reply_t *reply);
 

@@ -48,8 +48,8 @@ void idle_note_event(idle_t *i, int64_t now_mono_ns);
 int64_t idle_margin_ns(const idle_t *i);
 
 /* Sleeps if half of the budget is used, a deadline is near, and the margin fits between the sleep
- * and the deadline. If the budget is nearly used up, 30 us between them are enough: a longer wake-up
- * is late, and a forced rest could be late, too. Returns true if it slept. */
+ * and the deadline. If the budget is nearly used up, 30 us between them are enough: a longer
+ * wake-up is late, and a forced rest could be late, too. Returns true if it slept. */
 bool idle_rest_ahead(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns);
 
 /* Sleeps if the budget demands it, even if something is due. Returns true if it did. */

@@ -20,7 +20,8 @@ typedef void (*wrk_event_fn)(wrk_source_t *source, uint32_t events, int64_t now_
 
 struct wrk_source {
     wrk_event_fn on_event;
-    wrk_channel_t *channel; /* whose deadline may have changed after the event; NULL: control plane */
+    wrk_channel_t *channel; /* whose deadline may have changed after
+                               the event; NULL: control plane */
     int fd;                 /* -1: not watched */
     uint32_t events;
     bool at_once; /* cheap, and may bring deadlines: handled before the others */

@@ -53,8 +53,8 @@ struct wrk_tap {
 int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes);
 
 /* Opens a tap of the connection on the channel, in memory fd (owned from now on, also on failure).
- * Returns 0; as tap_check_room; -EINVAL (no sealed memory of a valid size, or not all of it allocated),
- * -ENOMEM, -EAGAIN, -EACCES (mapping it failed), with a text. */
+ * Returns 0; as tap_check_room; -EINVAL (no sealed memory of a valid size, or not all of it
+ * allocated), -ENOMEM, -EAGAIN, -EACCES (mapping it failed), with a text. */
 int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd);
 
 /* How many taps the channel has. */

@@ -46,7 +46,8 @@ typedef struct worker {
     uint32_t active_next;
     int64_t nap_ns; /* an armed channel has an uncommitted claim: check again by then; 0: none */
 
-    int64_t granted_until_mono_ns; /* granted to events that waited too long, whatever is due; 0: none */
+    int64_t granted_until_mono_ns; /* granted to events that waited too
+                                      long, whatever is due; 0: none */
     int64_t last_send_end_mono_ns;
     uint32_t agent_sources; /* descriptors that agents watch: sockets, as a rule */
     int64_t poll_cost_ns; /* cost of an empty poll, smoothed */
@@ -84,7 +85,8 @@ typedef struct worker {
     uint32_t tap_pass_bytes; /* left of those that taps may copy in this pass whatever is due */
     uint32_t tap_steps; /* of them, those whose memory is being made present or unmapped */
     bool stop;
-    bool leaves_names; /* of its channels, for the worker that its pool will start as its replacement */
+    bool leaves_names; /* of its channels, for the worker that its pool
+                          will start as its replacement */
 } worker_t;
 
 /* Like wrk_note, for the worker itself if ch is NULL. text: for the log of distinct errors, NULL:

@@ -24,7 +24,8 @@ typedef struct worker_args {
     int pool_fd;
     bool private_pool;
     bool strict;
-    int examine_ms;     /* WRK_EXAMINE_NOT: serve; otherwise examine this machine for this long instead */
+    int examine_ms;     /* WRK_EXAMINE_NOT: serve; otherwise examine this
+                           machine for this long instead */
     const char *device; /* points into argv; interface to examine, "" for none */
 } worker_args_t;
 

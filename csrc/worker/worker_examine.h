@@ -11,7 +11,8 @@
 /* Sets the process up as a worker (core, class, memory), and prints the result, one JSON object a
  * line, distinguished by "fact":
  *
- *   setup     policy, priority, cpu (null: not pinned), memory_locked, capabilities (effective ones)
+ *   setup     policy, priority, cpu (null: not pinned),
+ *             memory_locked, capabilities (effective ones)
  *   clock     read_ns, tick_ns, tai_offset_s, synchronised, max_error_ns
  *   feature   name, works, reason: one for each of udp_probe.h; args->device for those of a card
  *   latency   on_tick (the deadlines fell on the kernel's tick), n, min_ns, p50_ns, p99_ns, max_ns,

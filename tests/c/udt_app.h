@@ -1,4 +1,5 @@
-/* udt_app.h: an application of a UDT connection. It sends messages and reads into its own memory. */
+/* udt_app.h: an application of a UDT connection. It sends messages
+ * and reads into its own memory. */
 #ifndef UDT_APP_H
 #define UDT_APP_H
 

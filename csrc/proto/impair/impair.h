@@ -27,9 +27,9 @@
  *     dropped (tail drop). An idle path accepts any datagram. 0: what the rate carries in 50 ms,
  *     at least 128 KiB and at most 64 MiB. No effect without rate_bps.
  * delay_ns, jitter_ns
- *     Transit time: uniform over [delay - jitter, delay + jitter], negative values count as 0. Jitter
- *     never reorders: a datagram that would overtake the one before it leaves at the same time,
- *     after it. (In netem jitter reorders, so that one cannot be had without the other.)
+ *     Transit time: uniform over [delay - jitter, delay + jitter], negative values count as 0.
+ *     Jitter never reorders: a datagram that would overtake the one before it leaves at the same
+ *     time, after it. (In netem jitter reorders, so that one cannot be had without the other.)
  * reorder, reorder_extra_ns
  *     Probability, for each copy, of an additional delay of reorder_extra_ns, so that later ones
  *     overtake it. 0 extra: 5 ms. It is counted when held back, overtaken or not.

@@ -8,9 +8,9 @@
  *                 ^ covered                                             ^ sent
  *
  * A feedback that differs from the one before it, and names a number in flight, covers this number
- * and all before it. It gives one round trip (send call to arrival, including the partner's wait for its
- * next cycle). Numbers between them were skipped: the partner did not receive them, or it reads less
- * often than we send. The protocol cannot distinguish these.
+ * and all before it. It gives one round trip (send call to arrival, including the partner's wait
+ * for its next cycle). Numbers between them were skipped: the partner did not receive them, or it
+ * reads less often than we send. The protocol cannot distinguish these.
  *
  * A number that is about to be reused while still in flight was never covered: its acknowledgement
  * is lost. So a round trip of 256 cycles or more cannot be measured: only its remainder shows.

@@ -16,8 +16,8 @@
  *   send_slow      the worker was awake and free: the kernel refused the first attempts, or
  *                  the worker was preempted. Or the start was on time, but the call took too long
  *
- *   producer_halted  the worker could not read it: its own producer, or that of a packet in front of it,
- *                    had halted in mid-send; between enqueued and asleep_from
+ *   producer_halted  the worker could not read it: its own producer, or that of a packet in front
+ *                    of it, had halted in mid-send; between enqueued and asleep_from
  *
  * A time that is earlier than the one to its left is set to that one, so the parts always add up to
  * send_start - due. Nearly always the worker slept before the packet was due, and the first
@@ -32,7 +32,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The numbers are stored in shared memory and follow the order of the tx_ counters: never renumber. */
+/* The numbers are stored in shared memory and follow the order of the
+ * tx_ counters: never renumber. */
 typedef enum verdict {
     VERDICT_ON_TIME = 0,
     VERDICT_ENQUEUED_LATE = 1,   /* it was queued after its deadline */
@@ -42,7 +43,7 @@ typedef enum verdict {
     VERDICT_DROPPED_LATE = 5,    /* not sent: it was late, and the channel has ``late="drop"`` */
     VERDICT_CANCELLED = 6,       /* not sent: a client took it back */
     VERDICT_FAILED = 7,          /* refused by the kernel for good; the report has the errno */
-    VERDICT_PRODUCER_HALTED = 8, /* sent late: a client stopped while it sent this or an earlier one */
+    VERDICT_PRODUCER_HALTED = 8, /* sent late: a client stopped during this or an earlier send */
     VERDICT_TOTAL
 } verdict_t;
 
@@ -66,11 +67,13 @@ typedef struct verdict_times {
     int64_t send_start_ns;
     int64_t send_end_ns;
     int64_t previous_send_end_ns; /* end of this worker's send call before this one; 0: none */
-    int64_t halted_from_ns;       /* a producer had halted, and this packet could not be read from then */
+    int64_t halted_from_ns;       /* a producer had halted, and this packet
+                                     could not be read from then */
     int64_t halted_until_ns;      /* until then; 0: none had */
 } verdict_times_t;
 
-/* The verdict of a packet that was sent: one of the first five, or producer_halted. tolerance_ns >= 0. */
+/* The verdict of a packet that was sent: one of the first five, or
+ * producer_halted. tolerance_ns >= 0. */
 verdict_t verdict_of(const verdict_times_t *t, int64_t tolerance_ns, unsigned flags);
 
 /* Whether a packet with this verdict was sent. */

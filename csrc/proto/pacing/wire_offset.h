@@ -4,12 +4,12 @@
  *      send_start                     stamp
  *          |<------- sample ---------->|          stamp = the kernel's or the card's
  *
- * The offset is the median of the last WIRE_OFFSET_WINDOW samples, held within [0, WIRE_OFFSET_MAX_NS]: the
- * median ignores the outliers (0.1 ms now and then) that would pull a mean. Guarantee, once
- * WIRE_OFFSET_WARM_UP samples exist and if the median is within the bounds: among the samples in
- * the window, as many are at or above the offset as at or below it, give or take one. So the
- * error of the timestamp, sample - offset, has the median 0. Before that the offset is 0, so that
- * no packet is early.
+ * The offset is the median of the last WIRE_OFFSET_WINDOW samples, held within [0,
+ * WIRE_OFFSET_MAX_NS]: the median ignores the outliers (0.1 ms now and then) that would pull a
+ * mean. Guarantee, once WIRE_OFFSET_WARM_UP samples exist and if the median is within the bounds:
+ * among the samples in the window, as many are at or above the offset as at or below it, give or
+ * take one. So the error of the timestamp, sample - offset, has the median 0. Before that the
+ * offset is 0, so that no packet is early.
  *
  * One thread. Caller's memory. Pure arithmetic, no clock. */
 #ifndef WIRE_OFFSET_H

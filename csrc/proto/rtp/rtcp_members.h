@@ -28,7 +28,8 @@ typedef struct rtcp_member {
     uint32_t ssrc;
     rtcp_member_state_t state;
     bool is_sender;
-    uint64_t compound;                   /* number of the last compound in which it was heard; 0: none */
+    uint64_t compound;                   /* number of the last compound in
+                                            which it was heard; 0: none */
     int64_t heard_ns;                    /* last time anything of it came */
     int64_t media_ns;                    /* last time RTP of it came */
     int64_t bye_ns;                      /* 0: it did not say goodbye */

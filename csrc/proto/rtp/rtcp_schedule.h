@@ -1,6 +1,6 @@
 /* rtcp_schedule.h: when to send RTCP (RFC 3550 sections 6.2, 6.3 and appendix A.7): the interval
- * grows with the members, so that all of them together stay within the session's RTCP bandwidth. It is
- * drawn at random, reconsidered when it ends, and shortened when members leave.
+ * grows with the members, so that all of them together stay within the session's RTCP bandwidth. It
+ * is drawn at random, reconsidered when it ends, and shortened when members leave.
  *
  * How the caller uses it:
  *

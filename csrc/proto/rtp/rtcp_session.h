@@ -96,7 +96,8 @@ typedef struct rtcp_session {
     int64_t nack_sent_ns;
     uint64_t reported_packets[2]; /* sent until the last report, and until the one before */
     bool we_sent;                 /* since the report before the last: an SR is due, not an RR */
-    bool spoke;                   /* anything was sent, RTP or RTCP: otherwise there is no goodbye */
+    bool spoke;                   /* anything was sent, RTP or RTCP:
+                                     otherwise there is no goodbye */
     bool has_left;
 } rtcp_session_t;
 

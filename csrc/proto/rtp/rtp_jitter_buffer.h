@@ -105,7 +105,8 @@ typedef enum rtp_jitter_buffer_kind {
 typedef struct rtp_jitter_buffer_event {
     rtp_jitter_buffer_kind_t kind;
     uint32_t ts;        /* erasure: its start; resync: of the first frame after the jump */
-    uint64_t seq;       /* extended; erasure: the first missing frame, or the one that was not there */
+    uint64_t seq;       /* extended; erasure: the first missing frame,
+                           or the one that was not there */
     uint32_t frames;    /* erasure: missing frames, 0: the buffer had run dry; frame: 1 */
     int32_t ts_span;    /* erasure: timestamp units; resync: jump of the timestamp */
     uint64_t item;      /* frame */

@@ -9,9 +9,9 @@
  *                                                            one silent for switch_silence_ns:
  *                                                            the candidate becomes current
  *
- * Sources on probation are in a table, each in a separate place by a hash of its SSRC. So interleaved
- * packets of other sources, or a flood of made-up SSRCs, do not prevent the validation of a
- * source.
+ * Sources on probation are in a table, each in a separate place by a hash of its
+ * SSRC. So interleaved packets of other sources, or a flood of made-up SSRCs, do not
+ * prevent the validation of a source.
  *
  * Caller's memory, one thread at a time, no clock: now_ns is the arrival time, of any clock that
  * does not go back. Sequence numbers are extended to 64 bits: cycles * 65536 + seq, the first
@@ -58,7 +58,8 @@ typedef struct rtp_sequence {
     uint64_t received;
 } rtp_sequence_t;
 
-/* Enough to prove a second source of 50 packets/s in about a second despite 30 000 made-up packets. */
+/* Enough to prove a second source of 50 packets/s in about a second
+ * despite 30 000 made-up packets. */
 enum { RTP_SOURCE_CANDIDATES = 256 };
 
 typedef struct rtp_candidate {

@@ -1,8 +1,8 @@
 /* rtp_synth.h: a generator of RTP packets of one source, the arithmetic of the C library's rsynth_
  * calls and of the Python class RtpSynth.
  *
- * Compatibility fixes these points: the timestamp advances by 8 * ptime units per packet whatever the
- * clock rate. Only rtp_synth_resync uses the rate. Timestamp and sequence are 64-bit counters,
+ * Compatibility fixes these points: the timestamp advances by 8 * ptime units per packet whatever
+ * the clock rate. Only rtp_synth_resync uses the rate. Timestamp and sequence are 64-bit counters,
  * truncated to their fields when written. rtp_stream.h is the generator that uses clock rates.
  *
  * Caller's memory, one thread at a time. No clock: now_ns is CLOCK_MONOTONIC of the caller. */

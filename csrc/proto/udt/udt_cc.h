@@ -12,8 +12,8 @@
  *                          RTT and rates have been brought up to date from it
  *   udt_cc_on_loss         each valid NAK that reports packets which were sent once, and not
  *                          reported before; before these go to the list of packets to resend
- *   udt_cc_on_timeout      the EXP timer ran out while packets are unacknowledged; those are already
- *                          in the list of packets to resend
+ *   udt_cc_on_timeout      the EXP timer ran out while packets are unacknowledged; those are
+ *                          already in the list of packets to resend
  *   udt_cc_on_packet_sent  packets have left: new ones or repeated ones, a whole batch in one call
  *
  * and obeys these values:

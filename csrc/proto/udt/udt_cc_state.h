@@ -46,7 +46,8 @@ typedef struct udt_cc_bbr {
 
     double bw_max_pps[2];       /* of this cycle and of the one before */
     int64_t bw_since_ns;        /* beginning of this cycle */
-    bool probe_echo;            /* packets sent in UP are not reported yet: when they are, this cycle ends */
+    bool probe_echo;            /* packets sent in UP are not reported yet:
+                                   when they are, this cycle ends */
     int64_t min_rtt_ns;         /* 0: unknown */
     int64_t min_rtt_at_ns;      /* when it was last confirmed */
     int64_t probe_rtt_ns;       /* PROBE_RTT: least seen */

@@ -1,4 +1,5 @@
-/* udt_cc_tables.h: tables and conversions that the controllers' files share. Private to udt_cc*.c. */
+/* udt_cc_tables.h: tables and conversions that the controllers' files
+ * share. Private to udt_cc*.c. */
 #ifndef UDT_CC_TABLES_H
 #define UDT_CC_TABLES_H
 

@@ -20,8 +20,8 @@
  * So delivered counts packets that arrived at the first attempt. Repeated packets would distort it,
  * because their arrival time is unknown. So the rate is below the path's by the share of losses.
  *
- * Each observation is compared with a mark that was set when packets left: the number delivered then,
- * and the time. Marks are set about sixteen times a window, so memory is fixed. The rate is
+ * Each observation is compared with a mark that was set when packets left: the number delivered
+ * then, and the time. Marks are set about sixteen times a window, so memory is fixed. The rate is
  *
  *     (delivered now - delivered at the mark) / longer of (time of arrival, time of sending)
  *

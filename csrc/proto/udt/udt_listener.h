@@ -7,8 +7,8 @@
  *                          yes  ----> REQUEST
  *
  * At REQUEST the caller looks for a connection with the same address, socket id and first packet
- * number. If it has one, the client did not get the answer: udt_conn_answer_again. If it has none and
- * room for one more, it makes one with udt_conn_accept. If it has no room: udt_listener_refuse.
+ * number. If it has one, the client did not get the answer: udt_conn_answer_again. If it has none
+ * and room for one more, it makes one with udt_conn_accept. If it has no room: udt_listener_refuse.
  *
  * Caller's memory, one thread, no clock. */
 #ifndef UDT_LISTENER_H

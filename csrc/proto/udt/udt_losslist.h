@@ -42,7 +42,8 @@ void udt_losslist_start(udt_losslist_t *l, uint32_t base);
  * Returns how many of them were not lost before. */
 uint32_t udt_losslist_insert(udt_losslist_t *l, uint32_t first, uint32_t last);
 
-/* Marks first .. last, as far as they are in the window, as not lost. Returns how many were lost. */
+/* Marks first .. last, as far as they are in the window, as not lost.
+ * Returns how many were lost. */
 uint32_t udt_losslist_remove(udt_losslist_t *l, uint32_t first, uint32_t last);
 
 /* Advances the window to seq and drops everything before it. A seq before base changes nothing.

@@ -37,7 +37,8 @@ void agent_path_reset(agent_path_t *l);
 /* Offers datagrams instead of handing them to the kernel. Takes all of them. */
 void agent_path_offer_tx(agent_path_t *l, const udp_tx_t *messages, unsigned count,
                          int64_t now_mono_ns);
-/* It counts as offered now, not when this pass of the loop began, because it may have come since. */
+/* It counts as offered now, not when this pass of the loop began,
+ * because it may have come since. */
 void agent_path_offer_rx(agent_path_t *l, const rx_item_t *item);
 /* Takes what was offered so far into the path: a successor counts what is still in it as lost. */
 void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l);

@@ -17,7 +17,8 @@ agent_end_t agent_count_unsent;
 typedef void agent_keep_t(wrk_channel_t *ch, const tx_item_t *item, int64_t now_mono_ns);
 
 /* Frees a bounded amount of finished space in the tx ring, and ends cancelled packets. max_moves 0:
- * packets keep the order in which they were queued. Returns how many records it examined or freed. */
+ * packets keep the order in which they were queued. Returns how many
+ * records it examined or freed. */
 unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, agent_end_t *end, int64_t now_mono_ns);
 
 /* Ends up to max records of an engine that does not use the tx ring. Returns how many it examined:

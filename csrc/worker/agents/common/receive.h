@@ -34,7 +34,8 @@ typedef struct agent_receiver {
 /* Filters from now on, if the channel is connected to one unicast address. */
 void agent_receiver_filter(agent_receiver_t *r, const shm_config_t *config);
 
-/* Asks for up to that many messages. Counts arrivals and failures. Returns the number of datagrams. */
+/* Asks for up to that many messages. Counts arrivals and failures.
+ * Returns the number of datagrams. */
 unsigned agent_receive(wrk_channel_t *ch, agent_receiver_t *r, unsigned messages);
 
 /* SHM_OVERFLOW_WAIT: no more messages are read than the rx ring has room for, even if each has the
@@ -44,7 +45,8 @@ typedef struct agent_stop {
     int64_t retry_mono_ns;
 } agent_stop_t;
 
-/* Messages that the ring has room for, UINT32_MAX if old packets are overwritten. 0: reading stops. */
+/* Messages that the ring has room for, UINT32_MAX if old packets are
+ * overwritten. 0: reading stops. */
 unsigned agent_receive_room(const wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns);
 /* Whether reading, which had stopped, continues now. */
 bool agent_receive_again(const wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns);

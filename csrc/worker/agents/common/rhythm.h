@@ -12,7 +12,8 @@ typedef struct agent_rhythm {
     int64_t check_pause_ns;
 } agent_rhythm_t;
 
-/* The first instant that is not past, in a phase apart from those of other channels of this worker. */
+/* The first instant that is not past, in a phase apart from those of
+ * other channels of this worker. */
 int64_t agent_choose_origin(int64_t period_ns, int64_t now_mono_ns);
 
 /* The worker first calls some time before the start of a send, so that the memory of the send is in

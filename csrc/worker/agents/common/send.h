@@ -1,5 +1,5 @@
-/* send.h: sends a batch to the kernel, into the impaired path or into the rx ring, and reports the outcome of each
- * packet. Shared by the engines that send at deadlines. Hot. */
+/* send.h: sends a batch to the kernel, into the impaired path or into the rx ring, and reports the
+ * outcome of each packet. Shared by the engines that send at deadlines. Hot. */
 #ifndef AGENT_SEND_H
 #define AGENT_SEND_H
 
@@ -18,7 +18,8 @@ void agent_block(agent_block_t *b, int64_t now_mono_ns);
 /* Whether an error of udp_send only means that there is no room at the moment. */
 bool agent_is_no_room(int error);
 
-/* Takes messages of the batch out on a way that is no socket. As udp_send; EAGAIN: there is no room. */
+/* Takes messages of the batch out on a way that is no socket. As
+ * udp_send; EAGAIN: there is no room. */
 typedef int agent_put_t(wrk_channel_t *ch, const udp_tx_t *messages, unsigned count, int *error);
 
 typedef struct agent_way {
@@ -29,7 +30,8 @@ typedef struct agent_way {
     agent_block_t *block;
 } agent_way_t;
 
-/* The engine's functions for packets of the batch. Exactly one of them is called for each packet. */
+/* The engine's functions for packets of the batch. Exactly one of
+ * them is called for each packet. */
 typedef struct agent_outcomes {
     /* first .. first + count - 1 left in one call. The engine must tell the ledger. */
     void (*left)(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,

@@ -1,8 +1,8 @@
-/* sender.h: sends the packets of the tx ring, as they are, at their deadlines. Shared by the engines
- * "udp" and "local".
+/* sender.h: sends the packets of the tx ring, as they are, at their deadlines. Shared by the
+ * engines "udp" and "local".
  *
- * The sender is the first member of the engine's state. Times are CLOCK_MONOTONIC if a name says so,
- * otherwise in the channel's clock. */
+ * The sender is the first member of the engine's state. Times are CLOCK_MONOTONIC if a name says
+ * so, otherwise in the channel's clock. */
 #ifndef AGENT_SENDER_H
 #define AGENT_SENDER_H
 

@@ -21,7 +21,8 @@ void agent_socket_close(udp_t *udp, const phc_t *phc);
 /* Fills the facts about the socket in ch->segment.status, and ch->socket_fd. */
 void agent_socket_facts(wrk_channel_t *ch, const udp_t *udp);
 
-/* Takes the ICMP error that an earlier packet caused: until it is taken the socket stays "ready". */
+/* Takes the ICMP error that an earlier packet caused: until it is
+ * taken the socket stays "ready". */
 void agent_socket_take_error(const udp_t *udp);
 
 /* Fills *item with an arrival in the form that the rx ring needs. Its payload stays in place.

@@ -7,9 +7,9 @@
  *                                   undo: as if it had not happened
  *
  * A record that is there before its grid time takes the next one. One that comes later ends an
- * underrun: depending on the policy the stream continues at the first grid time that is not past, or
- * catches up. The same happens after a pause, but does not count as an underrun. The worker itself
- * fills a grid time (rtp_plan_filling).
+ * underrun: depending on the policy the stream continues at the first grid time that is not past,
+ * or catches up. The same happens after a pause, but does not count as an underrun. The worker
+ * itself fills a grid time (rtp_plan_filling).
  *
  * Times are the channel's clock. */
 #ifndef RTP_AGENT_PLAN_H
@@ -39,7 +39,8 @@ typedef struct rtp_plan {
     rtp_plan_counters_t counters;
     bool paused;            /* the next record begins a talk spurt, because its sender paused */
     bool dry;               /* the present underrun is counted */
-    bool same_time;         /* the next record has the timestamp and the grid time of the last packet */
+    bool same_time;         /* the next record has the timestamp and the
+                               grid time of the last packet */
     uint32_t filled;        /* consecutive filled grid times */
     uint64_t pause_samples; /* of pauses after the last packet */
     /* A block that the previous worker began. */
@@ -77,8 +78,8 @@ int rtp_plan_read(rtp_plan_t *p, const tx_item_t *item);
 /* Finds the grid time of the record just read. enqueued_ns: when it was queued. */
 void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns);
 
-/* The record in progress will not be sent. One that has not begun leaves no trace: its grid time, which
- * may be far ahead, is free for the next one. */
+/* The record in progress will not be sent. One that has not begun leaves no trace: its grid time,
+ * which may be far ahead, is free for the next one. */
 void rtp_plan_give_up(rtp_plan_t *p);
 
 /* The talk spurt ends here. samples: the time until the next one begins, 0: until a record comes.
@@ -91,8 +92,8 @@ void rtp_plan_purge(rtp_plan_t *p);
 /* The record in progress continues after a pause. */
 void rtp_plan_resume(rtp_plan_t *p, int64_t now_ns);
 
-/* When the next packet of the record in progress is due, or filling: its grid time, and in a picture
- * that is spread its offset. */
+/* When the next packet of the record in progress is due, or filling: its grid time, and in a
+ * picture that is spread its offset. */
 static inline int64_t rtp_plan_due_ns(const rtp_plan_t *p)
 {
     int64_t grid_ns = rtp_stream_due_ns(&p->stream);

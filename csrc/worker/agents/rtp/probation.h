@@ -1,9 +1,9 @@
 /* probation.h: the packets of a source that is not validated yet (RFC 3550 appendix A.1).
  *
  * One packet does not show that a stream has begun. It is kept until the next ones follow, and
- * then goes to the readers before them, so that a stream loses nothing at its beginning. The packets
- * of one source are kept at a time, each with the next sequence number: another packet on probation
- * takes their place. */
+ * then goes to the readers before them, so that a stream loses nothing at its beginning. The
+ * packets of one source are kept at a time, each with the next sequence number: another packet on
+ * probation takes their place. */
 #ifndef RTP_AGENT_PROBATION_H
 #define RTP_AGENT_PROBATION_H
 

@@ -1,6 +1,6 @@
-/* One writer floods a flight recorder, a ring of late packets and an error log; readers copy all the
- * while. Every copy must be whole: what belongs to one event, packet or error stays together, and the
- * numbers that change in place only grow. */
+/* One writer floods a flight recorder, a ring of late packets and an error log; readers copy all
+ * the while. Every copy must be whole: what belongs to one event, packet or error stays together,
+ * and the numbers that change in place only grow. */
 #include "rt_test.h"
 
 #include "base/rt_clock.h"

@@ -26,8 +26,8 @@ static uint8_t *kept[DEPTHS];
 static unsigned depth, images, deepest;
 static int fd;
 static bool gives_up; /* the first packet is given up by its producer: no verdict is due */
-/* A worker may end a packet in the ring and die before it counts it. The next one finds out that one
- * is missing, and counts it. */
+/* A worker may end a packet in the ring and die before it counts it. The next one finds out that
+ * one is missing, and counts it. */
 static int64_t workers_died;
 static uint64_t untold;
 
@@ -351,7 +351,8 @@ static void test_two_producers_die_at_every_two_steps(void)
     close_scene("two producers");
 }
 
-/* It is halted, not dead: packets of others leave nevertheless, and nothing of its own is taken from it. */
+/* It is halted, not dead: packets of others leave nevertheless, and nothing
+ * of its own is taken from it. */
 static void others_pass_it(void)
 {
     tx_queue_t q = queue;

@@ -1,6 +1,6 @@
 /* One writer that overwrites as fast as it can, readers of every kind beside it, as threads under
- * ThreadSanitizer. No torn packet may be accepted, no shared packet may go to two readers, and what a
- * reader took and what it was told it lost must add up to what was written. */
+ * ThreadSanitizer. No torn packet may be accepted, no shared packet may go to two readers, and what
+ * a reader took and what it was told it lost must add up to what was written. */
 #include "unit/shm/shm_test.h"
 
 #include <pthread.h>

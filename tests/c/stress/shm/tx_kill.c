@@ -1,6 +1,7 @@
-/* Producer processes are killed at random instants while they write, and replaced. Their half-written
- * packets must be skipped, and nothing else may be lost, torn or out of order. The worker's side runs in
- * this process. RT_TEST_SEED repeats the choice of victims, not the instants. */
+/* Producer processes are killed at random instants while they write, and replaced.
+ * Their half-written packets must be skipped, and nothing else may be lost, torn or
+ * out of order. The worker's side runs in this process. RT_TEST_SEED repeats the
+ * choice of victims, not the instants. */
 #include "unit/shm/shm_test.h"
 
 
@@ -23,8 +24,8 @@ static client_t clients[SLOTS + 1];
 static uint32_t next_n[SLOTS + 1][LIVES];
 static uint64_t rng, orphans, received;
 
-/* Writes into the ring itself and often dawdles there, so that much of its time is spent in the middle of a
- * claim, behind which the others pile up. */
+/* Writes into the ring itself and often dawdles there, so that much of its time is spent in the
+ * middle of a claim, behind which the others pile up. */
 static _Noreturn void be_client(uint32_t slot, uint32_t life)
 {
     tx_producer_t p;

@@ -1,6 +1,7 @@
-/* Worker processes are killed at random instants and replaced, while producers push, a canceller takes
- * packets back, and packets are moved inside the ring. A log in shared memory, written where the send
- * would be, says what was sent: nothing twice, nothing cancelled; at most one packet a death is unsure. */
+/* Worker processes are killed at random instants and replaced, while producers push, a
+ * canceller takes packets back, and packets are moved inside the ring. A log in shared memory,
+ * written where the send would be, says what was sent: nothing twice, nothing cancelled; at
+ * most one packet a death is unsure. */
 #include "unit/shm/shm_test.h"
 
 #include <poll.h>
@@ -132,7 +133,7 @@ static _Noreturn void be_worker(uint64_t life)
     _exit(0);
 }
 
-/* --- the parent: fate, and the canceller ------------------------------------------------------- */
+/* --- the parent: fate, and the canceller ------------------------------------------------------ */
 
 static pid_t start_worker(uint64_t life)
 {

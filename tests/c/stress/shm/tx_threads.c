@@ -1,6 +1,7 @@
-/* Several producers, a canceller and the worker's side of one tx ring, as threads, so that ThreadSanitizer
- * can watch. Packets leave in random order; a few stay long enough to be moved. Every packet must be sent
- * whole and once or be cancelled, each producer's in order of taking in, and nobody may sleep for ever. */
+/* Several producers, a canceller and the worker's side of one tx ring, as threads, so that
+ * ThreadSanitizer can watch. Packets leave in random order; a few stay long enough to be moved.
+ * Every packet must be sent whole and once or be cancelled, each producer's in order of taking in,
+ * and nobody may sleep for ever. */
 #include "unit/shm/shm_test.h"
 
 #include <poll.h>

@@ -1,12 +1,14 @@
-/* A worker, and a client that may do anything to the memory and the files of its own channels: while it
- * scribbles over every byte it can write, cuts files short and grows them again, the worker goes on, and
- * a channel beside it, the oracle, loses nothing and changes nothing. One spoiled channel of each engine;
- * "udp" sends to a link without room (EAGAIN), where this process may make one. Workers are
- * killed and replaced in between. The same process reads what the spoiled channels hand to clients, into
- * buffers without a spare byte, so that a sanitizer watches the client side as well. How long a turn of the
- * worker's loop takes is judged by its CPU time: a busy machine may stop the worker at any time, for long.
+/* A worker, and a client that may do anything to the memory and the files of its own channels:
+ * while it scribbles over every byte it can write, cuts files short and grows them again, the
+ * worker goes on, and a channel beside it, the oracle, loses nothing and changes nothing. One
+ * spoiled channel of each engine; "udp" sends to a link without room (EAGAIN), where this process
+ * may make one. Workers are killed and replaced in between. The same process reads what the spoiled
+ * channels hand to clients, into buffers without a spare byte, so that a sanitizer watches the
+ * client side as well. How long a turn of the worker's loop takes is judged by its CPU time: a busy
+ * machine may stop the worker at any time, for long.
  *
- * RT_TEST_SEED repeats the choice of mutations, not their times. RT_TEST_ROUNDS: the number of mutations. */
+ * RT_TEST_SEED repeats the choice of mutations, not their times.
+ * RT_TEST_ROUNDS: the number of mutations. */
 #include "unit/worker/netflux/netflux_test.h"
 #include "unit/worker/rtp/rtp_test.h"
 #include "unit/worker/worker_test.h"
@@ -33,15 +35,18 @@ enum {
     ORACLE_PACKETS = 4, /* per batch */
 };
 
-/* How much CPU time one turn of the worker's loop may take: whoever shares the core does not count. */
+/* How much CPU time one turn of the worker's loop may take: whoever
+ * shares the core does not count. */
 #ifdef __SANITIZE_ADDRESS__
 #define TURN_CPU_NS (200 * RT_NS_PER_MS)
 #else
 #define TURN_CPU_NS (20 * RT_NS_PER_MS)
 #endif
-#define ORACLE_MARK UINT64_C(0x6f7261636c650000) /* spoiled channels send small numbers, 0 above all */
+/* spoiled channels send small numbers, 0 above all */
+#define ORACLE_MARK UINT64_C(0x6f7261636c650000)
 #define LOOK_NS (RT_NS_PER_MS / 2)
-#define ORACLE_TOLERANCE_NS RT_NS_PER_MS /* beyond it a packet is counted as late here, and nothing more */
+#define ORACLE_TOLERANCE_NS RT_NS_PER_MS /* beyond it a packet is counted as
+                                            late here, and nothing more */
 
 typedef enum kind { UDP, MUX, RTP, NETFLUX, UDT_PORT, UDT, KINDS } kind_t;
 
@@ -62,8 +67,8 @@ static struct {
     uint64_t mutations, cuts, opens, refused, failed, takeovers, packets_read, longest_loop_ns, no_room;
 } figures;
 
-/* CPU time of the worker's turns, as the watch sees it: the longest took at least so much, and none took
- * more than that. */
+/* CPU time of the worker's turns, as the watch sees it: the longest took at least so much,
+ * and none took more than that. */
 typedef struct turns {
     int64_t least_ns, most_ns;
     uint64_t looks;
@@ -79,8 +84,8 @@ static bool run(const char *command)
     return system(command) == 0; /* NOLINT(cert-env33-c) */
 }
 
-/* Makes a network of our own with a slow link that leads nowhere: packets that wait for it fill the send
- * buffer of their socket. */
+/* Makes a network of our own with a slow link that leads nowhere: packets that wait for it fill the
+ * send buffer of their socket. */
 static bool make_slow_link(void)
 {
     return geteuid() == 0 && unshare(CLONE_NEWNET) == 0 && run("ip link set lo up 2>/dev/null") &&
@@ -442,8 +447,8 @@ static void check_oracle_counters(void)
 
 /* --- the worker ------------------------------------------------------------------------------- */
 
-/* A turn lasts as long as the count of turns stands. Looks see less of it, and with what was used before
- * the first of them and behind the last one more. */
+/* A turn lasts as long as the count of turns stands. Looks see less of it, and with what was used
+ * before the first of them and behind the last one more. */
 typedef struct turn {
     uint64_t number;
     int64_t first_ns, last_ns; /* the first and the last look at it */
@@ -477,7 +482,8 @@ static void watch_turns(pid_t parent)
     struct sched_param priority = {.sched_priority = 1};
     turn_t turn = {.number = 0};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)sched_setscheduler(0, SCHED_FIFO, &priority); /* looks are closer together, where it is allowed */
+    /* looks are closer together, where it is allowed */
+    (void)sched_setscheduler(0, SCHED_FIFO, &priority);
     if (clock_getcpuclockid(worker.pid, &clock) != 0)
         _exit(0);
     while (getppid() == parent && clock_gettime(clock, &cpu) == 0) {
@@ -551,7 +557,8 @@ static int attach_oracle_again(void)
 
 static bool replace_worker(void)
 {
-    wt_settle(&worker); /* what was sent has its verdict: a packet under way would count as failed */
+    wt_settle(&worker); /* what was sent has its verdict: a packet
+                           under way would count as failed */
     note_loop();
     (void)kill(worker.pid, SIGKILL);
     int status = 0;

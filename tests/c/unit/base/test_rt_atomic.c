@@ -1,5 +1,6 @@
-/* What each wrapper does to the word, and the three orders the product leans on, as litmus tests. A machine
- * that never reorders proves nothing by passing them; one that does, and a wrapper that is too weak, fail. */
+/* What each wrapper does to the word, and the three orders the product leans on, as litmus
+ * tests. A machine that never reorders proves nothing by passing them; one that does, and a
+ * wrapper that is too weak, fail. */
 #include "base/rt_atomic.h"
 #include "rt_test.h"
 
@@ -58,7 +59,7 @@ static void test_racy_copies_copy(void)
     }
 }
 
-/* --- two threads, in step with each other ------------------------------------------------------ */
+/* --- two threads, in step with each other ----------------------------------------------------- */
 
 typedef struct pair {
     _Alignas(RT_LINE_BYTES) rt_a64_t x;

@@ -77,8 +77,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Values spread evenly over the decades, as latencies are; each alone, then their quantiles against the
- * sorted list. 3 % is what is promised to users. */
+/* Values spread evenly over the decades, as latencies are; each alone, then their quantiles against
+ * the sorted list. 3 % is what is promised to users. */
 static void test_random_values_against_an_exact_computation(void)
 {
     enum { VALUES = 100000 };

@@ -1,4 +1,5 @@
-/* What one process took from the kernel and was not done with, another one finds in the memory file. */
+/* What one process took from the kernel and was not done with, another
+ * one finds in the memory file. */
 #include "io_test.h"
 
 #include <sys/mman.h>
@@ -6,7 +7,8 @@
 enum { TAKEN = 10 };
 
 static int memory_fd;
-static udp_rx_pool_t *first; /* of the process that dies: never destroyed before the second one looks */
+static udp_rx_pool_t *first; /* of the process that dies: never destroyed
+                                before the second one looks */
 static udp_t tx, rx, successor;
 static uint64_t position;
 

@@ -1,7 +1,8 @@
-/* crash.h: a party that dies, or is interfered with, between any two of its writes to shared memory.
+/* crash.h: a party that dies, or is interfered with, between any two
+ * of its writes to shared memory.
  *
- * A test includes this and then the .c file under test. From there on each store, swap and half of a
- * memset or memcpy of that file is a step:
+ * A test includes this and then the .c file under test. From there on each store, swap and half of
+ * a memset or memcpy of that file is a step:
  *
  *     crash_at(k);                  the k-th step from here on is not done: its party is dead
  *     if (setjmp(crash_exit) == 0)

@@ -1,5 +1,5 @@
-/* shm_test.h: a channel segment of this process's own, without a file system name, and packets whose
- * contents tell who sent them. For the tests of csrc/shm. */
+/* shm_test.h: a channel segment of this process's own, without a file system name, and packets
+ * whose contents tell who sent them. For the tests of csrc/shm. */
 #ifndef SHM_TEST_H
 #define SHM_TEST_H
 
@@ -112,7 +112,8 @@ static inline bool shm_test_check(const uint8_t *payload, uint32_t bytes, uint32
     return true;
 }
 
-/* Moves an empty tx ring to a place and sequence of the test's choice. Start the queue with takeover. */
+/* Moves an empty tx ring to a place and sequence of the test's choice.
+ * Start the queue with takeover. */
 static inline void shm_test_move_tx(shm_segment_t *s, uint64_t sequence, uint32_t place)
 {
     rt_store_relaxed(&s->tx->tail, shm_cursor((uint32_t)sequence, place));

@@ -1,6 +1,7 @@
-/* A client that writes whatever it likes into the segment, between and during the calls of the others. It
- * may spoil the channel; it must not make anybody read or write outside of the segment, crash, or loop for
- * ever. The segment lies between two pages that nobody may touch. RT_TEST_SEED repeats one seed. */
+/* A client that writes whatever it likes into the segment, between and during the calls of the
+ * others. It may spoil the channel; it must not make anybody read or write outside of the
+ * segment, crash, or loop for ever. The segment lies between two pages that nobody may touch.
+ * RT_TEST_SEED repeats one seed. */
 #include "shm_test.h"
 
 #include "shm/slot_ring.h"

@@ -156,7 +156,8 @@ static void test_a_flood_of_different_ones_leaves_room(void)
     CHECK_EQ(rt_load_relaxed(&shared.cursors.suppressed), 10000 - RECORDER_AT_ONCE);
     recorder_note(&rec, SHM_EVENT_worker_ended, &WORKER, 1, 0, 0, 0, 11); /* facts always */
     CHECK_EQ(read_events(), n + 1);
-    recorder_note(&rec, SHM_EVENT_late_packets, &CTL, 1, 5, 0, 0, RT_NS_PER_S); /* and later again */
+    /* and later again */
+    recorder_note(&rec, SHM_EVENT_late_packets, &CTL, 1, 5, 0, 0, RT_NS_PER_S);
     CHECK_EQ(read_events(), n + 2);
 }
 

@@ -1,6 +1,7 @@
-/* The rx ring's writer dies at every single step of a run, and a successor goes on: no reader of any kind may
- * get a torn packet, one twice, or one out of order, and each must be told exactly how many it missed. Then a
- * shared reader dies at every step: at worst the packet it had just taken goes with it. */
+/* The rx ring's writer dies at every single step of a run, and a successor goes on: no reader
+ * of any kind may get a torn packet, one twice, or one out of order, and each must be told
+ * exactly how many it missed. Then a shared reader dies at every step: at worst the packet it
+ * had just taken goes with it. */
 #include "shm_test.h"
 
 #include "crash.h"
@@ -168,7 +169,8 @@ static void meddle(void)
     follow_as_group(&group[1], UINT_MAX);
 }
 
-/* From where the ring's end comes at different moments. One thread: nothing for ThreadSanitizer to see. */
+/* From where the ring's end comes at different moments. One thread: nothing
+ * for ThreadSanitizer to see. */
 #ifdef RT_TSAN
 static const uint32_t places[] = {301};
 #else

@@ -49,7 +49,8 @@ static void test_a_lent_packet_that_is_overwritten_lies_below_the_floor(void)
         CHECK_EQ(put_numbered(n++), 0);
     rx_writer_publish(&writer);
     CHECK_EQ(rx_reader_floor(&reader), 3);
-    /* This writer waits for nobody, so the slot shows what was read, and none of it counts as lost. */
+    /* This writer waits for nobody, so the slot shows what was read,
+     * and none of it counts as lost. */
     CHECK_EQ(rt_load_relaxed(&seg.readers[0].cursor), reader.cursor);
     CHECK_EQ(read_numbered(&reader, NULL), 4);
     rx_reader_loan_end(&reader);

@@ -153,7 +153,8 @@ static void test_a_loss_found_before_its_packet_is_told_with_it(void)
         CHECK_EQ(put_numbered(n++), 0);
     (void)rx_writer_publish(&writer);
     CHECK_EQ(read_numbered(&reader, &lost), 0);
-    while (shm_cursor_seq(writer.floor) != 6) /* all that was published makes room for what was not */
+    while (shm_cursor_seq(writer.floor) != 6) /* all that was published makes
+                                                 room for what was not */
         CHECK_EQ(put_numbered(n++), 0);
     CHECK_EQ(read_numbered(&reader, NULL), -1);
     CHECK_EQ(reader.lost, 5);
@@ -370,8 +371,9 @@ static void test_a_tap_sees_and_changes_nothing(void)
     close_ring();
 }
 
-/* The reader's cursor points at the last unit of the ring, where padding of one unit lay until the writer
- * came by again and put payload there that looks like a record: nothing behind the ring's end may be read. */
+/* The reader's cursor points at the last unit of the ring, where padding of one unit lay
+ * until the writer came by again and put payload there that looks like a record: nothing
+ * behind the ring's end may be read. */
 static void test_a_header_at_the_very_end_is_not_followed(void)
 {
     open_ring();
@@ -558,7 +560,8 @@ static void test_every_length_up_to_the_longest_datagram(void)
 
 /* --- damage ---------------------------------------------------------------------------------- */
 
-/* A record whose word was overwritten: its reader starts again at the tail and tells what that costs it. */
+/* A record whose word was overwritten: its reader starts again at the tail
+ * and tells what that costs it. */
 static void check_damage(uint64_t word, int mode)
 {
     open_ring();

@@ -108,7 +108,8 @@ static void test_each_field_is_checked(void)
     for (size_t i = 0; i < sizeof spoils / sizeof spoils[0]; i++) {
         const spoil_t *s = &spoils[i];
         shm_config_t c = good();
-        memcpy((uint8_t *)&c + s->offset, &s->value, s->bytes); /* little-endian, as the segment is */
+        /* little-endian, as the segment is */
+        memcpy((uint8_t *)&c + s->offset, &s->value, s->bytes);
         bool right = CHECK_EQ(shm_config_check(&c), s->expected);
         right = CHECK(strstr(rt_err_text(), s->word) != NULL) && right;
         if (!right)

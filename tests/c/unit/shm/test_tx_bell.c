@@ -1,5 +1,5 @@
-/* The bell of the tx ring: a producer that commits while the worker sleeps rings, even if another one is
- * about to ring and is stopped before it does. */
+/* The bell of the tx ring: a producer that commits while the worker sleeps rings, even if another
+ * one is about to ring and is stopped before it does. */
 #include "shm_test.h"
 
 static shm_segment_t seg;

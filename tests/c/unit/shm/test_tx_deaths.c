@@ -1,5 +1,6 @@
-/* Producers and workers that died at every interesting instant. The instants are made by hand, word by
- * word; tests/model says that there are no others, tests/c/stress looks for them with kill -9. */
+/* Producers and workers that died at every interesting instant. The instants are made
+ * by hand, word by word; tests/model says that there are no others, tests/c/stress
+ * looks for them with kill -9. */
 #include "shm_test.h"
 
 #include <sys/wait.h>
@@ -209,8 +210,8 @@ static void test_nobody_alive_is_skipped(void)
     close_ring();
 }
 
-/* Two died over the same claim with different lengths; only the winner's is the one that was made. What follows:
- * the tail, a packet, another claim, or one or two packets that were moved there. */
+/* Two died over the same claim with different lengths; only the winner's is the one that was made.
+ * What follows: the tail, a packet, another claim, or one or two packets that were moved there. */
 typedef enum follower { NOTHING, PACKET, CLAIM, MOVED, MOVED_TWO } follower_t;
 
 /* As move_head_record does it. Returns the units. */
@@ -303,7 +304,8 @@ static void check_two_dead(follower_t follower, uint32_t winner_bytes, uint32_t 
     close_ring();
 }
 
-/* Lengths that end in the winner's claim, where it ends, in what follows, where that ends, and behind. */
+/* Lengths that end in the winner's claim, where it ends, in what follows,
+ * where that ends, and behind. */
 static void test_of_two_dead_the_winner_is_found(void)
 {
     enum { WINNER_BYTES = 40, LEAST = 4, MOST = 9 + 5 + 6 + 3 };
@@ -360,8 +362,9 @@ static bool count_and_deny(void *of, uint32_t slot)
     return true;
 }
 
-/* A client announces the claim at hand, and what would follow it, in all slots there are, with lengths of all
- * kinds; the ring is full of moved records behind it. No look costs more than some slots and no question. */
+/* A client announces the claim at hand, and what would follow it, in all slots there are, with
+ * lengths of all kinds; the ring is full of moved records behind it. No look costs more than some
+ * slots and no question. */
 static void test_forged_announcements_cost_little(void)
 {
     shm_config_t c = shm_test_config(1 << 20, 1000);
@@ -535,7 +538,8 @@ static void test_half_freed_space_is_freed(void)
     }
     uint32_t end = (uint32_t)(queue.read_ref % UNITS);
     rt_store_relaxed(&seg.tx->freeing_to, (uint64_t)end + 1);
-    memset(seg.tx_data + (size_t)(UNITS - 12) * 8, 0, 12 * 8); /* up to the ring's end, no further */
+    /* up to the ring's end, no further */
+    memset(seg.tx_data + (size_t)(UNITS - 12) * 8, 0, 12 * 8);
     CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), end);
     CHECK_EQ(rt_load_relaxed(&seg.tx->freeing_to), 0);

@@ -1,5 +1,5 @@
-/* Clients that write over records: each packet still gets a verdict, or is counted, and nobody who looks for a
- * packet is held up for long. */
+/* Clients that write over records: each packet still gets a verdict, or is counted, and nobody who
+ * looks for a packet is held up for long. */
 #include "shm_test.h"
 
 #include <time.h>
@@ -113,7 +113,8 @@ static void test_a_packet_in_an_impossible_state_gets_a_verdict(void)
     }
 }
 
-/* Where the next record begins is unknown then, so the ring is not emptied: that is counted as well. */
+/* Where the next record begins is unknown then, so the ring is not
+ * emptied: that is counted as well. */
 static void test_a_packet_whose_length_cannot_be_gets_a_verdict(void)
 {
     static const uint64_t words[] = {0, UINT64_MAX, SHM_RECORD_COMMITTED | 3u << 16,
@@ -178,7 +179,7 @@ static void test_the_walk_hands_out_what_was_overwritten(void)
     close_ring();
 }
 
-/* --- what nobody asks about any more ----------------------------------------------------------- */
+/* --- what nobody asks about any more ---------------------------------------------------------- */
 
 /* What the worker has finished looks the same, so this is noticed when the ring is empty. */
 static void test_packets_that_a_client_marks_as_done_are_counted(void)
@@ -201,7 +202,8 @@ static void test_packets_that_a_client_marks_as_done_are_counted(void)
     }
 }
 
-/* A client writes over a packet that is being sent: it ends once, however the words stand afterwards. */
+/* A client writes over a packet that is being sent: it ends once, however
+ * the words stand afterwards. */
 static void test_a_packet_overwritten_while_it_is_sent_ends_once(void)
 {
     tx_item_t item;
@@ -234,7 +236,7 @@ static void test_all_packets_of_a_ring_that_is_given_up_are_counted(void)
     close_ring();
 }
 
-/* --- looking for a packet ------------------------------------------------------------------------ */
+/* --- looking for a packet --------------------------------------------------------------------- */
 
 static int64_t cpu_ns(void)
 {
@@ -243,7 +245,8 @@ static int64_t cpu_ns(void)
     return t.tv_sec * RT_NS_PER_S + t.tv_nsec;
 }
 
-/* A ring that seems full of records of so many units, and behind them one that nobody ever finishes. */
+/* A ring that seems full of records of so many units, and behind them
+ * one that nobody ever finishes. */
 static void forge_ring(uint32_t each)
 {
     uint32_t units = LONG_RING_BYTES / SHM_UNIT_BYTES;

@@ -1,6 +1,7 @@
-/* Producers die at every single step of a push, two of them in any combination, and a third goes on behind
- * them. What the dead had committed is sent, what they had claimed is skipped and counted, what they had only
- * announced leaves no trace; the third one's packets all arrive, whole and in order. */
+/* Producers die at every single step of a push, two of them in any combination, and a third
+ * goes on behind them. What the dead had committed is sent, what they had claimed is skipped
+ * and counted, what they had only announced leaves no trace; the third one's packets all
+ * arrive, whole and in order. */
 #include "shm_test.h"
 
 #include "crash.h"
@@ -80,7 +81,8 @@ static fate_t push_and_die(uint32_t slot, how_t how, unsigned long step)
 
 static unsigned skipped; /* claims of the dead, since the story began */
 
-/* The next packet of the ring, or claim of a dead one; waits until the worker's time-outs for them are over. */
+/* The next packet of the ring, or claim of a dead one; waits until the worker's
+ * time-outs for them are over. */
 static int next_outcome(tx_item_t *item)
 {
     static int64_t now_ns = 1;
@@ -201,7 +203,8 @@ static unsigned long steps_of(how_t how, uint32_t place)
     return steps;
 }
 
-/* Places from which the claims need no padding, and some from which the first or the second does. */
+/* Places from which the claims need no padding, and some from which
+ * the first or the second does. */
 static const uint32_t places[] = {0, 200, UNITS - 3, UNITS - 10, UNITS - 30, UNITS - 45};
 enum { PLACES = sizeof places / sizeof places[0] };
 

@@ -412,7 +412,8 @@ static void test_waiting_for_verdicts_ends_with_each_of_them(void)
     close_ring();
 }
 
-/* The padding at the ring's end may be all that a call frees. Whoever waits for just that must hear. */
+/* The padding at the ring's end may be all that a call frees. Whoever
+ * waits for just that must hear. */
 static void test_freeing_padding_alone_wakes(void)
 {
     open_ring();
@@ -436,8 +437,8 @@ static void test_freeing_padding_alone_wakes(void)
     close_ring();
 }
 
-/* A packet due in an hour sits at the head; the others come and go. Whatever the longest packet of the
- * ring, it must not be in the way. */
+/* A packet due in an hour sits at the head; the others come and go. Whatever the longest packet of
+ * the ring, it must not be in the way. */
 static void check_far_future(uint64_t ring_bytes, uint32_t max_payload, uint32_t bytes)
 {
     shm_config_t c = shm_test_config(ring_bytes, max_payload);
@@ -514,7 +515,8 @@ static void test_a_moved_packet_can_be_cancelled(void)
     close_ring();
 }
 
-/* What is due soon, or as soon as possible, goes out in its order: behind what came later it never gets. */
+/* What is due soon, or as soon as possible, goes out in its order: behind
+ * what came later it never gets. */
 static void test_only_what_is_due_much_later_is_moved(void)
 {
     static const struct {

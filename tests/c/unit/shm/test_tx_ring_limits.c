@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 
-/* From every place of an empty ring the longest packet fits, with a destination of its own, in the smallest
- * ring that the configuration allows for it; and a record that ends exactly at the ring's end needs no
- * padding. */
+/* From every place of an empty ring the longest packet fits, with a destination of its own, in the
+ * smallest ring that the configuration allows for it; and a record that ends exactly at the ring's
+ * end needs no padding. */
 static void test_every_length_from_every_place(void)
 {
     static const uint32_t lengths[] = {0, 1, 7, 8, 9, 500, 959, 960};
@@ -70,7 +70,8 @@ static void test_every_length_up_to_the_longest_datagram(void)
     close_ring();
 }
 
-/* Producers must leave the worker room to move the longest record, padding included, whatever they push. */
+/* Producers must leave the worker room to move the longest record, padding
+ * included, whatever they push. */
 static void test_the_reserve_stays_free(void)
 {
     for (uint32_t place = 0; place < UNITS; place += 7) {
@@ -116,7 +117,8 @@ static void test_cancelling_around_an_open_claim(void)
     close_ring();
 }
 
-/* Its producer has not even said how long it is: the cancel waits a while for that, and gives up in the end. */
+/* Its producer has not even said how long it is: the cancel waits a while for
+ * that, and gives up in the end. */
 static void test_a_claim_without_a_word_hides_what_lies_behind_it(void)
 {
     open_ring();
@@ -143,8 +145,8 @@ static void test_a_claim_without_a_word_hides_what_lies_behind_it(void)
     close_ring();
 }
 
-/* As replace() does it: take it back, and only who got it back sends the new one. Over many laps exactly one
- * of each pair leaves, and waiting counts are right at every moment. */
+/* As replace() does it: take it back, and only who got it back sends the new one. Over many laps
+ * exactly one of each pair leaves, and waiting counts are right at every moment. */
 static void test_replacing_sends_one_of_two(void)
 {
     open_ring();
@@ -265,7 +267,8 @@ typedef struct damage {
     bool ring_lost;  /* both are given up, else the first alone */
 } damage_t;
 
-/* What makes no sense costs the channel that packet, or all that lay in the ring; the next ones go out. */
+/* What makes no sense costs the channel that packet, or all that lay in the
+ * ring; the next ones go out. */
 static void check_damage(const damage_t *d, uint32_t place)
 {
     const shm_addr_t dest = {.family = 4, .port = 1};
@@ -313,7 +316,8 @@ static void test_damaged_records_do_not_stop_the_ring(void)
         {.payload_bytes = 17}, /* longer than its own record */
         {.payload_bytes = UINT16_MAX},
         {.family = 5},
-        {.word = SHM_RECORD_COMMITTED | 9u << 16 | UINT64_C(7) << 32, .ring_lost = true}, /* sequence */
+        /* sequence */
+        {.word = SHM_RECORD_COMMITTED | 9u << 16 | UINT64_C(7) << 32, .ring_lost = true},
         {.word = SHM_RECORD_COMMITTED | 3u << 16, .ring_lost = true},      /* no header fits */
         {.word = SHM_RECORD_COMMITTED | 60u << 16, .ring_lost = true},     /* past the tail */
         {.word = SHM_RECORD_COMMITTED | 0xffffu << 16, .ring_lost = true}, /* past the ring */

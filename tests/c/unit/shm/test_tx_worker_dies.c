@@ -1,7 +1,8 @@
-/* The worker's side of the tx ring dies at every single step of a run that has everything in it: packets of
- * the near and the far future, moves, padding, cancels, an abort and a producer's death. Successors take over
- * and may die as well. Nothing may be sent twice, nothing be lost but what was being sent at that instant, and
- * every packet be counted once. Then the same with a client that cancels at every step. */
+/* The worker's side of the tx ring dies at every single step of a run that has everything in it:
+ * packets of the near and the far future, moves, padding, cancels, an abort and a producer's death.
+ * Successors take over and may die as well. Nothing may be sent twice, nothing be lost but what was
+ * being sent at that instant, and every packet be counted once. Then the same with a client that
+ * cancels at every step. */
 #include "shm_test.h"
 
 #include "crash.h"
@@ -201,7 +202,8 @@ static void check_empty(void)
            "space is not freed");
     expect(rt_load_relaxed(&seg.tx->moving) == TX_MOVING_NONE, "a move is still noted");
     expect(rt_load_relaxed(&seg.tx->freeing_to) == 0, "freeing is still noted");
-    /* A worker that died before it claimed what it announced: the next packet's reader takes it away. */
+    /* A worker that died before it claimed what it announced: the next
+     * packet's reader takes it away. */
     shm_cursor_t own = rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent);
     expect(own == SHM_INTENT_NONE || own == rt_load_relaxed(&seg.tx->tail), "a move is still announced");
     for (uint32_t at = 0; at < UNITS; at++)
@@ -213,8 +215,8 @@ static unsigned long next_death(const unsigned long *steps)
     return deaths < MANY ? steps[deaths] : 0;
 }
 
-/* Runs it to the end, worker number i dying at its step number steps[i] (0: it lives on). Returns the steps
- * of the last life. */
+/* Runs it to the end, worker number i dying at its step number steps[i] (0: it lives on). Returns
+ * the steps of the last life. */
 static unsigned long run(const unsigned long steps[MANY], uint32_t place)
 {
     static volatile unsigned round;
@@ -304,8 +306,9 @@ static void test_many_deaths_in_one_run(void)
     }
 }
 
-/* A worker announced a move and died before it had claimed room. A client claims that room and dies over it:
- * the successor passes the client's claim, and the announcement must go, or nothing is ever moved again. */
+/* A worker announced a move and died before it had claimed room. A client claims that room and
+ * dies over it: the successor passes the client's claim, and the announcement must go, or
+ * nothing is ever moved again. */
 static void test_an_announcement_goes_with_the_claim_that_is_passed(void)
 {
     static const unsigned long nobody[MANY];
@@ -325,8 +328,9 @@ static bool orphan_in_the_way(void)
     return false;
 }
 
-/* Cancels the packet of the far future that waits longest. A cancel that would walk into what the worker is
- * just zeroing or claiming, or has to resolve, waits for the worker, which stands still here. */
+/* Cancels the packet of the far future that waits longest. A cancel that would walk
+ * into what the worker is just zeroing or claiming, or has to resolve, waits for the
+ * worker, which stands still here. */
 static void strike(void)
 {
     bool claiming = rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE &&

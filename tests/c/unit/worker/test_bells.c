@@ -1,4 +1,5 @@
-/* The bells of a channel with many readers and watchers: all are rung, a bounded number in each call. */
+/* The bells of a channel with many readers and watchers: all are rung, a
+ * bounded number in each call. */
 #include "rt_test.h"
 
 #include "worker/bells.h"
@@ -41,7 +42,8 @@ static void end(void)
         close(ends[i]);
 }
 
-/* How often clients from .. to - 1 were rung since the last call, all together; *most: one of them. */
+/* How often clients from .. to - 1 were rung since the last call, all
+ * together; *most: one of them. */
 static unsigned rung(unsigned from, unsigned to, unsigned *most)
 {
     unsigned all = 0;

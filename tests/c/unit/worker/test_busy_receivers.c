@@ -1,7 +1,8 @@
 /* Many receivers have something to read when a deadline comes: it is served between two of them.
  *
- * What is judged is how many datagrams the worker read between the time that a packet was due and its
- * send call. The machine may stop the worker at any time: then the packet is late, and nothing is read. */
+ * What is judged is how many datagrams the worker read between the time that a packet
+ * was due and its send call. The machine may stop the worker at any time: then the
+ * packet is late, and nothing is read. */
 #include "unit/worker/worker_test.h"
 
 enum { RECEIVERS = 60, DATAGRAMS = 64, ROUNDS = 21, BYTES = 1000, MOST_BETWEEN = 256 };

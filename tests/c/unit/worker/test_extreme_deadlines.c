@@ -1,5 +1,6 @@
-/* Deadlines at the ends of what 64 bits hold: sums and differences of them must not overflow anywhere between the
- * ring and the report. In a build with UBSan an overflow ends the worker, and with it the test. */
+/* Deadlines at the ends of what 64 bits hold: sums and differences of them must not overflow
+ * anywhere between the ring and the report. In a build with UBSan an overflow ends the
+ * worker, and with it the test. */
 #include "unit/worker/rtp/rtp_test.h"
 
 #include "proto/pacing/verdict.h"

@@ -1,5 +1,5 @@
-/* A channel whose tx ring holds what cannot be: its packets get their verdicts, and after 1000 of it the channel
- * fails, with a reason. A channel beside it goes on. */
+/* A channel whose tx ring holds what cannot be: its packets get their verdicts, and after 1000 of
+ * it the channel fails, with a reason. A channel beside it goes on. */
 #include "unit/worker/rtp/rtp_test.h"
 
 #include "proto/pacing/verdict.h"
@@ -139,8 +139,8 @@ static void test_a_ring_that_is_given_up_again_and_again_fails(void)
     close_one(&ch);
 }
 
-/* Opens a channel with packets that wait for their deadlines, half of them overwritten. If that took longer than
- * they waited, it is done again with later ones. */
+/* Opens a channel with packets that wait for their deadlines, half of them overwritten. If that
+ * took longer than they waited, it is done again with later ones. */
 static bool open_overwritten(wt_channel_t *ch, const char *name, shm_record_state_t state)
 {
     for (int64_t ahead = RT_NS_PER_S / 4; ahead < 100 * RT_NS_PER_S; ahead *= 4) {
@@ -194,7 +194,8 @@ static void test_overwritten_packets_get_their_verdicts(void)
     check_overwritten("numbers", SHM_RECORD_COMMITTED);
 }
 
-/* A client marks waiting packets as done: nobody knows their numbers any more, but they are counted. */
+/* A client marks waiting packets as done: nobody knows their numbers any
+ * more, but they are counted. */
 static void test_packets_marked_as_done_are_counted(void)
 {
     wt_channel_t ch;

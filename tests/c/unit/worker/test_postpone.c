@@ -1,5 +1,5 @@
-/* When work that can wait starts, beside deadlines that cannot. In virtual time: channels are due at
- * a fixed interval, and serving one takes 5 us. */
+/* When work that can wait starts, beside deadlines that cannot. In virtual time: channels are due
+ * at a fixed interval, and serving one takes 5 us. */
 #include "rt_test.h"
 
 #include "worker/postpone.h"
@@ -71,8 +71,8 @@ static void test_where_it_fits_it_waits_for_one_deadline_at_most(void)
     }
 }
 
-/* 10,000 and 50,000 packets a second leave no gap that is long enough. The work then starts just after
- * a deadline: it has nearly all of the gap there is. */
+/* 10,000 and 50,000 packets a second leave no gap that is long enough. The work then starts just
+ * after a deadline: it has nearly all of the gap there is. */
 static void test_too_short_gaps_are_used_from_their_beginning(void)
 {
     for (unsigned k = 0; k < KIND_COUNT; k++) {

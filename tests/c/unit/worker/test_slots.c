@@ -434,7 +434,8 @@ static int in_other_namespace(void)
         CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
         wt_die(&client, fd);
         CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
-        CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1)); /* before it is known that the other is dead */
+        /* before it is known that the other is dead */
+        CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
         CHECK(wt_count_to(&ch, SHM_COUNT_tx_orphans, 1));
         close_channel(&ch);
     }

@@ -1,4 +1,5 @@
-/* udt_conn_test.h: one connection in virtual time, and what its peer says, for test_udt_conn_*.c. */
+/* udt_conn_test.h: one connection in virtual time, and what its peer
+ * says, for test_udt_conn_*.c. */
 #ifndef UDT_CONN_TEST_H
 #define UDT_CONN_TEST_H
 

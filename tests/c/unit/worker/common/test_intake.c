@@ -1,5 +1,5 @@
-/* How much of a socket is read at once: no more than fits before another channel is due. Nothing here
- * depends on how fast the machine is: times passed on are far away, or over. */
+/* How much of a socket is read at once: no more than fits before another channel is due. Nothing
+ * here depends on how fast the machine is: times passed on are far away, or over. */
 #include "rt_test.h"
 
 #include "worker/agents/common/intake.h"

@@ -186,7 +186,8 @@ static uint64_t counted(const wt_worker_t *w, shm_event_id_t id)
     return count;
 }
 
-/* Of 128 descriptors all parks of a worker hold 16, whoever holds them. What is closed makes room. */
+/* Of 128 descriptors all parks of a worker hold 16, whoever holds
+ * them. What is closed makes room. */
 static void test_sockets_beyond_the_share_are_counted(void)
 {
     wt_worker_t second;

@@ -261,7 +261,8 @@ static void test_packets_of_the_same_time(void)
     end(&s);
 }
 
-/* The same picture, spread: each packet has its own due time, and the next picture its grid time. */
+/* The same picture, spread: each packet has its own due time, and the
+ * next picture its grid time. */
 static void test_packets_of_a_picture_that_is_spread(void)
 {
     sender_t s;
@@ -582,8 +583,8 @@ static void test_cancelled_ones_are_left_out(void)
     end(&s);
 }
 
-/* Many records that do not wait stay before one that does, since a producer in front of them has halted: more
- * than are looked at in one pass. */
+/* Many records that do not wait stay before one that does, since a producer in front of them has
+ * halted: more than are looked at in one pass. */
 static void test_far_behind_what_does_not_wait(void)
 {
     sender_t s = {.rtp = rtpt_stream()};

@@ -482,8 +482,8 @@ static void drain(const stranger_t *s)
     }
 }
 
-/* Requests cost an answer each. What is counted is how many the worker answers when it has something
- * better to do, and not how long it takes: it may be stopped at any time. */
+/* Requests cost an answer each. What is counted is how many the worker answers when it has
+ * something better to do, and not how long it takes: it may be stopped at any time. */
 static void test_a_deadline_does_not_wait_for_a_flood(void)
 {
     wt_channel_t port;

@@ -12,6 +12,7 @@ charts.py    a histogram as text, values over time
 pane.py      below the channels: the marked one in short, or the latest events
 text.py      text rebuilt at each snapshot: errors, and what happened
 keys.py      the table of the keys
+facts.py     labels with their values
 help.py      keys and columns
 app.py       the clock of the view, its keys, and what its screens share
 """

@@ -37,6 +37,12 @@ class RtstatApp(App[int]):
 
     CSS = f"""
     Screen {{ background: {ink.GROUND}; color: {ink.TEXT}; }}
+    * {{
+        scrollbar-size-vertical: 1;
+        scrollbar-color: {ink.DIM}; scrollbar-background: {ink.HEAD};
+        scrollbar-color-hover: {ink.TEXT}; scrollbar-background-hover: {ink.HEAD};
+        scrollbar-color-active: {ink.TEXT}; scrollbar-background-active: {ink.HEAD};
+    }}
     .title {{ height: 1; background: {ink.TITLE}; color: {ink.TEXT}; padding: 0 1; }}
     .trouble {{ height: auto; background: {ink.GROUND}; color: {ink.TEXT}; padding: 0 1; }}
     Overview #filter {{ dock: bottom; display: none; height: 3; margin-bottom: 1; }}

@@ -12,7 +12,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from rtstat import why
-from rtstat.screen import acting, charts, columns, ink, pane, parts, trouble_bar
+from rtstat.screen import acting, charts, columns, pane, parts, trouble_bar
+from rtstat.screen.facts import facts_table
 from rtstat.screen.history import History, Moment
 from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
@@ -116,8 +117,8 @@ class ChannelScreen(Screen[None]):
         self._show(channel, self.app.history)
 
     def _show(self, channel: ChannelView, history: History) -> None:
-        self.query_one("#facts", Static).update(_lines(_facts(channel)))
-        self.query_one("#verdicts", Static).update(_lines(_verdicts(channel)))
+        self.query_one("#facts", Static).update(facts_table(_facts(channel)))
+        self.query_one("#verdicts", Static).update(facts_table(_verdicts(channel)))
         self._show_histogram(channel)
         self._show_sparks(history.of(channel.key))
         self._show_part(channel)
@@ -128,7 +129,7 @@ class ChannelScreen(Screen[None]):
         name = self._histogram_name(channel)
         times = parts.times_of(channel, name, interval=self._interval)
         box = self.query_one("#histogram", Static)
-        span = "last interval" if self._interval else "since it was opened, or reset"
+        span = "last interval" if self._interval else "all"
         box.border_title = f"{parts.HISTOGRAM_TITLES.get(name, name)}, {span}"
         width = max(20, box.size.width - 4)
         buckets = channel.buckets(name, interval=self._interval)
@@ -166,7 +167,7 @@ class ChannelScreen(Screen[None]):
         box = self.query_one("#part", Static)
         box.display = channel.part is not None
         box.border_title = channel.engine + stale_mark(channel)
-        box.update(_lines(parts.facts_of(channel)))
+        box.update(facts_table(parts.facts_of(channel)))
 
     # --- keys ---------------------------------------------------------------------------------
 
@@ -199,11 +200,6 @@ class ChannelScreen(Screen[None]):
     def _again(self) -> None:
         if self._last is not None:
             self._show_histogram(self._last)
-
-
-def _lines(facts: list[tuple[str, str]]) -> str:
-    width = max((len(label) for label, _ in facts), default=0)
-    return "\n".join(f"[{ink.DIM}]{label:<{width}}[/]  {value}" for label, value in facts)
 
 
 def _facts(channel: ChannelView) -> list[tuple[str, str]]:
@@ -251,7 +247,7 @@ def _verdicts(channel: ChannelView) -> list[tuple[str, str]]:
         for name, number in channel.verdicts.items()
     ]
     lines.append(("immediate", _with_delta(channel, "tx_immediate", channel["tx_immediate"])))
-    lines.append(("waiting", f"{channel.tx_waiting}, tx ring {channel.tx_fill:.0%} full"))
+    lines.append(("waiting", f"{channel.tx_waiting:>12}   tx ring {channel.tx_fill:.0%} full"))
     lines.append(("received", _with_delta(channel, "rx_received", channel["rx_received"])))
     for name, text in (("rx_kernel_drops", "kernel drops"), ("rx_overwritten", "overwritten")):
         lines.append((text, _with_delta(channel, name, channel[name])))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
-from rich.table import Table
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from rtstat.screen.facts import facts_table
 from rtstat.screen.keys import KEYS
 
 _WORKERS = (
@@ -41,6 +40,7 @@ class HelpScreen(ModalScreen[None]):
 
     CSS = """
     HelpScreen { align: center middle; }
+    HelpScreen Static { padding: 0 1 0 0; }
     HelpScreen VerticalScroll {
         width: 100; max-width: 96%; height: auto; max-height: 90%;
         border: round $primary; background: $surface; padding: 0 1;
@@ -54,18 +54,8 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll():
             yield Static("[b]Keys[/b]")
-            yield Static(_rows((" ".join(key.names), key.meaning) for key in KEYS))
+            yield Static(facts_table((" ".join(key.names), key.meaning) for key in KEYS))
             yield Static("\n[b]Columns of workers[/b]")
-            yield Static(_rows(_WORKERS))
+            yield Static(facts_table(_WORKERS))
             yield Static("\n[b]Columns of channels[/b]")
-            yield Static(_rows(_CHANNELS))
-
-
-def _rows(rows: Iterable[tuple[str, str]]) -> Table:
-    """Return names with their meanings, which wrap beside the names."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=10, no_wrap=True)
-    table.add_column()
-    for name, meaning in rows:
-        table.add_row(name, meaning)
-    return table
+            yield Static(facts_table(_CHANNELS))

@@ -25,6 +25,9 @@ Row = TypeVar("Row")
 Mood = Literal["", "dim", "good", "warn", "bad"]
 
 _GAP = 2
+_MARGIN = 1
+_MORE = 2
+"""Columns of the mark at the end of the head that says that there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +175,12 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
 
     def shown(self) -> list[int]:
         """Return the columns that are drawn: the first one always, and as many others as fit."""
-        found, used = [0], self._widths[0]
-        for i in range(self._first, len(self.columns)):
+        rest = range(self._first, len(self.columns))
+        used = _MARGIN + self._widths[0] + sum(_GAP + self._widths[i] for i in rest)
+        if used <= self._width:
+            return [0, *rest]
+        found, used = [0], _MARGIN + self._widths[0] + _MORE
+        for i in rest:
             used += _GAP + self._widths[i]
             if used > self._width:
                 break
@@ -224,7 +231,11 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
             column = self.columns[i]
             arrow = ("▼" if self.descending else "▲") if column.name == self.sorted_by else ""
             texts.append(_fitted(column.head + arrow, self._widths[i], column.left))
-        line = (" " * _GAP).join(texts).ljust(self._width)
+        line = " " * _MARGIN + (" " * _GAP).join(texts)
+        if self._first > 1:
+            before = _MARGIN + self._widths[0]
+            line = f"{line[:before]}<{line[before + 1 :]}"
+        line = line.ljust(self._width)
         if shown[-1] < len(self.columns) - 1:
             line = f"{line[: self._width - 1]}>"
         return Strip([Segment(line, style)])
@@ -233,7 +244,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         row = self._rows[index]
         under = self._line_style(index == self._marked)
         gap = Segment(" " * _GAP, under)
-        segments = []
+        segments = [Segment(" " * _MARGIN, under)]
         for i in self.shown():
             column = self.columns[i]
             cell = column.write(row)
@@ -302,7 +313,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
             self._mark(index)
 
     def _column_at(self, x: int) -> str | None:
-        start = 0
+        start = _MARGIN
         for i in self.shown():
             if start <= x < start + self._widths[i] + _GAP:
                 return self.columns[i].name

@@ -218,7 +218,7 @@ def test_many_channels_scroll(shmring_namespace, shmring_pool):
         assert "many-39" not in text_of(table(app))
         await pilot.press("end")
         await until(pilot, lambda: "many-39" in text_of(table(app)))
-        assert text_of(table(app)).splitlines()[0].startswith("   channel")
+        assert text_of(table(app)).splitlines()[0].startswith("    channel")
         await pilot.press("pageup", "pageup", "pageup", "pageup", "pageup")
         await until(pilot, lambda: "many-00" in text_of(table(app)))
 
@@ -248,7 +248,7 @@ def test_the_details_of_a_channel(shmring_namespace, three):
         await pilot.press("t")
         await until(pilot, lambda: "last interval" in str(box.border_title))
         await pilot.press("t", "n")
-        await until(pilot, lambda: str(box.border_title).endswith("since it was opened, or reset"))
+        await until(pilot, lambda: str(box.border_title).endswith(", all"))
         await until(pilot, lambda: not str(box.border_title).startswith("start of sending"))
         await until(pilot, lambda: "now" in text_of(screen.query_one("#spark-p99")))
         await pilot.press("escape")
@@ -474,6 +474,49 @@ def test_the_rest_of_the_screen_shows_the_marked_channel_or_events(
         with shmring_pool.open("ahead", local=HERE, remote=NOWHERE):
             await until(pilot, lambda: "/ahead is new" in text_of(below))
         await until(pilot, lambda: "/ahead is gone" in text_of(below).splitlines()[1])
+
+    drive(shmring_namespace, walk)
+
+
+def test_marks_and_arrows_of_the_tables(shmring_namespace, three):
+    """The marks are below those of the list of troubles, and arrows say where there is more."""
+
+    def is_marked(app):
+        late(three[0])
+        return "!  axis-1" in text_of(table(app))
+
+    async def walk(app, pilot):
+        await ready(app, pilot, 3)
+        await until(pilot, lambda: is_marked(app))
+        # The list gets its height at the next refresh.
+        await until(pilot, lambda: "!  axis-1" in text_of(app.query_one("#trouble")))
+        for part in (table(app), app.query_one("#trouble")):
+            (line,) = [one for one in text_of(part).splitlines() if "!  axis-1" in one]
+            assert part.content_region.x + line.index("!") == 1
+        head = text_of(table(app)).splitlines()[0]
+        assert head.endswith("  >")
+        assert "<" not in head
+        await pilot.press("right")
+        await until(pilot, lambda: "<" in text_of(table(app)).splitlines()[0])
+        await pilot.press(*["right"] * len(table(app).columns))
+        await until(pilot, lambda: ">" not in text_of(table(app)).splitlines()[0])
+
+    drive(shmring_namespace, walk, size=(80, 24))
+
+
+def test_scroll_bars_have_enough_contrast(shmring_namespace, three):
+    async def walk(app, pilot):
+        await ready(app, pilot, 3)
+        for key in ("question_mark", "escape", "enter"):
+            await pilot.press(key)
+            for widget in app.screen.walk_children():
+                of = widget.styles
+                for bar, ground in (
+                    (of.scrollbar_color, of.scrollbar_background),
+                    (of.scrollbar_color_hover, of.scrollbar_background_hover),
+                    (of.scrollbar_color_active, of.scrollbar_background_active),
+                ):
+                    assert contrast(bar.rich_color, ground.rich_color) >= 4.5, widget
 
     drive(shmring_namespace, walk)
 

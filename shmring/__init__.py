@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring import tap as tap
     from shmring import testing as testing
     from shmring import udt as udt
-    from shmring._address import Address
+    from shmring._address import Address, pack_addresses
     from shmring._attaching import attach
     from shmring._opening import Udp
     from shmring._pool_quota import UserLimits
@@ -181,6 +181,7 @@ __all__ = [
     "create_datagram_endpoint",
     "default_pool",
     "open_async",
+    "pack_addresses",
     "sleep_until",
     "ticks",
     "unreadable",
@@ -190,7 +191,7 @@ __all__ = [
 _HOMES = {
     name: home
     for home, names in {
-        "_address": "Address",
+        "_address": "Address pack_addresses",
         "_attaching": "attach",
         "_opening": "Udp",
         "_pool_quota": "UserLimits",

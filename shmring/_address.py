@@ -6,6 +6,7 @@ Names are not resolved, because resolving may wait for the network and this modu
 import operator
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from shmring._ring import ffi
@@ -38,6 +39,21 @@ def pack(address: object, what: str = "address", least_port: int = 0) -> bytes:
         raw = _numeric(socket.AF_INET, host, what)
     ffi.memmove(out.ip, raw, len(raw))
     return bytes(ffi.buffer(out))
+
+
+def pack_addresses(addresses: Iterable[Address]) -> bytes:
+    """Return addresses as the bytes that `Channel.send_many` takes as `to`: 24 for each packet.
+
+    addresses: (host, port) pairs. Each different one is converted once. Raises `BadAddress`,
+    `TypeError`.
+    """
+    known: dict[Address, bytes] = {}
+    packed: list[bytes] = []
+    for address in addresses:
+        if address not in known:
+            known[address] = pack(address, "to", least_port=1)
+        packed.append(known[address])
+    return b"".join(packed)
 
 
 def family(raw: bytes) -> int:

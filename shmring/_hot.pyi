@@ -88,7 +88,7 @@ class _Calls:
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
         spread_ns: int | None = None,
-        to: tuple[str, int] | None = None,
+        to: tuple[str, int] | Buffer | None = None,
         timeout: float | None = None,
         sequences: Buffer | None = None,
     ) -> int: ...
@@ -102,7 +102,7 @@ class _Calls:
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
         spread_ns: int | None = None,
-        to: tuple[str, int] | None = None,
+        to: tuple[str, int] | Buffer | None = None,
         sequences: Buffer | None = None,
     ) -> int: ...
     def replace(
@@ -146,7 +146,7 @@ class Core(_Calls):
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
         spread_ns: int | None = None,
-        to: tuple[str, int] | None = None,
+        to: tuple[str, int] | Buffer | None = None,
         sequences: Buffer | None = None,
     ) -> Any: ...
     def queue(self, batch: Any, /) -> bool: ...

@@ -55,7 +55,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         at: int | Sequence[int] | Buffer | None = None,
         interval_ns: int | None = None,
         spread_ns: int | None = None,
-        to: tuple[str, int] | None = None,
+        to: tuple[str, int] | Buffer | None = None,
         timeout: float | None = None,
         sequences: Buffer | None = None,
     ) -> int:

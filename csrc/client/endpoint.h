@@ -128,7 +128,7 @@ int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_
 /* Many packets in one buffer. Packet i starts at offsets[i], or in row i of a matrix, or after
  * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or if due_ns is not 0 at
  * due_ns + i * span_ns / span_packets, rounded down: an interval is a span of one packet, and a
- * batch that is spread is a span of all of them. */
+ * batch that is spread is a span of all of them. It goes to dests[i], or to dest. */
 typedef struct send_batch {
     const uint8_t *data;
     uint64_t data_bytes;
@@ -142,7 +142,8 @@ typedef struct send_batch {
     int_array_t offsets;
     int_array_t dues;
     const shm_addr_t *dest;
-    uint64_t *sequences; /* NULL, or room for count */
+    const uint8_t *dests; /* NULL, or count shm_addr_t, at any address */
+    uint64_t *sequences;  /* NULL, or room for count */
     /* Progress. */
     uint64_t done;
     uint64_t data_done; /* bytes, if there are neither offsets nor rows */
@@ -156,7 +157,8 @@ int64_t send_batch_due_ns(const send_batch_t *b, uint64_t i);
 void send_batch_advance(send_batch_t *b, uint64_t sequence);
 
 /* Continues a batch as far as there is room. Returns 0: all done; otherwise as endpoint_send, or
- * -EFAULT: packet `done` is not inside the data. */
+ * -EFAULT: packet `done` is not inside the data, or -EAFNOSUPPORT: dests[done] is no address of the
+ * channel's family. */
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
 
 /* Replaces a packet that waits with a new one: either both happen or neither. keep_due: the new

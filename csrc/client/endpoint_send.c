@@ -94,6 +94,24 @@ void send_batch_advance(send_batch_t *b, uint64_t sequence)
     b->done++;
 }
 
+/* The destination of packet i, perhaps in *own. NULL: the channel's remote. */
+static const shm_addr_t *dest_of(const send_batch_t *b, uint64_t i, shm_addr_t *own)
+{
+    if (b->dests == NULL)
+        return b->dest;
+    memcpy(own, b->dests + i * sizeof *own, sizeof *own);
+    return own;
+}
+
+/* Whether packets of this channel may go there. */
+static bool may_go_to(const endpoint_t *e, const shm_addr_t *dest)
+{
+    const shm_config_t *config = &e->segment->config;
+    unsigned own = config->local.family ? config->local.family : config->remote.family;
+    return dest == NULL || ((dest->family == 4 || dest->family == 6) && dest->port != 0 &&
+                            (own == 0 || own == dest->family));
+}
+
 static bool lies_inside(const send_batch_t *b, int64_t offset, int64_t size)
 {
     return size >= 0 && offset >= 0 && (uint64_t)offset <= b->data_bytes &&
@@ -116,12 +134,16 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
     int64_t offset = send_batch_offset(b, i);
     int64_t due_ns = send_batch_due_ns(b, i);
     uint64_t sequence;
+    shm_addr_t own;
+    const shm_addr_t *dest = dest_of(b, i, &own);
     if (!lies_inside(b, offset, size))
         return -EFAULT;
+    if (b->dests != NULL && !may_go_to(e, dest))
+        return -EAFNOSUPPORT;
     if (due_ns < 0 || !is_plausible(e, due_ns, now))
         return -ERANGE;
     int rc = tx_producer_push(&e->tx, b->data + offset, as_length((uint64_t)size), due_ns, now,
-                              b->dest, &sequence);
+                              dest, &sequence);
     if (rc < 0)
         return rc;
     send_batch_advance(b, sequence);
@@ -131,7 +153,8 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
 
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b)
 {
-    int rc = check_ready(e, b->dest);
+    shm_addr_t own;
+    int rc = check_ready(e, dest_of(b, b->done, &own));
     if (rc < 0)
         return rc;
     int64_t now = rt_mono_ns();

@@ -1,5 +1,9 @@
 #include "python/hot.h"
+#include "proto/capture/capture_flows.h"
 #include "python/int_view.h"
+
+/* The plan of a capture hands out destinations, which go into the send ring as they are. */
+_Static_assert(sizeof(capture_address_t) == sizeof(shm_addr_t), "the same bytes");
 
 /* Everything of one send_many call. */
 typedef struct send_call {
@@ -8,14 +12,14 @@ typedef struct send_call {
     int64_t until_mono_ns;
     bool at_once;    /* end where there is no room */
     PyObject *items; /* tuple of packets; NULL: one buffer */
-    Py_buffer data, sizes, offsets, dues, sequences;
+    Py_buffer data, sizes, offsets, dues, sequences, dests;
     PyObject *due_array; /* made from a sequence of ints */
     PyObject *size_array;
 } send_call_t;
 
 static void send_call_clear(send_call_t *c)
 {
-    Py_buffer *views[] = {&c->data, &c->sizes, &c->offsets, &c->dues, &c->sequences};
+    Py_buffer *views[] = {&c->data, &c->sizes, &c->offsets, &c->dues, &c->sequences, &c->dests};
     for (size_t i = 0; i < sizeof views / sizeof *views; i++)
         payload_release(views[i]);
     Py_XDECREF(c->items);
@@ -186,8 +190,7 @@ static int batch_memory(send_call_t *c, int has_offsets)
                                            "whose rows are contiguous and in ascending order");
         return -1;
     }
-    c->batch.data_bytes =
-        (uint64_t)((v->shape[0] - 1) * v->strides[0] + v->shape[1] * v->itemsize);
+    c->batch.data_bytes = (uint64_t)((v->shape[0] - 1) * v->strides[0] + v->shape[1] * v->itemsize);
     return 0;
 }
 
@@ -264,6 +267,34 @@ static int batch_sequences(send_call_t *c, PyObject *sequences)
     return -1;
 }
 
+/* One address for all packets, or a buffer with one for each. */
+static int batch_destinations(core_t *self, send_call_t *c, PyObject *to)
+{
+    const shm_addr_t *dest = NULL;
+    if (!is_given(to) || !PyObject_CheckBuffer(to)) {
+        if (as_destination(self, to, &dest) < 0)
+            return -1;
+        if (dest) {
+            c->dest = *dest;
+            c->batch.dest = &c->dest;
+        }
+        return 0;
+    }
+    if (c->items) {
+        PyErr_SetString(PyExc_TypeError, "to= as a buffer of addresses goes with packets in one "
+                                         "buffer, not with a sequence of packets");
+        return -1;
+    }
+    if (PyObject_GetBuffer(to, &c->dests, PyBUF_SIMPLE) < 0)
+        return -1;
+    c->batch.dests = c->dests.buf;
+    if ((uint64_t)c->dests.len / sizeof(shm_addr_t) >= c->batch.count)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "to has %zd bytes: %llu packets need %zu each", c->dests.len,
+                 (unsigned long long)c->batch.count, sizeof(shm_addr_t));
+    return -1;
+}
+
 /* Queues the items of a tuple as far as there is room. Returns as end_send; -1 with an exception
  * set is -EFAULT. */
 static int send_items(core_t *self, send_call_t *c)
@@ -300,6 +331,15 @@ static int refuse_cut(const send_batch_t *b)
     return -1;
 }
 
+static int refuse_address(const send_batch_t *b)
+{
+    PyErr_Format(PyExc_ValueError,
+                 "to: the address of packet %llu is not of the channel's family, or has port 0 "
+                 "(%llu were queued before it)",
+                 (unsigned long long)b->done, (unsigned long long)b->done);
+    return -1;
+}
+
 static int send_call_run(core_t *self, send_call_t *c)
 {
     send_batch_t *b = &c->batch;
@@ -310,6 +350,8 @@ static int send_call_run(core_t *self, send_call_t *c)
         int rc = c->items ? send_items(self, c) : endpoint_send_batch(end, b);
         if (rc == -EFAULT)
             return refuse_cut(b);
+        if (rc == -EAFNOSUPPORT)
+            return refuse_address(b);
         if (rc == -ENOBUFS && c->at_once)
             return 0;
         if (rc < 0 && after_failed_send(self, rc, c->until_mono_ns, b->done, b->first_sequence) < 0)
@@ -321,15 +363,10 @@ static int send_call_run(core_t *self, send_call_t *c)
 /* values: packets, size, sizes, offsets, at, interval_ns, spread_ns, to, sequences, timeout. */
 static int send_call_init(core_t *self, send_call_t *c, PyObject *const *values)
 {
-    const shm_addr_t *dest = NULL;
     if (batch_packets(c, values) < 0 || batch_times(c, values[4], values[5], values[6]) < 0 ||
-        batch_sequences(c, values[8]) < 0 || as_destination(self, values[7], &dest) < 0 ||
+        batch_sequences(c, values[8]) < 0 || batch_destinations(self, c, values[7]) < 0 ||
         (values[9] && as_deadline(values[9], &c->until_mono_ns) < 0))
         return -1;
-    if (dest) {
-        c->dest = *dest;
-        c->batch.dest = &c->dest;
-    }
     if (c->batch.count == 0)
         PyErr_SetString(PyExc_ValueError, "there are no packets to send");
     return c->batch.count == 0 ? -1 : 0;
@@ -355,13 +392,12 @@ PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     return result;
 }
 
-signature_t try_send_many_signature = {
-    "O|$OOOOOOOO:try_send_many",
-    1,
-    1,
-    {"packets", "size", "sizes", "offsets", "at", "interval_ns", "spread_ns", "to", "sequences",
-     NULL},
-    {NULL}};
+signature_t try_send_many_signature = {"O|$OOOOOOOO:try_send_many",
+                                       1,
+                                       1,
+                                       {"packets", "size", "sizes", "offsets", "at", "interval_ns",
+                                        "spread_ns", "to", "sequences", NULL},
+                                       {NULL}};
 
 PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames)

@@ -53,6 +53,7 @@ _CHANNEL, _RTP = "csrc/shm/shm_layout.h", "csrc/shm/rtp_shm.h"
 _CYCLIC = "csrc/shm/cyclic_shm.h"
 _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
+_CAPTURE, _REPLAY_PAGE = "csrc/proto/capture/capture_udp.h", "docs/howto/replay.md"
 _CYCLIC_PAGE = "docs/reference/cyclic.md"
 _STATISTICS, _RTP_PAGE = "docs/reference/statistics.md", "docs/reference/rtp.md"
 _NETFLUX_PAGE, _UDT_PAGE = "docs/reference/netflux.md", "docs/reference/udt.md"
@@ -75,6 +76,11 @@ CLASSES = (
             Table(_RTP, "SHM_RTP_COUNTERS", "counter", _RTP_PAGE, "### RTP counters"),
             Table(_RTP, "SHM_RTP_GAUGES", "gauge", _RTP_PAGE, "### RTP now"),
         ),
+    ),
+    Numbers(
+        "CaptureFates",
+        "What became of the packets of a capture file.",
+        (Table(_CAPTURE, "CAPTURE_FATES", "counter", _REPLAY_PAGE, "### Packets in the file"),),
     ),
     Numbers(
         "NetfluxNumbers",

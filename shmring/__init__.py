@@ -24,7 +24,8 @@ except ModuleNotFoundError as _missing:
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without typing: type checkers know the name
 
 if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOMES
-    from shmring import observe as observe  # modules that are often used as attributes
+    from shmring import capture as capture  # modules that are often used as attributes
+    from shmring import observe as observe
     from shmring import recording as recording
     from shmring import tap as tap
     from shmring import testing as testing
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring._pool_quota import UserLimits
     from shmring._ticks import Tick, Ticks, block_until, sleep_until, ticks
     from shmring.batch import Packet, PacketBatch, PacketLoan, ReportBatch
+    from shmring.capture.player import replay
     from shmring.channel import Channel
     from shmring.cyclic.channel import CyclicChannel, CyclicChannelStats, CyclicStats
     from shmring.cyclic.engine import Cyclic
@@ -182,6 +184,7 @@ __all__ = [
     "default_pool",
     "open_async",
     "pack_addresses",
+    "replay",
     "sleep_until",
     "ticks",
     "unreadable",
@@ -196,6 +199,7 @@ _HOMES = {
         "_opening": "Udp",
         "_pool_quota": "UserLimits",
         "batch": "Packet PacketBatch PacketLoan ReportBatch",
+        "capture.player": "replay",
         "channel": "Channel",
         "cyclic.channel": "CyclicChannel CyclicChannelStats CyclicStats",
         "cyclic.engine": "Cyclic",
@@ -229,7 +233,16 @@ _HOMES = {
 }
 _MODULES = frozenset(
     (
-        *("batch", "channel", "control", "cyclic", "datagram", "engine", "engine_channel"),
+        *(
+            "batch",
+            "capture",
+            "channel",
+            "control",
+            "cyclic",
+            "datagram",
+            "engine",
+            "engine_channel",
+        ),
         *("errors", "histogram"),
         *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
         *("testing", "types", "udt"),

@@ -146,6 +146,20 @@ class RtpNumbers:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class CaptureFates:
+    """What became of the packets of a capture file."""
+
+    udp: int = fact("packets", "UDP datagrams")
+    not_udp: int = fact("packets", "packets of other protocols than UDP")
+    not_ip: int = fact("packets", "packets that are neither IPv4 nor IPv6")
+    other_link: int = fact("packets", "packets of a link type that is not supported")
+    fragment: int = fact("packets", "fragments of UDP datagrams: they are not sent")
+    truncated: int = fact("packets", "UDP datagrams that were captured in part (snaplen): they are not sent")
+    malformed: int = fact("packets", "packets whose headers contradict each other or the size limits")
+    too_many_flows: int = fact("packets", "datagrams of flows beyond the first 65536: they are not sent")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetfluxNumbers:
     """Counters and gauges of a Netflux link."""
 

@@ -51,6 +51,12 @@ class Histogram:
             raise ValueError(f"percentile is {percent!r}: it must be 0 to 100")
         return int(lib.rt_hist_quantile_ns(self._hist, percent / 100))
 
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """Return a histogram with the values of both."""
+        both = Histogram(self._hist)
+        lib.channel_add_hist(both._hist, other._hist)
+        return both
+
     def buckets(self) -> list[tuple[int, int]]:
         """Return (largest value of the bucket in ns, entries in it) for each bucket that is not
         empty."""

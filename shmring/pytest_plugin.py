@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Unpack
 import pytest
 
 if TYPE_CHECKING:
+    from shmring.capture import ReplayReport
     from shmring.channel import Channel
     from shmring.engine import OpenOptions
     from shmring.pool import Pool
@@ -47,6 +48,12 @@ class ChannelFactory(Protocol):
         there: OpenOptions | None = None,
         **options: Unpack[OpenOptions],
     ) -> tuple[Channel, Channel]: ...
+
+
+class Replay(Protocol):
+    """What the fixture `shmring_replay` returns."""
+
+    def __call__(self, path: Any, **options: Any) -> ReplayReport: ...
 
 
 class PlcFactory(Protocol):
@@ -148,6 +155,21 @@ def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
                 sock.close()
 
     return make
+
+
+@pytest.fixture
+def shmring_replay(shmring_pool: Pool) -> Replay:
+    """`shmring.replay` on `shmring_pool`: it sends a capture and returns the report.
+
+    ``report = shmring_replay("line.pcapng", to=there.local, scale=0.1)``
+    """
+
+    def play(path: Any, **options: Any) -> ReplayReport:
+        from shmring.capture import replay
+
+        return replay(path, pool=shmring_pool, **options)
+
+    return play
 
 
 def assert_lateness(

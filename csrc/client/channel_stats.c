@@ -22,6 +22,23 @@ void channel_copy_hist(rt_hist_t *to, const rt_hist_t *from)
         rt_store_relaxed(&to->buckets[i], rt_load_relaxed(&from->buckets[i]));
 }
 
+void channel_add_hist(rt_hist_t *to, const rt_hist_t *from)
+{
+    uint64_t count = rt_load_relaxed(&to->count);
+    uint64_t least = rt_load_relaxed(&from->min_ns);
+    uint64_t most = rt_load_relaxed(&from->max_ns);
+    if (rt_load_relaxed(&from->count) == 0)
+        return;
+    if (count == 0 || least < rt_load_relaxed(&to->min_ns))
+        rt_store_relaxed(&to->min_ns, least);
+    if (most > rt_load_relaxed(&to->max_ns))
+        rt_store_relaxed(&to->max_ns, most);
+    rt_bump(&to->count, rt_load_relaxed(&from->count));
+    rt_bump(&to->sum_ns, rt_load_relaxed(&from->sum_ns));
+    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+        rt_bump(&to->buckets[i], rt_load_relaxed(&from->buckets[i]));
+}
+
 uint64_t channel_hist_bucket(const rt_hist_t *h, unsigned bucket)
 {
     return rt_load_relaxed(&h->buckets[bucket]);
@@ -86,4 +103,24 @@ bool channel_is_unheard(const shm_segment_t *s)
     uint64_t heartbeat = rt_load_relaxed(&s->status->heartbeat_mono_ns);
     return (state == SHM_STATE_OPEN || state == SHM_STATE_HELD) &&
            (int64_t)((uint64_t)rt_mono_ns() - heartbeat) > UNHEARD_NS;
+}
+
+void channel_gaps_add(channel_gaps_t *g, const shm_report_t *reports, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const shm_report_t *r = &reports[i];
+        int64_t late_ns;
+        int64_t error_ns;
+        if (r->scheduled_ns == 0 || r->sent_ns == 0 ||
+            __builtin_sub_overflow(r->sent_ns, r->scheduled_ns, &late_ns)) {
+            g->next_sequence = 0;
+            continue;
+        }
+        if (g->next_sequence == r->sequence && r->sequence != 0 &&
+            !__builtin_sub_overflow(late_ns, g->late_ns, &error_ns))
+            rt_hist_add(&g->errors,
+                        error_ns < 0 ? -(error_ns + (error_ns == INT64_MIN)) : error_ns);
+        g->next_sequence = r->sequence + 1;
+        g->late_ns = late_ns;
+    }
 }

@@ -13,6 +13,9 @@ void channel_read_counters(const shm_stats_t *stats, uint64_t *out);
 /* Copies a histogram that its owner may be changing. */
 void channel_copy_hist(rt_hist_t *to, const rt_hist_t *from);
 
+/* Adds the entries of `from` to a private histogram. */
+void channel_add_hist(rt_hist_t *to, const rt_hist_t *from);
+
 /* The count in a bucket, 0 to RT_HIST_BUCKETS - 1. */
 uint64_t channel_hist_bucket(const rt_hist_t *h, unsigned bucket);
 
@@ -34,6 +37,18 @@ void channel_report_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 
 /* Reads on until the report of one packet. Returns 1 and *out; 0: it is not there yet. */
 int channel_find_report(slot_reader_t *reader, uint64_t sequence, shm_report_t *out);
+
+/* How much the gap before a packet differed from its gap on the schedule, in ns without sign. */
+typedef struct channel_gaps {
+    uint64_t next_sequence; /* the packet behind the last one seen; at first 0 */
+    int64_t late_ns;        /* of the last one seen */
+    rt_hist_t errors;
+} channel_gaps_t;
+
+/* Adds reports in the order of sending. A gap counts if both of its packets had a deadline and were
+ * sent, one right after the other by their numbers. */
+void channel_gaps_add(channel_gaps_t *g, const shm_report_t *reports, uint32_t count);
+
 /* Reads shm_late_packet_t, the oldest still held first. */
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 

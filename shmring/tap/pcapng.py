@@ -10,7 +10,9 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-LINKTYPE_RAW = 101
+from shmring._proto import lib
+
+LINKTYPE_RAW: int = lib.CAPTURE_LINK_RAW
 """Packets begin with their IPv4 or IPv6 header."""
 
 INBOUND = 1
@@ -19,11 +21,11 @@ OUTBOUND = 2
 
 FLUSH_BYTES = 256 * 1024
 
-_SECTION = 0x0A0D0D0A
-_INTERFACE = 1
-_STATISTICS = 5
-_PACKET = 6
-_BYTE_ORDER = 0x1A2B3C4D
+_SECTION: int = lib.PCAPNG_SECTION
+_INTERFACE: int = lib.PCAPNG_INTERFACE
+_STATISTICS: int = lib.PCAPNG_STATISTICS
+_PACKET: int = lib.PCAPNG_PACKET
+_BYTE_ORDER: int = lib.PCAPNG_BYTE_ORDER
 _UNKNOWN_LENGTH = -1
 _TSRESOL_NS = 9
 
@@ -32,7 +34,7 @@ _SHB_OS = 3
 _SHB_USERAPPL = 4
 _IF_NAME = 2
 _IF_DESCRIPTION = 3
-_IF_TSRESOL = 9
+_IF_TSRESOL: int = lib.PCAPNG_IF_TSRESOL
 _EPB_FLAGS = 2
 _EPB_DROPCOUNT = 4
 _EPB_PACKETID = 5

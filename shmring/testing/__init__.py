@@ -1,7 +1,8 @@
 """Helpers for tests of programs that use shmring: partners, networks, virtual time.
 
 `shmring.testing.plc`: simulated Netflux partners. `Link`: one direction of an impaired path.
-`Exchange`: two ends, two links and a virtual clock.
+`Exchange`: two ends, two links and a virtual clock. `shmring.testing.captures`: captures made in
+memory.
 
 pytest users do not need these names: see the fixtures of `shmring.pytest_plugin`.
 """

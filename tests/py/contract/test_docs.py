@@ -35,6 +35,7 @@ from shmring import recording, udt
 from shmring._options import OPTIONS
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo
+from shmring.testing import captures
 from shmring.testing.plc import Codesys5
 from shmring_cli import COMMANDS
 from shmring_cli.help import pages as pages_of_help
@@ -168,12 +169,23 @@ def record_a_night(folder: Path) -> Iterator[None]:
     yield
 
 
+@contextlib.contextmanager
+def capture_a_line(folder: Path) -> Iterator[None]:
+    file = captures.Pcapng()
+    file.interface(resolution=9)
+    for i in range(20):
+        file.packet(i * 1_000_000, captures.udp(b"packet %d" % i, to=("239.0.0.1", 5004)))
+    (folder / "line.pcapng").write_bytes(file.data)
+    yield
+
+
 NEEDS = {
     "": lambda _folder: contextlib.nullcontext(),
     "needs-ctl": open_ctl,
     "needs-axis": run_axis,
     "needs-plant": run_plant,
     "needs-recordings": record_a_night,
+    "needs-capture": capture_a_line,
     "needs-tai": lambda _folder: contextlib.nullcontext(),
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import observe, tap, types, udt
+from shmring import capture, observe, tap, types, udt
 
 INHERITED = {*dir(Exception), *dir(str), *dir(tuple)}
 
@@ -26,7 +26,7 @@ def members(name: str, kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    for module in (shmring, udt, tap, observe):
+    for module in (shmring, udt, tap, capture, observe):
         for short in [*module.__all__, *(["open", "gc"] if module is shmring else [])]:
             found, name = getattr(module, short), f"{module.__name__}.{short}"
             if inspect.isclass(found) or inspect.isroutine(found):

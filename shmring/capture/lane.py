@@ -1,0 +1,89 @@
+"""One channel of a replay: IPv4 and IPv6 have one each."""
+
+from array import array
+from typing import Any
+
+from shmring._proto import ffi as proto_ffi
+from shmring._ring import ffi, lib
+from shmring.capture.reader import RECORDS
+from shmring.channel import Channel
+from shmring.errors import SendTimeout
+from shmring.histogram import Histogram
+from shmring.stats import ChannelStats
+
+_ADDRESS_BYTES: int = proto_ffi.sizeof("capture_address_t")
+_REPORTS_AT_ONCE = 8192
+_SEND_TURN_S = 0.2
+
+
+class Columns:
+    """The packets of one batch that leave on one lane, as columns that C fills."""
+
+    def __init__(self, lane: Any) -> None:
+        """lane: its ``capture_lane_t``."""
+        self._lane = lane
+        self._due = array("q", bytes(8 * RECORDS))
+        self._offset = array("I", bytes(4 * RECORDS))
+        self._length = array("I", bytes(4 * RECORDS))
+        self._to = bytearray(_ADDRESS_BYTES * RECORDS)
+        lane.due_ns = self._keep = proto_ffi.from_buffer("int64_t[]", self._due)
+        self._kept = [
+            proto_ffi.from_buffer("uint32_t[]", each) for each in (self._offset, self._length)
+        ]
+        lane.offset, lane.length = self._kept
+        self._kept.append(proto_ffi.from_buffer("uint8_t[]", self._to))
+        lane.to = proto_ffi.cast("capture_address_t *", self._kept[-1])
+
+    @property
+    def count(self) -> int:
+        return int(self._lane.count)
+
+    def part(self, begin: int) -> dict[str, Any]:
+        """Return the arguments of `Channel.send_many` for the packets from `begin` on."""
+        end = self.count
+        return {
+            "offsets": memoryview(self._offset)[begin:end],
+            "sizes": memoryview(self._length)[begin:end],
+            "at": memoryview(self._due)[begin:end],
+            "to": memoryview(self._to)[begin * _ADDRESS_BYTES : end * _ADDRESS_BYTES],
+        }
+
+
+class Lane:
+    """A channel with the reports of its packets."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._gaps = ffi.new("channel_gaps_t *")
+        self._reports = ffi.new("shm_report_t[]", _REPORTS_AT_ONCE)
+        self._reader = ffi.new("slot_reader_t *")
+        lib.channel_report_reader_init(self._reader, channel._endpoint.mapped())
+
+    def send(self, payloads: memoryview, columns: Columns, done: int) -> int:
+        """Queue packets from number `done` of a batch on, for at most a fifth of a second. Return
+        how many of the batch are queued now."""
+        try:
+            self.channel.send_many(payloads, timeout=_SEND_TURN_S, **columns.part(done))
+        except SendTimeout as full:
+            return done + full.sent
+        return columns.count
+
+    def flush(self) -> bool:
+        """Wait a fifth of a second until all packets are sent. Return whether they are."""
+        try:
+            self.channel.flush(timeout=_SEND_TURN_S)
+        except SendTimeout:
+            return False
+        return True
+
+    def read_reports(self) -> None:
+        """Add the reports since the last call to the gap errors."""
+        while count := lib.slot_reader_next(self._reader, self._reports, _REPORTS_AT_ONCE):
+            lib.channel_gaps_add(self._gaps, self._reports, count)
+
+    @property
+    def gap_errors(self) -> Histogram:
+        return Histogram(ffi.addressof(self._gaps, "errors"))
+
+    def stats(self) -> ChannelStats:
+        return self.channel.stats()

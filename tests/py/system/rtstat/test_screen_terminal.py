@@ -117,7 +117,7 @@ def test_keys_in_and_screen_out(terminal, eventually, shmring_namespace, shmring
         terminal.type("Escape")
         see(terminal, eventually, "camera", gone="enqueued late")
         terminal.type("?")
-        see(terminal, eventually, "Keys", "reset the view")
+        see(terminal, eventually, "Keys", "count from now on")
         terminal.type("Escape")
         see(terminal, eventually, "camera", gone="Keys")
         terminal.type("p")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -17,8 +19,14 @@ from shmring_plot.distribution import Distribution, log_edges
 from shmring_plot.series import NS_PER_S, PERCENTILES, Series, Slot
 
 _WIDTH = 11.0
+_TITLE_PT = 9.5
+_LEGEND_PT = 9
+_NAME_CHARS, _HEAD_CHARS = 64, 24
+"""Of a name in a line of its own, and in the head of the table. A longer one loses its middle."""
 _LATENESS = "lateness: start of the send call after the packet's deadline"
 _LOWEST_NS = 4.0
+_EM = 0.62
+"""Width of a character, as a share of the size of its font. Most are narrower."""
 _RESTARTED = "worker restarted"
 _BANDS = (("max", 1.0, 0.9), ("p99", 0.99, 1.3), ("p50", 0.5, 1.6))
 _VERDICT_COLOURS = ("#e1a73a", "#c8553d", "#7768ae", "#3bb273", "#5a5a5a", "#2f6690")
@@ -72,7 +80,12 @@ def compare_chart(before: Series, after: Series) -> Figure:
     _lateness_axis(lower, both)
     upper.tick_params(labelbottom=False)
     _difference(below, before, after)
-    _title(figure, f"Lateness before ({before.label}) and after ({after.label})", both, 2)
+    _title(
+        figure,
+        f"Lateness before ({_short(before.label)}) and after ({_short(after.label)})",
+        both,
+        2,
+    )
     return figure
 
 
@@ -110,15 +123,16 @@ def _timelines(panels: Sequence[Any], series: Sequence[Series]) -> None:
         axes.set_ylabel("lateness per interval")
         style.clean(axes)
         if len(series) > 1:
-            axes.set_title(_summary(one), loc="left", fontsize=9.5)
+            axes.set_title(_summary(one), loc="left", fontsize=_TITLE_PT)
     restarts = [line for axes in panels for line in axes.lines if line.get_label() == _RESTARTED]
     panels[0].legend(
         handles=[*panels[0].lines[len(_BANDS) - 1 :: -1], *restarts[:1]],
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.5 if len(series) == 1 else 2.3,  # above the title of the panel
         ncols=4,
         frameon=False,
-        fontsize=9,
+        fontsize=_LEGEND_PT,
     )
 
 
@@ -224,7 +238,7 @@ def _histograms(axes: Any, series: Sequence[Series]) -> None:
     style.clean(axes)
     if len(series) == 1:
         axes.set_ylim(0, 1.32 * axes.get_ylim()[1])
-        _mark_lines(axes, series[0].lateness)
+        _mark_lines(axes, series[0].lateness, _limits(series))
     else:
         for one, colour in zip(series, cycle(style.COLOURS), strict=False):
             for share, line in ((0.5, "-"), (0.99, ":")):
@@ -233,9 +247,10 @@ def _histograms(axes: Any, series: Sequence[Series]) -> None:
         _legend_above(axes, "line: p50, dotted line: p99")
 
 
-def _mark_lines(axes: Any, lateness: Distribution) -> None:
+def _mark_lines(axes: Any, lateness: Distribution, limits: tuple[float, float]) -> None:
     """Draw a line per percentile, with its label above the others', so that close ones stay
-    readable."""
+    readable. limits: of the x axis. The label is on the side that has more room."""
+    middle = math.sqrt(limits[0] * limits[1])
     for i, (share, name) in enumerate(PERCENTILES):
         at = max(lateness.quantile_ns(share), _LOWEST_NS)
         height = 0.79 + 0.06 * i
@@ -244,9 +259,9 @@ def _mark_lines(axes: Any, lateness: Distribution) -> None:
             f"{name}  {duration(lateness.quantile_ns(share))}",
             (at, height),
             xycoords=("data", "axes fraction"),
-            xytext=(-4, 0),
+            xytext=(-4 if at > middle else 4, 0),
             textcoords="offset points",
-            ha="right",
+            ha="right" if at > middle else "left",
             va="center",
             fontsize=9.5,
         )
@@ -260,18 +275,12 @@ def _cdfs(axes: Any, series: Sequence[Series]) -> None:
         xs = [max(steps[0][0], _LOWEST_NS), *(max(at, _LOWEST_NS) for at, _ in steps)]
         ys = [1.0, *(max(1 - share, last) for _, share in steps)]
         axes.step(xs, ys, where="post", color=colour, linewidth=1.6, label=_legend(one))
-        for share, name in PERCENTILES:
+        for share, _ in PERCENTILES:
             at = max(one.lateness.quantile_ns(share), _LOWEST_NS)
             y = max(1 - share, last)
             axes.plot([at], [y], marker="o", markersize=5, color=colour, clip_on=False)
-            if len(series) == 1:
-                axes.annotate(
-                    f"{name}  {duration(one.lateness.quantile_ns(share))}",
-                    (at, y),
-                    xytext=(8, -9),
-                    textcoords="offset points",
-                    fontsize=9.5,
-                )
+    if len(series) == 1:
+        _name_dots(axes, series[0].lateness)
     style.beyond(axes, 0.7 * smallest)
     axes.set_ylabel("share of the packets that were no later")
     style.clean(axes)
@@ -279,15 +288,31 @@ def _cdfs(axes: Any, series: Sequence[Series]) -> None:
         _legend_above(axes, "dots: p50, p99, p99.9 and max")
 
 
+def _name_dots(axes: Any, lateness: Distribution) -> None:
+    """Say what the dots of a curve are, below it. Beside them, close ones would overlap."""
+    lines = [f"{name}  {duration(lateness.quantile_ns(share))}" for share, name in PERCENTILES]
+    axes.text(
+        *(0.99, 0.04, "\n".join(["dots:", *lines])),
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        fontsize=9.5,
+    )
+
+
 def _edges(series: Sequence[Series]) -> list[float]:
     low = max(_LOWEST_NS, 0.8 * min(one.lateness.low_ns for one in series))
     return log_edges(low, max(low, *(one.lateness.max_ns for one in series)))
 
 
-def _lateness_axis(axes: Any, series: Sequence[Series]) -> None:
+def _limits(series: Sequence[Series]) -> tuple[float, float]:
     edges = _edges(series)
+    return edges[0], 1.5 * edges[-1]
+
+
+def _lateness_axis(axes: Any, series: Sequence[Series]) -> None:
     style.durations(axes, "x")
-    axes.set_xlim(edges[0], 1.5 * edges[-1])
+    axes.set_xlim(_limits(series))
     style.finer(axes, "x")
     axes.set_xlabel(_LATENESS)
 
@@ -296,7 +321,7 @@ def _legend(one: Series) -> str:
     values = ",  ".join(
         f"{name} {duration(one.lateness.quantile_ns(share))}" for share, name in PERCENTILES
     )
-    return f"{one.label}:  {values}"
+    return f"{_short(one.label)}:  {values}"
 
 
 def _legend_height(series: Sequence[Series]) -> float:
@@ -320,7 +345,11 @@ def _difference(axes: Any, before: Series, after: Series) -> None:
     axes.axis("off")
     head, *rows = tables.difference(before, after)
     table = axes.table(
-        rows, colLabels=head, cellLoc="right", colWidths=(0.3, 0.2, 0.2, 0.2), loc="center"
+        rows,
+        colLabels=[_short(text, _HEAD_CHARS) for text in head],
+        cellLoc="right",
+        colWidths=(0.3, 0.2, 0.2, 0.2),
+        loc="center",
     )
     table.auto_set_font_size(False)
     table.set_fontsize(9.5)
@@ -343,22 +372,37 @@ def _title(figure: Figure, what: str, series: Sequence[Series], of: int) -> None
         text = f"{what}: {_summary(series[0])}"
     elif len(series) < of:
         text = f"{what}: the worst {len(series)} of {of} channels"
-    figure.suptitle(text, fontsize=13, x=0.01, ha="left")
+    figure.suptitle(_wrapped(text, 13), fontsize=13, x=0.01, ha="left")
     recordings: dict[int, list[Series]] = {}
     for one in series:
         recordings.setdefault(id(one.header), []).append(one)
-    notes = "\n".join(
-        (f"{group[0].label}: " if len(recordings) > 1 else "") + _footnote(group)
+    notes = (
+        (f"{_short(group[0].label)}: " if len(recordings) > 1 else "") + _footnote(group)
         for group in recordings.values()
     )
-    figure.supxlabel(notes, fontsize=8, color=style.GREY, x=0.01, ha="left")
+    text = "\n".join(_wrapped(note, 8) for note in notes)
+    figure.supxlabel(text, fontsize=8, color=style.GREY, x=0.01, ha="left")
+
+
+def _short(name: str, chars: int = _NAME_CHARS) -> str:
+    """Return a name of limited length: the begin and the end of a long one."""
+    if len(name) <= chars:
+        return name
+    half = (chars - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def _wrapped(text: str, points: float) -> str:
+    """Return a text in lines that the picture has room for, at this size."""
+    chars = int(_WIDTH * 72 / (_EM * points))
+    return "\n".join(textwrap.wrap(text, chars, break_on_hyphens=False))
 
 
 def _summary(one: Series) -> str:
     late = sum(one.counts().values())
     facts = one.facts()
     return (
-        f"{one.label}, {len(one.lateness)} timed packets at "
+        f"{_short(one.label)}, {len(one.lateness)} timed packets at "
         f"{quantity(float(facts['tx_pps']), 'pps')}, {late} late"
     )
 

@@ -184,14 +184,20 @@ def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
         table = CsvWriter(sys.stdout, arguments.csv, arguments.fields)
         return lambda shot: table.write(shot, selection)
     if arguments.check:
-        from rtstat.trouble_text import line
-
-        return lambda shot: print(line(selection.troubles(shot)), flush=True)
+        return lambda shot: print(_check_line(shot, selection), flush=True)
     from rtstat.plain import overview
     from shmring_cli.output import text_width
 
     width = text_width()
     return lambda shot: print(overview(shot, selection, width) + "\n", flush=True)
+
+
+def _check_line(shot: Snapshot, selection: Selection) -> str:
+    from rtstat.trouble_text import line
+
+    if not selection.exists(shot):
+        return "UNKNOWN: no channel matches --channel and --pool"
+    return line(selection.troubles(shot))
 
 
 def _first_s(arguments: argparse.Namespace) -> float:

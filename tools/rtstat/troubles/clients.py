@@ -81,7 +81,7 @@ RULES = (
     ),
     Rule(
         *("no_producer", "broken", "channel", "", _no_producer),
-        "the process that opened it is dead, and none is attached to send, as one did before",
+        "programs sent on it, but now its opener is dead, and no process is attached to send",
         own=True,
     ),
     Rule(

@@ -79,7 +79,7 @@ def _rtp_loss(channel: ChannelView) -> Found | None:
     return Found(
         share,
         f"{percentage(share)} of the frames came too late or never {within(channel)}: "
-        f"{many(missing, 'frame')}, {concealed} of media concealed. {stream['lost']} lost in all",
+        f"{many(missing, 'frame')}, {concealed} of media concealed. {stream['lost']} lost in total",
         _rtp_fix(stream),
     )
 

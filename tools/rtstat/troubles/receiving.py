@@ -47,7 +47,7 @@ def _kernel_drops(channel: ChannelView) -> Found | None:
         dropped,
         f"the kernel dropped {packets(dropped)} {within(channel)}, because the socket's buffer "
         f"of {quantity(channel['rcvbuf_bytes'], 'bytes')} was full. "
-        f"{amount(channel['rx_kernel_drops'])} in all",
+        f"{amount(channel['rx_kernel_drops'])} in total",
         "its readers are too slow, and the worker waits for them: read more often, or open it with "
         'overflow="oldest"'
         if full
@@ -73,7 +73,7 @@ def _overwritten(channel: ChannelView) -> Found | None:
     return Found(
         lost,
         f"{packets(lost)} overwritten {within(channel)}, before a reader took them.{who} "
-        f"{amount(channel['rx_overwritten'])} in all",
+        f"{amount(channel['rx_overwritten'])} in total",
         "see whether that program hangs"
         if slow is not None and slow.taken_delta == 0
         else _larger_rx_ring(channel),

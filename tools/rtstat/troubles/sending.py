@@ -49,7 +49,7 @@ def _late(channel: ChannelView) -> Found | None:
         return None
     times = channel.lateness_interval
     worst = f", up to {duration(times.max_ns)}" if times is not None and times.count else ""
-    whole = "" if channel["tx_immediate"] else f". {amount(channel.late)} in all"
+    whole = "" if channel["tx_immediate"] else f". {amount(channel.late)} in total"
     reason = max(LATE, key=lambda name: grown(channel, name))
     if reason == "tx_dropped_late":
         return None  # dropped_late
@@ -68,7 +68,7 @@ def _dropped_late(channel: ChannelView) -> Found | None:
     return Found(
         dropped,
         f"{packets(dropped)} dropped {within(channel)}, because they were too late. "
-        f"{amount(channel['tx_dropped_late'])} in all",
+        f"{amount(channel['tx_dropped_late'])} in total",
         f'{_EARLIER}, or open it with late="send". For details: rtstat why {full_name(channel)}',
     )
 
@@ -80,7 +80,7 @@ def _send_failed(channel: ChannelView) -> Found | None:
     return Found(
         failed,
         f"the kernel refused {packets(failed)} {within(channel)}. "
-        f"{amount(channel['tx_failed'])} in all",
+        f"{amount(channel['tx_failed'])} in total",
         f"see the error: rtstat why {full_name(channel)}",
     )
 

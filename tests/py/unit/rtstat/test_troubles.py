@@ -51,7 +51,7 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         channel(
             {"tx_enqueued_late": 8_000_250, "tx_on_time": 750}, {"tx_enqueued_late": 8_000_000}
         ),
-        ["25.0 % of the packets", "250 packets", "8.00 M in all", "rtstat why plant/ctl"],
+        ["25.0 % of the packets", "250 packets", "8.00 M in total", "rtstat why plant/ctl"],
     ),
     "dropped_late": (channel({"tx_dropped_late": 7}), ["7 packets dropped", 'late="send"']),
     "send_failed": (channel({"tx_failed": 1}), ["refused 1 packet within", "why plant/ctl"]),
@@ -208,7 +208,7 @@ def test_beside_packets_without_a_deadline_the_others_are_late() -> None:
     (found,) = find(channel(beside, timed=((900, 80), (MS, 20))))
     assert (found.name, found.figure) == ("late", 0.2)
     assert "20 packets" in found.text
-    assert "in all" not in found.text
+    assert "in total" not in found.text
 
 
 MIXED = {"tx_queued_behind": 900, "tx_immediate": 900}

@@ -235,7 +235,7 @@ class Opening:
             packet.
         overflow: what happens when the ring of arrived packets is full. "oldest": the oldest packet
             is overwritten. "wait": the worker waits for the slowest reader and leaves packets in
-            the socket.
+            the socket. An end is a reader from its first call that receives, such as `try_recv`.
         late: what happens to a packet past its deadline: "send" or "drop".
         align: what meets the deadline. "start": the start of sending, never before it. "wire": the
             time on the wire, centred on the deadline.

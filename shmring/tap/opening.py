@@ -9,6 +9,7 @@ from typing import Any
 
 from rtworkers import paths
 from rtworkers.layout import Op
+from rtworkers.similar import meant_channel
 from shmring import _host, errors
 from shmring._attachment import Attachment
 from shmring._check import error, last_text
@@ -163,7 +164,8 @@ def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
             )
         raise error(
             errno.ENOENT,
-            f"channel {channel!r} is not open in namespace {space!r}: see shmring ls --all",
+            f"channel {channel!r} is not open in namespace {space!r}: see shmring ls --all"
+            + meant_channel(channel, space),
         )
     segment = ffi.new("shm_segment_t *")
     try:

@@ -12,7 +12,14 @@ from __future__ import annotations
 import argparse
 import time
 
-from rtstat.selection import Selection, add_filters, add_namespace, namespace_of, warn_of_namespace
+from rtstat.selection import (
+    Selection,
+    add_filters,
+    add_namespace,
+    namespace_of,
+    warn_of_absence,
+    warn_of_namespace,
+)
 from rtstat.snapshot import Watch
 
 _PAUSE_S = 0.2
@@ -38,4 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
                 print(name)
             else:
                 print(name, channel.pool, channel.engine, channel.health, sep="\t")
+        warn_of_absence(selection, shot)
         return selection.exit_code(shot)

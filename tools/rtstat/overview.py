@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rtstat.pace import next_due
-from rtstat.selection import Selection, add_filters, add_namespace, namespace_of, warn_of_namespace
+from rtstat.selection import (
+    Selection,
+    add_filters,
+    add_namespace,
+    namespace_of,
+    warn_of_absence,
+    warn_of_namespace,
+)
 from rtstat.snapshot import Snapshot, Watch
 from shmring_cli.common import FINE
 
@@ -143,6 +150,8 @@ def run(arguments: argparse.Namespace) -> int:
         for shot in _snapshots(watch, arguments):
             write(shot)
             code = selection.exit_code(shot)
+    if not arguments.check:
+        warn_of_absence(selection, shot)
     return code
 
 
@@ -195,9 +204,8 @@ def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
 def _check_line(shot: Snapshot, selection: Selection) -> str:
     from rtstat.trouble_text import line
 
-    if not selection.exists(shot):
-        return "UNKNOWN: no channel matches --channel and --pool"
-    return line(selection.troubles(shot))
+    absence = selection.absence(shot)
+    return f"UNKNOWN: {absence}" if absence else line(selection.troubles(shot))
 
 
 def _first_s(arguments: argparse.Namespace) -> float:

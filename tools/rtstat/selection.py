@@ -47,6 +47,13 @@ def warn_of_namespace(arguments: argparse.Namespace) -> None:
             print(f"rtstat: nothing is open in namespace {name!r}{hint}", file=sys.stderr)
 
 
+def warn_of_absence(selection: Selection, shot: Snapshot) -> None:
+    """Say that no channel has a requested name, and which was meant."""
+    absence = selection.absence(shot)
+    if absence:
+        print(f"rtstat: {absence}", file=sys.stderr)
+
+
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add --channel, --pool, --unhealthy and --sort."""
     parser.add_argument(
@@ -142,6 +149,18 @@ class Selection:
     def exists(self, shot: Snapshot) -> bool:
         """Return whether no name was given, or a channel has it."""
         return not self.named or any(self._asked_for(channel) for channel in shot.channels)
+
+    def absence(self, shot: Snapshot) -> str:
+        """Return that nothing matches the requested names, and which was meant. Else empty."""
+        if self.exists(shot):
+            return ""
+        asked = (("--channel", self._channels), ("--pool", self._pools))
+        given = [f"{option} {name!r}" for option, names in asked for name in names]
+        hint = ""
+        if len(given) == 1:
+            known = [c.name if self._channels else c.pool for c in shot.channels]
+            hint = did_you_mean((self._channels or self._pools)[0], known)
+        return f"no channel matches {', '.join(given)}: see rtstat list --all{hint}"
 
     def exit_code(self, shot: Snapshot) -> int:
         """Return the exit code of a command that shows the selection, see `EXIT_CODES`. If there is

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 
 import pytest
 
 import shmring
+import shmring.tap
 import shmring_cli
 from rtstat import cli as rtstat
 from rtworkers import paths, similar
@@ -73,6 +75,12 @@ def test_rtstat_guesses_namespaces(words: list[str], capsys: pytest.CaptureFixtu
     rtstat.main([*words, "--namespace", "plnt"])
     said = capsys.readouterr().err
     assert said == "rtstat: nothing is open in namespace 'plnt'; did you mean 'plant'?\n"
+
+
+@pytest.mark.usefixtures("plant")
+def test_tap_guesses() -> None:
+    with pytest.raises(shmring.ChannelNotFound, match=r"did you mean 'axis-1'\?"):
+        shmring.tap.open("axis1", io.BytesIO(), namespace="plant")
 
 
 @pytest.mark.usefixtures("plant")

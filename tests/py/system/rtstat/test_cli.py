@@ -85,6 +85,17 @@ def test_once(two):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_selection_without_channels_is_not_called_ok(two):
+    pool = json.loads(run("--json", "--seconds", "0").stdout)["pools"][0]["name"]
+    none = "no channel matches {}: see rtstat list --all; did you mean {!r}?\n"
+    for words, meant in ((("--channel", "clt"), "ctl"), (("--pool", f"{pool}x"), pool)):
+        said = none.format(f"{words[0]} {words[1]!r}", meant)
+        check = run("--check", *words, code=2)
+        assert (check.stdout, check.stderr) == (f"UNKNOWN: {said}", "")
+        for mode in ("--once", "--json", "list"):
+            assert run(mode, *words, code=2).stderr == f"rtstat: {said}"
+
+
 def test_a_wide_table_has_rates_and_then_sums(two, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     lines = run("--once").stdout.splitlines()

@@ -49,6 +49,9 @@ class Outcome:
     """Packets that waited to be sent when the request was made."""
     dropped: int
     """How many of them were cancelled. 0 for `hold` and `release`."""
+    left: int
+    """How many still wait after `close`, because the worker did not answer. It may send them before
+    it ends the channel. 0 for the other requests."""
     clients: tuple[int, ...]
     """Processes that were attached, without those that the worker cannot see because they are in
     another pid namespace."""
@@ -69,7 +72,9 @@ def close(name: str, *, namespace: str | None = None) -> Outcome:
     with _found(name, namespace) as channel:
         before = channel.outcome("close")
         removed = channel.end()
-        return channel.after(before, dropped=before.waiting if removed else None)
+        if removed:
+            return dataclasses.replace(before, dropped=before.waiting)
+        return dataclasses.replace(channel.after(before), left=channel.left())
 
 
 def hold(name: str, *, namespace: str | None = None) -> Outcome:
@@ -158,14 +163,20 @@ class _Target:
             state_of(segment.status.state),
             int(lib.tx_ring_waiting(segment)),
             0,
+            0,
             tuple(_clients(segment)),
         )
 
-    def after(self, before: Outcome, *, dropped: int | None = None) -> Outcome:
+    def after(self, before: Outcome) -> Outcome:
         """Return the outcome with the packets that were cancelled since."""
-        if dropped is None:
-            dropped = max(0, read_stats(self._segment).tx_cancelled - self._cancelled)
+        dropped = max(0, read_stats(self._segment).tx_cancelled - self._cancelled)
         return dataclasses.replace(before, dropped=dropped)
+
+    def left(self) -> int:
+        """Return the packets that wait while no worker has ended the channel."""
+        if state_of(self._segment.status.state) in (State.CLOSED, State.FAILED):
+            return 0
+        return int(lib.tx_ring_waiting(self._segment))
 
     def _gone(self) -> bool:
         """Whether the name no longer belongs to this channel."""

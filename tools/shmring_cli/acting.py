@@ -147,6 +147,8 @@ def sentence(done: control.Outcome) -> str:
         text += f": {_packets(done.dropped)} that waited {_were(done.dropped)} dropped"
     else:
         text += f": {_packets(done.waiting)} {'waits' if done.waiting == 1 else 'wait'}"
+    if done.left:
+        text += f", and {_packets(done.left)} may still be sent: the worker did not answer"
     if done.action == "close" and done.clients:
         text += f", still attached: {_processes(done.clients)}"
     return text

@@ -170,6 +170,26 @@ def test_close_after_the_death_of_the_pool(
     assert serve().channels == []
 
 
+def test_close_tells_what_a_stopped_worker_may_still_send(
+    serve: Any, python: Any, command: Any, shmring_namespace: str
+) -> None:
+    serve()
+    program = python(opener("plant"))
+    assert program.line()
+    (info,) = shmring.channels(shmring_namespace)
+    os.kill(info.worker_pid, signal.SIGSTOP)
+    try:
+        code, text, _ = command("close", "ctl")
+    finally:
+        os.kill(info.worker_pid, signal.SIGCONT)
+    assert code == 0
+    assert text.startswith(
+        f"closed {shmring_namespace}/ctl: 0 packets that waited were dropped, and 12 packets may "
+        "still be sent: the worker did not answer, still attached: "
+    )
+    assert shmring.channels(shmring_namespace) == []
+
+
 def test_close_after_the_death_of_everybody(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
@@ -215,6 +235,7 @@ def test_hold_release_and_purge_take_patterns(
         "before": "held",
         "waiting": 1,
         "dropped": 1,
+        "left": 0,
         "clients": [os.getpid()],
         "done": True,
     }

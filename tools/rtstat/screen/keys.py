@@ -1,4 +1,4 @@
-"""The keys of the full screen: its help, the manual pages and docs/reference/rtstat.md show them.
+"""The keys of the full screen: its help, the manual pages and the reference show them.
 
 It imports nothing of Textual, so that the help of the command shows the keys without it, too.
 """
@@ -57,7 +57,7 @@ def epilog() -> str:
 
 
 def markdown() -> str:
-    """Return the keys as a table of docs/reference/rtstat.md. `make schema` writes it there."""
+    """Return the keys as the table of the page rtstat. `make schema` writes it there."""
     lines = ["| key | what it does |", "|---|---|"]
     for key in KEYS:
         lines.append(f"| {', '.join(f'`{name}`' for name in key.names)} | {key.meaning} |")

@@ -52,12 +52,13 @@ from rtworkers.launch import Process
 from rtworkers.layout import EventId, Op
 from rtworkers.opener import Opener
 from rtworkers.rare_log import RareLog
-from rtworkers.restart_policy import Action, Phase
+from rtworkers.restart_policy import FREE_CRASHES, Action, Phase
 
 log = logging.getLogger("shmring.workers")
 
 HEARTBEAT_PERIOD_S = 0.5
 RESTART_WAIT_S = 5.0
+OPEN_TRIES = FREE_CRASHES + 1  # as many deaths have a successor at once
 QUIT_TIMEOUT_S = 2.0
 # Temporary shortages of a process: descriptors, processes, memory.
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC))
@@ -303,7 +304,7 @@ class Supervisor:
                 self._drop_closed(*found)
         slot, started = self.ensure(number)
         process = None
-        for attempt in range(2):
+        for attempt in range(OPEN_TRIES):
             with slot.lock:
                 process = slot.running()
                 again = takeover or attempt > 0
@@ -315,7 +316,9 @@ class Supervisor:
                     self._keep(slot, holding, reply)
                     return started
             slot.wait_restarted(process, RESTART_WAIT_S)
-        raise WorkerDown(f"worker {number} died twice while it opened channel {holding.name!r}")
+        raise WorkerDown(
+            f"worker {number} died {OPEN_TRIES} times while it opened channel {holding.name!r}"
+        )
 
     def close(self, name: str) -> None:
         """End a channel: waiting packets are cancelled, its segment is unlinked.

@@ -2,9 +2,9 @@
  *
  *     asker --1--> relay --2--> answerer --3--> relay --4--> asker
  *
- * A hop is a word in shared memory and what is needed for its reader to see it: nothing but spinning
- * (--sleep 0), or futex calls (--sleep 1). The relay has a core of its own. The others share the
- * other core: one that spins offers it to the other. */
+ * A hop is a word in shared memory and what is needed for its reader to see it: nothing but
+ * spinning (--sleep 0), or futex calls (--sleep 1). The relay has a core of its own. The others
+ * share the other core: one that spins offers it to the other. */
 #include "bench/bench.h"
 
 #include "base/rt_clock.h"

@@ -1,4 +1,5 @@
-/* Round trip of one small datagram between two threads that never sleep, with plain send and recv. */
+/* Round trip of one small datagram between two threads that never
+ * sleep, with plain send and recv. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"

@@ -1,5 +1,5 @@
-/* What a wake-up costs at best: a SCHED_FIFO thread spins until an instant and writes to an eventfd,
- * on which another thread waits with epoll. Nothing is done early. */
+/* What a wake-up costs at best: a SCHED_FIFO thread spins until an instant and writes to an
+ * eventfd, on which another thread waits with epoll. Nothing is done early. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"

@@ -73,7 +73,8 @@ static int read_entries(udp_t *udp, unsigned want, udp_tx_stamp_t *out, unsigned
     struct mmsghdr messages[MESSAGES];
     control_space_t control[MESSAGES];
     unsigned n = want < MESSAGES ? want : MESSAGES;
-    uint8_t payload; /* unread. Without room for one, qemu-user reads nothing and reports success. */
+    uint8_t payload; /* unread. Without room for one, qemu-user reads
+                        nothing and reports success. */
     struct iovec room = {.iov_base = &payload, .iov_len = sizeof payload};
     for (unsigned i = 0; i < n; i++)
         messages[i].msg_hdr = (struct msghdr){.msg_iov = &room,

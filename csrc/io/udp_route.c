@@ -26,7 +26,8 @@ typedef struct qdisc_request {
 typedef void (*reply_fn)(const struct nlmsghdr *message, void *context);
 
 /* To open and close a socket takes longer than a question and its answer, and opening a channel
- * asks up to seven: so this one is kept. Interface ioctls go through any socket, also through it. */
+ * asks up to seven: so this one is kept. Interface ioctls go through
+ * any socket, also through it. */
 static _Thread_local int asker_fd = -1;
 
 static int open_asker(void)

@@ -23,7 +23,8 @@
  *   X1 tail, R          -> X2 in rx_reader_next: the records before it are whole
  *   X3 floor + release fence before overwriting -> X4 acquire fence + floor after copying: a reader
  *      that saw any byte of the new record sees the new floor
- *   X5 full fences around data_wanted: either the worker sees the request or the reader sees the packet
+ *   X5 full fences around data_wanted: either the worker sees the
+ *      request or the reader sees the packet
  */
 #include "shm/rx_ring.h"
 
@@ -195,7 +196,8 @@ static void write_source(uint8_t *to, const shm_addr_t *source)
         memcpy(to, source, sizeof *source);
         return;
     }
-    /* Field by field: they were just written one by one, and one load of both waits for both stores. */
+    /* Field by field: they were just written one by one, and one load of
+     * both waits for both stores. */
     memcpy(to, &source->family, sizeof source->family);
     memcpy(to + sizeof source->family, &source->port, sizeof source->port);
     memcpy(to + 4, source->ip, 4);
@@ -282,7 +284,8 @@ uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload
 {
     shm_cursor_t oldest = slowest_cursor(w);
     if (rt_seq32_diff(shm_cursor_seq(oldest), shm_cursor_seq(w->floor)) < 0)
-        oldest = w->floor; /* the cursor of a reader that was purged or overtaken and has not called since */
+        oldest = w->floor; /* the cursor of a reader that was purged or
+                              overtaken and has not called since */
     if (shm_cursor_place(oldest) >= w->units)
         return 0;
     uint32_t held = used_units(shm_cursor_place(oldest), shm_cursor_place(w->tail), w->units);
@@ -404,9 +407,9 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
     return false;
 }
 
-/* Compared in 64 bits: a reader that was stopped for 2^31 packets must not take the new ones for its own. The
- * writer stored sequence_high before the floor that lets it overwrite, so it is recent enough to widen that
- * floor. */
+/* Compared in 64 bits: a reader that was stopped for 2^31 packets must not take the new ones for
+ * its own. The writer stored sequence_high before the floor that lets it overwrite, so it is recent
+ * enough to widen that floor. */
 static bool still_whole(const rx_reader_t *r, uint64_t sequence)
 {
     return (int64_t)(sequence - rx_reader_floor(r)) >= 0;
@@ -471,7 +474,8 @@ static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
     r->cursor = v.tail;
     r->sequence = v.tail_sequence;
     if (r->slot)
-        rt_store_release(&r->slot->cursor, r->cursor); /* a writer that waits for it must continue */
+        /* a writer that waits for it must continue */
+        rt_store_release(&r->slot->cursor, r->cursor);
 }
 
 static void step(rx_reader_t *r, shm_cursor_t from, shm_cursor_t next, uint64_t sequence)
@@ -589,9 +593,9 @@ static int nap(int64_t now_mono_ns, int64_t until_mono_ns)
 
 /* The awaited packet may come from a process that needs this core: two programs that answer each
  * other and a worker share two cores. So a reader that spins offers the core to others. If nobody
- * took it, it polls for OFFER_EVERY_NS before the next offer. If somebody kept it for long, the core
- * is busy with other work: for OFFER_PAUSE times as long this thread sleeps at once, because the
- * kernel lets a sleeper that is woken run before those. */
+ * took it, it polls for OFFER_EVERY_NS before the next offer. If somebody kept it for long, the
+ * core is busy with other work: for OFFER_PAUSE times as long this thread sleeps at once, because
+ * the kernel lets a sleeper that is woken run before those. */
 #define ALONE_NS 700
 #define OFFER_EVERY_NS RT_NS_PER_US
 #define KEPT_LONG_NS (500 * RT_NS_PER_US)

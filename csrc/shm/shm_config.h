@@ -119,7 +119,8 @@ typedef struct shm_config {
                              size; 0: limited by bytes only */
     uint32_t rx_capacity; /* most packets kept; 0: limited by bytes only */
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
-    double catch_up; /* overdue packets leave at most this many times as fast as scheduled; 0: at once */
+    double catch_up; /* overdue packets leave at most this many times as
+                        fast as scheduled; 0: at once */
     uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
     uint32_t late_slots; /* late packets kept for observers; a power of two, 0: none */
     uint32_t opener_pid; /* process that opened it, as the pool sees

@@ -61,7 +61,8 @@ static uint64_t cyclic_part(const shm_config_t *c)
 typedef struct engine_row {
     const char *name;
     uint64_t (*part_bytes)(const shm_config_t *c);
-    uint32_t record_bytes; /* shortest useful max_payload: its head and the least that must follow */
+    uint32_t record_bytes; /* shortest useful max_payload: its head
+                              and the least that must follow */
 } engine_row_t;
 
 static const engine_row_t ENGINES[] = {

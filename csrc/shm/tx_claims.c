@@ -226,7 +226,8 @@ static void unmark(tx_queue_t *q, uint64_t ref)
 }
 
 /* Looks for the packet whose place this claim was to take, in one part of the records that were
- * read. Returns 1: it was cancelled for that and is at walk_ref; 0: it was not; -1: not known yet. */
+ * read. Returns 1: it was cancelled for that and is at walk_ref; 0: it
+ * was not; -1: not known yet. */
 static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
 {
     const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, o->ref);

@@ -130,7 +130,8 @@ static bool claim_is_past(const tx_queue_t *q, shm_cursor_t intent)
     if (intent == SHM_INTENT_NONE)
         return true;
     bool unread = rt_seq32_diff(seq, q->read_seq) >= 0 && rt_seq32_diff(seq, tail_seq) < 0;
-    bool replay = q->read_ref < q->replay_until_ref; /* claims that were passed are not found again yet */
+    /* claims that were passed are not found again yet */
+    bool replay = q->read_ref < q->replay_until_ref;
     return !unread && !replay && !tx_claims_is_open(q, intent);
 }
 
@@ -232,7 +233,8 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
     return tx_note_damage(q);
 }
 
-/* What a record in this state means for the caller. The record is valid and its fields are in item. */
+/* What a record in this state means for the caller. The record is valid
+ * and its fields are in item. */
 static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state, tx_item_t *item)
 {
     switch (state) {
@@ -274,9 +276,10 @@ static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
     return tx_note_damage(q);
 }
 
-/* --- claims that are not finished ---------------------------------------------------------------- */
+/* --- claims that are not finished ------------------------------------------------------------- */
 
-/* A worker died before it had copied the record that it moved: the original is still in its place. */
+/* A worker died before it had copied the record that it moved: the
+ * original is still in its place. */
 static int drop_move(tx_queue_t *q, const unread_t *u, uint32_t units, uint64_t found)
 {
     uint64_t word = shm_word(q->read_seq, units, SHM_TX_RELOCATED, SHM_RECORD_ABORTED);
@@ -374,7 +377,8 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 }
 
 /* Called after a round of the search that found no length. A producer announces a claim before it
- * makes it, so the first rounds find it. Later ones fail only if the announcement was overwritten. */
+ * makes it, so the first rounds find it. Later ones fail only if the
+ * announcement was overwritten. */
 static void note_unknown_claim(tx_queue_t *q, int64_t now_mono_ns)
 {
     bool round_is_over = !q->search.know_lengths && q->search.next_slot == 0;
@@ -415,7 +419,7 @@ bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)
     return news;
 }
 
-/* --- the next record --------------------------------------------------------------------------- */
+/* --- the next record -------------------------------------------------------------------------- */
 
 /* Whether this record can be where it was found. */
 static bool is_sound(const tx_queue_t *q, const unread_t *u)
@@ -476,7 +480,8 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
         return unfinished(q, &u, now_mono_ns, item);
     if (!is_sound(q, &u))
         return give_up_on_ring(q, tail, item);
-    /* After the word was read, T3: its producer may have finished a claim that was passed just before. */
+    /* After the word was read, T3: its producer may have finished a claim
+     * that was passed just before. */
     int rc = next_passed(q, now_mono_ns, item);
     return rc != 0 ? rc : take_in_record(q, &u, now_mono_ns, item);
 }

@@ -3,7 +3,8 @@
  * Moving a record (relocation) makes room when few packets that are due later come before much
  * finished space. A successor can complete or undo each of its steps:
  *
- *      claim at the tail without using a sequence; copy, note the tail's sequence in the copy's header;
+ *      claim at the tail without using a sequence; copy, note the tail's
+ *      sequence in the copy's header;
  *      word CLAIMED|RELOCATED
  *      moving = from, to
  *      original COMMITTED -> DONE          (a canceller may win here: then the copy is ABORTED)
@@ -118,7 +119,8 @@ static bool must_move(const tx_queue_t *q)
 }
 
 /* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns
- * the place of the record, or UINT32_MAX if the reserve is used up or producers were always faster. */
+ * the place of the record, or UINT32_MAX if the reserve is used up or
+ * producers were always faster. */
 static uint32_t claim_for_move(tx_queue_t *q, uint32_t need, uint32_t *tail_seq)
 {
     shm_producer_t *slot = &q->segment->producers[SHM_WORKER_PRODUCER];

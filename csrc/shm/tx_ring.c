@@ -142,7 +142,8 @@ static void read_worker_cursors(tx_producer_t *p)
 }
 
 /* Whether the claim at tail of take units fits. The cached values of the worker's cache line may be
- * used only if nobody else has moved the tail since: otherwise the cached head may be a lap behind. */
+ * used only if nobody else has moved the tail since: otherwise the
+ * cached head may be a lap behind. */
 static bool has_room(tx_producer_t *p, shm_cursor_t tail, uint32_t take)
 {
     uint32_t seq = shm_cursor_seq(tail);

@@ -37,7 +37,8 @@
  *                once when the channel ends or fails
  *     hang-up    8 attachments
  *     attach     64 checks of orphaned slots, when none is free
- *     taps       64 KiB of payloads copied a pass, for all taps; more only while no deadline is near
+ *     taps       64 KiB of payloads copied a pass, for all taps; more
+ *                only while no deadline is near
  *     checks     50 us of CPU time a pass, for all channels; beyond that one check at a time
  *     purge      256 packets
  *     damage     1000 invalid entries in the tx ring since the worker opened the channel: then it

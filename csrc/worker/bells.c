@@ -95,7 +95,8 @@ static void begin_round(wrk_channel_t *ch, wrk_bell_kind_t kind)
 
 void bells_ring_readers(wrk_channel_t *ch)
 {
-    rt_fence_full(); /* the tail is visible before the requests are read; a reader does the reverse */
+    rt_fence_full(); /* the tail is visible before the requests are
+                        read; a reader does the reverse */
     begin_round(ch, WRK_BELL_READERS);
 }
 

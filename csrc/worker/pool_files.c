@@ -204,7 +204,8 @@ static void remove_directory(const char *directory)
     if (end == NULL || end == parent.text)
         return;
     *end = '\0';
-    (void)rmdir(parent.text); /* the namespace's directory, which stays while it contains other pools */
+    (void)rmdir(parent.text); /* the namespace's directory, which stays
+                                 while it contains other pools */
 }
 
 static bool lock_until(int fd, int64_t until_mono_ns)

@@ -65,7 +65,8 @@ static const uint64_t NEEDED_AT_TIMES =
     | RT_CAP(CAP_NET_RAW);         /* SO_BINDTODEVICE on a socket that is bound to another device */
 
 /* These sets are of no use to a process that cannot gain privileges, but they are emptied, too.
- * Removing from the bounding set needs CAP_SETPCAP, which a capability of the file does not bring. */
+ * Removing from the bounding set needs CAP_SETPCAP, which a capability
+ * of the file does not bring. */
 static void empty_other_sets(void)
 {
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -16,9 +16,9 @@
 #define CHECKS_LEAST 8u    /* of ATTACH, however slow the machine is at the moment */
 #define CHECKS_NS \
     (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further check begins after it */
-/* A check is expensive if it costs more than both of these: EXPENSIVE_NS plus EXPENSIVE_PER_SLOT_NS for each
- * slot, because the kernel may walk over the lock of each, and EXPENSIVE_TIMES as much as a check of
- * another file. */
+/* A check is expensive if it costs more than both of these: EXPENSIVE_NS plus EXPENSIVE_PER_SLOT_NS
+ * for each slot, because the kernel may walk over the lock of each, and EXPENSIVE_TIMES as much as
+ * a check of another file. */
 #define EXPENSIVE_NS (20 * RT_NS_PER_US)
 #define EXPENSIVE_PER_SLOT_NS 100
 #define EXPENSIVE_TIMES 8

@@ -340,7 +340,8 @@ static int set_filter(const program_t *p)
 {
     struct sock_fprog program = {.len = p->length,
                                  .filter = (struct sock_filter *)(uintptr_t)p->code};
-    /* Without SPEC_ALLOW older kernels disable speculative store bypass, and everything is slower. */
+    /* Without SPEC_ALLOW older kernels disable speculative store
+     * bypass, and everything is slower. */
     if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) ==
         0)
         return 0;

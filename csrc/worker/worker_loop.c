@@ -18,9 +18,9 @@
  *
  * Under load deadlines are never far away, so a stage is postponed for a limited time, after which
  * it runs a bounded amount anyway: transmission, reception and control all make progress. What
- * serves no packet (control, housekeeping) then takes the longest gap there is (postpone.h). A stage
- * checks the next deadline between any two channels and any two control messages. Fetched events
- * that would come too near to it are handled after it.
+ * serves no packet (control, housekeeping) then takes the longest gap there is (postpone.h). A
+ * stage checks the next deadline between any two channels and any two control messages. Fetched
+ * events that would come too near to it are handled after it.
  *
  * Any pass may end with a short rest for the budget of a real-time worker: a forced one, or one
  * that fits before the next deadline (idle.h). Apart from that only a pass that found nothing

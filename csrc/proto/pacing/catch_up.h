@@ -1,4 +1,5 @@
-/* catch_up.h: how fast overdue packets leave after a hole, a time in which the worker could not send.
+/* catch_up.h: how fast overdue packets leave after a hole, a time in
+ * which the worker could not send.
  *
  *   scheduled   1---2---3---4---5---6---7---8---9---10
  *   hole            [~~~~~~~~~~~~~]
@@ -10,12 +11,12 @@
  *
  * Guarantee: starts keep the order of the due times, and no packet is later than the one before it,
  * except by the lateness of the caller. A gap between two starts is at least the scheduled gap /
- * factor, unless the caller was late with the earlier of the two. With a steady schedule the hole is
- * made up for when hole * factor / (factor - 1) have passed since its beginning.
+ * factor, unless the caller was late with the earlier of the two. With a steady schedule the hole
+ * is made up for when hole * factor / (factor - 1) have passed since its beginning.
  *
  * During this the caller may be late by up to CATCH_UP_SLACK_NS and makes up for that: otherwise a
- * worker whose calls take longer than a shortened gap would never reach the schedule. Longer lateness
- * is a new hole.
+ * worker whose calls take longer than a shortened gap would never reach the schedule.
+ * Longer lateness is a new hole.
  *
  * A packet that was queued after it was due counts as due when it was queued, and the caller passes
  * that time to catch_up_leave: it was in no hole, and packets behind it must not wait for it.

@@ -1,8 +1,8 @@
 /* Built with -ffp-contract=off: a fused multiply-add would round some ties the other way.
  *
  * The general case computes two outputs at once in SSE2. Two common special cases are exact in
- * integers: integer ratios downwards (16 to 8 kHz) pick samples, and doubling (8 to 16 kHz) puts the
- * mean of two neighbours between them. */
+ * integers: integer ratios downwards (16 to 8 kHz) pick samples, and doubling (8 to 16 kHz) puts
+ * the mean of two neighbours between them. */
 #include "proto/rtp/resample.h"
 
 #include <errno.h>

@@ -3,7 +3,8 @@
 #include <math.h>
 
 #define SENDER_SHARE 0.25
-/* e - 3/2: timer reconsideration converges below the intended bandwidth. This compensates for it. */
+/* e - 3/2: timer reconsideration converges below the intended
+ * bandwidth. This compensates for it. */
 #define COMPENSATION 1.21828
 #define MAX_INTERVAL_NS 1e15 /* eleven days: no sum of times overflows */
 #define DEFAULT_FIRST_BYTES 128u

@@ -249,7 +249,8 @@ static void skew_add(rtp_jitter_buffer_skew_t *s, int64_t transit_ns, int64_t ar
     s->block_at_ns = arrival_ns;
 }
 
-/* A new timeline: transits before and after it are not comparable. The rate is still the clock's. */
+/* A new timeline: transits before and after it are not comparable.
+ * The rate is still the clock's. */
 static void skew_restart(rtp_jitter_buffer_skew_t *s, int64_t now_ns)
 {
     s->count = 0;

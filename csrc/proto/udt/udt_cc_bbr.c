@@ -33,10 +33,10 @@
  * shares are proportional to the data in flight), so its probe continues, round after round. A flow
  * with nearly all of the path gains nothing, and stops.
  *
- * Loss. A radio link loses a few percent and is not full. So losses count as congestion only if they
- * exceed 2 % by more than chance explains (three standard deviations of a count with that mean),
- * and if round trips have also grown by a tenth (in STARTUP by a quarter and 10 ms). 10 % always
- * count. Then
+ * Loss. A radio link loses a few percent and is not full. So losses count as congestion
+ * only if they exceed 2 % by more than chance explains (three standard deviations of a
+ * count with that mean), and if round trips have also grown by a tenth (in STARTUP by a
+ * quarter and 10 ms). 10 % always count. Then
  *
  *   STARTUP, UP   The path holds no more than was in flight when the newest packet known to have
  *                 arrived left: in_flight_hi. Except in probes, at most 85 % of it is used. The

@@ -4,8 +4,8 @@
  *     ----|====x======x========================|--------
  *         |    lost: reported by NAK at once, and again while they are missing
  *         |
- *         +-- reported by ACK: 10 ms after the previous ACK, at once after a packet that is not full
- *             (the end of a burst), and by a light ACK every 64 packets
+ *         +-- reported by ACK: 10 ms after the previous ACK, at once after a packet that is not
+ *             full (the end of a burst), and by a light ACK every 64 packets
  *
  * An ACK that is not light has a number. The ACK2 that repeats the number gives the round trip, and
  * shows that the peer knows the ACK. Without an ACK2 the ACK is repeated. The ACK reports what is

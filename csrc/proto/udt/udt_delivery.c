@@ -96,7 +96,8 @@ static void close_holes_before(udt_delivery_t *d, uint64_t position)
     }
 }
 
-/* If there is no room for one more, the last hole is extended over packets that arrived after it. */
+/* If there is no room for one more, the last hole is extended over
+ * packets that arrived after it. */
 static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {
     if (d->holes == UDT_DELIVERY_HOLES) {

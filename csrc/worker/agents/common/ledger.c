@@ -352,7 +352,8 @@ static bool take_tokens(agent_ledger_t *l, double price, int64_t now_mono_ns)
     return true;
 }
 
-/* Whether the next message gets a stamp. As long as the offset is unknown, every packet gets one. */
+/* Whether the next message gets a stamp. As long as the offset is
+ * unknown, every packet gets one. */
 static bool stamp_is_due(const wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns)
 {
     unsigned every = ch->config.stamp_every;
@@ -372,7 +373,8 @@ static bool stamp_is_due(const wrk_channel_t *ch, agent_ledger_t *l, int64_t now
     return true;
 }
 
-/* Packets that can leave in one message get stamps all or not at all: otherwise it would be split. */
+/* Packets that can leave in one message get stamps all or not at all:
+ * otherwise it would be split. */
 static bool same_message(const agent_ledger_t *l, const udp_tx_t *before, const udp_tx_t *m)
 {
     if (!l->udp->eff.gso || before->txtime_ns != m->txtime_ns)

@@ -8,7 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The kernel counts all descriptors in flight, so this counts those of all parks of this process. */
+/* The kernel counts all descriptors in flight, so this counts those
+ * of all parks of this process. */
 static uint64_t share = UINT64_MAX;
 static uint64_t held;
 

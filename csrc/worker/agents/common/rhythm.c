@@ -44,8 +44,8 @@
 #define PHASE_STEP_NS (10 * RT_NS_PER_US)
 #define PHASE_SPAN_NS (10 * RT_NS_PER_MS)
 /* Channels of equal periods keep these phases within their period, so they are due one after the
- * other: 512 channels of 44 Hz took 78 % of a core when each was due alone, and take 23 %. A channel
- * with a longer period begins soon instead. */
+ * other: 512 channels of 44 Hz took 78 % of a core when each was due alone, and take 23 %. A
+ * channel with a longer period begins soon instead. */
 #define GATHERED_MOST_NS (100 * RT_NS_PER_MS)
 
 /* --- the phase ------------------------------------------------------------------------------ */

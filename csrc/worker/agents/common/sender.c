@@ -269,8 +269,8 @@ static void send_batch(wrk_channel_t *ch)
 
 /* --- what is due already ------------------------------------------------------------------- */
 
-/* Takes the earliest packet out of the schedule, if it is due by then and, when catching up, starts by
- * start_mono_ns. */
+/* Takes the earliest packet out of the schedule, if it is due by then and, when catching
+ * up, starts by start_mono_ns. */
 static bool pop_due(wrk_channel_t *ch, int64_t until_ns, int64_t start_mono_ns, int64_t now_mono_ns,
                     due_entry_t *out)
 {

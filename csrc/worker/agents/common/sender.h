@@ -15,7 +15,8 @@
 typedef struct agent_waiting {
     due_entry_t entry; /* due_ns without a deadline: when it was queued, CLOCK_MONOTONIC */
     bool has_deadline; /* it came from the schedule, otherwise from ready[] */
-    catch_up_t after;  /* in a batch, with a deadline: what catching up continues from when it left */
+    catch_up_t after;  /* in a batch, with a deadline: what catching up
+                          continues from when it left */
 } agent_waiting_t;
 
 typedef struct agent_sender {

@@ -7,9 +7,10 @@
  *
  * A send is not repeated if the kernel has no room: the next cycle comes.
  *
- * Each cycle is in one counter: sent, failed or missed. Its number is shown before it is counted, and
- * counted_before is the number of the first cycle that is in one of them. So a successor sees whether
- * its predecessor died in between: the last cycle may have been sent or not, and counts as failed.
+ * Each cycle is in one counter: sent, failed or missed. Its number is shown before it is
+ * counted, and counted_before is the number of the first cycle that is in one of them. So
+ * a successor sees whether its predecessor died in between: the last cycle may have been
+ * sent or not, and counts as failed.
  *
  * A channel without a remote address has no socket. It puts its cycles into its own rx ring,
  * early_ns before the instant.
@@ -103,7 +104,8 @@ int64_t cyclic_agent_tx_deadline_ns(const wrk_channel_t *ch)
 
 /* --- counters ------------------------------------------------------------------------------- */
 
-/* More cannot be missing: the numbers were overwritten, or a predecessor died while it reset them. */
+/* More cannot be missing: the numbers were overwritten, or a
+ * predecessor died while it reset them. */
 #define MOST_UNCOUNTED (UINT64_C(1) << 32)
 
 static uint64_t counted(const cyclic_agent_t *a)

@@ -1,5 +1,5 @@
-/* agent.c: the engine "local": what is sent is delivered, at its deadline, to all readers of the same
- * channel. There is no socket.
+/* agent.c: the engine "local": what is sent is delivered, at its deadline, to all readers of the
+ * same channel. There is no socket.
  *
  *     tx ring --sender--> put -----------------------------> rx ring --> readers
  *                            \--> impaired path, if any --/

@@ -96,7 +96,8 @@ static void write_entry(mux_agent_t *m, const mux_socket_t *s)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* A quarter of the worker's descriptors is reserved for other channels and for client connections. */
+/* A quarter of the worker's descriptors is reserved for other channels
+ * and for client connections. */
 static bool is_beyond_share(int fd)
 {
     struct rlimit limit;

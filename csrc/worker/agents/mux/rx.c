@@ -65,7 +65,8 @@ static void expect_more(const mux_agent_t *m, mux_socket_t *s)
     s->round = m->round;
 }
 
-/* Takes what one call delivers, complete batches of the kernel. Returns the messages it asked for. */
+/* Takes what one call delivers, complete batches of the kernel.
+ * Returns the messages it asked for. */
 static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
 {
     mux_agent_t *m = mux_agent_of(ch);

@@ -128,7 +128,8 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
-    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* otherwise the numbers tell */
+    /* otherwise the numbers tell */
+    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL;
     return rc;
 }
 

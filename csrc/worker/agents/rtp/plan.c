@@ -15,7 +15,8 @@
 #define EXTENSION_HEAD_BYTES 4u
 #define EXTENSION_BIT 0x10u
 #define MARKER_BIT 0x80u
-/* On a port shared with RTCP these payload types would be mistaken for RTCP (RFC 5761 section 4). */
+/* On a port shared with RTCP these payload types would be mistaken
+ * for RTCP (RFC 5761 section 4). */
 #define LEAST_RTCP_TYPE 64u
 #define MOST_RTCP_TYPE 95u
 

@@ -24,7 +24,7 @@ static void note_source(udt_port_agent_t *p, const shm_addr_t *source)
     p->last_address = udt_address_of(&p->last_from);
 }
 
-/* --- demultiplexing ------------------------------------------------------------------------------- */
+/* --- demultiplexing --------------------------------------------------------------------------- */
 
 void udt_port_agent_serve_touched(udt_port_agent_t *p)
 {

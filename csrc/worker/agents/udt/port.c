@@ -176,7 +176,8 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     rc = rc ? rc : begin_to_listen(p, c, takeover);
     if (rc < 0)
         return rc;
-    p->udp.rx_position = p->path.rx != NULL ? &p->path.rx_taken : NULL; /* otherwise the protocol tells */
+    /* otherwise the protocol tells */
+    p->udp.rx_position = p->path.rx != NULL ? &p->path.rx_taken : NULL;
     p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
     if (rc == 0)

@@ -1,4 +1,5 @@
-/* Catching up in virtual time: a worker that sends whatever may start, and sleeps until the next may. */
+/* Catching up in virtual time: a worker that sends whatever may start,
+ * and sleeps until the next may. */
 #include "proto/pacing/catch_up.h"
 #include "rt_test.h"
 
@@ -18,8 +19,8 @@ static int64_t late_by(int64_t jitter_ns)
     return jitter_ns > 0 ? (int64_t)(rt_test_rand(&seed) % (uint64_t)jitter_ns) : 0;
 }
 
-/* Sends due[0 .. n), each with a deadline on another clock, from now_ns on. hole_at: before this packet the
- * worker stands still for hole_ns. */
+/* Sends due[0 .. n), each with a deadline on another clock, from now_ns on. hole_at: before this
+ * packet the worker stands still for hole_ns. */
 static void run(double factor, int n, int hole_at, int64_t hole_ns, int64_t jitter_ns)
 {
     const int64_t shift = -12345;
@@ -49,7 +50,8 @@ static void schedule(int n, int64_t gap_ns)
 
 static const double FACTORS[] = {1.01, 1.25, 1.5, 2, 3, 4, 10};
 
-/* Between the hole and the schedule no window as long as the schedule's gap has more than `factor` packets. */
+/* Between the hole and the schedule no window as long as the schedule's gap has
+ * more than `factor` packets. */
 static void test_no_window_has_more_than_its_share(void)
 {
     static const int64_t gaps[] = {4630, 10007, 100 * 1000, 1000000, 20000000};

@@ -1,5 +1,5 @@
-/* What taps copy and when: after the call that sends, and no more than keeps deadlines. Nothing here
- * depends on how fast the machine is: deadlines are far away, or over. */
+/* What taps copy and when: after the call that sends, and no more than keeps deadlines. Nothing
+ * here depends on how fast the machine is: deadlines are far away, or over. */
 #include "rt_test.h"
 
 #include "worker/agents/common/send.h"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtstat.numbers import NS_PER_S
-from rtstat.troubles.common import full_name
+from rtstat.troubles.common import full_name, packets
 from rtstat.troubles.rule import Found, Rule
 from rtstat.views import ChannelView
 from shmring_cli.output import duration
@@ -50,7 +50,8 @@ def _no_producer(channel: ChannelView) -> Found | None:
         return None
     what = "It sends its last or fail-safe values"
     if channel.engine not in ("cyclic", "netflux"):
-        what = "Nothing is sent on it"
+        left = channel.tx_waiting
+        what = f"{packets(left)} still to be sent" if left else "Nothing is sent on it"
     return Found(
         1,
         f"{_opener(channel)} is dead, and no process is attached to send. {what}",

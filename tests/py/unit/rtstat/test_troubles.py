@@ -251,6 +251,11 @@ def test_a_channel_that_was_never_fed_lacks_no_producer(
     assert found.name == name
 
 
+def test_packets_that_wait_outlive_their_producer() -> None:
+    (found,) = find(channel(NOBODY | {"tx_next_sequence": 5, "tx_waiting": 3}, states=GONE))
+    assert found.text.endswith(". 3 packets still to be sent")
+
+
 def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
     dead = worker(STILL, worker="gone")
     (found,) = judge([dead], [], [pool(dead, alive=False)])

@@ -101,7 +101,7 @@ class Overview(Screen[None]):
         self._fill(len(lines))
 
     def _bar(self, shot: Snapshot) -> list[Text]:
-        width, height = self.size.width - 2, max(3, self.size.height // 2 - 2)
+        width, height = self.size.width - 2, trouble_bar.room(self.size.height)
         troubles = self._selection.troubles(shot)
         lines = trouble_bar.lines(troubles, shot.namespace, width, height)
         hidden = sum(not item.permitted for item in shot.unreadable)

@@ -42,6 +42,12 @@ def _brief(trouble: Trouble, namespace: str | None) -> str:
     return f"{subject(trouble, namespace)} ({trouble.name})"
 
 
+def room(height: int) -> int:
+    """Return the most lines of the bar on a screen of `height` lines. On 24 lines, three troubles
+    of usual length and the line of the others fit."""
+    return max(3, height // 2 - 1)
+
+
 def lines(
     troubles: Sequence[Trouble], namespace: str | None, width: int, height: int
 ) -> list[Text]:

@@ -177,6 +177,17 @@ def test_the_bar_fits_its_room(width: int, height: int) -> None:
     assert all(len(line.plain) <= width for line in lines)
 
 
+def test_the_three_worst_fit_a_terminal_of_24_lines() -> None:
+    long = Trouble(
+        "link_silent", "broken", "plant/plc", 1.0, "word " * 20, "fix " * 20, "channel", None
+    )
+    short = Trouble("late", "troubled", "plant/axis", 1.0, "word " * 20, "fix it", "channel", None)
+    found = (short, long, short, short)
+    lines = [line.plain for line in trouble_bar.lines(found, "plant", 78, trouble_bar.room(24))]
+    assert sum("-> fix" in line for line in lines) == 3
+    assert lines[-1] == "and 1 more: axis (late)"
+
+
 def test_the_bar_says_severity_by_signs_and_names_what_it_leaves_out() -> None:
     lines = [line.plain for line in trouble_bar.lines(FOUND, "plant", 80, 10)]
     assert lines[0].startswith("!! press:0  worker_stopped: a long sentence")

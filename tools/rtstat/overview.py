@@ -133,7 +133,8 @@ def _count(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         return _print_version()
-    warn_of_namespace(arguments)
+    if not arguments.check:  # which says it on its one line
+        warn_of_namespace(arguments)
     for mode in MODES:
         if getattr(arguments, mode.destination) is not None:
             return int(importlib.import_module(mode.module).run(arguments))
@@ -146,12 +147,13 @@ def run(arguments: argparse.Namespace) -> int:
         return app.run(namespace_of(arguments), selection, arguments.interval or _LOOP_S)
     write = _writer(arguments, selection)
     code = FINE
+    latest: Snapshot | None = None
     with Watch(namespace_of(arguments)) as watch:
-        for shot in _snapshots(watch, arguments):
-            write(shot)
-            code = selection.exit_code(shot)
-    if not arguments.check:
-        warn_of_absence(selection, shot)
+        for latest in _snapshots(watch, arguments):
+            write(latest)
+            code = selection.exit_code(latest)
+    if latest is not None and not arguments.check:
+        warn_of_absence(selection, latest)
     return code
 
 

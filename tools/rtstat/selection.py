@@ -99,6 +99,8 @@ class Selection:
         self._pools: list[str] = arguments.pool
         self._unhealthy: bool = arguments.unhealthy
         self._sort: Callable[[ChannelView], Any] | None = arguments.sort
+        # A monitor that asks about a namespace is told if nothing is open there: its plant is down.
+        self._expected = namespace_of(arguments) if getattr(arguments, "check", False) else None
 
     @property
     def named(self) -> bool:
@@ -147,13 +149,22 @@ class Selection:
         )
 
     def exists(self, shot: Snapshot) -> bool:
-        """Return whether no name was given, or a channel has it."""
+        """Return whether no name was given, or a channel has it. For --check, something must be
+        open in the requested namespace, too."""
+        if self._is_empty(shot):
+            return False
         return not self.named or any(self._asked_for(channel) for channel in shot.channels)
+
+    def _is_empty(self, shot: Snapshot) -> bool:
+        return self._expected is not None and not (shot.channels or shot.pools or shot.unreadable)
 
     def absence(self, shot: Snapshot) -> str:
         """Return that nothing matches the requested names, and which was meant. Else empty."""
         if self.exists(shot):
             return ""
+        namespace = self._expected
+        if namespace is not None and self._is_empty(shot):
+            return f"nothing is open in namespace {namespace!r}{meant_namespace(namespace)}"
         asked = (("--channel", self._channels), ("--pool", self._pools))
         given = [f"{option} {name!r}" for option, names in asked for name in names]
         hint = ""

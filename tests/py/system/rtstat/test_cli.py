@@ -96,6 +96,15 @@ def test_a_selection_without_channels_is_not_called_ok(two):
             assert run(mode, *words, code=2).stderr == f"rtstat: {said}"
 
 
+def test_a_namespace_in_which_nothing_is_open_is_not_called_ok(two):
+    here = os.environ["SHMRING_NAMESPACE"]
+    empty = f"{here}x"
+    check = run("--check", "--namespace", empty, code=2)
+    said = f"UNKNOWN: nothing is open in namespace {empty!r}; did you mean {here!r}?\n"
+    assert (check.stdout, check.stderr) == (said, "")
+    assert run("--check", "--namespace", here).stdout.startswith("OK")
+
+
 def test_a_wide_table_has_rates_and_then_sums(two, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     lines = run("--once").stdout.splitlines()

@@ -16,12 +16,14 @@ import pytest
 
 import shmring
 from rtworkers import paths
+from shmring._ring import ffi
 
 HERE = ("127.0.0.1", 0)
 PAGE = 4096
-SEGMENT_BYTES = 16  # places in a segment's first page
+# Places in a segment's first page.
+SEGMENT_BYTES = 16
 CONFIG = 32
-ENGINE_BYTES = CONFIG + 320
+ENGINE_BYTES = CONFIG + ffi.offsetof("shm_config_t", "engine_bytes")
 
 
 def file_of(name: str, namespace: str) -> Path:

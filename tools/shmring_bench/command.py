@@ -83,7 +83,9 @@ DEFAULT_RUNS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bench", choices=(*BENCHES, "all"), help="what to measure")
+    parser.add_argument(
+        "bench", metavar="BENCH", choices=(*BENCHES, "all"), help="what to measure: a name above"
+    )
     parser.add_argument("case", nargs="*", help="the cases to run (default: all of them)")
     parser.add_argument(
         "--seconds", type=_seconds, help="length of each run (default: what the case needs)"

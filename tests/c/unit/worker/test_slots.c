@@ -172,9 +172,11 @@ static void test_a_thread_that_survives_its_first_one_is_alive(void)
     pid_t child = fork();
     if (child == 0) {
         static thread_job_t job;
+        static wt_channel_t copy; /* the first thread's stack ends with it */
         pthread_t thread;
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        job = (thread_job_t){.ch = &ch, .done = done[1]};
+        copy = ch;
+        job = (thread_job_t){.ch = &copy, .done = done[1]};
         if (pthread_create(&thread, NULL, claim_and_commit, &job) != 0)
             _exit(1);
         pthread_exit(NULL);

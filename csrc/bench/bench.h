@@ -22,7 +22,9 @@ _Noreturn void bench_fail(const char *what);
 void bench_pin(int cpu);
 void bench_fifo(int priority); /* no effect if it is not allowed */
 
-int bench_udp_bound(uint16_t port, int rcvbuf_bytes); /* port 0: any free one */
+/* On loopback, or on all addresses. port 0: any free one. */
+int bench_udp_bound(uint16_t port, int rcvbuf_bytes);
+int bench_udp_bound_any(uint16_t port, int rcvbuf_bytes);
 uint16_t bench_udp_port(int fd);
 int bench_udp_connected(uint16_t port);
 struct sockaddr_in bench_loopback(uint16_t port);

@@ -51,15 +51,25 @@ struct sockaddr_in bench_loopback(uint16_t port)
     return a;
 }
 
-int bench_udp_bound(uint16_t port, int rcvbuf_bytes)
+static int bound(struct sockaddr_in a, int rcvbuf_bytes)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in a = bench_loopback(port);
     if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0)
         bench_fail("bind");
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf_bytes, sizeof rcvbuf_bytes) < 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf_bytes, sizeof rcvbuf_bytes);
     return fd;
+}
+
+int bench_udp_bound(uint16_t port, int rcvbuf_bytes)
+{
+    return bound(bench_loopback(port), rcvbuf_bytes);
+}
+
+int bench_udp_bound_any(uint16_t port, int rcvbuf_bytes)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    return bound(a, rcvbuf_bytes);
 }
 
 uint16_t bench_udp_port(int fd)

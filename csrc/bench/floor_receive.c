@@ -6,10 +6,14 @@
  * --count 0 keeps no lateness: it measures rate, longest gap and kernel drops of any stream.
  * --cycle-ns N keeps, instead of lateness, how much longer than N the interval before each packet
  * was. The packets need not carry a time then. The first counts as 0.
+ * --word-at N keeps arrivals instead of lateness: for each packet the 8 bytes at N of its payload
+ * (big-endian) and its kernel timestamp. Shorter packets count as received without being kept.
+ * --any 1 listens on all addresses instead of loopback, for a network namespace of its own.
  * --gro 1 takes batches as the kernel coalesced them, so that it keeps up with a saturated sender.
  * All packets of a batch have the timestamp of the batch. --echo 1 sends each packet back. */
 #include "bench/bench.h"
 
+#include "base/rt_bytes.h"
 #include "base/rt_clock.h"
 
 #include <errno.h>
@@ -40,8 +44,10 @@ typedef struct receiver {
     int fd;
     int echo;
     int64_t cycle_ns; /* 0: the packets carry the times they were due */
-    size_t wanted; /* lateness values to keep */
-    int64_t *late_ns;
+    int64_t word_at;  /* -1: keep lateness; otherwise where the word of an arrival is */
+    size_t wanted;    /* packets to keep values of */
+    size_t kept;
+    int64_t *values; /* lateness; or word, timestamp, word, timestamp, ... */
     size_t packets;
     int64_t first_ns, last_ns, longest_gap_ns; /* kernel stamps */
     uint32_t kernel_drops;
@@ -86,16 +92,36 @@ static facts_t facts_of(struct mmsghdr *m, int64_t real_minus_mono_ns)
     return f;
 }
 
-static void count(receiver_t *r, const uint8_t *payload, int64_t stamp_ns)
+/* Returns whether the packet counts. */
+static bool keep_lateness(receiver_t *r, const uint8_t *payload, int64_t stamp_ns)
 {
     int64_t due_ns;
     memcpy(&due_ns, payload, sizeof due_ns);
     if (r->cycle_ns != 0)
         due_ns = r->packets > 0 ? r->last_ns + r->cycle_ns : stamp_ns;
     else if (due_ns == 0)
+        return false;
+    if (r->kept < r->wanted)
+        r->values[r->kept++] = stamp_ns - due_ns;
+    return true;
+}
+
+static void keep_arrival(receiver_t *r, const uint8_t *payload, size_t bytes, int64_t stamp_ns)
+{
+    size_t at = (size_t)r->word_at;
+    if (r->kept >= r->wanted || at + sizeof(uint64_t) > bytes)
         return;
-    if (r->packets < r->wanted)
-        r->late_ns[r->packets] = stamp_ns - due_ns;
+    r->values[2 * r->kept] =
+        (int64_t)((uint64_t)rt_get32(payload + at) << 32 | rt_get32(payload + at + 4));
+    r->values[2 * r->kept++ + 1] = stamp_ns;
+}
+
+static void count(receiver_t *r, const uint8_t *payload, size_t bytes, int64_t stamp_ns)
+{
+    if (r->word_at >= 0)
+        keep_arrival(r, payload, bytes, stamp_ns);
+    else if (!keep_lateness(r, payload, stamp_ns))
+        return;
     if (r->packets == 0)
         r->first_ns = stamp_ns;
     else if (stamp_ns - r->last_ns > r->longest_gap_ns)
@@ -110,8 +136,10 @@ static void take(receiver_t *r, int i, int64_t real_minus_mono_ns)
     slot_t *s = &r->slots[i];
     facts_t f = facts_of(m, real_minus_mono_ns);
     r->kernel_drops = f.drops;
-    for (size_t at = 0; at + sizeof(int64_t) <= m->msg_len; at += f.segment_bytes)
-        count(r, s->payload + at, f.stamp_ns);
+    for (size_t at = 0; at + sizeof(int64_t) <= m->msg_len; at += f.segment_bytes) {
+        size_t left = m->msg_len - at;
+        count(r, s->payload + at, left < f.segment_bytes ? left : f.segment_bytes, f.stamp_ns);
+    }
     if (r->echo)
         sendto(r->fd, s->payload, m->msg_len, 0, (struct sockaddr *)&s->from, sizeof s->from);
     arm(m, s);
@@ -137,34 +165,38 @@ static void set_option(int fd, int level, int name, const char *what)
         bench_fail(what);
 }
 
+/* Of each packet. */
+static size_t value_bytes(const receiver_t *r)
+{
+    return (r->word_at >= 0 ? 2 : 1) * sizeof *r->values;
+}
+
 static void open_receiver(receiver_t *r, int argc, char **argv)
 {
     r->wanted = (size_t)bench_option(argc, argv, "--count", 1000);
     r->echo = (int)bench_option(argc, argv, "--echo", 0);
     r->cycle_ns = bench_option(argc, argv, "--cycle-ns", 0);
-    r->fd = bench_udp_bound((uint16_t)bench_option(argc, argv, "--port", 9000), RCVBUF_BYTES);
+    r->word_at = bench_option(argc, argv, "--word-at", -1);
+    uint16_t port = (uint16_t)bench_option(argc, argv, "--port", 9000);
+    r->fd = bench_option(argc, argv, "--any", 0) ? bench_udp_bound_any(port, RCVBUF_BYTES)
+                                                 : bench_udp_bound(port, RCVBUF_BYTES);
     set_option(r->fd, SOL_SOCKET, SO_TIMESTAMPNS, "SO_TIMESTAMPNS");
     set_option(r->fd, SOL_SOCKET, SO_RXQ_OVFL, "SO_RXQ_OVFL");
     if (bench_option(argc, argv, "--gro", 0))
         set_option(r->fd, SOL_UDP, UDP_GRO, "UDP_GRO");
     bench_pin((int)bench_option(argc, argv, "--cpu", -1));
-    r->late_ns = calloc(r->wanted + 1, sizeof *r->late_ns);
-    if (r->late_ns == NULL)
+    r->values = calloc(r->wanted + 1, value_bytes(r));
+    if (r->values == NULL)
         bench_fail("memory");
-    memset(r->late_ns, 0xff, r->wanted * sizeof *r->late_ns); /* no page fault while receiving */
+    memset(r->values, 0xff, r->wanted * value_bytes(r)); /* no page fault while receiving */
     for (int i = 0; i < BATCH; i++)
         arm(&r->msgs[i], &r->slots[i]);
 }
 
-static size_t kept(const receiver_t *r)
-{
-    return r->packets < r->wanted ? r->packets : r->wanted;
-}
-
 static void write_samples(const receiver_t *r, int fd)
 {
-    const uint8_t *at = (const uint8_t *)r->late_ns;
-    size_t left = kept(r) * sizeof *r->late_ns;
+    const uint8_t *at = (const uint8_t *)r->values;
+    size_t left = r->kept * value_bytes(r);
     while (left > 0) {
         ssize_t n = write(fd, at, left);
         if (n < 0)
@@ -196,8 +228,8 @@ int bench_receive(int argc, char **argv)
                       "pps");
     bench_print_value("packets", "received", (double)r.packets, "packets");
     bench_print_value("packets", "dropped", (double)r.kernel_drops, "packets");
-    if (r.wanted > 0)
-        bench_print_distribution("lateness", r.late_ns, kept(&r));
-    free(r.late_ns);
+    if (r.wanted > 0 && r.word_at < 0)
+        bench_print_distribution("lateness", r.values, r.kept);
+    free(r.values);
     return 0;
 }

@@ -46,6 +46,8 @@ class NetHost:
     """Its IPv6 address there."""
     interface: str
     """The name of its interface."""
+    mac: str
+    """The Ethernet address of its interface."""
     pid: int
     """A process in the namespace, for ``nsenter --net --target PID``."""
 
@@ -128,14 +130,22 @@ def _end(holder: subprocess.Popen[str]) -> None:
 
 
 def _host(holder: subprocess.Popen[str], name: str, number: int) -> NetHost:
-    return NetHost(name, f"10.203.0.{number}", f"fd00:203::{number}", INTERFACE, holder.pid)
+    return NetHost(
+        name,
+        f"10.203.0.{number}",
+        f"fd00:203::{number}",
+        INTERFACE,
+        f"02:00:0a:cb:00:{number:02x}",
+        holder.pid,
+    )
 
 
 def _join(left: NetHost, right: NetHost) -> None:
     _wait_for_namespace(left)
     _wait_for_namespace(right)
-    veth = ("ip", "link", "add", INTERFACE, "type", "veth", "peer", "name", INTERFACE)
-    left.run(*veth, "netns", str(right.pid))
+    veth = ("ip", "link", "add", INTERFACE, "address", left.mac, "type", "veth")
+    peer = ("peer", "name", INTERFACE, "address", right.mac, "netns", str(right.pid))
+    left.run(*veth, *peer)
     for host in (left, right):
         host.run("ip", "link", "set", "lo", "up")
         host.run("ip", "address", "add", f"{host.address}/30", "dev", INTERFACE)

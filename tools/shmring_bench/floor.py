@@ -14,7 +14,7 @@ from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import rtworkers
 from shmring_bench.samples import Lateness
@@ -52,6 +52,15 @@ def run(program: str, timeout_s: float = 60, **options: int | None) -> list[dict
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+class Arrivals(NamedTuple):
+    """Packets in the order of their arrival. Empty without `word_at`."""
+
+    words: array[int]
+    """Eight bytes of each payload, big-endian."""
+    times_ns: array[int]
+    """Kernel timestamps, CLOCK_MONOTONIC."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """What the independent receiver measured in one run."""
@@ -64,6 +73,10 @@ class Received:
     longest_gap_ns: int
     kernel_drops: int
     """Datagrams for which its own socket buffer had no room."""
+    arrivals: Arrivals
+
+
+_NONE = Arrivals(array("q"), array("q"))
 
 
 class Receiver:
@@ -72,7 +85,9 @@ class Receiver:
     `count`: packets to wait for. 0 for any number, without recording their lateness. It also ends
     when nothing has arrived for `idle_ms` after the first packet. `echo` sends every packet back.
     `cycle_ns`: the packets have no deadline. Then lateness is how much longer than this the
-    interval before each packet was.
+    interval before each packet was. `word_at`: instead of lateness, the `Arrivals` are kept, with
+    the eight bytes that begin there in each payload. `beside`: the receiver is in the network
+    namespace of this process, and listens on all its addresses.
     """
 
     def __init__(
@@ -84,17 +99,24 @@ class Receiver:
         echo: bool = False,
         idle_ms: int = 500,
         cycle_ns: int | None = None,
+        word_at: int | None = None,
+        beside: int | None = None,
+        port: int = 0,
     ) -> None:
         self._samples_fd = os.memfd_create("shmring-samples", os.MFD_CLOEXEC)
-        words = command(
+        self._keeps_arrivals = word_at is not None
+        words = [] if beside is None else ["nsenter", "--net", "--target", str(beside)]
+        words += command(
             "receive",
-            port=0,
+            port=port,
             count=count,
             cpu=cpu,
             gro=gro,
             echo=echo,
             idle_ms=idle_ms,
             cycle_ns=cycle_ns,
+            word_at=word_at,
+            any=beside is not None,
             samples_fd=self._samples_fd if count else None,
         )
         self._process = subprocess.Popen(
@@ -137,8 +159,8 @@ class Receiver:
             output, errors = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             raise TimeoutError(
-                f"no packet arrived at 127.0.0.1:{self.port} in {timeout_s:.0f} s: is UDP on the "
-                "loopback interface filtered?"
+                f"not all packets arrived at port {self.port} in {timeout_s:.0f} s: is UDP on the "
+                "interface filtered?"
             ) from None
         if self._process.returncode != 0:
             raise OSError(None, errors.strip() or "shmring-floor receive failed")
@@ -149,6 +171,9 @@ class Receiver:
         }
         samples = array("q")
         samples.frombytes(os.pread(self._samples_fd, os.fstat(self._samples_fd).st_size, 0))
+        arrivals = Arrivals(samples[0::2], samples[1::2]) if self._keeps_arrivals else _NONE
+        if self._keeps_arrivals:
+            samples = array("q")
         return Received(
             Lateness(samples),
             samples,
@@ -156,6 +181,7 @@ class Receiver:
             values["rate", "mean"],
             int(values["gap", "longest"]),
             int(values["packets", "dropped"]),
+            arrivals,
         )
 
 

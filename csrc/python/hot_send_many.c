@@ -1,9 +1,9 @@
 #include "python/hot.h"
-#include "proto/capture/capture_flows.h"
+#include "proto/pacing/due_lane.h"
 #include "python/int_view.h"
 
-/* The plan of a capture hands out destinations, which go into the send ring as they are. */
-_Static_assert(sizeof(capture_address_t) == sizeof(shm_addr_t), "the same bytes");
+/* Plans hand out destinations, which go into the send ring as they are. */
+_Static_assert(sizeof(due_address_t) == sizeof(shm_addr_t), "the same bytes");
 
 /* Everything of one send_many call. */
 typedef struct send_call {

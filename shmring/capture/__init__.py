@@ -10,9 +10,10 @@
 """
 
 from shmring.capture.flows import CaptureSummary, Flow, flows
-from shmring.capture.player import Player, Progress, ReplayReport, replay
+from shmring.capture.player import Player, ReplayReport, replay
 from shmring.capture.reader import Fates
 from shmring.capture.routes import address
+from shmring.lanes.report import Progress
 
 __all__ = [
     "CaptureSummary",

@@ -1,15 +1,9 @@
 """When the packets of a capture are due: the arguments of a replay as a plan (capture_plan.h)."""
 
 import math
-import time
-from datetime import datetime
 from typing import Any
 
 from shmring._proto import ffi, lib
-from shmring.types import Clock
-
-LEAD_NS = 200_000_000
-"""From the call to the first packet, if no start is given: time to fill the ring."""
 
 _NS_PER_S = 1_000_000_000
 
@@ -40,22 +34,3 @@ def plan(scale: float, pps: float | None, bps: float | None) -> Any:
         made.pace = lib.CAPTURE_BY_BITS
         made.interval_ns = _NS_PER_S / _positive(bps, "bps", " bit/s")
     return made
-
-
-def clock_of(start: datetime | int | None) -> Clock:
-    """Return the clock in which a start is given: an int is CLOCK_TAI."""
-    return "tai" if isinstance(start, int) else "monotonic"
-
-
-def start_ns(start: datetime | int | None, now_ns: int) -> int:
-    """Return the start in the clock that shows `now_ns`. Raises `ValueError` if it has passed."""
-    if start is None:
-        return now_ns + LEAD_NS
-    if isinstance(start, int):
-        ahead_ns = start - now_ns
-    else:
-        at_ns = round(start.timestamp() * 1e6) * 1000  # a float has 0.2 us at present
-        ahead_ns = at_ns - time.time_ns()
-    if ahead_ns < 0:
-        raise ValueError(f"start is {start}, {-ahead_ns / 1e9:.3f} s ago: it must be in the future")
-    return now_ns + ahead_ns

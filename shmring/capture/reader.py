@@ -11,9 +11,7 @@ from typing import Any, BinaryIO, Self
 from shmring._facts import values
 from shmring._numbers import CaptureFates
 from shmring._proto import ffi, lib
-
-RECORDS = 4096
-"""Packets in one batch: fewer than a send ring holds, so that no lane waits long for the other."""
+from shmring.lanes.lane import RECORDS
 
 _PIECE_BYTES = 4 << 20  # more than the longest block
 
@@ -77,6 +75,12 @@ class Reader:
     def read_bytes(self) -> int:
         """How much of the file was read in this round."""
         return int(self.state.file.taken_bytes)
+
+    @property
+    def share(self) -> float | None:
+        """How much of the file was read in this round, 0 to 1. None: it is a pipe."""
+        size = self.size_bytes
+        return self.read_bytes / size if size else None
 
     @property
     def payloads(self) -> memoryview:

@@ -27,23 +27,23 @@ static uint32_t routed;
 static void route_new_flows(void)
 {
     for (; routed < c.flows.count; routed++) {
-        capture_address_t to = {{0}};
-        capture_route(&c, routed, routed % (CAPTURE_LANES + 1), &to);
+        due_address_t to = {{0}};
+        capture_route(&c, routed, routed % (DUE_LANES + 1), &to);
     }
 }
 
 /* Returns whether the plan goes on. */
 static bool make_plan(const capture_record_t *records, uint32_t count)
 {
-    int64_t due_ns[CAPTURE_LANES][BATCH];
-    uint32_t offset[CAPTURE_LANES][BATCH];
-    uint32_t length[CAPTURE_LANES][BATCH];
-    capture_address_t to[CAPTURE_LANES][BATCH];
-    capture_lane_t lanes[CAPTURE_LANES];
-    for (unsigned i = 0; i < CAPTURE_LANES; i++)
-        lanes[i] = (capture_lane_t){due_ns[i], offset[i], length[i], to[i], 0};
+    int64_t due_ns[DUE_LANES][BATCH];
+    uint32_t offset[DUE_LANES][BATCH];
+    uint32_t length[DUE_LANES][BATCH];
+    due_address_t to[DUE_LANES][BATCH];
+    due_lane_t lanes[DUE_LANES];
+    for (unsigned i = 0; i < DUE_LANES; i++)
+        lanes[i] = (due_lane_t){due_ns[i], offset[i], length[i], to[i], 0};
     int rc = capture_plan_batch(&plan, &c, records, count, lanes);
-    for (unsigned i = 0; i < CAPTURE_LANES; i++)
+    for (unsigned i = 0; i < DUE_LANES; i++)
         for (uint32_t n = 0; n < lanes[i].count; n++)
             REQUIRE(plan.pace == CAPTURE_AT_ONCE
                         ? due_ns[i][n] == 0

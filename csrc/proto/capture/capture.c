@@ -57,7 +57,7 @@ int capture_read(capture_t *c, const uint8_t *data, size_t bytes, capture_record
     return rc < 0 ? rc : 0;
 }
 
-void capture_route(capture_t *c, uint32_t flow, uint32_t lane, const capture_address_t *to)
+void capture_route(capture_t *c, uint32_t flow, uint32_t lane, const due_address_t *to)
 {
     c->flows.flows[flow].lane = lane;
     c->flows.flows[flow].to = *to;

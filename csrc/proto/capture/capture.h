@@ -42,8 +42,8 @@ void capture_rewind(capture_t *c);
 int capture_read(capture_t *c, const uint8_t *data, size_t bytes, capture_record_t *records,
                  uint32_t max, size_t *used, uint32_t *count);
 
-/* Chooses where the datagrams of a flow go: `lane` (CAPTURE_LANE_* in capture_plan.h) and the
- * destination as it is in the send ring. */
-void capture_route(capture_t *c, uint32_t flow, uint32_t lane, const capture_address_t *to);
+/* Chooses where the datagrams of a flow go: `lane` (DUE_LANE_*) and the destination as it is in the
+ * send ring. */
+void capture_route(capture_t *c, uint32_t flow, uint32_t lane, const due_address_t *to);
 
 #endif

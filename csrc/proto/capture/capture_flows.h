@@ -4,25 +4,21 @@
 #define PROTO_CAPTURE_FLOWS_H
 
 #include "proto/capture/capture_udp.h"
+#include "proto/pacing/due_lane.h"
 
 #define CAPTURE_MAX_FLOWS 65536u
 #define CAPTURE_FLOW_SLOTS 131072u /* a power of two, twice as many as flows */
 /* So many places are searched: who knows the hash can make a file slow, but only so much. */
 #define CAPTURE_FLOW_PROBES 256u
 
-/* The destination of a flow in the form that the send ring takes (shm_addr_t). Opaque here. */
-typedef struct capture_address {
-    uint8_t packed[24];
-} capture_address_t;
-
 typedef struct capture_flow {
     capture_ends_t ends;
-    capture_address_t to;
+    due_address_t to;
     uint64_t packets;
     uint64_t payload_bytes;
     int64_t first_ns;
     int64_t last_ns;
-    uint32_t lane; /* where to send it, CAPTURE_LANE_* */
+    uint32_t lane; /* where to send it, DUE_LANE_* */
 } capture_flow_t;
 
 /* All zero but `seed`: empty. */

@@ -48,13 +48,13 @@ static void note_time(capture_plan_t *p, int64_t time_ns)
 
 static void count_bits(capture_plan_t *p, const capture_flow_t *flow, uint32_t payload_bytes)
 {
-    uint32_t head = flow->lane == CAPTURE_LANE_IPV4 ? IPV4_UDP_HEAD_BYTES : IPV6_UDP_HEAD_BYTES;
+    uint32_t head = flow->lane == DUE_LANE_IPV4 ? IPV4_UDP_HEAD_BYTES : IPV6_UDP_HEAD_BYTES;
     p->bits += ((uint64_t)payload_bytes + head) * 8;
     p->planned++;
 }
 
 static int plan_one(capture_plan_t *p, const capture_flow_t *flow, const capture_record_t *r,
-                    capture_lane_t *lane)
+                    due_lane_t *lane)
 {
     note_time(p, r->time_ns);
     double after_ns = after_start(p, r->time_ns);
@@ -73,14 +73,14 @@ static int plan_one(capture_plan_t *p, const capture_flow_t *flow, const capture
 }
 
 int capture_plan_batch(capture_plan_t *p, const capture_t *c, const capture_record_t *records,
-                       uint32_t count, capture_lane_t *lanes)
+                       uint32_t count, due_lane_t *lanes)
 {
     int rc = 0;
-    for (uint32_t i = 0; i < CAPTURE_LANES; i++)
+    for (uint32_t i = 0; i < DUE_LANES; i++)
         lanes[i].count = 0;
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
         const capture_flow_t *flow = &c->flows.flows[records[i].flow];
-        if (flow->lane != CAPTURE_LANE_NONE)
+        if (flow->lane != DUE_LANE_NONE)
             rc = plan_one(p, flow, &records[i], &lanes[flow->lane - 1]);
     }
     return rc;

@@ -13,11 +13,6 @@
 
 #include "proto/capture/capture.h"
 
-#define CAPTURE_LANES 2u
-#define CAPTURE_LANE_NONE 0u /* the datagrams of such a flow are left out */
-#define CAPTURE_LANE_IPV4 1u
-#define CAPTURE_LANE_IPV6 2u
-
 /* No deadline is farther from the start. */
 #define CAPTURE_MAX_SPAN_NS (INT64_C(365) * 24 * 3600 * 1000000000)
 
@@ -43,20 +38,12 @@ typedef struct capture_plan {
     int64_t last_due_ns; /* the latest deadline so far */
 } capture_plan_t;
 
-/* The datagrams of one lane, as columns. Each has room for as many as there are records. */
-typedef struct capture_lane {
-    int64_t *due_ns; /* 0: at once */
-    uint32_t *offset;
-    uint32_t *length;
-    capture_address_t *to;
-    uint32_t count;
-} capture_lane_t;
-
-/* Sorts the records into lanes[0] (IPv4) and lanes[1] (IPv6). A datagram that is older than the
- * first one is due at the beginning of the round. Returns 0; -ERANGE with a text: a deadline is
- * more than a year after the start, and the lanes have what was before it. */
+/* Sorts the records into lanes[0] (IPv4) and lanes[1] (IPv6), each with room for as many as there
+ * are records. A datagram that is older than the first one is due at the beginning of the round.
+ * Returns 0; -ERANGE with a text: a deadline is more than a year after the start, and the lanes
+ * have what was before it. */
 int capture_plan_batch(capture_plan_t *p, const capture_t *c, const capture_record_t *records,
-                       uint32_t count, capture_lane_t *lanes);
+                       uint32_t count, due_lane_t *lanes);
 
 /* The file begins again. Returns 0; -EDOM with a text: one packet alone has no gap, so it cannot be
  * repeated by time; -ERANGE as above. */

@@ -8,21 +8,21 @@
 #define MOST 8u
 
 static capture_t c;
-static int64_t due_ns[CAPTURE_LANES][MOST];
-static uint32_t offsets[CAPTURE_LANES][MOST], lengths[CAPTURE_LANES][MOST];
-static capture_address_t to[CAPTURE_LANES][MOST];
-static capture_lane_t lanes[CAPTURE_LANES];
+static int64_t due_ns[DUE_LANES][MOST];
+static uint32_t offsets[DUE_LANES][MOST], lengths[DUE_LANES][MOST];
+static due_address_t to[DUE_LANES][MOST];
+static due_lane_t lanes[DUE_LANES];
 
 /* Flow 0 goes to lane IPv4, flow 1 to lane IPv6, flow 2 nowhere. */
 static void begin(void)
 {
-    capture_address_t here = {{4}};
+    due_address_t here = {{4}};
     memset(&c.flows, 0, sizeof c.flows);
     c.flows.count = 3;
-    capture_route(&c, 0, CAPTURE_LANE_IPV4, &here);
-    capture_route(&c, 1, CAPTURE_LANE_IPV6, &here);
-    for (unsigned i = 0; i < CAPTURE_LANES; i++)
-        lanes[i] = (capture_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0};
+    capture_route(&c, 0, DUE_LANE_IPV4, &here);
+    capture_route(&c, 1, DUE_LANE_IPV6, &here);
+    for (unsigned i = 0; i < DUE_LANES; i++)
+        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0};
 }
 
 static capture_record_t at(int64_t time_ns, uint32_t flow)

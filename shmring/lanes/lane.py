@@ -1,17 +1,18 @@
-"""One channel of a replay: IPv4 and IPv6 have one each."""
+"""One channel with its packets: IPv4 and IPv6 have one each."""
 
 from array import array
 from typing import Any
 
 from shmring._proto import ffi as proto_ffi
 from shmring._ring import ffi, lib
-from shmring.capture.reader import RECORDS
 from shmring.channel import Channel
 from shmring.errors import SendTimeout
 from shmring.histogram import Histogram
 from shmring.stats import ChannelStats
 
-_ADDRESS_BYTES: int = proto_ffi.sizeof("capture_address_t")
+_ADDRESS_BYTES: int = proto_ffi.sizeof("due_address_t")
+RECORDS = 4096
+"""Packets in one batch: fewer than a send ring holds, so that no lane waits long for the other."""
 _REPORTS_AT_ONCE = 8192
 _SEND_TURN_S = 0.2
 
@@ -20,7 +21,7 @@ class Columns:
     """The packets of one batch that leave on one lane, as columns that C fills."""
 
     def __init__(self, lane: Any) -> None:
-        """lane: its ``capture_lane_t``."""
+        """lane: its ``due_lane_t``."""
         self._lane = lane
         self._due = array("q", bytes(8 * RECORDS))
         self._offset = array("I", bytes(4 * RECORDS))
@@ -32,7 +33,7 @@ class Columns:
         ]
         lane.offset, lane.length = self._kept
         self._kept.append(proto_ffi.from_buffer("uint8_t[]", self._to))
-        lane.to = proto_ffi.cast("capture_address_t *", self._kept[-1])
+        lane.to = proto_ffi.cast("due_address_t *", self._kept[-1])
 
     @property
     def count(self) -> int:

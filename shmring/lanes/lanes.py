@@ -1,0 +1,193 @@
+"""Sends packets with deadlines on a channel per IP version."""
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from shmring import _address
+from shmring._address import Address
+from shmring._opening import Opening
+from shmring._proto import ffi, lib
+from shmring.channel import Channel
+from shmring.histogram import Histogram
+from shmring.lanes.lane import Columns, Lane
+from shmring.lanes.report import Progress
+from shmring.lanes.start import clock_of, start_ns
+from shmring.pool import default_pool
+from shmring.stats import ChannelStats
+from shmring.types import Late, Profile
+
+CAPACITY = 16384
+_PACKET_BYTES = 1472
+_REPORTS = 1 << 16
+_ANY = {4: "0.0.0.0", 6: "::"}
+
+_TELL_NS = 200_000_000
+
+_numbers = itertools.count()
+
+
+class Lanes:
+    """The channels of one replay or generator. Each is opened when it is first needed."""
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        start: datetime | int | None,
+        local: Address | None,
+        interface: str | None,
+        ttl: int | None,
+        broadcast: bool,
+        late: Late,
+        profile: Profile | None,
+        capacity: int,
+        pool: Opening | None,
+        progress: Callable[[Progress], object] | None,
+        deadlines: bool = True,
+    ) -> None:
+        """kind: what the channels are named after. deadlines: whether packets have them. Otherwise
+        none is late. The rest: as for `shmring.replay`. Nothing is opened yet."""
+        self._kind, self._start, self._local, self._pool = kind, start, local, pool
+        self._options: dict[str, Any] = {
+            "direction": "tx",
+            "clock": clock_of(start),
+            "late": late,
+            "profile": profile,
+            "capacity": capacity,
+            "packet_bytes": _PACKET_BYTES,
+            "report_capacity": _REPORTS,
+            "broadcast": broadcast,
+            "multicast_interface": interface,
+            "ttl": ttl,
+            "multicast_ttl": ttl,
+        }
+        self._deadlines, self._progress = deadlines, progress
+        self._stack = contextlib.ExitStack()
+        self._lanes: dict[int, Lane] = {}
+        self.raw: Any = ffi.new("due_lane_t[]", lib.DUE_LANES)
+        """What C fills with the packets that `queue` takes: a ``due_lane_t`` per lane."""
+        self._columns = [Columns(self.raw[i]) for i in range(lib.DUE_LANES)]
+        self._tell_ns = self._told = 0
+        self.start_ns = 0
+        """When the first packet is due, in the clock of the channels. 0: none is open yet."""
+        self.queued = 0
+        self.stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, at)
+
+    def lane_for(self, to: Address) -> tuple[int, Any]:
+        """Return the number of the lane to a destination, and the destination as a
+        ``due_address_t *``. The channel is opened if it is the first. Raises `BadAddress`, and what
+        `Pool.open` raises."""
+        packed = _address.pack(to, "to", least_port=1)
+        family = _address.family(packed)
+        number: int = lib.DUE_LANE_IPV4 if family == 4 else lib.DUE_LANE_IPV6
+        if number not in self._lanes:
+            self._lanes[number] = self._opened(family)
+        address = ffi.new("due_address_t *")
+        ffi.memmove(address, packed, len(packed))
+        return number, address
+
+    def _opened(self, family: int) -> Lane:
+        pool = default_pool() if self._pool is None else self._pool
+        local = self._local
+        if local is None or _address.family(_address.pack(local, "local")) != family:
+            local = (_ANY[family], 0)
+        name = f"{self._kind}.{os.getpid()}.{next(_numbers)}.ipv{family}"
+        channel: Channel = self._stack.enter_context(pool.open(name, local=local, **self._options))
+        if self.start_ns == 0:
+            self.start_ns = start_ns(self._start, channel.now_ns())
+        return Lane(channel)
+
+    def queue(self, payloads: memoryview, round: int = 1, share: float | None = None) -> None:
+        """Queue the packets in `raw`, until all are queued or `stopped` is true.
+
+        payloads: the bytes to which their offsets refer. round, share: for the progress.
+        """
+        for number, lane in self._lanes.items():
+            columns = self._columns[number - 1]
+            done = 0
+            while done < columns.count and not self.stopped:
+                before = done
+                done = lane.send(payloads, columns, done)
+                self.queued += done - before
+                self._look(done < columns.count, round, share)
+
+    def finish(self, round: int = 1, share: float | None = None) -> None:
+        """Wait until everything is sent, or cancel it."""
+        for lane in self._lanes.values():
+            while not self.stopped and not lane.flush():
+                self._look(True, round, share)
+        for lane in self._lanes.values():
+            if self.stopped:
+                lane.channel.purge()
+                lane.flush()
+            lane.read_reports()
+
+    def began_mono_ns(self) -> int:
+        """Return when the first packet was due, CLOCK_MONOTONIC. Without channels: now."""
+        now_ns = time.monotonic_ns()
+        for lane in self._lanes.values():
+            return now_ns - (lane.channel.now_ns() - self.start_ns)
+        return now_ns
+
+    def facts(self, began_ns: int) -> dict[str, Any]:
+        """Return the fields of a `SendingReport`. began_ns: from `began_mono_ns`."""
+        stats = self._stats()
+        return {
+            "packets": self.queued,
+            "sent": sum(each.tx_sent for each in stats),
+            "late": self._late(stats),
+            "failed": sum(each.tx_failed for each in stats),
+            "not_sent": sum(each.tx_dropped_late + each.tx_cancelled for each in stats),
+            "seconds": max(0, time.monotonic_ns() - began_ns) / 1e9,
+            "lateness": _lateness(stats),
+            "gap_error": sum((lane.gap_errors for lane in self._lanes.values()), _no_histogram()),
+            "stopped": self.stopped,
+        }
+
+    def _look(self, waited: bool, round: int, share: float | None) -> None:
+        """Read the reports, and tell the progress after each wait."""
+        for lane in self._lanes.values():
+            lane.read_reports()
+        now_ns = time.monotonic_ns()
+        if self._progress is None or not (waited or now_ns >= self._tell_ns):
+            return
+        stats = self._stats()
+        sent = max(0, self.queued - sum(each.tx_waiting for each in stats))
+        since_ns = now_ns - (self._tell_ns - _TELL_NS)
+        rate_pps = (sent - self._told) * 1e9 / since_ns if self._tell_ns else 0.0
+        self._tell_ns, self._told = now_ns + _TELL_NS, sent
+        late, p99_ns = self._late(stats), _lateness(stats).percentile(99)
+        self._progress(Progress(sent, self.queued, round, share, rate_pps, late, p99_ns))
+
+    def _stats(self) -> list[ChannelStats]:
+        return [lane.stats() for lane in self._lanes.values()]
+
+    def _late(self, stats: Iterable[ChannelStats]) -> int:
+        return sum(each.tx_late for each in stats) if self._deadlines else 0
+
+
+def _no_histogram() -> Histogram:
+    from shmring._ring import ffi as ring_ffi
+
+    return Histogram(ring_ffi.new("rt_hist_t *"))
+
+
+def _lateness(stats: Iterable[ChannelStats]) -> Histogram:
+    return sum((each.lateness for each in stats), _no_histogram())

@@ -8,38 +8,45 @@
 #define SHORTEST_SLEEP_NS (30 * RT_NS_PER_US)
 /* The worker spins through gaps up to this: about the cost of falling asleep and waking up. */
 #define EXPECT_WITHIN_NS (50 * RT_NS_PER_US)
-/* A core's fair server runs ordinary tasks for up to 50 ms a second, in one piece, if they got less
- * than that. It counts the time that they really ran: a rest minus SWITCH_NS, the time for
- * falling asleep, switching and waking. The budget here counts the same: ordinary tasks get 6 % of
- * the time.
+/* What the kernel requires of a core with a worker that never stops, within each second:
  *
- * A deadline in a rest is late by the remaining part of the rest. So the length of rests trades the
- * 99th percentile of a schedule against the cost of the switches. 50,000 packets a second on a
- * virtual machine of two cores, lateness at a receiver in us, an ordinary endless loop on the
- * worker's core; 2 to 4 runs of 4 to 8 s, while other work kept the load at 4 to 6:
+ *   the throttle of real-time tasks      50 ms in which no real-time task runs, even on a core that
+ *   (before Linux 6.12, and with         nobody wants. Otherwise it stops them for the rest.
+ *   CONFIG_RT_GROUP_SCHED)
+ *   the fair server (since Linux 6.12)   50 ms for ordinary tasks, idle time included, if one of
+ *                                        them waits. Otherwise it runs them for what is left.
  *
- *     rest  asleep  to others    p50       p90      p99      longest
- *       20   15.5 %   4.9 %      1.6-1.9   10-15    20-21    52 ms, once of two: the fair server
- *       25   13 %     5.2-5.7    1.6-1.7   10-11    22-23    0.5-1.5 ms
- *       30   11 %     6.1-6.3    1.6-2.0    5-14    25-26    0.2-0.5 ms
- *       45    9 %     5.1-6.1    1.6-1.9    3-9     38-39    0.1-4.0 ms
- *       60    8 %     5.9        1.3-1.7    3-9     52-54    0.2-0.5 ms
- *     none (shmring-floor) -     1.5       1.6      36,000   48-52 ms, even without the loop
+ * Both count the time that the worker was off the core. A rest also costs time on the core, for
+ * falling asleep and waking up: 10 us on a quiet virtual machine, 25 us when its host is busy. A
+ * time-out that ends before the worker is off the core gives nothing at all. So a rest counts as
+ * its length without the CPU time that it took, and no rest is shorter than its time-out needs.
  *
- * "To others": if only the loop wanted the core. Longest gap in 20 s of sending without a pause,
- * rests of 30 us: 0.5 and 0.5 ms, one packet a call 2.3 ms, without the loop 4.6 ms. The throttle
- * of real-time groups, if a kernel has it, requires 5 % asleep and gets more. */
-#define BUSY_PERMILLE 945
-#define BUSY_WINDOW_NS (100 * RT_NS_PER_MS)
-#define BUSY_BURST_NS (500 * RT_NS_PER_US)
-#define REST_NS (30 * RT_NS_PER_US)
-/* A rest that will be forced is taken ahead, before a deadline within this time, if the margin is
- * left between the two. If it will be forced soon, the spare time is enough, because a forced rest
- * does not look at deadlines. */
+ * Where a rest fits between two deadlines, it costs nothing. For that the account lasts 70 ms: a
+ * video picture, or a burst, passes without a rest, and the gap behind it pays. In a schedule whose
+ * gaps g are all shorter than a rest r (r = cost + off), a rest makes one deadline late if
+ * r < 2 g, by r - g if it begins right after a packet, and by up to r if it begins anywhere. With a
+ * share a of the time off the core, a / (r - cost) rests a second are needed, and so many packets
+ * are late. At 50,000 a second (g = 20 us, 2 us of them for sending), a = 5.6 % and cost = 10 us:
+ *
+ *     rest   rests a second   asleep   late packets   by at most
+ *       18           7000      12.6 %       0          0          (8 us off: too little to rely on)
+ *       24           4000       9.6 %       8   %      6 us
+ *       30           2800       8.4 %       5.6 %     12 us
+ *       40           1870       7.5 %       3.7 %     22 us
+ *     one a second     1        5   %       5   %     50 ms       (the kernel's way)
+ *
+ * No length makes less than one packet in a hundred late, so the 99th percentile is the lateness by
+ * a rest, and the shortest rest that gives something is best. The part of the rests whose wake-up
+ * takes longer is above it. */
+#define BUSY_PERMILLE 948
+#define BUSY_WINDOW_NS RT_NS_PER_S
+#define BUSY_BURST_NS (4 * RT_NS_PER_MS)
+#define BUSY_LAG_NS (10 * RT_NS_PER_MS)
+#define REST_NS (10 * RT_NS_PER_US)
 #define REST_AHEAD_WITHIN_NS RT_NS_PER_MS
-#define REST_AHEAD_SPARE_NS (30 * RT_NS_PER_US)
-#define FORCED_SOON_NS (2 * RT_NS_PER_MS)
-#define SWITCH_NS (14 * RT_NS_PER_US)
+/* CPU time of a sleep: falling asleep and waking up. Learnt from the rests, within these limits. */
+#define FIRST_SLEEP_COST_NS (14 * RT_NS_PER_US)
+#define SLEEP_COST_MOST_NS (50 * RT_NS_PER_US)
 #define MISSED_WAKE_NS RT_NS_PER_MS
 #define POWER_MARGIN_MIN_NS (1 * RT_NS_PER_US)
 #define POWER_MARGIN_MAX_NS (100 * RT_NS_PER_US)
@@ -59,7 +66,9 @@ void idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mon
         .window_ns = BUSY_WINDOW_NS,
         .burst_ns = BUSY_BURST_NS,
         .rest_ns = REST_NS,
+        .lag_ns = BUSY_LAG_NS,
     };
+    i->sleep_cost_ns = FIRST_SLEEP_COST_NS;
     spin_budget_init(&i->budget, &budget, now_mono_ns);
 }
 
@@ -80,11 +89,13 @@ int64_t idle_margin_ns(const idle_t *i)
 }
 
 /* asked_mono_ns: the latest end of the sleep. by_time: the time ended it and no event. A process
- * that was stopped finds an event and the time, and then the time is right. */
-static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns, bool by_time)
+ * that was stopped finds an event and the time, and then the time is right. cost_ns: the part of it
+ * in which nobody else could run. */
+static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns, bool by_time,
+                          int64_t cost_ns)
 {
     int64_t now = rt_mono_ns();
-    int64_t given = from_mono_ns + SWITCH_NS;
+    int64_t given = from_mono_ns + cost_ns;
     spin_budget_slept(&i->budget, given < now ? given : now, now);
     i->asleep_from_mono_ns = from_mono_ns;
     i->woken_mono_ns = now;
@@ -104,34 +115,36 @@ static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns
     i->asked_mono_ns = asked_mono_ns;
 }
 
-/* Waking up takes time, which also counts as rest. */
-static void take_rest(idle_t *i, int64_t now_mono_ns, int64_t rest_ns)
+/* Until its time-out. Falling asleep takes about three quarters of the cost: a time-out that ends
+ * before would end no sleep. */
+static int64_t shortest_rest_ns(const idle_t *i)
 {
-    int64_t wake = wake_margin_ns(&i->power_margin);
-    int64_t until = now_mono_ns + rest_ns - (wake < rest_ns / 2 ? wake : rest_ns / 2);
-    struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
-    /* Not in the poller, where a waiting event would end the rest before it began. */
-    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-    account_sleep(i, now_mono_ns, until, true);
+    return i->sleep_cost_ns * 3 / 4;
 }
 
-static int64_t spare_ns(idle_t *i, int64_t now_mono_ns)
+/* The CPU time that it took is what nobody else got: the kernel counts the same. */
+static void take_rest(idle_t *i, int64_t now_mono_ns, int64_t rest_ns)
 {
-    int64_t margin = idle_margin_ns(i);
-    if (margin < REST_AHEAD_SPARE_NS ||
-        spin_budget_ends_within(&i->budget, now_mono_ns, FORCED_SOON_NS))
-        return REST_AHEAD_SPARE_NS;
-    return margin;
+    int64_t until = now_mono_ns + rest_ns;
+    struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
+    int64_t cpu_ns = rt_thread_cpu_ns();
+    /* Not in the poller, where a waiting event would end the rest before it began. */
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    int64_t cost_ns = rt_thread_cpu_ns() - cpu_ns;
+    account_sleep(i, now_mono_ns, until, true, cost_ns);
+    cost_ns = cost_ns < SLEEP_COST_MOST_NS ? cost_ns : SLEEP_COST_MOST_NS;
+    i->sleep_cost_ns += (cost_ns - i->sleep_cost_ns) / 8;
 }
 
 bool idle_rest_ahead(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
 {
     if (!i->bounded || next_mono_ns - now_mono_ns > REST_AHEAD_WITHIN_NS)
         return false;
-    int64_t free_until = next_mono_ns - spare_ns(i, now_mono_ns);
-    if (spin_budget_wants_rest_ns(&i->budget, now_mono_ns, free_until) == 0)
+    int64_t rest = spin_budget_rest_before_ns(&i->budget, now_mono_ns, next_mono_ns,
+                                              shortest_rest_ns(i), idle_margin_ns(i));
+    if (rest == 0)
         return false;
-    take_rest(i, now_mono_ns, REST_NS);
+    take_rest(i, now_mono_ns, rest);
     return true;
 }
 
@@ -140,7 +153,8 @@ bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)
     int64_t rest = i->bounded ? spin_budget_rest_ns(&i->budget, now_mono_ns) : 0;
     if (rest == 0)
         return false;
-    take_rest(i, now_mono_ns, rest);
+    int64_t shortest = shortest_rest_ns(i);
+    take_rest(i, now_mono_ns, rest > shortest ? rest : shortest);
     rt_bump(&i->page->forced_rests, 1);
     return true;
 }
@@ -151,8 +165,10 @@ int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
     /* A rest that the next event ends costs more than it gives the budget: the forced ones do. */
     if (i->profile != SHM_PROFILE_POWER && now_mono_ns < i->spin_until_mono_ns)
         return 0;
-    if (i->profile == SHM_PROFILE_LATENCY)
-        return i->bounded ? spin_budget_wants_rest_ns(&i->budget, now_mono_ns, until) : 0;
+    if (i->profile == SHM_PROFILE_LATENCY) {
+        int64_t rest = i->bounded ? spin_budget_wants_rest_ns(&i->budget, now_mono_ns, until) : 0;
+        return rest >= shortest_rest_ns(i) ? rest : 0;
+    }
     int64_t left = until - now_mono_ns;
     return left >= SHORTEST_SLEEP_NS ? left : 0;
 }
@@ -164,5 +180,5 @@ void idle_sleep(idle_t *i, poller_t *p, int64_t now_mono_ns, int64_t sleep_ns)
     if (until <= from)
         return;
     int events = poller_wait(p, until - from);
-    account_sleep(i, from, until, events <= 0);
+    account_sleep(i, from, until, events <= 0, i->sleep_cost_ns);
 }

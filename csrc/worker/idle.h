@@ -32,6 +32,7 @@ typedef struct idle {
     int64_t gap_ns;             /* usual time between events, smoothed */
     int64_t last_event_mono_ns;
     int64_t spin_until_mono_ns;
+    int64_t sleep_cost_ns;       /* CPU time that a sleep takes, smoothed */
     int64_t asleep_from_mono_ns; /* the last sleep of any kind: when it began */
     int64_t woken_mono_ns;       /* and when it was over */
     int64_t missed_by_ns;        /* how late that was, if it was very late, otherwise 0 */
@@ -48,8 +49,8 @@ void idle_note_event(idle_t *i, int64_t now_mono_ns);
 int64_t idle_margin_ns(const idle_t *i);
 
 /* Sleeps if half of the budget is used, a deadline is near, and the margin fits between the sleep
- * and the deadline. If the budget is nearly used up, 30 us between them are enough: a longer
- * wake-up is late, and a forced rest could be late, too. Returns true if it slept. */
+ * and the deadline. The more of the budget is used up, the less must fit: a forced rest would look
+ * at no deadline. Returns true if it slept. */
 bool idle_rest_ahead(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns);
 
 /* Sleeps if the budget demands it, even if something is due. Returns true if it did. */

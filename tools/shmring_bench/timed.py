@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 from shmring_bench import floor, senders
-from shmring_bench.measure import Figures, Plan, Row, alternate
+from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate
 
 PAYLOAD_BYTES = 64
 PRELOADED = 300_000
@@ -44,6 +47,14 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     yield from alternate(
         plan,
+        "50kpps-64B-busy",
+        {
+            "shmring": _beside_a_loop(plan, _schedule(plan, "shmring", 50_000, 2)),
+            "floor": _beside_a_loop(plan, _schedule(plan, "floor", 50_000, 2)),
+        },
+    )
+    yield from alternate(
+        plan,
         "past-300k-8B",
         {
             "shmring": _past(plan, "shmring-preloaded", PRELOADED, 8),
@@ -52,6 +63,12 @@ def run(plan: Plan) -> Iterator[Row]:
     )
     yield from alternate(
         plan, "saturated-64B", {"shmring": _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES)}, 1
+    )
+    yield from alternate(
+        plan,
+        "saturated-64B-busy",
+        {"shmring": _beside_a_loop(plan, _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES))},
+        1,
     )
 
 
@@ -104,6 +121,22 @@ def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[
         }
 
     return measure
+
+
+def _beside_a_loop(plan: Plan, measure: Callable[[], Figures]) -> Callable[[], Figures]:
+    """Let an ordinary program want the worker's core all the time."""
+
+    def beside() -> Figures:
+        if plan.worker_cpu is None:
+            raise Unavailable("the worker has no core of its own")
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as loop:
+            try:
+                os.sched_setaffinity(loop.pid, {plan.worker_cpu})
+                return measure()
+            finally:
+                loop.kill()
+
+    return beside
 
 
 def _send(plan: Plan, system: str, job: senders.Job) -> None:

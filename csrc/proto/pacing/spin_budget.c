@@ -22,7 +22,7 @@ void spin_budget_init(spin_budget_t *b, const spin_budget_config_t *config, int6
         .last_mono_ns = now_mono_ns,
     };
     b->soft_u = b->burst_u / 2;
-    b->most_u = b->burst_u + (PPM - b->rate_ppm) * config->window_ns;
+    b->most_u = b->burst_u + (PPM - b->rate_ppm) * config->lag_ns;
 }
 
 void spin_budget_run(spin_budget_t *b, int64_t now_mono_ns)
@@ -59,10 +59,25 @@ int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns)
     return b->config.rest_ns + divide_up(b->level_u - b->burst_u, b->rate_ppm);
 }
 
-bool spin_budget_ends_within(spin_budget_t *b, int64_t now_mono_ns, int64_t within_ns)
+/* The gap that a rest ahead of a deadline asks for. Levels in ns, so that the product fits. */
+static int64_t asks_ns(const spin_budget_t *b, int64_t whole_ns)
+{
+    int64_t left_ns = (b->burst_u - b->level_u) / PPM;
+    int64_t quarter_ns = (b->burst_u - b->soft_u) / (2 * PPM) + 1;
+    return left_ns >= quarter_ns ? whole_ns : whole_ns * left_ns / quarter_ns;
+}
+
+int64_t spin_budget_rest_before_ns(spin_budget_t *b, int64_t now_mono_ns, int64_t next_mono_ns,
+                                   int64_t shortest_ns, int64_t margin_ns)
 {
     spin_budget_run(b, now_mono_ns);
-    return b->burst_u - b->level_u <= within_ns * (PPM - b->rate_ppm);
+    int64_t gap_ns = next_mono_ns - now_mono_ns;
+    if (b->level_u < b->soft_u || gap_ns <= 0 || gap_ns < asks_ns(b, shortest_ns + margin_ns))
+        return 0;
+    int64_t fits_ns = gap_ns - margin_ns;
+    int64_t empty_ns = divide_up(b->level_u, b->rate_ppm);
+    int64_t rest_ns = empty_ns < fits_ns ? empty_ns : fits_ns;
+    return rest_ns > shortest_ns ? rest_ns : shortest_ns;
 }
 
 int64_t spin_budget_wants_rest_ns(spin_budget_t *b, int64_t now_mono_ns, int64_t free_until_mono_ns)

@@ -20,12 +20,13 @@
  *
  *      busy(t1, t2) <= rate * (t2 - t1) + burst + (1 - rate) * lag
  *
- * with lag <= window_ns the longest time it kept running after the level had reached burst (its
- * longest loop). Hence for every span that is at least window_ns long
+ * with lag the longest time it kept running after the level had reached burst (its longest loop, or
+ * sleeps that gave nothing to others). Hence for every span that is at least window_ns long
  *
  *      busy(span) <= limit * span + (1 - rate) * lag
  *
- * A lag beyond window_ns (the process was stopped, the machine suspended) counts as window_ns.
+ * A lag beyond lag_ns (the process was stopped, the machine suspended) counts as lag_ns: otherwise
+ * a long hole would be followed by a long rest.
  *
  * Sleep that takes longer counts in full, so it is never wasted. Time in which the worker was
  * awake but preempted counts as busy, which is the safe side.
@@ -43,6 +44,7 @@ typedef struct spin_budget_config {
     int64_t window_ns;       /* 1 ms .. 1 s */
     int64_t burst_ns;        /* > 0, at most half of limit * window */
     int64_t rest_ns;         /* shortest forced rest, > 0, rate * rest_ns <= burst_ns */
+    int64_t lag_ns;          /* > 0: a longer lag counts as this */
 } spin_budget_config_t;
 
 typedef struct spin_budget {
@@ -69,9 +71,21 @@ void spin_budget_slept(spin_budget_t *b, int64_t from_mono_ns, int64_t to_mono_n
  * rate + 1 (the 1 is rounding), whatever happened. A sleep may be interrupted: call again. */
 int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns);
 
-/* Whether a rest will be demanded if the worker runs for within_ns more, at most 1 s. Accounts the
- * time up to now. */
-bool spin_budget_ends_within(spin_budget_t *b, int64_t now_mono_ns, int64_t within_ns);
+/* How long to sleep now, before a deadline at next_mono_ns. 0: run on. shortest_ns: a shorter sleep
+ * gives nothing. margin_ns: how late the wake-up may be. From half of the burst on it asks for a
+ * gap of shortest + margin, so that the deadline is met. Beyond three quarters the gap that it asks
+ * for shrinks, to 0 at the burst: if all gaps are too short, the rest is taken at the beginning of
+ * one of the longest, and the deadline is late by as little as there can be. Then the result is
+ * shortest_ns. Accounts the time up to now.
+ *
+ *     gap that it asks for
+ *     shortest + margin        .-------.
+ *                              |        `-.
+ *                              |           `-.
+ *                    0 --------|-------|------|---- level
+ *                            1/2      3/4   burst                                            */
+int64_t spin_budget_rest_before_ns(spin_budget_t *b, int64_t now_mono_ns, int64_t next_mono_ns,
+                                   int64_t shortest_ns, int64_t margin_ns);
 
 /* How long the worker should sleep now, if it has nothing to do before free_until_mono_ns (the next
  * deadline less the wake margin; RT_NEVER_NS if nothing is planned). 0: continue, because the

@@ -21,6 +21,7 @@ void proc_wait_init(proc_wait_t *w)
         .window_ns = 10 * RT_NS_PER_MS,
         .burst_ns = RT_NS_PER_MS,
         .rest_ns = 100 * RT_NS_PER_US,
+        .lag_ns = 10 * RT_NS_PER_MS,
     };
     rt_store_relaxed(&w->bell, 0);
     wake_margin_init(&w->margin, &margin);

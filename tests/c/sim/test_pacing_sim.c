@@ -262,7 +262,8 @@ static void run_scenario(const scenario_t *s)
                      &(spin_budget_config_t){.limit_permille = 930,
                                              .window_ns = 10 * RT_NS_PER_MS,
                                              .burst_ns = 300 * RT_NS_PER_US,
-                                             .rest_ns = 100 * RT_NS_PER_US},
+                                             .rest_ns = 100 * RT_NS_PER_US,
+                                             .lag_ns = 10 * RT_NS_PER_MS},
                      0);
     int before = atomic_load(&rt_test_failure_count);
     while (w->sent < s->count && atomic_load(&rt_test_failure_count) == before)

@@ -4,10 +4,8 @@
 #include "base/rt_clock.h"
 #include "worker/idle.h"
 
-#define AWAKE_NS (5 * RT_NS_PER_MS)        /* more than half of what the budget allows */
-#define AWAKE_LONGER_NS (7 * RT_NS_PER_MS) /* nearly all of it */
-#define REST_NS (30 * RT_NS_PER_US)
-#define LEAST_NS (2 * REST_NS)
+#define AWAKE_NS (40 * RT_NS_PER_MS)        /* more than half of what the budget allows */
+#define AWAKE_LONGER_NS (70 * RT_NS_PER_MS) /* nearly all of it */
 
 static shm_worker_page_t page;
 
@@ -33,7 +31,7 @@ static void test_no_rest_before_a_near_deadline(void)
 {
     int64_t now = rt_mono_ns();
     idle_t idle = awake_for(AWAKE_LONGER_NS, true, now);
-    CHECK(!idle_rest_ahead(&idle, now, now + LEAST_NS - 1));
+    CHECK(!idle_rest_ahead(&idle, now, now + RT_NS_PER_US));
     CHECK(!idle_rest_ahead(&idle, now, now - RT_NS_PER_US));
     CHECK_EQ(rt_load_relaxed(&page.sleeps), 0);
 }
@@ -42,8 +40,7 @@ static void test_a_wake_up_may_take_as_long_as_it_did_before(void)
 {
     int64_t now = rt_mono_ns();
     idle_t idle = awake_for(AWAKE_NS, true, now);
-    int64_t needed = REST_NS + idle_margin_ns(&idle);
-    CHECK(needed > LEAST_NS);
+    int64_t needed = idle.sleep_cost_ns * 3 / 4 + idle_margin_ns(&idle);
     CHECK(!idle_rest_ahead(&idle, now, now + needed - 1));
     CHECK_EQ(rt_load_relaxed(&page.sleeps), 0);
     CHECK(idle_rest_ahead(&idle, now, now + needed));
@@ -54,8 +51,30 @@ static void test_a_budget_that_is_nearly_used_up_asks_for_less_spare_time(void)
 {
     int64_t now = rt_mono_ns();
     idle_t idle = awake_for(AWAKE_LONGER_NS, true, now);
-    CHECK(idle_rest_ahead(&idle, now, now + LEAST_NS));
+    CHECK(idle_rest_ahead(&idle, now, now + 30 * RT_NS_PER_US));
     CHECK_EQ(rt_load_relaxed(&page.sleeps), 1);
+}
+
+static void test_a_long_rest_gives_back_what_the_worker_used(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(AWAKE_LONGER_NS, true, now);
+    spin_budget_run(&idle.budget, now);
+    int64_t before_u = idle.budget.level_u;
+    CHECK(idle_rest_ahead(&idle, now, now + RT_NS_PER_MS));
+    CHECK(idle.budget.level_u < before_u);
+    CHECK(idle.sleep_cost_ns > 0);
+}
+
+static void test_a_forced_rest_is_a_sleep(void)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(2 * AWAKE_LONGER_NS, true, now);
+    CHECK(idle_forced_rest(&idle, now));
+    CHECK_EQ(rt_load_relaxed(&page.forced_rests), 1);
+    CHECK(idle.woken_mono_ns - now >= 10 * RT_NS_PER_US);
+    idle_t rested = awake_for(0, true, rt_mono_ns());
+    CHECK(!idle_forced_rest(&rested, rt_mono_ns()));
 }
 
 static void test_no_rest_that_nothing_asks_for(void)
@@ -77,6 +96,8 @@ int main(void)
     RUN(test_no_rest_before_a_near_deadline);
     RUN(test_a_wake_up_may_take_as_long_as_it_did_before);
     RUN(test_a_budget_that_is_nearly_used_up_asks_for_less_spare_time);
+    RUN(test_a_long_rest_gives_back_what_the_worker_used);
+    RUN(test_a_forced_rest_is_a_sleep);
     RUN(test_no_rest_that_nothing_asks_for);
     return rt_test_result();
 }

@@ -10,6 +10,7 @@ static const spin_budget_config_t usual = {
     .window_ns = 10 * RT_NS_PER_MS,
     .burst_ns = 300 * RT_NS_PER_US,
     .rest_ns = 100 * RT_NS_PER_US,
+    .lag_ns = 10 * RT_NS_PER_MS,
 };
 
 /* Spans during which the worker was awake, and how much that was before each. */
@@ -181,6 +182,7 @@ static spin_budget_config_t random_config(uint64_t *state)
     int64_t most = c.window_ns * c.limit_permille / 2000;
     c.burst_ns = 1 + (int64_t)(rt_test_rand(state) % (uint64_t)most);
     c.rest_ns = 1 + (int64_t)(rt_test_rand(state) % (uint64_t)c.burst_ns);
+    c.lag_ns = 300000 + (int64_t)(rt_test_rand(state) % 10000000); /* the longest loop, or more */
     return c;
 }
 
@@ -209,7 +211,9 @@ static void check_random_workload(uint64_t *state)
             asleep += (int64_t)(rt_test_rand(state) % 100000);
         } else if (eager) {
             int64_t free_ns = (int64_t)(rt_test_rand(state) % 1000000);
-            asleep = spin_budget_wants_rest_ns(&b, now, now + free_ns);
+            asleep = rt_test_rand(state) % 2 == 0
+                         ? spin_budget_wants_rest_ns(&b, now, now + free_ns)
+                         : spin_budget_rest_before_ns(&b, now, now + free_ns, free_ns / 4, 0);
             REQUIRE(asleep >= 0 && asleep <= free_ns);
         }
         if (asleep == 0 && rt_test_rand(state) % 100 < sleepy)
@@ -223,14 +227,46 @@ static void check_random_workload(uint64_t *state)
     CHECK(keeps_window(&b, 3 * config.window_ns + 12345, lag));
 }
 
-static void test_the_end_of_the_budget_is_seen_ahead(void)
+static void test_a_long_hole_is_not_followed_by_a_long_rest(void)
 {
     spin_budget_t b;
-    spin_budget_init(&b, &usual, 0); /* 0.1 per ns: the burst lasts 3 ms */
-    CHECK(!spin_budget_ends_within(&b, RT_NS_PER_MS, 2 * RT_NS_PER_MS - 1));
-    CHECK(spin_budget_ends_within(&b, RT_NS_PER_MS, 2 * RT_NS_PER_MS));
-    CHECK(spin_budget_ends_within(&b, 4 * RT_NS_PER_MS, 0));
-    CHECK(spin_budget_rest_ns(&b, 4 * RT_NS_PER_MS) > 0);
+    spin_budget_config_t config = usual;
+    config.window_ns = RT_NS_PER_S;
+    config.lag_ns = RT_NS_PER_MS;
+    spin_budget_init(&b, &config, 0);
+    int64_t rest = spin_budget_rest_ns(&b, 100 * RT_NS_PER_MS);
+    CHECK(rest >= 100000 && rest <= 100000 + 80000);
+}
+
+/* The account is 0.1 a ns and 300 us deep: half of it after 1.5 ms, three quarters after 2.25. */
+static void test_the_gap_that_a_rest_asks_for_shrinks(void)
+{
+    static const struct {
+        int64_t now;
+        int64_t asks;
+    } steps[] = {
+        {1500000, 50000}, {2000000, 50000}, {2250000, 50000}, {2625000, 25000}, {2925000, 5000}};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        spin_budget_t b;
+        spin_budget_init(&b, &usual, 0);
+        int64_t now = steps[i].now;
+        int64_t most = steps[i].asks + 2;
+        CHECK_EQ(spin_budget_rest_before_ns(&b, now, now + steps[i].asks - 2, 10000, 40000), 0);
+        CHECK_EQ(spin_budget_rest_before_ns(&b, now, now + most, 10000, 40000),
+                 most > 50000 ? most - 40000 : 10000);
+    }
+}
+
+static void test_a_rest_before_a_deadline_takes_what_is_there(void)
+{
+    spin_budget_t b;
+    spin_budget_init(&b, &usual, 0);
+    CHECK_EQ(spin_budget_rest_before_ns(&b, 1499999, RT_NEVER_NS, 10000, 40000), 0);
+    CHECK_EQ(spin_budget_rest_before_ns(&b, 1500000, 1500000 + 100000, 10000, 40000), 60000);
+    CHECK_EQ(spin_budget_rest_before_ns(&b, 1500000, RT_NEVER_NS, 10000, 40000), 166667);
+    CHECK_EQ(spin_budget_rest_before_ns(&b, 1500000, 1500000, 10000, 40000), 0);
+    CHECK_EQ(spin_budget_rest_before_ns(&b, 4000000, 0, 10000, 40000), 0);
+    CHECK_EQ(spin_budget_rest_before_ns(&b, 4000000, 4000001, 10000, 40000), 10000);
 }
 
 static void test_guarantee_holds_for_random_workloads(void)
@@ -257,7 +293,9 @@ int main(void)
     RUN(test_clock_going_back_changes_nothing);
     RUN(test_standstill_of_hours_costs_one_short_rest);
     RUN(test_early_rest_is_only_advised_where_it_fits);
-    RUN(test_the_end_of_the_budget_is_seen_ahead);
+    RUN(test_a_long_hole_is_not_followed_by_a_long_rest);
+    RUN(test_the_gap_that_a_rest_asks_for_shrinks);
+    RUN(test_a_rest_before_a_deadline_takes_what_is_there);
     RUN(test_guarantee_holds_for_random_workloads);
     return rt_test_result();
 }

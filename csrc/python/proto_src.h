@@ -4,4 +4,4 @@
 #include "proto/capture/capture_plan.h"
 #include "proto/impair/impair.h"
 #include "proto/netflux/nfx_session.h"
-#include "proto/stamp/stamp_packet.h"
+#include "proto/traffic/traffic.h"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring import recording as recording
     from shmring import tap as tap
     from shmring import testing as testing
+    from shmring import traffic as traffic
     from shmring import udt as udt
     from shmring._address import Address, pack_addresses
     from shmring._attaching import attach
@@ -92,6 +93,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
     from shmring.rtp.statistics import RtpChannelStats, RtpStats
     from shmring.stats import ChannelStats, ReaderInfo
+    from shmring.traffic.generator import generate
     from shmring.types import (
         LAYOUT_VERSION,
         Impairment,
@@ -182,6 +184,7 @@ __all__ = [
     "close_default_pool",
     "create_datagram_endpoint",
     "default_pool",
+    "generate",
     "open_async",
     "pack_addresses",
     "replay",
@@ -226,6 +229,7 @@ _HOMES = {
         "rtp.frames": "RtpBye RtpErasure RtpFrame RtpItem RtpResync",
         "rtp.statistics": "RtpChannelStats RtpStats",
         "stats": "ChannelStats ReaderInfo",
+        "traffic.generator": "generate",
         "_ticks": "Tick Ticks block_until sleep_until ticks",
         "types": "LAYOUT_VERSION Impairment SendReport Stamp State Verdict WorkerInfo",
     }.items()
@@ -245,7 +249,7 @@ _MODULES = frozenset(
         ),
         *("errors", "histogram"),
         *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
-        *("testing", "types", "udt"),
+        *("testing", "traffic", "types", "udt"),
     )
 )
 

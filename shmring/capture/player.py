@@ -72,10 +72,12 @@ class Player:
             capacity=capacity,
             pool=pool,
             progress=progress,
+            place=self._place,
             deadlines=self._plan.pace != lib.CAPTURE_AT_ONCE,
         )
         self._routed = 0
         self._round = 1
+        self._share: float | None = None
 
     def stop(self) -> None:
         """Cancel what waits, and let `run` return its report. Any thread or signal handler may
@@ -114,8 +116,11 @@ class Player:
             _checked(lib.capture_plan_next_round(self._plan), reader)
             reader.rewind()
             self._round += 1
-        lanes.finish(self._round, reader.share)
+        lanes.finish()
         return lanes.began_mono_ns()
+
+    def _place(self) -> tuple[int, float | None]:
+        return self._round, self._share
 
     def _route(self, reader: Reader) -> None:
         """Give new flows their lanes and destinations."""
@@ -131,7 +136,8 @@ class Player:
     def _queue(self, reader: Reader, count: int) -> None:
         raw = self._lanes.raw
         rc = lib.capture_plan_batch(self._plan, reader.state, reader.records, count, raw)
-        self._lanes.queue(reader.payloads, self._round, reader.share)
+        self._share = reader.share
+        self._lanes.queue(reader.payloads)
         _checked(rc, reader)
 
 

@@ -49,10 +49,15 @@ class Lanes:
         capacity: int,
         pool: Opening | None,
         progress: Callable[[Progress], object] | None,
+        place: Callable[[], tuple[int, float | None]],
+        packet_bytes: int = _PACKET_BYTES,
+        max_payload: int | None = None,
         deadlines: bool = True,
     ) -> None:
-        """kind: what the channels are named after. deadlines: whether packets have them. Otherwise
-        none is late. The rest: as for `shmring.replay`. Nothing is opened yet."""
+        """kind: what the channels are named after. place: returns the round, and how much is done,
+        for the progress. packet_bytes, max_payload: as for `Pool.open`. deadlines: whether packets
+        have them. Otherwise none is late. The rest: as for `shmring.replay`. Nothing is opened yet.
+        """
         self._kind, self._start, self._local, self._pool = kind, start, local, pool
         self._options: dict[str, Any] = {
             "direction": "tx",
@@ -60,14 +65,15 @@ class Lanes:
             "late": late,
             "profile": profile,
             "capacity": capacity,
-            "packet_bytes": _PACKET_BYTES,
+            "packet_bytes": packet_bytes,
+            "max_payload": max_payload,
             "report_capacity": _REPORTS,
             "broadcast": broadcast,
             "multicast_interface": interface,
             "ttl": ttl,
             "multicast_ttl": ttl,
         }
-        self._deadlines, self._progress = deadlines, progress
+        self._deadlines, self._progress, self._place = deadlines, progress, place
         self._stack = contextlib.ExitStack()
         self._lanes: dict[int, Lane] = {}
         self.raw: Any = ffi.new("due_lane_t[]", lib.DUE_LANES)
@@ -91,16 +97,11 @@ class Lanes:
         self._stack.__exit__(kind, error, at)
 
     def lane_for(self, to: Address) -> tuple[int, Any]:
-        """Return the number of the lane to a destination, and the destination as a
-        ``due_address_t *``. The channel is opened if it is the first. Raises `BadAddress`, and what
-        `Pool.open` raises."""
-        packed = _address.pack(to, "to", least_port=1)
-        family = _address.family(packed)
-        number: int = lib.DUE_LANE_IPV4 if family == 4 else lib.DUE_LANE_IPV6
+        """Return what `lane_of` returns, after opening the channel if it is the first. Raises
+        `BadAddress`, and what `Pool.open` raises."""
+        number, address = lane_of(to)
         if number not in self._lanes:
-            self._lanes[number] = self._opened(family)
-        address = ffi.new("due_address_t *")
-        ffi.memmove(address, packed, len(packed))
+            self._lanes[number] = self._opened(4 if number == lib.DUE_LANE_IPV4 else 6)
         return number, address
 
     def _opened(self, family: int) -> Lane:
@@ -114,11 +115,13 @@ class Lanes:
             self.start_ns = start_ns(self._start, channel.now_ns())
         return Lane(channel)
 
-    def queue(self, payloads: memoryview, round: int = 1, share: float | None = None) -> None:
-        """Queue the packets in `raw`, until all are queued or `stopped` is true.
+    def queue(self, payloads: memoryview) -> list[int]:
+        """Queue the packets in `raw`, until all are queued or `stopped` is true. Return how many
+        of each lane are queued.
 
-        payloads: the bytes to which their offsets refer. round, share: for the progress.
+        payloads: the bytes to which their offsets refer.
         """
+        queued = [0] * len(self._columns)
         for number, lane in self._lanes.items():
             columns = self._columns[number - 1]
             done = 0
@@ -126,13 +129,15 @@ class Lanes:
                 before = done
                 done = lane.send(payloads, columns, done)
                 self.queued += done - before
-                self._look(done < columns.count, round, share)
+                self._look(done < columns.count)
+            queued[number - 1] = done
+        return queued
 
-    def finish(self, round: int = 1, share: float | None = None) -> None:
+    def finish(self) -> None:
         """Wait until everything is sent, or cancel it."""
         for lane in self._lanes.values():
             while not self.stopped and not lane.flush():
-                self._look(True, round, share)
+                self._look(True)
         for lane in self._lanes.values():
             if self.stopped:
                 lane.channel.purge()
@@ -161,7 +166,7 @@ class Lanes:
             "stopped": self.stopped,
         }
 
-    def _look(self, waited: bool, round: int, share: float | None) -> None:
+    def _look(self, waited: bool) -> None:
         """Read the reports, and tell the progress after each wait."""
         for lane in self._lanes.values():
             lane.read_reports()
@@ -174,13 +179,22 @@ class Lanes:
         rate_pps = (sent - self._told) * 1e9 / since_ns if self._tell_ns else 0.0
         self._tell_ns, self._told = now_ns + _TELL_NS, sent
         late, p99_ns = self._late(stats), _lateness(stats).percentile(99)
-        self._progress(Progress(sent, self.queued, round, share, rate_pps, late, p99_ns))
+        self._progress(Progress(sent, self.queued, *self._place(), rate_pps, late, p99_ns))
 
     def _stats(self) -> list[ChannelStats]:
         return [lane.stats() for lane in self._lanes.values()]
 
     def _late(self, stats: Iterable[ChannelStats]) -> int:
         return sum(each.tx_late for each in stats) if self._deadlines else 0
+
+
+def lane_of(to: Address) -> tuple[int, Any]:
+    """Return the number of the lane to a destination, and the destination as a
+    ``due_address_t *``. Raises `BadAddress`."""
+    packed = _address.pack(to, "to", least_port=1)
+    address = ffi.new("due_address_t *")
+    ffi.memmove(address, packed, len(packed))
+    return (lib.DUE_LANE_IPV4 if _address.family(packed) == 4 else lib.DUE_LANE_IPV6), address
 
 
 def _no_histogram() -> Histogram:

@@ -38,6 +38,7 @@ COMMANDS = (
     Command("purge", "shmring_cli.acting", "drop the packets that wait on channels"),
     Command("tap", "shmring_cli.tap", "copy the packets of a channel to pcapng, for Wireshark"),
     Command("replay", "shmring_cli.replay", "send the UDP packets of a capture at their times"),
+    Command("generate", "shmring_cli.generate", "send generated packets at their times"),
     Command(
         "udt", "shmring_copy.command", "send and receive files over UDT, with resume and hash check"
     ),
@@ -65,6 +66,7 @@ exit codes: 0 success, 1 wrong usage, 2 failure
   shmring ls         2 also if a worker is stale, a channel not served, or a file unreadable
   shmring demo       2 also if a packet was lost
   shmring replay     2 also if packets could not be sent, 3 too many packets were late
+  shmring generate   the same
   shmring doctor     2 unfit, 3 fit with limits
   shmring top        3 troubled, 4 broken
 """

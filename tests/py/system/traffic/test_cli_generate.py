@@ -1,0 +1,168 @@
+"""`shmring generate` as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from shmring_cli import main
+
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "generate"]
+PATIENCE_S = 60
+HERE = "127.0.0.1:5004"
+
+pytestmark = pytest.mark.usefixtures("shmring_namespace")
+
+
+def run(*words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert code in (None, done.returncode), done.stderr
+    return done
+
+
+def planned(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    assert main(["generate", *words, "--dry-run", "--json"]) == 0
+    flows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["flows"]
+    return flows
+
+
+def test_the_table_of_flows() -> None:
+    words = ["--flow", "pps=50,size=172,to=:5004", "--flow", "ramp=1k..10k,size=imix,poisson"]
+    shown = run("10.0.0.7", *words, "--dry-run").stdout.splitlines()
+    assert shown[0].split() == [
+        *("flow", "to", "packets", "payload", "rate", "bits", "begins", "lasts")
+    ]
+    assert shown[1].split()[:5] == ["1", "10.0.0.7:5004", "500", "172", "B"]
+    assert shown[2].split()[:3] == ["2", "10.0.0.7:862", "55000"]
+    assert shown[-1].startswith("55500 packets, 5.55 kpps")
+
+
+@pytest.mark.parametrize(
+    ("words", "packets", "payload"),
+    [
+        ([], 10_000, 200),
+        (["--pps", "1k", "--size", "300", "--seconds", "2"], 2000, 300),
+        (["--poisson", "--imix"], 10_000, (18 * 7 + 548 * 4 + 1472) / 12),
+        (["--burst", "10/1ms", "--seconds", "1"], 10_000, 200),
+        (["--burst", "10/1ms/5us", "--count", "25"], 25, 200),
+        (["--ramp", "0..2k", "--seconds", "500ms"], 500, 200),
+        (["--ramp", "1k..2k/1s", "--seconds", "2"], 3500, 200),
+        (["--steps", "100:200:0/1s"], 300, 200),
+        (["--steps", "100:200", "--seconds", "4"], 600, 200),
+        (["--bps", "1M", "--size", "972", "--seconds", "1"], 125, 972),
+        (["--on-off", "10ms/90ms", "--pps", "10k", "--seconds", "1"], 1000, 200),
+        (["--size", "100-200"], 10_000, 150),
+        (["--size", "100*3:200", "--count", "4k"], 4000, 125),
+        (["--pps", "10", "--flow", "count=5,size=64"], 5, 64),
+    ],
+)
+def test_words_become_flows(
+    capsys: pytest.CaptureFixture[str], words: list[str], packets: float, payload: float
+) -> None:
+    (flow,) = planned(capsys, HERE, *words)
+    assert flow["packets"] == packets
+    assert flow["payload_bytes"] == pytest.approx(payload)
+
+
+def test_a_name_and_no_end(capsys: pytest.CaptureFixture[str]) -> None:
+    (flow,) = planned(capsys, "localhost:99", "--seconds", "forever")
+    assert flow["to"] in (["127.0.0.1", 99], ["::1", 99])
+    assert flow["packets"] is None
+
+
+def test_a_report() -> None:
+    words = [HERE, "--pps", "1k", "--count", "100", "--late-limit", "100"]
+    done = run(*words)
+    assert "100 packets in" in done.stderr
+    assert "lateness: p50" in done.stdout
+    facts = json.loads(run(*words, "--json", code=None).stdout)
+    assert facts["packets"] == 100
+    assert facts["sent"] + facts["failed"] == 100
+    assert facts["flows"] == [
+        {"to": ["127.0.0.1", 5004], "ssid": 1, "packets": 100, "payload_bytes": 20000}
+    ]
+
+
+def test_late_packets_have_an_exit_code() -> None:
+    """All packets at one instant: some must wait for the others."""
+    done = run(HERE, "--pps", "1G", "--count", "1k", "--late-limit", "0", "--json", code=None)
+    facts = json.loads(done.stdout)
+    assert facts["packets"] == facts["sent"] + facts["failed"] == 1000
+    assert done.returncode == (2 if facts["failed"] else 3 if facts["late"] else 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "to is None: name a destination"),
+        (["no.such.name.invalid"], "is no destination"),
+        (["10.0.0.7:99999"], "is no destination"),
+        (["--pps", "fast", HERE], "'fast' is no rate above 0"),
+        (["--pps", "2G", HERE], "pps is 2000000000.0: it must be 0 to 1000000000"),
+        (["--pps", "1", "--bps", "1", HERE], "bps and pps: give one of them"),
+        (["--bps", "1M", "--on-off", "1/1", HERE], "on-off goes with pps or burst"),
+        (["--size", "1", HERE], "size is 1 bytes: at least 16"),
+        (["--size", "70000", HERE], "size is 70000 bytes"),
+        (["--size", "x", HERE], "'x' is no size"),
+        (["--burst", "10", HERE], "'10' is no burst"),
+        (["--burst", "10/0", HERE], "'10/0' is no burst"),
+        (["--burst", "100000/1s", HERE], "burst is 100000 packets"),
+        (["--ramp", "1k", HERE], "'1k' is no ramp"),
+        (["--ramp", "1k..2k", "--count", "5", HERE], "ramp has no time"),
+        (["--steps", "1k", "--seconds", "forever", HERE], "steps has no time"),
+        (["--seconds", "0", HERE], "seconds is 0.0: it must be above 0"),
+        (["--seconds", "999d", HERE], "it must be above 0, at most 31536000 s"),
+        (["--seconds", "soon", HERE], "'soon' is no time"),
+        (["--count", "0.5", HERE], "is no number of packets"),
+        (["--flow", "speed=3", HERE], "'speed=3' says nothing of a flow"),
+        (["--flow", "pps=1", "--flow", "size=3", HERE], "flow 2: size is 3 bytes"),
+        (["--seed", "-1", HERE], "seed is -1"),
+        (["--late-limit", "-1", HERE], "it must be 0 or above"),
+        (["--start", "soon", HERE], "'soon' is no time"),
+        (["--imix", "--size", "3", HERE], "size and imix: give one of them"),
+    ],
+)
+def test_wrong_words(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    try:
+        code = main(["generate", *words])
+    except SystemExit as end:
+        code = end.code
+    assert code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_unreachable_destination_is_a_failure() -> None:
+    done = run("255.255.255.255", "--count", "3", "--json", code=2)
+    assert json.loads(done.stdout)["failed"] == 3
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("wait_s", [0.05, 2.0])
+def test_sigint_ends_it_with_its_report(wait_s: float) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, HERE, "--seconds", "forever", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+        process.wait()
+    if out:
+        facts = json.loads(out)
+        assert facts["stopped"], error
+        assert facts["sent"] + facts["not_sent"] + facts["failed"] == facts["packets"]
+    else:  # before it had a generator
+        assert process.returncode != 0

@@ -92,8 +92,9 @@ class ChannelScreen(Screen[None]):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all parts exist: boxes get their content some time after they appear."""
-        return bool(self.query("#facts") and self.query("#spark-rx") and self.query("#readers"))
+        """Whether all parts exist: boxes get their content some time after they appear, and the
+        parts of a screen that ends go one by one, the title among the first."""
+        return all(self.query(f"#{part}") for part in ("title", "facts", "spark-rx", "readers"))
 
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self.app.show)

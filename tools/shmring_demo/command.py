@@ -48,8 +48,8 @@ AHEAD_NS = 200_000_000
 TICK_S = 0.02
 MAX_PACKETS = 5_000_000
 DEVICE_IDLE_MS = 5000
-"""How long the device waits for the next packet. This process queues packets only a little ahead,
-and a busy machine may stop it for longer than that."""
+"""How long the device waits for the next packet. A busy machine may stop a sender for long, and a
+device that has left refuses its packets."""
 
 _HEAD = struct.Struct("=q")
 _EDGES_US = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -160,7 +160,7 @@ def _run_all(show: Show, count: int, talk: bool) -> None:
     ):
         progress = Progress(label, show=talk)
         progress.update(0, "running")
-        with floor.Receiver(shorter, cpu=device_cpu) as device:
+        with floor.Receiver(shorter, cpu=device_cpu, idle_ms=DEVICE_IDLE_MS) as device:
             job = senders.Job(device.port, shorter, interval_ns, PAYLOAD_BYTES, worker_cpu)
             _send(system, job, namespace)
             result = Result(system, label, device.result(10).lateness, shorter)

@@ -104,7 +104,9 @@ static void batch_add(wrk_channel_t *ch, const agent_waiting_t *from, int64_t st
     b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
     if (item->dest.family != 0) {
         agent_addr_in(&b->dests[i], &item->dest);
-        b->messages[i].dest = &b->dests[i];
+        /* To the remote, a connected socket knows the way. */
+        if (!udp_addr_equal(&b->dests[i], &a->udp->remote))
+            b->messages[i].dest = &b->dests[i];
     }
     if (a->udp->eff.txtime && from->has_deadline)
         b->messages[i].txtime_ns = leave_mono_ns - wrk_clock_shift_ns(ch);

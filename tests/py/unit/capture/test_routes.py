@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from shmring.capture import address, pacing
+from shmring.capture import Player, address, pacing
 from shmring.capture.routes import Routes
 from shmring.errors import BadAddress
+from shmring.lanes import start
 
 ENDS = (("10.0.0.1", 4000), ("239.0.0.1", 5004))
 ENDS6 = (("fd00::1", 4000), ("fd00::2", 5004))
@@ -92,11 +93,16 @@ def test_paces_are_checked(arguments: Any, words: str) -> None:
 
 def test_starts() -> None:
     now_ns = 10**18
-    assert pacing.start_ns(None, now_ns) == now_ns + pacing.LEAD_NS
-    assert pacing.start_ns(now_ns + 5, now_ns) == now_ns + 5
+    assert start.start_ns(None, now_ns) == now_ns + start.LEAD_NS
+    assert start.start_ns(now_ns + 5, now_ns) == now_ns + 5
     later = datetime.now(UTC) + timedelta(hours=1)
-    ahead_ns = pacing.start_ns(later, now_ns) - now_ns
+    ahead_ns = start.start_ns(later, now_ns) - now_ns
     assert 3_500e9 < ahead_ns <= 3_600e9
     with pytest.raises(ValueError, match="it must be in the future"):
-        pacing.start_ns(datetime.fromtimestamp(time.time() - 5), now_ns)
-    assert (pacing.clock_of(5), pacing.clock_of(later)) == ("tai", "monotonic")
+        start.start_ns(datetime.fromtimestamp(time.time() - 5), now_ns)
+    assert (start.clock_of(5), start.clock_of(later)) == ("tai", "monotonic")
+
+
+def test_packets_without_times_have_no_start() -> None:
+    with pytest.raises(ValueError, match="with scale=0 packets leave at once"):
+        Player("nothing.pcap", scale=0, start=10**18)

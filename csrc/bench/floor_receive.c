@@ -7,7 +7,9 @@
  * --cycle-ns N keeps, instead of lateness, how much longer than N the interval before each packet
  * was. The packets need not carry a time then. The first counts as 0.
  * --word-at N keeps arrivals instead of lateness: for each packet the 8 bytes at N of its payload
- * (big-endian) and its kernel timestamp. Shorter packets count as received without being kept.
+ * (big-endian) and its kernel timestamp. Shorter packets count as received without being kept. No
+ * more of a packet is copied, so of a coalesced batch only the first is kept. It
+ * naps instead of sleeping in the kernel, so that no sender pays for waking it.
  * --any 1 listens on all addresses instead of loopback, for a network namespace of its own.
  * --gro 1 takes batches as the kernel coalesced them, so that it keeps up with a saturated sender.
  * All packets of a batch have the timestamp of the batch. --echo 1 sends each packet back. */
@@ -31,6 +33,7 @@
 #define PAYLOAD_BYTES 65536
 #define CONTROL_BYTES 128
 #define RCVBUF_BYTES (256 << 20)
+#define NAP_NS RT_NS_PER_MS
 #define CLOCK_SET_NS (100 * RT_NS_PER_US)
 
 typedef struct slot {
@@ -43,9 +46,10 @@ typedef struct slot {
 typedef struct receiver {
     int fd;
     int echo;
-    int64_t cycle_ns; /* 0: the packets carry the times they were due */
-    int64_t word_at;  /* -1: keep lateness; otherwise where the word of an arrival is */
-    size_t wanted;    /* packets to keep values of */
+    int64_t cycle_ns;     /* 0: the packets carry the times they were due */
+    int64_t word_at;      /* -1: keep lateness; otherwise where the word of an arrival is */
+    size_t payload_bytes; /* to copy, at most */
+    size_t wanted;        /* packets to keep values of */
     size_t kept;
     int64_t *values; /* lateness; or word, timestamp, word, timestamp, ... */
     size_t packets;
@@ -62,9 +66,9 @@ typedef struct facts {
     uint32_t drops;
 } facts_t;
 
-static void arm(struct mmsghdr *m, slot_t *s)
+static void arm(const receiver_t *r, struct mmsghdr *m, slot_t *s)
 {
-    s->iov = (struct iovec){s->payload, sizeof s->payload};
+    s->iov = (struct iovec){s->payload, r->payload_bytes};
     m->msg_hdr = (struct msghdr){.msg_name = &s->from,
                                  .msg_namelen = sizeof s->from,
                                  .msg_iov = &s->iov,
@@ -137,22 +141,37 @@ static void take(receiver_t *r, int i, int64_t real_minus_mono_ns)
     facts_t f = facts_of(m, real_minus_mono_ns);
     r->kernel_drops = f.drops;
     for (size_t at = 0; at + sizeof(int64_t) <= m->msg_len; at += f.segment_bytes) {
-        size_t left = m->msg_len - at;
-        count(r, s->payload + at, left < f.segment_bytes ? left : f.segment_bytes, f.stamp_ns);
+        size_t end = at + f.segment_bytes < m->msg_len ? at + f.segment_bytes : m->msg_len;
+        if (end > s->iov.iov_len) /* no more was copied */
+            end = s->iov.iov_len;
+        count(r, s->payload + at, end > at ? end - at : 0, f.stamp_ns);
     }
     if (r->echo)
         sendto(r->fd, s->payload, m->msg_len, 0, (struct sockaddr *)&s->from, sizeof s->from);
-    arm(m, s);
+    arm(r, m, s);
 }
 
-/* Receives until all have come, or nothing has for idle_ms after the first (60 s before it). */
+/* Waits for packets. Returns false if none came for too long: idle_ms, or 60 s before the first. */
+static bool wait_for_packets(const receiver_t *r, int64_t idle_ms)
+{
+    int64_t wait_ms = r->packets > 0 ? idle_ms : 60000;
+    struct pollfd p = {.fd = r->fd, .events = POLLIN};
+    if (r->word_at < 0)
+        return poll(&p, 1, (int)wait_ms) > 0;
+    int64_t until_ns = rt_mono_ns() + wait_ms * RT_NS_PER_MS;
+    while (poll(&p, 1, 0) <= 0) {
+        if (rt_mono_ns() > until_ns)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+    }
+    return true;
+}
+
+/* Receives until all have come, or no more do. */
 static void receive_all(receiver_t *r, int64_t idle_ms, int64_t real_minus_mono_ns)
 {
-    while (r->wanted == 0 || r->packets < r->wanted) {
-        struct pollfd p = {.fd = r->fd, .events = POLLIN};
-        if (poll(&p, 1, r->packets ? (int)idle_ms : 60000) <= 0)
-            return;
-        int got = recvmmsg(r->fd, r->msgs, BATCH, MSG_DONTWAIT, NULL);
+    while ((r->wanted == 0 || r->packets < r->wanted) && wait_for_packets(r, idle_ms)) {
+        int got = recvmmsg(r->fd, r->msgs, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
         for (int i = 0; i < got; i++)
             take(r, i, real_minus_mono_ns);
     }
@@ -177,6 +196,9 @@ static void open_receiver(receiver_t *r, int argc, char **argv)
     r->echo = (int)bench_option(argc, argv, "--echo", 0);
     r->cycle_ns = bench_option(argc, argv, "--cycle-ns", 0);
     r->word_at = bench_option(argc, argv, "--word-at", -1);
+    if (r->word_at > (int64_t)(PAYLOAD_BYTES - sizeof(uint64_t)))
+        r->word_at = PAYLOAD_BYTES - sizeof(uint64_t);
+    r->payload_bytes = r->word_at < 0 ? PAYLOAD_BYTES : (size_t)r->word_at + sizeof(uint64_t);
     uint16_t port = (uint16_t)bench_option(argc, argv, "--port", 9000);
     r->fd = bench_option(argc, argv, "--any", 0) ? bench_udp_bound_any(port, RCVBUF_BYTES)
                                                  : bench_udp_bound(port, RCVBUF_BYTES);
@@ -190,7 +212,7 @@ static void open_receiver(receiver_t *r, int argc, char **argv)
         bench_fail("memory");
     memset(r->values, 0xff, r->wanted * value_bytes(r)); /* no page fault while receiving */
     for (int i = 0; i < BATCH; i++)
-        arm(&r->msgs[i], &r->slots[i]);
+        arm(r, &r->msgs[i], &r->slots[i]);
 }
 
 static void write_samples(const receiver_t *r, int fd)

@@ -33,7 +33,7 @@ def udp(
     extensions: Iterable[tuple[int, bytes]] = (),
     fragment: int = 0,
 ) -> bytes:
-    """Return an IPv4 or IPv6 packet, without checksums.
+    """Return an IPv4 or IPv6 packet. Of the checksums it has only that of IPv4.
 
     options: of IPv4, padded to 4 bytes. extensions: of IPv6, (number, header without its first
     byte). fragment: the flags and the offset of IPv4.
@@ -47,8 +47,16 @@ def udp(
     options += bytes(-len(options) % 4)
     head = 20 + len(options)
     total = head + len(datagram)
-    begin = struct.pack("!BBHHHBBH", 0x40 | head // 4, 0, total, 0, fragment, 64, 17, 0)
-    return begin + hosts + options + datagram
+    begin = struct.pack("!BBHHHBB", 0x40 | head // 4, 0, total, 0, fragment, 64, 17)
+    rest = hosts + options
+    return begin + _checksum(begin + bytes(2) + rest) + rest + datagram
+
+
+def _checksum(head: bytes) -> bytes:
+    total = sum(struct.unpack(f"!{len(head) // 2}H", head))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", total ^ 0xFFFF)
 
 
 def _chained(extensions: list[tuple[int, bytes]], body: bytes) -> tuple[int, bytes]:
@@ -59,15 +67,23 @@ def _chained(extensions: list[tuple[int, bytes]], body: bytes) -> tuple[int, byt
     return following, body
 
 
-def linked(packet: bytes, link: int, *, tags: Iterable[int] = (), order: Order = "<") -> bytes:
-    """Put the header of a link type in front of an IP packet. tags: VLAN types, outermost first."""
+def linked(
+    packet: bytes,
+    link: int,
+    *,
+    tags: Iterable[int] = (),
+    order: Order = "<",
+    macs: bytes = bytes(12),
+) -> bytes:
+    """Put the header of a link type in front of an IP packet. tags: VLAN types, outermost first.
+    macs: the Ethernet addresses, destination first."""
     is_ipv6 = packet[0] >> 4 == 6
     ether = 0x86DD if is_ipv6 else 0x0800
     for tag in reversed(list(tags)):
         packet = struct.pack("!HH", 7, ether) + packet
         ether = tag
     if link == LINK_ETHERNET:
-        return bytes(12) + struct.pack("!H", ether) + packet
+        return macs + struct.pack("!H", ether) + packet
     if link == LINK_SLL:
         return bytes(14) + struct.pack("!H", ether) + packet
     if link == LINK_SLL2:

@@ -18,6 +18,8 @@
           RTP streams, Netflux, requests for UDT connections
   pacing  bursts of video streams between two network namespaces, by the models of
           SMPTE ST 2110-21: leaky bucket and virtual receive buffer
+  replay  a capture played between two network namespaces: errors of the gaps, drift, and
+          full speed, beside tcpreplay and trafgen. The case drift-10min runs if it is named
   all     all of them
 
 Systems: `shmring`; `floor`, bare C with nothing between it and the kernel, in the same run;
@@ -52,6 +54,7 @@ from shmring_bench import (
     netflux,
     observe,
     pacing,
+    replay,
     rtp,
     rtt,
     ticks,
@@ -75,7 +78,10 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "observe": observe.run,
     "flood": flood.run,
     "pacing": pacing.run,
+    "replay": replay.run,
 }
+AT_MOST = udt.AT_MOST | pacing.AT_MOST | replay.AT_MOST
+"""Metrics whose targets are upper bounds."""
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
 """The systems that ratios in a table refer to: the first of them that was measured."""
 QUICK_SECONDS = 0.2
@@ -183,7 +189,7 @@ def _cell(values: dict[tuple[str, str], Row], system: str, metric: str) -> str:
         return ""
     text = quantity(row.value, row.unit)
     if system == TARGET:
-        return f"{'≤' if metric in udt.AT_MOST | pacing.AT_MOST else '≥'} {text}"
+        return f"{'≤' if metric in AT_MOST else '≥'} {text}"
     other = next((name for name in REFERENCES if (name, metric) in values), system)
     against = values[other, metric].value
     if other == system or against == 0 or metric.startswith("signed"):

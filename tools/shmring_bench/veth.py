@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shmring.testing import netns
@@ -16,6 +16,7 @@ from shmring_bench.measure import Plan, Unavailable
 
 QUIET_MS = 1000
 """After this time without a packet nothing more is expected."""
+_PRIORITY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,32 @@ class Link:
             port=port,
         )
 
-    def run(self, *words: str, cpu: int | None, timeout_s: float) -> str:
+    def run(
+        self,
+        *words: str,
+        cpu: int | None,
+        timeout_s: float,
+        fifo: bool = False,
+        fds: Sequence[int] = (),
+    ) -> str:
         """Run a program on the near host, on one core or any (None). Return what it printed.
 
-        Raises `Unavailable` if it is not installed, fails, or runs longer than `timeout_s`.
+        fifo: under SCHED_FIFO, as the worker runs. fds: what it inherits. Raises `Unavailable` if
+        it is not installed, fails, or runs longer than `timeout_s`.
         """
         if shutil.which(words[0]) is None:
             raise Unavailable(f"{words[0]} is not installed")
-        pin = [] if cpu is None else ["taskset", "--cpu-list", str(cpu)]
-        command = ["nsenter", "--net", "--target", str(self.near.pid), *pin, *words]
+        how = [] if cpu is None else ["taskset", "--cpu-list", str(cpu)]
+        how += ["chrt", "--fifo", str(_PRIORITY)] if fifo else []
+        command = ["nsenter", "--net", "--target", str(self.near.pid), *how, *words]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=timeout_s, check=False
+                command,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                pass_fds=fds,
             )
         except subprocess.TimeoutExpired:
             raise Unavailable(f"{words[0]} had not ended after {timeout_s:.0f} s") from None

@@ -30,6 +30,20 @@ def test_video_streams_are_judged_beside_the_limits(bench, rows_of):
     assert {(system, metric) for system in systems for metric in models} <= found
 
 
+@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.shm_mb(200)
+def test_captures_are_played_over_veth(bench, rows_of):
+    rows = rows_of(bench("replay", "--json"), "replay")
+    found = {(row["case"], row["system"]) for row in rows}
+    cases = ("poisson-100kpps", "full-64B", "full-1400B")
+    assert {(case, system) for case in cases for system in ("shmring", "target")} <= found
+    assert ("poisson-100kpps", "floor") in found
+    assert "drift-10min" not in {row["case"] for row in rows}
+    sent = {"shmring", "floor"}
+    missing = [row for row in rows if row["metric"] == "missing" and row["system"] in sent]
+    assert all(row["value"] == 0 for row in missing if row["case"] == "poisson-100kpps")
+
+
 def test_people_get_the_ratio_to_bare_c(bench):
     text = bench("rtt")
     assert "floor" in text

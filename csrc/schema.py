@@ -54,6 +54,7 @@ _CYCLIC = "csrc/shm/cyclic_shm.h"
 _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
 _CAPTURE, _REPLAY_PAGE = "csrc/proto/capture/capture_udp.h", "docs/howto/replay.md"
+_DELAY_PAGE = "docs/howto/measure-delay.md"
 _CYCLIC_PAGE = "docs/reference/cyclic.md"
 _STATISTICS, _RTP_PAGE = "docs/reference/statistics.md", "docs/reference/rtp.md"
 _NETFLUX_PAGE, _UDT_PAGE = "docs/reference/netflux.md", "docs/reference/udt.md"
@@ -81,6 +82,32 @@ CLASSES = (
         "CaptureFates",
         "What became of the packets of a capture file.",
         (Table(_CAPTURE, "CAPTURE_FATES", "counter", _REPLAY_PAGE, "### Packets in the file"),),
+    ),
+    Numbers(
+        "ReflectorFates",
+        "What became of the packets that a STAMP reflector received.",
+        (
+            Table(
+                "csrc/proto/stamp/stamp_reflector.h",
+                "STAMP_FATES",
+                "counter",
+                _DELAY_PAGE,
+                "### Packets at the reflector",
+            ),
+        ),
+    ),
+    Numbers(
+        "ClockCounters",
+        "Counters of the comparison with another host's clock.",
+        (
+            Table(
+                "csrc/proto/stamp/stamp_clock.h",
+                "STAMP_CLOCK_COUNTERS",
+                "counter",
+                _DELAY_PAGE,
+                "### Answers to a clock",
+            ),
+        ),
     ),
     Numbers(
         "NetfluxNumbers",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring import capture as capture  # modules that are often used as attributes
     from shmring import observe as observe
     from shmring import recording as recording
+    from shmring import stamp as stamp
     from shmring import tap as tap
     from shmring import testing as testing
     from shmring import traffic as traffic
@@ -92,6 +93,8 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.rtp.engine import Rtp
     from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
     from shmring.rtp.statistics import RtpChannelStats, RtpStats
+    from shmring.stamp.clock import ClockEstimate, RemoteClock, clock_to
+    from shmring.stamp.reflector import ReflectorReport, reflect
     from shmring.stats import ChannelStats, ReaderInfo
     from shmring.traffic.generator import generate
     from shmring.types import (
@@ -118,6 +121,7 @@ __all__ = [
     "ChannelNotFound",
     "ChannelStats",
     "ChannelTransport",
+    "ClockEstimate",
     "Cyclic",
     "CyclicChannel",
     "CyclicChannelStats",
@@ -148,6 +152,8 @@ __all__ = [
     "ReaderInfo",
     "RealtimeWarning",
     "ReceiveTimeout",
+    "ReflectorReport",
+    "RemoteClock",
     "Removed",
     "ReportBatch",
     "RingFull",
@@ -181,12 +187,14 @@ __all__ = [
     "attach",
     "block_until",
     "channels",
+    "clock_to",
     "close_default_pool",
     "create_datagram_endpoint",
     "default_pool",
     "generate",
     "open_async",
     "pack_addresses",
+    "reflect",
     "replay",
     "sleep_until",
     "ticks",
@@ -228,6 +236,8 @@ _HOMES = {
         "rtp.engine": "Rtp",
         "rtp.frames": "RtpBye RtpErasure RtpFrame RtpItem RtpResync",
         "rtp.statistics": "RtpChannelStats RtpStats",
+        "stamp.clock": "ClockEstimate RemoteClock clock_to",
+        "stamp.reflector": "ReflectorReport reflect",
         "stats": "ChannelStats ReaderInfo",
         "traffic.generator": "generate",
         "_ticks": "Tick Ticks block_until sleep_until ticks",
@@ -248,8 +258,8 @@ _MODULES = frozenset(
             "engine_channel",
         ),
         *("errors", "histogram"),
-        *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats", "tap"),
-        *("testing", "traffic", "types", "udt"),
+        *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stamp", "stats"),
+        *("tap", "testing", "traffic", "types", "udt"),
     )
 )
 

@@ -160,6 +160,32 @@ class CaptureFates:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ReflectorFates:
+    """What became of the packets that a STAMP reflector received."""
+
+    answered: int = fact("packets", "requests that were answered")
+    too_short: int = fact("packets", "packets with fewer than 44 bytes: their reply would be longer")
+    corrupt: int = fact("packets", "packets without an error estimate, or with an impossible time")
+    reply: int = fact("packets", "replies, which are never answered: otherwise two reflectors could loop")
+    source_port: int = fact("packets", "packets from ports below 1024 other than 862, and from port 0")
+    not_allowed: int = fact("packets", "packets from sources outside of the allowed networks")
+    held_long: int = fact("packets", "requests that had waited for more than 59 s")
+    rate_limited: int = fact("packets", "requests beyond the rate limit")
+    no_session: int = fact("packets", "requests of new sessions when the table of sessions was full")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ClockCounters:
+    """Counters of the comparison with another host's clock."""
+
+    exchanges: int = fact("packets", "replies that were used")
+    steps: int = fact("steps", "times the comparison began again, because a clock was stepped")
+    malformed: int = fact("packets", "packets that are no STAMP reply")
+    unmatched: int = fact("packets", "replies that match no open request: duplicates, late or forged ones")
+    impossible: int = fact("packets", "replies whose times contradict each other")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetfluxNumbers:
     """Counters and gauges of a Netflux link."""
 

@@ -39,6 +39,8 @@ COMMANDS = (
     Command("tap", "shmring_cli.tap", "copy the packets of a channel to pcapng, for Wireshark"),
     Command("replay", "shmring_cli.replay", "send the UDP packets of a capture at their times"),
     Command("generate", "shmring_cli.generate", "send generated packets at their times"),
+    Command("reflect", "shmring_cli.reflect", "answer STAMP test packets (RFC 8762)"),
+    Command("clock", "shmring_cli.clock", "how far another host's clock is, with a bound"),
     Command(
         "udt", "shmring_copy.command", "send and receive files over UDT, with resume and hash check"
     ),
@@ -67,6 +69,7 @@ exit codes: 0 success, 1 wrong usage, 2 failure
   shmring demo       2 also if a packet was lost
   shmring replay     2 also if packets could not be sent, 3 too many packets were late
   shmring generate   the same
+  shmring clock      2 also without any reply, or if replies no longer come
   shmring doctor     2 unfit, 3 fit with limits
   shmring top        3 troubled, 4 broken
 """

@@ -1,0 +1,172 @@
+"""Answer STAMP test packets (RFC 8762), so that others can measure delay, loss and clocks to here.
+
+`shmring clock HOST` on another host compares its clock with the one here. Senders of other
+makers work, too: STAMP, and TWAMP Light with packets of at least 44 bytes, unauthenticated.
+Replies have the kernel's time of the arrival and the time at which they leave. It answers until
+it is stopped, and then says what it did.
+
+The port 862 needs a privilege (root, or CAP_NET_BIND_SERVICE): without it, choose another one.
+A reply is as long as its request, and never answers a reply, so nobody can use this host to
+amplify traffic or to make two reflectors answer each other.
+
+examples:
+  shmring reflect                        on port 862 of all addresses
+  shmring reflect :8620                  on another port, which needs no privilege
+  shmring reflect 10.0.0.7               on one address: broadcasts are not answered
+  shmring reflect --allow 10.0.0.0/8     only for this network
+  shmring reflect --stateful             replies are numbered: tells the direction of losses
+  shmring reflect :8620 --seconds 60 --json
+
+exit codes: 0 stopped, 1 wrong usage, 2 failure
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import ipaddress
+import signal
+import sys
+import warnings
+from typing import Any
+
+import shmring
+from shmring import capture, stamp
+from shmring.stamp import reflector as settings
+from shmring_cli.common import FINE
+from shmring_cli.output import address_text, duration, json_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "local",
+        metavar="[ADDR][:PORT]",
+        nargs="?",
+        type=_local,
+        help=f"where to answer (default: port {settings.PORT} of all addresses)",
+    )
+    parser.add_argument(
+        "--stateful",
+        action="store_true",
+        help="number the replies of each session (source address, port, SSID), instead of "
+        "repeating the sequence of the request",
+    )
+    parser.add_argument(
+        "--allow",
+        type=_network,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="answer only this network or address; may be repeated (default: all)",
+    )
+    parser.add_argument(
+        "--max-pps",
+        type=float,
+        default=settings.MAX_PPS,
+        metavar="N",
+        help=f"replies a second at most, 0: no limit (default {settings.MAX_PPS:.0f})",
+    )
+    parser.add_argument(
+        "--sessions",
+        type=int,
+        default=settings.SESSIONS,
+        metavar="N",
+        help=f"with --stateful: sessions at a time (default {settings.SESSIONS})",
+    )
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=settings.IDLE_S,
+        metavar="SECONDS",
+        help="with --stateful: forget a session that is silent for so long "
+        f"(default {settings.IDLE_S:.0f})",
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="stop after so long (default: never)"
+    )
+    parser.add_argument(
+        "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
+    )
+    parser.add_argument("--cpu", type=int, metavar="N", help="core of the worker")
+    parser.add_argument("--json", action="store_true", help="print the report as a JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
+        warnings.simplefilter("always", shmring.RealtimeWarning)
+        pool = stack.enter_context(
+            shmring.Pool(
+                cpus=None if arguments.cpu is None else [arguments.cpu],
+                profile=arguments.profile or "balanced",
+            )
+        )
+        reflector = stack.enter_context(
+            stamp.Reflector(
+                arguments.local,
+                stateful=arguments.stateful,
+                allow=arguments.allow,
+                max_pps=arguments.max_pps or None,
+                sessions=arguments.sessions,
+                idle_s=arguments.idle,
+                pool=pool,
+            )
+        )
+        stack.enter_context(_stopped_by_signals(reflector))
+        print(f"answering on {address_text(reflector.local)}", file=sys.stderr, flush=True)
+        report = reflector.serve(arguments.seconds)
+    if arguments.json:
+        json_line(report.to_dict())
+    else:
+        _tell(report, [str(each.message) for each in caught])
+    return FINE
+
+
+def _stopped_by_signals(reflector: stamp.Reflector) -> contextlib.ExitStack:
+    """SIGINT and SIGTERM end the command with its report. A second SIGINT ends it at once."""
+
+    def hear(*_: Any) -> None:
+        reflector.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    stack = contextlib.ExitStack()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.callback(signal.signal, number, signal.signal(number, hear))
+    return stack
+
+
+def _tell(report: shmring.ReflectorReport, warned: list[str]) -> None:
+    print(f"{report.fates.answered} requests answered in {report.seconds:.1f} s")
+    if report.lateness.count:
+        shown = [f"p{p} {duration(report.lateness.percentile(p))}" for p in (50, 99)]
+        print(f"lateness of replies: {', '.join(shown)}, max {duration(report.lateness.max)}")
+    if report.session_total:
+        print(f"sessions: {report.session_total}, {report.sessions} of them still open")
+    for field in dataclasses.fields(report.fates):
+        if field.name != "answered" and (count := getattr(report.fates, field.name)):
+            print(f"not answered: {count} {field.metadata['meaning']}")
+    if report.not_queued:
+        print(f"not answered: {report.not_queued} requests, because too many came at once")
+    if report.failed:
+        print(f"failed: {report.failed} replies were refused by the kernel: check the route")
+    for line in warned:
+        print(line)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}: use 10.0.0.0/8, fd00::/8 or 10.0.0.7") from None
+
+
+def _local(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if colon and not host:
+        text = f"0.0.0.0:{port}"
+    try:
+        found = capture.address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return ("" if colon and not host else found[0], found[1] or settings.PORT)

@@ -2,12 +2,14 @@
  *
  * A listener stores nothing for a first request. It sends back a number that it can compute again
  * from the address, a secret and the time, and continues only with a peer that repeats it. The
- * number is valid for one period of 64 s and the next one, so at least 64 s. It is SipHash-2-4
- * (Aumasson and Bernstein) of address and period, cut to 32 bits.
+ * number is valid for one period of 64 s and the next one, so at least 64 s. It is SipHash-2-4 of
+ * address and period, cut to 32 bits.
  *
  * Pure. */
 #ifndef UDT_COOKIE_H
 #define UDT_COOKIE_H
+
+#include "base/rt_siphash.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,10 +20,7 @@ typedef struct udt_address {
     bool is_ipv6;
 } udt_address_t;
 
-/* Random and secret. */
-typedef struct udt_secret {
-    uint64_t word[2];
-} udt_secret_t;
+typedef rt_secret_t udt_secret_t;
 
 static inline bool udt_address_equals(const udt_address_t *a, const udt_address_t *b)
 {

@@ -191,6 +191,25 @@ size_t impair_memory_bytes(const impair_config_t *config)
     return (size_t)memory_bytes(&c);
 }
 
+static void set_chances(impair_t *im)
+{
+    uint64_t seed = im->config.seed;
+    rt_random_init(&im->burst_chance, rt_random_split(&seed));
+    rt_random_init(&im->loss_chance, rt_random_split(&seed));
+    rt_random_init(&im->duplicate_chance, rt_random_split(&seed));
+    rt_random_init(&im->corrupt_chance, rt_random_split(&seed));
+    rt_random_init(&im->jitter_chance, rt_random_split(&seed));
+    rt_random_init(&im->reorder_chance, rt_random_split(&seed));
+}
+
+static void set_bursts(impair_t *im)
+{
+    bool on = im->config.burst_loss > 0;
+    im->p_leave = on ? 1.0 / im->config.burst_packets : 0;
+    im->p_enter = on ? im->p_leave * im->config.burst_loss / (1.0 - im->config.burst_loss) : 0;
+    im->in_burst = on && im->in_burst;
+}
+
 int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_t bytes)
 {
     int rc = impair_config_check(config);
@@ -208,20 +227,13 @@ int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_
         im->held_back.store = im->line.store + im->config.store_bytes;
         im->held_back.bytes = im->config.store_bytes;
     }
-    if (im->config.burst_loss > 0) {
-        im->p_leave = 1.0 / im->config.burst_packets;
-        im->p_enter = im->p_leave * im->config.burst_loss / (1.0 - im->config.burst_loss);
-    }
-    uint64_t seed = im->config.seed;
-    rt_random_init(&im->burst_chance, rt_random_split(&seed));
-    rt_random_init(&im->loss_chance, rt_random_split(&seed));
-    rt_random_init(&im->duplicate_chance, rt_random_split(&seed));
-    rt_random_init(&im->corrupt_chance, rt_random_split(&seed));
-    rt_random_init(&im->jitter_chance, rt_random_split(&seed));
-    rt_random_init(&im->reorder_chance, rt_random_split(&seed));
+    set_bursts(im);
+    set_chances(im);
     im->now_ns = INT64_MIN;
     im->link_free_ns = INT64_MIN;
     im->last_exit_ns = INT64_MIN;
+    im->last_held_ns = INT64_MIN;
+    im->old_until_ns = INT64_MIN;
     return 0;
 }
 
@@ -275,6 +287,20 @@ static void line_give_out(impair_line_t *line)
     line->count--;
 }
 
+/* Moves the entries to the beginning of other storage, which is at least as large. */
+static void line_move(impair_line_t *line, uint8_t *store, uint64_t bytes)
+{
+    impair_line_t to = {.store = store, .bytes = bytes, .wrap = UINT64_MAX};
+    const impair_entry_t *entry;
+    while ((entry = line_front(line)) != NULL) {
+        memcpy(store + to.tail, entry, entry->entry_bytes);
+        to.tail += entry->entry_bytes;
+        to.count++;
+        line_give_out(line);
+    }
+    *line = to;
+}
+
 /* --- the way of a datagram ---------------------------------------------------------------- */
 
 static bool meets_burst(impair_t *im)
@@ -295,15 +321,33 @@ static void draw_copy(impair_t *im, uint32_t len, impair_draw_t *draw)
     draw->jitter_ns = (int64_t)(rt_random_unit(&im->jitter_chance) * spread_ns) - c->jitter_ns;
 }
 
+/* What still waits of the datagrams that were offered before the rate was changed. */
+static uint64_t old_backlog_bytes(const impair_t *im)
+{
+    if (im->old_until_ns <= im->now_ns)
+        return 0;
+    double left_ns = (double)(im->old_until_ns - im->now_ns);
+    return (uint64_t)(im->old_bytes * left_ns / (double)(im->old_until_ns - im->old_from_ns)) + 1;
+}
+
+/* Payload that waits for the bottleneck, which has work. */
+static uint64_t backlog_bytes(const impair_t *im)
+{
+    int64_t from_ns = im->old_until_ns > im->now_ns ? im->old_until_ns : im->now_ns;
+    if (im->link_free_ns < from_ns)
+        return old_backlog_bytes(im);
+    /* At most queue_bytes * 8e9 and one datagram more, which fits 64 bits. */
+    uint64_t ahead_ns = (uint64_t)(im->link_free_ns - from_ns);
+    uint64_t backlog = ahead_ns * im->config.rate_bps + im->link_free_rest;
+    return (backlog + 8 * NS_PER_S - 1) / (8 * NS_PER_S) + old_backlog_bytes(im);
+}
+
 static bool queue_has_room(const impair_t *im, uint32_t len)
 {
     if (im->config.rate_bps == 0 || im->link_free_ns < im->now_ns)
         return true;
-    /* At most queue_bytes * 8e9 and one datagram more, which fits 64 bits. */
-    uint64_t ahead_ns = (uint64_t)(im->link_free_ns - im->now_ns);
-    uint64_t backlog = ahead_ns * im->config.rate_bps + im->link_free_rest;
-    uint64_t backlog_bytes = (backlog + 8 * NS_PER_S - 1) / (8 * NS_PER_S);
-    return backlog_bytes == 0 || backlog_bytes + len <= im->config.queue_bytes;
+    uint64_t waiting = backlog_bytes(im);
+    return waiting == 0 || waiting + len <= im->config.queue_bytes;
 }
 
 /* When the last bit leaves the bottleneck, whole nanoseconds; the fraction is carried along. */
@@ -329,6 +373,16 @@ static int64_t travel(impair_t *im, int64_t from_ns, int64_t jitter_ns)
         exit_ns = im->last_exit_ns;
     im->last_exit_ns = exit_ns;
     return exit_ns;
+}
+
+/* They keep their order among themselves, also when the extra delay is changed. */
+static int64_t hold_back(impair_t *im, int64_t exit_ns)
+{
+    int64_t due_ns = exit_ns + im->config.reorder_extra_ns;
+    if (due_ns < im->last_held_ns)
+        due_ns = im->last_held_ns;
+    im->last_held_ns = due_ns;
+    return due_ns;
 }
 
 static void fill_entry(impair_entry_t *entry, const impair_in_t *in, const impair_draw_t *draw)
@@ -362,7 +416,7 @@ static int pass_copy(impair_t *im, const impair_in_t *in, const impair_draw_t *d
     }
     int64_t exit_ns = travel(im, serialise(im, in->len), draw->jitter_ns);
     entry->offered_ns = im->now_ns;
-    entry->due_ns = draw->reorder ? exit_ns + im->config.reorder_extra_ns : exit_ns;
+    entry->due_ns = draw->reorder ? hold_back(im, exit_ns) : exit_ns;
     entry->flags = flags | (draw->corrupt ? IMPAIR_OUT_CORRUPTED : 0) |
                    (draw->reorder ? IMPAIR_OUT_REORDERED : 0);
     fill_entry(entry, in, draw);
@@ -437,11 +491,12 @@ static void show_entry(impair_entry_t *entry, impair_out_t *out)
 
 size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns)
 {
-    move_clock(im, now_ns);
+    if (now_ns < im->now_ns)
+        now_ns = im->now_ns;
     size_t n = 0;
     while (n < max) {
         impair_line_t *line = next_line(im);
-        if (line == NULL || line_front(line)->due_ns > im->now_ns)
+        if (line == NULL || line_front(line)->due_ns > now_ns)
             break;
         show_entry(line_front(line), &out[n++]);
         line_give_out(line);
@@ -472,4 +527,81 @@ void impair_clear(impair_t *im)
     im->link_free_ns = im->now_ns;
     im->link_free_rest = 0;
     im->last_exit_ns = im->now_ns;
+    im->last_held_ns = im->now_ns;
+    im->old_until_ns = INT64_MIN;
+}
+
+/* --- change ------------------------------------------------------------------------------- */
+
+/* With the defaults, and with no less storage than there is. */
+static impair_config_t changed_config(const impair_t *im, const impair_config_t *config)
+{
+    impair_config_t c = *config;
+    c.max_datagram_bytes = im->config.max_datagram_bytes;
+    c.store_bytes = 0;
+    fill_in_defaults(&c);
+    if (c.store_bytes < im->line.bytes)
+        c.store_bytes = im->line.bytes;
+    return c;
+}
+
+static bool storage_suffices(const impair_t *im, const impair_config_t *changed)
+{
+    return changed->store_bytes == im->line.bytes &&
+           (changed->reorder == 0 || im->held_back.bytes != 0);
+}
+
+/* Storage for reordered datagrams stays when there is any: some may be on their way. */
+static uint64_t changed_bytes(const impair_t *im, const impair_config_t *changed)
+{
+    bool two = changed->reorder > 0 || im->held_back.bytes != 0;
+    return two ? 2 * changed->store_bytes : changed->store_bytes;
+}
+
+size_t impair_change_bytes(const impair_t *im, const impair_config_t *config)
+{
+    impair_config_t c = changed_config(im, config);
+    return storage_suffices(im, &c) ? 0 : (size_t)changed_bytes(im, &c);
+}
+
+static void move_storage(impair_t *im, const impair_config_t *changed, uint8_t *memory)
+{
+    bool two = changed_bytes(im, changed) > changed->store_bytes;
+    line_move(&im->line, memory, changed->store_bytes);
+    if (two)
+        line_move(&im->held_back, memory + changed->store_bytes, changed->store_bytes);
+}
+
+/* What waits keeps its exit times: its bytes leave the queue evenly until then. */
+static void change_rate(impair_t *im)
+{
+    if (im->config.rate_bps == 0 || im->link_free_ns <= im->now_ns)
+        return;
+    im->old_bytes = (double)backlog_bytes(im);
+    im->old_from_ns = im->now_ns;
+    im->old_until_ns = im->link_free_ns;
+    im->link_free_rest = 0;
+}
+
+int impair_change(impair_t *im, const impair_config_t *config, void *memory, size_t bytes,
+                  int64_t now_ns)
+{
+    int rc = impair_config_check(config);
+    if (rc < 0)
+        return rc;
+    size_t needed = impair_change_bytes(im, config);
+    if (needed > 0 && (memory == NULL || bytes < needed))
+        return rt_err_set(-ENOBUFS, "emulated link got %zu bytes; it needs %zu", bytes, needed);
+    impair_config_t c = changed_config(im, config);
+    move_clock(im, now_ns);
+    if (needed > 0)
+        move_storage(im, &c, memory);
+    if (c.rate_bps != im->config.rate_bps)
+        change_rate(im);
+    bool other_seed = c.seed != im->config.seed;
+    im->config = c;
+    set_bursts(im);
+    if (other_seed)
+        set_chances(im);
+    return 0;
 }

@@ -49,8 +49,15 @@
  * Datagrams are copied into storage of a fixed size in memory the caller provides. When it is full,
  * they are dropped, counted as queue_dropped and also as store_dropped.
  *
+ * impair_change gives the path another configuration while datagrams are on their way. They keep
+ * their due times, and later ones still do not overtake them (except reordered ones): after the
+ * delay was shortened, what is offered at once leaves together with the last datagram that had the
+ * longer one. What waits for the bottleneck leaves at the old rate. The generators continue, unless
+ * the seed is another one.
+ *
  * One thread. No clock: now_ns is any clock that does not go back (a value below an earlier one
- * counts as that one). */
+ * counts as that one). Offers may be behind emissions: they may have the time at which datagrams
+ * arrived. What is due in the past is emitted next. */
 #ifndef IMPAIR_H
 #define IMPAIR_H
 
@@ -148,6 +155,10 @@ typedef struct impair {
     int64_t link_free_ns;    /* the bottleneck has nothing to do from here on */
     uint64_t link_free_rest; /* and this much later, in 1/rate_bps ns */
     int64_t last_exit_ns;    /* exit of the datagram before, which must not be overtaken */
+    int64_t last_held_ns;    /* the same of those that were held back */
+    double old_bytes;        /* what waited for the bottleneck when its rate was changed last ... */
+    int64_t old_from_ns;     /* ... and leaves it evenly from here ... */
+    int64_t old_until_ns;    /* ... to here */
     impair_line_t line;      /* on the way in order */
     impair_line_t held_back; /* reordered */
 } impair_t;
@@ -167,6 +178,17 @@ size_t impair_memory_bytes(const impair_config_t *config);
 /* memory: bytes >= impair_memory_bytes(config), aligned to 8, the caller's, in use until the caller
  * stops using the link. Returns 0, or -EINVAL, -ENOBUFS (memory too small) with a text. */
 int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_t bytes);
+
+/* Memory that impair_change needs for this configuration, 0 if the present storage suffices. The
+ * configuration checks. It must name neither store_bytes nor max_datagram_bytes: the latter stays.
+ */
+size_t impair_change_bytes(const impair_t *im, const impair_config_t *config);
+
+/* Changes the configuration from now on. memory: NULL if impair_change_bytes says 0, otherwise at
+ * least so many bytes, as for impair_init. Datagrams on the way are then moved there, and the old
+ * memory is the caller's again. Returns 0, or -EINVAL, -ENOBUFS with a text: nothing is changed. */
+int impair_change(impair_t *im, const impair_config_t *config, void *memory, size_t bytes,
+                  int64_t now_ns);
 
 /* Offers one datagram, which is copied. Returns the number of copies that are on their way: 0 (lost
  * or dropped), 1 or 2; -EMSGSIZE (longer than max_datagram_bytes), -EINVAL (tag too long): not

@@ -56,6 +56,7 @@ _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 _CAPTURE, _REPLAY_PAGE = "csrc/proto/capture/capture_udp.h", "docs/howto/replay.md"
 _DELAY_PAGE = "docs/howto/measure-delay.md"
 _CYCLIC_PAGE = "docs/reference/cyclic.md"
+_PROXY, _IMPAIR_PAGE = "csrc/shm/proxy_shm.h", "docs/howto/impair.md"
 _STATISTICS, _RTP_PAGE = "docs/reference/statistics.md", "docs/reference/rtp.md"
 _NETFLUX_PAGE, _UDT_PAGE = "docs/reference/netflux.md", "docs/reference/udt.md"
 
@@ -132,6 +133,14 @@ CLASSES = (
         (
             Table(_CYCLIC, "SHM_CYCLIC_COUNTERS", "counter", _CYCLIC_PAGE, "### Cyclic counters"),
             Table(_CYCLIC, "SHM_CYCLIC_GAUGES", "gauge", _CYCLIC_PAGE, "### Cyclic now"),
+        ),
+    ),
+    Numbers(
+        "ProxyNumbers",
+        "Counters and gauges of a proxy.",
+        (
+            Table(_PROXY, "SHM_PROXY_COUNTERS", "counter", _IMPAIR_PAGE, "### Proxy counters"),
+            Table(_PROXY, "SHM_PROXY_GAUGES", "gauge", _IMPAIR_PAGE, "### Proxy now"),
         ),
     ),
     Numbers(

@@ -80,6 +80,8 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.pool import Pool, close_default_pool, default_pool
     from shmring.pool import open as open  # not in __all__: a star import keeps the builtin
     from shmring.pool import open_async as open_async
+    from shmring.proxy.channel import ProxyChannel, ProxyChannelStats, ProxyStats
+    from shmring.proxy.engine import Proxy
     from shmring.registry import (
         ChannelInfo,
         Removed,
@@ -149,6 +151,10 @@ __all__ = [
     "PacketLoan",
     "PayloadTooLarge",
     "Pool",
+    "Proxy",
+    "ProxyChannel",
+    "ProxyChannelStats",
+    "ProxyStats",
     "ReaderInfo",
     "RealtimeWarning",
     "ReceiveTimeout",
@@ -230,6 +236,8 @@ _HOMES = {
         ),
         "netflux.statistics": "NetfluxChannelStats NetfluxLink NetfluxStats",
         "pool": "Pool close_default_pool default_pool open open_async",
+        "proxy.channel": "ProxyChannel ProxyChannelStats ProxyStats",
+        "proxy.engine": "Proxy",
         "registry": "ChannelInfo Removed Unreadable channels gc unreadable",
         "rtp.batch": "RtpBatch",
         "rtp.channel": "RtpChannel",
@@ -257,7 +265,7 @@ _MODULES = frozenset(
             "engine",
             "engine_channel",
         ),
-        *("errors", "histogram"),
+        *("errors", "histogram", "proxy"),
         *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stamp", "stats"),
         *("tap", "testing", "traffic", "types", "udt"),
     )

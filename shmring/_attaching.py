@@ -26,8 +26,8 @@ def attach(
     """Return this process's end of an open channel. It reads what arrives from now on.
 
     The result is a `Channel`, also for one that was opened with `Local`. For a channel that was
-    opened with `Rtp` it is an `RtpChannel`, with `Netflux` a `NetfluxChannel`, and with `Cyclic` a
-    `CyclicChannel`.
+    opened with `Rtp` it is an `RtpChannel`, with `Netflux` a `NetfluxChannel`, with `Cyclic` a
+    `CyclicChannel`, and with `Proxy` a `ProxyChannel`.
 
     engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
         of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux
@@ -91,4 +91,8 @@ def _engine_named(found: str) -> Engine[Any] | None:
         from shmring.cyclic.engine import Cyclic
 
         return Cyclic()
+    if found == "proxy":
+        from shmring.proxy.engine import Proxy
+
+        return Proxy()
     return {"udp": UDP, LOCAL: Local()}.get(found)

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def closed_on_error(channel: "ChannelBase[Any]") -> Iterator[None]:
+def closed_on_error(channel: "ChannelEnd") -> Iterator[None]:
     """Close an end if the block that prepares it raises."""
     try:
         yield
@@ -42,8 +42,8 @@ def closed_on_error(channel: "ChannelBase[Any]") -> Iterator[None]:
         raise
 
 
-class ChannelBase(Generic[Item]):
-    """A channel with any engine: its properties, arriving packets, commands, and its end."""
+class ChannelEnd:
+    """A channel with any engine: its properties, commands, and its end."""
 
     _REMOTE_HINT = "open it with remote="
 
@@ -192,73 +192,6 @@ class ChannelBase(Generic[Item]):
             return f"<shmring.{type(self).__name__} {self.name!r} {ends} {self.state}{tap}>"
         return f"<shmring.{type(self).__name__} {self.name!r} closed>"
 
-    # --- what arrives -----------------------------------------------------------------------------
-
-    @property
-    def rx_waiting(self) -> int:
-        """The number of packets that this end can take now."""
-        return self._endpoint.rx_waiting
-
-    @property
-    def lost(self) -> int:
-        """Packets that were overwritten before this end took them (shared: before any
-        reader did)."""
-        return self._endpoint.lost
-
-    def recv(self, *, timeout: float | None = None) -> Item:
-        raise NotImplementedError
-
-    def try_recv(self) -> Item | None:
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[Item]:
-        """Iterate over the packets that arrive, until the channel is closed."""
-        with contextlib.suppress(errors.ChannelClosed):
-            while True:
-                yield self.recv()
-
-    async def recv_async(self, *, timeout: float | None = None) -> Item:
-        """Wait for the next packet without blocking the event loop, and return it.
-
-        timeout: seconds. None: no limit. Cancelling the call loses no packet. Raises
-        `ReceiveTimeout`, `ChannelClosed`.
-        """
-        return await self._next_async(deadline(timeout))
-
-    async def _next_async(self, until_ns: int = NEVER_NS) -> Item:
-        while (item := self.try_recv()) is None:
-            await self._arrival(until_ns)
-        return item
-
-    async def _many_async(self, take: Callable[[], T], until_ns: int) -> T:
-        """Return the result of `take`, a call of `recv_many` that does not wait, when there is
-        one."""
-        while True:
-            try:
-                return take()
-            except errors.ReceiveTimeout:
-                await self._arrival(until_ns)
-
-    async def _arrival(self, until_ns: int) -> None:
-        if has_passed(until_ns):
-            self._endpoint.raise_timeout()
-        await self._endpoint.readable(until_ns)
-
-    async def __aiter__(self) -> AsyncIterator[Item]:
-        """Iterate over the packets that arrive, until the channel is closed."""
-        with contextlib.suppress(errors.ChannelClosed):
-            while True:
-                yield await self._next_async()
-
-    def fileno(self) -> int:
-        """Return a descriptor that is readable while there may be packets, for select and asyncio.
-
-        Call `try_recv` or ``recv(timeout=0)`` until nothing is left: this makes the descriptor
-        unreadable again. The descriptor belongs to the channel. Raises `NoPermission` for a tap,
-        because the worker does not know taps.
-        """
-        return self._endpoint.fileno()
-
     # --- commands ---------------------------------------------------------------------------------
 
     def stats(self) -> "ChannelStats":
@@ -377,6 +310,75 @@ class ChannelBase(Generic[Item]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _attach, (type(self), self.name, self._attached_as())
+
+
+class ChannelBase(ChannelEnd, Generic[Item]):
+    """A channel whose packets arrive in this process, too."""
+
+    @property
+    def rx_waiting(self) -> int:
+        """The number of packets that this end can take now."""
+        return self._endpoint.rx_waiting
+
+    @property
+    def lost(self) -> int:
+        """Packets that were overwritten before this end took them (shared: before any
+        reader did)."""
+        return self._endpoint.lost
+
+    def recv(self, *, timeout: float | None = None) -> Item:
+        raise NotImplementedError
+
+    def try_recv(self) -> Item | None:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Item]:
+        """Iterate over the packets that arrive, until the channel is closed."""
+        with contextlib.suppress(errors.ChannelClosed):
+            while True:
+                yield self.recv()
+
+    async def recv_async(self, *, timeout: float | None = None) -> Item:
+        """Wait for the next packet without blocking the event loop, and return it.
+
+        timeout: seconds. None: no limit. Cancelling the call loses no packet. Raises
+        `ReceiveTimeout`, `ChannelClosed`.
+        """
+        return await self._next_async(deadline(timeout))
+
+    async def _next_async(self, until_ns: int = NEVER_NS) -> Item:
+        while (item := self.try_recv()) is None:
+            await self._arrival(until_ns)
+        return item
+
+    async def _many_async(self, take: Callable[[], T], until_ns: int) -> T:
+        """Return the result of `take`, a call of `recv_many` that does not wait, when there is
+        one."""
+        while True:
+            try:
+                return take()
+            except errors.ReceiveTimeout:
+                await self._arrival(until_ns)
+
+    async def _arrival(self, until_ns: int) -> None:
+        if has_passed(until_ns):
+            self._endpoint.raise_timeout()
+        await self._endpoint.readable(until_ns)
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        """Iterate over the packets that arrive, until the channel is closed."""
+        with contextlib.suppress(errors.ChannelClosed):
+            while True:
+                yield await self._next_async()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there may be packets, for select and asyncio.
+
+        Call `try_recv` or ``recv(timeout=0)`` until nothing is left: this makes the descriptor
+        unreadable again. The descriptor belongs to the channel. Raises `NoPermission` for a tap,
+        because the worker does not know taps.
+        """
+        return self._endpoint.fileno()
 
 
 class Reports:

@@ -250,6 +250,29 @@ class CyclicNumbers:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ProxyNumbers:
+    """Counters and gauges of a proxy."""
+
+    forward_received: int = fact("packets", "datagrams from clients")
+    forward_sent: int = fact("packets", "datagrams handed to the kernel towards the server")
+    forward_refused: int = fact("packets", "datagrams towards the server that the kernel refused")
+    forward_no_flow: int = fact("packets", "datagrams of new clients for which no flow could be opened")
+    forward_lost_takeover: int = fact("packets", "datagrams on the forward path when the worker died")
+    backward_received: int = fact("packets", "datagrams from the server")
+    backward_sent: int = fact("packets", "datagrams handed to the kernel towards clients")
+    backward_refused: int = fact("packets", "datagrams towards clients that the kernel refused")
+    backward_lost_takeover: int = fact("packets", "datagrams on the backward path when the worker died")
+    flows_opened: int = fact("flows", "flows that a client's first datagram opened")
+    flows_idle: int = fact("flows", "flows that ended because they were idle")
+    flows_lost: int = fact("flows", "flows that ended with the worker that served them")
+    unreachable: int = fact("times", "times the network said that the server cannot be reached (ICMP)")
+    flows: int = fact("flows", "flows that are open")
+    forward_waiting: int = fact("packets", "datagrams on the forward path")
+    backward_waiting: int = fact("packets", "datagrams on the backward path")
+    changes: int = fact("times", "times the impairments were changed")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class UdtNumbers:
     """Counters and gauges of a UDT connection."""
 

@@ -214,8 +214,8 @@ class Opening:
 
         Times are in ns, sizes in bytes. Only `name` is required.
 
-        engine: what the worker does for the channel: `Udp` (default), `Local`, `Cyclic`, `Rtp` or
-            `Netflux`.
+        engine: what the worker does for the channel: `Udp` (default), `Local`, `Cyclic`, `Rtp`,
+            `Netflux` or `Proxy`.
         local: (host, port) to bind to, port 0 for any. None: the kernel chooses.
         remote: (host, port) of the destination, unless `send` names another one. None: each `send`
             names one.

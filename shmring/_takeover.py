@@ -33,6 +33,7 @@ _ENGINES = {
     "udp": None,
     "local": None,
     "cyclic": "shm_cyclic_config_t",
+    "proxy": "shm_proxy_config_t",
     "netflux": "shm_netflux_config_t",
 }
 """The struct of each engine's own configuration."""

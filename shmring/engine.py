@@ -138,8 +138,8 @@ class OpenOptions(EndpointOptions, total=False):
 
 
 class Engine(Generic[C]):
-    """Base class of `Udp`, `Local`, `Cyclic`, `Rtp` and `Netflux`: frozen dataclasses whose fields
-    are the options."""
+    """Base class of `Udp`, `Local`, `Cyclic`, `Rtp`, `Netflux` and `Proxy`: frozen dataclasses.
+    Their fields are the options."""
 
     __slots__ = ()
 

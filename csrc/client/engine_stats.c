@@ -51,6 +51,24 @@ void cyclic_read_stats(const uint8_t *engine, uint64_t *counters, uint64_t *gaug
     read_words(head->gauges, gauges, SHM_CYCLIC_GAUGE_TOTAL);
 }
 
+/* --- proxy ---------------------------------------------------------------------------------- */
+
+static const shm_proxy_state_t *proxy_of(const shm_segment_t *s)
+{
+    return (const shm_proxy_state_t *)(const void *)s->engine;
+}
+
+void proxy_read_stats(const shm_segment_t *s, uint64_t *counters, uint64_t *gauges)
+{
+    read_words(proxy_of(s)->counters, counters, SHM_PROXY_COUNTER_TOTAL);
+    read_words(proxy_of(s)->gauges, gauges, SHM_PROXY_GAUGE_TOTAL);
+}
+
+void proxy_read_impair(const shm_segment_t *s, unsigned way, shm_impair_t *out)
+{
+    shm_proxy_get_impair(proxy_of(s), way < SHM_PROXY_WAYS ? way : 0, out);
+}
+
 /* --- udt ------------------------------------------------------------------------------------ */
 
 static const shm_udt_state_t *conn_of(const shm_segment_t *s)

@@ -7,6 +7,7 @@
 #include "proto/udt/udt_stats.h"
 #include "shm/cyclic_shm.h"
 #include "shm/netflux_shm.h"
+#include "shm/proxy_shm.h"
 #include "shm/rtp_shm.h"
 #include "shm/shm_segment.h"
 #include "shm/udt_shm.h"
@@ -26,6 +27,12 @@ uint64_t netflux_published(const uint8_t *engine);
 
 /* counters: SHM_CYCLIC_COUNTER_TOTAL, gauges: SHM_CYCLIC_GAUGE_TOTAL of them. */
 void cyclic_read_stats(const uint8_t *engine, uint64_t *counters, uint64_t *gauges);
+
+/* counters: SHM_PROXY_COUNTER_TOTAL, gauges: SHM_PROXY_GAUGE_TOTAL of them. */
+void proxy_read_stats(const shm_segment_t *s, uint64_t *counters, uint64_t *gauges);
+
+/* The impairments in effect, by shm_proxy_way_t. */
+void proxy_read_impair(const shm_segment_t *s, unsigned way, shm_impair_t *out);
 
 /* What the worker reports about a UDT connection. */
 typedef struct udt_facts {

@@ -159,6 +159,22 @@ static void port_read(const shm_segment_t *s, int64_t *words)
     udt_read_port(s, (uint64_t *)words + PORT_OWN);
 }
 
+/* --- proxy ------------------------------------------------------------------------------------ */
+
+static const monitor_word_t proxy_words[] = {SHM_PROXY_COUNTERS(MONITOR_COUNTER)
+                                                 SHM_PROXY_GAUGES(MONITOR_GAUGE)};
+
+static uint64_t proxy_bytes(const shm_config_t *c)
+{
+    (void)c;
+    return sizeof(shm_proxy_state_t);
+}
+
+static void proxy_read(const shm_segment_t *s, int64_t *words)
+{
+    proxy_read_stats(s, (uint64_t *)words, (uint64_t *)words + SHM_PROXY_COUNTER_TOTAL);
+}
+
 /* --- mux -------------------------------------------------------------------------------------- */
 
 static const monitor_word_t mux_words[] = {MONITOR_NOW(open, ports, "ports in use") MONITOR_NOW(
@@ -198,6 +214,7 @@ static const monitor_engine_t engines[] = {
     {SHM_UDT_ENGINE, WORDS(udt_words), UDT_OWN, UDT_COUNTER_TOTAL, udt_bytes, udt_read, NULL},
     {SHM_UDT_PORT_ENGINE, WORDS(port_words), PORT_OWN, SHM_UDT_PORT_COUNTER_TOTAL, port_bytes,
      port_read, NULL},
+    {SHM_PROXY_ENGINE, WORDS(proxy_words), 0, SHM_PROXY_COUNTER_TOTAL, proxy_bytes, proxy_read, NULL},
     {MUX_ENGINE, WORDS(mux_words), 0, 0, mux_part_bytes, mux_read, NULL},
 };
 

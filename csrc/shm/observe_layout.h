@@ -89,7 +89,9 @@ typedef struct shm_slot_cursors {
     X(socket_not_held, ERROR, "a socket cannot be kept for the next worker: too many descriptors", \
       "", "", "port")                                                                              \
     X(socket_reopened, ERROR, "a socket was reopened, and packets in the old one are lost",        \
-      "", "", "port")
+      "", "", "port")                                                                              \
+    X(flow_refused, ERROR, "a proxy had no room or no socket for the flow of a new client",        \
+      "errno", "flows", "flows_most")
 
 typedef enum shm_event_id {
 #define SHM_EVENT_ID(id, kind, text, a, b, c) SHM_EVENT_##id,

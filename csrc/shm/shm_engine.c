@@ -4,6 +4,7 @@
 #include "shm/cyclic_shm.h"
 #include "shm/mux_layout.h"
 #include "shm/netflux_shm.h"
+#include "shm/proxy_shm.h"
 #include "shm/rtp_shm.h"
 #include "shm/udt_shm.h"
 
@@ -50,6 +51,12 @@ static uint64_t udt_port_part(const shm_config_t *c)
     return sizeof(shm_udt_port_state_t);
 }
 
+static uint64_t proxy_part(const shm_config_t *c)
+{
+    (void)c;
+    return sizeof(shm_proxy_state_t);
+}
+
 static uint64_t cyclic_part(const shm_config_t *c)
 {
     shm_cyclic_config_t own;
@@ -69,6 +76,7 @@ static const engine_row_t ENGINES[] = {
     {SHM_CYCLIC_ENGINE, cyclic_part, 0},
     {MUX_ENGINE, mux_part, sizeof(mux_head_t)},
     {SHM_NETFLUX_ENGINE, netflux_part, sizeof(shm_netflux_rx_t)},
+    {SHM_PROXY_ENGINE, proxy_part, 0},
     {SHM_RTP_ENGINE, rtp_part, sizeof(shm_rtp_tx_t)},
     {SHM_UDT_ENGINE, udt_part, sizeof(shm_udt_tx_t) + 1}, /* or a stream would never end */
     {SHM_UDT_PORT_ENGINE, udt_port_part, 0},

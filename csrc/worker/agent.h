@@ -31,6 +31,8 @@
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
  *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
+ *     proxy      16 messages of clients, 4 while their flows are new; 256 messages of servers; 64
+ *                datagrams handed over in each direction, 8 flows ended
  *     cyclic     64 stray records; one datagram a cycle; 256 KiB
  *                copied in search of a whole payload
  *     bells      16 readers and 16 watchers a call, 16 bells a pass between deadlines; all of them

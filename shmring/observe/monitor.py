@@ -70,7 +70,7 @@ def _with_parts(words: list[Word], histograms: list[Word]) -> list[Word]:
 _COMMON = _names(lib.monitor_common_names)
 _ENGINES = {
     engine: _names(lib.monitor_engine_names, engine.encode())
-    for engine in ("rtp", "cyclic", "netflux", "udt", "udt-port", "mux")
+    for engine in ("rtp", "cyclic", "netflux", "udt", "udt-port", "proxy", "mux")
 }
 CHANNEL_WORDS = _with_parts(*_COMMON)
 CHANNEL_HISTOGRAMS = _COMMON[1]

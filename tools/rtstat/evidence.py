@@ -283,6 +283,9 @@ BASES: dict[str, Basis] = {
     "dropped_late": Basis(("tx_on_time", "tx_dropped_late"), ("late_packets",)),
     "send_failed": Basis(("tx_failed", "tx_retries"), ("send_failed", "send_no_room")),
     "send_ring_full": Basis(("tx_waiting", "tx_used_bytes", "tx_retries"), ("send_no_room",)),
+    "flows_refused": Basis(
+        ("proxy.flows", "proxy.forward_no_flow", "proxy.flows_opened"), ("flow_refused",)
+    ),
     "ports_lost": Basis(("mux.open", "mux.lost"), ("channel_taken_over",)),
 }
 """By the name of the trouble. One that is not here rests on its text alone."""

@@ -21,6 +21,7 @@ _TITLES = {
     "netflux": "`netflux` of a channel",
     "udt": "`udt` of a channel: a connection",
     "udt-port": "`udt-port` of a channel: a port of connections",
+    "proxy": "`proxy` of a channel: a UDP proxy",
     "mux": "`mux` of a channel: many sockets",
     "trouble": "`troubles`: what is wrong, the worst first",
     "error": "`errors`: distinct problems of workers, the latest first",

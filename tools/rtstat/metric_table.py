@@ -20,7 +20,7 @@ CHANNEL_LABELS = ("namespace", "pool", "channel", "engine")
 WORKER_LABELS = ("namespace", "pool", "worker")
 POOL_LABELS = ("namespace", "pool")
 TROUBLE_LABELS = ("name", "severity", "namespace", "pool", "channel", "worker")
-ENGINES = ("rtp", "cyclic", "netflux", "udt", "udt-port", "mux")
+ENGINES = ("rtp", "cyclic", "netflux", "udt", "udt-port", "proxy", "mux")
 
 _US = 1_000
 _MS = 1_000_000
@@ -39,7 +39,7 @@ _UNITS = {
     "ppb": ("ratio", 1e-9),
     "pps": ("packets_per_second", 1.0),
     # Their names already say what is counted.
-    **dict.fromkeys(("times", "flag", "calls", "events", "connections"), ("", 1.0)),
+    **dict.fromkeys(("times", "flag", "calls", "events", "connections", "flows"), ("", 1.0)),
 }
 _NOT_MEASURES = frozenset({"", "id", "number", "ntp", "units", "entries"})
 _INSTANTS = ("_mono_ns", "_due_ns")

@@ -19,6 +19,7 @@ _TITLES = {
     "netflux": "Netflux links: labels of channels",
     "udt": "UDT connections: labels of channels",
     "udt-port": "Ports of UDT connections: labels of channels",
+    "proxy": "UDP proxies: labels of channels",
     "mux": "Many sockets on one channel: labels of channels",
 }
 

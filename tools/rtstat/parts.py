@@ -113,6 +113,10 @@ class NetfluxView(Numbers):
         return self["last_rtt_ns"] or None
 
 
+class ProxyView(Numbers):
+    """The part of a UDP proxy, with the names of `shmring.ProxyStats`."""
+
+
 class MuxView(Numbers):
     """The part of a channel of many sockets: ``open`` and ``lost``."""
 
@@ -123,5 +127,6 @@ ENGINE_VIEWS: dict[str, type[Numbers]] = {
     "udt-port": UdtPortView,
     "cyclic": CyclicView,
     "netflux": NetfluxView,
+    "proxy": ProxyView,
     "mux": MuxView,
 }

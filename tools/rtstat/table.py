@@ -39,7 +39,7 @@ from rtstat.numbers import (
     Numbers,
     name_of,
 )
-from rtstat.table_engines import CYCLIC, MUX, NETFLUX, RTP, UDT, UDT_PORT
+from rtstat.table_engines import CYCLIC, MUX, NETFLUX, PROXY, RTP, UDT, UDT_PORT
 from rtstat.views import STAMPS, ChannelView
 from shmring.observe import monitor
 from shmring_cli.output import address_text
@@ -380,6 +380,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "netflux": NETFLUX,
     "udt": UDT,
     "udt-port": UDT_PORT,
+    "proxy": PROXY,
     "mux": MUX,
     "trouble": TROUBLE,
     "error": ERROR,

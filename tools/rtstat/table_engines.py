@@ -62,6 +62,8 @@ UDT = (
 
 UDT_PORT = tuple(_engine("udt-port"))
 
+PROXY = tuple(_engine("proxy"))
+
 CYCLIC = tuple(_engine("cyclic"))
 
 _NETFLUX_PARTS = tuple(

@@ -28,7 +28,15 @@ from rtstat.numbers import (
     Times,
     name_of,
 )
-from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
+from rtstat.parts import (
+    ENGINE_VIEWS,
+    MuxView,
+    NetfluxView,
+    ProxyView,
+    RtpView,
+    UdtPortView,
+    UdtView,
+)
 from rtstat.processes import Processes
 from rtstat.progress import SENT, Key, Stood, reader_rows
 from rtworkers import health, layout
@@ -451,6 +459,11 @@ class ChannelView(Numbers):
     def netflux(self) -> NetfluxView | None:
         part = self.part
         return part if isinstance(part, NetfluxView) else None
+
+    @property
+    def proxy(self) -> ProxyView | None:
+        part = self.part
+        return part if isinstance(part, ProxyView) else None
 
     @property
     def mux(self) -> MuxView | None:

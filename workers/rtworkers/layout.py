@@ -121,6 +121,7 @@ class EventId(IntEnum):
     PRODUCER_HALTED = 44
     SOCKET_NOT_HELD = 45
     SOCKET_REOPENED = 46
+    FLOW_REFUSED = 47
 
 
 EVENTS = (
@@ -171,5 +172,6 @@ EVENTS = (
     ("producer_halted", "a client stopped in the middle of a send, and others passed it", False, ("pid", "halted_ns", "producer_slot")),
     ("socket_not_held", "a socket cannot be kept for the next worker: too many descriptors", True, ("", "", "port")),
     ("socket_reopened", "a socket was reopened, and packets in the old one are lost", True, ("", "", "port")),
+    ("flow_refused", "a proxy had no room or no socket for the flow of a new client", True, ("errno", "flows", "flows_most")),
 )
 """Name, meaning, whether it goes into the log of errors, names of its numbers."""

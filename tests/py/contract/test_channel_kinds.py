@@ -52,7 +52,16 @@ def values_of(thing: object) -> dict[str, object]:
     return {name: value for name, value in found.items() if not callable(value)}
 
 
-CALLS = {"stats", "cyclic_stats", "netflux_stats", "link", "snapshot", "sent_values", "try_recv"}
+CALLS = {
+    "stats",
+    "cyclic_stats",
+    "netflux_stats",
+    "proxy_stats",
+    "link",
+    "snapshot",
+    "sent_values",
+    "try_recv",
+}
 CALLS |= {"workers", "channels", "fileno", "now_ns", "facts", "getsockname", "records_waiting"}
 
 
@@ -62,6 +71,7 @@ def test_nothing_public_is_an_object_of_cffi(shmring_pool: shmring.Pool) -> None
         shmring_pool.open("plain", local=here),
         shmring_pool.open("voice", local=here, engine=shmring.Rtp()),
         shmring_pool.open("link", local=here, engine=shmring.Netflux(send=4)),
+        shmring_pool.open("proxy", local=here, engine=shmring.Proxy(to=("127.0.0.1", 9))),
         shmring_pool.open("ticks", engine=shmring.Cyclic(period_ns=10**9)),
     ]
     with (

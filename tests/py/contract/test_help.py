@@ -21,6 +21,7 @@ from shmring.testing.netns import NetHost
 
 LINK = shmring.Netflux()
 ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Cyclic, shmring.Rtp, shmring.Netflux]
+ENGINES.append(shmring.Proxy)
 
 
 def undocumented(thing: Any, names: Any) -> list[str]:

@@ -82,6 +82,7 @@ def test_a_counter_more_is_everywhere(
         (_numbers.NetfluxHistograms, lib.NFX_HIST_TOTAL),
         (_numbers.CyclicNumbers, lib.SHM_CYCLIC_COUNTER_TOTAL + lib.SHM_CYCLIC_GAUGE_TOTAL),
         (_numbers.UdtNumbers, lib.UDT_COUNTER_TOTAL + lib.UDT_GAUGE_TOTAL),
+        (_numbers.ProxyNumbers, lib.SHM_PROXY_COUNTER_TOTAL + lib.SHM_PROXY_GAUGE_TOTAL),
         (_numbers.UdtPortNumbers, lib.SHM_UDT_PORT_COUNTER_TOTAL),
     ],
 )
@@ -97,6 +98,7 @@ def test_the_compiler_counts_as_many(kind: type[Any], total: int) -> None:
         (monitor.ENGINE_WORDS["netflux"], _numbers.NetfluxNumbers),
         (monitor.ENGINE_WORDS["cyclic"], _numbers.CyclicNumbers),
         (monitor.ENGINE_WORDS["udt"], _numbers.UdtNumbers),
+        (monitor.ENGINE_WORDS["proxy"], _numbers.ProxyNumbers),
         (monitor.ENGINE_WORDS["udt-port"], _numbers.UdtPortNumbers),
     ],
 )

@@ -48,6 +48,11 @@ _SHOWN = {
         "alive", "heard", "fresh", "failsafe", "cycle_ns", "watch_ns", "last_rtt_ns", "sent",
         "skipped", "accepted", "rejected_old", "ack_lost", "timeouts", "unheard", "stale",
     ),
+    "proxy": (
+        "flows", "forward_received", "forward_sent", "forward_waiting", "forward_refused",
+        "forward_no_flow", "backward_received", "backward_sent", "backward_waiting",
+        "backward_refused", "unreachable", "flows_opened", "flows_idle", "changes",
+    ),
     "mux": ("open", "lost"),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ serving.py    rules of files, pools and workers
 clients.py    rules of channels: who serves them, who opened them, who sends
 sending.py    rules of sending
 receiving.py  rules of receiving
-engines.py    rules of RTP, UDT, Netflux, cyclic and mux channels
+engines.py    rules of RTP, UDT, Netflux, cyclic, proxy and mux channels
 common.py     the words that their sentences share
 judging.py    all rules in their order, and the list they make
 recent.py     the troubles of the last minute

@@ -1,4 +1,4 @@
-"""Troubles of the engines: Netflux and cyclic channels, RTP, UDT, mux."""
+"""Troubles of the engines: Netflux and cyclic channels, RTP, UDT, proxies, mux."""
 
 from __future__ import annotations
 
@@ -135,6 +135,19 @@ def _ports_lost(channel: ChannelView) -> Found | None:
     )
 
 
+def _flows_refused(channel: ChannelView) -> Found | None:
+    proxy = channel.proxy
+    refused = None if proxy is None else proxy.delta("forward_no_flow")
+    if proxy is None or not refused:
+        return None
+    return Found(
+        refused,
+        f"{packets(refused)} of new clients got no flow {within(channel)}, beside "
+        f"{many(proxy['flows'], 'flow')}{so_far(proxy['forward_no_flow'])}",
+        "allow more, Proxy(flows=...), or end idle ones sooner, Proxy(idle_ns=...)",
+    )
+
+
 def _connection_stalled(channel: ChannelView) -> Found | None:
     connection = channel.udt
     if connection is None or connection.state != "connected" or channel.seconds is None:
@@ -189,5 +202,10 @@ RULES = (
         *("ports_lost", "troubled", "channel", "ports", _ports_lost),
         "ports of a mux channel could not be bound again after a worker's death",
         own=True,
+    ),
+    Rule(
+        *("flows_refused", "troubled", "channel", "packets", _flows_refused),
+        "a proxy had no flow for new clients",
+        grows=True,
     ),
 )

@@ -31,6 +31,7 @@ ORDER = (
     "rtp_loss",
     "rtp_loss_there",
     "ports_lost",
+    "flows_refused",
     "connection_stalled",
     "send_ring_full",
     "reader_stuck",

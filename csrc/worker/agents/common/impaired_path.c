@@ -25,7 +25,7 @@ typedef struct arrival_tag {
 _Static_assert(sizeof(arrival_tag_t) <= IMPAIR_TAG_BYTES, "an arrival's tag fits");
 _Static_assert(sizeof(udp_addr_t) <= IMPAIR_TAG_BYTES, "a destination fits");
 
-static impair_config_t config_of(const shm_impair_t *c)
+impair_config_t agent_path_config(const shm_impair_t *c)
 {
     return (impair_config_t){
         .loss = c->loss,
@@ -45,13 +45,13 @@ static impair_config_t config_of(const shm_impair_t *c)
 
 bool agent_path_is_impaired(const shm_config_t *c)
 {
-    impair_config_t tx = config_of(&c->impair_tx), rx = config_of(&c->impair_rx);
+    impair_config_t tx = agent_path_config(&c->impair_tx), rx = agent_path_config(&c->impair_rx);
     return impair_config_active(&tx) || impair_config_active(&rx);
 }
 
 static int open_one(const shm_impair_t *wanted, impair_t **path, void **memory)
 {
-    impair_config_t config = config_of(wanted);
+    impair_config_t config = agent_path_config(wanted);
     int rc = impair_config_check(&config);
     if (rc < 0 || !impair_config_active(&config))
         return rc;
@@ -66,8 +66,8 @@ static int open_one(const shm_impair_t *wanted, impair_t **path, void **memory)
     return impair_init(*path, &config, *memory, bytes);
 }
 
-static void copy_counters(wrk_channel_t *ch, const impair_t *path, const impair_counters_t *base,
-                          shm_counter_id_t first)
+void agent_path_show(wrk_channel_t *ch, const impair_t *path, const impair_counters_t *base,
+                     shm_counter_id_t first)
 {
     if (path == NULL)
         return;
@@ -100,21 +100,21 @@ void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l)
 {
     uint64_t last = delivered(l) + impair_queued(l->rx);
     rt_store_relaxed(&ch->stats->rx_path, l->rx_taken << 32 | (uint32_t)last);
-    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
+    agent_path_show(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }
 
 void agent_path_counters(wrk_channel_t *ch, const agent_path_t *l)
 {
-    copy_counters(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    agent_path_show(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
     if (l->tx != NULL)
         wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, l->refused);
-    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
+    agent_path_show(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }
 
-static void resume_counts(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first)
+void agent_path_resume(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first)
 {
-    uint64_t *const values[] = {&base->offered,   &base->lost,      &base->burst_lost,
-                                &base->duplicated, &base->reordered, &base->corrupted,
+    uint64_t *const values[] = {&base->offered,      &base->lost,      &base->burst_lost,
+                                &base->duplicated,   &base->reordered, &base->corrupted,
                                 &base->queue_dropped};
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
         *values[i] = 0 - rt_load_relaxed(&ch->stats->counters[(unsigned)first + i]);
@@ -123,8 +123,8 @@ static void resume_counts(const wrk_channel_t *ch, impair_counters_t *base, shm_
 /* After a takeover: the packets in the path were lost with the dead worker. */
 static void take_over(wrk_channel_t *ch, agent_path_t *l)
 {
-    resume_counts(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
-    resume_counts(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
+    agent_path_resume(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    agent_path_resume(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
     if (l->rx == NULL)
         return;
     uint64_t word = rt_load_relaxed(&ch->stats->rx_path);

@@ -25,6 +25,15 @@ typedef struct agent_path {
     uint64_t refused;          /* left the path, but the kernel had no room */
 } agent_path_t;
 
+/* The path's part of a channel's configuration. */
+impair_config_t agent_path_config(const shm_impair_t *c);
+
+/* Shows the path's counters in the channel's, from `first` (impair_*_offered) on, less `base`. */
+void agent_path_show(wrk_channel_t *ch, const impair_t *path, const impair_counters_t *base,
+                     shm_counter_id_t first);
+/* Sets *base so that the counters of a new path continue those of a predecessor's. */
+void agent_path_resume(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first);
+
 /* Whether the configuration asks for a path. */
 bool agent_path_is_impaired(const shm_config_t *c);
 

@@ -20,7 +20,7 @@ PATIENCE_S = 20.0
 UNITS = {
     "", "ns", "us", "s", "bytes", "bps", "pps", "ppb", "share", "flag", "id", "number", "errno",
     "packets", "frames", "calls", "times", "events", "entries", "records", "slots", "spurts",
-    "compounds", "members", "units", "ntp", "workers", "channels", "readers", "producers",
+    "compounds", "flows", "members", "units", "ntp", "workers", "channels", "readers", "producers",
     "reports", "errors", "loops", "instants", "requests", "connections", "ports", "sockets",
     "cycles",
 }  # fmt: skip

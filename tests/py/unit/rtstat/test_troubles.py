@@ -106,6 +106,10 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         ["not acknowledged our packets for 100 ms", "tap plant/ctl"],
     ),
     "ports_lost": (channel(engine="mux", part={"lost": 2}), ["2 ports could not"]),
+    "flows_refused": (
+        channel(engine="proxy", part={"flows": 64, "forward_no_flow": 9}),
+        ["9 packets of new clients got no flow", "beside 64 flows", "Proxy(flows=...)"],
+    ),
     "connection_lost": (channel(engine="udt", part={"state": 6}), ["is lost", "connect again"]),
     "connection_stalled": (
         channel(engine="udt", part={"state": 2, **STALLED}, part_before=STALLED),

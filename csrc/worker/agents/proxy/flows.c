@@ -1,0 +1,155 @@
+/* flows.c: flows and their sockets. Opening one costs some system calls, so the listener is asked
+ * for few datagrams at a time while clients are new (carry.c). */
+#include "worker/agents/common/socket.h"
+#include "worker/agents/proxy/proxy.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+/* A quarter of the worker's descriptors is reserved for other channels and for clients. */
+static int check_files(proxy_agent_t *a)
+{
+    struct rlimit limit;
+    a->files_most = UINT64_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return 0;
+    a->files_most = limit.rlim_cur / 4 * 3;
+    if (a->config.flows < a->files_most)
+        return 0;
+    return rt_err_set(-EMFILE,
+                      "flows is %u, but this worker may open %llu files and a proxy uses up to 3/4 "
+                      "of them: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= of the service) above "
+                      "%u, or set flows below %llu",
+                      a->config.flows, (unsigned long long)limit.rlim_cur,
+                      a->config.flows / 3 * 4 + 4, (unsigned long long)a->files_most);
+}
+
+int proxy_flows_open(proxy_agent_t *a)
+{
+    int rc = check_files(a);
+    if (rc < 0)
+        return rc;
+    rt_secret_t secret;
+    if (getrandom(&secret, sizeof secret, 0) != (ssize_t)sizeof secret)
+        return rt_err_set(-errno, "getrandom: %s", strerror(errno));
+    a->table_memory = malloc(flow_table_bytes(a->config.flows));
+    a->flows = calloc(a->config.flows, sizeof *a->flows);
+    if (a->table_memory == NULL || a->flows == NULL)
+        return rt_err_set(-ENOMEM, "no memory for %u flows", a->config.flows);
+    flow_table_init(&a->table, a->table_memory, a->config.flows, &secret);
+    return poller_open(&a->poller);
+}
+
+static void end_flow(proxy_agent_t *a, uint32_t place)
+{
+    proxy_flow_t *flow = &a->flows[place];
+    poller_forget(&a->poller, &flow->source);
+    udp_close(&flow->udp);
+    flow_table_remove(&a->table, place);
+    rt_store_relaxed(&a->state->gauges[SHM_PROXY_GAUGE_flows], a->table.count);
+}
+
+void proxy_flows_close(proxy_agent_t *a)
+{
+    while (a->flows != NULL && a->table_memory != NULL && a->table.count > 0)
+        end_flow(a, flow_table_oldest(&a->table));
+    free(a->flows);
+    free(a->table_memory);
+}
+
+/* --- clients ------------------------------------------------------------------------------- */
+
+static flow_key_t key_of(const udp_addr_t *client)
+{
+    flow_key_t key = {{(uint64_t)client->sa.sa_family << 16 | udp_addr_port(client), 0, 0}};
+    if (client->sa.sa_family == AF_INET6) {
+        key.word[0] |= (uint64_t)client->v6.sin6_scope_id << 32;
+        memcpy(&key.word[1], &client->v6.sin6_addr, sizeof client->v6.sin6_addr);
+    } else {
+        key.word[1] = client->v4.sin_addr.s_addr;
+    }
+    return key;
+}
+
+static int open_socket(proxy_agent_t *a, proxy_flow_t *flow)
+{
+    int rc = udp_open(&flow->udp, &a->flow_config);
+    if (rc < 0)
+        return rc;
+    if ((uint64_t)flow->udp.fd >= a->files_most)
+        rc = -EMFILE;
+    flow->source = (wrk_source_t){.channel = a->channel, .fd = -1};
+    rc = rc ? rc : poller_watch(&a->poller, &flow->source, flow->udp.fd, EPOLLIN);
+    if (rc < 0)
+        udp_close(&flow->udp);
+    return rc;
+}
+
+static uint32_t refuse(proxy_agent_t *a, int error)
+{
+    wrk_note(a->channel, SHM_EVENT_flow_refused, 1, error, a->table.count, a->config.flows,
+             rt_mono_ns());
+    return FLOW_NONE;
+}
+
+static uint32_t open_flow(proxy_agent_t *a, const flow_key_t *key, const udp_addr_t *client,
+                          int64_t now_mono_ns)
+{
+    uint32_t place = flow_table_add(&a->table, key, now_mono_ns);
+    if (place == FLOW_NONE)
+        return refuse(a, ENOSPC);
+    proxy_flow_t *flow = &a->flows[place];
+    int rc = open_socket(a, flow);
+    if (rc < 0) {
+        rt_err_clear();
+        flow_table_remove(&a->table, place);
+        return refuse(a, -rc);
+    }
+    flow->client = *client;
+    flow->on_paths = 0;
+    proxy_count(a, SHM_PROXY_COUNT_flows_opened, 1);
+    rt_store_relaxed(&a->state->gauges[SHM_PROXY_GAUGE_flows], a->table.count);
+    return place;
+}
+
+uint32_t proxy_flow_of(proxy_agent_t *a, const udp_addr_t *client, int64_t now_mono_ns)
+{
+    flow_key_t key = key_of(client);
+    uint32_t place = flow_table_find(&a->table, &key);
+    if (place == FLOW_NONE)
+        return open_flow(a, &key, client, now_mono_ns);
+    flow_table_touch(&a->table, place, now_mono_ns);
+    return place;
+}
+
+/* --- idle flows ---------------------------------------------------------------------------- */
+
+int64_t proxy_flows_deadline_ns(const proxy_agent_t *a)
+{
+    uint32_t oldest = flow_table_oldest(&a->table);
+    if (oldest == FLOW_NONE)
+        return RT_NEVER_NS;
+    int64_t at = flow_table_used_ns(&a->table, oldest) + a->config.idle_ns;
+    return at > a->expire_from_ns ? at : a->expire_from_ns;
+}
+
+void proxy_flows_expire(proxy_agent_t *a, int64_t now_mono_ns)
+{
+    for (unsigned i = 0; i < PROXY_AGENT_EXPIRIES && proxy_flows_deadline_ns(a) <= now_mono_ns;
+         i++) {
+        uint32_t oldest = flow_table_oldest(&a->table);
+        if (a->flows[oldest].on_paths > 0) {
+            flow_table_touch(&a->table, oldest, now_mono_ns);
+            continue;
+        }
+        end_flow(a, oldest);
+        proxy_count(a, SHM_PROXY_COUNT_flows_idle, 1);
+    }
+}

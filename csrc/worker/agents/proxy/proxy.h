@@ -1,0 +1,116 @@
+/* proxy.h: the engine "proxy": a UDP proxy with an impaired path in each direction.
+ * shm/proxy_shm.h describes what client and worker share. Used by its parts only:
+ *
+ *   agent.c    life: open, close, hold, release, purge, deadlines, gauges
+ *   flows.c    the table of flows, and their sockets
+ *   carry.c    from a socket into a path, from a path to the kernel
+ *   settings.c the paths' impairments: as opened, by request, as a predecessor left them
+ *
+ * A client's first datagram opens a flow: a socket of its own, connected to the server. So the
+ * server sees each client as an address of its own, and its replies find the way back. The flows'
+ * sockets are in an epoll of their own, which is one source of the worker's, so an idle flow costs
+ * nothing.
+ *
+ * All datagrams of a direction pass one path, whatever flow they belong to: they share its rate and
+ * its queue and keep their order, as on one link. A datagram is offered to its path at the time at
+ * which the kernel stamped its arrival, not when this worker read it, so the time on the path does
+ * not include how long the worker took to wake up. A flow does not end while datagrams of it are on
+ * a path.
+ *
+ * After a takeover the listening socket and what waits in it continue. Flows and their sockets end
+ * with the worker that served them, and datagrams on the paths are lost: both are counted. A
+ * client's next datagram opens a new flow, and the server sees another port. */
+#ifndef PROXY_AGENT_H
+#define PROXY_AGENT_H
+
+#include "proto/impair/impair.h"
+#include "proto/proxy/flow_table.h"
+#include "shm/proxy_shm.h"
+#include "worker/agent.h"
+#include "worker/agents/common/intake.h"
+
+enum {
+    PROXY_AGENT_BATCH = 64,   /* most datagrams handled at once */
+    PROXY_AGENT_EXPIRIES = 8, /* flows that end in one call */
+};
+
+typedef struct proxy_flow {
+    wrk_source_t source; /* first: of the epoll of flows */
+    udp_t udp;           /* connected to the server */
+    udp_addr_t client;
+    uint32_t on_paths; /* its datagrams there */
+} proxy_flow_t;
+
+typedef struct proxy_path {
+    impair_t im;
+    void *memory;
+    impair_counters_t base; /* at the last statistics reset */
+} proxy_path_t;
+
+typedef struct proxy_agent {
+    wrk_channel_t *channel;
+    shm_proxy_config_t config;
+    shm_proxy_state_t *state;
+
+    udp_t listener;
+    const phc_t *phc;
+    wrk_source_t socket;
+    unsigned messages; /* to ask of the listener: few while each may open a flow */
+
+    poller_t poller; /* of the flows */
+    wrk_source_t input;
+    udp_config_t flow_config;
+    uint64_t files_most; /* descriptors above belong to others */
+    void *table_memory;
+    flow_table_t table;
+    proxy_flow_t *flows;    /* by place in the table */
+    int64_t expire_from_ns; /* no flow ends before this */
+
+    proxy_path_t paths[SHM_PROXY_WAYS];
+    uint64_t taken[SHM_PROXY_WAYS]; /* datagrams that are on a path or counted, for a successor */
+    agent_intake_t intake[SHM_PROXY_WAYS];
+    udp_rx_t arrivals[PROXY_AGENT_BATCH];
+} proxy_agent_t;
+
+static inline proxy_agent_t *proxy_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+static inline void proxy_count(proxy_agent_t *a, shm_proxy_counter_id_t id, uint64_t n)
+{
+    rt_bump(&a->state->counters[id], n);
+}
+
+/* --- flows --- */
+
+/* Checks that the configured number can be had, and makes the table. Returns 0 or -errno with a
+ * text. */
+int proxy_flows_open(proxy_agent_t *a);
+void proxy_flows_close(proxy_agent_t *a);
+/* The flow of a client, used now. A client without one gets it. FLOW_NONE: there is none for it. */
+uint32_t proxy_flow_of(proxy_agent_t *a, const udp_addr_t *client, int64_t now_mono_ns);
+/* Ends some of the flows that are idle. */
+void proxy_flows_expire(proxy_agent_t *a, int64_t now_mono_ns);
+/* When there is one to end. */
+int64_t proxy_flows_deadline_ns(const proxy_agent_t *a);
+
+/* --- datagrams --- */
+
+void proxy_watch(proxy_agent_t *a); /* depends on held */
+void proxy_on_listener(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
+void proxy_on_flows(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
+/* Hands over what is due, a batch of each direction. */
+void proxy_emit(proxy_agent_t *a);
+int64_t proxy_paths_deadline_ns(const proxy_agent_t *a);
+void proxy_show_counters(proxy_agent_t *a);
+
+/* --- impairments --- */
+
+/* Makes the paths. takeover: as the predecessor had them. Returns 0 or -errno with a text. */
+int proxy_paths_open(proxy_agent_t *a, bool takeover);
+void proxy_paths_close(proxy_agent_t *a);
+int proxy_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
+                  uint32_t *reply_bytes);
+
+#endif

@@ -1,0 +1,1 @@
+"""Impaired paths between programs that know nothing of it: UDP proxies."""

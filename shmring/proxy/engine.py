@@ -1,0 +1,114 @@
+"""A UDP proxy as an engine of a channel: what `open` takes as ``engine=shmring.Proxy(...)``."""
+
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from shmring import _address, _options
+from shmring._check import check
+from shmring._ring import ffi, lib
+from shmring.engine import AttachOptions, Engine, EngineConfig, Start
+from shmring.errors import BadConfig
+from shmring.proxy.channel import ENGINE, ProxyChannel
+from shmring.types import Impairment
+
+FLOWS = 4096
+MOST_FLOWS = 65536
+IDLE_NS = 60 * 10**9
+_DAY_NS = 86_400 * 10**9
+
+_RINGS = (
+    *("capacity", "packet_bytes", "rx_capacity", "rx_packet_bytes", "max_payload"),
+    *("reading", "overflow", "late", "align", "clock", "reports", "report_capacity"),
+    *("tolerance_ns", "catch_up", "tx_stamp", "stamp_every", "txtime", "direction"),
+)
+_REFUSED = {
+    "remote": "give to=(host, port) to Proxy",
+    "impair": "give forward= to Proxy",
+    "impair_rx": "give backward= to Proxy",
+    "connect": "a proxy has many clients: leave it out",
+    "broadcast": "a proxy answers single clients: leave it out",
+    **dict.fromkeys(
+        ("groups", "multicast_interface", "multicast_ttl", "multicast_loop"),
+        "a proxy serves single addresses, no groups: leave it out",
+    ),
+    **dict.fromkeys(_RINGS, "its datagrams never come to this process: leave it out"),
+}
+_CHANNEL: dict[str, Any] = {
+    "capacity": 1,
+    "packet_bytes": 0,
+    "max_payload": 0,
+    "producers": 1,
+    "readers": 0,
+    "reports": "off",
+    "report_capacity": 0,
+    "tx_stamp": "off",
+    "txtime": "off",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy(Engine[ProxyChannel]):
+    """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `ProxyChannel`.
+
+    Clients send to the channel's `local` address, and the proxy passes their datagrams on to `to`.
+    Each client gets a flow: a socket of its own towards the server, so the server sees clients
+    apart and its replies find the way back. All flows share one path in each direction, as they
+    would share a link: its rate, its queue and its order. The worker does all of it. Datagrams
+    never come to Python.
+
+    The delay of a datagram counts from the time at which the kernel stamped its arrival
+    (`rx_stamp`). Datagrams of up to 65507 bytes pass, also empty ones. Client and server may have
+    different IP versions. Options of `open` that concern queues, deadlines, groups and other
+    destinations raise `BadConfig`.
+
+    to: numeric (host, port) of the server. The opener must give it.
+    forward: what happens to datagrams from clients to the server. None: they pass at once.
+    backward: the same, from the server to clients.
+    flows: how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the
+        worker. Datagrams of more clients are dropped and counted as `ProxyStats.forward_no_flow`.
+    idle_ns: a flow without datagrams for this long ends, ns, 1 ms to 1 day.
+    """
+
+    to: tuple[str, int] | None = None
+    forward: Impairment | None = None
+    backward: Impairment | None = None
+    flows: int = FLOWS
+    idle_ns: int = IDLE_NS
+
+    def prepare(self, options: dict[str, Any]) -> Start[ProxyChannel]:
+        self.refuse(options, _REFUSED)
+        config = self._config()
+        plain: dict[str, Any] = {} if "socket" in options else {"local": ("0.0.0.0", 0)}
+        plain |= options | _CHANNEL
+        plain["impair"] = Impairment() if self.forward is None else self.forward
+        plain["impair_rx"] = Impairment() if self.backward is None else self.backward
+        if config.to.family == _family(plain):
+            plain["remote"] = self.to  # for observers: the end in `ls` and rtstat
+        shared_bytes = ffi.sizeof("shm_proxy_state_t")
+        engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
+        return Start(plain, engine, ProxyChannel)
+
+    def _config(self) -> Any:
+        if self.to is None:
+            raise BadConfig("to is not given: give the server's (host, port)")
+        config = ffi.new("shm_proxy_config_t *")
+        config.config_bytes = ffi.sizeof("shm_proxy_config_t")
+        raw = _address.pack(self.to, "to", 1)
+        ffi.memmove(ffi.addressof(config, "to"), raw, len(raw))
+        config.flows = _options.integer("flows", self.flows, 1, MOST_FLOWS)
+        config.idle_ns = _options.integer("idle_ns", self.idle_ns, 10**6, _DAY_NS)
+        check(lib.shm_proxy_config_check(config))
+        return config
+
+    def attach(self, name: str, **how: Unpack[AttachOptions]) -> ProxyChannel:
+        self.refuse_given()
+        return ProxyChannel(name, **how)
+
+
+def _family(options: dict[str, Any]) -> int:
+    """Return 4 or 6 of the listening socket, 0 if it is not known here."""
+    local = options.get("local")
+    return 0 if local is None else _address.family(_address.pack(local, "local"))
+
+
+__all__ = ["Proxy"]

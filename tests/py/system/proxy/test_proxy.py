@@ -1,0 +1,524 @@
+"""UDP proxies with real sockets: what passes, what is lost, what is counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring import Impairment, Proxy, ProxyChannel, ProxyStats
+
+HERE = ("127.0.0.1", 0)
+WAIT_S = 20.0
+MS = 10**6
+
+
+def udp(address: tuple[str, int] = HERE) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    made.bind(address)
+    made.settimeout(WAIT_S)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    return made
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with udp() as made:
+        yield made
+
+
+@pytest.fixture
+def client() -> Iterator[socket.socket]:
+    with udp() as made:
+        yield made
+
+
+Opens = Callable[..., ProxyChannel]
+
+
+@pytest.fixture
+def opens(shmring_pool: shmring.Pool, server: socket.socket) -> Opens:
+    def open_one(**engine: Any) -> ProxyChannel:
+        engine.setdefault("to", server.getsockname()[:2])
+        return shmring_pool.open("link", local=HERE, engine=Proxy(**engine))
+
+    return open_one
+
+
+def until(ch: ProxyChannel, holds: Callable[[ProxyStats], bool]) -> ProxyStats:
+    give_up = time.monotonic() + WAIT_S
+    while not holds(ch.proxy_stats()):
+        assert time.monotonic() < give_up, ch.proxy_stats()
+        time.sleep(0.005)
+    return ch.proxy_stats()
+
+
+WAYS = (("forward", "impair_tx"), ("backward", "impair_rx"))
+ENDS = ("sent", "refused", "lost_takeover", "waiting")
+LOSSES = ("lost", "burst_lost", "queue_dropped")
+
+
+def unaccounted(ch: ProxyChannel) -> list[int]:
+    """Return for each way the received datagrams that did not end in exactly one way."""
+    found = ch.stats().to_dict() | ch.proxy_stats().to_dict()
+    return [
+        found[f"{way}_received"]
+        + found[f"{path}_duplicated"]
+        - sum(found[f"{way}_{end}"] for end in ENDS)
+        - sum(found[f"{path}_{loss}"] for loss in LOSSES)
+        - (found["forward_no_flow"] if way == "forward" else 0)
+        for way, path in WAYS
+    ]
+
+
+def check_ledger(ch: ProxyChannel) -> None:
+    """The numbers are written one after the other, so they balance when nothing moves."""
+    give_up = time.monotonic() + WAIT_S
+    while any(unaccounted(ch)):
+        assert time.monotonic() < give_up, ch.stats()
+
+
+def send_numbers(client: socket.socket, ch: ProxyChannel, count: int) -> None:
+    """Send numbers, slowly enough that no buffer overflows."""
+    before = ch.proxy_stats().forward_received
+    for number in range(count):
+        client.sendto(number.to_bytes(4, "big"), ch.local or HERE)
+        if number % 64 == 63:
+            until(ch, lambda now, n=number: now.forward_received - before > n - 64)  # type: ignore[misc]
+    until(ch, lambda now: now.forward_received - before >= count)
+
+
+def take_all(server: socket.socket, ch: ProxyChannel) -> list[int]:
+    until(ch, lambda now: now.forward_waiting == 0)
+    server.settimeout(0.2)
+    numbers = []
+    try:
+        while True:
+            numbers.append(int.from_bytes(server.recv(100), "big"))
+    except TimeoutError:
+        return numbers
+    finally:
+        server.settimeout(WAIT_S)
+
+
+# --- passing --------------------------------------------------------------------------------------
+
+
+def test_each_client_has_an_address_of_its_own_at_the_server(
+    opens: Opens, server: socket.socket
+) -> None:
+    ch = opens()
+    clients = [udp() for _ in range(20)]
+    try:
+        seen = {}
+        for number, client in enumerate(clients):
+            client.sendto(b"%d" % number, ch.local or HERE)
+            data, source = server.recvfrom(100)
+            seen[source] = number
+            assert data == b"%d" % number
+        assert len(seen) == len(clients)
+        for source, number in seen.items():
+            server.sendto(b"reply %d" % number, source)
+        for number, client in enumerate(clients):
+            assert client.recvfrom(100) == (b"reply %d" % number, ch.local)
+        found = ch.proxy_stats()
+        assert (found.flows, found.flows_opened) == (20, 20)
+        check_ledger(ch)
+    finally:
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1400, 65507])
+def test_datagrams_of_any_length_pass(
+    opens: Opens, server: socket.socket, client: socket.socket, size: int
+) -> None:
+    ch = opens()
+    data = bytes(i % 251 for i in range(size))
+    client.sendto(data, ch.local or HERE)
+    got, source = server.recvfrom(65536)
+    assert got == data
+    server.sendto(data, source)
+    assert client.recv(65536) == data
+
+
+def test_coalesced_datagrams_pass_apart(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens()
+    client.setsockopt(socket.IPPROTO_UDP, 103, 500)  # UDP_SEGMENT
+    client.sendto(b"a" * 500 + b"b" * 500 + b"c" * 100, ch.local or HERE)
+    assert [server.recv(65536) for _ in range(3)] == [b"a" * 500, b"b" * 500, b"c" * 100]
+    check_ledger(ch)
+
+
+@pytest.mark.parametrize("listens", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("serves", ["127.0.0.1", "::1"])
+def test_ip_versions_may_differ(shmring_pool: shmring.Pool, listens: str, serves: str) -> None:
+    with udp((serves, 0)) as server, udp((listens, 0)) as client:
+        to = server.getsockname()[:2]
+        ch = shmring_pool.open("link", local=(listens, 0), engine=Proxy(to=to))
+        assert (ch.to, ch.remote) == (to, to if listens == serves else None)
+        client.sendto(b"there", ch.local or HERE)
+        data, source = server.recvfrom(100)
+        server.sendto(data + b" and back", source)
+        assert client.recv(100) == b"there and back"
+
+
+def test_an_ipv6_socket_serves_clients_of_both_versions(
+    shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
+) -> None:
+    ch = shmring_pool.open("link", local=("::", 0), engine=Proxy(to=server.getsockname()))
+    assert ch.local is not None
+    client.sendto(b"there", ("127.0.0.1", ch.local[1]))
+    data, source = server.recvfrom(100)
+    server.sendto(data, source)
+    assert client.recvfrom(100) == (b"there", ("127.0.0.1", ch.local[1]))
+
+
+# --- impairments ----------------------------------------------------------------------------------
+
+
+def test_loss_depends_on_the_seed_alone(
+    shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
+) -> None:
+    runs = []
+    for seed in (7, 7, 8):
+        bad = Impairment(loss=0.2, burst_loss=0.1, seed=seed)
+        engine = Proxy(to=server.getsockname(), forward=bad)
+        with shmring_pool.open("link", local=HERE, engine=engine) as ch:
+            send_numbers(client, ch, 1000)
+            runs.append(take_all(server, ch))
+            check_ledger(ch)
+    assert runs[0] == runs[1] != runs[2]
+    assert 600 < len(runs[0]) < 800
+
+
+def test_delay_counts_from_the_arrival(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(delay_ns=50 * MS), backward=Impairment(delay_ns=30 * MS))
+    began = time.monotonic_ns()
+    client.sendto(b"x", ch.local or HERE)
+    _, source = server.recvfrom(100)
+    there = time.monotonic_ns()
+    server.sendto(b"y", source)
+    client.recv(100)
+    back = time.monotonic_ns()
+    assert 50 * MS <= there - began < 10_000 * MS
+    assert 30 * MS <= back - there < 10_000 * MS
+
+
+def test_held_back_datagrams_are_overtaken(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(reorder=0.2, reorder_extra_ns=300 * MS, seed=3))
+    send_numbers(client, ch, 200)
+    got = take_all(server, ch)
+    assert sorted(got) == list(range(200)) != got
+    assert ch.stats().impair_tx_reordered > 10
+
+
+def test_duplicates_and_corruption(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(duplicate=1.0, corrupt=1.0))
+    client.sendto(b"\0\0\0\0", ch.local or HERE)
+    got = take_all(server, ch)
+    assert [number.bit_count() for number in got] == [1, 1]
+    check_ledger(ch)
+
+
+def test_all_flows_share_the_rate_and_the_queue(opens: Opens, server: socket.socket) -> None:
+    """40 datagrams of 1000 bytes at 1 Mbit/s with a queue of 20: 20 get through, in 8 ms each."""
+    ch = opens(forward=Impairment(rate_bps=1_000_000, queue_bytes=20_000))
+    with udp() as one, udp() as other:
+        began = time.monotonic_ns()
+        for number in range(40):
+            (one, other)[number % 2].sendto(b"%1000d" % number, ch.local or HERE)
+        until(ch, lambda now: now.forward_received == 40 and now.forward_waiting == 0)
+        took_ns = time.monotonic_ns() - began
+    dropped = ch.stats().impair_tx_queue_dropped
+    assert 0 < dropped <= 20
+    assert took_ns >= (40 - dropped - 1) * 8 * MS
+    check_ledger(ch)
+
+
+# --- live change ----------------------------------------------------------------------------------
+
+
+def test_a_change_keeps_datagrams_on_their_way(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(delay_ns=300 * MS))
+    began = time.monotonic_ns()
+    send_numbers(client, ch, 50)
+    ch.set(forward=Impairment(delay_ns=60_000 * MS))  # needs more memory
+    assert ch.proxy_stats().forward_waiting == 50 or time.monotonic_ns() - began > 300 * MS
+    ch.set(forward=Impairment())
+    client.sendto((50).to_bytes(4, "big"), ch.local or HERE)
+    assert take_all(server, ch) == list(range(51))
+    assert time.monotonic_ns() - began >= 300 * MS
+    check_ledger(ch)
+
+
+def test_a_change_continues_the_random_choices(
+    shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
+) -> None:
+    runs = []
+    bad = Impairment(loss=0.3, seed=5)
+    for changes in (False, True):
+        engine = Proxy(to=server.getsockname(), forward=bad)
+        with shmring_pool.open("link", local=HERE, engine=engine) as ch:
+            for step in range(4):
+                if changes:
+                    ch.set(forward=replace(bad, delay_ns=step * MS))
+                send_numbers(client, ch, 100)
+            runs.append(take_all(server, ch))
+    assert runs[0] == runs[1]
+
+
+def test_down_and_up_again(opens: Opens, server: socket.socket, client: socket.socket) -> None:
+    ch = opens()
+    down = Impairment(loss=1.0)
+    ch.set(forward=down)
+    assert (ch.forward, ch.backward) == (down, Impairment())
+    send_numbers(client, ch, 10)
+    ch.set(forward=Impairment())
+    client.sendto(b"up", ch.local or HERE)
+    assert server.recv(100) == b"up"
+    assert ch.stats().impair_tx_lost == 10
+    assert ch.proxy_stats().changes == 2
+
+
+def test_another_process_may_change_it(opens: Opens) -> None:
+    opens()
+    other = shmring.attach("link")
+    assert isinstance(other, ProxyChannel)
+    other.set(backward=Impairment(loss=0.5))
+    assert shmring.attach("link", engine=Proxy()).backward.loss == 0.5
+    with pytest.raises(shmring.NoPermission):
+        shmring.attach("link", readonly=True).set(forward=Impairment())
+    other.close()
+
+
+def test_what_is_no_impairment_is_refused(opens: Opens) -> None:
+    ch = opens()
+    with pytest.raises(TypeError, match=r"forward must be a shmring.Impairment, not 0.5"):
+        ch.set(forward=0.5)  # type: ignore[arg-type]
+
+
+# --- flows ----------------------------------------------------------------------------------------
+
+
+def test_idle_flows_end_and_come_again(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(idle_ns=50 * MS)
+    client.sendto(b"1", ch.local or HERE)
+    server.recv(100)
+    until(ch, lambda now: now.flows == 0)
+    client.sendto(b"2", ch.local or HERE)
+    data, source = server.recvfrom(100)
+    server.sendto(data, source)
+    assert client.recv(100) == b"2"
+    assert ch.proxy_stats().flows_opened == 2
+
+
+def test_a_flow_stays_while_its_datagrams_are_on_their_way(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(idle_ns=10 * MS, forward=Impairment(delay_ns=200 * MS))
+    client.sendto(b"late", ch.local or HERE)
+    assert server.recv(100) == b"late"
+    check_ledger(ch)
+
+
+def test_more_clients_than_flows_are_refused_and_counted(
+    opens: Opens, server: socket.socket
+) -> None:
+    ch = opens(flows=3)
+    clients = [udp() for _ in range(5)]
+    try:
+        for client in clients:
+            client.sendto(b"x", ch.local or HERE)
+        found = until(ch, lambda now: now.forward_received == 5 and now.forward_sent == 3)
+        assert (found.flows, found.forward_no_flow) == (3, 2)
+        check_ledger(ch)
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_many_flows(opens: Opens, server: socket.socket) -> None:
+    """Each client is one port of this process's sockets, as many as it may have."""
+    ch = opens(flows=5000)
+    clients = [udp() for _ in range(400)]
+    try:
+        for number, client in enumerate(clients):
+            client.sendto(number.to_bytes(4, "big"), ch.local or HERE)
+            if number % 50 == 49:
+                until(ch, lambda now, n=number: now.forward_received > n)  # type: ignore[misc]
+        assert sorted(take_all(server, ch)) == list(range(400))
+        assert ch.proxy_stats().flows == 400
+    finally:
+        for client in clients:
+            client.close()
+
+
+# --- trouble --------------------------------------------------------------------------------------
+
+
+def test_a_closed_port_at_the_server_hurts_nobody(
+    shmring_pool: shmring.Pool, client: socket.socket
+) -> None:
+    with udp() as gone:
+        to = gone.getsockname()
+    ch = shmring_pool.open("link", local=HERE, engine=Proxy(to=to))
+    for _ in range(20):
+        client.sendto(b"x", ch.local or HERE)
+    until(ch, lambda now: now.forward_sent + now.forward_refused == 20)
+    check_ledger(ch)
+    with udp(to) as server:  # it comes back
+        client.sendto(b"y", ch.local or HERE)
+        assert server.recv(100) == b"y"
+
+
+def test_hold_and_release(opens: Opens, server: socket.socket, client: socket.socket) -> None:
+    ch = opens()
+    ch.hold()
+    client.sendto(b"x", ch.local or HERE)
+    server.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        server.recv(100)
+    server.settimeout(WAIT_S)
+    ch.release()
+    assert server.recv(100) == b"x"
+
+
+def test_purge_loses_what_is_on_the_paths(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(delay_ns=60_000 * MS))
+    send_numbers(client, ch, 10)
+    ch.purge()
+    assert ch.proxy_stats().forward_waiting == 0
+    assert ch.stats().impair_tx_queue_dropped == 10
+    check_ledger(ch)
+
+
+def test_the_ledger_balances_after_a_reset(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(delay_ns=100 * MS))
+    send_numbers(client, ch, 10)
+    ch.reset_stats()
+    take_all(server, ch)
+    until(ch, lambda now: now.forward_waiting == 0)
+    check_ledger(ch)
+
+
+def test_the_worker_is_killed(
+    opens: Opens,
+    shmring_pool: shmring.Pool,
+    server: socket.socket,
+    client: socket.socket,
+) -> None:
+    ch = opens()
+    client.sendto(b"x", ch.local or HERE)
+    server.recv(100)
+    changed = Impairment(delay_ns=1000 * MS)
+    ch.set(forward=changed)
+    send_numbers(client, ch, 10)
+    pid = shmring_pool.workers()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    give_up = time.monotonic() + WAIT_S
+    while ch.epoch < 2:
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+    found = ch.proxy_stats()
+    assert ch.forward == changed
+    assert (found.flows, found.flows_lost) == (0, 1)
+    assert found.forward_lost_takeover + found.forward_sent == 11
+    check_ledger(ch)
+    ch.set(forward=Impairment())
+    client.sendto(b"again", ch.local or HERE)
+    data, source = server.recvfrom(100)
+    while data != b"again":  # some may have left before the worker died
+        data, source = server.recvfrom(100)
+    server.sendto(b"back", source)
+    assert client.recv(100) == b"back"
+    check_ledger(ch)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        (("239.1.1.1", 5000), "multicast group"),
+        (("ff02::1", 5000), "multicast group"),
+        (("255.255.255.255", 5000), "broadcast address"),
+        (("127.255.255.255", 5000), "broadcast address"),
+        (("0.0.0.0", 5000), "wildcard address"),
+        (("::", 5000), "wildcard address"),
+        (("::ffff:127.0.0.1", 5000), "IPv4 address in IPv6 form"),
+        (("127.0.0.1", 0), "port"),
+    ],
+)
+def test_servers_that_cannot_be(shmring_pool: shmring.Pool, to: tuple[str, int], says: str) -> None:
+    with pytest.raises((shmring.BadConfig, shmring.BadAddress, OSError), match=says):
+        shmring_pool.open("link", local=HERE, engine=Proxy(to=to))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_a_proxy_to_itself_is_refused(shmring_pool: shmring.Pool, host: str) -> None:
+    with udp((host, 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises((shmring.BadConfig, OSError), match="where the proxy itself listens"):
+        shmring_pool.open("link", local=(host, port), engine=Proxy(to=("127.0.0.1", port)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "to is not given"),
+        ({"to": ("localhost", 1)}, "localhost"),
+        ({"to": ("127.0.0.1", 1), "flows": 0}, "flows is 0; it must be between 1 and 65536"),
+        ({"to": ("127.0.0.1", 1), "idle_ns": 5}, "idle_ns is 5; it must be between"),
+        ({"to": ("127.0.0.1", 1), "forward": 0.1}, "impair must be a shmring.Impairment"),
+    ],
+)
+def test_options_that_cannot_be(
+    shmring_pool: shmring.Pool, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises((shmring.BadConfig, shmring.BadAddress, TypeError), match=says):
+        shmring_pool.open("link", local=HERE, engine=Proxy(**options))
+
+
+def test_options_of_other_channels_are_refused(shmring_pool: shmring.Pool) -> None:
+    engine = Proxy(to=("127.0.0.1", 1))
+    with pytest.raises(shmring.BadConfig, match="capacity cannot be used with Proxy"):
+        shmring_pool.open("link", local=HERE, engine=engine, capacity=5)
+    with pytest.raises(shmring.BadConfig, match="impair cannot be used with Proxy: give forward="):
+        shmring_pool.open("link", local=HERE, engine=engine, impair=Impairment())
+
+
+def test_more_flows_than_files(opens: Opens) -> None:
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard > 65536 or hard == resource.RLIM_INFINITY:
+        pytest.skip(f"a worker may open {hard} files")
+    with pytest.raises(OSError, match="raise RLIMIT_NOFILE"):
+        opens(flows=65536)

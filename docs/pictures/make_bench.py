@@ -1,49 +1,172 @@
-"""Draws docs/pictures/bench.svg: the error of timed sends beside the floor of the same run.
+"""Draws docs/pictures/bench-*.svg: figures of `shmring bench`, each system beside the others.
 
-    shmring bench timed --json >bench.jsonl
-    python docs/pictures/make_bench.py bench.jsonl bench.svg
+    shmring bench timed 1kHz-64B 1kHz-64B-wire --json >bench.jsonl
+    python docs/pictures/make_bench.py bench.jsonl docs/pictures
 
-Needs matplotlib (pip install shmring[plot]).
+Needs matplotlib (pip install shmring[plot]). A file may have rows of any benches, and each picture
+is drawn of which it has some. Those of docs/tutorials/network-testers.md take 7 minutes, on a
+machine that does nothing else. The benches need root and the programs that they compare with:
+
+    for bench in "replay poisson-100kpps --seconds 3" "replay full-64B full-1400B --seconds 0.5" \\
+            "generate --seconds 2" "measure --seconds 2" "clock --seconds 10 --runs 1" \\
+            "impair --seconds 1" "pacing --seconds 0.5"; do
+        shmring bench $bench --json
+    done >docs/pictures/testers.jsonl
+    python docs/pictures/make_bench.py docs/pictures/testers.jsonl docs/pictures
 """
 
 import json
+import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
-METRICS = ("error_p50", "error_p99")
+UNITS = {"ns": (1e3, "µs"), "pps": (1e6, "Mpps"), "bps": (1e9, "Gbit/s"), "percent": (1.0, "%")}
+"""How many of a unit of the file make one in the picture, and its name there."""
+OURS = ("#1f6690", "#8fbcd6")
+OTHERS = ("#6f6f6f", "#c4c4c4")
+GOAL_COLOR = "#b3261e"
+GOAL = "target"
+"""The system name of goals."""
 
-
-def bars(axes: Any, rows: list[dict[str, Any]], case: str) -> None:
-    """One case: a pair of bars, median and 99th percentile, for each system."""
-    found = {(r["system"], r["metric"]): r["value"] / 1000 for r in rows if r["case"] == case}
-    systems = [s for s, metric in found if metric == METRICS[0]]
-    for place, (metric, color) in enumerate(zip(METRICS, ("#2a78a8", "#a8c8dc"), strict=True)):
-        values = [found.get((system, metric), 0.0) for system in systems]
-        places = [y + 0.38 * place for y in range(len(systems))]
-        axes.barh(places, values, 0.36, color=color, label=metric.removeprefix("error_"))
-        for y, value in zip(places, values, strict=True):
-            axes.text(value, y, f" {value:.3g}", va="center", fontsize=7)
-    axes.set_yticks([y + 0.19 for y in range(len(systems))], systems)
-    axes.set(title=case, xscale="log", xlabel="error, us")
-    axes.margins(x=0.25)
-    axes.invert_yaxis()
+Row = dict[str, Any]
 
 
-def draw(source: Path, target: Path) -> None:
-    rows = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row.get("metric") in METRICS]
-    cases = list(dict.fromkeys(row["case"] for row in rows))
-    figure = Figure(figsize=(9, 2.2 * -(-len(cases) // 2)), layout="constrained")
-    for number, case in enumerate(cases, 1):
-        bars(figure.add_subplot(-(-len(cases) // 2), 2, number), rows, case)
-    figure.axes[0].legend(fontsize=7)
+@dataclass(frozen=True)
+class Panel:
+    """A part of a picture: one or two figures of each system."""
+
+    bench: str
+    case: str
+    title: str
+    metrics: dict[str, str]
+    """Metric in the file, and its name in the picture."""
+    linear: bool = False
+
+    def rows(self, rows: list[Row]) -> list[Row]:
+        """Those that it shows."""
+        chosen = [r for r in rows if (r["bench"], r["case"]) == (self.bench, self.case)]
+        return [row for row in chosen if row["metric"] in self.metrics]
+
+
+TIMES = {"error_p50": "median", "error_p99": "99th percentile"}
+GAPS = {"gap_p50": "median", "gap_p99": "99th percentile"}
+TRIPS = {"p50": "median", "p99": "99th percentile"}
+OFFSET = {"error_p99": "99th percentile of the error", "bound_p50": "median of the stated bound"}
+ADDED = {"added_p50": "median", "added_p99": "99th percentile"}
+BUCKET = {"c_peak": "most packets"}
+PICTURES = {
+    "timed": [
+        Panel("timed", "1kHz-64B", "1 kHz: error of the deadline", TIMES),
+        Panel("timed", "1kHz-64B-wire", "the same with align=wire", TIMES),
+    ],
+    "replay": [
+        Panel("replay", "poisson-100kpps", "capture of 100 kpps: error of the gaps", GAPS),
+        Panel("replay", "full-64B", "as fast as possible, 64 bytes", {"rate": "rate"}, True),
+        Panel("replay", "full-1400B", "the same, 1400 bytes", {"throughput": "rate"}, True),
+    ],
+    "generate": [
+        Panel("generate", "200kpps-64B", "200 kpps: error of the gaps", GAPS),
+        Panel("generate", "200kpps-64B", "not sent in time", {"unsent": "share"}, True),
+    ],
+    "delay": [
+        Panel("measure", "round-trip", "round trip as reported", TRIPS),
+        Panel("measure", "one-way", "one-way delay", {"min": "least", "p50": "median"}, True),
+        Panel("clock", "offset", "offset of two clocks", OFFSET, True),
+    ],
+    "impair": [
+        Panel("impair", "10kpps-64B", "10 kpps: time that a proxy adds", ADDED),
+        Panel("impair", "10kpps-64B-20ms", "delay of 20 ms: its error", TIMES),
+    ],
+    "pacing": [
+        Panel("pacing", "1080p50-wide", "1080p50, wide: fullest leaky bucket", BUCKET),
+        Panel("pacing", "720p50-narrow", "720p50, narrow", BUCKET),
+        Panel("pacing", "1080p25-narrow", "1080p25, narrow", BUCKET),
+    ],
+}
+"""What each picture shows."""
+
+
+def bars(axes: Any, rows: list[Row], panel: Panel) -> None:
+    """Draw a bar for each figure of each system, and a line for each goal."""
+    scale, unit = UNITS.get(rows[0]["unit"], (1.0, rows[0]["unit"]))
+    values = {(row["system"], row["metric"]): row["value"] / scale for row in rows}
+    systems = [system for system in dict.fromkeys(row["system"] for row in rows) if system != GOAL]
+    low, high = limits(list(values.values()), linear=panel.linear)
+    height = 0.8 / len(panel.metrics)
+    for number, (metric, name) in enumerate(panel.metrics.items()):
+        for line, system in enumerate(systems):
+            if (system, metric) in values:
+                value, y = values[system, metric], line + number * height
+                color = (OURS if system.startswith("shmring") else OTHERS)[number]
+                axes.barh(y, value, height, color=color, align="edge")
+                label = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+                at = (max(value, low), y + height / 2)
+                text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+                how = {"textcoords": "offset points", "va": "center", "fontsize": 7}
+                axes.annotate(text, at, (3, 0), bbox=label, **how)
+        goal = values.get((GOAL, metric), 0.0)
+        if goal > low:
+            axes.axvline(goal, color=GOAL_COLOR, linewidth=1)
+            which = f", {name}" if len(panel.metrics) > 1 else ""
+            axes.text(goal, -0.1, f" goal{which}", color=GOAL_COLOR, fontsize=6)
+    axes.set_yticks([line + 0.4 for line in range(len(systems))], systems, fontsize=8)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(len(systems), -0.5), xscale="linear" if panel.linear else "log")
+    axes.set(xlim=(low, high))
+    if not panel.linear:
+        axes.xaxis.set_major_formatter("{x:,.10g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(f"{panel.title}, {unit}", fontsize=9, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(panel.metrics) > 1:
+        names = zip(OTHERS, panel.metrics.values(), strict=True)
+        axes.legend(handles=[Patch(color=color, label=name) for color, name in names], fontsize=6)
+
+
+def limits(values: list[float], *, linear: bool) -> tuple[float, float]:
+    """Return the ends of the axis, with room for the number behind the longest bar."""
+    most = max(values)
+    if linear:
+        return 0.0, 1.2 * most or 1.0
+    least = min((value for value in values if value > 0), default=1.0)
+    low = 10.0 ** math.floor(math.log10(least / 1.2))
+    return low, low * max(10.0, most / low) ** 1.25
+
+
+def draw(rows: list[Row], panels: list[Panel], target: Path) -> None:
+    """Draw two panels beside each other. The first of an odd number has a line of its own."""
+    lines = [panels[:1]] if len(panels) % 2 else []
+    lines += [panels[i : i + 2] for i in range(len(panels) % 2, len(panels), 2)]
+    heights = [
+        0.8 + 0.34 * max(len({row["system"] for row in panel.rows(rows)}) for panel in line)
+        for line in lines
+    ]
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(lines), 2, height_ratios=heights)
+    for i, line in enumerate(lines):
+        for j, panel in enumerate(line):
+            place = grid[i, j] if len(line) == 2 else grid[i, :]
+            bars(figure.add_subplot(place), panel.rows(rows), panel)
     with matplotlib.rc_context({"svg.hashsalt": "shmring"}):
         figure.savefig(target, metadata={"Date": None})
 
 
+def main(source: Path, folder: Path) -> None:
+    """Draw every picture of which the file has figures."""
+    rows = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
+    for name, panels in PICTURES.items():
+        known = [panel for panel in panels if panel.rows(rows)]
+        if known:
+            draw(rows, known, folder / f"bench-{name}.svg")
+
+
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

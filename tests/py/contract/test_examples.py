@@ -65,8 +65,13 @@ def test_examples_are_short_and_known(examples: Path) -> None:
         assert f"({'../examples/' + name}.py)" in page
 
 
-def test_the_chart_of_performance_is_drawn_from_its_data(checkout: Path, tmp_path: Path) -> None:
+def test_the_charts_of_performance_are_drawn_from_their_data(
+    checkout: Path, tmp_path: Path
+) -> None:
     pictures = checkout / "docs" / "pictures"
     command = [sys.executable, "-P", str(pictures / "make_bench.py")]
-    subprocess.run([*command, pictures / "bench.jsonl", tmp_path / "b.svg"], check=True)
-    assert "</svg>" in (tmp_path / "b.svg").read_text("utf-8")
+    for data in pictures.glob("*.jsonl"):
+        subprocess.run([*command, data, tmp_path], check=True)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == {path.name for path in pictures.glob("bench-*.svg")}
+    assert all("</svg>" in (tmp_path / name).read_text("utf-8") for name in drawn)

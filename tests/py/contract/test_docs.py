@@ -59,8 +59,8 @@ pytestmark = pytest.mark.skipif(CHECKOUT is None, reason="no documentation aroun
 
 
 class Block(NamedTuple):
-    """A fenced block of Python. `mark` is the word behind ```python: "", "no-run" or one of
-    `NEEDS`."""
+    """A fenced block of Python. `mark` is the word behind ```python: "", "no-run", "pytest" (its
+    tests run) or one of `NEEDS`."""
 
     place: str
     mark: str
@@ -126,7 +126,8 @@ PAGES_OF_TESTS = ("docs/howto/testing.md", "docs/howto/netflux-testing.md")  # p
 PARITY = ("api/netflux/PARITY.md", "api/rtpsynth/README.md")
 PAGES_THAT_RUN = {"README.md", *PARITY, *pages_of_docs()} - {*PAGES_OF_TESTS}
 ALL_BLOCKS = blocks(*sorted(PAGES_THAT_RUN))
-RUNNABLE = [block for block in ALL_BLOCKS if block.mark != "no-run"]
+TESTS = [*blocks(*PAGES_OF_TESTS), *(block for block in ALL_BLOCKS if block.mark == "pytest")]
+RUNNABLE = [block for block in ALL_BLOCKS if block.mark not in ("no-run", "pytest")]
 
 
 @contextlib.contextmanager
@@ -221,7 +222,7 @@ def run_example(script: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), script.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("block", blocks(*PAGES_OF_TESTS), ids=ids)
+@pytest.mark.parametrize("block", TESTS, ids=ids)
 def test_examples_of_tests_pass(block: Block, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(block.code)
     outcomes = pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
@@ -475,7 +476,7 @@ def test_commands_exist(page: str) -> None:
     text = text_of(page)
     for command in re.findall(r"`shmring (\w+)", text):
         assert command in known
-    for tool, rest in re.findall(r"^(?:sudo )?(shmring|rtstat)((?: .*)?)$", text, re.M):
+    for tool, rest in re.findall(r"^(?:\$ )?(?:sudo )?(shmring|rtstat)((?: .*)?)$", text, re.M):
         words = shlex.split(re.split(r"  +| [#|>]", rest)[0])  # without the comment beside it
         assert parses(tool, words), f"{tool}{rest}"
 

@@ -4,6 +4,7 @@
           a second, and while the worker is saturated
   bulk    packets a second from Python to Python over loopback, and the cost of one call
   rtt     a packet there and back
+  impair  what a UDP proxy adds to a datagram's time, and how exact its delay is
   ipc     messages a second between two cores; memory and CPU of queues and idle workers
   netflux cycles of a link at an independent receiver, its watchdog, 200 links, mailboxes
   cyclic  cycles at an independent receiver, alone and beside 512 other channels
@@ -61,6 +62,7 @@ from shmring_bench import (
     timed,
     udt,
 )
+from shmring_bench.impair import run as run_impair
 from shmring_bench.measure import TARGET, Plan, Row
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import json_line, paragraph, quantity, table
@@ -69,6 +71,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "timed": timed.run,
     "bulk": bulk.run,
     "rtt": rtt.run,
+    "impair": run_impair,
     "ipc": ipc.run,
     "rtp": rtp.run,
     "cyclic": cyclic.run,

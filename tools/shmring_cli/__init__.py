@@ -36,6 +36,7 @@ COMMANDS = (
     Command("hold", "shmring_cli.acting", "halt sending and receiving on channels"),
     Command("release", "shmring_cli.acting", "let held channels continue"),
     Command("purge", "shmring_cli.acting", "drop the packets that wait on channels"),
+    Command("impair", "shmring_cli.impair", "a bad network between UDP programs: a proxy"),
     Command("tap", "shmring_cli.tap", "copy the packets of a channel to pcapng, for Wireshark"),
     Command("replay", "shmring_cli.replay", "send the UDP packets of a capture at their times"),
     Command("generate", "shmring_cli.generate", "send generated packets at their times"),

@@ -219,14 +219,20 @@ class Progress:
         self._drawn_at = now
         columns = shutil.get_terminal_size().columns
         filled = bar(min(share, 1.0), self._width, blocks=self._blocks)
-        line = f"{self._label:<20} [{filled:<{self._width}}] {note}"[: columns - 1]
+        drawn = f"[{filled:<{self._width}}] " if self._width else ""
+        line = f"{self._label:<20} {drawn}{note}"[: columns - 1]
         self._stream.write(f"\r\x1b[K{line}")
         self._stream.flush()
 
-    def done(self, note: str) -> None:
-        """End the bar with the result."""
+    def clear(self) -> None:
+        """Take the bar away."""
         if self._live:
             self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def done(self, note: str) -> None:
+        """End the bar with the result."""
+        self.clear()
         if self._show:
             self._stream.write(f"{self._label:<20} {note}\n")
             self._stream.flush()

@@ -1,0 +1,444 @@
+"""Stand between UDP programs as a bad network: loss, delay, a rate limit, both ways.
+
+With --to the command is a proxy: clients send to WHERE instead of to the server, and their
+datagrams reach it over an impaired path. Each client has an address of its own at the server,
+so replies come back, over a path for the other direction. All clients share the two paths.
+Ctrl-C ends the proxy and shows what it counted.
+
+Without --to it changes a proxy that runs, by its name, or shows it. What is not named stays
+as it is. `clear` ends all impairments.
+
+Options such as --loss are for both directions. --forward (from clients to the server) and
+--backward are for one, and count after the others: loss=5%,delay=50ms. Their words are the
+options, and down (loses everything), up, clear. The same --seed loses the same datagrams.
+
+A timetable changes the proxy at times since the start, to the millisecond. Each line is a
+time, perhaps forward or backward, and words:
+  10s    loss=5%,delay=50ms
+  20s    forward down
+  20.5s  forward up
+
+examples:
+  shmring impair :5004 --to 10.0.0.7:5004 --loss 1% --delay 20ms --jitter 5ms
+  shmring impair :5004 --to 10.0.0.7:5004 --rate 10M --queue 64k --name link
+  shmring impair 127.0.0.1:0 --to 127.0.0.1:5004 --forward burst-loss=5%/4 --seed 7
+  shmring impair link --loss 10%             change it from another shell
+  shmring impair link --backward down
+  shmring impair link --forward clear
+  shmring impair link                        show it
+  shmring impair :5004 --to 10.0.0.7:5004 --at 10s down --at 12s up --at 20s --loop
+  shmring impair :5004 --to 10.0.0.7:5004 --timetable night.txt --duration 60s --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import shmring
+from shmring.proxy import Timetable, change, text_of
+from shmring.proxy.timetable import apply
+from shmring.proxy.words import FIELDS
+from shmring_cli.common import FAILED, FINE, USAGE, describe
+from shmring_cli.output import NS_PER_S, Progress, address_text, duration, json_line, quantity
+
+TICK_S = 0.2
+WINDOW_S = 2.0
+_WAYS = ("forward", "backward")
+_PATHS = {"forward": "impair_tx", "backward": "impair_rx"}
+_HELP = {
+    "loss": ("SHARE", "datagrams lost: 1%% or 0.01"),
+    "burst-loss": ("SHARE[/N]", "datagrams lost in bursts of N on average (default 4): 5%%/4"),
+    "duplicate": ("SHARE", "datagrams that come twice"),
+    "corrupt": ("SHARE", "datagrams with one flipped bit"),
+    "reorder": ("SHARE[/TIME]", "datagrams held back, so that others overtake them: 1%%/5ms"),
+    "delay": ("TIME", "of each datagram: 20ms, 500us, 1s"),
+    "jitter": ("TIME", "the delay is even over delay - jitter to delay + jitter; keeps the order"),
+    "rate": ("RATE", "bits a second of payload: 500k, 10M, 1G"),
+    "queue": ("BYTES", "payload that may wait for the rate: 64k, 1M (default 50 ms of it)"),
+    "seed": ("N", "of all random choices; backward has the next one (default 0)"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "where", metavar="WHERE", help="[ADDR]:PORT to listen on; without --to the name of a proxy"
+    )
+    parser.add_argument("--to", metavar="HOST:PORT", help="the server")
+    for name in FIELDS:
+        metavar, text = _HELP[name]
+        parser.add_argument(f"--{name}", metavar=metavar, help=text)
+    for way, text in (("forward", "from clients to the server"), ("backward", "to clients")):
+        parser.add_argument(
+            f"--{way}",
+            action="append",
+            default=[],
+            metavar="WORDS",
+            help=f"{text}: loss=5%%,delay=50ms",
+        )
+    _add_times(parser)
+    parser.add_argument("--name", help="of the channel (default impair-PORT)")
+    parser.add_argument(
+        "--flows", type=int, default=4096, metavar="N", help="clients at a time (default 4096)"
+    )
+    parser.add_argument(
+        "--idle", default="60s", metavar="TIME", help="a silent client's flow ends (default 60s)"
+    )
+    parser.add_argument("--pool", metavar="POOL", help="use the workers of `shmring up POOL`")
+    parser.add_argument(
+        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
+    )
+    parser.add_argument(
+        "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
+    )
+    parser.add_argument("--cpu", type=int, metavar="N", help="core of the worker")
+    parser.add_argument("--json", action="store_true", help="print the counts as a JSON object")
+
+
+def _add_times(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--at",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("TIME", "WORDS"),
+        help="a line of a timetable: --at 10s loss=5%%; may be repeated",
+    )
+    parser.add_argument("--timetable", metavar="FILE", help="such lines")
+    parser.add_argument("--loop", action="store_true", help="begin again after the last line")
+    parser.add_argument("--duration", metavar="TIME", help="end after this time (default: Ctrl-C)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        if arguments.to is None:
+            _check_opening_only(arguments)
+            return _act(arguments)
+        return _serve(arguments, _Plan(arguments))
+    except (shmring.BadConfig, shmring.BadAddress) as error:
+        print(f"shmring impair: {describe(error)}", file=sys.stderr)
+        return USAGE
+
+
+def _check_opening_only(arguments: argparse.Namespace) -> None:
+    if ":" in arguments.where:
+        raise shmring.BadConfig(
+            f"{arguments.where!r} is an address: give the server, too, as in --to 10.0.0.7:5004"
+        )
+    for name in ("at", "timetable", "loop", "duration", "pool"):
+        if getattr(arguments, name):
+            raise shmring.BadConfig(
+                f"--{name} is for a new proxy: give --to, or leave it out to change "
+                f"{arguments.where!r}"
+            )
+
+
+def _changed(
+    arguments: argparse.Namespace, way: str, now: shmring.Impairment
+) -> shmring.Impairment:
+    """Return `now` with what the options say of this way."""
+    for name in FIELDS:
+        value = getattr(arguments, name.replace("-", "_"))
+        if value is not None:
+            now = change(f"{name}={value}", now)
+    if arguments.seed is not None and way == "backward":
+        now = dataclasses.replace(now, seed=now.seed + 1)
+    for words in getattr(arguments, way):
+        now = change(words, now)
+    return now
+
+
+# --- a proxy that runs ----------------------------------------------------------------------------
+
+
+def _act(arguments: argparse.Namespace) -> int:
+    """Change or show a proxy by its name."""
+    space, slash, name = arguments.where.rpartition("/")
+    ch = shmring.attach(name, namespace=space if slash else arguments.namespace)
+    if not isinstance(ch, shmring.ProxyChannel):
+        raise shmring.BadConfig(f"channel {name!r} is no proxy: see shmring ls")
+    with contextlib.closing(ch):
+        wanted = {way: _changed(arguments, way, getattr(ch, way)) for way in _WAYS}
+        changes = {way: one for way, one in wanted.items() if one != getattr(ch, way)}
+        ch.set(**changes)
+        if arguments.json:
+            json_line(_facts(ch, None))
+        else:
+            _tell(ch, ch.stats())
+    return FINE
+
+
+# --- serving --------------------------------------------------------------------------------------
+
+
+class _Plan:
+    """What the command line asks of a new proxy."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.local = _local(arguments.where)
+        self.to = _server(arguments.to)
+        self.ways = {
+            way: _changed(arguments, way, shmring.Impairment(seed=number))
+            for number, way in enumerate(_WAYS)
+        }
+        self.idle_ns = _time("--idle", arguments.idle)
+        self.duration_ns = (
+            None if arguments.duration is None else _time("--duration", arguments.duration)
+        )
+        lines = [" ".join(words) for words in arguments.at]
+        if arguments.timetable is not None and lines:
+            raise shmring.BadConfig("--at and --timetable are both given: put all into the file")
+        if arguments.timetable is not None:
+            self.times = Timetable.read(arguments.timetable, loop=arguments.loop)
+        else:
+            self.times = Timetable(lines, loop=arguments.loop)
+
+
+def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
+    engine = shmring.Proxy(
+        to=plan.to,
+        forward=plan.ways["forward"],
+        backward=plan.ways["backward"],
+        flows=arguments.flows,
+        idle_ns=plan.idle_ns,
+    )
+    name = arguments.name or f"impair-{plan.local[1] or plan.to[1]}"
+    with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
+        warnings.simplefilter("always", shmring.RealtimeWarning)
+        stop = _stopped_by_signals(stack)
+        pool = stack.enter_context(_pool(arguments))
+        ch = stack.enter_context(
+            shmring.open(
+                name,
+                engine=engine,
+                pool=pool,
+                namespace=arguments.namespace if isinstance(pool, str) else None,
+                local=plan.local,
+            )
+        )
+        if not arguments.json:
+            _greet(ch)
+            for each in caught:
+                print(each.message, file=sys.stderr)
+        seconds = _watch(ch, plan, stop, show=not arguments.json)
+        stats = ch.stats()
+        if arguments.json:
+            json_line(_facts(ch, seconds))
+        else:
+            _tell(ch, stats)
+    return FINE if stats.state != "failed" else FAILED
+
+
+def _greet(ch: shmring.ProxyChannel) -> None:
+    print(f"{address_text(ch.local)} -> {address_text(ch.to)}, proxy {ch.name!r}")
+    for way in _WAYS:
+        print(f"{way:<9} {text_of(getattr(ch, way))}")
+    sys.stdout.flush()
+
+
+def _pool(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    if arguments.pool is not None:
+        return contextlib.nullcontext(arguments.pool)
+    return shmring.Pool(
+        cpus=None if arguments.cpu is None else [arguments.cpu],
+        profile=arguments.profile or "balanced",
+        namespace=arguments.namespace,
+    )
+
+
+def _stopped_by_signals(stack: contextlib.ExitStack) -> threading.Event:
+    """SIGINT and SIGTERM end the proxy with its counts. A second SIGINT ends the command."""
+    stop = threading.Event()
+
+    def hear(*_: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.callback(signal.signal, number, signal.signal(number, hear))
+    return stop
+
+
+def _watch(ch: shmring.ProxyChannel, plan: _Plan, stop: threading.Event, *, show: bool) -> float:
+    """Make the changes of the timetable and show the counters until the end. Return seconds."""
+    begin_ns = time.monotonic_ns()
+    meter = _Meter(ch, show=show)
+    schedule = plan.times.schedule()
+    following = next(schedule, None)
+    while not stop.is_set() and ch.state != "failed":
+        passed_ns = time.monotonic_ns() - begin_ns
+        if plan.duration_ns is not None and passed_ns >= plan.duration_ns:
+            break
+        if following is not None and passed_ns >= following[0]:
+            apply(ch, following[1])
+            following = next(schedule, None)
+            continue
+        ends_ns = [passed_ns + int(TICK_S * NS_PER_S)]
+        ends_ns += [plan.duration_ns] if plan.duration_ns is not None else []
+        ends_ns += [following[0]] if following is not None else []
+        meter.update()
+        stop.wait(max(0, min(ends_ns) - (time.monotonic_ns() - begin_ns)) / NS_PER_S)
+    meter.done()
+    return (time.monotonic_ns() - begin_ns) / NS_PER_S
+
+
+class _Meter:
+    """The line of live counters."""
+
+    def __init__(self, ch: shmring.ProxyChannel, *, show: bool) -> None:
+        self._ch = ch
+        self._line = Progress(ch.name, show=show, width=0)
+        self._seen: list[tuple[float, shmring.ProxyStats]] = []
+
+    def update(self) -> None:
+        now, stats = time.monotonic(), self._ch.proxy_stats()
+        self._seen.append((now, stats))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_S:
+            self._seen.pop(0)
+        then, before = self._seen[0]
+        parts = [f"{stats.flows} flow{'' if stats.flows == 1 else 's'}"]
+        for way in _WAYS:
+            came = getattr(stats, f"{way}_received") - getattr(before, f"{way}_received")
+            rate = quantity(came / (now - then), "pps") if now > then else "0 pps"
+            waiting = getattr(stats, f"{way}_waiting")
+            parts.append(f"{way} {rate}" + (f" ({waiting} on the way)" if waiting else ""))
+        self._line.update(0.0, ", ".join(parts))
+
+    def done(self) -> None:
+        self._line.clear()
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+def _counts(stats: shmring.ProxyChannelStats, way: str) -> dict[str, int]:
+    """Return what became of the datagrams of one way."""
+    path, proxy = _PATHS[way], stats.proxy
+    lost = ("lost", "burst_lost", "queue_dropped", "duplicated", "reordered", "corrupted")
+    own = ("received", "sent", "refused", "lost_takeover", "waiting")
+    counts = {name: int(getattr(proxy, f"{way}_{name}")) for name in own}
+    counts |= {name: int(getattr(stats, f"{path}_{name}")) for name in lost}
+    return counts | ({"no_flow": proxy.forward_no_flow} if way == "forward" else {})
+
+
+def _facts(ch: shmring.ProxyChannel, seconds: float | None) -> dict[str, Any]:
+    stats = ch.stats()
+    lateness = stats.lateness
+    facts: dict[str, Any] = {
+        "name": ch.name,
+        "namespace": ch.namespace,
+        "local": ch.local,
+        "to": ch.to,
+        "seconds": seconds,
+        "state": stats.state,
+        "flows": {
+            "open": stats.proxy.flows,
+            "opened": stats.proxy.flows_opened,
+            "idle": stats.proxy.flows_idle,
+            "lost": stats.proxy.flows_lost,
+        },
+        "unreachable": stats.proxy.unreachable,
+        "kernel_drops": stats.rx_kernel_drops,
+        "lateness_ns": {
+            "count": lateness.count,
+            "p50": lateness.percentile(50),
+            "p99": lateness.percentile(99),
+            "max": lateness.max,
+        }
+        if lateness.count
+        else None,
+    }
+    for way in _WAYS:
+        impairment = dataclasses.asdict(getattr(ch, way))
+        facts[way] = {"impairment": impairment, **_counts(stats, way)}
+    return facts
+
+
+_LABELS = {
+    "lost": "lost",
+    "burst_lost": "lost in bursts",
+    "queue_dropped": "dropped by the queue",
+    "duplicated": "duplicated",
+    "reordered": "held back",
+    "corrupted": "corrupted",
+    "refused": "refused by the kernel",
+    "lost_takeover": "lost with a worker",
+    "no_flow": "without a flow",
+    "waiting": "on the way",
+}
+
+
+def _tell(ch: shmring.ProxyChannel, stats: shmring.ProxyChannelStats) -> None:
+    for way in _WAYS:
+        counts = _counts(stats, way)
+        parts = [f"{counts['received']} received, {counts['sent']} sent"]
+        parts += [f"{counts[name]} {label}" for name, label in _LABELS.items() if counts.get(name)]
+        print(f"{way + ':':<10} {text_of(getattr(ch, way))}: {', '.join(parts)}")
+    proxy = stats.proxy
+    print(f"flows:     {proxy.flows} open, {proxy.flows_opened} opened")
+    if stats.lateness.count:
+        shown = [f"p{p} {duration(stats.lateness.percentile(p))}" for p in (50, 99)]
+        print(f"lateness:  {', '.join(shown)}, max {duration(stats.lateness.max)}")
+    for line in _notes(stats):
+        print(line)
+
+
+def _notes(stats: shmring.ProxyChannelStats) -> Iterator[str]:
+    proxy = stats.proxy
+    if proxy.forward_no_flow:
+        yield "some clients got no flow: allow more, --flows, or end idle ones sooner, --idle"
+    if stats.rx_kernel_drops:
+        yield (
+            f"{stats.rx_kernel_drops} datagrams were dropped by the kernel before the proxy read "
+            "them, and are not in these counts: a faster core, --cpu"
+        )
+    if proxy.unreachable:
+        yield f"the server was unreachable {proxy.unreachable} times: does it run?"
+    if proxy.flows_lost:
+        yield f"a worker died, and {proxy.flows_lost} flows ended with it"
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _time(option: str, text: str) -> int:
+    try:
+        return change(f"delay={text}").delay_ns
+    except shmring.BadConfig:
+        raise shmring.BadConfig(
+            f"{option} is {text!r}: use a time as in 20ms or 1.5s, up to 60s"
+        ) from None
+
+
+def _local(text: str) -> tuple[str, int]:
+    host, port = _split("the address to listen on", text, "[ADDR]:PORT", least=0)
+    return host or "0.0.0.0", port
+
+
+def _server(text: str) -> tuple[str, int]:
+    host, port = _split("--to", text, "HOST:PORT or [IPV6]:PORT", least=1)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise shmring.BadConfig(f"--to {text}: {error.strerror}") from None
+    return str(found[0][4][0]), port
+
+
+def _split(what: str, text: str, example: str, *, least: int) -> tuple[str, int]:
+    """Return host and port. The host may only be empty if the port may be 0."""
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    good = colon and port.isascii() and port.isdecimal() and least <= int(port) < 65536
+    if not good or (not bare and least) or (":" in bare and bare == host):
+        raise shmring.BadConfig(f"{what} is {text!r}: use {example}, with a port {least} to 65535")
+    return bare, int(port)

@@ -181,7 +181,7 @@ CHANNEL = (
         namespace     | namespace        |         | namespace of the channel
         name          | channel          |         | name of the channel
         pool          | pool             |         | pool of the channel
-        engine        | engine           |         | udp, local, cyclic, rtp, netflux, udt, mux
+        engine        | engine           |         | udp, local, cyclic, rtp, udt, proxy ...
         direction     | direction        |         | tx, rx or duplex
         reading       | reading          |         | broadcast or shared
         overflow      | overflow         |         | of a full rx ring: lose the oldest, or wait

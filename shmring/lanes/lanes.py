@@ -21,7 +21,7 @@ from shmring.lanes.report import Progress
 from shmring.lanes.start import clock_of, start_ns
 from shmring.pool import default_pool
 from shmring.stats import ChannelStats
-from shmring.types import Late, Profile
+from shmring.types import Late, Profile, StampSource
 
 CAPACITY = 16384
 _PACKET_BYTES = 1472
@@ -53,11 +53,13 @@ class Lanes:
         place: Callable[[], tuple[int, float | None]],
         packet_bytes: int = _PACKET_BYTES,
         max_payload: int | None = None,
+        tx_stamp: StampSource = "hardware",
         deadlines: bool = True,
     ) -> None:
         """kind: what the channels are named after. place: returns the round, and how much is done,
-        for the progress. packet_bytes, max_payload: as for `Pool.open`. deadlines: whether packets
-        have them. Otherwise none is late. The rest: as for `shmring.replay`. Nothing is opened yet.
+        for the progress. packet_bytes, max_payload, tx_stamp: as for `Pool.open`. deadlines:
+        whether packets have them. Otherwise none is late. The rest: as for `shmring.replay`.
+        Nothing is opened yet.
         """
         self._kind, self._start, self._local, self._pool = kind, start, local, pool
         self._options: dict[str, Any] = {
@@ -68,6 +70,7 @@ class Lanes:
             "capacity": capacity,
             "packet_bytes": packet_bytes,
             "max_payload": max_payload,
+            "tx_stamp": tx_stamp,
             "report_capacity": _REPORTS,
             "broadcast": broadcast,
             "multicast_interface": interface,

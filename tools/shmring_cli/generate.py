@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show.done(sending.summary(report))
         sending.tell(report)
+        if not report.packets:
+            print("no packet was due in this time: see --dry-run")
         for each in caught:
             print(each.message)
     return sending.exit_code(report, arguments.late_limit)

@@ -168,12 +168,13 @@ def destination(text: str) -> str:
         return text
     host, colon, port = text.partition(":")
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)[0][4][0]
-        host = f"[{found}]" if ":" in str(found) else str(found)
+        if host and port != "0":
+            found = str(socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)[0][4][0])
+            host = f"[{found}]" if ":" in found else found
         capture.address(f"{host}{colon}{port}")
     except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise argparse.ArgumentTypeError(f"{host!r} is no destination: {text}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise argparse.ArgumentTypeError(f"{text!r} is no destination: {reason}") from None
     return f"{host}{colon}{port}"
 
 

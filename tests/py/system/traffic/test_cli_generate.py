@@ -104,7 +104,8 @@ def test_late_packets_have_an_exit_code() -> None:
     [
         ([], "to is None: name a destination"),
         (["no.such.name.invalid"], "is no destination"),
-        (["10.0.0.7:99999"], "is no destination"),
+        (["10.0.0.7:99999"], "'10.0.0.7:99999' is no destination: address: port is '99999'"),
+        ([":0"], "':0' is no destination"),
         (["--pps", "fast", HERE], "'fast' is no rate above 0"),
         (["--pps", "2G", HERE], "pps is 2000000000.0: it must be 0 to 1000000000"),
         (["--pps", "1", "--bps", "1", HERE], "bps and pps: give one of them"),
@@ -137,6 +138,11 @@ def test_wrong_words(capsys: pytest.CaptureFixture[str], words: list[str], messa
         code = end.code
     assert code == 1
     assert message in capsys.readouterr().err
+
+
+def test_nothing_is_due() -> None:
+    done = run(HERE, "--steps", "0:100/1h", "--seconds", "10ms", code=2)
+    assert "no packet was due in this time" in done.stdout
 
 
 def test_an_unreachable_destination_is_a_failure() -> None:

@@ -1,0 +1,229 @@
+"""`shmring bench generate`: 200 000 packets a second from one network namespace into another,
+beside other generators.
+
+The far host sees the kernel's timestamp of each packet: the independent receiver takes them, or
+tcpdump for programs whose own receiver must have the port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from shmring.testing import netns
+from shmring_bench import veth
+from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
+from shmring_bench.samples import quantile
+
+AT_MOST = frozenset({"unsent", "gap_p50", "gap_p99"})
+"""Metrics whose targets are upper bounds."""
+PORT = 9000
+RATE_PPS = 200_000
+PAYLOAD_BYTES = 64
+_INTERVAL_NS = 1_000_000_000 // RATE_PPS
+_T1_AT = 4
+_PATIENCE_S = 60.0
+_PCAP_HEAD_BYTES = 24
+_PCAP_RECORD = struct.Struct("=IIII")
+
+_Send = Callable[[veth.Link, float], Figures]
+"""Sends for some seconds. Returns figures of its own."""
+
+
+def run(plan: Plan) -> Iterator[Row]:
+    case = "200kpps-64B"
+    rows = list(
+        alternate(
+            plan,
+            case,
+            {
+                "shmring": _received(plan, _with_shmring),
+                "mgen": _received(plan, _with_mgen),
+                "trafgen": _received(plan, _with_trafgen),
+                "iperf3": _sniffed(plan, _with_iperf3),
+                "ITGSend": _sniffed(plan, _with_itgsend),
+            },
+        )
+    )
+    yield from rows
+    if rows:
+        yield Row(case, TARGET, "unsent", 0, "percent")
+
+
+def _received(plan: Plan, send: _Send) -> Callable[[], Figures]:
+    """Measure with the independent receiver."""
+
+    def measure() -> Figures:
+        seconds = plan.run_s(10.0)
+        count = round(seconds * RATE_PPS)
+        with veth.linked(plan) as link, link.receiver(count, word_at=_T1_AT, port=PORT) as there:
+            own = send(link, seconds)
+            received = there.result(_PATIENCE_S)
+        times_ns = received.arrivals.times_ns
+        return {**_figures(times_ns, received.packets + received.kernel_drops, count), **own}
+
+    return measure
+
+
+def _sniffed(plan: Plan, send: _Send) -> Callable[[], Figures]:
+    """Measure with tcpdump."""
+
+    def measure() -> Figures:
+        seconds = plan.run_s(10.0)
+        with veth.linked(plan) as link, tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "arrivals.pcap"
+            with _tcpdump(link, path):
+                own = send(link, seconds)
+            times_ns = _times(path)
+        return {**_figures(times_ns, len(times_ns), round(seconds * RATE_PPS)), **own}
+
+    return measure
+
+
+def _figures(times_ns: Sequence[int], arrived: int, count: int) -> Figures:
+    """gap: how much the gap between two packets that arrived differed from 5 us, without sign."""
+    if len(times_ns) < 2:
+        raise Unavailable("none of its packets arrived")
+    gaps_ns = [b - a for a, b in pairwise(times_ns)]
+    errors_ns = sorted(abs(gap - _INTERVAL_NS) for gap in gaps_ns)
+    return {
+        ("unsent", "percent"): max(0.0, 100 * (1 - arrived / count)),
+        ("rate", "pps"): (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0]),
+        ("gap_p50", "ns"): quantile(errors_ns, 0.5),
+        ("gap_p99", "ns"): quantile(errors_ns, 0.99),
+    }
+
+
+# --- generators -----------------------------------------------------------------------------------
+
+
+def _with_shmring(link: veth.Link, seconds: float) -> Figures:
+    cpu = link.plan.worker_cpu
+    printed = link.run(
+        *(sys.executable, "-P", "-m", "shmring_cli", "generate", f"{link.far.address}:{PORT}"),
+        *("--pps", str(RATE_PPS), "--size", str(PAYLOAD_BYTES), "--seconds", str(seconds)),
+        *("--json", "--late-limit", "100"),
+        *(() if cpu is None else ("--cpu", str(cpu))),
+        cpu=link.plan.other_cpu,
+        timeout_s=_PATIENCE_S + seconds,
+    )
+    facts = json.loads(printed)
+    return {
+        ("lost", "percent"): 100 * (1 - facts["sent"] / round(seconds * RATE_PPS)),
+        ("late_p50", "ns"): facts["lateness"]["p50_ns"],
+        ("late_p99", "ns"): facts["lateness"]["p99_ns"],
+    }
+
+
+def _with_mgen(link: veth.Link, seconds: float) -> Figures:
+    """It does not end by itself."""
+    on = f"0.0 ON 1 UDP DST {link.far.address}/{PORT} PERIODIC [{RATE_PPS} {PAYLOAD_BYTES}]"
+    link.run(
+        *("timeout", "--signal", "INT", str(seconds + 1), "mgen", "precise", "on"),
+        *("event", on, "event", f"{seconds} OFF 1"),
+        cpu=link.plan.worker_cpu,
+        timeout_s=_PATIENCE_S + seconds,
+        fifo=True,
+    )
+    return {}
+
+
+def _with_trafgen(link: veth.Link, seconds: float) -> Figures:
+    head = (
+        f"eth(daddr={link.far.mac}, saddr={link.near.mac}), "
+        f"ipv4(saddr={link.near.address}, daddr={link.far.address}), udp(sport=40000, dport={PORT})"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as packet:
+        packet.write(f"{{ {head}, fill(0x00, {PAYLOAD_BYTES}) }}\n")
+        packet.flush()
+        link.run(
+            *("trafgen", "--dev", netns.INTERFACE, "--conf", packet.name, "--cpus", "1"),
+            *("--num", str(round(seconds * RATE_PPS)), "--rate", f"{RATE_PPS}pps"),
+            "--no-cpu-stats",
+            cpu=link.plan.worker_cpu,
+            timeout_s=_PATIENCE_S + seconds,
+            fifo=True,
+        )
+    return {}
+
+
+def _with_iperf3(link: veth.Link, seconds: float) -> Figures:
+    with _far(link, "iperf3", "--server", "--one-off", "--port", str(PORT)):
+        link.run(
+            *("iperf3", "--client", link.far.address, "--port", str(PORT), "--udp"),
+            *("--length", str(PAYLOAD_BYTES), "--bitrate", str(RATE_PPS * PAYLOAD_BYTES * 8)),
+            *("--time", str(seconds)),
+            cpu=link.plan.worker_cpu,
+            timeout_s=_PATIENCE_S + seconds,
+            fifo=True,
+        )
+    return {}
+
+
+def _with_itgsend(link: veth.Link, seconds: float) -> Figures:
+    with _far(link, "ITGRecv"):
+        link.run(
+            *("ITGSend", "-a", link.far.address, "-rp", str(PORT), "-T", "UDP"),
+            *("-C", str(RATE_PPS), "-c", str(PAYLOAD_BYTES), "-t", str(round(seconds * 1000))),
+            *("-l", "/dev/null"),
+            cpu=link.plan.worker_cpu,
+            timeout_s=_PATIENCE_S + seconds,
+            fifo=True,
+        )
+    return {}
+
+
+# --- programs on the far host ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _far(link: veth.Link, *words: str) -> Iterator[None]:
+    """Run a program on the far host, on the other core, while the block runs."""
+    if shutil.which(words[0]) is None:
+        raise Unavailable(f"{words[0]} is not installed")
+    cpu = link.plan.other_cpu
+    pin = [] if cpu is None else ["taskset", "--cpu-list", str(cpu)]
+    command = ["nsenter", "--net", "--target", str(link.far.pid), *pin, *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)  # until it listens
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _tcpdump(link: veth.Link, path: Path) -> Iterator[None]:
+    """Write what arrives into a file. Short packets (iperf3 greets with one) do not count."""
+    words = ["tcpdump", "-i", netns.INTERFACE, "-Q", "in", "-n", "-s", "64", "-B", "65536"]
+    words += ["--time-stamp-precision", "nano", "-Z", "root", "-w", str(path)]
+    expression = f"udp dst port {PORT} and udp[4:2] > {PAYLOAD_BYTES}"
+    with _far(link, *words, expression):
+        yield
+        time.sleep(1.0)  # the rest of its buffer
+
+
+def _times(path: Path) -> array[int]:
+    """The times of the packets in a pcap file with ns."""
+    data = path.read_bytes()
+    times_ns, at = array("q"), _PCAP_HEAD_BYTES
+    while at + _PCAP_RECORD.size <= len(data):
+        seconds, ns, captured, _ = _PCAP_RECORD.unpack_from(data, at)
+        times_ns.append(seconds * 1_000_000_000 + ns)
+        at += _PCAP_RECORD.size + captured
+    return times_ns

@@ -114,6 +114,13 @@ def peer_rtpsynth_133(
     return Peer(python, tmp_path_factory.mktemp("rtpsynth-133"))
 
 
+@pytest.fixture(scope="session")
+def peer_scapy(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Peer:
+    """An interpreter with scapy, which reads and writes packets of many protocols."""
+    python = original(pytestconfig.rootpath / "build" / "peers", "scapy==2.8.0")
+    return Peer(python, tmp_path_factory.mktemp("scapy"))
+
+
 def library(cache: Path, requirement: str) -> Path:
     """The folder with a library of asyncio in it, for programs that also import ours. It is made
     once, and kept below build/."""

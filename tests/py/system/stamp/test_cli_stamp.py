@@ -1,0 +1,116 @@
+"""`shmring reflect` and `shmring clock` as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-P", "-W", "ignore::RuntimeWarning", "-m", "shmring_cli"]
+PATIENCE_S = 60
+
+pytestmark = pytest.mark.usefixtures("shmring_namespace")
+
+Started = tuple[subprocess.Popen[str], str]
+
+
+def run(*words: str, code: int | None = 0, **how: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False, **how
+    )
+    assert code in (None, done.returncode), done.stderr
+    return done
+
+
+@pytest.fixture
+def reflecting() -> Iterator[Callable[..., Started]]:
+    with ExitStack() as stack:
+
+        def begin(*words: str) -> Started:
+            """Start a reflector and return it with its port."""
+            process = subprocess.Popen(
+                [*COMMAND, "reflect", *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            assert line.startswith("answering on "), line
+            return process, line.strip().rpartition(":")[2]
+
+        yield begin
+
+
+def port_of_nobody() -> str:
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return str(sock.getsockname()[1])
+
+
+def test_a_clock_and_a_reflector(reflecting: Callable[..., Started]) -> None:
+    reflector, port = reflecting(f"127.0.0.1:{port_of_nobody()}", "--stateful", "--json")
+    done = run("clock", f"127.0.0.1:{port}", "--count", "2", "--interval", "0.2", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        assert abs(line["offset_ns"]) <= line["bound_ns"]
+    shown = run("clock", f"127.0.0.1:{port}", "--count", "1", "--interval", "0.2").stdout
+    assert "offset" in shown
+    assert "+-" in shown
+    reflector.send_signal(signal.SIGTERM)
+    out, _ = reflector.communicate(timeout=PATIENCE_S)
+    assert reflector.returncode == 0
+    report = json.loads(out)
+    assert report["fates"]["answered"] >= lines[-1]["answers"]["exchanges"] > 0
+    assert report["session_total"] == 2
+
+
+def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
+    reflector, port = reflecting(f":{port_of_nobody()}", "--allow", "10.0.0.0/8")
+    failed = run("clock", f"127.0.0.1:{port}", "--timeout", "0.3", code=2)
+    assert "no reply from 127.0.0.1" in failed.stderr
+    reflector.send_signal(signal.SIGINT)
+    out, _ = reflector.communicate(timeout=PATIENCE_S)
+    assert reflector.returncode == 0
+    assert "0 requests answered in" in out
+    assert "packets from sources outside of the allowed networks" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("reflect", "--allow", "10.0.0.1/8"), "has host bits set: use 10.0.0.0/8"),
+        (("reflect", "nowhere:x"), "port is 'x'"),
+        (("clock", "10.0.0.1:0"), "port is '0': it must be 1 to 65535"),
+    ],
+)
+def test_wrong_words(words: tuple[str, ...], text: str) -> None:
+    assert text in run(*words, code=1).stderr
+
+
+def test_port_862_without_the_privilege() -> None:
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+        if int(file.read()) <= 862:
+            pytest.skip("everybody may bind port 862 here")
+    words = [] if os.getuid() else ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+    done = subprocess.run(
+        [*words, *COMMAND, "reflect", "127.0.0.1"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "choose a port above 1023 (`shmring reflect :8620`" in done.stderr

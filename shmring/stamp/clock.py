@@ -36,6 +36,7 @@ CLOCK_MONOTONIC, which is wrong by some 10 ns."""
 
 _AHEAD_NS = 1_000_000_000
 _MOST_AHEAD = 1024
+_REPLIES = 8192
 _LEAD_NS = 1_000_000
 
 _numbers = itertools.count()
@@ -156,6 +157,7 @@ class RemoteClock:
             remote=self.remote,
             connect=True,
             capacity=2 * _MOST_AHEAD,
+            rx_capacity=_REPLIES,
             packet_bytes=lib.STAMP_BYTES,
             gro=False,  # packets that were put together may have one timestamp
             rx_stamp="kernel",  # whose clock is the one of T1
@@ -175,10 +177,13 @@ class RemoteClock:
         self._ask()
         wait = timeout
         while self._arrivals.receive(wait):
-            lib.stamp_clock_receive_batch(self._state, self._arrivals.raw, ffi.NULL)
+            self._use()
             wait = 0.0
         self._ask()
         return self.estimate()
+
+    def _use(self) -> None:
+        lib.stamp_clock_receive_batch(self._state, self._arrivals.raw, ffi.NULL)
 
     def wait(self, timeout: float = TIMEOUT_S) -> ClockEstimate:
         """Update until there is an estimate. Raises `ReceiveTimeout` after so many seconds."""

@@ -23,6 +23,7 @@
           full speed, beside tcpreplay and trafgen. The case drift-10min runs if it is named
   generate  200 000 generated packets a second between two network namespaces, beside mgen,
           trafgen, iperf3 and D-ITG
+  clock   offset of the clock in another network namespace, which is 0, and its bound
   all     all of them
 
 Systems: `shmring`; `floor`, bare C with nothing between it and the kernel, in the same run;
@@ -50,6 +51,7 @@ import shmring
 from rtworkers.similar import did_you_mean
 from shmring_bench import (
     bulk,
+    clock,
     cyclic,
     flood,
     floor,
@@ -84,10 +86,11 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "observe": observe.run,
     "flood": flood.run,
     "pacing": pacing.run,
+    "clock": clock.run,
     "replay": replay.run,
     "generate": generate.run,
 }
-AT_MOST = udt.AT_MOST | pacing.AT_MOST | replay.AT_MOST | generate.AT_MOST
+AT_MOST = udt.AT_MOST | pacing.AT_MOST | replay.AT_MOST | generate.AT_MOST | clock.AT_MOST
 """Metrics whose targets are upper bounds."""
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
 """The systems that ratios in a table refer to: the first of them that was measured."""

@@ -65,3 +65,12 @@ def test_tools_are_measured_beside_what_they_look_at(bench, rows_of):
     assert {("10kpps-tools", s) for s in systems} <= found
     assert {("1000-channels", "rtstat-plain"), ("json-100-channels", "rtstat")} <= found
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
+
+
+@pytest.mark.usefixtures("may_unshare")
+def test_the_truth_about_a_clock_is_within_its_bound(bench, rows_of):
+    rows = rows_of(bench("clock", "drift-10ppm", "--json"), "clock")
+    found = {(row["system"], row["metric"]): row["value"] for row in rows}
+    assert found["shmring", "outside"] == 0
+    assert found["shmring", "exchanges"] > 0
+    assert found["target", "error_p99"] == 10_000

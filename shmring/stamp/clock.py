@@ -161,6 +161,7 @@ class RemoteClock:
             packet_bytes=lib.STAMP_BYTES,
             gro=False,  # packets that were put together may have one timestamp
             rx_stamp="kernel",  # whose clock is the one of T1
+            txtime="off",  # a card's own clock might launch before it
             reports="off",
             report_capacity=0,
         )

@@ -38,7 +38,7 @@ HOLD_NS = 300_000
 _MOST_HOLD_NS = 500_000_000
 _LEAD_NS = 50_000
 _CAPACITY = 16384
-_PACKET_BYTES = 512
+_PACKET_BYTES = 256
 _TURN_S = 0.2
 
 _numbers = itertools.count()
@@ -249,6 +249,7 @@ def _open_at(local: Address, pool: Opening | str | None, profile: Profile | None
             max_payload=65507,
             gro=False,  # packets that were put together may have one timestamp
             rx_stamp="kernel",  # whose clock is the one of T3
+            txtime="off",  # a card's own clock might launch before it
             reports="off",
             report_capacity=0,
         )

@@ -8,10 +8,6 @@ from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
 from shmring.types import Codec, Delivery, Rtcp, Underrun
 
-_REFUSED = {
-    "catch_up": "overdue frames leave at once: leave it out, or spread pictures (spread_ns)"
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rtp(Engine[RtpChannel]):
@@ -130,7 +126,6 @@ class Rtp(Engine[RtpChannel]):
     history_packets: int = 512
 
     def prepare(self, options: dict[str, Any]) -> Start[RtpChannel]:
-        self.refuse(options, _REFUSED)
         plain, config = rtp_options.prepare(options, self.given())
         return Start(plain, config, RtpChannel)
 

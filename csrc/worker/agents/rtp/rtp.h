@@ -13,6 +13,7 @@
 #ifndef RTP_AGENT_H
 #define RTP_AGENT_H
 
+#include "proto/pacing/catch_up.h"
 #include "worker/agents/common/send.h"
 #include "worker/agents/rtp/plan.h"
 #include "worker/agents/rtp/control.h"
@@ -33,12 +34,15 @@ typedef struct rtp_agent {
     rtp_plan_t before[RTP_AGENT_BATCH]; /* each packet of the batch: for the kernel's refusals */
     bool ends_record[RTP_AGENT_BATCH];
     agent_batch_t batch;
+    catch_up_t left;    /* of the packets that left: due in the channel's clock, start mono */
+    catch_up_t planned; /* and with those of the batch */
+    catch_up_t after[RTP_AGENT_BATCH]; /* each packet of the batch */
     agent_ledger_t ledger;
     agent_block_t block; /* the kernel has no room */
     agent_purge_t purge;
-    uint64_t purge_ref;    /* the records before it are cancelled */
+    uint64_t purge_ref;       /* the records before it are cancelled */
     int64_t searched_mono_ns; /* for the next record */
-    uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
+    uint8_t *filling;         /* one packet, header included; NULL: none is ever sent */
 
     rtp_receiver_t rx;
     rtp_control_t control;

@@ -14,7 +14,8 @@
  * plan and state return to their values before the first packet that it refused.
  *
  * A deadline is served as in the engine udp: the worker calls AGENT_LEAD_NS ahead and builds the
- * packet, then reads the clock until the start, then makes the send call. */
+ * packet, then reads the clock until the start, then makes the send call. With the option catch_up
+ * packets that a stall made late leave one after the other (proto/pacing/catch_up.h). */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/rtp/rtp.h"
 
@@ -27,7 +28,7 @@
 
 #define TAKE_IN_PER_CALL 256u
 #define SEARCH_PER_CALL 256u /* records examined for one that waits */
-#define FIND_PER_CALL 64u /* records without a packet that are handled at once */
+#define FIND_PER_CALL 64u    /* records without a packet that are handled at once */
 
 static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
 {
@@ -91,6 +92,7 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     rtp_plan_init(&a->plan, &a->config);
     int rc = make_filling(a);
     agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
+    catch_up_init(&a->left, ch->config.catch_up);
     uint32_t current = rt_load_acquire(&a->state->current);
     if (rc == 0 && current != 0) {
         shm_rtp_sender_t before = a->state->sender[current % 2];
@@ -226,7 +228,29 @@ static bool still_waits(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
     return rc == 0;
 }
 
-static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns)
+/* When the plan's next packet may start, if the packets of `after` left before it. */
+static int64_t next_start_ns(const rtp_agent_t *a, const catch_up_t *after, int64_t shift_ns,
+                             int64_t now_mono_ns)
+{
+    int64_t due = rtp_plan_due_ns(&a->plan);
+    if (due == RT_NEVER_NS || !a->plan.has_record || !catch_up_is_on(after))
+        return due != RT_NEVER_NS ? due + shift_ns : RT_NEVER_NS;
+    return catch_up_start_ns(after, due, due + shift_ns, now_mono_ns);
+}
+
+/* The packet leaves with the batch. One that was queued after it was due counts as due then. */
+static void plan_leave(rtp_agent_t *a, const tx_item_t *item, int64_t leave_mono_ns,
+                       int64_t shift_ns, int64_t now_mono_ns)
+{
+    if (!catch_up_is_on(&a->planned))
+        return;
+    int64_t queued = agent_enqueued_mono_ns(item, now_mono_ns) - shift_ns;
+    catch_up_leave(&a->planned, item->due_ns > queued ? item->due_ns : queued, leave_mono_ns);
+}
+
+/* start: by the schedule. leave: when it is to be sent. */
+static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns, int64_t leave_mono_ns,
+                      int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     agent_batch_t *b = &a->batch;
@@ -236,6 +260,8 @@ static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns)
     b->items[i] = a->plan.item;
     b->items[i].due_ns = rtp_plan_due_ns(&a->plan);
     b->start_mono_ns[i] = start_mono_ns;
+    plan_leave(a, &b->items[i], leave_mono_ns, start_mono_ns - b->items[i].due_ns, now_mono_ns);
+    a->after[i] = a->planned;
     rtp_plan_packet(&a->plan, &packet);
     a->ends_record[i] = packet.ends_record;
     b->messages[i] = (udp_tx_t){.data = packet.data, .len = packet.bytes};
@@ -244,7 +270,7 @@ static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns)
         b->messages[i].dest = &b->dests[i];
     }
     if (a->udp.eff.txtime)
-        b->messages[i].txtime_ns = to_channel(ch, start_mono_ns);
+        b->messages[i].txtime_ns = to_channel(ch, leave_mono_ns);
 }
 
 static void drop_late(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
@@ -260,7 +286,8 @@ static void drop_late(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
 
 /* The next packet of the record in progress. Returns false if it cannot share a call with the
  * packets in the batch. */
-static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mono_ns)
+static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t leave_mono_ns,
+                        int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     const agent_batch_t *b = &a->batch;
@@ -272,7 +299,7 @@ static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mo
     if (is_dropped_late(ch, start_mono_ns, now_mono_ns))
         drop_late(ch, last, now_mono_ns);
     else
-        batch_add(ch, start_mono_ns);
+        batch_add(ch, start_mono_ns, leave_mono_ns, now_mono_ns);
     return true;
 }
 
@@ -281,13 +308,15 @@ static void fill_batch(wrk_channel_t *ch, unsigned *budget, int64_t ahead_ns, in
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
-    int64_t until = rtp_plan_due_ns(&a->plan) + shift;
+    int64_t until = next_start_ns(a, &a->left, shift, now_mono_ns);
     if (until - ahead_ns > now_mono_ns + AGENT_LEAD_NS)
         return;
     until = until > now_mono_ns + ahead_ns ? until : now_mono_ns + ahead_ns;
+    a->planned = a->left;
     for (unsigned i = 0; i < RTP_AGENT_BATCH && a->plan.has_record; i++) {
         int64_t start = rtp_plan_due_ns(&a->plan) + shift;
-        if (start > until || !take_packet(ch, start, now_mono_ns))
+        int64_t leave = next_start_ns(a, &a->planned, shift, now_mono_ns);
+        if (leave > until || !take_packet(ch, start, leave, now_mono_ns))
             break;
         find_record(ch, budget, now_mono_ns);
     }
@@ -337,6 +366,7 @@ static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int6
     for (unsigned i = first; i < first + count; i++)
         if (a->ends_record[i])
             tx_queue_finish(&ch->tx, b->items[i].ref);
+    a->left = a->after[first + count - 1];
     agent_sent(ch, &a->ledger, b, first, count, start_mono_ns, end_mono_ns);
     for (unsigned i = first; i < first + count; i++)
         rtp_agent_media_sent(a, b->messages[i].data, b->messages[i].len, end_mono_ns);
@@ -362,7 +392,8 @@ static void send_batch(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     put_in_force(a);
     if (!a->udp.eff.txtime)
-        agent_spin_until(a->batch.start_mono_ns[0]);
+        agent_spin_until(catch_up_is_on(&a->left) ? a->after[0].start_ns
+                                                  : a->batch.start_mono_ns[0]);
     agent_send(ch, &way, &a->batch, &outcomes);
 }
 
@@ -422,7 +453,7 @@ int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
         return RT_NEVER_NS;
     bool early = a->udp.eff.txtime && a->plan.has_record;
     int64_t ahead = early ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
-    return rtp_plan_due_ns(&a->plan) + agent_start_shift_ns(ch, &a->ledger) - ahead;
+    return next_start_ns(a, &a->left, agent_start_shift_ns(ch, &a->ledger), 0) - ahead;
 }
 
 /* --- taking in ----------------------------------------------------------------------------- */

@@ -151,6 +151,65 @@ static void test_a_packet_queued_late_holds_nothing_up(void)
     CHECK_EQ(catch_up_start_ns(&c, now + MS, now + MS, now), now + MS);
 }
 
+/* A gapped video stream in the leaky bucket of SMPTE ST 2110-21: 1920 packets in 0.96 of 20 ms. The
+ * worker is a little late with every call, later with some, and has holes. */
+static void test_a_narrow_stream_stays_narrow_after_holes(void)
+{
+    enum { EACH = 1920, PICTURES = 250 };
+    const int64_t period = 20 * MS;
+    seed = rt_test_env_u64("RT_TEST_SEED", 1);
+    catch_up_t c;
+    catch_up_init(&c, 1.05);
+    double level = 0;
+    double most = 0;
+    int64_t before = 0;
+    int64_t now = 0;
+    int on_schedule = 0;
+    for (int i = 0; i < PICTURES * EACH; i++) {
+        int64_t at = 1000 * MS + i / EACH * period + i % EACH * (period * 24 / 25) / EACH;
+        if (i % EACH == 300 && i / EACH % 20 == 0)
+            now += (int64_t)(rt_test_rand(&seed) % 5000) * US; /* 5 ms need 105 */
+        int64_t start = catch_up_start_ns(&c, at, at, now);
+        if (start > now)
+            now = start + late_by(i % 50 == 0 ? 25 * US : 2 * US);
+        start = catch_up_start_ns(&c, at, at, now);
+        CHECK(start <= now && now >= at);
+        catch_up_leave(&c, at, start);
+        level -= (double)(now - before) * 1.1 * EACH / (double)period;
+        level = (level > 0 ? level : 0) + 1;
+        most = level > most ? level : most;
+        before = now;
+        on_schedule += now - at < 40 * US;
+    }
+    CHECK(most <= 4);
+    CHECK(on_schedule > PICTURES * EACH / 2);
+    printf("       %.1f packets at most, %.1f %% on schedule\n", most,
+           100.0 * on_schedule / (PICTURES * EACH));
+}
+
+/* Every call takes longer than three gaps. */
+static void test_a_slow_worker_falls_behind_by_a_bounded_time(void)
+{
+    catch_up_t c;
+    catch_up_init(&c, 1.05);
+    int64_t now = 1000 * MS;
+    int64_t most = 0;
+    int i = 0;
+    while (now < 3000 * MS) {
+        int sent = 0;
+        for (;; i++, sent++) {
+            int64_t at = 1000 * MS + i * 5 * US;
+            int64_t start = catch_up_start_ns(&c, at, at, now);
+            if (start > now)
+                break;
+            catch_up_leave(&c, at, start);
+            most = now - at > most ? now - at : most;
+        }
+        now += 50 * US;
+    }
+    CHECK(most < 8 * MS);
+}
+
 int main(void)
 {
     RUN(test_no_window_has_more_than_its_share);
@@ -159,6 +218,8 @@ int main(void)
     RUN(test_packets_of_one_instant_stay_together);
     RUN(test_a_late_worker_reaches_the_schedule);
     RUN(test_random_schedules);
+    RUN(test_a_narrow_stream_stays_narrow_after_holes);
+    RUN(test_a_slow_worker_falls_behind_by_a_bounded_time);
     RUN(test_a_packet_queued_late_holds_nothing_up);
     return rt_test_result();
 }

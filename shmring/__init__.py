@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         LayoutMismatch,
         LoanOverwritten,
         NoPermission,
+        NoReply,
         NoSpace,
         PayloadTooLarge,
         RealtimeWarning,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
     from shmring.rtp.statistics import RtpChannelStats, RtpStats
     from shmring.stamp.clock import ClockEstimate, RemoteClock, clock_to
+    from shmring.stamp.measuring import measure
     from shmring.stamp.reflector import ReflectorReport, reflect
     from shmring.stats import ChannelStats, ReaderInfo
     from shmring.traffic.generator import generate
@@ -145,6 +147,7 @@ __all__ = [
     "NetfluxStats",
     "NetfluxValues",
     "NoPermission",
+    "NoReply",
     "NoSpace",
     "Packet",
     "PacketBatch",
@@ -198,6 +201,7 @@ __all__ = [
     "create_datagram_endpoint",
     "default_pool",
     "generate",
+    "measure",
     "open_async",
     "pack_addresses",
     "reflect",
@@ -223,8 +227,8 @@ _HOMES = {
         "datagram": "ChannelTransport create_datagram_endpoint",
         "errors": (
             "BadAddress BadConfig ChannelClosed ChannelExists ChannelNotFound LayoutMismatch "
-            "LoanOverwritten NoPermission NoSpace PayloadTooLarge RealtimeWarning ReceiveTimeout "
-            "RingFull SendTimeout ShmringError ShmringOSError TooLate UnsentWarning "
+            "LoanOverwritten NoPermission NoReply NoSpace PayloadTooLarge RealtimeWarning "
+            "ReceiveTimeout RingFull SendTimeout ShmringError ShmringOSError TooLate UnsentWarning "
             "WorkerFailed"
         ),
         "histogram": "Histogram",
@@ -246,6 +250,7 @@ _HOMES = {
         "rtp.statistics": "RtpChannelStats RtpStats",
         "stamp.clock": "ClockEstimate RemoteClock clock_to",
         "stamp.reflector": "ReflectorReport reflect",
+        "stamp.measuring": "measure",
         "stats": "ChannelStats ReaderInfo",
         "traffic.generator": "generate",
         "_ticks": "Tick Ticks block_until sleep_until ticks",

@@ -42,6 +42,7 @@ function(rt_cffi_module name)
 endfunction()
 
 rt_cffi_module(ring rt_client rt_proto)
+target_sources(_ring PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/stamp_probes.c)
 rt_cffi_module(proto rt_proto)
 
 file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)

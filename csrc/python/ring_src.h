@@ -14,6 +14,7 @@
 #include "proto/rtp/g711.h"
 #include "proto/rtp/rtp_packet.h"
 #include "proto/rtp/rtp_stream.h"
+#include "python/stamp_probes.h"
 #include "shm/ctl_msg.h"
 #include "shm/error_log.h"
 #include "shm/recorder.h"

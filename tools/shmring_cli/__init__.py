@@ -42,6 +42,7 @@ COMMANDS = (
     Command("generate", "shmring_cli.generate", "send generated packets at their times"),
     Command("reflect", "shmring_cli.reflect", "answer STAMP test packets (RFC 8762)"),
     Command("clock", "shmring_cli.clock", "how far another host's clock is, with a bound"),
+    Command("measure", "shmring_measure.command", "delay, jitter and loss of a path, by direction"),
     Command(
         "udt", "shmring_copy.command", "send and receive files over UDT, with resume and hash check"
     ),
@@ -71,6 +72,7 @@ exit codes: 0 success, 1 wrong usage, 2 failure
   shmring replay     2 also if packets could not be sent, 3 too many packets were late
   shmring generate   the same
   shmring clock      2 also without any reply, or if replies no longer come
+  shmring measure    2 also if no reflector answers, 3 more were lost or late than a limit allows
   shmring doctor     2 unfit, 3 fit with limits
   shmring top        3 troubled, 4 broken
 """

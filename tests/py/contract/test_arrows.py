@@ -36,6 +36,7 @@ TOOLS: dict[str, set[str]] = {
     "shmring_plc": {"netflux"},
     "shmring_plot": {"shmring_cli"},
     "shmring_bench": {"shmring_cli"},
+    "shmring_measure": {"shmring_cli", "shmring_plot", "rtstat"},
     "shmring_demo": {"shmring_cli", "shmring_bench", "shmring_plot"},
     "rtstat": {"shmring_cli"},
 }

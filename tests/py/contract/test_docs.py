@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from stamp_reflector import reflecting
 
 import rtstat.cli
 import rtstat.overview
@@ -180,6 +181,12 @@ def capture_a_line(folder: Path) -> Iterator[None]:
     yield
 
 
+@contextlib.contextmanager
+def reflect(_folder: Path) -> Iterator[None]:
+    with reflecting(port=8620):
+        yield
+
+
 NEEDS = {
     "": lambda _folder: contextlib.nullcontext(),
     "needs-ctl": open_ctl,
@@ -187,6 +194,7 @@ NEEDS = {
     "needs-plant": run_plant,
     "needs-recordings": record_a_night,
     "needs-capture": capture_a_line,
+    "needs-reflector": reflect,
     "needs-tai": lambda _folder: contextlib.nullcontext(),
 }
 

@@ -1,0 +1,557 @@
+"""Measures a path by probes that a reflector sends back."""
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from shmring import _address
+from shmring._address import Address
+from shmring._opening import Opening
+from shmring._proto import ffi, lib
+from shmring.channel import Channel
+from shmring.errors import NoReply, SendTimeout
+from shmring.lanes.lane import RECORDS, Columns
+from shmring.lanes.start import LEAD_NS
+from shmring.pool import default_pool
+from shmring.stamp.measured import (
+    ClockKind,
+    Clocks,
+    FlowResult,
+    MeasureReport,
+    Sample,
+    counts_of,
+    delays_of,
+    merged,
+)
+from shmring.stamp.probes import WAYS, Bounds, Probes, window_for
+from shmring.types import Profile
+from shmring.udt.connecting import resolve
+
+PORT: int = lib.STAMP_PORT
+LEAST_SIZE: int = lib.STAMP_BYTES
+MOST_SIZE = 65_507
+LATE_NS = 50_000
+
+_NS_PER_S = 1_000_000_000
+_ANY = {4: "0.0.0.0", 6: "::"}
+_AHEAD_NS = 250_000_000  # probes are queued this long before they are due
+_TURN_S = 0.004
+_TELL_NS = 200_000_000
+_SAMPLE_NS = 50_000_000
+_MOST_SAMPLES = 2000
+_CLOCK_NS = 1_000_000_000
+_PATIENCE_NS = 2_000_000_000
+_HELLO_GAP_NS = 10_000_000
+_HELLO_PROBES = 6
+_HELLO_TURNS = 8
+_HELLO_TURN_S = 0.25
+_REPORTS = 1 << 16
+
+_numbers = itertools.count()
+
+ClockChoice = Literal["auto", "same", "measured"]
+
+
+class MeasureProgress(NamedTuple):
+    """How far a measurement is. It is passed to `progress` about five times a second."""
+
+    share: float
+    """How much is done, 0 to 1."""
+    sent: int
+    received: int
+    lost: int
+    """Probes whose time-out has passed."""
+    late: int
+    """Probes that left late because of this host."""
+    sample: Sample
+    """What happened since the last call."""
+    jitter_ns: float
+    """Of the round trip, or of a stream."""
+
+
+class Even:
+    """Probes of one flow at an even rate."""
+
+    def __init__(self, pps: float, seconds: float | None, size: int) -> None:
+        self._interval_ns = _NS_PER_S / pps
+        self.pps = pps
+        self.size = size
+        self.packets = None if seconds is None else max(1, round(pps * seconds))
+        self.planned = 0
+        self.start_ns = 0
+        self.ahead_ns = 0
+        self._payload = bytearray(size * RECORDS)
+        self._raw: Any = ffi.new("due_lane_t *")
+        self.columns = Columns(self._raw)
+        self._request = ffi.new("stamp_request_t *")
+        self._request.ssid = 1
+        self._request.error.multiplier = 1
+
+    def begin(self, start_ns: int, ahead_ns: int) -> None:
+        """start_ns: of the first. ahead_ns: UTC minus the clock of the deadlines."""
+        self.start_ns, self.ahead_ns = start_ns, ahead_ns
+
+    @property
+    def next_ns(self) -> int:
+        """When the next is due."""
+        return self.start_ns + round(self.planned * self._interval_ns)
+
+    @property
+    def done(self) -> bool:
+        return self.packets is not None and self.planned >= self.packets
+
+    def fill(self, until_ns: int) -> memoryview:
+        """Fill the columns with what is due until then. Return the payloads."""
+        count = 0
+        base = ffi.from_buffer("uint8_t[]", self._payload)
+        while count < RECORDS and not self.done and self.next_ns <= until_ns:
+            due_ns = self.next_ns
+            self._raw.due_ns[count] = due_ns
+            self._raw.offset[count] = count * self.size
+            self._raw.length[count] = self.size
+            self._request.sequence = self.planned & 0xFFFFFFFF
+            self._request.t1_ns = due_ns + self.ahead_ns
+            lib.stamp_put_request(base + count * self.size, self._request)
+            self.planned += 1
+            count += 1
+        self._raw.count = count
+        return memoryview(self._payload)
+
+
+class Measurement:
+    """A measurement that another thread or a signal handler can stop. `shmring.measure` makes one
+    and runs it."""
+
+    def __init__(
+        self,
+        host: str | Address,
+        *,
+        pps: float = 1000.0,
+        seconds: float | None = 10.0,
+        size: int = LEAST_SIZE,
+        timeout: float = 1.0,
+        late_ns: int = LATE_NS,
+        clock: ClockChoice = "auto",
+        local: Address | None = None,
+        interface: str | None = None,
+        ttl: int | None = None,
+        dscp: int | None = None,
+        profile: Profile | None = None,
+        pool: Opening | None = None,
+        progress: Callable[[MeasureProgress], object] | None = None,
+    ) -> None:
+        """Check the arguments, which are those of `shmring.measure`. Nothing is opened yet."""
+        positive(pps, "pps", "packets a second")
+        if seconds is not None:
+            positive(seconds, "seconds", "or None for no end")
+        positive(timeout, "timeout", "seconds")
+        if not LEAST_SIZE <= size <= MOST_SIZE:
+            raise ValueError(
+                f"size is {size}: a STAMP packet has {LEAST_SIZE} to {MOST_SIZE} bytes"
+            )
+        if late_ns < 0:
+            raise ValueError(f"late_ns is {late_ns}: it must be 0 or above")
+        if clock not in ("auto", "same", "measured"):
+            raise ValueError(f"clock is {clock!r}: it must be 'auto', 'same' or 'measured'")
+        self._given = (host, PORT) if isinstance(host, str) else host
+        self._timeout_ns, self._late_ns = round(timeout * _NS_PER_S), late_ns
+        self._schedule = Even(pps, seconds, size)
+        self._clock: ClockChoice = clock
+        self._local, self._pool, self._progress = local, pool, progress
+        self._options: dict[str, Any] = {
+            "direction": "duplex",
+            "connect": True,
+            "rx_stamp": "kernel",
+            "tx_stamp": "off",
+            "tolerance_ns": max(1, late_ns),
+            "packet_bytes": size,
+            "rx_packet_bytes": size,
+            "capacity": _capacity(pps * _AHEAD_NS / _NS_PER_S, RECORDS),
+            "rx_capacity": _capacity(pps * _AHEAD_NS / _NS_PER_S, RECORDS),
+            "report_capacity": _REPORTS,
+            "profile": profile,
+            "ttl": ttl,
+            "dscp": dscp,
+            "device": interface,
+        }
+        self._watch = Watch(progress)
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Queue no more probes, and let `run` return its report when those on their way are back or
+        lost. Any thread or signal handler may call it."""
+        self._stopped = True
+
+    def run(self) -> MeasureReport:
+        """Measure. Call it once. Raises the exceptions of `shmring.measure`."""
+        try:
+            host, port = resolve(self._given)
+        except OSError as failed:
+            reason = failed.strerror or failed
+            raise OSError(f"host {self._given[0]!r} has no address: {reason}") from None
+        packed = _address.pack((host, port), "host", least_port=1)
+        family = _address.family(packed)
+        local = self._local or (_ANY[family], 0)
+        if _address.family(_address.pack(local, "local")) != family:
+            raise ValueError(
+                f"local is {local[0]}, and the reflector {host}: both must be IPv4 or both IPv6"
+            )
+        self._options |= {"remote": (host, port), "local": local}
+        bounds, counts = self._hello((host, port))
+        kind: ClockKind = "same" if self._is_same(bounds) else "measured"
+        with self._open("probes") as channel:
+            probes = self._probes(channel, counts)
+            watch = self._watch
+            watch.begin(probes, kind, bounds)
+            self._send_all(channel, probes)
+            return self._report((host, port), channel, probes)
+
+    def _is_same(self, bounds: Bounds) -> bool:
+        return self._clock == "same" or (
+            self._clock == "auto" and bounds.low_ns <= 0 <= bounds.high_ns
+        )
+
+    def _open(self, part: str) -> Channel:
+        pool = default_pool() if self._pool is None else self._pool
+        name = f"measure.{os.getpid()}.{next(_numbers)}.{part}"
+        channel: Channel = pool.open(name, **self._options)
+        return channel
+
+    def _probes(self, channel: Channel, counts: bool) -> Probes:
+        ahead_s = (self._timeout_ns + _AHEAD_NS + LEAD_NS) / _NS_PER_S
+        return Probes(
+            channel,
+            flows=1,
+            window=window_for(max(4 * RECORDS, 1.5 * self._schedule.pps * ahead_s)),
+            late_ns=self._late_ns,
+            timeout_ns=self._timeout_ns,
+            counts=counts,
+        )
+
+    # --- is anybody there? ------------------------------------------------------------------------
+
+    def _hello(self, host: Address) -> tuple[Bounds, bool]:
+        """Exchange some probes on a channel of their own. Return what they tell about the other
+        clock, and whether the reflector counts its replies: it gets the first probe twice."""
+        with self._open("hello") as channel:
+            for _ in range(_HELLO_TURNS):
+                probes = self._probes(channel, False)
+                found = self._exchange(channel, probes)
+                if found is not None:
+                    return found, probes.reflector_counts
+                if self._stopped:
+                    break
+            raise self._no_reply(host, channel)
+
+    def _exchange(self, channel: Channel, probes: Probes) -> Bounds | None:
+        schedule = Even(_NS_PER_S / _HELLO_GAP_NS, _HELLO_PROBES / 100, self._schedule.size)
+        schedule.begin(channel.now_ns() + _HELLO_GAP_NS, -probes.utc_offset_ns)
+        payload = schedule.fill(2**62)
+        first = channel.send_many(payload, **_part(schedule.columns, 0))
+        probes.planned(first, payload, schedule.columns, 0, schedule.columns.count)
+        channel.send(bytes(payload[: schedule.size]), at=schedule.start_ns)
+        until = time.monotonic() + _HELLO_TURN_S
+        while time.monotonic() < until and not self._stopped:
+            probes.read()
+            counts = probes.counts()
+            if counts["received"] == _HELLO_PROBES and counts["duplicates"]:
+                break
+            time.sleep(_TURN_S)
+        return probes.bounds()
+
+    def _no_reply(self, host: Address, channel: Channel) -> NoReply:
+        where = f"{host[0]} port {host[1]}"
+        stats = channel.stats()
+        if stats.tx_failed:
+            reports = [one for one in channel.reports() if one.error]
+            why = reports[-1].error_text if reports else "the kernel refused the packets"
+            return NoReply(f"{where} cannot be reached: {why}. Check the address and the route")
+        return NoReply(
+            f"no reply from {where}: start `shmring reflect` there, and let UDP port {host[1]} "
+            "pass in its firewall"
+        )
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def _send_all(self, channel: Channel, probes: Probes) -> None:
+        schedule = self._schedule
+        schedule.begin(channel.now_ns() + LEAD_NS, -probes.utc_offset_ns)
+        self._watch.start_ns = schedule.start_ns
+        columns = schedule.columns
+        done, payload = 0, memoryview(b"")
+        while not self._is_over(channel, probes, columns.count - done):
+            if done == columns.count and not self._ends:
+                payload, done = schedule.fill(channel.now_ns() + _AHEAD_NS), 0
+            if done < columns.count:
+                done = _queue(channel, probes, payload, columns, done)
+            self._look(channel, probes)
+            if done == columns.count:
+                time.sleep(_TURN_S)
+        self._look(channel, probes)
+        probes.finish()
+
+    @property
+    def _ends(self) -> bool:
+        return self._stopped or self._schedule.done
+
+    def _is_over(self, channel: Channel, probes: Probes, unqueued: int) -> bool:
+        """Whether all probes have left and are answered or lost. A worker that died may owe some
+        reports for ever."""
+        if not self._ends or (unqueued and not self._stopped):
+            return False
+        last_ns = self._schedule.next_ns + self._timeout_ns + _PATIENCE_NS
+        return probes.open == 0 or channel.now_ns() > last_ns
+
+    def _look(self, channel: Channel, probes: Probes) -> None:
+        probes.read()
+        probes.settle()
+        schedule = self._schedule
+        share = 0.0 if schedule.packets is None else schedule.planned / schedule.packets
+        self._watch.look(channel.now_ns(), share)
+
+    # --- what was found ---------------------------------------------------------------------------
+
+    def _report(self, host: Address, channel: Channel, probes: Probes) -> MeasureReport:
+        watch = self._watch
+        watch.look(channel.now_ns(), 1.0, last=True)
+        return report_of(
+            channel,
+            probes,
+            watch,
+            host=host,
+            listening=False,
+            stopped=self._stopped,
+        )
+
+
+def _capacity(wanted: float, least: int) -> int:
+    return min(1 << 17, max(2 * least, round(wanted)))
+
+
+def positive(value: float, name: str, what: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value}: it must be above 0, {what}")
+
+
+def _part(columns: Columns, begin: int) -> dict[str, Any]:
+    """The arguments of `Channel.send_many`, to the remote of the channel."""
+    part = columns.part(begin)
+    del part["to"]
+    return part
+
+
+def _queue(
+    channel: Channel, probes: Probes, payload: memoryview, columns: Columns, done: int
+) -> int:
+    """Queue packets from number `done` on, for a moment at most. Return how many are queued."""
+    try:
+        first = channel.send_many(payload, timeout=0, **_part(columns, done))
+        end = columns.count
+    except SendTimeout as full:
+        if full.first_sequence is None:
+            return done
+        first, end = full.first_sequence, done + full.sent
+    probes.planned(first, payload, columns, done, end)
+    return end
+
+
+class Watch:
+    """What a measurement tells while it runs: samples, progress and the other clock."""
+
+    def __init__(self, progress: Callable[[MeasureProgress], object] | None) -> None:
+        self._progress = progress
+        self.samples: list[Sample] = []
+        self.start_ns = 0
+        self._sample_ns = _SAMPLE_NS
+        self._sampled_ns = self._told_ns = self._clocked_ns = 0
+        self._last = (0, 0, 0)
+        self._untold: list[Sample] = []
+        self._offset_ns = self._error_ns = 0
+        self._kind: ClockKind = "same"
+        self._contradicted = False
+        self._bounds: Bounds | None = None
+
+    def begin(self, probes: Probes, kind: ClockKind, bounds: Bounds | None) -> None:
+        """bounds: of the other clock, from probes before."""
+        self._probes, self._kind = probes, kind
+        self._note(bounds)
+
+    def look(self, now_ns: int, share: float, *, last: bool = False) -> None:
+        if last or now_ns - self._clocked_ns >= _CLOCK_NS:
+            self._clocked_ns = now_ns
+            self._note(self._probes.bounds())
+        if last or now_ns - self._sampled_ns >= self._sample_ns:
+            self._sampled_ns = now_ns
+            self._sample(now_ns)
+        if self._progress and self._untold and (last or now_ns - self._told_ns >= _TELL_NS):
+            self._told_ns = now_ns
+            self._tell(share)
+
+    def _sample(self, now_ns: int) -> None:
+        counts = self._probes.counts()
+        now = counts["sent"], counts["received"], counts["lost"]
+        forward, backward, both = (self._probes.recent(way) for way in WAYS)
+        sent, received, lost = (new - old for new, old in zip(now, self._last, strict=True))
+        sample = Sample(
+            max(0, now_ns - self.start_ns) / _NS_PER_S,
+            sent,
+            received,
+            lost,
+            forward.percentile(50),
+            backward.percentile(50),
+            both.percentile(50),
+            both.max or forward.max,
+        )
+        self._last = now
+        self._counts = counts
+        if not any(sample[1:4]):
+            return
+        self.samples.append(sample)
+        self._untold.append(sample)
+        if len(self.samples) >= _MOST_SAMPLES:
+            self.samples = merged(self.samples)
+            self._sample_ns *= 2
+
+    def _tell(self, share: float) -> None:
+        both = self._untold
+        while len(both) > 1:
+            both = merged(both)
+        self._untold = []
+        assert self._progress is not None
+        found = self._probes.delays("round") or self._probes.delays("forward")
+        jitter_ns = max((one.jitter_16 / 16 for one in found), default=0.0)
+        counts = self._counts
+        self._progress(
+            MeasureProgress(
+                share,
+                counts["sent"],
+                counts["received"],
+                counts["lost"],
+                counts["late"],
+                both[0],
+                jitter_ns,
+            )
+        )
+
+    # --- the other clock --------------------------------------------------------------------------
+
+    def _note(self, bounds: Bounds | None) -> None:
+        """Follow the other clock: its offset stays as it is as long as the probes allow it."""
+        if bounds is None:
+            return
+        low, high = bounds
+        if low > high:
+            self._contradicted = True
+            return
+        if self._kind == "same":
+            self._contradicted = self._contradicted or not low <= 0 <= high
+        else:
+            first = self._bounds is None
+            self._offset_ns = (low + high) // 2 if first else min(max(self._offset_ns, low), high)
+            self._probes.assume_offset(self._offset_ns)
+        error_ns = max(high - self._offset_ns, self._offset_ns - low)
+        best = self._kind == "same" and self._bounds is not None
+        self._error_ns = min(self._error_ns, error_ns) if best else max(self._error_ns, error_ns)
+        self._bounds = bounds
+
+    @property
+    def clocks(self) -> Clocks:
+        error_ns = None if self._bounds is None else self._error_ns
+        return Clocks(self._kind, self._offset_ns, error_ns, self._contradicted)
+
+
+def report_of(
+    channel: Channel, probes: Probes, watch: Watch, *, host: Address, listening: bool, stopped: bool
+) -> MeasureReport:
+    """Return the report of a measurement that has ended."""
+    stats = channel.stats()
+    counts = counts_of(probes)
+    dropped = (
+        stats.rx_kernel_drops + stats.rx_lost_takeover + stats.rx_sockets_reopened + channel.lost
+    )
+    return MeasureReport(
+        **counts,
+        **_delays(probes, None),
+        host=host,
+        listening=listening,
+        seconds=max(0, channel.now_ns() - watch.start_ns) / _NS_PER_S,
+        lost_here=min(counts["lost"], dropped),
+        strangers=probes.strangers + probes.malformed + stats.rx_filtered,
+        reflector_counts=probes.reflector_counts,
+        extents=probes.histogram("extents"),
+        burst_sizes=probes.histogram("burst_sizes"),
+        lateness=stats.lateness,
+        clocks=watch.clocks,
+        samples=tuple(watch.samples),
+        flows=tuple(
+            FlowResult(number=number, **counts_of(probes, number), **_delays(probes, number))
+            for number in probes.used
+        ),
+        stopped=stopped,
+    )
+
+
+def _delays(probes: Probes, flow: int | None) -> dict[str, Any]:
+    return {way: delays_of(probes, way, flow) for way in WAYS}
+
+
+def measure(
+    host: str | Address,
+    *,
+    pps: float = 1000.0,
+    seconds: float | None = 10.0,
+    size: int = LEAST_SIZE,
+    timeout: float = 1.0,
+    late_ns: int = LATE_NS,
+    clock: ClockChoice = "auto",
+    local: Address | None = None,
+    interface: str | None = None,
+    ttl: int | None = None,
+    dscp: int | None = None,
+    profile: Profile | None = None,
+    pool: Opening | None = None,
+    progress: Callable[[MeasureProgress], object] | None = None,
+) -> MeasureReport:
+    """Send probes to a reflector (`shmring reflect`, or any of STAMP, RFC 8762) and return delays,
+    jitter, loss, reordering and duplicates by direction.
+
+    host: the reflector: a name or address, or a (host, port) pair. The port of STAMP is 862.
+    pps: probes a second, evenly spaced.
+    seconds: how long. None: until `Measurement.stop`.
+    size: payload bytes of a probe, from 44.
+    timeout: a probe is lost if no reply came this many seconds after it left.
+    late_ns: probes that leave this much after their time, because of this host, are left out of
+        the delays.
+    clock: what one-way delays assume. "same": both hosts have one clock (one host, or PTP).
+        "measured": the offset of the other clock comes from the probes, with its error bound.
+        "auto": same if the first probes allow it, else measured.
+    local: the (host, port) to send from.
+    interface: send and receive on this network interface only.
+    ttl, dscp: of the probes, as in `Pool.open`.
+    profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
+    pool: which pool sends. None: the default pool.
+    progress: is called with a `MeasureProgress` about five times a second.
+
+    Delays count from the moment a probe really left. Probes that the kernel refused, or that this
+    host did not send, are no loss. Raises `NoReply` if no reflector answers, `ValueError` (an
+    argument), `BadAddress`, `OSError` (the name), and what `Pool.open` raises.
+    """
+    return Measurement(
+        host,
+        pps=pps,
+        seconds=seconds,
+        size=size,
+        timeout=timeout,
+        late_ns=late_ns,
+        clock=clock,
+        local=local,
+        interface=interface,
+        ttl=ttl,
+        dscp=dscp,
+        profile=profile,
+        pool=pool,
+        progress=progress,
+    ).run()

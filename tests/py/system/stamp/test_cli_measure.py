@@ -1,0 +1,131 @@
+"""`shmring measure` as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stamp_reflector import Reflector, reflecting, sequence_of
+
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "measure"]
+PATIENCE_S = 60
+QUICK = ["--pps", "2k", "--seconds", "0.2", "--timeout", "0.5", "--late-limit", "100"]
+
+pytestmark = pytest.mark.usefixtures("shmring_namespace")
+
+
+def run(*words: str, code: int | None = 0, **how: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False, **how
+    )
+    assert code in (None, done.returncode), done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def reflector() -> Iterator[Reflector]:
+    with reflecting() as made:
+        yield made
+
+
+@pytest.fixture
+def place(reflector: Reflector) -> str:
+    host, port = reflector.address
+    return f"{host}:{port}"
+
+
+def lose_a_tenth(self: Reflector, packet: bytes) -> list[bytes]:
+    lost = self.number > 20 and sequence_of(packet) % 10 == 5
+    return [] if lost else self.answers(packet)
+
+
+def test_a_report(place: str) -> None:
+    done = run(place, *QUICK)
+    head, *rows = done.stdout.splitlines()
+    assert head.split()[:3] == ["min", "p50", "p99"]
+    assert [row.split()[0] for row in rows[:3]] == ["to", "back", "round"]
+    assert "packets: 400 in " in done.stdout
+    assert "clocks: one-way delays assume one clock" in done.stdout
+    assert "verdict: The network lost none of 400 packets" in done.stdout
+    assert "round trip p50" in done.stderr  # the lines of a plain terminal
+
+
+def test_json_and_the_limit_of_loss(reflector: Reflector, place: str) -> None:
+    reflector.behave = lose_a_tenth
+    facts = json.loads(run(place, *QUICK, "--json", "--loss-limit", "50").stdout)
+    assert facts["lost"] == facts["lost_forward"] > 30
+    assert facts["verdict"].startswith(f"The network lost {facts['lost']} of 400 packets toward")
+    done = run(place, *QUICK, "--json", "--loss-limit", "1", code=3)
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["round"]["p50_ns"] > 0
+
+
+def test_a_picture(place: str, tmp_path: Path) -> None:
+    picture = tmp_path / "path.png"
+    done = run(place, *QUICK, "--png", str(picture))
+    assert done.stdout.splitlines()[-1] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "cannot be written" in run(place, "--png", "/nothing/a.png", code=2).stderr
+
+
+def test_a_chart_on_a_terminal(place: str) -> None:
+    leader, follower = os.openpty()
+    with os.fdopen(leader, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [*COMMAND, place, "--pps", "500", "--seconds", "1", "--late-limit", "100"],
+            stdout=subprocess.DEVNULL,
+            stderr=follower,
+            env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+        )
+        os.close(follower)
+        shown = b""
+        try:
+            while part := screen.read(65536):
+                shown += part
+        except OSError:  # the other end is closed
+            pass
+        assert process.wait(PATIENCE_S) == 0
+    assert "█".encode() in shown
+    assert shown.endswith(b"\x1b[4A\x1b[J")  # nothing of it stays
+
+
+def test_a_signal_ends_it_with_a_report(place: str) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, place, "--seconds", "forever", "--late-limit", "100"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # its first line: it measures
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert "verdict: The network lost none" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "give the reflector, or --listen PORT"),
+        (["127.0.0.1", "--listen", "5"], 2, "give the reflector, or --listen PORT"),
+        (["127.0.0.1:9"], 2, "start `shmring reflect` there"),
+        (["127.0.0.1:x"], 2, "is no host"),
+        (["name.invalid"], 2, "name.invalid"),
+        (["127.0.0.1", "--pps", "0"], 1, "'0' is no rate above 0"),
+        (["127.0.0.1", "--seconds", "soon"], 1, "'soon' is no time"),
+        (["127.0.0.1", "--size", "20"], 2, "44 to 65507"),
+        (["127.0.0.1", "--loss-limit", "101"], 1, "'101' is no percentage"),
+        (["127.0.0.1", "--clock", "mine"], 1, "invalid choice"),
+    ],
+)
+def test_errors(words: list[str], code: int, message: str) -> None:
+    assert message in run(*words, code=code).stderr

@@ -1,0 +1,340 @@
+"""Measure a path by probes that `shmring reflect`, or any reflector of STAMP, sends back.
+
+For each direction: delay, jitter, loss, reordering and duplicates. A probe counts from the moment
+it really left, and one that this host sent late, or not at all, is not blamed on the network. The
+last line says whose fault it was.
+
+Round trips need no common clock. One-way delays do: --clock says what is assumed. With --listen
+the command receives the stream of `shmring generate` and sends nothing.
+
+examples:
+  shmring reflect                                        on the other host
+  shmring measure 10.0.0.7                               1000 probes a second for 10 seconds
+  shmring measure 10.0.0.7:8620 --pps 50k --size 1400 --seconds 60
+  shmring measure lab.example --clock measured           the hosts have different clocks
+  shmring measure 10.0.0.7 --seconds forever             until Ctrl-C, which prints the report
+  shmring measure 10.0.0.7 --json --loss-limit 0.1       for a test: exit code 3 above 0.1 %
+  shmring measure 10.0.0.7 --png path.png                delay over time, and its distribution
+  shmring measure --listen 5004 --seconds 10             a stream from shmring generate
+
+exit codes: 0 fine, 1 wrong usage, 2 failure (also if no reflector answers), 3 more packets were
+lost in the network than --loss-limit allows, or left late here than --late-limit allows
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import shmring
+from shmring import stamp
+from shmring_cli.common import FAILED, FINE
+from shmring_cli.output import duration, json_line, paragraph, quantity, text_table
+from shmring_measure.live import Live
+
+OVER_LIMIT = 3
+DEFAULT_LATE_PERCENT = 10.0
+
+_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
+_HEAD = ("", "min", "p50", "p99", "p99.9", "max", "jitter", "lost", "duplicates", "reordered")
+_WAYS = (("to the reflector", "forward"), ("back", "backward"), ("round trip", "round"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "host", metavar="HOST[:PORT]", nargs="?", help="the reflector (port 862 without one)"
+    )
+    parser.add_argument(
+        "--listen",
+        type=_place,
+        metavar="[ADDR:]PORT",
+        help="receive the stream of shmring generate instead",
+    )
+    _add_probes(parser)
+    _add_limits(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as a JSON object")
+    parser.add_argument(
+        "--png", type=Path, metavar="FILE", help="draw delay over time and its distribution"
+    )
+
+
+def _add_probes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pps",
+        type=_rate,
+        default=1000.0,
+        metavar="RATE",
+        help="probes a second: 1000, 50k (default 1000)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="how long, or forever (default 10)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=stamp.LEAST_SIZE,
+        metavar="BYTES",
+        help="payload of a probe (default and least: 44)",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("auto", "same", "measured"),
+        default="auto",
+        help="for one-way delays: same: both hosts have one clock; measured: take the offset of "
+        "the other clock from the probes; auto: same if the first probes allow it",
+    )
+    parser.add_argument("--local", type=_place, metavar="ADDR[:PORT]", help="send from here")
+    parser.add_argument("--interface", metavar="NAME", help="use only this network interface")
+    parser.add_argument("--ttl", type=int, metavar="N", help="hop limit of the probes")
+    parser.add_argument("--dscp", type=int, metavar="N", help="DSCP of the probes, 0 to 63")
+    parser.add_argument(
+        "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
+    )
+    parser.add_argument("--cpu", type=int, metavar="N", help="core of the worker")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="a probe without a reply for so long is lost (default 1)",
+    )
+    parser.add_argument(
+        "--late-us",
+        type=float,
+        default=stamp.LATE_NS / 1000,
+        metavar="US",
+        help="probes that left later than this are left out of the delays (default 50)",
+    )
+    parser.add_argument(
+        "--loss-limit",
+        type=_percent,
+        metavar="PERCENT",
+        help="exit code 3 if the network lost more (default: no limit)",
+    )
+    parser.add_argument(
+        "--late-limit",
+        type=_percent,
+        default=DEFAULT_LATE_PERCENT,
+        metavar="PERCENT",
+        help="exit code 3 if more probes left late (default 10)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if (arguments.host is None) == (arguments.listen is None):
+        raise ValueError("give the reflector, or --listen PORT: shmring measure 10.0.0.7")
+    if arguments.png is not None:
+        _check_picture(arguments.png)
+    live = Live(show=not arguments.json)
+    with warnings.catch_warnings(record=True) as caught, _pool(arguments) as pool:
+        warnings.simplefilter("always", shmring.RealtimeWarning)
+        measurement = _measurement(arguments, pool, live)
+        with _stopped_by_signals(measurement.stop), live:
+            report = measurement.run()
+    if arguments.json:
+        json_line(report.to_dict())
+    else:
+        _tell(report, [str(each.message) for each in caught])
+    if arguments.png is not None:
+        from shmring_measure import picture
+
+        picture.draw(arguments.png, report)
+        if not arguments.json:
+            print(arguments.png)
+    return _exit_code(report, arguments)
+
+
+def _measurement(
+    arguments: argparse.Namespace, pool: shmring.Pool, live: Live
+) -> stamp.Measurement | stamp.Listening:
+    if arguments.listen is not None:
+        return stamp.Listening(
+            arguments.listen,
+            seconds=arguments.seconds,
+            timeout=arguments.timeout,
+            pool=pool,
+            progress=live,
+        )
+    return stamp.Measurement(
+        _host(arguments.host),
+        pps=arguments.pps,
+        seconds=arguments.seconds,
+        size=arguments.size,
+        timeout=arguments.timeout,
+        late_ns=round(arguments.late_us * 1000),
+        clock=arguments.clock,
+        local=arguments.local,
+        interface=arguments.interface,
+        ttl=arguments.ttl,
+        dscp=arguments.dscp,
+        pool=pool,
+        progress=live,
+    )
+
+
+def _pool(arguments: argparse.Namespace) -> shmring.Pool:
+    return shmring.Pool(
+        cpus=None if arguments.cpu is None else [arguments.cpu],
+        profile=arguments.profile or "balanced",
+    )
+
+
+def _stopped_by_signals(stop: Callable[[], None]) -> contextlib.ExitStack:
+    """SIGINT and SIGTERM end the measurement with its report. A second SIGINT ends the command."""
+
+    def hear(*_: Any) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    stack = contextlib.ExitStack()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.callback(signal.signal, number, signal.signal(number, hear))
+    return stack
+
+
+def _check_picture(path: Path) -> None:
+    """Raise an error if the picture cannot be written, before anything is measured."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(
+            '--png needs matplotlib, which is not installed: pip install "shmring[plot]"'
+        )
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: choose an existing folder")
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def _tell(report: stamp.MeasureReport, warned: list[str]) -> None:
+    ways = (("one way", "forward"),) if report.listening else _WAYS
+    print(text_table(_HEAD, [_row(report, label, way) for label, way in ways]))
+    print()
+    for label, text in _notes(report):
+        print(f"{label}: {text}")
+    for line in warned:
+        print(line)
+    print(paragraph(report.verdict + ".", "verdict", indent=""))
+
+
+def _row(report: stamp.MeasureReport, label: str, way: str) -> list[str]:
+    delays: stamp.Delays = getattr(report, way)
+    times = [
+        duration(delays.min_ns),
+        *(duration(delays.percentile(p)) for p in (50, 99, 99.9)),
+        duration(delays.max_ns),
+        duration(delays.jitter_ns),
+    ]
+    ending = "" if way == "round" or report.listening else f"_{way}"
+    known = not ending or report.reflector_counts
+    counts = [
+        str(getattr(report, f"{name}{ending}")) if known else "?"
+        for name in ("lost", "duplicates", "reordered")
+    ]
+    return [label, *(times if delays.count else ["-"] * len(times)), *counts]
+
+
+def _notes(report: stamp.MeasureReport) -> list[tuple[str, str]]:
+    rate = quantity(report.sent / report.seconds if report.seconds else 0.0, "pps")
+    notes = [("packets", f"{report.sent} in {report.seconds:.1f} s, {rate}")]
+    if report.lateness.count:
+        shown = ", ".join(f"p{p} {duration(report.lateness.percentile(p))}" for p in (50, 99))
+        notes.append(("lateness here", f"{shown}, {report.late} late"))
+    if report.bursts:
+        bursts = f"{report.bursts} bursts, the longest had {report.longest_burst} packets"
+        notes.append(("loss", f"{quantity(report.loss_share * 100, 'percent')}, {bursts}"))
+    if report.reordered:
+        share = quantity(report.reordered_share * 100, "percent")
+        notes.append(
+            ("reordering", f"{share}, {report.most_extent} packets must be held back to undo it")
+        )
+    if report.restarts:
+        who = "sender" if report.listening else "reflector"
+        notes.append((who, f"it began anew {report.restarts} times"))
+    for count, text in (
+        (report.impossible, "had times that contradict each other and are left out"),
+        (report.foreign, "answered nothing that was sent"),
+        (report.strangers, "came from others, or were no STAMP packets"),
+        (report.too_old, "were older than the statistics keep"),
+        (report.unreported, "have no report of their departure"),
+    ):
+        if count:
+            notes.append(("ignored", f"{count} packets {text}"))
+    notes.append(("clocks", report.clocks.text))
+    return notes
+
+
+def _exit_code(report: stamp.MeasureReport, arguments: argparse.Namespace) -> int:
+    if not report.received or report.failed:
+        return FAILED
+    lost = 100 * report.lost_in_network / report.sent if report.sent else 0.0
+    if arguments.loss_limit is not None and lost > arguments.loss_limit:
+        return OVER_LIMIT
+    return OVER_LIMIT if 100 * report.late_share > arguments.late_limit else FINE
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _host(text: str) -> tuple[str, int]:
+    """Split ``host``, ``host:port``, ``::1`` or ``[::1]:port``."""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else ""
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    if not host or (port and not (port.isascii() and port.isdecimal())):
+        raise ValueError(f"{text!r} is no host: use 10.0.0.7, lab.example:8620 or [::1]:8620")
+    return host, int(port) if port else stamp.PORT
+
+
+def _place(text: str) -> tuple[str, int]:
+    """An address, or a port alone."""
+    if text.isascii() and text.isdecimal():
+        return "0.0.0.0", int(text)
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal():
+        host, port = text, "0"
+    return host.strip("[]"), int(port)
+
+
+def _rate(text: str) -> float:
+    factor = _UNITS.get(text[-1:].lower(), 1)
+    with contextlib.suppress(ValueError):
+        value = float(text[:-1] if factor > 1 else text) * factor
+        if 0 < value < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no rate above 0: use 1000, 50k or 1M")
+
+
+def _seconds(text: str) -> float | None:
+    if text == "forever":
+        return None
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if 0 < value < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no time: use seconds above 0, or forever")
+
+
+def _percent(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if 0 <= value <= 100:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no percentage: use 0 to 100")

@@ -4,16 +4,16 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 from shmring import _address
 from shmring._address import Address
 from shmring._opening import Opening
-from shmring._proto import ffi, lib
+from shmring._proto import lib
 from shmring.channel import Channel
-from shmring.errors import NoReply, SendTimeout
-from shmring.lanes.lane import RECORDS, Columns
+from shmring.errors import NoReply, RingFull
+from shmring.lanes.lane import Columns
 from shmring.lanes.start import LEAD_NS
 from shmring.pool import default_pool
 from shmring.stamp.measured import (
@@ -27,28 +27,29 @@ from shmring.stamp.measured import (
     merged,
 )
 from shmring.stamp.probes import WAYS, Bounds, Probes, window_for
+from shmring.stamp.schedule import Schedule
+from shmring.traffic.flow import Flow
 from shmring.types import Profile
 from shmring.udt.connecting import resolve
 
 PORT: int = lib.STAMP_PORT
-LEAST_SIZE: int = lib.STAMP_BYTES
-MOST_SIZE = 65_507
 LATE_NS = 50_000
 
 _NS_PER_S = 1_000_000_000
 _ANY = {4: "0.0.0.0", 6: "::"}
-_AHEAD_NS = 250_000_000  # probes are queued this long before they are due
 _TURN_S = 0.004
 _TELL_NS = 200_000_000
 _SAMPLE_NS = 50_000_000
 _MOST_SAMPLES = 2000
 _CLOCK_NS = 1_000_000_000
 _PATIENCE_NS = 2_000_000_000
-_HELLO_GAP_NS = 10_000_000
+_HELLO_PPS = 100
 _HELLO_PROBES = 6
 _HELLO_TURNS = 8
 _HELLO_TURN_S = 0.25
 _REPORTS = 1 << 16
+_LEAST_RX = 8192
+_LEAST_WINDOW = 16384
 
 _numbers = itertools.count()
 
@@ -72,55 +73,6 @@ class MeasureProgress(NamedTuple):
     """Of the round trip, or of a stream."""
 
 
-class Even:
-    """Probes of one flow at an even rate."""
-
-    def __init__(self, pps: float, seconds: float | None, size: int) -> None:
-        self._interval_ns = _NS_PER_S / pps
-        self.pps = pps
-        self.size = size
-        self.packets = None if seconds is None else max(1, round(pps * seconds))
-        self.planned = 0
-        self.start_ns = 0
-        self.ahead_ns = 0
-        self._payload = bytearray(size * RECORDS)
-        self._raw: Any = ffi.new("due_lane_t *")
-        self.columns = Columns(self._raw)
-        self._request = ffi.new("stamp_request_t *")
-        self._request.ssid = 1
-        self._request.error.multiplier = 1
-
-    def begin(self, start_ns: int, ahead_ns: int) -> None:
-        """start_ns: of the first. ahead_ns: UTC minus the clock of the deadlines."""
-        self.start_ns, self.ahead_ns = start_ns, ahead_ns
-
-    @property
-    def next_ns(self) -> int:
-        """When the next is due."""
-        return self.start_ns + round(self.planned * self._interval_ns)
-
-    @property
-    def done(self) -> bool:
-        return self.packets is not None and self.planned >= self.packets
-
-    def fill(self, until_ns: int) -> memoryview:
-        """Fill the columns with what is due until then. Return the payloads."""
-        count = 0
-        base = ffi.from_buffer("uint8_t[]", self._payload)
-        while count < RECORDS and not self.done and self.next_ns <= until_ns:
-            due_ns = self.next_ns
-            self._raw.due_ns[count] = due_ns
-            self._raw.offset[count] = count * self.size
-            self._raw.length[count] = self.size
-            self._request.sequence = self.planned & 0xFFFFFFFF
-            self._request.t1_ns = due_ns + self.ahead_ns
-            lib.stamp_put_request(base + count * self.size, self._request)
-            self.planned += 1
-            count += 1
-        self._raw.count = count
-        return memoryview(self._payload)
-
-
 class Measurement:
     """A measurement that another thread or a signal handler can stop. `shmring.measure` makes one
     and runs it."""
@@ -128,10 +80,9 @@ class Measurement:
     def __init__(
         self,
         host: str | Address,
+        flows: Flow | Iterable[Flow] = (),
         *,
-        pps: float = 1000.0,
         seconds: float | None = 10.0,
-        size: int = LEAST_SIZE,
         timeout: float = 1.0,
         late_ns: int = LATE_NS,
         clock: ClockChoice = "auto",
@@ -144,21 +95,18 @@ class Measurement:
         progress: Callable[[MeasureProgress], object] | None = None,
     ) -> None:
         """Check the arguments, which are those of `shmring.measure`. Nothing is opened yet."""
-        positive(pps, "pps", "packets a second")
         if seconds is not None:
             positive(seconds, "seconds", "or None for no end")
         positive(timeout, "timeout", "seconds")
-        if not LEAST_SIZE <= size <= MOST_SIZE:
-            raise ValueError(
-                f"size is {size}: a STAMP packet has {LEAST_SIZE} to {MOST_SIZE} bytes"
-            )
         if late_ns < 0:
             raise ValueError(f"late_ns is {late_ns}: it must be 0 or above")
         if clock not in ("auto", "same", "measured"):
             raise ValueError(f"clock is {clock!r}: it must be 'auto', 'same' or 'measured'")
         self._given = (host, PORT) if isinstance(host, str) else host
         self._timeout_ns, self._late_ns = round(timeout * _NS_PER_S), late_ns
-        self._schedule = Even(pps, seconds, size)
+        self._flows = [flows] if isinstance(flows, Flow) else list(flows)
+        self._seconds = seconds
+        self._schedule = Schedule(self._flows, seconds, lib.DUE_LANE_IPV4)
         self._clock: ClockChoice = clock
         self._local, self._pool, self._progress = local, pool, progress
         self._options: dict[str, Any] = {
@@ -167,10 +115,6 @@ class Measurement:
             "rx_stamp": "kernel",
             "tx_stamp": "off",
             "tolerance_ns": max(1, late_ns),
-            "packet_bytes": size,
-            "rx_packet_bytes": size,
-            "capacity": _capacity(pps * _AHEAD_NS / _NS_PER_S, RECORDS),
-            "rx_capacity": _capacity(pps * _AHEAD_NS / _NS_PER_S, RECORDS),
             "report_capacity": _REPORTS,
             "profile": profile,
             "ttl": ttl,
@@ -199,7 +143,17 @@ class Measurement:
             raise ValueError(
                 f"local is {local[0]}, and the reflector {host}: both must be IPv4 or both IPv6"
             )
-        self._options |= {"remote": (host, port), "local": local}
+        lane = lib.DUE_LANE_IPV4 if family == 4 else lib.DUE_LANE_IPV6
+        self._schedule = schedule = Schedule(self._flows, self._seconds, lane)
+        self._lane = lane
+        self._options |= {
+            "remote": (host, port),
+            "local": local,
+            "capacity": schedule.capacity,
+            "packet_bytes": schedule.longest_bytes,
+            "rx_capacity": max(_LEAST_RX, schedule.capacity),
+            "rx_packet_bytes": schedule.longest_bytes,
+        }
         bounds, counts = self._hello((host, port))
         kind: ClockKind = "same" if self._is_same(bounds) else "measured"
         with self._open("probes") as channel:
@@ -221,11 +175,14 @@ class Measurement:
         return channel
 
     def _probes(self, channel: Channel, counts: bool) -> Probes:
-        ahead_s = (self._timeout_ns + _AHEAD_NS + LEAD_NS) / _NS_PER_S
+        schedule = self._schedule
+        open_s = (self._timeout_ns + LEAD_NS) / _NS_PER_S
+        most = max(_LEAST_WINDOW, 1.5 * (schedule.pps * open_s + schedule.capacity))
+        flows = len(schedule.flows)
         return Probes(
             channel,
-            flows=1,
-            window=window_for(max(4 * RECORDS, 1.5 * self._schedule.pps * ahead_s)),
+            flows=flows,
+            window=window_for(most / flows if flows > 1 else most),
             late_ns=self._late_ns,
             timeout_ns=self._timeout_ns,
             counts=counts,
@@ -247,12 +204,13 @@ class Measurement:
             raise self._no_reply(host, channel)
 
     def _exchange(self, channel: Channel, probes: Probes) -> Bounds | None:
-        schedule = Even(_NS_PER_S / _HELLO_GAP_NS, _HELLO_PROBES / 100, self._schedule.size)
-        schedule.begin(channel.now_ns() + _HELLO_GAP_NS, -probes.utc_offset_ns)
-        payload = schedule.fill(2**62)
-        first = channel.send_many(payload, **_part(schedule.columns, 0))
-        probes.planned(first, payload, schedule.columns, 0, schedule.columns.count)
-        channel.send(bytes(payload[: schedule.size]), at=schedule.start_ns)
+        size = self._schedule.longest_bytes
+        schedule = Schedule(Flow(pps=_HELLO_PPS, count=_HELLO_PROBES, size=size), None, self._lane)
+        start_ns = channel.now_ns() + _NS_PER_S // _HELLO_PPS
+        schedule.begin(start_ns, -probes.utc_offset_ns)
+        schedule.fill()
+        _queue(channel, probes, schedule, 0)
+        channel.send(bytes(schedule.payload[:size]), at=start_ns)
         until = time.monotonic() + _HELLO_TURN_S
         while time.monotonic() < until and not self._stopped:
             probes.read()
@@ -278,17 +236,17 @@ class Measurement:
 
     def _send_all(self, channel: Channel, probes: Probes) -> None:
         schedule = self._schedule
-        schedule.begin(channel.now_ns() + LEAD_NS, -probes.utc_offset_ns)
-        self._watch.start_ns = schedule.start_ns
-        columns = schedule.columns
-        done, payload = 0, memoryview(b"")
-        while not self._is_over(channel, probes, columns.count - done):
-            if done == columns.count and not self._ends:
-                payload, done = schedule.fill(channel.now_ns() + _AHEAD_NS), 0
-            if done < columns.count:
-                done = _queue(channel, probes, payload, columns, done)
+        self._watch.start_ns = channel.now_ns() + LEAD_NS
+        schedule.begin(self._watch.start_ns, -probes.utc_offset_ns)
+        done = unqueued = 0
+        while not self._is_over(channel, probes, unqueued):
+            if not unqueued and not self._ends:
+                done, unqueued = 0, schedule.fill()
+            if unqueued:
+                before, done = done, _queue(channel, probes, schedule, done)
+                unqueued -= done - before
             self._look(channel, probes)
-            if done == columns.count:
+            if unqueued or self._ends:
                 time.sleep(_TURN_S)
         self._look(channel, probes)
         probes.finish()
@@ -302,15 +260,13 @@ class Measurement:
         reports for ever."""
         if not self._ends or (unqueued and not self._stopped):
             return False
-        last_ns = self._schedule.next_ns + self._timeout_ns + _PATIENCE_NS
+        last_ns = self._schedule.last_ns + self._timeout_ns + _PATIENCE_NS
         return probes.open == 0 or channel.now_ns() > last_ns
 
     def _look(self, channel: Channel, probes: Probes) -> None:
         probes.read()
         probes.settle()
-        schedule = self._schedule
-        share = 0.0 if schedule.packets is None else schedule.planned / schedule.packets
-        self._watch.look(channel.now_ns(), share)
+        self._watch.look(channel.now_ns(), self._schedule.share)
 
     # --- what was found ---------------------------------------------------------------------------
 
@@ -327,10 +283,6 @@ class Measurement:
         )
 
 
-def _capacity(wanted: float, least: int) -> int:
-    return min(1 << 17, max(2 * least, round(wanted)))
-
-
 def positive(value: float, name: str, what: str) -> None:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} is {value}: it must be above 0, {what}")
@@ -343,18 +295,18 @@ def _part(columns: Columns, begin: int) -> dict[str, Any]:
     return part
 
 
-def _queue(
-    channel: Channel, probes: Probes, payload: memoryview, columns: Columns, done: int
-) -> int:
-    """Queue packets from number `done` on, for a moment at most. Return how many are queued."""
+def _queue(channel: Channel, probes: Probes, schedule: Schedule, done: int) -> int:
+    """Queue the packets of a batch from number `done` on, as far as there is room. Return how many
+    are queued."""
+    columns = schedule.columns
     try:
-        first = channel.send_many(payload, timeout=0, **_part(columns, done))
+        first = channel.send_many(schedule.payload, timeout=0, **_part(columns, done))
         end = columns.count
-    except SendTimeout as full:
+    except RingFull as full:
         if full.first_sequence is None:
             return done
         first, end = full.first_sequence, done + full.sent
-    probes.planned(first, payload, columns, done, end)
+    probes.planned(first, schedule.payload, columns, done, end)
     return end
 
 
@@ -500,10 +452,9 @@ def _delays(probes: Probes, flow: int | None) -> dict[str, Any]:
 
 def measure(
     host: str | Address,
+    flows: Flow | Iterable[Flow] = (),
     *,
-    pps: float = 1000.0,
     seconds: float | None = 10.0,
-    size: int = LEAST_SIZE,
     timeout: float = 1.0,
     late_ns: int = LATE_NS,
     clock: ClockChoice = "auto",
@@ -519,9 +470,9 @@ def measure(
     jitter, loss, reordering and duplicates by direction.
 
     host: the reflector: a name or address, or a (host, port) pair. The port of STAMP is 862.
-    pps: probes a second, evenly spaced.
-    seconds: how long. None: until `Measurement.stop`.
-    size: payload bytes of a probe, from 44.
+    flows: what to send, a `traffic.Flow` or several, as for `shmring.generate`. Empty: 1000
+        probes a second of 200 bytes. All go to the reflector, and no probe is shorter than 44.
+    seconds: how long flows send that do not say it. None: until `Measurement.stop`.
     timeout: a probe is lost if no reply came this many seconds after it left.
     late_ns: probes that leave this much after their time, because of this host, are left out of
         the delays.
@@ -541,9 +492,8 @@ def measure(
     """
     return Measurement(
         host,
-        pps=pps,
+        flows,
         seconds=seconds,
-        size=size,
         timeout=timeout,
         late_ns=late_ns,
         clock=clock,

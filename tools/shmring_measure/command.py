@@ -11,6 +11,7 @@ examples:
   shmring reflect                                        on the other host
   shmring measure 10.0.0.7                               1000 probes a second for 10 seconds
   shmring measure 10.0.0.7:8620 --pps 50k --size 1400 --seconds 60
+  shmring measure 10.0.0.7 --poisson --size 100-1400     every pattern of shmring generate
   shmring measure lab.example --clock measured           the hosts have different clocks
   shmring measure 10.0.0.7 --seconds forever             until Ctrl-C, which prints the report
   shmring measure 10.0.0.7 --json --loss-limit 0.1       for a test: exit code 3 above 0.1 %
@@ -26,15 +27,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import math
 import os
-import signal
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import shmring
 from shmring import stamp
+from shmring_cli import flow_words, sending
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration, json_line, paragraph, quantity, text_table
 from shmring_measure.live import Live
@@ -42,7 +42,6 @@ from shmring_measure.live import Live
 OVER_LIMIT = 3
 DEFAULT_LATE_PERCENT = 10.0
 
-_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _HEAD = ("", "min", "p50", "p99", "p99.9", "max", "jitter", "lost", "duplicates", "reordered")
 _WAYS = (("to the reflector", "forward"), ("back", "backward"), ("round trip", "round"))
 
@@ -66,27 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_probes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--pps",
-        type=_rate,
-        default=1000.0,
-        metavar="RATE",
-        help="probes a second: 1000, 50k (default 1000)",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=_seconds,
-        default=10.0,
-        metavar="S",
-        help="how long, or forever (default 10)",
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        default=stamp.LEAST_SIZE,
-        metavar="BYTES",
-        help="payload of a probe (default and least: 44)",
-    )
+    flow_words.add_arguments(parser)
     parser.add_argument(
         "--clock",
         choices=("auto", "same", "measured"),
@@ -140,10 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.png is not None:
         _check_picture(arguments.png)
     live = Live(show=not arguments.json)
-    with warnings.catch_warnings(record=True) as caught, _pool(arguments) as pool:
+    with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
         warnings.simplefilter("always", shmring.RealtimeWarning)
         measurement = _measurement(arguments, pool, live)
-        with _stopped_by_signals(measurement.stop), live:
+        with sending.stopped_by_signals(measurement), live:
             report = measurement.run()
     if arguments.json:
         json_line(report.to_dict())
@@ -164,16 +143,14 @@ def _measurement(
     if arguments.listen is not None:
         return stamp.Listening(
             arguments.listen,
-            seconds=arguments.seconds,
+            seconds=_listen_seconds(arguments.seconds),
             timeout=arguments.timeout,
             pool=pool,
             progress=live,
         )
     return stamp.Measurement(
         _host(arguments.host),
-        pps=arguments.pps,
-        seconds=arguments.seconds,
-        size=arguments.size,
+        flow_words.flows(arguments),
         timeout=arguments.timeout,
         late_ns=round(arguments.late_us * 1000),
         clock=arguments.clock,
@@ -186,24 +163,10 @@ def _measurement(
     )
 
 
-def _pool(arguments: argparse.Namespace) -> shmring.Pool:
-    return shmring.Pool(
-        cpus=None if arguments.cpu is None else [arguments.cpu],
-        profile=arguments.profile or "balanced",
-    )
-
-
-def _stopped_by_signals(stop: Callable[[], None]) -> contextlib.ExitStack:
-    """SIGINT and SIGTERM end the measurement with its report. A second SIGINT ends the command."""
-
-    def hear(*_: Any) -> None:
-        stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    stack = contextlib.ExitStack()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        stack.callback(signal.signal, number, signal.signal(number, hear))
-    return stack
+def _listen_seconds(given: float | None) -> float | None:
+    if given is None:
+        return flow_words.DEFAULT_SECONDS
+    return None if math.isinf(given) else given
 
 
 def _check_picture(path: Path) -> None:
@@ -311,25 +274,6 @@ def _place(text: str) -> tuple[str, int]:
     if not port.isdecimal():
         host, port = text, "0"
     return host.strip("[]"), int(port)
-
-
-def _rate(text: str) -> float:
-    factor = _UNITS.get(text[-1:].lower(), 1)
-    with contextlib.suppress(ValueError):
-        value = float(text[:-1] if factor > 1 else text) * factor
-        if 0 < value < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no rate above 0: use 1000, 50k or 1M")
-
-
-def _seconds(text: str) -> float | None:
-    if text == "forever":
-        return None
-    with contextlib.suppress(ValueError):
-        value = float(text)
-        if 0 < value < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no time: use seconds above 0, or forever")
 
 
 def _percent(text: str) -> float:

@@ -122,7 +122,7 @@ def test_a_signal_ends_it_with_a_report(place: str) -> None:
         (["name.invalid"], 2, "name.invalid"),
         (["127.0.0.1", "--pps", "0"], 1, "'0' is no rate above 0"),
         (["127.0.0.1", "--seconds", "soon"], 1, "'soon' is no time"),
-        (["127.0.0.1", "--size", "20"], 2, "44 to 65507"),
+        (["127.0.0.1", "--size", "20"], 2, "44 bytes or more"),
         (["127.0.0.1", "--loss-limit", "101"], 1, "'101' is no percentage"),
         (["127.0.0.1", "--clock", "mine"], 1, "invalid choice"),
     ],

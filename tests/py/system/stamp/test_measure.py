@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pickle
@@ -18,7 +19,7 @@ import pytest
 from stamp_reflector import NS_PER_S, Reflector, reflecting, reply, request, sequence_of
 
 import shmring
-from shmring import stamp
+from shmring import stamp, traffic
 
 COUNT = 400
 PPS = 2000.0
@@ -37,7 +38,8 @@ def reflector() -> Iterator[Reflector]:
 def measure(reflector: Reflector, pool: shmring.Pool, **how: Any) -> stamp.MeasureReport:
     how.setdefault("timeout", 0.5)
     how.setdefault("late_ns", LATE_NS)
-    return stamp.measure(reflector.address, pps=PPS, seconds=COUNT / PPS, pool=pool, **how)
+    flow = traffic.Flow(pps=PPS, count=COUNT, size=how.pop("size", 44))
+    return stamp.measure(reflector.address, flow, pool=pool, **how)
 
 
 def in_run(reflector: Reflector) -> bool:
@@ -64,6 +66,24 @@ def test_a_path_without_faults(reflector: Reflector, shmring_pool: shmring.Pool)
     assert pickle.loads(pickle.dumps(report)).sent == COUNT
     (flow,) = report.flows
     assert (flow.number, flow.sent) == (0, COUNT)
+
+
+def test_flows_of_several_patterns(reflector: Reflector, shmring_pool: shmring.Pool) -> None:
+    flows = [
+        traffic.Flow(pps=1000, count=100, pattern="poisson"),
+        traffic.Flow(pps=2000, count=300, burst=10, size=(44, 1400)),
+        traffic.Flow(pps=traffic.ramp(100, 2000, 0.5), seconds=0.5, size="imix"),
+    ]
+    with pytest.raises(ValueError, match="size of flow 3 is imix"):  # an Ethernet frame of 64 bytes
+        stamp.measure(reflector.address, flows, pool=shmring_pool)
+    flows[2] = dataclasses.replace(flows[2], size={100: 1, 200: 1})
+    report = stamp.measure(reflector.address, flows, late_ns=LATE_NS, pool=shmring_pool)
+    one, two, three = report.flows
+    assert (one.sent, two.sent) == (100, 300)
+    assert 500 < three.sent < 550
+    assert report.sent == report.received == one.received + two.received + three.received
+    assert report.round.count == report.sent
+    assert not report.reordered
 
 
 def test_loss_has_a_direction(reflector: Reflector, shmring_pool: shmring.Pool) -> None:
@@ -237,7 +257,7 @@ def test_a_killed_worker_is_not_the_network(
     killed: list[int] = []
     report = stamp.measure(
         reflector.address,
-        pps=500,
+        traffic.Flow(pps=500),
         seconds=1.5,
         late_ns=LATE_NS,
         pool=shmring_pool,
@@ -292,11 +312,11 @@ def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"pps": 0}, "pps is 0"),
-        ({"pps": float("nan")}, "pps is nan"),
+        ({"flows": traffic.Flow(pps=float("nan"))}, "pps is nan"),
+        ({"flows": traffic.Flow(size=43)}, "44 bytes or more"),
+        ({"flows": traffic.Flow(to="127.0.0.1")}, "all go to the reflector"),
         ({"seconds": -1}, "seconds is -1"),
         ({"timeout": 0}, "timeout is 0"),
-        ({"size": 43}, "44 to 65507"),
         ({"late_ns": -1}, "late_ns is -1"),
         ({"clock": "mine"}, "clock is 'mine'"),
     ],

@@ -228,8 +228,8 @@ class Measurement:
             why = reports[-1].error_text if reports else "the kernel refused the packets"
             return NoReply(f"{where} cannot be reached: {why}. Check the address and the route")
         return NoReply(
-            f"no reply from {where}: start `shmring reflect` there, and let UDP port {host[1]} "
-            "pass in its firewall"
+            f"no reply from {where}: start `shmring reflect --stateful` there, and let UDP port "
+            f"{host[1]} pass in its firewall"
         )
 
     # --- sending ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ Round trips need no common clock. One-way delays do: --clock says what is assume
 the command receives the stream of `shmring generate` and sends nothing.
 
 examples:
-  shmring reflect                                        on the other host
+  shmring reflect --stateful                             on the other host
   shmring measure 10.0.0.7                               1000 probes a second for 10 seconds
   shmring measure 10.0.0.7:8620 --pps 50k --size 1400 --seconds 60
   shmring measure 10.0.0.7 --poisson --size 100-1400     every pattern of shmring generate

@@ -117,7 +117,7 @@ def test_a_signal_ends_it_with_a_report(place: str) -> None:
     [
         ([], 2, "give the reflector, or --listen PORT"),
         (["127.0.0.1", "--listen", "5"], 2, "give the reflector, or --listen PORT"),
-        (["127.0.0.1:9"], 2, "start `shmring reflect` there"),
+        (["127.0.0.1:9"], 2, "start `shmring reflect --stateful` there"),
         (["127.0.0.1:x"], 2, "is no host"),
         (["name.invalid"], 2, "name.invalid"),
         (["127.0.0.1", "--pps", "0"], 1, "'0' is no rate above 0"),

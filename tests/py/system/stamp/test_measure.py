@@ -304,7 +304,7 @@ def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as freed:
         freed.bind(("127.0.0.1", 0))
         port = freed.getsockname()[1]
-    with pytest.raises(shmring.NoReply, match="start `shmring reflect` there") as failed:
+    with pytest.raises(shmring.NoReply, match="start `shmring reflect --stateful` there") as failed:
         stamp.measure((host, port), pool=shmring_pool)
     assert isinstance(failed.value, TimeoutError)
 

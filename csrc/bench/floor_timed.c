@@ -3,7 +3,8 @@
  *
  * --times-fd FD reads when each packet is due, after the first one, as int64 in ns. The payload
  * then begins with the number of the packet (big-endian). --address N: an IPv4 address as a number,
- * instead of loopback. */
+ * instead of loopback. --departure 1: the payload carries the time right before the send call
+ * instead of the deadline, for the delay of the path alone. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"
@@ -12,6 +13,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -71,6 +73,7 @@ int bench_timed(int argc, char **argv)
     mlockall(MCL_CURRENT | MCL_FUTURE);
     bench_fifo((int)bench_option(argc, argv, "--priority", 80));
 
+    bool departure = bench_option(argc, argv, "--departure", 0);
     int64_t start_ns = rt_mono_ns() + 100 * RT_NS_PER_MS;
     for (int64_t i = 0; i < count; i++) {
         int64_t due_ns = start_ns + (times != NULL ? times[i] : i * interval_ns);
@@ -80,6 +83,10 @@ int bench_timed(int argc, char **argv)
             sleep_until(due_ns - margin_ns);
         while (rt_mono_ns() < due_ns - ahead_ns)
             rt_cpu_relax();
+        if (departure) {
+            int64_t now_ns = rt_mono_ns();
+            memcpy(payload, &now_ns, sizeof now_ns);
+        }
         if (send(fd, payload, sizeof payload, 0) < 0 && errno != ECONNREFUSED)
             bench_fail("send");
     }

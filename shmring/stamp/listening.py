@@ -10,7 +10,7 @@ from typing import Any
 from shmring._address import Address
 from shmring._opening import Opening
 from shmring.channel import Channel
-from shmring.pool import default_pool
+from shmring.pool import open as open_channel
 from shmring.stamp.measured import MeasureReport
 from shmring.stamp.measuring import MeasureProgress, Watch, positive, report_of
 from shmring.stamp.probes import Probes
@@ -38,7 +38,7 @@ class Listening:
         timeout: float = 1.0,
         interface: str | None = None,
         profile: Profile | None = None,
-        pool: Opening | None = None,
+        pool: Opening | str | None = None,
         progress: Callable[[MeasureProgress], object] | None = None,
     ) -> None:
         """Check the arguments. Nothing is opened yet.
@@ -74,10 +74,11 @@ class Listening:
 
     def run(self) -> MeasureReport:
         """Receive. Call it once. Raises what `Pool.open` raises."""
-        pool = default_pool() if self._pool is None else self._pool
         with contextlib.ExitStack() as stack:
             name = f"measure.{os.getpid()}.{next(_numbers)}.listen"
-            channel: Channel = stack.enter_context(pool.open(name, **self._options))
+            channel: Channel = stack.enter_context(
+                open_channel(name, pool=self._pool, **self._options)
+            )
             probes = Probes(
                 channel,
                 flows=_FLOWS,

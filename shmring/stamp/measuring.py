@@ -15,7 +15,7 @@ from shmring.channel import Channel
 from shmring.errors import NoReply, RingFull
 from shmring.lanes.lane import Columns
 from shmring.lanes.start import LEAD_NS
-from shmring.pool import default_pool
+from shmring.pool import open as open_channel
 from shmring.stamp.measured import (
     ClockKind,
     Clocks,
@@ -91,7 +91,7 @@ class Measurement:
         ttl: int | None = None,
         dscp: int | None = None,
         profile: Profile | None = None,
-        pool: Opening | None = None,
+        pool: Opening | str | None = None,
         progress: Callable[[MeasureProgress], object] | None = None,
     ) -> None:
         """Check the arguments, which are those of `shmring.measure`. Nothing is opened yet."""
@@ -169,9 +169,8 @@ class Measurement:
         )
 
     def _open(self, part: str) -> Channel:
-        pool = default_pool() if self._pool is None else self._pool
         name = f"measure.{os.getpid()}.{next(_numbers)}.{part}"
-        channel: Channel = pool.open(name, **self._options)
+        channel: Channel = open_channel(name, pool=self._pool, **self._options)
         return channel
 
     def _probes(self, channel: Channel, counts: bool) -> Probes:
@@ -463,7 +462,7 @@ def measure(
     ttl: int | None = None,
     dscp: int | None = None,
     profile: Profile | None = None,
-    pool: Opening | None = None,
+    pool: Opening | str | None = None,
     progress: Callable[[MeasureProgress], object] | None = None,
 ) -> MeasureReport:
     """Send probes to a reflector (`shmring reflect`, or any of STAMP, RFC 8762) and return delays,
@@ -483,7 +482,7 @@ def measure(
     interface: send and receive on this network interface only.
     ttl, dscp: of the probes, as in `Pool.open`.
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
-    pool: which pool sends. None: the default pool.
+    pool: which pool sends, or its name. None: the default pool.
     progress: is called with a `MeasureProgress` about five times a second.
 
     Delays count from the moment a probe really left. Probes that the kernel refused, or that this

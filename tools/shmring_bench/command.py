@@ -24,6 +24,8 @@
   generate  200 000 generated packets a second between two network namespaces, beside mgen,
           trafgen, iperf3 and D-ITG
   clock   offset of the clock in another network namespace, which is 0, and its bound
+  measure probes between two network namespaces: one-way delay beside bare C, round trips
+          beside irtt and D-ITG
   all     all of them
 
 Systems: `shmring`; `floor`, bare C with nothing between it and the kernel, in the same run;
@@ -60,6 +62,7 @@ from shmring_bench import (
     netflux,
     observe,
     pacing,
+    probes,
     replay,
     rtp,
     rtt,
@@ -89,8 +92,11 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "clock": clock.run,
     "replay": replay.run,
     "generate": generate.run,
+    "measure": probes.run,
 }
-AT_MOST = udt.AT_MOST | pacing.AT_MOST | replay.AT_MOST | generate.AT_MOST | clock.AT_MOST
+AT_MOST = frozenset[str]().union(
+    *(one.AT_MOST for one in (udt, pacing, replay, generate, clock, probes))
+)
 """Metrics whose targets are upper bounds."""
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
 """The systems that ratios in a table refer to: the first of them that was measured."""

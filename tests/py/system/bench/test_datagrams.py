@@ -44,6 +44,16 @@ def test_captures_are_played_over_veth(bench, rows_of):
     assert all(row["value"] == 0 for row in missing if row["case"] == "poisson-100kpps")
 
 
+@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.shm_mb(200)
+def test_probes_are_measured_beside_bare_c(bench, rows_of):
+    rows = rows_of(bench("measure", "one-way", "--json"), "measure")
+    found = {(row["system"], row["metric"]) for row in rows}
+    assert {(name, metric) for name in ("shmring", "floor") for metric in ("min", "p50")} <= found
+    assert ("target", "p50_ratio") in found
+    assert all(row["value"] > 0 for row in rows if row["unit"] == "ns")
+
+
 def test_people_get_the_ratio_to_bare_c(bench):
     text = bench("rtt")
     assert "floor" in text

@@ -1,0 +1,220 @@
+"""`shmring bench measure`: probes from one network namespace to a reflector in another.
+
+one-way     delay to the far kernel, from the departure of each probe. The floor is bare C: it spins
+            until a probe is due, reads the clock, and sends. A receiver in bare C keeps the
+            kernel's timestamps. A ratio near 1 says that the delay which `shmring measure` reports
+            is that of the path.
+round-trip  the same probes there and back, beside irtt and D-ITG with the rate and size of ours.
+            The time in a reflector is part of it only for D-ITG, which does not tell it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from shmring import stamp, traffic
+from shmring_bench import floor, veth
+from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
+from shmring_bench.samples import quantile
+
+AT_MOST = frozenset({"min_ratio", "p50_ratio"})
+"""Metrics whose targets are upper bounds."""
+PORT = 9000
+RATE_PPS = 1000
+ONE_WAY = {"one-way": RATE_PPS, "one-way-20kpps": 20_000}
+PAYLOAD_BYTES = 64
+GOAL_RATIO = 1.2
+_ITG_PORT = 8999
+_SECONDS = 3.0
+_START_S = 20.0
+_LATE_NS = 50_000
+
+
+def run(plan: Plan) -> Iterator[Row]:
+    for case, pps in ONE_WAY.items():
+        systems = {
+            "shmring": functools.partial(_ours, plan, "forward", pps),
+            "floor": functools.partial(_floor, plan, pps),
+        }
+        rows = list(alternate(plan, case, systems))
+        yield from rows
+        yield from _ratios(case, rows)
+    yield from alternate(
+        plan,
+        "round-trip",
+        {
+            "shmring": lambda: _ours(plan, "round", RATE_PPS),
+            "irtt": lambda: _irtt(plan),
+            "D-ITG": lambda: _itg(plan),
+        },
+    )
+
+
+def _ratios(case: str, rows: list[Row]) -> Iterator[Row]:
+    found = {(row.system, row.metric): row.value for row in rows}
+    for metric in ("min", "p50"):
+        ours, bare = found.get(("shmring", metric)), found.get(("floor", metric))
+        if ours is not None and bare:
+            yield Row(case, "shmring", f"{metric}_ratio", 100 * ours / bare, "percent")
+            yield Row(case, TARGET, f"{metric}_ratio", 100 * GOAL_RATIO, "percent")
+
+
+def _ours(plan: Plan, way: str, pps: int) -> Figures:
+    words = [sys.executable, "-P", "-m", "shmring_cli", "reflect", f":{PORT}", "--stateful"]
+    if plan.other_cpu is not None:
+        words += ["--cpu", str(plan.other_cpu)]
+    with veth.linked(plan) as link, _server(link, words, "answering on"):
+        report = stamp.measure(
+            (link.far.address, PORT),
+            traffic.Flow(pps=pps, size=PAYLOAD_BYTES),
+            seconds=plan.run_s(_SECONDS),
+            late_ns=_LATE_NS,
+            clock="same",
+            pool=link.near.pool,
+        )
+    delays: stamp.Delays = getattr(report, way)
+    return _figures(delays.min_ns, delays.percentile(50), delays.percentile(99)) | {
+        ("missing", "packets"): report.lost,
+        ("left_out", "percent"): 100 * report.late_share,
+    }
+
+
+def _floor(plan: Plan, pps: int) -> Figures:
+    count = round(plan.run_s(_SECONDS) * pps)
+    with veth.linked(plan) as link, link.receiver(count, word_at=None, port=PORT) as receiver:
+        words = floor.command(
+            "timed",
+            address=int(ipaddress.ip_address(link.far.address)),
+            port=PORT,
+            count=count,
+            interval_ns=1_000_000_000 // pps,
+            margin_ns=1_000_000_000,  # never sleeps
+            departure=1,
+            cpu=plan.worker_cpu,
+        )
+        link.run(*words, cpu=None, timeout_s=_START_S + plan.run_s(_SECONDS))
+        found = receiver.result(_START_S)
+    delays_ns = sorted(found.samples)
+    return _sorted_figures(delays_ns) | {("missing", "packets"): count - len(delays_ns)}
+
+
+# --- peers ----------------------------------------------------------------------------------------
+
+
+def _irtt(plan: Plan) -> Figures:
+    with (
+        veth.linked(plan) as link,
+        _server(link, _irtt_server(link), "ListenerStart"),
+    ):
+        text = link.run(
+            *("irtt", "client", "-Q", "-o", "-", "-i", f"{1e6 / RATE_PPS:.0f}us"),
+            *("-d", f"{plan.run_s(_SECONDS):.1f}s", "-l", str(PAYLOAD_BYTES)),
+            f"{link.far.address}:{PORT}",
+            cpu=None,
+            timeout_s=_START_S + plan.run_s(_SECONDS),
+        )
+    facts = json.loads(text)
+    trips_ns = sorted(
+        trip["delay"]["rtt"] for trip in facts["round_trips"] if trip["lost"] == "false"
+    )
+    stats = facts["stats"]
+    return _sorted_figures(trips_ns) | {
+        ("missing", "packets"): stats["packets_sent"] - stats["packets_received"]
+    }
+
+
+def _irtt_server(link: veth.Link) -> list[str]:
+    return ["irtt", "server", "-i", "0", "-b", f"{link.far.address}:{PORT}"]
+
+
+def _itg(plan: Plan) -> Figures:
+    with (
+        tempfile.TemporaryDirectory(prefix="shmring-bench-") as folder,
+        veth.linked(plan) as link,
+        _server(link, ["ITGRecv", "-l", f"{folder}/receiver"], "Press"),
+    ):
+        log = Path(folder) / "sender"
+        link.run(
+            *("ITGSend", "-a", link.far.address, "-rp", str(_ITG_PORT), "-m", "rttm"),
+            *("-C", str(RATE_PPS), "-t", f"{1000 * plan.run_s(_SECONDS):.0f}"),
+            *("-c", str(PAYLOAD_BYTES), "-l", str(log)),
+            cpu=None,
+            timeout_s=_START_S + plan.run_s(_SECONDS),
+        )
+        # each line: flow, sequence, source, port, destination, port, sent, received, size
+        text = link.run("ITGDec", str(log), "-l", f"{folder}/text", cpu=None, timeout_s=_START_S)
+        lines = (Path(folder) / "text").read_text().splitlines()
+    trips_ns = sorted(found for line in lines if (found := _itg_trip_ns(line)) is not None)
+    dropped = re.search(r"Packets dropped\s*=\s*(\d+)", text)
+    return _sorted_figures(trips_ns) | {
+        ("missing", "packets"): float(dropped[1]) if dropped else 0.0
+    }
+
+
+def _itg_trip_ns(line: str) -> int | None:
+    """The delay of one packet, from ``txTime>H:M:S.us`` and ``rxTime>H:M:S.us``."""
+    times = [
+        (int(hours) * 60 + int(minutes)) * 60_000_000 + round(float(seconds) * 1_000_000)
+        for hours, minutes, seconds in re.findall(r"[tr]xTime>(\d+):(\d+):([\d.]+)", line)
+    ]
+    return (times[1] - times[0]) * 1000 if len(times) == 2 else None
+
+
+# --- what they share ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _server(link: veth.Link, words: list[str], ready: str) -> Iterator[None]:
+    """A program on the far host, from the moment when it has printed `ready`."""
+    command = ["nsenter", "--net", "--target", str(link.far.pid), *words]
+    with tempfile.TemporaryFile("w+") as output:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, text=True
+            )
+        except FileNotFoundError:
+            raise Unavailable(f"{words[0]} is not installed") from None
+        try:
+            _wait(lambda: ready in _so_far(output), process, words[0])
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(_START_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(is_ready: Callable[[], bool], process: subprocess.Popen[str], name: str) -> None:
+    until_s = time.monotonic() + _START_S
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > until_s:
+            raise Unavailable(f"{name} did not start")
+        time.sleep(0.02)
+
+
+def _so_far(output: IO[str]) -> str:
+    return os.pread(output.fileno(), 65536, 0).decode(errors="replace")
+
+
+def _sorted_figures(values_ns: list[int]) -> dict[tuple[str, str], float]:
+    if not values_ns:
+        raise Unavailable("no packet came back")
+    return _figures(values_ns[0], quantile(values_ns, 0.5), quantile(values_ns, 0.99))
+
+
+def _figures(least: float, p50: float, p99: float) -> dict[tuple[str, str], float]:
+    return {("min", "ns"): least, ("p50", "ns"): p50, ("p99", "ns"): p99}

@@ -519,6 +519,11 @@ uint64_t impair_queued(const impair_t *im)
     return im->line.count + im->held_back.count;
 }
 
+uint64_t impair_stored_bytes(const impair_t *im)
+{
+    return im->line.tail - im->line.head + im->held_back.tail - im->held_back.head;
+}
+
 void impair_clear(impair_t *im)
 {
     im->counters.queue_dropped += impair_queued(im);
@@ -575,12 +580,12 @@ static void move_storage(impair_t *im, const impair_config_t *changed, uint8_t *
 /* What waits keeps its exit times: its bytes leave the queue evenly until then. */
 static void change_rate(impair_t *im)
 {
-    if (im->config.rate_bps == 0 || im->link_free_ns <= im->now_ns)
-        return;
-    im->old_bytes = (double)backlog_bytes(im);
-    im->old_from_ns = im->now_ns;
-    im->old_until_ns = im->link_free_ns;
-    im->link_free_rest = 0;
+    if (im->config.rate_bps != 0 && im->link_free_ns > im->now_ns) {
+        im->old_bytes = (double)backlog_bytes(im);
+        im->old_from_ns = im->now_ns;
+        im->old_until_ns = im->link_free_ns;
+    }
+    im->link_free_rest = 0; /* a fraction in the unit of the old rate */
 }
 
 int impair_change(impair_t *im, const impair_config_t *config, void *memory, size_t bytes,

@@ -205,6 +205,9 @@ int64_t impair_deadline_ns(const impair_t *im);
 /* Datagrams on the way. */
 uint64_t impair_queued(const impair_t *im);
 
+/* Storage that they use, bytes. */
+uint64_t impair_stored_bytes(const impair_t *im);
+
 /* Loses all datagrams on the way, counted as queue_dropped, and idles the bottleneck. The
  * generators keep their state. */
 void impair_clear(impair_t *im);

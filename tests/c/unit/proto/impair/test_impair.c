@@ -838,6 +838,22 @@ static void test_another_rate_keeps_what_waits(void)
     link_close(&l);
 }
 
+/* An empty bottleneck that was used in this very nanosecond. */
+static void test_another_rate_drops_the_fraction_of_the_old_one(void)
+{
+    impair_config_t config = {.rate_bps = IMPAIR_MAX_RATE_BPS};
+    link_t l;
+    REQUIRE(link_open(&l, &config));
+    CHECK_EQ(offer(&l.im, 0, 1, 0), 1);
+    config.rate_bps = 1;
+    change(&l, &config, 0);
+    CHECK_EQ(offer(&l.im, 1, 1, 0), 1);
+    impair_out_t out[2];
+    CHECK_EQ(impair_emit(&l.im, out, 2, 20 * RT_NS_PER_S), 2);
+    CHECK_EQ(out[1].due_ns, 8 * RT_NS_PER_S);
+    link_close(&l);
+}
+
 static void test_a_refused_change_changes_nothing(void)
 {
     impair_config_t config = {.delay_ns = RT_NS_PER_MS};
@@ -1016,6 +1032,7 @@ int main(void)
     RUN(test_a_change_continues_the_chances);
     RUN(test_a_burst_ends_when_bursts_are_switched_off);
     RUN(test_another_rate_keeps_what_waits);
+    RUN(test_another_rate_drops_the_fraction_of_the_old_one);
     RUN(test_a_refused_change_changes_nothing);
     RUN(test_changes_lose_nothing_whatever_is_set);
     RUN(test_an_offer_may_be_earlier_than_an_emission);

@@ -20,6 +20,8 @@
 #define FLOW_MESSAGES 16u
 #define FLOWS_MESSAGES 256u /* of all flows in a call; fewer if a deadline is near */
 #define OLDEST_STAMP_NS RT_NS_PER_S
+/* On a path: what is due leaves before the next receive call, or its storage would be full. */
+#define EMIT_FROM_BYTES (256u << 10)
 
 typedef struct way_counters {
     shm_proxy_counter_id_t received;
@@ -116,6 +118,8 @@ static unsigned receive(proxy_agent_t *a, shm_proxy_way_t way, uint32_t flow, ud
                               AGENT_TAP_NO_SEQUENCE);
         a->taken[way] += came - done;
         rt_store_relaxed(&a->state->taken[way], a->taken[way]);
+        if (impair_stored_bytes(&a->paths[way].im) >= EMIT_FROM_BYTES)
+            proxy_emit(a);
         taken += messages > 0 ? udp->rx_messages : 0;
         messages = 0;
     } while (n == PROXY_AGENT_BATCH);
@@ -271,10 +275,13 @@ static void emit(proxy_agent_t *a, shm_proxy_way_t way)
 {
     impair_out_t out[PROXY_AGENT_BATCH];
     udp_tx_t messages[PROXY_AGENT_BATCH];
-    unsigned count = (unsigned)impair_emit(&a->paths[way].im, out, PROXY_AGENT_BATCH, rt_mono_ns());
+    int64_t now = rt_mono_ns();
+    unsigned count = (unsigned)impair_emit(&a->paths[way].im, out, PROXY_AGENT_BATCH, now);
     for (unsigned i = 0; i < count; i++) {
+        uint32_t place = place_of(&out[i]);
         messages[i] = (udp_tx_t){.data = out[i].data, .len = out[i].len};
-        a->flows[place_of(&out[i])].on_paths--;
+        a->flows[place].on_paths--;
+        flow_table_touch(&a->table, place, now);
     }
     if (way == SHM_PROXY_FORWARD)
         emit_forward(a, messages, out, count);

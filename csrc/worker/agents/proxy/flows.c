@@ -11,6 +11,10 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
+/* After a socket could not be opened, none is tried for so long: each datagram of a new client
+ * would cost the system calls again. */
+#define RETRY_NS (10 * RT_NS_PER_MS)
+
 /* --- open ---------------------------------------------------------------------------------- */
 
 /* A quarter of the worker's descriptors is reserved for other channels and for clients. */
@@ -85,6 +89,8 @@ static int open_socket(proxy_agent_t *a, proxy_flow_t *flow)
         return rc;
     if ((uint64_t)flow->udp.fd >= a->files_most)
         rc = -EMFILE;
+    if (udp_addr_equal(&flow->udp.eff.local, &a->flow_config.remote))
+        rc = -EADDRINUSE; /* the kernel chose the server's own: it would answer itself */
     flow->source = (wrk_source_t){.channel = a->channel, .fd = -1};
     rc = rc ? rc : poller_watch(&a->poller, &flow->source, flow->udp.fd, EPOLLIN);
     if (rc < 0)
@@ -102,6 +108,8 @@ static uint32_t refuse(proxy_agent_t *a, int error)
 static uint32_t open_flow(proxy_agent_t *a, const flow_key_t *key, const udp_addr_t *client,
                           int64_t now_mono_ns)
 {
+    if (now_mono_ns < a->open_from_ns)
+        return refuse(a, a->open_error);
     uint32_t place = flow_table_add(&a->table, key, now_mono_ns);
     if (place == FLOW_NONE)
         return refuse(a, ENOSPC);
@@ -110,6 +118,8 @@ static uint32_t open_flow(proxy_agent_t *a, const flow_key_t *key, const udp_add
     if (rc < 0) {
         rt_err_clear();
         flow_table_remove(&a->table, place);
+        a->open_error = -rc;
+        a->open_from_ns = now_mono_ns + RETRY_NS;
         return refuse(a, -rc);
     }
     flow->client = *client;

@@ -65,6 +65,8 @@ typedef struct proxy_agent {
     flow_table_t table;
     proxy_flow_t *flows;    /* by place in the table */
     int64_t expire_from_ns; /* no flow ends before this */
+    int64_t open_from_ns;   /* no flow opens before this, because of open_error */
+    int open_error;
 
     proxy_path_t paths[SHM_PROXY_WAYS];
     uint64_t taken[SHM_PROXY_WAYS]; /* datagrams that are on a path or counted, for a successor */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import time
@@ -342,6 +343,19 @@ def test_a_flow_stays_while_its_datagrams_are_on_their_way(
     check_ledger(ch)
 
 
+def test_a_flow_lives_on_from_the_departure_of_its_last_datagram(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    """The reply comes 1.4 s after the arrival, and 0.5 s after the departure."""
+    ch = opens(idle_ns=1000 * MS, forward=Impairment(delay_ns=900 * MS))
+    client.sendto(b"question", ch.local or HERE)
+    _, source = server.recvfrom(100)
+    time.sleep(0.5)
+    server.sendto(b"answer", source)
+    assert client.recv(100) == b"answer"
+    check_ledger(ch)
+
+
 def test_more_clients_than_flows_are_refused_and_counted(
     opens: Opens, server: socket.socket
 ) -> None:
@@ -374,6 +388,30 @@ def test_many_flows(opens: Opens, server: socket.socket) -> None:
             client.close()
 
 
+def test_a_burst_of_many_flows_needs_no_more_storage_than_an_idle_path_has(
+    opens: Opens, server: socket.socket
+) -> None:
+    """40 GSO batches of 56 kB are read at once: more than twice the storage of a path."""
+    ch = opens()
+    clients = [udp() for _ in range(40)]
+    try:
+        sources = []
+        for client in clients:
+            client.sendto(b"x", ch.local or HERE)
+            sources.append(server.recvfrom(100)[1])
+        ch.hold()
+        server.setsockopt(socket.IPPROTO_UDP, 103, 1400)  # UDP_SEGMENT
+        for source in sources:
+            server.sendto(bytes(40 * 1400), source)
+        ch.release()
+        until(ch, lambda now: now.backward_received == 1600 and now.backward_waiting == 0)
+        assert ch.stats().impair_rx_queue_dropped == 0
+        check_ledger(ch)
+    finally:
+        for client in clients:
+            client.close()
+
+
 # --- trouble --------------------------------------------------------------------------------------
 
 
@@ -390,6 +428,30 @@ def test_a_closed_port_at_the_server_hurts_nobody(
     with udp(to) as server:  # it comes back
         client.sendto(b"y", ch.local or HERE)
         assert server.recv(100) == b"y"
+
+
+def test_flows_open_again_when_the_worker_has_files_again(
+    opens: Opens, shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens()
+    pid = shmring_pool.workers()[0].pid
+    assert pid is not None
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        client.setsockopt(socket.IPPROTO_UDP, 103, 1)  # UDP_SEGMENT
+        client.sendto(bytes(60), ch.local or HERE)
+        until(ch, lambda now: now.forward_no_flow == 60)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    server.settimeout(0.05)
+    give_up = time.monotonic() + WAIT_S
+    while ch.proxy_stats().forward_sent == 0:
+        client.sendto(b"y", ch.local or HERE)
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+    assert server.recv(100) == b"y"
+    check_ledger(ch)
 
 
 def test_hold_and_release(opens: Opens, server: socket.socket, client: socket.socket) -> None:
@@ -515,8 +577,6 @@ def test_options_of_other_channels_are_refused(shmring_pool: shmring.Pool) -> No
 
 
 def test_more_flows_than_files(opens: Opens) -> None:
-    import resource
-
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard > 65536 or hard == resource.RLIM_INFINITY:
         pytest.skip(f"a worker may open {hard} files")

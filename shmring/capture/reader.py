@@ -1,8 +1,10 @@
 """Reads a capture file or pipe in pieces. The parsing is C (csrc/proto/capture)."""
 
+import io
 import ipaddress
 import os
 import random
+import select
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +16,7 @@ from shmring._proto import ffi, lib
 from shmring.lanes.lane import RECORDS
 
 _PIECE_BYTES = 4 << 20  # more than the longest block
+_WAIT_MS = 200
 
 Ends = tuple[tuple[str, int], tuple[str, int]]
 """Source and destination of a flow."""
@@ -130,8 +133,8 @@ class Reader:
 
     def batches(self) -> Iterator[int]:
         """Iterate to the end of the file. Each item is the number of new `records`, whose payloads
-        are in `payloads` until the next one. Raises `ValueError` if the file is no capture or is
-        damaged, and `OSError`."""
+        are in `payloads` until the next one. It is 0 about five times a second while a pipe has
+        nothing. Raises `ValueError` if the file is no capture or is damaged, and `OSError`."""
         used, count = ffi.new("size_t *"), ffi.new("uint32_t *")
         while True:
             at = self._bytes + self._begin
@@ -143,8 +146,19 @@ class Reader:
             self._begin += int(used[0])
             if problem:
                 raise ValueError(f"{self.name}: {problem}")
+            while count[0] < RECORDS and not self._ready():
+                yield 0
             if count[0] < RECORDS and not self._refill():
                 return
+
+    def _ready(self) -> bool:
+        """Whether reading does not wait for long. Waits for a pipe itself, so that the caller can
+        stop: a read that a signal interrupts begins again."""
+        if self.can_rewind or not isinstance(self._file, io.RawIOBase):
+            return True
+        poll = select.poll()
+        poll.register(self._file.fileno(), select.POLLIN)
+        return bool(poll.poll(_WAIT_MS))
 
     def _refill(self) -> bool:
         """Read more of the file behind what is left. Return whether there was more."""

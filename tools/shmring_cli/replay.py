@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import warnings
 
 import shmring
 from shmring import capture
 from shmring_cli import sending
-from shmring_cli.common import FINE
+from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import NS_PER_S, address_text, json_line, quantity, text_table
 
 _HEAD = ("source", "captured to", "sent to", "packets", "payload", "rate", "first", "last")
@@ -94,6 +95,11 @@ def _add_when(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    try:  # before a pool starts
+        _player(arguments)
+    except ValueError as error:
+        print(f"shmring replay: {error}", file=sys.stderr)
+        return USAGE
     return _dry_run(arguments) if arguments.dry_run else _replay(arguments)
 
 
@@ -162,24 +168,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     show = sending.Show("replay", show=not arguments.json)
     with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
         warnings.simplefilter("always", shmring.RealtimeWarning)
-        player = capture.Player(
-            arguments.file,
-            to=arguments.to,
-            map=dict(arguments.map),
-            flow=arguments.flow,
-            scale=arguments.scale,
-            pps=arguments.pps,
-            bps=arguments.bps,
-            loop=arguments.loop,
-            start=arguments.start,
-            local=arguments.local,
-            interface=arguments.interface,
-            ttl=arguments.ttl,
-            broadcast=arguments.broadcast,
-            late=arguments.late,
-            pool=pool,
-            progress=show,
-        )
+        player = _player(arguments, pool, show)
         with sending.stopped_by_signals(player):
             report = player.run()
     if arguments.json:
@@ -188,6 +177,31 @@ def _replay(arguments: argparse.Namespace) -> int:
         show.done(_summary(report))
         _tell(report, [str(each.message) for each in caught])
     return sending.exit_code(report, arguments.late_limit)
+
+
+def _player(
+    arguments: argparse.Namespace,
+    pool: shmring.Pool | None = None,
+    progress: sending.Show | None = None,
+) -> capture.Player:
+    return capture.Player(
+        arguments.file,
+        to=arguments.to,
+        map=dict(arguments.map),
+        flow=arguments.flow,
+        scale=arguments.scale,
+        pps=arguments.pps,
+        bps=arguments.bps,
+        loop=arguments.loop,
+        start=arguments.start,
+        local=arguments.local,
+        interface=arguments.interface,
+        ttl=arguments.ttl,
+        broadcast=arguments.broadcast,
+        late=arguments.late,
+        pool=pool,
+        progress=progress,
+    )
 
 
 def _summary(report: capture.ReplayReport) -> str:

@@ -137,7 +137,8 @@ def tell(report: SendingReport) -> None:
         print(f"late: {report.late} packets, {quantity(report.late_share * 100, 'percent')}")
     if report.failed:
         print(
-            f"failed: {report.failed} packets were refused by the kernel: check the route to them"
+            f"failed: {report.failed} packets were refused by the kernel: check the route to them, "
+            "and allow broadcast destinations with --broadcast"
         )
     if report.not_sent:
         print(f"not sent: {report.not_sent} packets were dropped or cancelled")

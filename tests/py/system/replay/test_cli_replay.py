@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rtworkers import paths
 from shmring.testing import captures as c
 
 T = 1_795_288_288_555_810_862
@@ -92,13 +94,15 @@ def test_a_pipe(line: str) -> None:
     ("words", "code", "message"),
     [
         (["/nothing/there"], 2, "No such file or directory"),
-        (["FILE", "--to", "nonsense"], 2, "'nonsense' is not a numeric address"),
-        (["FILE", "--flow", "x:y:z"], 2, "is no address or network"),
+        (["FILE", "--to", "nonsense"], 1, "'nonsense' is not a numeric address"),
+        (["FILE", "--flow", "x:y:z"], 1, "is no address or network"),
         (["FILE", "--pps", "fast"], 1, "'fast' is no rate above 0"),
         (["FILE", "--loop", "0"], 1, "'0' is no number of rounds"),
         (["FILE", "--start", "soon"], 1, "'soon' is no time"),
         (["FILE", "--map", "a"], 1, "'a' is no mapping"),
-        (["FILE", "--pps", "1", "--bps", "1"], 2, "give one of them"),
+        (["FILE", "--dry-run", "--flow", "x"], 1, "is no address or network"),
+        (["FILE", "--scale", "0", "--start", "tai:5"], 1, "packets leave at once"),
+        (["FILE", "--pps", "1", "--bps", "1"], 1, "give one of them"),
         (["FILE", "--late-limit", "-1"], 1, "it must be 0 or above"),
         (["FILE", "--start", "2020-01-01T00:00:00Z", "--to", "127.0.0.1"], 2, "in the future"),
     ],
@@ -131,3 +135,77 @@ def test_a_loop_without_end_ends_with_a_signal(line: str) -> None:
     assert facts["stopped"], error
     assert facts["sent"] + facts["not_sent"] == facts["packets"]
     assert facts["sent"] > 0
+
+
+def test_a_signal_ends_waiting_for_a_pipe(line: str) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "-", "--to", "127.0.0.1", "--late-limit", "100"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    try:
+        process.stdin.buffer.write(Path(line).read_bytes()[:-40])  # the rest never comes
+        process.stdin.buffer.flush()
+        wait_for_channel(f"replay.{process.pid}.")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) in (0, 2)
+        assert process.stdout is not None
+        assert " packets in " in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
+def wait_for_channel(begin: str) -> None:
+    """A replay has opened its channel, so it has read what its pipe had."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not any((name.channel or "").startswith(begin) for name in paths.shm_names()):
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+
+
+def test_it_starts_at_a_time_of_tai(line: str) -> None:
+    """If the kernel does not know how far TAI is ahead of UTC, it says so."""
+    knows = time.clock_gettime_ns(time.CLOCK_TAI) - time.time_ns() > 10**9
+    start_ns = time.clock_gettime_ns(time.CLOCK_TAI) + 3 * 10**9
+    word = f"tai:{start_ns // 10**9}.{start_ns % 10**9:09d}"
+    words = (line, "--to", "127.0.0.1", "--start", word, "--late-limit", "100", "--json")
+    done = run(*words, code=0 if knows else 2)
+    if not knows:
+        assert "the kernel's TAI offset is 0" in done.stderr
+        return
+    assert json.loads(done.stdout)["sent"] == 100
+    assert time.clock_gettime_ns(time.CLOCK_TAI) >= start_ns + 99 * MS
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    frames = [(T + i, c.udp(bytes(1400), to=("127.0.0.1", 9))) for i in range(700)]
+    megabyte = c.pcap(frames)
+    few, many = peak_bytes(megabyte, 4), peak_bytes(megabyte, 200)
+    assert many < few + (16 << 20)
+
+
+def peak_bytes(megabyte: bytes, times: int) -> int:
+    """The most memory that a replay of so much used, without its worker."""
+    with subprocess.Popen(
+        [*COMMAND, "-", "--scale", "0", "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(megabyte)
+        for _ in range(times - 1):
+            process.stdin.write(megabyte[24:])
+        process.stdin.close()
+        facts = json.loads(process.stdout.read())
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert (process.returncode, facts["sent"]) == (0, 700 * times)
+    return used.ru_maxrss * 1024

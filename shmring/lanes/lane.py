@@ -1,12 +1,13 @@
 """One channel with its packets: IPv4 and IPv6 have one each."""
 
+import time
 from array import array
 from typing import Any
 
 from shmring._proto import ffi as proto_ffi
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
-from shmring.errors import SendTimeout
+from shmring.errors import RingFull
 from shmring.histogram import Histogram
 from shmring.stats import ChannelStats
 
@@ -14,7 +15,8 @@ _ADDRESS_BYTES: int = proto_ffi.sizeof("due_address_t")
 RECORDS = 4096
 """Packets in one batch: fewer than a send ring holds, so that no lane waits long for the other."""
 _REPORTS_AT_ONCE = 8192
-_SEND_TURN_S = 0.2
+_TURN_S = 0.2
+_NAP_S = 0.001
 
 
 class Columns:
@@ -53,8 +55,12 @@ class Columns:
 class Lane:
     """A channel with the reports of its packets."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, naps: bool) -> None:
+        """naps: whether to look for room from time to time. A thread that sleeps until there is
+        room is woken by the worker for every packet while the ring is full, and each time that
+        costs the worker as much as sending one."""
         self.channel = channel
+        self._naps = naps
         self._gaps = ffi.new("channel_gaps_t *")
         self._reports = ffi.new("shm_report_t[]", _REPORTS_AT_ONCE)
         self._reader = ffi.new("slot_reader_t *")
@@ -63,19 +69,25 @@ class Lane:
     def send(self, payloads: memoryview, columns: Columns, done: int) -> int:
         """Queue packets from number `done` of a batch on, for at most a fifth of a second. Return
         how many of the batch are queued now."""
-        try:
-            self.channel.send_many(payloads, timeout=_SEND_TURN_S, **columns.part(done))
-        except SendTimeout as full:
-            return done + full.sent
-        return columns.count
+        until_s = time.monotonic() + _TURN_S
+        while done < columns.count:
+            wait_s = 0 if self._naps else max(0.0, until_s - time.monotonic())
+            try:
+                self.channel.send_many(payloads, timeout=wait_s, **columns.part(done))
+                return columns.count
+            except RingFull as full:
+                done += full.sent
+            if time.monotonic() > until_s:
+                break
+            time.sleep(_NAP_S)
+        return done
 
     def flush(self) -> bool:
         """Wait a fifth of a second until all packets are sent. Return whether they are."""
-        try:
-            self.channel.flush(timeout=_SEND_TURN_S)
-        except SendTimeout:
-            return False
-        return True
+        until_s = time.monotonic() + _TURN_S
+        while self.channel.tx_waiting and time.monotonic() < until_s:
+            time.sleep(_NAP_S)
+        return not self.channel.tx_waiting
 
     def read_reports(self) -> None:
         """Add the reports since the last call to the gap errors."""

@@ -26,6 +26,8 @@ from shmring.types import Late, Profile, StampSource
 CAPACITY = 16384
 _PACKET_BYTES = 1472
 _REPORTS = 1 << 16
+_NAPS_FROM = 4096
+"""Capacity that lasts for a nap of 1 ms at any rate that can be reached."""
 _ANY = {4: "0.0.0.0", 6: "::"}
 
 _TELL_NS = 200_000_000
@@ -125,7 +127,7 @@ class Lanes:
         if self.start_ns == 0:
             now_ns = channel.now_ns()
             self.start_ns = start_ns(self._start, now_ns) if self._deadlines else now_ns
-        return Lane(channel)
+        return Lane(channel, naps=self._options["capacity"] >= _NAPS_FROM)
 
     def _connected(self, pool: Opening, name: str, local: Address, to: Address) -> Channel:
         """Open a channel that knows the way to the first destination, because most have only one:

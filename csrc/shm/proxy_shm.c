@@ -22,11 +22,12 @@ AT(shm_proxy_config_t, flows, 4);
 AT(shm_proxy_config_t, idle_ns, 8);
 AT(shm_proxy_config_t, to, 16);
 SIZE(shm_proxy_config_t, 40);
-AT(shm_proxy_state_t, set, 16);
-AT(shm_proxy_state_t, impair, 24);
-AT(shm_proxy_state_t, counters, 216);
-AT(shm_proxy_state_t, gauges, 472);
-SIZE(shm_proxy_state_t, 600);
+AT(shm_proxy_state_t, flow_drops, 16);
+AT(shm_proxy_state_t, set, 24);
+AT(shm_proxy_state_t, impair, 32);
+AT(shm_proxy_state_t, counters, 224);
+AT(shm_proxy_state_t, gauges, 480);
+SIZE(shm_proxy_state_t, 608);
 AT(shm_proxy_command_t, impair, 8);
 SIZE(shm_proxy_command_t, 200);
 

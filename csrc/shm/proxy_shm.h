@@ -86,6 +86,7 @@ typedef enum shm_proxy_gauge_id {
 typedef struct shm_proxy_state {
     rt_a64_t taken[SHM_PROXY_WAYS]; /* received datagrams that are on a path or counted, for a
                                        successor */
+    rt_a64_t flow_drops;            /* of the kernel at the sockets of all flows, for a successor */
     rt_a64_t set;                   /* 1: `impair` is valid, for a successor */
     rt_a64_t impair[SHM_PROXY_WAYS][SHM_PROXY_IMPAIR_WORDS]; /* in effect, each a shm_impair_t */
     rt_a64_t counters[SHM_PROXY_COUNTER_SPACE];

@@ -172,6 +172,7 @@ static void take_over(proxy_agent_t *a)
 {
     for (unsigned way = 0; way < SHM_PROXY_WAYS; way++)
         a->taken[way] = rt_load_relaxed(&a->state->taken[way]);
+    a->flow_drops = rt_load_relaxed(&a->state->flow_drops);
     agent_path_resume(a->channel, &a->paths[SHM_PROXY_FORWARD].base, SHM_COUNT_impair_tx_offered);
     agent_path_resume(a->channel, &a->paths[SHM_PROXY_BACKWARD].base, SHM_COUNT_impair_rx_offered);
     count_lost(a);
@@ -229,7 +230,7 @@ static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
         close_channel(ch);
         return rc;
     }
-    wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->listener), now_mono_ns);
+    wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->listener) + a->flow_drops, now_mono_ns);
     agent_socket_facts(ch, &a->listener);
     if (a->listener.rx_left)
         proxy_on_listener(&a->socket, EPOLLIN, now_mono_ns);
@@ -257,7 +258,8 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 static void reset(wrk_channel_t *ch)
 {
     proxy_agent_t *a = proxy_agent_of(ch);
-    wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->listener));
+    (void)udp_drops_refresh(&a->listener);
+    wrk_kernel_drops_reset(ch, proxy_kernel_drops(a));
     for (unsigned i = 0; i < SHM_PROXY_COUNTER_TOTAL; i++)
         rt_store_relaxed(&a->state->counters[i], 0);
     for (unsigned way = 0; way < SHM_PROXY_WAYS; way++)
@@ -272,7 +274,8 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     proxy_agent_t *a = proxy_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
-    wrk_kernel_drops(ch, udp_drops_refresh(&a->listener), now_mono_ns);
+    (void)udp_drops_refresh(&a->listener);
+    wrk_kernel_drops(ch, proxy_kernel_drops(a), now_mono_ns);
     proxy_show_counters(a);
 }
 

@@ -53,6 +53,11 @@ void proxy_show_counters(proxy_agent_t *a)
     show_path(a, SHM_PROXY_BACKWARD);
 }
 
+uint64_t proxy_kernel_drops(const proxy_agent_t *a)
+{
+    return a->listener.kernel_drops + a->flow_drops;
+}
+
 void proxy_watch(proxy_agent_t *a)
 {
     uint32_t events = a->channel->held ? 0 : EPOLLIN;
@@ -144,7 +149,7 @@ void proxy_on_listener(wrk_source_t *source, uint32_t events, int64_t now_mono_n
     agent_intake_end(&a->intake[SHM_PROXY_FORWARD], taken);
     bool new_clients = rt_load_relaxed(&a->state->counters[SHM_PROXY_COUNT_flows_opened]) != opened;
     a->messages = new_clients ? NEW_CLIENTS_MESSAGES : LISTENER_MESSAGES;
-    wrk_kernel_drops(ch, a->listener.kernel_drops, now_mono_ns);
+    wrk_kernel_drops(ch, proxy_kernel_drops(a), now_mono_ns);
     proxy_emit(a);
 }
 
@@ -167,11 +172,8 @@ static unsigned serve_flow(proxy_agent_t *a, proxy_flow_t *flow, uint32_t events
     unsigned messages = most < FLOW_MESSAGES ? most : FLOW_MESSAGES;
     unsigned taken = receive(a, SHM_PROXY_BACKWARD, place, &flow->udp, messages);
     flow_table_touch(&a->table, place, rt_mono_ns());
-    if (flow->udp.kernel_drops != drops) {
-        wrk_count(a->channel, SHM_COUNT_rx_kernel_drops, flow->udp.kernel_drops - drops);
-        wrk_note(a->channel, SHM_EVENT_kernel_drops, flow->udp.kernel_drops - drops, 0, 0, 0,
-                 rt_mono_ns());
-    }
+    a->flow_drops += flow->udp.kernel_drops - drops;
+    rt_store_relaxed(&a->state->flow_drops, a->flow_drops);
     return taken > 0 ? taken : 1;
 }
 
@@ -180,7 +182,6 @@ static unsigned serve_flow(proxy_agent_t *a, proxy_flow_t *flow, uint32_t events
 void proxy_on_flows(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
     (void)events;
-    (void)now_mono_ns;
     wrk_channel_t *ch = source->channel;
     proxy_agent_t *a = proxy_agent_of(ch);
     if (ch->held)
@@ -195,6 +196,7 @@ void proxy_on_flows(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
             taken += serve_flow(a, (proxy_flow_t *)one, ready, most - taken);
     }
     agent_intake_end(intake, taken);
+    wrk_kernel_drops(ch, proxy_kernel_drops(a), now_mono_ns);
     proxy_emit(a);
 }
 

@@ -64,6 +64,7 @@ typedef struct proxy_agent {
     void *table_memory;
     flow_table_t table;
     proxy_flow_t *flows;    /* by place in the table */
+    uint64_t flow_drops;    /* of the kernel, at sockets of all flows so far */
     int64_t expire_from_ns; /* no flow ends before this */
     int64_t open_from_ns;   /* no flow opens before this, because of open_error */
     int open_error;
@@ -106,6 +107,8 @@ void proxy_on_flows(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 void proxy_emit(proxy_agent_t *a);
 int64_t proxy_paths_deadline_ns(const proxy_agent_t *a);
 void proxy_show_counters(proxy_agent_t *a);
+/* The drops of the kernel at all sockets, the listener's as last read. */
+uint64_t proxy_kernel_drops(const proxy_agent_t *a);
 
 /* --- impairments --- */
 

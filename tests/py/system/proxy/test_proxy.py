@@ -488,6 +488,26 @@ def test_the_ledger_balances_after_a_reset(
     check_ledger(ch)
 
 
+def test_drops_of_the_kernel_count_in_both_directions(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    ch = opens()
+    client.sendto(b"x", ch.local or HERE)
+    _, source = server.recvfrom(100)
+    ch.hold()
+    for _ in range(2000):
+        server.sendto(bytes(1000), source)
+    ch.release()
+    sent, give_up = 2000, time.monotonic() + WAIT_S
+    while ch.proxy_stats().backward_received + ch.stats().rx_kernel_drops != sent:
+        assert time.monotonic() < give_up, ch.stats()
+        server.sendto(b"y", source)  # the kernel tells of drops with a later datagram
+        sent += 1
+        time.sleep(0.02)
+    time.sleep(0.2)  # the worker refreshes its counts
+    assert ch.stats().rx_kernel_drops == sent - ch.proxy_stats().backward_received > 0
+
+
 def test_the_worker_is_killed(
     opens: Opens,
     shmring_pool: shmring.Pool,

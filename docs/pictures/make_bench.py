@@ -8,7 +8,7 @@ is drawn of which it has some. Those of docs/tutorials/network-testers.md take 7
 machine that does nothing else. The benches need root and the programs that they compare with:
 
     for bench in "replay poisson-100kpps --seconds 3" "replay full-64B full-1400B --seconds 0.5" \\
-            "generate --seconds 2" "measure --seconds 2" "clock --seconds 10 --runs 1" \\
+            "generate --seconds 2" "measure --seconds 2" "clock drift-100ppm --seconds 10" \\
             "impair --seconds 1" "pacing --seconds 0.5"; do
         shmring bench $bench --json
     done >docs/pictures/testers.jsonl
@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-UNITS = {"ns": (1e3, "µs"), "pps": (1e6, "Mpps"), "bps": (1e9, "Gbit/s"), "percent": (1.0, "%")}
+UNITS = {"ns": (1e3, "µs"), "pps": (1e3, "kpps"), "bps": (1e9, "Gbit/s"), "percent": (1.0, "%")}
 """How many of a unit of the file make one in the picture, and its name there."""
 OURS = ("#1f6690", "#8fbcd6")
 OTHERS = ("#6f6f6f", "#c4c4c4")
@@ -57,6 +57,7 @@ class Panel:
 
 TIMES = {"error_p50": "median", "error_p99": "99th percentile"}
 GAPS = {"gap_p50": "median", "gap_p99": "99th percentile"}
+LEAST = {"min": "least", "p50": "median"}
 TRIPS = {"p50": "median", "p99": "99th percentile"}
 OFFSET = {"error_p99": "99th percentile of the error", "bound_p50": "median of the stated bound"}
 ADDED = {"added_p50": "median", "added_p99": "99th percentile"}
@@ -68,17 +69,20 @@ PICTURES = {
     ],
     "replay": [
         Panel("replay", "poisson-100kpps", "capture of 100 kpps: error of the gaps", GAPS),
+        Panel("replay", "poisson-100kpps", "the same: rate reached", {"rate": "rate"}, True),
         Panel("replay", "full-64B", "as fast as possible, 64 bytes", {"rate": "rate"}, True),
         Panel("replay", "full-1400B", "the same, 1400 bytes", {"throughput": "rate"}, True),
     ],
     "generate": [
         Panel("generate", "200kpps-64B", "200 kpps: error of the gaps", GAPS),
         Panel("generate", "200kpps-64B", "not sent in time", {"unsent": "share"}, True),
+        Panel("generate", "200kpps-64B", "rate on the wire", {"rate": "rate"}, True),
     ],
     "delay": [
+        Panel("measure", "one-way", "one-way delay at 1 kHz", LEAST, True),
+        Panel("measure", "one-way-20kpps", "one-way delay at 20 kHz", LEAST, True),
         Panel("measure", "round-trip", "round trip as reported", TRIPS),
-        Panel("measure", "one-way", "one-way delay", {"min": "least", "p50": "median"}, True),
-        Panel("clock", "offset", "offset of two clocks", OFFSET, True),
+        Panel("clock", "drift-100ppm", "offset of two clocks", OFFSET),
     ],
     "impair": [
         Panel("impair", "10kpps-64B", "10 kpps: time that a proxy adds", ADDED),
@@ -128,7 +132,9 @@ def bars(axes: Any, rows: list[Row], panel: Panel) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if len(panel.metrics) > 1:
         names = zip(OTHERS, panel.metrics.values(), strict=True)
-        axes.legend(handles=[Patch(color=color, label=name) for color, name in names], fontsize=6)
+        patches = [Patch(color=color, label=name) for color, name in names]
+        where = {"loc": "upper right", "bbox_to_anchor": (1, 0), "borderaxespad": 2.4}
+        axes.legend(handles=patches, ncols=2, frameon=False, fontsize=6, **where)
 
 
 def limits(values: list[float], *, linear: bool) -> tuple[float, float]:

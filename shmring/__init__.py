@@ -52,7 +52,6 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         LayoutMismatch,
         LoanOverwritten,
         NoPermission,
-        NoReply,
         NoSpace,
         PayloadTooLarge,
         RealtimeWarning,
@@ -147,7 +146,6 @@ __all__ = [
     "NetfluxStats",
     "NetfluxValues",
     "NoPermission",
-    "NoReply",
     "NoSpace",
     "Packet",
     "PacketBatch",
@@ -227,7 +225,7 @@ _HOMES = {
         "datagram": "ChannelTransport create_datagram_endpoint",
         "errors": (
             "BadAddress BadConfig ChannelClosed ChannelExists ChannelNotFound LayoutMismatch "
-            "LoanOverwritten NoPermission NoReply NoSpace PayloadTooLarge RealtimeWarning "
+            "LoanOverwritten NoPermission NoSpace PayloadTooLarge RealtimeWarning "
             "ReceiveTimeout RingFull SendTimeout ShmringError ShmringOSError TooLate UnsentWarning "
             "WorkerFailed"
         ),

@@ -62,10 +62,6 @@ class ReceiveTimeout(ShmringError, TimeoutError):
     """No packet arrived before the timeout."""
 
 
-class NoReply(ShmringError, TimeoutError):
-    """No reflector answers at the address that `shmring.measure` was given."""
-
-
 class TooLate(ShmringError, LookupError):
     """The packet no longer waits: it was sent, cancelled, or never queued."""
 

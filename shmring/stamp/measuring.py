@@ -12,7 +12,7 @@ from shmring._address import Address
 from shmring._opening import Opening
 from shmring._proto import lib
 from shmring.channel import Channel
-from shmring.errors import NoReply, RingFull
+from shmring.errors import ReceiveTimeout, RingFull
 from shmring.lanes.lane import Columns
 from shmring.lanes.start import LEAD_NS
 from shmring.pool import open as open_channel
@@ -219,14 +219,18 @@ class Measurement:
             time.sleep(_TURN_S)
         return probes.bounds()
 
-    def _no_reply(self, host: Address, channel: Channel) -> NoReply:
+    def _no_reply(self, host: Address, channel: Channel) -> ReceiveTimeout:
         where = f"{host[0]} port {host[1]}"
+        if self._stopped:
+            return ReceiveTimeout(f"stopped before {where} answered")
         stats = channel.stats()
         if stats.tx_failed:
             reports = [one for one in channel.reports() if one.error]
             why = reports[-1].error_text if reports else "the kernel refused the packets"
-            return NoReply(f"{where} cannot be reached: {why}. Check the address and the route")
-        return NoReply(
+            return ReceiveTimeout(
+                f"{where} cannot be reached: {why}. Check the address and the route"
+            )
+        return ReceiveTimeout(
             f"no reply from {where}: start `shmring reflect --stateful` there, and let UDP port "
             f"{host[1]} pass in its firewall"
         )
@@ -486,8 +490,8 @@ def measure(
     progress: is called with a `MeasureProgress` about five times a second.
 
     Delays count from the moment a probe really left. Probes that the kernel refused, or that this
-    host did not send, are no loss. Raises `NoReply` if no reflector answers, `ValueError` (an
-    argument), `BadAddress`, `OSError` (the name), and what `Pool.open` raises.
+    host did not send, are no loss. Raises `ReceiveTimeout` if no reflector answers, `ValueError`
+    (an argument), `BadAddress`, `OSError` (the name), and what `Pool.open` raises.
     """
     return Measurement(
         host,

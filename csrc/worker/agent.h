@@ -32,7 +32,7 @@
  *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
  *     proxy      16 messages of clients, 4 while their flows are new; 256 messages of servers; 64
- *                datagrams handed over in each direction, 8 flows ended
+ *                datagrams handed over in each direction, 8 flows ended, 16 when the channel ends
  *     cyclic     64 stray records; one datagram a cycle; 256 KiB
  *                copied in search of a whole payload
  *     bells      16 readers and 16 watchers a call, 16 bells a pass between deadlines; all of them
@@ -260,6 +260,10 @@ bool wrk_producer_alive(wrk_channel_t *ch, uint32_t slot);
 
 /* The process that holds the slot, 0: none. */
 uint32_t wrk_producer_pid(const wrk_channel_t *ch, uint32_t slot);
+
+/* A client has ended the channel: purge is called until nothing is left, then close. What takes long
+ * to end may end in purge, piece by piece. */
+bool wrk_is_ending(const wrk_channel_t *ch);
 
 /* Another channel of this worker. NULL: there is none of that name. */
 wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name);

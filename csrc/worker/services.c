@@ -1,5 +1,6 @@
 /* services.c: the functions of agent.h that need no table of channels (the others: channels.c). */
 #include "worker/bells.h"
+#include "worker/connection.h"
 #include "worker/worker.h"
 
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
@@ -40,8 +41,8 @@ void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64
 {
     recorder_subject_t subject = {0};
     if (ch != NULL)
-        subject = (recorder_subject_t){.channel = ch->config.name,
-                                       .channel_id = ch->segment.segment_id};
+        subject =
+            (recorder_subject_t){.channel = ch->config.name, .channel_id = ch->segment.segment_id};
     recorder_note(&w->recorder, id, &subject, count, a, b, c, now_mono_ns);
     if (shm_event_kind(id) == SHM_EVENT_KIND_ERROR)
         error_log_note(&w->errors, id, &subject, count, a, text, now_mono_ns);
@@ -142,4 +143,9 @@ clock_map_t *wrk_clock_map(wrk_channel_t *ch)
 udp_rx_pool_t *wrk_rx_pool(wrk_channel_t *ch)
 {
     return ch->worker->rx_pool;
+}
+
+bool wrk_is_ending(const wrk_channel_t *ch)
+{
+    return ch->jobs != NULL && ch->jobs->op == CTL_CLOSE;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define DRAINED_PER_CALL 64u
+#define ENDED_PER_CALL 16u /* flows, for some 5 us each */
 
 /* --- events -------------------------------------------------------------------------------- */
 
@@ -39,16 +40,28 @@ static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
     return agent_refuse_strays(ch, DRAINED_PER_CALL, agent_count_unsent, now_mono_ns);
 }
 
-/* What is on the paths is lost, too. */
-static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+static void clear_paths(proxy_agent_t *a)
 {
-    proxy_agent_t *a = proxy_agent_of(ch);
+    if (proxy_paths_deadline_ns(a) == RT_NEVER_NS)
+        return;
     for (unsigned way = 0; way < SHM_PROXY_WAYS; way++)
         impair_clear(&a->paths[way].im);
     for (uint32_t place = 0; place < a->config.flows; place++)
         a->flows[place].on_paths = 0;
     proxy_show_counters(a);
-    return agent_refuse_strays(ch, max, agent_count_unsent, now_mono_ns) < max;
+}
+
+/* What is on the paths is lost, too. The flows of a channel that ends are too many for close. */
+static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    proxy_agent_t *a = proxy_agent_of(ch);
+    clear_paths(a);
+    bool rest = agent_refuse_strays(ch, max, agent_count_unsent, now_mono_ns) == max;
+    if (!wrk_is_ending(ch))
+        return !rest;
+    a->ending = true;
+    proxy_watch(a);
+    return proxy_flows_end(a, ENDED_PER_CALL) && !rest;
 }
 
 /* --- open ---------------------------------------------------------------------------------- */

@@ -60,7 +60,7 @@ uint64_t proxy_kernel_drops(const proxy_agent_t *a)
 
 void proxy_watch(proxy_agent_t *a)
 {
-    uint32_t events = a->channel->held ? 0 : EPOLLIN;
+    uint32_t events = a->channel->held || a->ending ? 0 : EPOLLIN;
     wrk_rewatch(a->channel, &a->socket, events);
     wrk_rewatch(a->channel, &a->input, events);
 }
@@ -141,7 +141,7 @@ void proxy_on_listener(wrk_source_t *source, uint32_t events, int64_t now_mono_n
     proxy_agent_t *a = proxy_agent_of(ch);
     if (events & EPOLLERR)
         agent_socket_take_error(&a->listener);
-    if (ch->held)
+    if (ch->held || a->ending)
         return;
     uint64_t opened = rt_load_relaxed(&a->state->counters[SHM_PROXY_COUNT_flows_opened]);
     unsigned most = agent_intake_begin(&a->intake[SHM_PROXY_FORWARD], ch, a->messages);
@@ -184,7 +184,7 @@ void proxy_on_flows(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
     (void)events;
     wrk_channel_t *ch = source->channel;
     proxy_agent_t *a = proxy_agent_of(ch);
-    if (ch->held)
+    if (ch->held || a->ending)
         return;
     agent_intake_t *intake = &a->intake[SHM_PROXY_BACKWARD];
     unsigned most = agent_intake_begin(intake, ch, FLOWS_MESSAGES);

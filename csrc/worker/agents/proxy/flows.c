@@ -60,10 +60,16 @@ static void end_flow(proxy_agent_t *a, uint32_t place)
     rt_store_relaxed(&a->state->gauges[SHM_PROXY_GAUGE_flows], a->table.count);
 }
 
+bool proxy_flows_end(proxy_agent_t *a, uint32_t most)
+{
+    for (uint32_t i = 0; i < most && a->table.count > 0; i++)
+        end_flow(a, flow_table_oldest(&a->table));
+    return a->table.count == 0;
+}
+
 void proxy_flows_close(proxy_agent_t *a)
 {
-    while (a->flows != NULL && a->table_memory != NULL && a->table.count > 0)
-        end_flow(a, flow_table_oldest(&a->table));
+    (void)proxy_flows_end(a, UINT32_MAX);
     free(a->flows);
     free(a->table_memory);
 }

@@ -55,6 +55,7 @@ typedef struct proxy_agent {
     udp_t listener;
     const phc_t *phc;
     wrk_source_t socket;
+    bool ending;       /* nothing is received any more */
     unsigned messages; /* to ask of the listener: few while each may open a flow */
 
     poller_t poller; /* of the flows */
@@ -91,6 +92,8 @@ static inline void proxy_count(proxy_agent_t *a, shm_proxy_counter_id_t id, uint
  * text. */
 int proxy_flows_open(proxy_agent_t *a);
 void proxy_flows_close(proxy_agent_t *a);
+/* Ends at most so many flows. Returns whether none is left. */
+bool proxy_flows_end(proxy_agent_t *a, uint32_t most);
 /* The flow of a client, used now. A client without one gets it. FLOW_NONE: there is none for it. */
 uint32_t proxy_flow_of(proxy_agent_t *a, const udp_addr_t *client, int64_t now_mono_ns);
 /* Ends some of the flows that are idle. */
@@ -100,7 +103,7 @@ int64_t proxy_flows_deadline_ns(const proxy_agent_t *a);
 
 /* --- datagrams --- */
 
-void proxy_watch(proxy_agent_t *a); /* depends on held */
+void proxy_watch(proxy_agent_t *a); /* depends on held and ending */
 void proxy_on_listener(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 void proxy_on_flows(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 /* Hands over what is due, a batch of each direction. */

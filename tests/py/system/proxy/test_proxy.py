@@ -412,6 +412,27 @@ def test_a_burst_of_many_flows_needs_no_more_storage_than_an_idle_path_has(
             client.close()
 
 
+def test_a_proxy_ends_while_its_clients_send(
+    opens: Opens, shmring_pool: shmring.Pool, server: socket.socket
+) -> None:
+    ch = opens(forward=Impairment(delay_ns=1000 * MS))
+    clients = [udp() for _ in range(200)]
+    address = ch.local or HERE
+    try:
+        for number, client in enumerate(clients):
+            client.sendto(b"x", address)
+            if number % 50 == 49:
+                until(ch, lambda now, n=number: now.forward_received > n)  # type: ignore[misc]
+        for _ in range(10):
+            for client in clients:
+                client.sendto(b"x", address)
+        ch.end(linger=0)
+    finally:
+        for client in clients:
+            client.close()
+    assert "link" not in shmring_pool.channels()
+
+
 # --- trouble --------------------------------------------------------------------------------------
 
 

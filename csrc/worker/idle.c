@@ -44,6 +44,10 @@
 #define BUSY_LAG_NS (10 * RT_NS_PER_MS)
 #define REST_NS (10 * RT_NS_PER_US)
 #define REST_AHEAD_WITHIN_NS RT_NS_PER_MS
+/* Until its time-out. No event ends such a rest: what arrives meanwhile waits for its end. So a
+ * long gap gets several, or a sleep in the poller. More than the shortest that a busy host needs.
+ */
+#define REST_AHEAD_MOST_NS (40 * RT_NS_PER_US)
 /* CPU time of a sleep: falling asleep and waking up. Learnt from the rests, within these limits. */
 #define FIRST_SLEEP_COST_NS (14 * RT_NS_PER_US)
 #define SLEEP_COST_MOST_NS (50 * RT_NS_PER_US)
@@ -144,7 +148,7 @@ bool idle_rest_ahead(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
                                               shortest_rest_ns(i), idle_margin_ns(i));
     if (rest == 0)
         return false;
-    take_rest(i, now_mono_ns, rest);
+    take_rest(i, now_mono_ns, rest < REST_AHEAD_MOST_NS ? rest : REST_AHEAD_MOST_NS);
     return true;
 }
 

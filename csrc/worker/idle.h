@@ -50,7 +50,8 @@ int64_t idle_margin_ns(const idle_t *i);
 
 /* Sleeps if half of the budget is used, a deadline is near, and the margin fits between the sleep
  * and the deadline. The more of the budget is used up, the less must fit: a forced rest would look
- * at no deadline. Returns true if it slept. */
+ * at no deadline. No event ends it, so it is short: 40 us until its time-out. Returns true if it
+ * slept. */
 bool idle_rest_ahead(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns);
 
 /* Sleeps if the budget demands it, even if something is due. Returns true if it did. */

@@ -14,6 +14,7 @@ enum { MOST_SPANS = 1 << 15, SEEDS = 20 };
 static const int64_t MARGIN_NS = 20 * RT_NS_PER_US;
 static const int64_t SHORTEST_NS = 8 * RT_NS_PER_US; /* time-out */
 static const int64_t COST_NS = 10 * RT_NS_PER_US;
+static const int64_t MOST_AHEAD_NS = 40 * RT_NS_PER_US; /* as in worker/idle.c */
 static const int64_t SPIN_NS = 2 * RT_NS_PER_US;
 static const int64_t GAP_NS = 30 * RT_NS_PER_US; /* more than shortest + margin */
 
@@ -80,6 +81,8 @@ static void run(schedule_t schedule, int64_t length_ns, uint64_t *state)
         REQUIRE(rest_ns >= 0 && (rest_ns == 0 || forced > 0 || rest_ns >= SHORTEST_NS));
         if (rest_ns == 0)
             continue;
+        if (forced == 0 && rest_ns > MOST_AHEAD_NS)
+            rest_ns = MOST_AHEAD_NS;
         seen.forced += forced > 0;
         now = rest(&b, state, now, rest_ns);
         woken = now;

@@ -66,6 +66,20 @@ static void test_a_long_rest_gives_back_what_the_worker_used(void)
     CHECK(idle.sleep_cost_ns > 0);
 }
 
+/* What is received, and what is sent at short notice, waits for its end. */
+static void test_no_rest_ahead_is_long(void)
+{
+    int64_t least = RT_NS_PER_S;
+    for (int i = 0; i < 20; i++) { /* the wake-ups of a busy machine are late */
+        int64_t now = rt_mono_ns();
+        idle_t idle = awake_for(AWAKE_LONGER_NS, true, now);
+        REQUIRE(idle_rest_ahead(&idle, now, now + RT_NS_PER_MS));
+        int64_t took = idle.woken_mono_ns - now;
+        least = took < least ? took : least;
+    }
+    CHECK(least < 300 * RT_NS_PER_US);
+}
+
 static void test_a_forced_rest_is_a_sleep(void)
 {
     int64_t now = rt_mono_ns();
@@ -97,6 +111,7 @@ int main(void)
     RUN(test_a_wake_up_may_take_as_long_as_it_did_before);
     RUN(test_a_budget_that_is_nearly_used_up_asks_for_less_spare_time);
     RUN(test_a_long_rest_gives_back_what_the_worker_used);
+    RUN(test_no_rest_ahead_is_long);
     RUN(test_a_forced_rest_is_a_sleep);
     RUN(test_no_rest_that_nothing_asks_for);
     return rt_test_result();

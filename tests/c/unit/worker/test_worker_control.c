@@ -349,8 +349,7 @@ static void test_a_watcher_is_rung_once_for_each_request(void)
     wt_channel_t ch = {.config = wt_config("watched", 9)};
     REQUIRE(wt_open(&w, &ch));
     int bell = wt_bell();
-    ctl_attach_t ask = {
-        .what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
+    ctl_attach_t ask = {.what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
     memcpy(ask.channel.name, ch.config.name, sizeof ask.channel.name);
     CHECK(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, NULL, 0, NULL, 0, NULL) < 0);
     CHECK_EQ(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, &bell, 1, NULL, 0, NULL), 0);
@@ -383,9 +382,12 @@ static bool overload_is_blamed_on_the_queue(wt_worker_t *w, int round)
     wt_channel_t ch = {.config = wt_config(name, port)};
     ch.config.gso = 0;
     ch.config.tolerance_ns = RT_NS_PER_US;
+    ch.config.tx_bytes = 16 << 20;
     if (!wt_open(w, &ch))
         return false;
-    enum { PACKETS = 8000 };
+    enum {
+        PACKETS = 80000
+    }; /* more than 70 ms of work: the account of the budget lasts for these */
     int64_t due = rt_mono_ns() + 500 * RT_NS_PER_MS;
     for (int i = 0; i < PACKETS; i++)
         CHECK_EQ(wt_push(&ch, &i, sizeof i, due, NULL), 0);
@@ -414,6 +416,7 @@ static void test_overload_is_not_blamed_on_waking(void)
     for (int round = 0; round < 10 && !blamed; round++)
         blamed = overload_is_blamed_on_the_queue(&w, round);
     CHECK(blamed);
+    CHECK(rt_load_relaxed(&w.page->forced_rests) > 0);
     wt_stop(&w);
 }
 

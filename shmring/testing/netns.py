@@ -151,6 +151,18 @@ def _join(left: NetHost, right: NetHost) -> None:
         host.run("ip", "address", "add", f"{host.address}/30", "dev", INTERFACE)
         host.run("ip", "address", "add", f"{host.address6}/64", "dev", INTERFACE, "nodad")
         host.run("ip", "link", "set", INTERFACE, "up")
+    for host in (left, right):
+        _wait_for_link(host)
+
+
+def _wait_for_link(host: NetHost) -> None:
+    """The kernel drops what is sent until it has noticed that the other end is up, up to a second
+    later."""
+    until_s = time.monotonic() + _PATIENCE_S
+    while " state UP " not in host.run("ip", "-oneline", "link", "show", INTERFACE):
+        if time.monotonic() > until_s:
+            raise RuntimeError(f"the interface of {host.pool} did not come up")
+        time.sleep(0.01)
 
 
 def _wait_for_namespace(host: NetHost) -> None:

@@ -84,17 +84,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["top"] and not {"-h", "--help"} & set(words[1:2]):
         return int(importlib.import_module("rtstat.cli").main(words[1:]))
     called = next((word for word in words if not word.startswith("-")), "")
-    arguments = _parser({called}).parse_args(words)
     try:
+        arguments = _parser({called}).parse_args(words)  # which imports the command
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        print(f"shmring {arguments.command}: interrupted", file=sys.stderr)
+        print(f"shmring {called}: interrupted", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         drop_output()
         return FAILED
     except (OSError, ValueError) as error:
-        print(f"shmring {arguments.command}: {describe(error)}", file=sys.stderr)
+        print(f"shmring {called}: {describe(error)}", file=sys.stderr)
         return FAILED
 
 

@@ -25,7 +25,7 @@ import time
 import shmring
 from shmring.stamp import clock as settings
 from shmring.stamp.reflector import PORT
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import duration, json_line
 
 _SILENT_NS = 3_000_000_000
@@ -80,6 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    try:
+        return _run(arguments)
+    except (shmring.BadConfig, shmring.BadAddress) as error:
+        print(f"shmring clock: {error}", file=sys.stderr)
+        return USAGE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if not 0.001 <= arguments.interval <= 86400:
+        raise shmring.BadConfig(f"interval is {arguments.interval}: it must be 0.001 to 86400 s")
+    if not 0 <= arguments.timeout <= 86400:
+        raise shmring.BadConfig(f"timeout is {arguments.timeout}: it must be 0 to 86400 s")
+    if arguments.count is not None and arguments.count < 1:
+        raise shmring.BadConfig(f"count is {arguments.count}: it must be 1 or more")
     host, port = arguments.host
     clock = shmring.clock_to(
         host,

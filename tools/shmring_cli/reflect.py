@@ -34,7 +34,7 @@ from typing import Any
 import shmring
 from shmring import capture, stamp
 from shmring.stamp import reflector as settings
-from shmring_cli.common import FINE
+from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, duration, json_line
 
 
@@ -93,6 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    try:
+        return _run(arguments)
+    except (shmring.BadConfig, shmring.BadAddress) as error:
+        print(f"shmring reflect: {error}", file=sys.stderr)
+        return USAGE
+
+
+def _run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         caught = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("always", shmring.RealtimeWarning)

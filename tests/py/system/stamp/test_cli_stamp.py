@@ -93,6 +93,11 @@ def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     [
         (("reflect", "--allow", "10.0.0.1/8"), "has host bits set: use 10.0.0.0/8"),
         (("reflect", "nowhere:x"), "port is 'x'"),
+        (("reflect", ":8620", "--max-pps", "-1"), "max_pps is -1.0: it must be above 0"),
+        (("clock", "10.0.0.1", "--pps", "0"), "pps is 0.0: it must be above 0, up to 10000"),
+        (("clock", "10.0.0.1", "--interval", "nan"), "interval is nan: it must be 0.001 to 86400"),
+        (("clock", "10.0.0.1", "--timeout", "nan"), "timeout is nan: it must be 0 to 86400"),
+        (("clock", "10.0.0.1", "--count", "0"), "count is 0: it must be 1 or more"),
         (("clock", "10.0.0.1:0"), "port is '0': it must be 1 to 65535"),
     ],
 )

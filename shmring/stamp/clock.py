@@ -81,7 +81,7 @@ class ClockEstimate:
     steps: int
     """How often the remote clock was stepped, which began the comparison again."""
     local_steps: int
-    """How often the local clock was stepped."""
+    """How often the local clock was stepped, which began the comparison again."""
     remote_scale: Literal["utc", "tai"]
     """What the remote clock counts."""
     remote_synchronised: bool
@@ -174,7 +174,10 @@ class RemoteClock:
         timeout: how many seconds to wait for a reply if none is there. Raises `ReceiveTimeout` if
         there has never been one, `ChannelClosed`, `WorkerFailed`.
         """
-        self._host.refresh()
+        steps = self._host.steps
+        now_ns = self._host.refresh()
+        if self._host.steps != steps:
+            lib.stamp_clock_restart(self._state, now_ns)
         self._ask()
         wait = timeout
         while self._arrivals.receive(wait):

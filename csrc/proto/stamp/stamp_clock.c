@@ -6,9 +6,10 @@
 /* Remote times lie between -FAR_NS and FAR_NS, so that differences of them and local times fit. */
 #define FAR_NS (INT64_C(1) << 62)
 
-static int64_t distance(int64_t a, int64_t b)
+/* Any two times: a caller may ask for all of them. */
+static uint64_t distance(int64_t a, int64_t b)
 {
-    return a > b ? a - b : b - a;
+    return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
 }
 
 /* How far the clocks can have moved apart in the time between a and b. */
@@ -68,6 +69,7 @@ static void keep_base(stamp_clock_t *c)
 static void begin(stamp_clock_t *c, const stamp_offset_t *found, int64_t round_trip_ns)
 {
     c->known = true;
+    c->restart = false;
     c->low_ns = found->low_ns;
     c->high_ns = found->high_ns;
     c->low_at_ns = c->high_at_ns = c->since_ns = c->last_ns = found->at_ns;
@@ -93,6 +95,14 @@ static bool intersect(stamp_clock_t *c, const stamp_offset_t *found)
     return true;
 }
 
+void stamp_clock_restart(stamp_clock_t *c, int64_t now_ns)
+{
+    for (uint32_t i = 0; i < STAMP_CLOCK_WAITING; i++)
+        if (c->waiting[i].t1_ns <= now_ns)
+            c->waiting[i].waits = false;
+    c->restart = true;
+}
+
 static stamp_clock_counter_t learn(stamp_clock_t *c, const stamp_reply_t *reply, int64_t t1_ns,
                                    int64_t t4_ns)
 {
@@ -102,7 +112,8 @@ static stamp_clock_counter_t learn(stamp_clock_t *c, const stamp_reply_t *reply,
     int64_t away_ns = t4_ns - t1_ns;
     /* Replies may overtake each other. What is known is of the latest T4. The upper bound held when
      * the request arrived, which was at some time since T1. */
-    int64_t at_ns = c->known && c->last_ns > t4_ns ? c->last_ns : t4_ns;
+    bool continues = c->known && !c->restart;
+    int64_t at_ns = continues && c->last_ns > t4_ns ? c->last_ns : t4_ns;
     stamp_offset_t found = {
         .at_ns = at_ns,
         .low_ns = reply->t3_ns - t4_ns - c->margin_ns - widening(c, at_ns, t4_ns),
@@ -110,8 +121,8 @@ static stamp_clock_counter_t learn(stamp_clock_t *c, const stamp_reply_t *reply,
     };
     if (held_ns < 0 || found.low_ns > found.high_ns)
         return STAMP_CLOCK_impossible;
-    bool fits = !c->known || intersect(c, &found);
-    bool began = !c->known || !fits;
+    bool fits = !continues || intersect(c, &found);
+    bool began = !continues || !fits;
     c->round_trip_ns = away_ns > held_ns ? away_ns - held_ns : 0;
     if (began)
         begin(c, &found, c->round_trip_ns);

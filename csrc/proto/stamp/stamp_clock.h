@@ -62,6 +62,7 @@ typedef struct stamp_clock {
     /* Progress. */
     uint64_t counters[STAMP_CLOCK_COUNTER_TOTAL];
     bool known;
+    bool restart;   /* the next exchange begins the comparison again */
     int64_t low_ns; /* the best bounds, and when they held */
     int64_t low_at_ns;
     int64_t high_ns;
@@ -98,6 +99,11 @@ void stamp_clock_ask(stamp_clock_t *c, const stamp_series_t *series, uint8_t *ou
  * or STAMP_CLOCK_steps (which is an exchange, too) if it was used. */
 stamp_clock_counter_t stamp_clock_receive(stamp_clock_t *c, const uint8_t *packet, size_t size,
                                           int64_t t4_ns);
+
+/* The time of day was set on this host at now_ns or shortly before. The kernel's timestamps are in
+ * this time, so those of then may have been converted wrongly: open requests until now_ns are
+ * forgotten, and the next exchange begins the comparison again. */
+void stamp_clock_restart(stamp_clock_t *c, int64_t now_ns);
 
 /* Receives a batch. after: NULL, or room for what is known after each datagram, at its arrival.
  * low_ns is above high_ns while nothing is known. */

@@ -132,7 +132,7 @@ static stamp_fate_t answer(stamp_reflector_t *r, uint8_t *packet, const stamp_en
 {
     if (arrived_ns > times->now_ns) /* the ring is memory of others: T2 must not be after T3 */
         arrived_ns = times->now_ns;
-    if (times->now_ns - arrived_ns > MAX_WAITED_NS)
+    if (arrived_ns < times->now_ns - MAX_WAITED_NS)
         return STAMP_FATE_held_long;
     if (!is_within_rate(r, times->now_ns))
         return STAMP_FATE_rate_limited;

@@ -303,6 +303,22 @@ def test_a_step_begins_the_comparison_again(liar: Liar, shmring_pool: shmring.Po
         assert abs(second.offset_ns - 5 * 10**9) <= second.bound_ns + 1000
 
 
+def test_a_step_of_our_own_clock_begins_it_again(
+    liar: Liar, shmring_pool: shmring.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shmring.clock_to(
+        "127.0.0.1", port=liar.port, pps=500, timeout=PATIENCE_S, pool=shmring_pool
+    ) as clock:
+        assert exchanged(clock, 20).local_steps == 0
+        began_ns = clock._state.since_ns
+        ours = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: ours() + 7 * 10**9)
+        now = exchanged(clock, 20)
+        assert (now.local_steps, now.steps) == (1, 0)
+        assert abs(now.offset_ns + 7 * 10**9) <= now.bound_ns + 1000
+        assert clock._state.since_ns > began_ns
+
+
 def test_duplicates_and_forged_replies_change_nothing(
     liar: Liar, shmring_pool: shmring.Pool
 ) -> None:

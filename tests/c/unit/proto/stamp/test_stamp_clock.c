@@ -246,6 +246,36 @@ static void test_the_truth_is_always_inside(void)
     }
 }
 
+/* The stamp of a reply that arrived when the time of day was set may be early, so that the bounds
+ * exclude the truth without a contradiction. */
+static void test_a_step_of_our_own_clock_begins_anew(void)
+{
+    begin(1, 1e-4);
+    flight_t wrong = exchange(0, START_NS, 20 * MS, 0, 10 * MS);
+    wrong.t4_ns -= 15 * MS;
+    CHECK_EQ(receive(&wrong), STAMP_CLOCK_exchanges);
+    CHECK(!holds_at(wrong.t4_ns));
+    flight_t open = exchange(1, START_NS + 100 * MS, 20 * MS, 0, 10 * MS);
+    flight_t next = exchange(2, START_NS + 200 * MS, 20 * MS, 0, 10 * MS);
+    stamp_clock_restart(&c, START_NS + 150 * MS);
+    CHECK_EQ(receive(&open), STAMP_CLOCK_unmatched);
+    CHECK_EQ(receive(&next), STAMP_CLOCK_exchanges);
+    CHECK(holds_at(next.t4_ns));
+    CHECK_EQ(c.since_ns, next.t4_ns);
+    CHECK_EQ(c.counters[STAMP_CLOCK_steps], 0);
+}
+
+static void test_all_times_may_be_asked_for(void)
+{
+    begin(1, 1e-4);
+    flight_t f = exchange(0, START_NS, US, 0, US);
+    receive(&f);
+    CHECK(holds_at(START_NS));
+    stamp_offset_t found;
+    CHECK(stamp_clock_offset(&c, INT64_MIN, &found) && found.low_ns < found.high_ns);
+    CHECK(stamp_clock_offset(&c, INT64_MAX, &found) && found.low_ns < found.high_ns);
+}
+
 static void test_a_batch_says_what_was_known_after_each(void)
 {
     begin(1, 1e-4);
@@ -288,6 +318,8 @@ int main(void)
     RUN(test_a_reply_that_was_overtaken_still_helps);
     RUN(test_the_rate_is_found);
     RUN(test_the_truth_is_always_inside);
+    RUN(test_a_step_of_our_own_clock_begins_anew);
+    RUN(test_all_times_may_be_asked_for);
     RUN(test_a_batch_says_what_was_known_after_each);
     return rt_test_result();
 }

@@ -148,6 +148,9 @@ static void test_what_is_not_answered(void)
     request(0, 0, STAMP_NTP, 40000, 44);
     arrived_ns[0] = NOW_NS - 60 * S;
     CHECK_EQ(answer_one(0), STAMP_FATE_held_long);
+    request(0, 0, STAMP_NTP, 40000, 44);
+    arrived_ns[0] = INT64_MIN; /* the ring is memory of others */
+    CHECK_EQ(answer_one(0), STAMP_FATE_held_long);
 }
 
 /* What a reflector sends, another one does not answer, on whatever ports they are. */

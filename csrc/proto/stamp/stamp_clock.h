@@ -23,7 +23,9 @@
 #include "proto/stamp/stamp_arrivals.h"
 #include "proto/stamp/stamp_packet.h"
 
-#define STAMP_CLOCK_WAITING 4096u /* requests that wait for their reply: a power of two */
+/* Requests that wait for their reply, a power of two: at 10000 a second, of which up to 1024 are
+ * still to be sent, replies may come after 3 s. */
+#define STAMP_CLOCK_WAITING 32768u
 
 /* What became of the answers: name, unit, meaning. csrc/schema.py makes Python and documents of it.
  */

@@ -265,6 +265,16 @@ static void test_a_step_of_our_own_clock_begins_anew(void)
     CHECK_EQ(c.counters[STAMP_CLOCK_steps], 0);
 }
 
+static void test_a_long_way_at_a_high_rate(void)
+{
+    begin(1, 1e-4);
+    flight_t first = exchange(0, START_NS, S, 0, S);
+    for (uint32_t i = 1; i < 20000 + 1024; i++) /* 10000 a second, queued ahead */
+        (void)exchange(i, START_NS + i * 100 * US, S, 0, S);
+    CHECK_EQ(receive(&first), STAMP_CLOCK_exchanges);
+    CHECK(holds_at(first.t4_ns));
+}
+
 static void test_all_times_may_be_asked_for(void)
 {
     begin(1, 1e-4);
@@ -319,6 +329,7 @@ int main(void)
     RUN(test_the_rate_is_found);
     RUN(test_the_truth_is_always_inside);
     RUN(test_a_step_of_our_own_clock_begins_anew);
+    RUN(test_a_long_way_at_a_high_rate);
     RUN(test_all_times_may_be_asked_for);
     RUN(test_a_batch_says_what_was_known_after_each);
     return rt_test_result();

@@ -46,9 +46,11 @@ class Flow:
     after_s: float = 0.0
     """When it begins, seconds after the start."""
     seconds: float | None = None
-    """How long it sends. None: as long as `shmring.generate` says."""
+    """How long it sends. None: until `count`, or without that as long as `shmring.generate` says.
+    """
     count: int | None = None
-    """How many packets it sends. None: as many as `shmring.generate` says."""
+    """How many packets it sends. None: until `seconds`, or without that as many as
+    `shmring.generate` says."""
 
     def sizes(self, lane: int) -> list[tuple[int, int, int]]:
         """Return the payload sizes on a lane: least, most, weight. Raises `ValueError`."""

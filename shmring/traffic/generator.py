@@ -191,10 +191,12 @@ class Generator:
         return sum(map(float.__mul__, rates, sizes)) / sum(rates)
 
     def _room(self) -> int:
-        """Packets that are due in half a second, as far as memory allows."""
+        """Packets that are due in half a second, or in the largest burst, as far as memory allows:
+        the rest of a burst follows while its begin is sent."""
         due = _AHEAD_S * sum(flow.rate(lane).highest_pps for flow, lane in self._each())
         most = min(_MOST_CAPACITY, int(_RING_BYTES / (self._mean_bytes() + 64)))
-        return max(_LEAST_CAPACITY, *(flow.burst for flow in self._flows), min(most, int(due)))
+        wanted = max(int(due), *(flow.burst for flow in self._flows))
+        return max(_LEAST_CAPACITY, min(most, wanted))
 
     def _open(self) -> None:
         for to in self._to:
@@ -324,8 +326,9 @@ def generate(
     to: where flows go that do not say it: ``"10.0.0.7"`` or ``"10.0.0.7:5004"``. Without a port:
         862, that of STAMP and `shmring reflect`.
     flows: what to send, a `traffic.Flow` or several. Empty: 1000 packets a second of 200 bytes.
-    seconds: how long flows send that do not say it. ``math.inf``: until `Generator.stop`.
-    count: how many packets they send at most.
+    seconds: how long flows send that have neither seconds nor count. ``math.inf``: until
+        `Generator.stop`.
+    count: how many packets these flows send at most.
     seed: of Poisson gaps, sizes and padding. The same seed gives the same packets.
     stamp: format of the timestamps in the packets, "ntp" (UTC), or "ptp" (TAI, which the kernel
         must know).

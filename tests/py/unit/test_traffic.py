@@ -58,6 +58,15 @@ def test_imix_counts_frames_on_the_wire() -> None:
     ]
 
 
+def test_the_memory_of_large_bursts_is_bounded() -> None:
+    def ring_bytes(size: int) -> int:
+        burst = traffic.Flow(burst=65536, size=size, pps=10)
+        return size * traffic.Generator("10.0.0.7", burst, count=1)._room()
+
+    assert ring_bytes(100) == 100 * 65536
+    assert ring_bytes(65507) <= 64 << 20
+
+
 def test_destinations() -> None:
     to = [None, ":5004", "10.0.0.8", "10.0.0.8:5005", "[::1]:9", ("10.0.0.9", 1)]
     flows = traffic.Generator("10.0.0.7:6", [traffic.Flow(to=each) for each in to], count=1).flows

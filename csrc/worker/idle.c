@@ -15,9 +15,9 @@
  *   CONFIG_RT_GROUP_SCHED)
  *   the fair server (since Linux 6.12)   50 ms for ordinary tasks, idle time included, if one of
  *                                        them waits. Otherwise it runs them for what is left.
- *                                        Up to 6.19 it may also run them at once and for 50 ms,
- *                                        although they got their share: its state of an earlier
- *                                        shortage survives a stop. No rest prevents that.
+ *                                        Linux 6.18 was once seen to run them for 50 ms although
+ *                                        they had got more than that. Rests cannot prevent it, if
+ *                                        it is the kernel's account that is wrong.
  *
  * Both count the time that the worker was off the core. A rest also costs time on the core, for
  * falling asleep and waking up: 10 us on a quiet virtual machine, 25 us when its host is busy. A

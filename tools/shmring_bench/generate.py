@@ -159,11 +159,13 @@ def _with_trafgen(link: veth.Link, seconds: float) -> Figures:
 
 
 def _with_iperf3(link: veth.Link, seconds: float) -> Figures:
+    if seconds < 1 or seconds % 1:
+        raise Unavailable(f"iperf3 runs for whole seconds, not {seconds:g} s (0: without end)")
     with _far(link, "iperf3", "--server", "--one-off", "--port", str(PORT)):
         link.run(
             *("iperf3", "--client", link.far.address, "--port", str(PORT), "--udp"),
             *("--length", str(PAYLOAD_BYTES), "--bitrate", str(RATE_PPS * PAYLOAD_BYTES * 8)),
-            *("--time", str(seconds)),
+            *("--time", str(round(seconds))),
             cpu=link.plan.worker_cpu,
             timeout_s=_PATIENCE_S + seconds,
             fifo=True,

@@ -60,6 +60,7 @@ class Listening:
         self._options: dict[str, Any] = {
             "direction": "rx",
             "local": local,
+            "gro": False,  # packets that were put together may have one timestamp
             "rx_stamp": "kernel",
             "rx_capacity": _CAPACITY,
             "profile": profile,

@@ -112,8 +112,10 @@ class Measurement:
         self._options: dict[str, Any] = {
             "direction": "duplex",
             "connect": True,
+            "gro": False,  # packets that were put together may have one timestamp
             "rx_stamp": "kernel",
             "tx_stamp": "off",
+            "txtime": "off",  # a card's own clock might launch before the deadline, T1
             "tolerance_ns": max(1, late_ns),
             "report_capacity": _REPORTS,
             "profile": profile,

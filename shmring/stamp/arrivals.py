@@ -27,7 +27,7 @@ class Arrivals:
         self.raw.stride = _PACKET_BYTES
         self._records: Any = None
 
-    def receive(self, timeout: float | None) -> bool:
+    def receive(self, *, timeout: float | None) -> bool:
         """Wait for packets. Return whether there are any. timeout: seconds, None: no limit."""
         try:
             batch = self._channel.recv_many(PACKETS, timeout=timeout, out=self.payload)

@@ -168,7 +168,7 @@ class RemoteClock:
 
     # --- exchanges --------------------------------------------------------------------------------
 
-    def update(self, timeout: float = 0.0) -> ClockEstimate:
+    def update(self, *, timeout: float = 0.0) -> ClockEstimate:
         """Send further requests, use the replies that arrived, and return the estimate.
 
         timeout: how many seconds to wait for a reply if none is there. Raises `ReceiveTimeout` if
@@ -180,7 +180,7 @@ class RemoteClock:
             lib.stamp_clock_restart(self._state, now_ns)
         self._ask()
         wait = timeout
-        while self._arrivals.receive(wait):
+        while self._arrivals.receive(timeout=wait):
             self._use()
             wait = 0.0
         self._ask()
@@ -189,13 +189,13 @@ class RemoteClock:
     def _use(self) -> None:
         lib.stamp_clock_receive_batch(self._state, self._arrivals.raw, ffi.NULL)
 
-    def wait(self, timeout: float = TIMEOUT_S) -> ClockEstimate:
+    def wait(self, *, timeout: float = TIMEOUT_S) -> ClockEstimate:
         """Update until there is an estimate. Raises `ReceiveTimeout` after so many seconds."""
         until = time.monotonic() + timeout
         while True:
             left = until - time.monotonic()
             try:
-                return self.update(max(0.0, min(0.2, left)))
+                return self.update(timeout=max(0.0, min(0.2, left)))
             except ReceiveTimeout:
                 if left <= 0:
                     raise
@@ -379,7 +379,7 @@ def clock_to(
         pool=pool,
     )
     try:
-        made.wait(timeout)
+        made.wait(timeout=timeout)
     except BaseException:
         made.close()
         raise

@@ -170,7 +170,7 @@ class Reflector:
         until = math.inf if seconds is None else time.monotonic() + seconds
         with self._serving:
             while not self._stopped and (left := until - time.monotonic()) > 0:
-                if self._arrivals.receive(min(left, _TURN_S)):
+                if self._arrivals.receive(timeout=min(left, _TURN_S)):
                     self._answer()
             return self.report()
 

@@ -87,7 +87,7 @@ void stamp_clock_sent(stamp_clock_t *c, uint32_t sequence, uint64_t t1_raw, int6
 typedef struct stamp_series {
     uint32_t first_sequence;
     uint32_t count;
-    int64_t first_ns; /* T1 of the first one, local clock */
+    int64_t first_ns; /* of the first one, T1, local clock */
     int64_t interval_ns;
     int64_t to_world_ns; /* UTC or TAI - local clock */
     uint16_t ssid;

@@ -124,8 +124,10 @@ def test_a_worker_killed_amid_its_sending_sends_nothing_twice(
     while (packet := there.recv(timeout=20)).data != b"end":
         got.append(int(packet.data))
     assert len(got) == len(set(got))
-    # What was being handed to the kernel at that moment is not sent again, and may be lost.
-    assert len(got) >= total - 64
+    # What was being handed to the kernel at that moment is not sent again, and may be lost. The new
+    # worker sends at once what is overdue, so on a busy machine the socket's buffer may overflow.
+    assert here.stats().tx_sent >= total - 64
+    assert len(got) > total // 2
 
 
 def test_datagrams_wait_in_the_socket_while_there_is_no_worker(

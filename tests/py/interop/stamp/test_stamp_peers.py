@@ -94,7 +94,7 @@ def test_scapy_reflects_and_we_compare_clocks(peer_scapy: Any, shmring_pool: shm
             "127.0.0.1", port=port, pps=50, timeout=PATIENCE_S, pool=shmring_pool
         ) as clock:
             until = time.monotonic() + PATIENCE_S
-            while (now := clock.update(1.0)).answers.exchanges < 20:
+            while (now := clock.update(timeout=1.0)).answers.exchanges < 20:
                 assert time.monotonic() < until
         assert abs(now.offset_ns) <= now.bound_ns + 2000  # its floats
         assert (now.answers.malformed, now.answers.impossible, now.steps) == (0, 0, 0)

@@ -212,7 +212,7 @@ def test_a_clock_on_this_host_is_ours(
         until = time.monotonic() + PATIENCE_S
         now = clock.update()
         while now.answers.exchanges < 200 and time.monotonic() < until:
-            now = clock.update(1.0)
+            now = clock.update(timeout=1.0)
             assert abs(now.offset_ns - truth) <= now.bound_ns
         assert now.answers.exchanges >= 200
         assert now.remote_scale == ("tai" if timestamps == "ptp" else "utc")
@@ -285,7 +285,7 @@ def liar() -> Iterator[Liar]:
 def exchanged(clock: shmring.RemoteClock, more: int) -> shmring.ClockEstimate:
     wanted = clock.estimate().answers.exchanges + more
     until = time.monotonic() + PATIENCE_S
-    while (now := clock.update(1.0)).answers.exchanges < wanted:
+    while (now := clock.update(timeout=1.0)).answers.exchanges < wanted:
         assert time.monotonic() < until
     return now
 
@@ -330,7 +330,7 @@ def test_duplicates_and_forged_replies_change_nothing(
         assert now.answers.unmatched >= 40
         liar.forge, liar.ahead_s = True, 9.0
         until = time.monotonic() + PATIENCE_S
-        while (then := clock.update(1.0)).answers.unmatched < 400:
+        while (then := clock.update(timeout=1.0)).answers.unmatched < 400:
             assert time.monotonic() < until
         assert then.steps == 0
         assert abs(then.offset_ns) <= then.bound_ns + 1000

@@ -275,7 +275,7 @@ class Opening:
             CAP_NET_ADMIN. None: the system's.
         sndbuf_bytes: the kernel's send buffer, bytes. Above net.core.wmem_max it needs
             CAP_NET_ADMIN. None: the system's.
-        gso: send packets that are due together in one call.
+        gso: send packets that are due together, or within 2 us, in one call.
         gro: receive coalesced packets.
         impair: an impaired path between this channel and the network, sending side. None: none.
         impair_rx: the same, receiving side.

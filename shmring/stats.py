@@ -77,7 +77,7 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
     rcvbuf_bytes: int
     sndbuf_bytes: int
     gso: bool
-    """Whether packets due together leave in one call."""
+    """Whether packets due within 2 us leave in one call."""
     gro: bool
     """Whether packets that the kernel coalesced are received in one call."""
     txtime: bool

@@ -25,7 +25,7 @@
     X(socket_fd, , "number of the socket inside the worker")                          \
     X(rcvbuf_bytes, bytes, "receive buffer of the socket in force")                   \
     X(sndbuf_bytes, bytes, "send buffer of the socket in force")                      \
-    X(gso, flag, "packets due together leave in one call")                            \
+    X(gso, flag, "packets due within 2 us leave in one call")                         \
     X(gro, flag, "packets that the kernel coalesced are received in one call")        \
     X(txtime, flag, "the queueing discipline or the card launches the packets")       \
     X(rx_stamp, , "best arrival timestamp available: 1 user, 2 kernel, 3 hardware")   \

@@ -243,6 +243,10 @@ typedef struct udp_tx {
  */
 int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out);
 
+/* Hot. How many of run[0..n-1], from the first on, udp_send puts into one GSO message:
+ * 1 .. UDP_MAX_SEGMENTS. */
+unsigned udp_joined(const udp_t *udp, const udp_tx_t *run, unsigned n);
+
 /* Hot. The kernel looks up the route to the default remote as for a datagram, and sends none:
  * what the next udp_send touches is in the core's caches then. The next call reports errors.
  */

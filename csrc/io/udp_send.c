@@ -144,8 +144,7 @@ static bool same_terms(const udp_t *udp, const udp_tx_t *a, const udp_tx_t *b)
            (!udp->eff.txtime || a->txtime_ns == b->txtime_ns);
 }
 
-/* How many datagrams from run on can leave as one GSO message: 1 .. UDP_MAX_SEGMENTS. */
-static unsigned run_length(const udp_t *udp, const udp_tx_t *run, unsigned n)
+unsigned udp_joined(const udp_t *udp, const udp_tx_t *run, unsigned n)
 {
     uint32_t segment = length_of(run);
     if (!udp->gso || segment == 0 || segment > udp->gso_segment_max)
@@ -221,7 +220,7 @@ static int send_run(udp_t *udp, udp_tx_t *run, unsigned count)
 /* One system call for as many messages as fit into it. Returns datagrams handed over or -errno. */
 static int send_some(udp_t *udp, udp_tx_t *batch, unsigned n)
 {
-    unsigned count = run_length(udp, batch, n);
+    unsigned count = udp_joined(udp, batch, n);
     if (count == n)
         return send_run(udp, batch, n);
 
@@ -238,7 +237,7 @@ static int send_some(udp_t *udp, udp_tx_t *batch, unsigned n)
         end += count;
         if (end == n)
             break;
-        count = run_length(udp, &batch[end], n - end);
+        count = udp_joined(udp, &batch[end], n - end);
     }
     int went = sendmmsg(udp->fd, messages, used, MSG_DONTWAIT);
     int error = errno;
@@ -283,7 +282,7 @@ static int settle_failure(udp_t *udp, udp_tx_t *run, unsigned n, int error)
 {
     if (asks_to_wait(error))
         return -error;
-    unsigned count = run_length(udp, run, n);
+    unsigned count = udp_joined(udp, run, n);
     int result = send_again(udp, run, count);
     if (result > 0 || count == 1 || asks_to_wait(-result))
         return result;

@@ -194,7 +194,7 @@ CHANNEL = (
         qdisc         | qdisc            |         | queueing discipline of the interface, if known
         txtime        | launch time      | flag    | the qdisc or the card launches the packets
         txtime_reason | launch time, why |         | why they launch or do not launch packets
-        gso           | GSO              | flag    | packets due together leave in one call
+        gso           | GSO              | flag    | packets due within 2 us leave in one call
         gro           | GRO              | flag    | coalesced packets are received in one call
         rx_stamp      | rx stamp         |         | arrival timestamp: user, kernel or hardware
         tx_stamp      | tx stamp         |         | departure timestamp: none, kernel or hardware

@@ -21,8 +21,8 @@ void agent_block(agent_block_t *b, int64_t now_mono_ns)
     b->retry_mono_ns = now_mono_ns + b->after_ns;
 }
 
-static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_ref,
-                  int error, int64_t now_mono_ns)
+static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_ref, int error,
+                  int64_t now_mono_ns)
 {
     wrk_count(ch, SHM_COUNT_tx_retries, 1);
     if (way->put == NULL) /* a reader that is behind is no event */
@@ -51,13 +51,33 @@ static int send_some(wrk_channel_t *ch, const agent_way_t *way, udp_tx_t *messag
     return udp_send(way->udp, messages, count, error);
 }
 
+unsigned agent_next_call(const udp_t *udp, const agent_batch_t *b, unsigned at, int64_t join_ns,
+                         int64_t now_mono_ns)
+{
+    if (join_ns == 0 || b->start_mono_ns[b->count - 1] <= now_mono_ns)
+        return b->count - at;
+    int64_t first = b->start_mono_ns[at];
+    int64_t until = (first > now_mono_ns ? first : now_mono_ns) + join_ns;
+    unsigned end = at;
+    while (end < b->count && (end == at || b->start_mono_ns[end] <= now_mono_ns)) {
+        unsigned joined = udp_joined(udp, &b->messages[end], b->count - end);
+        while (joined > 1 && b->start_mono_ns[end + joined - 1] > until)
+            joined--;
+        end += joined;
+    }
+    return end - at;
+}
+
 static void send_now(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *b,
-                           const agent_outcomes_t *outcomes)
+                     const agent_outcomes_t *outcomes)
 {
     for (unsigned at = 0; at < b->count;) {
         int error = 0;
+        unsigned count = agent_next_call(way->udp, b, at, way->join_ns, rt_mono_ns());
+        if (way->join_ns != 0)
+            agent_spin_until(b->start_mono_ns[at + count - 1]);
         int64_t start = rt_mono_ns();
-        int sent = send_some(ch, way, &b->messages[at], b->count - at, &error);
+        int sent = send_some(ch, way, &b->messages[at], count, &error);
         int64_t end = rt_mono_ns();
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         if (sent > 0) {

@@ -28,6 +28,7 @@ typedef struct agent_way {
     agent_path_t *path;
     agent_ledger_t *ledger;
     agent_block_t *block;
+    int64_t join_ns; /* as agent_next_call; 0: all of the batch may leave now */
 } agent_way_t;
 
 /* The engine's functions for packets of the batch. Exactly one of
@@ -46,6 +47,14 @@ typedef struct agent_outcomes {
 /* Sends a packet for which the ring has no record, on the path (NULL: past it), and shows it to
  * taps. Returns whether it left. */
 bool agent_send_extra(wrk_channel_t *ch, udp_t *udp, agent_path_t *path, udp_tx_t *message);
+
+/* How many packets of the batch, from at on, leave in the next call: those whose starts are past,
+ * and those that start at most join_ns later and leave in the same message (GSO) as one of them.
+ * The call is made at the start of the last one. If none has started, the first one waits for its
+ * start. The packets are in the order of their starts, unless all of them have started. join_ns 0:
+ * all that are left. */
+unsigned agent_next_call(const udp_t *udp, const agent_batch_t *b, unsigned at, int64_t join_ns,
+                         int64_t now_mono_ns);
 
 /* Sends the batch. It is empty afterwards. */
 void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,

@@ -10,6 +10,10 @@
  *
  * start = deadline, with align="wire" minus the learnt wire offset.
  *
+ * A send call takes a few microseconds, and nothing can be sent meanwhile. So packets that start
+ * closer together than half a call leave in one message (GSO), at the start of the last one of
+ * them. All together they are less late than one by one, and never early (agent_next_call).
+ *
  * Of the due packets the one that has been due longest is sent first, and a packet without a
  * deadline is due since it was queued. So ready[] and the schedule are merged, as far as the ring
  * was taken in. If the worker comes to a deadline late, it first takes in the ring, as far as it
@@ -41,6 +45,7 @@
 
 #define FIRST_SEND_COST_NS 2000
 #define SEND_COST_MOST_NS (50 * RT_NS_PER_US)
+#define JOIN_MOST_NS (2 * RT_NS_PER_US)
 #define TAKE_IN_PER_CALL 256u
 #define RELEASE_MOVES 8u
 
@@ -255,6 +260,19 @@ static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t 
     agent_not_sent(ch, item, VERDICT_FAILED, error, now_mono_ns);
 }
 
+/* How long packets may wait for others that leave in the same message. While a message is being
+ * sent, nothing else is: a packet that starts within half of that time is nearer to its start in
+ * the message of the one before it than in its own. */
+static int64_t join_ns(const wrk_channel_t *ch)
+{
+    const agent_sender_t *a = agent_sender_of(ch);
+    if (!a->udp->eff.gso || a->udp->eff.txtime || a->put != NULL || a->path->tx != NULL ||
+        catch_up_is_on(&a->left))
+        return 0;
+    int64_t most = JOIN_MOST_NS < ch->config.tolerance_ns ? JOIN_MOST_NS : ch->config.tolerance_ns;
+    return agent_earlier_ns(a->send_cost_ns / 2, most);
+}
+
 static void send_batch(wrk_channel_t *ch)
 {
     static const agent_outcomes_t outcomes = {
@@ -264,7 +282,8 @@ static void send_batch(wrk_channel_t *ch)
                              .put = a->put,
                              .path = a->path,
                              .ledger = &a->ledger,
-                             .block = &a->block};
+                             .block = &a->block,
+                             .join_ns = join_ns(ch)};
     if (a->batch.count > 0)
         agent_send(ch, &way, &a->batch, &outcomes);
 }
@@ -277,8 +296,7 @@ static bool pop_due(wrk_channel_t *ch, int64_t until_ns, int64_t start_mono_ns, 
                     due_entry_t *out)
 {
     agent_sender_t *a = agent_sender_of(ch);
-    if (catch_up_is_on(&a->planned) &&
-        next_start_ns(ch, &a->planned, now_mono_ns) > start_mono_ns)
+    if (catch_up_is_on(&a->planned) && next_start_ns(ch, &a->planned, now_mono_ns) > start_mono_ns)
         return false;
     return agent_schedule_pop_due(&a->schedule, until_ns, out);
 }
@@ -356,6 +374,14 @@ static int64_t first_start_ns(const agent_sender_t *a)
     return catch_up_is_on(&a->left) ? a->from[0].after.start_ns : a->batch.start_mono_ns[0];
 }
 
+/* Packets that start while a message is being sent are prepared together with it, unless another
+ * channel is due before them. */
+static int64_t with_what_follows(const wrk_channel_t *ch, int64_t latest_mono_ns)
+{
+    int64_t until = latest_mono_ns + 2 * join_ns(ch);
+    return until < wrk_free_until_ns(ch) ? until : latest_mono_ns;
+}
+
 static void send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
@@ -372,6 +398,7 @@ static void send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     if (first == RT_NEVER_NS || first - ahead > now_mono_ns + AGENT_LEAD_NS)
         return;
     int64_t latest = now_mono_ns + ahead > first ? now_mono_ns + ahead : first;
+    latest = with_what_follows(ch, latest);
     agent_waiting_t next = {.has_deadline = true};
     a->planned = a->left;
     while (a->batch.count < AGENT_BATCH &&

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -38,12 +39,18 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def has_called(thread: threading.Thread, file: str) -> bool:
-    """Whether a thread is somewhere in the functions of a file."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    while frame is not None and not frame.f_code.co_filename.endswith(file):
-        frame = frame.f_back
-    return frame is not None
+def tell_when_in(file: str, inside: threading.Event) -> None:
+    """Set the event when this thread calls a function of a file.
+
+    Another thread cannot look for that itself: CPython 3.11 may crash when it walks the frames of a
+    thread that runs.
+    """
+    def called(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith(file):
+            sys.setprofile(None)
+            inside.set()
+
+    sys.setprofile(called)
 
 
 def listener(kind: int = socket.SOCK_STREAM) -> UDTSOCKET:
@@ -466,7 +473,10 @@ def test_a_call_that_waits_when_another_thread_closes_lost_its_connection() -> N
             accepted, _ = server.accept()
             accepted.setsockopt(udt4.UDT_LINGER, (0, 0))
 
-            def receive(sock: UdtSocket = accepted) -> None:
+            inside = threading.Event()
+
+            def receive(sock: UdtSocket = accepted, inside: threading.Event = inside) -> None:
+                tell_when_in("shmring/udt/socket.py", inside)
                 try:
                     sock.recv(1)
                 except udt4.UDTException as caught:
@@ -474,7 +484,7 @@ def test_a_call_that_waits_when_another_thread_closes_lost_its_connection() -> N
 
             waiting = threading.Thread(target=receive)
             waiting.start()
-            eventually(lambda thread=waiting: has_called(thread, "shmring/udt/socket.py"))
+            assert inside.wait(TIMEOUT_S)
             time.sleep(turn * 0.0002)
             accepted.close()
             waiting.join()

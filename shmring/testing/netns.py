@@ -82,13 +82,17 @@ def unavailable() -> str:
 
 
 @contextmanager
-def two_hosts(policy: str, cpus: Sequence[int]) -> Iterator[tuple[NetHost, NetHost]]:
+def two_hosts(
+    policy: str, cpus: Sequence[int], right_cpus: Sequence[int] | None = None
+) -> Iterator[tuple[NetHost, NetHost]]:
     """Two hosts on one link, with pools ``left`` and ``right`` in the current namespace of names.
 
-    policy, cpus: as `shmring.Pool`. Nothing is left behind at the end.
+    policy, cpus: as `shmring.Pool`. right_cpus: those of the pool ``right``, `cpus` if None.
+    Nothing is left behind at the end.
     """
+    cpus_of = {"left": cpus, "right": cpus if right_cpus is None else right_cpus}
     with ExitStack() as stack:
-        holders = [_start(stack, name, policy, cpus) for name in ("left", "right")]
+        holders = [_start(stack, name, policy, those) for name, those in cpus_of.items()]
         hosts = (_host(holders[0], "left", 1), _host(holders[1], "right", 2))
         _join(*hosts)
         for holder in holders:

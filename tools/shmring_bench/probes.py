@@ -82,6 +82,7 @@ def _ours(plan: Plan, way: str, pps: int) -> Figures:
             seconds=plan.run_s(_SECONDS),
             late_ns=_LATE_NS,
             clock="same",
+            profile="latency" if way == "forward" else None,
             pool=link.near.pool,
         )
     delays: stamp.Delays = getattr(report, way)

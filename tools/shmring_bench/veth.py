@@ -82,11 +82,16 @@ class Link:
 
 @contextlib.contextmanager
 def linked(plan: Plan) -> Iterator[Link]:
-    """Two hosts for one run, with pools on the cores of the plan. Raises `Unavailable`."""
+    """Two hosts for one run. Raises `Unavailable`.
+
+    The near one's worker has the worker's core, the far one's has the other core: two workers on
+    one core would wait for each other.
+    """
     if reason := netns.unavailable():
         raise Unavailable(reason)
-    cpus = sorted({cpu for cpu in (plan.worker_cpu, plan.other_cpu) if cpu is not None})
-    with _namespace(plan.namespace), netns.two_hosts("fifo", cpus) as (near, far):
+    near_cpus = plan.cpus or []
+    far_cpus = near_cpus if plan.other_cpu is None else [plan.other_cpu]
+    with _namespace(plan.namespace), netns.two_hosts("fifo", near_cpus, far_cpus) as (near, far):
         yield Link(near, far, plan)
 
 

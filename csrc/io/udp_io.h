@@ -193,6 +193,11 @@ int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg);
 /* Closes the descriptor, and drops datagrams of this socket in the pool. May be called twice. */
 void udp_close(udp_t *udp);
 
+/* Cold. From now on udp_rx_t.local names the address of this host that a datagram was sent to, if
+ * the socket is bound to all addresses (if not, nothing changes: there is one answer). It costs a
+ * control message per datagram. */
+void udp_want_local(udp_t *udp);
+
 /* Cold. Sets the default remote (and, on a connected socket, the peer; packets of the old one that
  * are already queued are still received). cfg is that of udp_open with the new remote: the egress
  * interface, MTU and txtime are looked up again. Returns 0. On -EINVAL or an error of connect the
@@ -207,8 +212,9 @@ uint64_t udp_drops_refresh(udp_t *udp);
 /* ---- sending ---------------------------------------------------------------------------- */
 
 typedef struct udp_tx {
-    const void *data;       /* may be in shared memory; read by the kernel once */
-    const udp_addr_t *dest; /* NULL: the default remote (or connected peer) */
+    const void *data;         /* may be in shared memory; read by the kernel once */
+    const udp_addr_t *dest;   /* NULL: the default remote (or connected peer) */
+    const udp_addr_t *source; /* an address of this host, port ignored; NULL: the kernel's choice */
     int64_t
         txtime_ns; /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
     uint32_t len;  /* of data; with the head 0 .. 65507 (IPv6 65527) */
@@ -219,9 +225,9 @@ typedef struct udp_tx {
 } udp_tx_t;
 
 /* Hot. Passes batch[0..n-1] to the kernel in this order. Consecutive datagrams with the same dest
- * (pointer or value), txtime, want_stamp and length (the last may be shorter, not empty) leave in
- * one GSO message, up to 64 of them and 65507 bytes; sendmmsg sends the messages. n == 1 is one
- * send/sendto.
+ * and source (pointer or value), txtime, want_stamp and length (the last may be shorter, not empty)
+ * leave in one GSO message, up to 64 of them and 65507 bytes; sendmmsg sends the messages. n == 1
+ * is one send/sendto.
  *
  * Returns the number passed on, 0 .. n. *err_out is 0 when all were, otherwise the errno that
  * stopped batch[return value]: EAGAIN             socket buffer full: call again when writable
@@ -273,7 +279,8 @@ typedef struct udp_rx {
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */
     udp_addr_t source;
-    uint8_t tos;       /* with cfg.want_tos, otherwise 0 */
+    const udp_addr_t *local; /* as data; NULL: not known, or not asked (udp_want_local) */
+    uint8_t tos;             /* with cfg.want_tos, otherwise 0 */
     bool shared_stamp; /* one GRO batch, or one udp_recv call with user stamps: one stamp for all */
     bool truncated;
 } udp_rx_t;

@@ -245,6 +245,18 @@ uint64_t udp_options_caps(const udp_config_t *cfg)
     return (admin ? RT_CAP(CAP_NET_ADMIN) : 0) | (cfg->device[0] != '\0' ? RT_CAP(CAP_NET_RAW) : 0);
 }
 
+void udp_want_local(udp_t *udp)
+{
+    int on = 1;
+    if (!udp_addr_is_wildcard(&udp->eff.local))
+        return;
+    /* On an IPv6 socket the first one is for IPv4 datagrams. A kernel that refuses tells nothing.
+     */
+    (void)setsockopt(udp->fd, SOL_IP, IP_PKTINFO, &on, sizeof on);
+    if (udp->eff.local.sa.sa_family == AF_INET6)
+        (void)setsockopt(udp->fd, SOL_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+}
+
 int udp_options_apply(int fd, const udp_config_t *cfg)
 {
     int rc = set_common(fd, cfg);

@@ -31,9 +31,10 @@
 #define UDP_V6_HEADERS_BYTES (40 + UDP_HEADER_BYTES)
 
 /* Space for the control messages of one datagram received: three stamps, their interface, drop
- * counter, GRO size, TOS; and of one sent: segment size, launch time, stamp request, stamp id. */
+ * counter, GRO size, TOS, local address (by both IP versions); and of one sent: segment size,
+ * launch time, stamp request, stamp id, source. */
 #define UDP_RX_CONTROL_BYTES 256
-#define UDP_TX_CONTROL_BYTES 96
+#define UDP_TX_CONTROL_BYTES 136
 
 /* ---- udp_options.c ---- */
 
@@ -67,6 +68,7 @@ typedef struct udp_rx_control {
     uint32_t drops;
     bool has_drops;
     uint8_t tos;
+    const struct cmsghdr *local; /* NULL: none */
 } udp_rx_control_t;
 
 /* Chooses and enables timestamps; fills udp->eff.rx_stamp / tx_stamp and their flags.
@@ -78,6 +80,11 @@ int udp_stamps_enable(udp_t *udp, const udp_config_t *cfg);
 int udp_stamp_ids_restart(udp_t *udp);
 
 void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control);
+
+/* The address that a datagram from `source` was sent to. Returns `to`, or NULL if it is not known.
+ */
+const udp_addr_t *udp_rx_local(const struct cmsghdr *local, const udp_addr_t *source,
+                               udp_addr_t *to);
 
 /* The best timestamp of a datagram in the channel's clock. False: it has none. */
 bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,

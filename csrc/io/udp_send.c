@@ -109,6 +109,18 @@ static unsigned put_parts(const udp_tx_t *run, unsigned count, struct iovec *iov
     return parts;
 }
 
+static void put_source(struct msghdr *msg, const udp_addr_t *source)
+{
+    if (source->sa.sa_family == AF_INET) {
+        struct in_pktinfo v4 = {.ipi_spec_dst = source->v4.sin_addr};
+        put_control(msg, SOL_IP, IP_PKTINFO, &v4, sizeof v4);
+    } else {
+        struct in6_pktinfo v6 = {.ipi6_addr = source->v6.sin6_addr,
+                                 .ipi6_ifindex = source->v6.sin6_scope_id};
+        put_control(msg, SOL_IPV6, IPV6_PKTINFO, &v6, sizeof v6);
+    }
+}
+
 /* iov: room for two parts of each datagram. */
 static void build_message(udp_t *udp, udp_tx_t *run, unsigned count, struct msghdr *msg,
                           struct iovec *iov, control_space_t *control)
@@ -125,6 +137,8 @@ static void build_message(udp_t *udp, udp_tx_t *run, unsigned count, struct msgh
     }
     if (udp->eff.txtime && run->txtime_ns != 0)
         put_control(msg, SOL_SOCKET, SCM_TXTIME, &run->txtime_ns, sizeof run->txtime_ns);
+    if (run->source != NULL)
+        put_source(msg, run->source);
     if (wants_stamp(udp, run))
         put_stamp_request(udp, msg, run, count);
     else
@@ -133,15 +147,15 @@ static void build_message(udp_t *udp, udp_tx_t *run, unsigned count, struct msgh
 
 /* ---- cutting the batch ------------------------------------------------------------------ */
 
-static bool same_dest(const udp_addr_t *a, const udp_addr_t *b)
+static bool same_addr(const udp_addr_t *a, const udp_addr_t *b)
 {
     return a == b || (a != NULL && b != NULL && udp_addr_equal(a, b));
 }
 
 static bool same_terms(const udp_t *udp, const udp_tx_t *a, const udp_tx_t *b)
 {
-    return same_dest(a->dest, b->dest) && a->want_stamp == b->want_stamp &&
-           (!udp->eff.txtime || a->txtime_ns == b->txtime_ns);
+    return same_addr(a->dest, b->dest) && same_addr(a->source, b->source) &&
+           a->want_stamp == b->want_stamp && (!udp->eff.txtime || a->txtime_ns == b->txtime_ns);
 }
 
 unsigned udp_joined(const udp_t *udp, const udp_tx_t *run, unsigned n)
@@ -197,7 +211,8 @@ static int send_message(udp_t *udp, udp_tx_t *run, unsigned count)
 /* One datagram. Returns 1 or -errno. */
 static int send_single(udp_t *udp, udp_tx_t *tx)
 {
-    bool has_terms = wants_stamp(udp, tx) || (udp->eff.txtime && tx->txtime_ns != 0);
+    bool has_terms =
+        wants_stamp(udp, tx) || (udp->eff.txtime && tx->txtime_ns != 0) || tx->source != NULL;
     if (has_terms || tx->head_bytes != 0)
         return send_message(udp, tx, 1);
     mark_unstamped(tx, 1);

@@ -96,10 +96,13 @@ static void take(proxy_agent_t *a, shm_proxy_way_t way, uint32_t flow, const udp
     for (unsigned i = 0; i < count; i++) {
         uint32_t place = way == SHM_PROXY_FORWARD ? proxy_flow_of(a, &in[i].source, now) : flow;
         bytes += in[i].len;
-        if (place == FLOW_NONE)
+        if (place == FLOW_NONE) {
             proxy_count(a, SHM_PROXY_COUNT_forward_no_flow, 1);
-        else
-            offer(a, way, place, &in[i], now);
+            continue;
+        }
+        if (in[i].local != NULL)
+            a->flows[place].local = *in[i].local;
+        offer(a, way, place, &in[i], now);
     }
     wrk_count(a->channel, SHM_COUNT_rx_received, count);
     wrk_count(a->channel, SHM_COUNT_rx_bytes, bytes);
@@ -268,8 +271,11 @@ static void emit_forward(proxy_agent_t *a, udp_tx_t *messages, const impair_out_
 static void emit_backward(proxy_agent_t *a, udp_tx_t *messages, const impair_out_t *out,
                           unsigned count)
 {
-    for (unsigned i = 0; i < count; i++)
-        messages[i].dest = &a->flows[place_of(&out[i])].client;
+    for (unsigned i = 0; i < count; i++) {
+        const proxy_flow_t *flow = &a->flows[place_of(&out[i])];
+        messages[i].dest = &flow->client;
+        messages[i].source = proxy_flow_local(flow);
+    }
     hand_over(a, SHM_PROXY_BACKWARD, &a->listener, messages, out, count);
 }
 

@@ -129,6 +129,7 @@ static uint32_t open_flow(proxy_agent_t *a, const flow_key_t *key, const udp_add
         return refuse(a, -rc);
     }
     flow->client = *client;
+    flow->local.sa.sa_family = AF_UNSPEC;
     flow->on_paths = 0;
     proxy_count(a, SHM_PROXY_COUNT_flows_opened, 1);
     rt_store_relaxed(&a->state->gauges[SHM_PROXY_GAUGE_flows], a->table.count);

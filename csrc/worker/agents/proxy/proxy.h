@@ -38,6 +38,7 @@ typedef struct proxy_flow {
     wrk_source_t source; /* first: of the epoll of flows */
     udp_t udp;           /* connected to the server */
     udp_addr_t client;
+    udp_addr_t local;  /* the address of this host that the client sends to; none: the listener's */
     uint32_t on_paths; /* its datagrams there */
 } proxy_flow_t;
 
@@ -96,6 +97,11 @@ void proxy_flows_close(proxy_agent_t *a);
 bool proxy_flows_end(proxy_agent_t *a, uint32_t most);
 /* The flow of a client, used now. A client without one gets it. FLOW_NONE: there is none for it. */
 uint32_t proxy_flow_of(proxy_agent_t *a, const udp_addr_t *client, int64_t now_mono_ns);
+/* From which address of this host its replies leave. NULL: the listener's. */
+static inline const udp_addr_t *proxy_flow_local(const proxy_flow_t *flow)
+{
+    return udp_addr_is_set(&flow->local) ? &flow->local : NULL;
+}
 /* Ends some of the flows that are idle. */
 void proxy_flows_expire(proxy_agent_t *a, int64_t now_mono_ns);
 /* When there is one to end. */

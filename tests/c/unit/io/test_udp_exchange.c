@@ -248,6 +248,75 @@ static void test_replies_find_the_sender(void)
     io_close_pair(&a, &b);
 }
 
+typedef struct door {
+    const char *bound;  /* the wildcard address that receives */
+    const char *client; /* sends from here */
+    const char *to;     /* to this address of the host */
+    const char *seen;   /* which is told like this */
+} door_t;
+
+static const door_t DOORS[] = {
+    {"0.0.0.0", "127.0.0.1", "127.0.0.2", "127.0.0.2"},
+    {"0.0.0.0", "127.0.0.3", "127.0.0.1", "127.0.0.1"},
+    {"::", "127.0.0.1", "127.0.0.2", "::ffff:127.0.0.2"},
+    {"::", "::1", "::1", "::1"},
+};
+
+/* Through one door: the reply comes from the address that was asked. */
+static void through(const door_t *door)
+{
+    udp_config_t cfg = io_config();
+    udp_t server, client;
+    cfg.local = io_addr(door->bound, 0);
+    REQUIRE(udp_open(&server, &cfg) == 0);
+    udp_want_local(&server);
+    cfg.local = io_addr(door->client, 0);
+    REQUIRE(udp_open(&client, &cfg) == 0);
+    udp_addr_t to = io_addr(door->to, udp_addr_port(&server.eff.local));
+    udp_tx_t question[2] = {{.data = "a", .len = 1, .dest = &to},
+                            {.data = "b", .len = 1, .dest = &to}};
+    REQUIRE(io_send_all(&client, question, 2) == 2);
+    io_receive(&server, 2, 64);
+    REQUIRE(io_inbox.count == 2);
+    udp_addr_t seen = io_addr(door->seen, 0);
+    REQUIRE(io_inbox.rx[0].local != NULL);
+    CHECK(udp_addr_equal(io_inbox.rx[0].local, &seen));
+
+    udp_addr_t source = *io_inbox.rx[0].local, dest = io_inbox.rx[0].source;
+    udp_tx_t answer[3] = {{.data = "c", .len = 1, .dest = &dest, .source = &source},
+                          {.data = "d", .len = 1, .dest = &dest, .source = &source},
+                          {.data = "e", .len = 1, .dest = &dest, .source = &source}};
+    CHECK_EQ(io_send_all(&server, answer, 1), 1); /* alone, and together */
+    CHECK_EQ(io_send_all(&server, answer + 1, 2), 2);
+    io_receive(&client, 3, 64);
+    CHECK_EQ(io_inbox.count, 3);
+    for (unsigned i = 0; i < io_inbox.count; i++)
+        CHECK(udp_addr_equal(&io_inbox.rx[i].source, &to));
+    udp_close(&server);
+    udp_close(&client);
+}
+
+static void test_a_reply_can_leave_from_the_address_that_was_asked(void)
+{
+    for (size_t i = 0; i < sizeof DOORS / sizeof DOORS[0]; i++)
+        through(&DOORS[i]);
+}
+
+static void test_who_is_bound_to_one_address_is_not_told_it(void)
+{
+    udp_t tx, rx;
+    udp_config_t cfg = io_config();
+    REQUIRE(io_pair(&tx, &rx, &cfg, "127.0.0.1"));
+    udp_want_local(&rx);
+    udp_tx_t one = {.data = "x", .len = 1};
+    REQUIRE(io_send_all(&tx, &one, 1) == 1);
+    io_receive(&rx, 1, 64);
+    REQUIRE(io_inbox.count == 1);
+    CHECK(io_inbox.rx[0].local == NULL);
+    udp_close(&tx);
+    udp_close(&rx);
+}
+
 static void test_a_connected_socket_hears_only_its_peer(void)
 {
     udp_t tx, rx, stranger;
@@ -556,6 +625,8 @@ int main(void)
     RUN(test_empty_datagrams_are_datagrams);
     RUN(test_each_datagram_goes_to_its_own_destination);
     RUN(test_replies_find_the_sender);
+    RUN(test_a_reply_can_leave_from_the_address_that_was_asked);
+    RUN(test_who_is_bound_to_one_address_is_not_told_it);
     RUN(test_a_connected_socket_hears_only_its_peer);
     RUN(test_without_a_destination_nothing_is_sent);
     RUN(test_warming_sends_nothing);

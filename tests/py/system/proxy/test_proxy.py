@@ -62,6 +62,24 @@ def until(ch: ProxyChannel, holds: Callable[[ProxyStats], bool]) -> ProxyStats:
     return ch.proxy_stats()
 
 
+@pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
+def test_replies_come_from_the_address_that_was_asked(
+    shmring_pool: shmring.Pool, server: socket.socket, bound: str
+) -> None:
+    """A connected socket hears nobody else."""
+    engine = Proxy(to=server.getsockname()[:2])
+    with shmring_pool.open("link", local=(bound, 0), engine=engine) as ch:
+        assert ch.local is not None
+        for asked in ("127.0.0.1", "127.0.0.5", "127.0.0.6"):
+            with udp() as client:
+                client.connect((asked, ch.local[1]))
+                client.send(b"question")
+                _, flow = server.recvfrom(64)
+                server.sendto(b"answer", flow)
+                assert client.recv(64) == b"answer"
+        assert ch.stats().tx_failed == 0
+
+
 WAYS = (("forward", "impair_tx"), ("backward", "impair_rx"))
 ENDS = ("sent", "refused", "lost_takeover", "waiting")
 LOSSES = ("lost", "burst_lost", "queue_dropped")

@@ -265,7 +265,7 @@ class ProxyNumbers:
     flows_opened: int = fact("flows", "flows that a client's first datagram opened")
     flows_idle: int = fact("flows", "flows that ended because they were idle")
     flows_lost: int = fact("flows", "flows that ended with the worker that served them")
-    unreachable: int = fact("times", "times the network said that the server cannot be reached (ICMP)")
+    unreachable: int = fact("times", "ICMP errors, such as a closed port (several at once count as one)")
     flows: int = fact("flows", "flows that are open")
     forward_waiting: int = fact("packets", "datagrams on the forward path")
     backward_waiting: int = fact("packets", "datagrams on the backward path")

@@ -55,7 +55,7 @@ int shm_proxy_config_check(const shm_proxy_config_t *c);
     X(flows_opened, flows, "flows that a client's first datagram opened")                     \
     X(flows_idle, flows, "flows that ended because they were idle")                           \
     X(flows_lost, flows, "flows that ended with the worker that served them")                 \
-    X(unreachable, times, "times the network said that the server cannot be reached (ICMP)")
+    X(unreachable, times, "ICMP errors, such as a closed port (several at once count as one)")
 
 typedef enum shm_proxy_counter_id {
 #define SHM_PROXY_COUNTER_ID(id, unit, text) SHM_PROXY_COUNT_##id,

@@ -14,6 +14,9 @@
 /* After a socket could not be opened, none is tried for so long: each datagram of a new client
  * would cost the system calls again. */
 #define RETRY_NS (10 * RT_NS_PER_MS)
+/* The worker of a flow whose end is so late did not run: what arrived meanwhile is read first. */
+#define STOPPED_NS (100 * RT_NS_PER_MS)
+#define READ_FIRST_NS (20 * RT_NS_PER_MS)
 
 /* --- open ---------------------------------------------------------------------------------- */
 
@@ -159,6 +162,9 @@ int64_t proxy_flows_deadline_ns(const proxy_agent_t *a)
 
 void proxy_flows_expire(proxy_agent_t *a, int64_t now_mono_ns)
 {
+    int64_t due_ns = proxy_flows_deadline_ns(a);
+    if (due_ns != RT_NEVER_NS && now_mono_ns - due_ns > STOPPED_NS)
+        a->expire_from_ns = now_mono_ns + READ_FIRST_NS;
     for (unsigned i = 0; i < PROXY_AGENT_EXPIRIES && proxy_flows_deadline_ns(a) <= now_mono_ns;
          i++) {
         uint32_t oldest = flow_table_oldest(&a->table);

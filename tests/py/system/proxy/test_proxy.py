@@ -62,6 +62,29 @@ def until(ch: ProxyChannel, holds: Callable[[ProxyStats], bool]) -> ProxyStats:
     return ch.proxy_stats()
 
 
+def test_a_flow_does_not_end_because_its_worker_was_stopped(
+    opens: Opens, server: socket.socket, client: socket.socket
+) -> None:
+    """The datagrams of that time are read first."""
+    ch = opens(idle_ns=300 * MS)
+    assert ch.local is not None
+    worker = ch.stats().worker_pid
+    client.sendto(b"1", ch.local)
+    _, flow = server.recvfrom(64)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        for _ in range(8):
+            time.sleep(0.1)
+            server.sendto(b"still here", flow)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    for _ in range(8):
+        assert client.recv(64) == b"still here"
+    client.sendto(b"2", ch.local)
+    assert server.recvfrom(64) == (b"2", flow)
+    assert ch.proxy_stats().flows_opened == 1
+
+
 @pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
 def test_replies_come_from_the_address_that_was_asked(
     shmring_pool: shmring.Pool, server: socket.socket, bound: str

@@ -172,7 +172,7 @@ class Reader:
         return more > 0
 
     def _check_end(self, left: int) -> None:
-        self.cut_bytes = left
+        self.cut_bytes = left + int(self.state.file.skipped_bytes)
         if not self.state.file.format:
             raise ValueError(
                 f"{self.name}: {left} bytes are no capture: the shortest pcap has 24 bytes"

@@ -100,6 +100,7 @@ static void skip(capture_file_t *f, size_t bytes, size_t *at)
     *at += n;
     f->taken_bytes += n;
     f->skip_bytes -= n;
+    f->skipped_bytes = f->skip_bytes > 0 ? f->skipped_bytes + n : 0;
 }
 
 int capture_file_next(capture_file_t *f, const uint8_t *data, size_t bytes, size_t *at,

@@ -60,7 +60,8 @@ typedef struct capture_file {
     uint32_t unit_ns; /* pcap: of the fraction of a second */
     uint16_t link;    /* pcap */
     uint32_t interface_count;
-    uint64_t skip_bytes; /* to come, of a block that nobody needs */
+    uint64_t skip_bytes;    /* to come, of a block that nobody needs */
+    uint64_t skipped_bytes; /* of it so far; 0: none is being passed over */
     uint64_t taken_bytes;
     uint64_t frames;
     uint64_t frames_without_time;

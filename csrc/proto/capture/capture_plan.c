@@ -13,7 +13,7 @@ static int refuse_span(const capture_plan_t *p, double after_ns)
 {
     return rt_err_set(-ERANGE,
                       "packet %" PRIu64
-                      " is due %.0f s after the start: at most a year is possible. "
+                      " is due %.10g s after the start: at most a year is possible. "
                       "Check the times in the file, or use a smaller scale, pps or bps",
                       p->planned + 1, after_ns / 1e9);
 }

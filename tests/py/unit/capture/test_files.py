@@ -137,6 +137,17 @@ def test_a_file_that_ends_inside_a_packet_is_read_so_far() -> None:
     assert (summary.packets, summary.cut_bytes) == (1, 16 + len(PACKET) - 3)
 
 
+def test_a_file_that_ends_inside_a_block_that_nobody_needs_says_so() -> None:
+    data = c.Pcapng()
+    data.interface()
+    data.block(5, bytes(20))
+    data.packet(0, PACKET)
+    assert capture.flows(io.BytesIO(data.data)).cut_bytes == 0
+    data.data += (0x0BAD).to_bytes(4, "little") + (1 << 30).to_bytes(4, "little") + bytes(40)
+    summary = capture.flows(io.BytesIO(data.data))
+    assert (summary.packets, summary.cut_bytes) == (1, 48)
+
+
 def test_a_pipe_streams_more_than_a_piece(tmp_path: os.PathLike[str]) -> None:
     data = c.pcap([(T + i, c.udp(bytes(1400))) for i in range(4000)])  # 5.8 MB
     read_end, write_end = os.pipe()

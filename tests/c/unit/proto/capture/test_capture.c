@@ -202,12 +202,14 @@ static void test_a_block_that_nobody_needs_may_be_longer_than_the_buffer(void)
     put32(0);
     CHECK_EQ(capture_read(&c, file, file_bytes, &r, 1, &used, &count), 0);
     CHECK_EQ(used, file_bytes);
+    CHECK_EQ(c.file.skipped_bytes, 12);
     while (c.file.skip_bytes > 0) {
         uint64_t left = c.file.skip_bytes;
         size_t piece = left < sizeof file ? (size_t)left : sizeof file;
         CHECK_EQ(capture_read(&c, file, piece, &r, 1, &used, &count), 0);
         REQUIRE(c.file.skip_bytes == left - piece);
     }
+    CHECK_EQ(c.file.skipped_bytes, 0);
     CHECK_EQ(c.file.taken_bytes, 48 + (UINT64_C(1) << 30));
 }
 

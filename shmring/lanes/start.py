@@ -5,6 +5,8 @@ from datetime import datetime
 
 from shmring.types import Clock
 
+_MOST_NS = 365 * 86400 * 10**9
+
 LEAD_NS = 200_000_000
 """From the call to the first packet, if no start is given: time to fill the ring."""
 
@@ -15,7 +17,8 @@ def clock_of(start: datetime | int | None) -> Clock:
 
 
 def start_ns(start: datetime | int | None, now_ns: int) -> int:
-    """Return the start in the clock that shows `now_ns`. Raises `ValueError` if it has passed."""
+    """Return the start in the clock that shows `now_ns`. Raises `ValueError` if it has passed, or
+    is more than a year ahead."""
     if start is None:
         return now_ns + LEAD_NS
     if isinstance(start, int):
@@ -25,4 +28,6 @@ def start_ns(start: datetime | int | None, now_ns: int) -> int:
         ahead_ns = at_ns - time.time_ns()
     if ahead_ns < 0:
         raise ValueError(f"start is {start}, {-ahead_ns / 1e9:.3f} s ago: it must be in the future")
+    if ahead_ns > _MOST_NS:
+        raise ValueError(f"start is {start}, in {ahead_ns / 1e9:.0f} s: at most a year is possible")
     return now_ns + ahead_ns

@@ -103,6 +103,9 @@ def test_starts() -> None:
     assert (start.clock_of(5), start.clock_of(later)) == ("tai", "monotonic")
 
 
+    for far in (now_ns + 400 * 86400 * 10**9, datetime(9999, 12, 31, tzinfo=UTC)):
+        with pytest.raises(ValueError, match="at most a year is possible"):
+            start.start_ns(far, now_ns)
 def test_packets_without_times_have_no_start() -> None:
     with pytest.raises(ValueError, match="with scale=0 packets leave at once"):
         Player("nothing.pcap", scale=0, start=10**18)

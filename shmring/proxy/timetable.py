@@ -52,7 +52,7 @@ class Timetable:
     def read(cls, path: str | Path, *, loop: bool = False) -> "Timetable":
         """Read a file. Raises `BadConfig`, `OSError`."""
         try:
-            return cls(Path(path).read_text("utf-8"), loop=loop)
+            return cls(Path(path).read_text("utf-8-sig"), loop=loop)
         except UnicodeDecodeError:
             raise BadConfig(f"timetable {str(path)!r} is no text in UTF-8") from None
 
@@ -108,12 +108,9 @@ def _entries(lines: Iterable[str]) -> Iterator[Entry]:
 
 
 def _entry(text: str) -> Entry:
-    at, _, rest = text.partition(" ")
-    words = rest.strip()
-    first, _, others = words.partition(" ")
-    way = first if first in _WAYS else "both"
-    words = others if way != "both" else words
-    words = "".join(words.split())
+    at, *parts = text.split()
+    way = parts.pop(0) if parts and parts[0] in _WAYS else "both"
+    words = "".join(parts)
     if words:
         change(words)  # fails here, not when its time has come
     return Entry(_time("time", at), way, words)

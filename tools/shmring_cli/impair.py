@@ -36,7 +36,6 @@ import argparse
 import contextlib
 import dataclasses
 import signal
-import socket
 import sys
 import threading
 import time
@@ -48,6 +47,8 @@ import shmring
 from shmring.proxy import Timetable, change, text_of
 from shmring.proxy.timetable import apply
 from shmring.proxy.words import FIELDS
+from shmring.udt import connecting
+from shmring_cli import sending
 from shmring_cli.common import FAILED, FINE, USAGE, describe
 from shmring_cli.output import NS_PER_S, Progress, address_text, duration, json_line, quantity
 
@@ -413,10 +414,10 @@ def _notes(stats: shmring.ProxyChannelStats) -> Iterator[str]:
 
 def _time(option: str, text: str) -> int:
     try:
-        return change(f"delay={text}").delay_ns
-    except shmring.BadConfig:
+        return round(sending.seconds(text) * NS_PER_S)
+    except argparse.ArgumentTypeError:
         raise shmring.BadConfig(
-            f"{option} is {text!r}: use a time as in 20ms or 1.5s, up to 60s"
+            f"{option} is {text!r}: use a time as in 20ms, 1.5s or 5m"
         ) from None
 
 
@@ -428,10 +429,9 @@ def _local(text: str) -> tuple[str, int]:
 def _server(text: str) -> tuple[str, int]:
     host, port = _split("--to", text, "HOST:PORT or [IPV6]:PORT", least=1)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        return connecting.resolve((host, port))
     except OSError as error:
         raise shmring.BadConfig(f"--to {text}: {error.strerror}") from None
-    return str(found[0][4][0]), port
 
 
 def _split(what: str, text: str, example: str, *, least: int) -> tuple[str, int]:

@@ -34,6 +34,7 @@ from typing import Any
 import shmring
 from shmring import capture, stamp
 from shmring.stamp import reflector as settings
+from shmring_cli import sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, duration, json_line
 
@@ -83,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default {settings.IDLE_S:.0f})",
     )
     parser.add_argument(
-        "--seconds", type=float, metavar="N", help="stop after so long (default: never)"
+        "--seconds",
+        type=sending.seconds,
+        metavar="TIME",
+        help="stop after so long: 10, 5m, 2h (default: never)",
     )
     parser.add_argument(
         "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"

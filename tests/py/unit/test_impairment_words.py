@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_timetable_makes_its_changes_in_order() -> None:
     Timetable(
         """
         # a moment without a network
-        2ms   backward  loss=10%, delay=5ms
+        2ms	backward	loss=10%, delay=5ms
         0     down
         1ms   forward up        # the way back stays down
         3ms
@@ -103,6 +104,12 @@ def test_a_timetable_makes_its_changes_in_order() -> None:
         {"forward": up},
         {"backward": Impairment(loss=0.1, delay_ns=5 * MS)},
     ]
+
+
+def test_a_file_with_the_mark_of_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "times.txt"
+    path.write_bytes(b"\xef\xbb\xbf1s down\r\n2s\tup\r\n")
+    assert [entry.words for entry in Timetable.read(path).entries] == ["down", "up"]
 
 
 def test_a_round_ends_with_its_last_line() -> None:

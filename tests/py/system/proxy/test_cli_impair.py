@@ -160,6 +160,12 @@ def test_a_timetable(starts: Starts, tmp_path: Path) -> None:
     ch.close()
 
 
+def test_it_may_run_for_hours(starts: Starts) -> None:
+    proxy = starts("--duration", "2h", "--idle", "5m")
+    proxy.attach().close()
+    proxy.end()
+
+
 def test_lines_of_a_timetable_on_the_command_line(starts: Starts) -> None:
     proxy = starts("--at", "0s", "down", "--at", "40ms", "up", "--at", "80ms", "--loop")
     ch = proxy.attach()
@@ -184,6 +190,7 @@ def test_lines_of_a_timetable_on_the_command_line(starts: Starts) -> None:
         (("127.0.0.1:0", "--to", "127.0.0.1:9", "--flows", "0"), "flows is 0"),
         (("nonsense:x", "--to", "127.0.0.1:9"), "listen on is 'nonsense:x': use [ADDR]:PORT"),
         (("nowhere:1", "--to", "127.0.0.1:9"), "nowhere"),
+        (("127.0.0.1:0", "--to", "[fe80::1%none]:9"), "this host has no interface 'none'"),
         (("127.0.0.1:0", "--to", "::1:9"), "use HOST:PORT or [IPV6]:PORT"),
     ],
 )

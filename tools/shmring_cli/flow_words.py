@@ -179,6 +179,8 @@ def words_of(text: str) -> Words:
     found: Words = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{name} is there twice in {text!r}: give it once")
         if not equals and name in _SWITCHES:
             found[name] = True
         elif equals and name in _OF_A_FLOW:
@@ -194,7 +196,8 @@ def flows(arguments: argparse.Namespace) -> list[traffic.Flow]:
     common: Words = {
         name: value
         for name in (*WORDS, *_SWITCHES)
-        if (value := getattr(arguments, name.replace("-", "_"))) not in (None, False)
+        if (value := getattr(arguments, name.replace("-", "_"))) is not None
+        and value is not False
     }
     if arguments.seconds is None and arguments.count is None:
         common["seconds"] = DEFAULT_SECONDS

@@ -128,6 +128,8 @@ def test_late_packets_have_an_exit_code() -> None:
         (["--seed", "-1", HERE], "seed is -1"),
         (["--late-limit", "-1", HERE], "it must be 0 or above"),
         (["--start", "soon", HERE], "'soon' is no time"),
+        (["--size", "0", HERE], "size is 0 bytes: at least 16"),
+        (["--flow", "pps=1,pps=2", HERE], "pps is there twice in 'pps=1,pps=2'"),
         (["--imix", "--size", "3", HERE], "size and imix: give one of them"),
     ],
 )

@@ -56,6 +56,16 @@ def pack_addresses(addresses: Iterable[Address]) -> bytes:
     return b"".join(packed)
 
 
+def zoned(host: str, interface: str | None) -> str:
+    """Return a numeric host with `interface` as its zone, if it is link-local and has none."""
+    if interface is None or "%" in host or ":" not in host:
+        return host
+    raw = _numeric(socket.AF_INET6, host, "host")
+    link_local = raw[0] == 0xFE and raw[1] & 0xC0 == 0x80
+    group = raw[0] == 0xFF and raw[1] & 15 == 2
+    return f"{host}%{interface}" if link_local or group else host
+
+
 def family(raw: bytes) -> int:
     """Return 4 or 6, or 0 if there is no address."""
     return int.from_bytes(raw[:2], sys.byteorder)

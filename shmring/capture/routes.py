@@ -77,9 +77,7 @@ class Routes:
         captured = ends[1]
         target = next((new for old, new in self._map if old.fits(captured)), self._rest)
         host, port = captured if target is None else target.of(captured)
-        if self._interface is not None and "%" not in host and _needs_zone(host):
-            host = f"{host}%{self._interface}"
-        return (host, port) if port else None
+        return (_address.zoned(host, self._interface), port) if port else None
 
     @staticmethod
     def _check(target: _Target) -> None:
@@ -87,19 +85,12 @@ class Routes:
         _address.pack((host, 1 if target.port is None else target.port), "to", least_port=1)
 
 
-def _needs_zone(host: str) -> bool:
-    address = ipaddress.ip_address(host)
-    if address.version == 4:
-        return False
-    return address.is_link_local or (address.is_multicast and address.packed[1] & 15 == 2)
-
-
 def address(text: str) -> Address:
     """Return the host and the port, 0 if there is none, of ``10.0.0.1:5004`` or ``[::1]:5004``.
 
     Raises `BadAddress`.
     """
-    host, port = _split(text, "address")
+    host, port = split(text, "address")
     _address.pack((host, port or 0), "address")
     return host, port or 0
 
@@ -107,15 +98,20 @@ def address(text: str) -> Address:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _split(text: str, what: str) -> tuple[str, int | None]:
-    """Return the host and the port of ``host``, ``host:port``, ``[host]:port`` or ``*:port``."""
-    host, port = text.strip(), ""
+def split(text: str, what: str) -> tuple[str, int | None]:
+    """Return the host and the port of ``host``, ``host:port``, ``[host]:port`` or ``*:port``.
+
+    Raises `BadAddress`.
+    """
+    host, colon, port = text.strip(), "", ""
     if host.startswith("["):
-        host, _, rest = host[1:].partition("]")
-        port = rest.removeprefix(":")
+        host, end, rest = host[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+        if not end or colon not in ("", ":"):
+            raise BadAddress(f"{what}: {text!r} has no end: use [fd00::1] or [fd00::1]:5004")
     elif host.count(":") == 1:
-        host, _, port = host.partition(":")
-    if not port:
+        host, colon, port = host.partition(":")
+    if not colon:
         return host, None
     if port == "*":
         return host, None
@@ -125,7 +121,7 @@ def _split(text: str, what: str) -> tuple[str, int | None]:
 
 
 def _pattern(text: str, what: str) -> _Pattern:
-    host, port = _split(text, what)
+    host, port = split(text, what)
     if host in ("", "*"):
         return _Pattern(None, port)
     try:
@@ -142,5 +138,5 @@ def _flow_pattern(text: str) -> _FlowPattern:
 
 
 def _target(text: str, what: str) -> _Target:
-    host, port = _split(text, what)
+    host, port = split(text, what)
     return _Target(None if host in ("", "*") else host, port)

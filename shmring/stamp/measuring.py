@@ -138,6 +138,7 @@ class Measurement:
         except OSError as failed:
             reason = failed.strerror or failed
             raise OSError(f"host {self._given[0]!r} has no address: {reason}") from None
+        host = _address.zoned(host, self._options["device"])
         packed = _address.pack((host, port), "host", least_port=1)
         family = _address.family(packed)
         local = self._local or (_ANY[family], 0)
@@ -434,7 +435,7 @@ def report_of(
         **_delays(probes, None),
         host=host,
         listening=listening,
-        seconds=max(0, channel.now_ns() - watch.start_ns) / _NS_PER_S,
+        seconds=max(0, channel.now_ns() - watch.start_ns) / _NS_PER_S if watch.start_ns else 0.0,
         lost_here=min(counts["lost"], dropped),
         strangers=probes.strangers + probes.malformed + stats.rx_filtered,
         reflector_counts=probes.reflector_counts,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from shmring import _address
 from shmring._address import Address
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
@@ -113,7 +114,7 @@ class Generator:
             raise ValueError(f"padding is {padding!r}: it must be 'zero' or 'random'")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed is {seed}: it must be 0 to 2**64 - 1")
-        targets = _Targets(to)
+        targets = _Targets(to, interface)
         self._to = [targets.of(flow.to) for flow in self._flows]
         self._lane_of = [lane_of(each)[0] for each in self._to]
         self._raw: Any = ffi.new("traffic_flow_t[]", len(self._flows))
@@ -250,8 +251,8 @@ class _Targets:
     """Completes destinations: without a port they get that of STAMP, without a host the common
     one."""
 
-    def __init__(self, to: str | Address | None) -> None:
-        self._host, self._port = "", int(lib.STAMP_PORT)
+    def __init__(self, to: str | Address | None, interface: str | None) -> None:
+        self._host, self._port, self._interface = "", int(lib.STAMP_PORT), interface
         if to is not None:
             self._host, self._port = self._parsed(to)
 
@@ -260,12 +261,12 @@ class _Targets:
         host, port = (self._host, self._port) if to is None else self._parsed(to)
         if not host:
             raise BadAddress("to is None: name a destination, such as to='10.0.0.7:5004'")
-        return host, port
+        return _address.zoned(host, self._interface), port
 
     def _parsed(self, to: str | Address) -> Address:
         if not isinstance(to, str):
             return to
-        if to.startswith(":"):
+        if to.startswith(":") and not to.startswith("::"):
             return self._host, address(f"0.0.0.0{to}")[1]
         host, port = address(to)
         return host, port or self._port
@@ -336,7 +337,7 @@ def generate(
     start: when the first packet is due: a datetime, or an int, ns of CLOCK_TAI. None: 0.2 s from
         the call.
     local: the (host, port) to send from. It applies to destinations of its IP version.
-    interface: through which multicast packets leave. None: the system's choice.
+    interface: through which multicast and link-local packets leave. None: the system's choice.
     ttl: hop limit of the packets. None: the system's.
     broadcast: allow sending to broadcast addresses.
     late: what happens to packets past their time: "send" or "drop".

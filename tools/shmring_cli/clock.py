@@ -25,6 +25,7 @@ import time
 import shmring
 from shmring.stamp import clock as settings
 from shmring.stamp.reflector import PORT
+from shmring_cli import sending
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import duration, json_line
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "host",
         metavar="HOST[:PORT]",
-        type=_host,
+        type=sending.reflector,
         help=f"name or address of the reflector (default port {PORT})",
     )
     parser.add_argument(
@@ -142,17 +143,3 @@ def _tell(now: shmring.ClockEstimate, before: shmring.ClockEstimate | None) -> N
         flush=True,
     )
 
-
-def _host(text: str) -> tuple[str, int]:
-    """Parse ``host``, ``host:port`` or ``[host]:port``."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not port:
-        return host, PORT
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
-        raise argparse.ArgumentTypeError(f"port is {port!r}: it must be 1 to 65535")
-    return host, int(port)

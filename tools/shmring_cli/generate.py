@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show.done(sending.summary(report))
         sending.tell(report)
-        if not report.packets:
+        if not report.packets and not report.stopped:
             print("no packet was due in this time: see --dry-run")
         for each in caught:
             print(each.message)

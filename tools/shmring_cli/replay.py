@@ -213,7 +213,7 @@ def _summary(report: capture.ReplayReport) -> str:
 
 def _tell(report: capture.ReplayReport, warned: list[str]) -> None:
     sending.tell(report)
-    if not report.packets:
+    if not report.packets and not report.stopped:
         print("the file has no packets to send: see `shmring replay FILE --dry-run`")
     for line in [*_notes(report.capture), *warned]:
         print(line)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import socket
 from datetime import datetime
 from typing import Any, Protocol
 
 import shmring
-from shmring import capture
+from shmring import capture, stamp
+from shmring.capture import routes
 from shmring.lanes.report import SendingReport
+from shmring.udt import connecting
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import NS_PER_S, Progress, duration, quantity
 
@@ -138,7 +139,7 @@ def tell(report: SendingReport) -> None:
     if report.failed:
         print(
             f"failed: {report.failed} packets were refused by the kernel: check the route to them, "
-            "and allow broadcast destinations with --broadcast"
+            "give groups an --interface, and allow broadcast destinations with --broadcast"
         )
     if report.not_sent:
         print(f"not sent: {report.not_sent} packets were dropped or cancelled")
@@ -164,19 +165,31 @@ def address(text: str) -> tuple[str, int]:
 
 def destination(text: str) -> str:
     """Parse ``10.0.0.7:5004``, ``[::1]``, ``:5004`` or ``name:5004``. A name is looked up."""
-    with contextlib.suppress(ValueError):
-        capture.address(f"0.0.0.0{text}" if text.startswith(":") else text)
-        return text
-    host, colon, port = text.partition(":")
     try:
-        if host and port != "0":
-            found = str(socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)[0][4][0])
-            host = f"[{found}]" if ":" in found else found
-        capture.address(f"{host}{colon}{port}")
+        host, port = routes.split(text, "destination")
+        if host:
+            host, _ = connecting.resolve((host, 0))
+        elif port is None:
+            raise ValueError("it has neither host nor port")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise argparse.ArgumentTypeError(f"{text!r} is no destination: {reason}") from None
-    return f"{host}{colon}{port}"
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
+def reflector(text: str) -> tuple[str, int]:
+    """Parse a name or address, perhaps with a port: ``lab.example:8620``, ``[::1]:8620``, ``::1``.
+    Without a port it is that of STAMP."""
+    try:
+        host, port = routes.split(text, "host")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if host in ("", "*"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no host: use 10.0.0.7, lab.example:8620 or [::1]:8620"
+        )
+    return host, port or stamp.PORT
 
 
 def rate(text: str) -> float:

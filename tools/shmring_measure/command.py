@@ -29,18 +29,20 @@ import contextlib
 import importlib.util
 import math
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import shmring
 from shmring import stamp
 from shmring_cli import flow_words, sending
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import duration, json_line, paragraph, quantity, text_table
 from shmring_measure.live import Live
 
 OVER_LIMIT = 3
 DEFAULT_LATE_PERCENT = 10.0
+_MOST_LATE_US = 1e6
 
 _HEAD = ("", "min", "p50", "p99", "p99.9", "max", "jitter", "lost", "duplicates", "reordered")
 _WAYS = (("to the reflector", "forward"), ("back", "backward"), ("round trip", "round"))
@@ -48,7 +50,11 @@ _WAYS = (("to the reflector", "forward"), ("back", "backward"), ("round trip", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "host", metavar="HOST[:PORT]", nargs="?", help="the reflector (port 862 without one)"
+        "host",
+        metavar="HOST[:PORT]",
+        nargs="?",
+        type=sending.reflector,
+        help="the reflector (port 862 without one)",
     )
     parser.add_argument(
         "--listen",
@@ -73,7 +79,9 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
         help="for one-way delays: same: both hosts have one clock; measured: take the offset of "
         "the other clock from the probes; auto: same if the first probes allow it",
     )
-    parser.add_argument("--local", type=_place, metavar="ADDR[:PORT]", help="send from here")
+    parser.add_argument(
+        "--local", type=sending.address, metavar="ADDR[:PORT]", help="send from here"
+    )
     parser.add_argument("--interface", metavar="NAME", help="use only this network interface")
     parser.add_argument("--ttl", type=int, metavar="N", help="hop limit of the probes")
     parser.add_argument("--dscp", type=int, metavar="N", help="DSCP of the probes, 0 to 63")
@@ -93,7 +101,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--late-us",
-        type=float,
+        type=_late_us,
         default=stamp.LATE_NS / 1000,
         metavar="US",
         help="probes that left later than this are left out of the delays (default 50)",
@@ -114,11 +122,14 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if (arguments.host is None) == (arguments.listen is None):
-        raise ValueError("give the reflector, or --listen PORT: shmring measure 10.0.0.7")
+    live = Live(show=not arguments.json)
+    try:  # before a pool starts
+        _measurement(arguments, None, live)
+    except ValueError as error:
+        print(f"shmring measure: {error}", file=sys.stderr)
+        return USAGE
     if arguments.png is not None:
         _check_picture(arguments.png)
-    live = Live(show=not arguments.json)
     with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
         warnings.simplefilter("always", shmring.RealtimeWarning)
         measurement = _measurement(arguments, pool, live)
@@ -138,8 +149,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measurement(
-    arguments: argparse.Namespace, pool: shmring.Pool, live: Live
+    arguments: argparse.Namespace, pool: shmring.Pool | None, live: Live
 ) -> stamp.Measurement | stamp.Listening:
+    if (arguments.host is None) == (arguments.listen is None):
+        raise ValueError("give the reflector, or --listen PORT: shmring measure 10.0.0.7")
     if arguments.listen is not None:
         return stamp.Listening(
             arguments.listen,
@@ -149,7 +162,7 @@ def _measurement(
             progress=live,
         )
     return stamp.Measurement(
-        _host(arguments.host),
+        arguments.host,
         flow_words.flows(arguments),
         timeout=arguments.timeout,
         late_ns=round(arguments.late_us * 1000),
@@ -252,28 +265,19 @@ def _exit_code(report: stamp.MeasureReport, arguments: argparse.Namespace) -> in
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _host(text: str) -> tuple[str, int]:
-    """Split ``host``, ``host:port``, ``::1`` or ``[::1]:port``."""
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest[1:] if rest.startswith(":") else ""
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    else:
-        host, port = text, ""
-    if not host or (port and not (port.isascii() and port.isdecimal())):
-        raise ValueError(f"{text!r} is no host: use 10.0.0.7, lab.example:8620 or [::1]:8620")
-    return host, int(port) if port else stamp.PORT
-
-
 def _place(text: str) -> tuple[str, int]:
-    """An address, or a port alone."""
+    """An address with a port, or a port alone."""
     if text.isascii() and text.isdecimal():
         return "0.0.0.0", int(text)
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal():
-        host, port = text, "0"
-    return host.strip("[]"), int(port)
+    return sending.address(text)
+
+
+def _late_us(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if 0 <= value <= _MOST_LATE_US:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no time: use 0 to {_MOST_LATE_US:.0f} (1 s)")
 
 
 def _percent(text: str) -> float:

@@ -67,11 +67,13 @@ class Live:
 
 def _facts(now: stamp.MeasureProgress) -> str:
     sample = now.sample
+    counts = f"{sample.at_s:7.1f} s  {now.sent} sent, {now.lost} lost, {now.late} late here"
     way, delay_ns = "round trip", sample.round_ns
     if not delay_ns:
         way, delay_ns = "one way", sample.forward_ns
+    if not delay_ns:  # nothing came
+        return counts
     return (
-        f"{sample.at_s:7.1f} s  {now.sent} sent, {now.lost} lost, {now.late} late here  "
-        f"{way} p50 {duration(delay_ns)}, max {duration(sample.most_ns)}, "
+        f"{counts}  {way} p50 {duration(delay_ns)}, max {duration(sample.most_ns)}, "
         f"jitter {duration(now.jitter_ns)}"
     )

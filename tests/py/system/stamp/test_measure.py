@@ -362,3 +362,15 @@ def test_a_stream_of_somebody_else(shmring_pool: shmring.Pool) -> None:
     assert report.forward.min_ns > 0
     assert report.verdict == "The network lost 2 of 100 packets"
     assert report.host[0] == "127.0.0.1"
+
+
+def test_nobody_sends_to_a_listener(shmring_pool: shmring.Pool) -> None:
+    listening = stamp.Listening(("127.0.0.1", 0), pool=shmring_pool)
+    threading.Timer(0.1, listening.stop).start()
+    report = listening.run()
+    assert (report.received, report.seconds) == (0, 0.0)
+
+
+def test_an_interface_is_the_zone_of_a_link_local_reflector(shmring_pool: shmring.Pool) -> None:
+    with pytest.raises(OSError, match="fe80::1%"):
+        shmring.measure("fe80::1", interface="lo", seconds=0.1, pool=shmring_pool)

@@ -78,6 +78,20 @@ def test_a_name_and_no_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert flow["packets"] is None
 
 
+@pytest.mark.parametrize(
+    ("words", "to"),
+    [
+        (["::1"], ["::1", 862]),
+        (["[::1]:5"], ["::1", 5]),
+        (["fe80::1", "--interface", "lo"], ["fe80::1%lo", 862]),
+        (["fe80::1%lo"], ["fe80::1%lo", 862]),
+        (["::1", "--flow", "to=:7"], ["::1", 7]),
+    ],
+)
+def test_ipv6(capsys: pytest.CaptureFixture[str], words: list[str], to: list[Any]) -> None:
+    assert planned(capsys, *words)[0]["to"] == to
+
+
 def test_a_report() -> None:
     words = [HERE, "--pps", "1k", "--count", "100", "--late-limit", "100"]
     done = run(*words)
@@ -104,13 +118,18 @@ def test_late_packets_have_an_exit_code() -> None:
     [
         ([], "to is None: name a destination"),
         (["no.such.name.invalid"], "is no destination"),
-        (["10.0.0.7:99999"], "'10.0.0.7:99999' is no destination: address: port is '99999'"),
+        (["10.0.0.7:99999"], "'10.0.0.7:99999' is no destination: destination: port is '99999'"),
+        (["[::1]:99999"], "port is '99999'"),
+        (["[::1"], "'[::1' has no end"),
+        ([""], "it has neither host nor port"),
         ([":0"], "':0' is no destination"),
         (["--pps", "fast", HERE], "'fast' is no rate above 0"),
         (["--pps", "2G", HERE], "pps is 2000000000.0: it must be 0 to 1000000000"),
         (["--pps", "1", "--bps", "1", HERE], "bps and pps: give one of them"),
         (["--bps", "1M", "--on-off", "1/1", HERE], "on-off goes with pps or burst"),
         (["--size", "1", HERE], "size is 1 bytes: at least 16"),
+        (["--size", "0", HERE], "size is 0 bytes: at least 16"),
+        (["--flow", "pps=1,pps=2", HERE], "pps is there twice in 'pps=1,pps=2'"),
         (["--size", "70000", HERE], "size is 70000 bytes"),
         (["--size", "x", HERE], "'x' is no size"),
         (["--burst", "10", HERE], "'10' is no burst"),
@@ -128,8 +147,6 @@ def test_late_packets_have_an_exit_code() -> None:
         (["--seed", "-1", HERE], "seed is -1"),
         (["--late-limit", "-1", HERE], "it must be 0 or above"),
         (["--start", "soon", HERE], "'soon' is no time"),
-        (["--size", "0", HERE], "size is 0 bytes: at least 16"),
-        (["--flow", "pps=1,pps=2", HERE], "pps is there twice in 'pps=1,pps=2'"),
         (["--imix", "--size", "3", HERE], "size and imix: give one of them"),
     ],
 )

@@ -59,6 +59,9 @@ def test_a_port_of_0_cannot_be_sent_to() -> None:
     [
         {"to": "10.0.0.7:70000"},
         {"to": "host.example"},
+        {"to": "[::1"},
+        {"to": "[::1]9"},
+        {"to": "10.0.0.7:"},
         {"flow": "10.0.0.300"},
         {"flow": "*:0"},
         {"map": {"nonsense": "10.0.0.1"}},
@@ -100,12 +103,12 @@ def test_starts() -> None:
     assert 3_500e9 < ahead_ns <= 3_600e9
     with pytest.raises(ValueError, match="it must be in the future"):
         start.start_ns(datetime.fromtimestamp(time.time() - 5), now_ns)
-    assert (start.clock_of(5), start.clock_of(later)) == ("tai", "monotonic")
-
-
     for far in (now_ns + 400 * 86400 * 10**9, datetime(9999, 12, 31, tzinfo=UTC)):
         with pytest.raises(ValueError, match="at most a year is possible"):
             start.start_ns(far, now_ns)
+    assert (start.clock_of(5), start.clock_of(later)) == ("tai", "monotonic")
+
+
 def test_packets_without_times_have_no_start() -> None:
     with pytest.raises(ValueError, match="with scale=0 packets leave at once"):
         Player("nothing.pcap", scale=0, start=10**18)

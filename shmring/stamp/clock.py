@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from shmring._address import Address
 from shmring._facts import values
+from shmring._host_time import NS_PER_S, HostTime
 from shmring._numbers import ClockCounters
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
@@ -19,7 +20,6 @@ from shmring.channel import Channel
 from shmring.errors import BadAddress, BadConfig, ReceiveTimeout
 from shmring.pool import open as open_channel
 from shmring.stamp.arrivals import Arrivals
-from shmring.stamp.host_time import NS_PER_S, HostTime
 from shmring.stamp.reflector import PORT
 
 LocalClock = Literal["realtime", "tai", "monotonic"]
@@ -99,8 +99,9 @@ class RemoteClock:
 
     Requests are queued up to a second ahead, and leave at their times also while the program does
     something else. There is no thread: call `update` now and then, at least once a second, to send
-    further ones and to use the replies. Between the calls the bound grows with `drift_ppm`. Use it
-    in a ``with`` block.
+    further ones and to use the replies. Between the calls the bound grows with `drift_ppm`. After
+    this host was suspended, or its time was set, the estimate is right again from the next `update`
+    on. Use it in a ``with`` block.
     """
 
     def __init__(
@@ -294,6 +295,17 @@ class RemoteClock:
         answers = Answers(**values(ClockCounters, self._state.counters))
         if answers.malformed:
             return text + f"{answers.malformed} packets came, but they are no STAMP replies"
+        if answers.unmatched:
+            return text + (
+                f"{answers.unmatched} packets came, but none repeats the number and the time of a "
+                "request: is it a reflector (`shmring reflect`), and is nothing on the way that "
+                "changes packets?"
+            )
+        if answers.impossible:
+            return text + (
+                f"{answers.impossible} replies came, but their times contradict each other: the "
+                "reflector's clock does not run as it should"
+            )
         if self._channel.stats().tx_failed:
             return (
                 text + f"the kernel refused to send: check the route, and that port {port} is open"

@@ -1,11 +1,11 @@
 """The probes of one channel and what became of them: `stamp_probes.h` over its packets."""
 
-import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from shmring import _address
 from shmring._check import check
+from shmring._host_time import HostTime
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.histogram import Histogram
@@ -63,10 +63,10 @@ class Probes:
         self._raw = ffi.new("stamp_probes_t *")
         self._raw.flows, self._raw.sent = self._flows, self._sent
         self._raw.flow_count, self._raw.window = flows, window * flows
-        self.utc_offset_ns = utc_offset_ns(channel)
-        """The channel's clock minus UTC, as taken for all timestamps."""
-        self._raw.utc_offset_ns = self.utc_offset_ns
-        self._raw.tai_offset_ns = self.utc_offset_ns - _tai_ahead_ns()
+        self.host = HostTime()
+        """Read once, for all timestamps."""
+        self._raw.utc_offset_ns = -self.host.ahead_ns("utc", channel.clock)
+        self._raw.tai_offset_ns = -self.host.ahead_ns("tai", channel.clock)
         self._raw.use_stamps = channel.stats().tx_stamp != "none"
         self._reports = ffi.new("shm_report_t[]", _REPORTS_AT_ONCE)
         self._reader = ffi.new("slot_reader_t *")
@@ -207,16 +207,3 @@ def total(histograms: Iterable[Histogram]) -> Histogram:
 def hist_of(delay: Any) -> Histogram:
     """Return the histogram of a ``stamp_delay_t``."""
     return Histogram(ffi.addressof(delay, "hist"))
-
-
-def utc_offset_ns(channel: Channel) -> int:
-    """The channel's clock minus UTC."""
-    if channel.clock == "tai":
-        return _tai_ahead_ns()
-    tries = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(9)]
-    before, utc_ns, after = min(tries, key=lambda one: one[2] - one[0])
-    return (before + after) // 2 - utc_ns
-
-
-def _tai_ahead_ns() -> int:
-    return int(lib.rt_tai_offset_s()) * 1_000_000_000

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from shmring._address import Address
 from shmring._facts import values
+from shmring._host_time import NS_PER_S, HostTime
 from shmring._numbers import ReflectorFates
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
@@ -26,7 +27,6 @@ from shmring.histogram import Histogram
 from shmring.lanes.lane import Columns
 from shmring.pool import open as open_channel
 from shmring.stamp.arrivals import Arrivals
-from shmring.stamp.host_time import NS_PER_S, HostTime
 from shmring.types import Profile
 
 PORT: int = lib.STAMP_PORT
@@ -166,7 +166,10 @@ class Reflector:
 
     def serve(self, seconds: float | None = None) -> ReflectorReport:
         """Answer for so many seconds, or until `stop` or `close`, and return the report. May be
-        called again after the end of the time. Raises `ChannelClosed`, `WorkerFailed`."""
+        called again after the end of the time. Raises `BadConfig`, `ChannelClosed`,
+        `WorkerFailed`."""
+        if seconds is not None and not seconds >= 0:
+            raise BadConfig(f"seconds is {seconds}: it must be 0 or more, or None for no end")
         until = math.inf if seconds is None else time.monotonic() + seconds
         with self._serving:
             while not self._stopped and (left := until - time.monotonic()) > 0:

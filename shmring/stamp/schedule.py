@@ -5,9 +5,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from shmring._host_time import HostTime
 from shmring._proto import ffi, lib
 from shmring.lanes.lane import RECORDS, Columns
+from shmring.traffic.clock import tell_clock
 from shmring.traffic.flow import Flow
+from shmring.types import Clock
 
 LEAST_SIZE: int = lib.STAMP_BYTES
 _PAYLOAD_BYTES = 1 << 20
@@ -64,11 +67,10 @@ class Schedule:
         flow.put(config, lane)
         config.seed = number + 1
 
-    def begin(self, start_ns: int, ahead_ns: int) -> None:
-        """start_ns: of the first, in the channel's clock. ahead_ns: UTC minus that clock."""
+    def begin(self, start_ns: int, host: HostTime, clock: Clock) -> None:
+        """start_ns: of the first, in the channel's clock. host: as it was read for all times."""
         self._traffic.start_ns = self.last_ns = start_ns
-        self._traffic.clock.ahead_ns = ahead_ns
-        self._traffic.clock.format = lib.STAMP_NTP
+        tell_clock(self._traffic.clock, "ntp", host, clock)
 
     def fill(self) -> int:
         """Put the next packets into `columns` and `payload`. Return how many."""

@@ -83,8 +83,8 @@ class Flow:
     def rate(self, lane: int) -> Rate:
         """Return the rate of packets on a lane. Raises `ValueError`."""
         if self.bps is None:
-            return self.pps if isinstance(self.pps, Rate) else steady(self.pps)
-        if not (math.isfinite(self.bps) and self.bps > 0):
+            return self.pps if isinstance(self.pps, Rate) else steady(_real(self.pps, "pps"))
+        if not (math.isfinite(_real(self.bps, "bps")) and self.bps > 0):
             raise ValueError(f"bps is {self.bps}: it must be above 0 bit/s")
         return steady(self.bps / 8 / (self.mean_bytes(lane) + HEAD_BYTES[lane]))
 
@@ -131,6 +131,12 @@ def _put_count(raw: Any, name: str, count: int, most: int, what: str) -> None:
     if not 1 <= count <= most:
         raise ValueError(f"a flow has {count} {what}: it must have 1 to {most}")
     setattr(raw, name, count)
+
+
+def _real(value: float, name: str) -> float:
+    if not isinstance(value, (int, float)):
+        raise ValueError(f"{name} is {value!r}: it must be a number")
+    return value
 
 
 def _number(value: int, name: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from shmring import _address
 from shmring._address import Address
+from shmring._host_time import HostTime
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
 from shmring.capture.routes import address
@@ -17,7 +18,7 @@ from shmring.lanes.lane import RECORDS
 from shmring.lanes.lanes import Lanes, lane_of
 from shmring.lanes.report import Progress, SendingReport
 from shmring.lanes.start import clock_of
-from shmring.traffic.clock import StampClock, StampFormat
+from shmring.traffic.clock import StampFormat, check_stamp, tell_clock
 from shmring.traffic.flow import HEAD_BYTES, Flow
 from shmring.types import Clock, Late, Profile
 
@@ -124,7 +125,9 @@ class Generator:
         self._traffic: Any = ffi.new("traffic_t *")
         _checked(lib.traffic_init(self._traffic, self._raw, self._heap, len(self._flows)))
         self._traffic.random_padding = padding == "random"
-        self._clock = StampClock(stamp, self._traffic.clock)
+        self._host = HostTime()
+        check_stamp(stamp, self._host)
+        self._stamp: StampFormat = stamp
         self._deadlines: Clock = clock_of(start)
         self._expected = sum(flow.packets(lane) for flow, lane in self._each())
         room = self._room() if capacity is None else capacity
@@ -211,7 +214,8 @@ class Generator:
         raw = ffi.from_buffer("uint8_t[]", self._payloads)
         size, lanes = len(self._payloads), self._lanes
         while not lanes.stopped:
-            self._clock.look(self._deadlines)
+            self._host.refresh()
+            tell_clock(self._traffic.clock, self._stamp, self._host, self._deadlines)
             if not lib.traffic_batch(self._traffic, raw, size, self._batch, lanes.raw):
                 break
             done = lanes.queue(payloads)

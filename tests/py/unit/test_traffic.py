@@ -85,6 +85,8 @@ def test_destinations() -> None:
     [
         ({"pps": -1}, {}, "pps is -1: it must be 0 to 1000000000 packets a second"),
         ({"pps": math.nan}, {}, "pps is nan"),
+        ({"pps": "1"}, {}, "pps is '1': it must be a number"),
+        ({"bps": "1"}, {}, "bps is '1': it must be a number"),
         ({"pps": 2e9}, {}, "pps is 2000000000.0"),
         ({"pps": 0}, {}, "the rate is 0 all the time"),
         ({"bps": 0}, {}, "bps is 0: it must be above 0"),

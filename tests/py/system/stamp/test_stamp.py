@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -182,6 +183,11 @@ def test_wrong_options_of_a_reflector(options: dict[str, Any], words: str) -> No
         stamp.Reflector(HERE, **options)
 
 
+def test_reflect_for_no_time(reflecting: Callable[..., stamp.Reflector]) -> None:
+    with pytest.raises(shmring.BadConfig, match="seconds is nan: it must be 0 or more"):
+        stamp.Reflector.serve(reflecting(), math.nan)
+
+
 def test_reflect_for_a_time(shmring_pool: shmring.Pool) -> None:
     report = shmring.reflect(HERE, seconds=0.01, pool=shmring_pool)
     assert report.fates.answered == 0
@@ -340,6 +346,12 @@ def test_no_reflector(liar: Liar, shmring_pool: shmring.Pool) -> None:
     liar.lose = True
     with pytest.raises(shmring.ReceiveTimeout, match="check that `shmring reflect`"):
         shmring.clock_to("127.0.0.1", port=liar.port, timeout=0.05, pool=shmring_pool)
+
+
+def test_replies_that_match_no_request(liar: Liar, shmring_pool: shmring.Pool) -> None:
+    liar.forge = True
+    with pytest.raises(shmring.ReceiveTimeout, match="packets came, but none repeats the number"):
+        shmring.clock_to("127.0.0.1", port=liar.port, timeout=0.5, pool=shmring_pool)
 
 
 @pytest.mark.parametrize(

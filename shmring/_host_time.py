@@ -1,9 +1,12 @@
 """How this host's clocks relate to each other, and what the kernel knows of them."""
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from shmring._proto import ffi, lib
+from shmring.types import Clock
+
+Scale = Literal["utc", "tai"]
 
 NS_PER_S = 1_000_000_000
 _PAIRS_AT_FIRST = 50
@@ -66,6 +69,17 @@ class HostTime:
     def tai_is_known(self) -> bool:
         """Whether a program has told the kernel the difference between TAI and UTC."""
         return bool(self._state.tai_offset_s)
+
+    def ahead_ns(self, scale: Scale, clock: Clock) -> int:
+        """UTC or TAI minus a channel's clock, ns."""
+        tai_ns = int(self._state.tai_offset_s) * NS_PER_S
+        utc_ns = self.utc_ns if clock == "monotonic" else -tai_ns
+        return utc_ns + (tai_ns if scale == "tai" else 0)
+
+    def ahead_error_ns(self, clock: Clock) -> int:
+        """The error of a time of a channel's clock in UTC or TAI: of the host's time, and of the
+        conversion."""
+        return self.error_ns + (self.utc_error_ns if clock == "monotonic" else 0)
 
     @property
     def synchronised(self) -> bool:

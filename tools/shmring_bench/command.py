@@ -58,6 +58,7 @@ from shmring_bench import (
     flood,
     floor,
     generate,
+    impair,
     ipc,
     netflux,
     observe,
@@ -70,7 +71,6 @@ from shmring_bench import (
     timed,
     udt,
 )
-from shmring_bench.impair import run as run_impair
 from shmring_bench.measure import TARGET, Plan, Row
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import json_line, paragraph, quantity, table
@@ -79,7 +79,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "timed": timed.run,
     "bulk": bulk.run,
     "rtt": rtt.run,
-    "impair": run_impair,
+    "impair": impair.run,
     "ipc": ipc.run,
     "rtp": rtp.run,
     "cyclic": cyclic.run,
@@ -95,7 +95,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "measure": probes.run,
 }
 AT_MOST = frozenset[str]().union(
-    *(one.AT_MOST for one in (udt, pacing, replay, generate, clock, probes))
+    *(one.AT_MOST for one in (udt, pacing, replay, generate, clock, impair, probes))
 )
 """Metrics whose targets are upper bounds."""
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")

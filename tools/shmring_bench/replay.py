@@ -30,6 +30,7 @@ DRIFT = "drift-10min"
 DRIFT_PPS = 1000
 FULL = {64: 100_000, 1400: 40_000}
 """Payload, and packets in the capture: it is played several times."""
+GAIN_GOALS = {"gap_p50": 8.0, "gap_p99": 2.0}
 FULL_PPS = 1_000_000
 """How many packets are sent at full speed, for each second that a run should take."""
 _BEGIN_NS = 1_700_000_000 * 10**9
@@ -104,6 +105,16 @@ def run(plan: Plan) -> Iterator[Row]:
 # --- at the times of the capture ------------------------------------------------------------------
 
 
+def _gains(case: str, rows: list[Row]) -> Iterator[Row]:
+    """How many times smaller our errors are than those of tcpreplay."""
+    found = {(row.system, row.metric): row.value for row in rows}
+    for metric, goal in GAIN_GOALS.items():
+        ours, theirs = found.get(("shmring", metric)), found.get(("tcpreplay", metric))
+        if ours and theirs:
+            yield Row(case, "shmring", f"{metric}_gain", 100 * theirs / ours, "percent")
+            yield Row(case, TARGET, f"{metric}_gain", 100 * goal, "percent")
+
+
 def _gaps(plan: Plan, folder: str, case: str, rate_pps: int, seconds: float) -> Iterator[Row]:
     if not plan.wants(case):
         return
@@ -121,6 +132,7 @@ def _gaps(plan: Plan, folder: str, case: str, rate_pps: int, seconds: float) -> 
         )
     )
     yield from rows
+    yield from _gains(case, rows)
     if rows and case == DRIFT:
         yield Row(case, TARGET, "drift", 1000, "ns")
     elif rows:

@@ -1,7 +1,9 @@
 """A histogram of one-way delays: each packet carries the time at which it was due.
 
-On one host both ends have the same clock. Between hosts that are synchronised by PTP, run
-``one_way_delay.py`` with clock="tai" at both ends, and give the addresses of the two cards.
+On one host both ends have the same clock. Between hosts that are synchronised by PTP, open the
+channels with clock="tai" at both ends, and give the addresses of the two cards. Without PTP,
+`shmring.clock_to` tells how far the clocks differ, with a bound, and `shmring.measure` does all of
+this at once.
 """
 
 import struct

@@ -38,6 +38,9 @@ def test_captures_are_played_over_veth(bench, rows_of):
     cases = ("poisson-100kpps", "full-64B", "full-1400B")
     assert {(case, system) for case in cases for system in ("shmring", "target")} <= found
     assert ("poisson-100kpps", "floor") in found
+    goals = {row["metric"]: row["value"] for row in rows if row["system"] == "target"}
+    gains = {"gap_p50_gain": 800.0, "gap_p99_gain": 200.0}
+    assert not gains.keys() & goals.keys() or gains.items() <= goals.items()
     assert "drift-10min" not in {row["case"] for row in rows}
     sent = {"shmring", "floor"}
     missing = [row for row in rows if row["metric"] == "missing" and row["system"] in sent]

@@ -63,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-pps",
-        type=float,
+        type=_rate,
         default=settings.MAX_PPS,
-        metavar="N",
+        metavar="RATE",
         help=f"replies a second at most, 0: no limit (default {settings.MAX_PPS:.0f})",
     )
     parser.add_argument(
@@ -164,6 +164,10 @@ def _tell(report: shmring.ReflectorReport, warned: list[str]) -> None:
         print(f"failed: {report.failed} replies were refused by the kernel: check the route")
     for line in warned:
         print(line)
+
+
+def _rate(text: str) -> float:
+    return 0.0 if text == "0" else sending.rate(text)
 
 
 def _network(text: str) -> str:

@@ -93,7 +93,7 @@ def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     [
         (("reflect", "--allow", "10.0.0.1/8"), "has host bits set: use 10.0.0.0/8"),
         (("reflect", "nowhere:x"), "port is 'x'"),
-        (("reflect", ":8620", "--max-pps", "-1"), "max_pps is -1.0: it must be above 0"),
+        (("reflect", ":8620", "--max-pps", "-1"), "'-1' is no rate above 0"),
         (("clock", "10.0.0.1", "--pps", "0"), "pps is 0.0: it must be above 0, up to 10000"),
         (("clock", "10.0.0.1", "--interval", "nan"), "interval is nan: it must be 0.001 to 86400"),
         (("clock", "10.0.0.1", "--timeout", "nan"), "timeout is nan: it must be 0 to 86400"),
@@ -103,6 +103,12 @@ def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
 )
 def test_wrong_words(words: tuple[str, ...], text: str) -> None:
     assert text in run(*words, code=1).stderr
+
+
+def test_the_limit_of_replies_is_a_rate(reflecting: Callable[..., Started]) -> None:
+    process, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--max-pps", "200k")
+    process.send_signal(signal.SIGINT)
+    assert "0 requests answered" in process.communicate(timeout=PATIENCE_S)[0]
 
 
 def test_port_862_without_the_privilege() -> None:

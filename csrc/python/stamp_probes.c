@@ -102,7 +102,7 @@ void stamp_probes_arrived(stamp_probes_t *p, const uint8_t *data, uint64_t data_
         const packet_record_t *r = &packets[i];
         stamp_request_t request;
         size_t size = size_in(r, data_bytes);
-        bool fine = size > 0 && stamp_get_request(data + r->offset, size, &request) == STAMP_FINE;
+        bool fine = size > 0 && stamp_get_head(data + r->offset, size, &request) == STAMP_FINE;
         stamp_stats_t *flow = fine ? flow_of(p, request.ssid) : NULL;
         if (flow == NULL) {
             p->malformed++;

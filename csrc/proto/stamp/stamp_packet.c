@@ -129,7 +129,12 @@ static bool is_time(uint64_t raw, stamp_error_t error)
 
 stamp_fault_t stamp_get_request(const uint8_t *packet, size_t size, stamp_request_t *out)
 {
-    if (size < STAMP_BYTES)
+    return size < STAMP_BYTES ? STAMP_TOO_SHORT : stamp_get_head(packet, size, out);
+}
+
+stamp_fault_t stamp_get_head(const uint8_t *packet, size_t size, stamp_request_t *out)
+{
+    if (size < STAMP_HEAD_BYTES)
         return STAMP_TOO_SHORT;
     uint64_t t1 = get64(packet + AT_TIMESTAMP);
     out->error = stamp_error_from_raw(rt_get16(packet + AT_ERROR));

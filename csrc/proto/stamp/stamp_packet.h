@@ -31,6 +31,7 @@
 
 #define STAMP_PORT 862u
 #define STAMP_BYTES 44u
+#define STAMP_HEAD_BYTES 16u /* sequence, timestamp, error estimate, SSID */
 /* What a reply says of the TTL of its request when the receiver does not know it. */
 #define STAMP_TTL_UNKNOWN 255u
 /* A reflector keeps a packet no longer. See stamp_is_reply. */
@@ -69,7 +70,7 @@ typedef struct stamp_reply {
 /* Why a packet is refused. */
 typedef enum stamp_fault {
     STAMP_FINE = 0,
-    STAMP_TOO_SHORT = 1, /* fewer than 44 bytes */
+    STAMP_TOO_SHORT = 1, /* fewer than 44 bytes, or 16 */
     STAMP_CORRUPT = 2,   /* a multiplier of 0 (RFC 4656 section 4.1.2), or 10**9 ns and more */
 } stamp_fault_t;
 
@@ -104,6 +105,10 @@ void stamp_put_request(uint8_t *out, const stamp_request_t *request);
 /* Read the first 44 bytes of size. Nothing else is read. On a fault *out is undefined. */
 stamp_fault_t stamp_get_request(const uint8_t *packet, size_t size, stamp_request_t *out);
 stamp_fault_t stamp_get_reply(const uint8_t *packet, size_t size, stamp_reply_t *out);
+
+/* stamp_get_request for those who only listen: the packet may be cut off behind its first 16 bytes,
+ * as short packets of generators are. */
+stamp_fault_t stamp_get_head(const uint8_t *packet, size_t size, stamp_request_t *out);
 
 /* Whether a packet of at least 44 bytes has the form of a reply: its receive timestamp lies up to
  * STAMP_MAX_HELD_NS before its timestamp. Requests have zeros or padding in this place. A reflector

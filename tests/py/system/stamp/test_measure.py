@@ -364,6 +364,25 @@ def test_a_stream_of_somebody_else(shmring_pool: shmring.Pool) -> None:
     assert report.host[0] == "127.0.0.1"
 
 
+def test_a_listener_counts_packets_that_are_too_short_to_be_answered(
+    shmring_pool: shmring.Pool,
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        place = sock.getsockname()
+    listening = stamp.Listening(place, seconds=0.5, timeout=0.2, pool=shmring_pool)
+    reports: list[stamp.MeasureReport] = []
+    thread = threading.Thread(target=lambda: reports.append(listening.run()))
+    thread.start()
+    time.sleep(0.2)
+    flow = traffic.Flow(pps=1000, size={16: 1, 43: 1, 44: 1}, count=200)
+    shmring.generate(place, flow, pool=shmring_pool)
+    thread.join()
+    report = reports[0]
+    assert (report.sent, report.received, report.strangers) == (200, 200, 0)
+    assert report.verdict == "The network lost none of 200 packets"
+
+
 def test_nobody_sends_to_a_listener(shmring_pool: shmring.Pool) -> None:
     listening = stamp.Listening(("127.0.0.1", 0), pool=shmring_pool)
     threading.Timer(0.1, listening.stop).start()

@@ -158,6 +158,8 @@ static void test_faults(void)
     stamp_request_t request;
     stamp_reply_t reply;
     CHECK_EQ(stamp_get_request(request_bytes, STAMP_BYTES - 1, &request), STAMP_TOO_SHORT);
+    CHECK_EQ(stamp_get_head(request_bytes, STAMP_HEAD_BYTES, &request), STAMP_FINE);
+    CHECK_EQ(stamp_get_head(request_bytes, STAMP_HEAD_BYTES - 1, &request), STAMP_TOO_SHORT);
     CHECK_EQ(stamp_get_reply(reply_bytes, STAMP_BYTES - 1, &reply), STAMP_TOO_SHORT);
     memcpy(packet, request_bytes, sizeof packet);
     packet[13] = 0;

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rtworkers.config import PoolSettings
     from rtworkers.control import WorkerDown, WorkerStartError
     from rtworkers.launch import worker_binary
-    from rtworkers.supervisor import PASSING, Holding, SlotFacts, Supervisor
+    from rtworkers.slot import Holding, SlotFacts
+    from rtworkers.supervisor import PASSING, Supervisor
 
 __all__ = [
     "PASSING",

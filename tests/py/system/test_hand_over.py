@@ -16,6 +16,7 @@ import shmring
 from rtworkers import control, supervisor
 from rtworkers.control import OPEN, Connection, Reply, Request, WorkerSilent
 from rtworkers.layout import CTL_OPEN_TAKEOVER, Op
+from rtworkers.slot import Slot
 
 LOOPBACK = ("127.0.0.1", 0)
 NAMES = ("one", "two", "three")
@@ -67,7 +68,7 @@ def be_silent(monkeypatch: pytest.MonkeyPatch, times: int) -> list[bool]:
     return given_up
 
 
-def slot_of(pool: shmring.Pool) -> supervisor.Slot:
+def slot_of(pool: shmring.Pool) -> Slot:
     return pool._supervisor._slots[0]
 
 

@@ -55,8 +55,8 @@ class Player:
         progress: Callable[[Progress], object] | None = None,
     ) -> None:
         """Check the arguments, which are those of `shmring.replay`. Nothing is opened yet."""
-        if loop is not None and loop < 1:
-            raise ValueError(f"loop is {loop}: it must be 1 or more, or None for no end")
+        if loop is not None and not (isinstance(loop, int) and loop >= 1):
+            raise ValueError(f"loop is {loop}: it must be an int from 1, or None for no end")
         self._path, self._loop = path, loop
         self._routes = Routes(to, map, flow, interface)
         self._plan = pacing.plan(scale, pps, bps)

@@ -157,7 +157,10 @@ class Reader:
         if self.can_rewind or not isinstance(self._file, io.RawIOBase):
             return True
         poll = select.poll()
-        poll.register(self._file.fileno(), select.POLLIN)
+        try:
+            poll.register(self._file.fileno(), select.POLLIN)
+        except OSError:  # it has no descriptor
+            return True
         return bool(poll.poll(_WAIT_MS))
 
     def _refill(self) -> bool:

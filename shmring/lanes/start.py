@@ -12,7 +12,9 @@ LEAD_NS = 200_000_000
 
 
 def clock_of(start: datetime | int | None) -> Clock:
-    """Return the clock in which a start is given: an int is CLOCK_TAI."""
+    """Return the clock in which a start is given: an int is CLOCK_TAI. Raises `TypeError`."""
+    if not (start is None or isinstance(start, (int, datetime))):
+        raise TypeError(f"start is {start!r}: it must be a datetime, or an int, ns of CLOCK_TAI")
     return "tai" if isinstance(start, int) else "monotonic"
 
 

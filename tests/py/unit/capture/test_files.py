@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -161,3 +162,20 @@ def test_a_pipe_streams_more_than_a_piece(tmp_path: os.PathLike[str]) -> None:
     with os.fdopen(read_end, "rb", buffering=0) as pipe:
         assert capture.flows(pipe).packets == 4000
     thread.join()
+
+
+class Stream(io.RawIOBase):
+    """A file object of a program's own: it has no descriptor and cannot be rewound."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._left.readinto(buffer)
+
+
+def test_a_file_object_needs_no_descriptor() -> None:
+    assert capture.flows(Stream(c.pcap([(T, PACKET)] * 3))).packets == 3

@@ -112,3 +112,15 @@ def test_starts() -> None:
 def test_packets_without_times_have_no_start() -> None:
     with pytest.raises(ValueError, match="with scale=0 packets leave at once"):
         Player("nothing.pcap", scale=0, start=10**18)
+
+
+@pytest.mark.parametrize("loop", [0, -1, 1.5])
+def test_rounds_are_whole(loop: Any) -> None:
+    """A fraction would never be reached."""
+    with pytest.raises(ValueError, match=f"loop is {loop}"):
+        Player("nothing.pcap", loop=loop)
+
+
+def test_a_start_is_a_datetime_or_an_int() -> None:
+    with pytest.raises(TypeError, match=r"start is 1\.5: it must be a datetime"):
+        Player("nothing.pcap", start=1.5)  # type: ignore[arg-type]

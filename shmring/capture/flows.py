@@ -24,16 +24,12 @@ class Flow:
     payload_bytes: int
     first_ns: int
     last_ns: int
-
-    @property
-    def rate_pps(self) -> float:
-        """Packets a second, from the gaps between the first and the last. 0.0 for one packet."""
-        span_ns = self.last_ns - self.first_ns
-        return (self.packets - 1) * 1e9 / span_ns if span_ns > 0 else 0.0
+    rate_pps: float
+    """Packets a second in the file, from the gaps between the first and the last. 0.0 for one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` accepts."""
-        return {**dataclasses.asdict(self), "rate_pps": self.rate_pps}
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +92,10 @@ def flows(
         return summary(reader, routes)
 
 
-def summary(reader: Reader, routes: Routes) -> CaptureSummary:
-    """Return what a reader has found so far."""
+def summary(reader: Reader, routes: Routes, rounds: int = 1) -> CaptureSummary:
+    """Return what a reader has found so far, in so many rounds."""
     return CaptureSummary(
-        flows=tuple(_flow(reader, routes, number) for number in range(reader.flow_count)),
+        flows=tuple(_flow(reader, routes, number, rounds) for number in range(reader.flow_count)),
         fates=reader.fates,
         packets_without_time=reader.packets_without_time,
         cut_bytes=reader.cut_bytes,
@@ -107,9 +103,10 @@ def summary(reader: Reader, routes: Routes) -> CaptureSummary:
     )
 
 
-def _flow(reader: Reader, routes: Routes, number: int) -> Flow:
+def _flow(reader: Reader, routes: Routes, number: int, rounds: int) -> Flow:
     raw = reader.state.flows.flows[number]
     ends = reader.ends(number)
+    gaps, span_ns = raw.packets / rounds - 1, int(raw.last_ns) - int(raw.first_ns)
     return Flow(
         source=ends[0],
         destination=ends[1],
@@ -118,4 +115,5 @@ def _flow(reader: Reader, routes: Routes, number: int) -> Flow:
         payload_bytes=int(raw.payload_bytes),
         first_ns=int(raw.first_ns),
         last_ns=int(raw.last_ns),
+        rate_pps=max(0.0, gaps) * 1e9 / span_ns if span_ns > 0 else 0.0,
     )

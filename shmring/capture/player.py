@@ -96,7 +96,7 @@ class Player:
             return ReplayReport(
                 **lanes.facts(began_ns),
                 rounds=self._round,
-                capture=summary(reader, self._routes),
+                capture=summary(reader, self._routes, self._round),
             )
 
     def _play(self, reader: Reader) -> int:

@@ -60,6 +60,7 @@ def test_packets_keep_their_gaps(shmring_pool: shmring.Pool, shmring_replay: Any
 def test_a_loop_has_no_seam(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
     there = opened(shmring_pool, "there")
     report = shmring_replay(file_of([10 * MS] * 9), to=there.local, loop=3)
+    assert report.capture.flows[0].rate_pps == pytest.approx(100)  # as in the file
     packets = taken(there, 30)
     assert [int(packet.data) for packet in packets] == [*range(10)] * 3
     assert report.rounds == 3

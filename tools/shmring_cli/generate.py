@@ -12,7 +12,7 @@ examples:
   shmring generate 10.0.0.7:5004 --pps 50k --poisson --imix
   shmring generate 10.0.0.7 --burst 10/1ms                 ten packets at once, every millisecond
   shmring generate 10.0.0.7 --ramp 1k..100k --seconds 30
-  shmring generate 10.0.0.7 --bps 10M --size 1400 --on-off 10ms/90ms
+  shmring generate 10.0.0.7 --pps 1k --size 1400 --on-off 10ms/90ms
   shmring generate 10.0.0.7 --flow pps=50,size=172,to=:5004 --flow bps=20M,size=1400,poisson
   shmring generate 10.0.0.7 --ramp 1k..100k --dry-run      what would be sent
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from shmring_cli import main
+from shmring_cli import generate, main
 
 COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "generate"]
 PATIENCE_S = 60
 HERE = "127.0.0.1:5004"
+MANUAL = generate.__doc__ or ""
 
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
@@ -70,6 +73,11 @@ def test_words_become_flows(
     (flow,) = planned(capsys, HERE, *words)
     assert flow["packets"] == packets
     assert flow["payload_bytes"] == pytest.approx(payload)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^ +shmring generate (.*?)(?:   .*)?$", MANUAL, re.M))
+def test_the_examples_of_the_manual(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    assert planned(capsys, *shlex.split(line))
 
 
 def test_a_name_and_no_end(capsys: pytest.CaptureFixture[str]) -> None:

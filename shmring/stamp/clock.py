@@ -311,8 +311,9 @@ class RemoteClock:
                 text + f"the kernel refused to send: check the route, and that port {port} is open"
             )
         return (
-            text + "check that `shmring reflect` or another STAMP reflector runs there, and that "
-            "firewalls let this UDP port through"
+            text + "check that `shmring reflect` or another STAMP reflector runs there, that "
+            "firewalls let this UDP port through, and that a reflector on a host with several "
+            f"addresses is told to listen on {host}"
         )
 
     def close(self) -> None:

@@ -234,8 +234,8 @@ class Measurement:
                 f"{where} cannot be reached: {why}. Check the address and the route"
             )
         return ReceiveTimeout(
-            f"no reply from {where}: start `shmring reflect --stateful` there, and let UDP port "
-            f"{host[1]} pass in its firewall"
+            f"no reply from {where}: start `shmring reflect --stateful` there, let UDP port "
+            f"{host[1]} pass in its firewall, and name {host[0]} if the host has several addresses"
         )
 
     # --- sending ----------------------------------------------------------------------------------

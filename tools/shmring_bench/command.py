@@ -18,7 +18,8 @@
   flood   a timed channel while unknown sources flood another one of its worker: noise,
           RTP streams, Netflux, requests for UDT connections
   pacing  bursts of video streams between two network namespaces, by the models of
-          SMPTE ST 2110-21: leaky bucket and virtual receive buffer
+          SMPTE ST 2110-21: leaky bucket and virtual receive buffer. 720p50-narrow-10min and
+          others run for ten minutes if they are named
   replay  a capture played between two network namespaces: errors of the gaps, drift, and
           full speed, beside tcpreplay and trafgen. The case drift-10min runs if it is named
   generate  200 000 generated packets a second between two network namespaces, beside mgen,

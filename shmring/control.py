@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rtworkers import liveness, ownership, paths
 from rtworkers.control import Connection, ControlError, Request, WorkerGone, channel_body
 from rtworkers.layout import SHM_OWNER_ELSEWHERE, Op
@@ -255,11 +257,13 @@ class _Target:
 
 
 def _clients(segment: Any) -> Iterator[int]:
-    """The processes that are attached, in order."""
+    """The processes that are attached, in order. A worker that died before a client did could not
+    note that the client is dead."""
     config = segment.config
     owners = {int(segment.producers[slot].owner) for slot in range(1, config.producers)}
     owners |= {int(segment.readers[slot].owner) for slot in range(config.readers)}
-    yield from sorted(pid for pid in owners if 0 < pid < SHM_OWNER_ELSEWHERE)  # above: known dead
+    known = (pid for pid in owners if 0 < pid < SHM_OWNER_ELSEWHERE)  # above: known dead
+    yield from sorted(pid for pid in known if psutil.pid_exists(pid))
 
 
 __all__ = ["Outcome", "close", "hold", "purge", "release"]

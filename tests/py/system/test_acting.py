@@ -206,6 +206,23 @@ def test_close_after_the_death_of_everybody(
     assert shmring.channels(shmring_namespace) == []
 
 
+def test_a_client_that_died_after_the_worker_is_not_attached(
+    serve: Any, python: Any, command: Any, shmring_namespace: str
+) -> None:
+    """The worker is stopped meanwhile, so it never notes the client's death."""
+    server = serve()
+    program = python(opener("plant"))
+    assert program.line()
+    (info,) = shmring.channels(shmring_namespace)
+    os.kill(info.worker_pid, signal.SIGSTOP)
+    program.kill()
+    os.kill(info.worker_pid, signal.SIGKILL)
+    server.kill()
+    code, text, _ = command("close", "ctl")
+    assert code == 0
+    assert "still attached" not in text
+
+
 def test_hold_release_and_purge_take_patterns(
     serve: Any, command: Any, shmring_namespace: str
 ) -> None:

@@ -196,14 +196,16 @@ class Measurement:
         """Exchange some probes on a channel of their own. Return what they tell about the other
         clock, and whether the reflector counts its replies: it gets the first probe twice."""
         with self._open("hello") as channel:
+            strange = 0
             for _ in range(_HELLO_TURNS):
                 probes = self._probes(channel, False)
                 found = self._exchange(channel, probes)
                 if found is not None:
                     return found, probes.reflector_counts
+                strange += probes.malformed
                 if self._stopped:
                     break
-            raise self._no_reply(host, channel)
+            raise self._no_reply(host, channel, strange)
 
     def _exchange(self, channel: Channel, probes: Probes) -> Bounds | None:
         size = self._schedule.longest_bytes
@@ -222,7 +224,7 @@ class Measurement:
             time.sleep(_TURN_S)
         return probes.bounds()
 
-    def _no_reply(self, host: Address, channel: Channel) -> ReceiveTimeout:
+    def _no_reply(self, host: Address, channel: Channel, strange: int) -> ReceiveTimeout:
         where = f"{host[0]} port {host[1]}"
         if self._stopped:
             return ReceiveTimeout(f"stopped before {where} answered")
@@ -232,6 +234,10 @@ class Measurement:
             why = reports[-1].error_text if reports else "the kernel refused the packets"
             return ReceiveTimeout(
                 f"{where} cannot be reached: {why}. Check the address and the route"
+            )
+        if strange:
+            return ReceiveTimeout(
+                f"no reply from {where}: {strange} packets came, but they are no STAMP replies"
             )
         return ReceiveTimeout(
             f"no reply from {where}: start `shmring reflect --stateful` there, let UDP port "

@@ -390,6 +390,14 @@ def test_nobody_sends_to_a_listener(shmring_pool: shmring.Pool) -> None:
     assert (report.received, report.seconds) == (0, 0.0)
 
 
+def test_who_answers_something_else_is_told_from_silence(
+    reflector: Reflector, shmring_pool: shmring.Pool
+) -> None:
+    reflector.behave = lambda _, packet: [bytes(len(packet))]
+    with pytest.raises(shmring.ReceiveTimeout, match=r"\d+ packets came, but they are no STAMP"):
+        measure(reflector, shmring_pool)
+
+
 def test_an_interface_is_the_zone_of_a_link_local_reflector(shmring_pool: shmring.Pool) -> None:
     with pytest.raises(OSError, match="fe80::1%"):
         shmring.measure("fe80::1", interface="lo", seconds=0.1, pool=shmring_pool)

@@ -7,22 +7,15 @@ tcpdump for programs whose own receiver must have the port.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import signal
-import struct
-import subprocess
 import sys
 import tempfile
-import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from shmring.testing import netns
-from shmring_bench import veth
+from shmring_bench import sniffed, veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import quantile
 
@@ -34,8 +27,6 @@ PAYLOAD_BYTES = 64
 _INTERVAL_NS = 1_000_000_000 // RATE_PPS
 _T1_AT = 4
 _PATIENCE_S = 60.0
-_PCAP_HEAD_BYTES = 24
-_PCAP_RECORD = struct.Struct("=IIII")
 
 _Send = Callable[[veth.Link, float], Figures]
 """Sends for some seconds. Returns figures of its own."""
@@ -83,9 +74,9 @@ def _sniffed(plan: Plan, send: _Send) -> Callable[[], Figures]:
         seconds = plan.run_s(10.0)
         with veth.linked(plan) as link, tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "arrivals.pcap"
-            with _tcpdump(link, path):
+            with sniffed.tcpdump(link, path, f"udp dst port {PORT} and udp[4:2] > {PAYLOAD_BYTES}"):
                 own = send(link, seconds)
-            times_ns = _times(path)
+            times_ns = sniffed.times_ns(path)
         return {**_figures(times_ns, len(times_ns), round(seconds * RATE_PPS)), **own}
 
     return measure
@@ -161,7 +152,7 @@ def _with_trafgen(link: veth.Link, seconds: float) -> Figures:
 def _with_iperf3(link: veth.Link, seconds: float) -> Figures:
     if seconds < 1 or seconds % 1:
         raise Unavailable(f"iperf3 runs for whole seconds, not {seconds:g} s (0: without end)")
-    with _far(link, "iperf3", "--server", "--one-off", "--port", str(PORT)):
+    with sniffed.far(link, "iperf3", "--server", "--one-off", "--port", str(PORT)):
         link.run(
             *("iperf3", "--client", link.far.address, "--port", str(PORT), "--udp"),
             *("--length", str(PAYLOAD_BYTES), "--bitrate", str(RATE_PPS * PAYLOAD_BYTES * 8)),
@@ -174,7 +165,7 @@ def _with_iperf3(link: veth.Link, seconds: float) -> Figures:
 
 
 def _with_itgsend(link: veth.Link, seconds: float) -> Figures:
-    with _far(link, "ITGRecv"):
+    with sniffed.far(link, "ITGRecv"):
         link.run(
             *("ITGSend", "-a", link.far.address, "-rp", str(PORT), "-T", "UDP"),
             *("-C", str(RATE_PPS), "-c", str(PAYLOAD_BYTES), "-t", str(round(seconds * 1000))),
@@ -184,48 +175,3 @@ def _with_itgsend(link: veth.Link, seconds: float) -> Figures:
             fifo=True,
         )
     return {}
-
-
-# --- programs on the far host ---------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _far(link: veth.Link, *words: str) -> Iterator[None]:
-    """Run a program on the far host, on the other core, while the block runs."""
-    if shutil.which(words[0]) is None:
-        raise Unavailable(f"{words[0]} is not installed")
-    cpu = link.plan.other_cpu
-    pin = [] if cpu is None else ["taskset", "--cpu-list", str(cpu)]
-    command = ["nsenter", "--net", "--target", str(link.far.pid), *pin, *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(0.5)  # until it listens
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
-        process.kill()
-        process.wait()
-
-
-@contextlib.contextmanager
-def _tcpdump(link: veth.Link, path: Path) -> Iterator[None]:
-    """Write what arrives into a file. Short packets (iperf3 greets with one) do not count."""
-    words = ["tcpdump", "-i", netns.INTERFACE, "-Q", "in", "-n", "-s", "64", "-B", "65536"]
-    words += ["--time-stamp-precision", "nano", "-Z", "root", "-w", str(path)]
-    expression = f"udp dst port {PORT} and udp[4:2] > {PAYLOAD_BYTES}"
-    with _far(link, *words, expression):
-        yield
-        time.sleep(1.0)  # the rest of its buffer
-
-
-def _times(path: Path) -> array[int]:
-    """The times of the packets in a pcap file with ns."""
-    data = path.read_bytes()
-    times_ns, at = array("q"), _PCAP_HEAD_BYTES
-    while at + _PCAP_RECORD.size <= len(data):
-        seconds, ns, captured, _ = _PCAP_RECORD.unpack_from(data, at)
-        times_ns.append(seconds * 1_000_000_000 + ns)
-        at += _PCAP_RECORD.size + captured
-    return times_ns

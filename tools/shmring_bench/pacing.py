@@ -3,19 +3,23 @@ SMPTE ST 2110-21."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import shmring
-from shmring_bench import veth
-from shmring_bench.measure import TARGET, Figures, Plan, Row, alternate
+from shmring_bench import sniffed, veth
+from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.st2110 import Stream, judge
 
 PAYLOAD_BYTES = 1200
 """Of each packet: 480 pixels with 4:2:2 and 10 bits."""
+SIZES = {1920: (1280, 720), 4320: (1920, 1080)}
+"""Width and height of the pictures of so many packets."""
 STREAMS = {
     "720p50-narrow": Stream(1920, 20_000_000, gapped=True),
     "1080p25-narrow": Stream(4320, 40_000_000, gapped=True),
@@ -28,6 +32,7 @@ AT_MOST = frozenset({"c_peak", "vrx_peak"})
 """Metrics whose targets are upper bounds."""
 _NUMBER_BYTES = 8
 _RTP_BYTES = 12
+_PEER_PORT = 9000
 _SECONDS = 0.5
 _START_NS = 300_000_000
 _LONG = "-10min"
@@ -74,6 +79,7 @@ def run(plan: Plan) -> Iterator[Row]:
                         plan, stream, _send_rtp, catch_up=CATCH_UP, engine=video
                     ),
                     "burst": _measured(plan, stream, _send_bursts),
+                    "gstreamer": partial(_gstreamer, plan, stream),
                 },
             )
         )
@@ -147,6 +153,35 @@ def _wait_for_room(video: _Video, near: Any, packets: int) -> None:
         return
     while near.stats().tx_waiting > video.capacity - video.stream.packets:
         time.sleep(_LOOK_S)
+
+
+def _gstreamer(plan: Plan, stream: Stream) -> Figures:
+    """GStreamer paces buffers, and all packets of a picture are one buffer. It cuts pictures by
+    lines, so they have a few packets more."""
+    pictures = max(2, round(plan.run_s(_SECONDS) * 1e9 / stream.frame_ns))
+    width, height = SIZES[stream.packets]
+    rate = 1_000_000_000 // stream.frame_ns
+    with veth.linked(plan) as link, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "arrivals.pcap"
+        with sniffed.tcpdump(link, path, f"udp dst port {_PEER_PORT}"):
+            link.run(
+                *("gst-launch-1.0", "-q", "videotestsrc", "is-live=true"),
+                *(f"num-buffers={pictures}", "!"),
+                f"video/x-raw,format=UYVY,width={width},height={height},framerate={rate}/1",
+                *("!", "rtpvrawpay", f"mtu={_RTP_BYTES + PAYLOAD_BYTES}", "!", "udpsink"),
+                *(f"host={link.far.address}", f"port={_PEER_PORT}", "sync=true"),
+                cpu=None,
+                timeout_s=_PATIENCE_S + pictures / rate,
+            )
+        times_ns = sniffed.times_ns(path)
+    if len(times_ns) < pictures:
+        raise Unavailable(f"only {len(times_ns)} packets of GStreamer arrived")
+    as_cut = replace(stream, packets=len(times_ns) // pictures)
+    seen = judge(as_cut, times_ns[0], enumerate(times_ns))
+    return {
+        ("c_peak", "packets"): seen.c_peak,
+        ("c_over", "percent"): 100 * seen.c_over / len(times_ns),
+    }
 
 
 # --- senders --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import argparse
 import contextlib
 import sys
 import time
+import warnings
 
 import shmring
 from shmring.stamp import clock as settings
@@ -96,15 +97,19 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.count is not None and arguments.count < 1:
         raise shmring.BadConfig(f"count is {arguments.count}: it must be 1 or more")
     host, port = arguments.host
-    clock = shmring.clock_to(
-        host,
-        port=port,
-        clock=arguments.clock,
-        timestamps=arguments.timestamps,
-        pps=arguments.pps,
-        drift_ppm=arguments.drift,
-        timeout=arguments.timeout,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", shmring.RealtimeWarning)
+        clock = shmring.clock_to(
+            host,
+            port=port,
+            clock=arguments.clock,
+            timestamps=arguments.timestamps,
+            pps=arguments.pps,
+            drift_ppm=arguments.drift,
+            timeout=arguments.timeout,
+        )
+    for warning in caught:
+        print(warning.message, file=sys.stderr)
     lines = 0
     now = None
     with clock, contextlib.suppress(KeyboardInterrupt):

@@ -274,13 +274,13 @@ int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 /* ---- receiving -------------------------------------------------------------------------- */
 
 typedef struct udp_rx {
-    const uint8_t *data; /* in the pool, valid until the next udp_recv with the same pool */
-    uint32_t len;        /* 0: an empty datagram */
+    const uint8_t *data;     /* in the pool, valid until the next udp_recv with the same pool */
+    const udp_addr_t *local; /* sent to this address; likewise. NULL: not known, or not asked */
+    uint32_t len;            /* 0: an empty datagram */
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */
     udp_addr_t source;
-    const udp_addr_t *local; /* as data; NULL: not known, or not asked (udp_want_local) */
-    uint8_t tos;             /* with cfg.want_tos, otherwise 0 */
+    uint8_t tos;       /* with cfg.want_tos, otherwise 0 */
     bool shared_stamp; /* one GRO batch, or one udp_recv call with user stamps: one stamp for all */
     bool truncated;
 } udp_rx_t;

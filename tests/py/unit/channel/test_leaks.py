@@ -22,8 +22,19 @@ pytestmark = pytest.mark.skipif(
 
 
 def growth(call):
+    """Blocks that calls leave behind. Other threads of this process allocate, too: what does not
+    grow every time is theirs."""
     for _ in range(50):
         call()
+    least = sys.maxsize
+    for _ in range(3):
+        least = min(least, growth_once(call))
+        if least < SLACK:
+            break
+    return least
+
+
+def growth_once(call):
     gc.collect()
     before = sys.getallocatedblocks()
     for _ in range(ROUNDS):

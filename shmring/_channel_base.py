@@ -450,7 +450,8 @@ class SendQueue(Reports):
         timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`, and the reason if
         the channel fails. The call also waits for packets that are due later. Packets of a held
         channel wait for `release`. If every packet is reported, the call also waits up to 500 ms
-        for missing timestamps, so that all reports can be read after it.
+        for missing timestamps, so that all reports can be read after it. After it, the counters of
+        `stats` include all these packets.
         """
         until_ns = deadline(timeout)
         while self._must_wait_to_flush(until_ns, timeout):

@@ -232,7 +232,7 @@ typedef struct shm_tx_cursors {
     /* W: read by producers to know the room left */
     _Alignas(RT_LINE_BYTES) rt_a32_t head_place; /* oldest record not yet freed */
     rt_a32_t room_event;                         /* futex: counts the times room was freed */
-    rt_a64_t finished;                           /* packets that have their verdict */
+    rt_a64_t finished;                           /* packets that have their verdict, and are counted */
     rt_a64_t read;                               /* cursor: next record that the worker takes in */
     rt_a64_t freeing_to;     /* 1 + place: being zeroed up to there; 0: not freeing */
     rt_a64_t moving;         /* from_place << 32 | to_place of a relocation

@@ -29,10 +29,10 @@ static inline uint64_t tx_widen(const tx_queue_t *q, uint32_t seq)
     return rt_seq64_near(q->sequence_high, seq);
 }
 
+/* tx_queue_show_finished shows it to others. */
 static inline void tx_count_finished(tx_queue_t *q, uint64_t packets)
 {
     q->finished += packets;
-    rt_store_relaxed(&q->cursors->finished, q->finished);
 }
 
 /* Packets that end without a known number: a client overwrote their records. */

@@ -65,6 +65,11 @@ void tx_queue_untake(tx_queue_t *q, uint64_t ref);
 /* The packet has its verdict. This is cheap: tx_queue_release frees the space. */
 void tx_queue_finish(tx_queue_t *q, uint64_t ref);
 
+/* Shows to observers and producers how many packets are finished. The caller has counted them:
+ * whoever sees that no packet waits also finds each of them in the counters. tx_queue_release does
+ * it, too. */
+void tx_queue_show_finished(tx_queue_t *q);
+
 /* Packets that are finished but not counted, because a worker died between the two steps. Below 0:
  * the numbers that this is computed from were overwritten. Only valid if each packet of the ring is
  * counted once. If the caller has counted all that it finished, it is exact as soon as
@@ -88,8 +93,8 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item);
  * record, which is finished now. The caller records the verdict. */
 int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item);
 
-/* Frees finished records at the head, at most max_bytes of zeroing, and wakes producers that wait
- * for room. If few unsent records keep much finished space from being freed, it moves up to
+/* Shows what is finished, frees finished records at the head, at most max_bytes of zeroing, and
+ * wakes producers that wait for room. If few unsent records keep much finished space from being freed, it moves up to
  * max_moves of them to the tail: those with a deadline at least TX_MOVE_AHEAD_NS ahead of now_ns
  * (the channel's clock), because records due earlier leave soon, in their order. Returns the number
  * of records freed or moved. *moved gets the number moved. */

@@ -215,6 +215,12 @@ static void count_vanished(tx_queue_t *q)
     tx_count_finished(q, next - q->finished);
 }
 
+void tx_queue_show_finished(tx_queue_t *q)
+{
+    if (rt_load_relaxed(&q->cursors->finished) != q->finished) /* producers read this cache line */
+        rt_store_release(&q->cursors->finished, q->finished);  /* T11 */
+}
+
 unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
                           unsigned *moved)
 {
@@ -235,6 +241,7 @@ unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, uns
     notice_cancelled_head(q);
     if (q->dead_producers)
         tx_sweep_dead_producers(q);
+    tx_queue_show_finished(q);
     if (q->head_ref != old_head || q->finished != q->finished_announced) {
         q->finished_announced = q->finished;
         tx_queue_wake_waiters(q);

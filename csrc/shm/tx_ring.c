@@ -86,6 +86,8 @@
  *       the word
  *   T10 word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other
  *       stores
+ *   T11 finished, R in tx_release.c -> A in tx_ring_waiting: a thread that sees that no packet waits
+ *       sees all of them in the counters
  */
 #include "shm/tx_ring.h"
 
@@ -496,7 +498,7 @@ uint64_t tx_ring_next_sequence(const shm_segment_t *s)
 
 uint64_t tx_ring_waiting(const shm_segment_t *s)
 {
-    uint64_t finished = rt_load_relaxed(&s->tx->finished);
+    uint64_t finished = rt_load_acquire(&s->tx->finished); /* T11 */
     uint64_t next = tx_ring_next_sequence(s);
     return next > finished ? next - finished : 0;
 }

@@ -330,6 +330,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
     wrk_count(ch, SHM_COUNT_tx_sent, count);
     wrk_count(ch, SHM_COUNT_tx_bytes, bytes);
     wrk_hist(ch, SHM_HIST_send_call, end_mono_ns - start_mono_ns);
+    tx_queue_show_finished(&ch->tx);
 }
 
 /* --- stamps -------------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t st
     wrk_count(ch, SHM_COUNT_tx_bytes, bytes);
     wrk_count(ch, SHM_COUNT_tx_immediate, count);
     wrk_count(ch, SHM_COUNT_tx_on_time, count);
+    tx_queue_show_finished(&ch->tx);
 }
 
 static void tap(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,

@@ -45,6 +45,13 @@ static inline int shm_test_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *i
     return tx_queue_next(q, now_mono_ns, &budget, item);
 }
 
+/* What observers see after the worker has counted what it finished. */
+static inline uint64_t shm_test_waiting(tx_queue_t *q)
+{
+    tx_queue_show_finished(q);
+    return tx_ring_waiting(q->segment);
+}
+
 static inline shm_config_t shm_test_config(uint64_t ring_bytes, uint32_t max_payload_bytes)
 {
     shm_config_t c;

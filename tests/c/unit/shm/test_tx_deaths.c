@@ -448,7 +448,7 @@ static void test_only_so_many_claims_are_passed(void)
         tx_producer_commit(&producers[i], &claims[i]);
     CHECK_EQ(take_all().sent, SLOTS - 1);
     CHECK_EQ(queue.open_count, 0);
-    CHECK_EQ(tx_ring_waiting(&seg), 0);
+    CHECK_EQ(shm_test_waiting(&queue), 0);
     close_ring();
 }
 
@@ -491,7 +491,7 @@ static void test_a_successor_sends_what_was_not_being_sent(void)
     CHECK_EQ(tx_ring_cancel(&seg, 3, NULL), 1);             /* 3: cancelled, not noticed yet */
 
     CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
-    CHECK_EQ(tx_ring_waiting(&seg), 5);
+    CHECK_EQ(shm_test_waiting(&queue), 5);
     check_next(1, 1);
     uint64_t again = item.ref;
     check_next(-EOWNERDEAD, 2);
@@ -517,7 +517,7 @@ static void test_successors_may_die_during_the_replay(void)
         CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     for (int life = 0; life <= N; life++) {
         CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
-        CHECK_EQ(tx_ring_waiting(&seg), N);
+        CHECK_EQ(shm_test_waiting(&queue), N);
         for (int i = 0; i < life; i++)
             check_next(1, (uint64_t)i);
     }

@@ -6,7 +6,9 @@ process is bounded in time, also when the tests that started it are killed.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 HERE = "127.0.0.1"
 PATIENCE_S = 60
+PORTS = (12000, 32000)
 HEADER = Path("/usr/include/udt/udt.h")
 FOLDER = Path(__file__).parent
 
@@ -25,6 +28,7 @@ class Program:
     """A program over libudt that runs."""
 
     def __init__(self, *args: object) -> None:
+        self._complaints = ""
         # An environment of its own: that of the process changes with each test, also while another
         # thread starts something with it.
         self._popen = subprocess.Popen(
@@ -33,8 +37,18 @@ class Program:
 
     def ended_well(self) -> None:
         """Wait for its end and see that all was right with it."""
-        _, complaints = self._popen.communicate(timeout=PATIENCE_S)
-        assert self._popen.returncode == 0, complaints
+        _, self._complaints = self._popen.communicate(timeout=PATIENCE_S)
+        assert self._popen.returncode == 0, self._complaints
+
+    def so_far(self) -> str:
+        """Say what became of it until now."""
+        code = self._popen.poll()
+        if code is None:
+            return "the program over libudt still runs"
+        pipe = self._popen.stderr
+        if pipe is not None and not pipe.closed:
+            self._complaints = pipe.read()
+        return f"the program over libudt ended with {code}: {self._complaints}"
 
     def close(self) -> None:
         if self._popen.poll() is None:
@@ -89,13 +103,22 @@ def start_in_module() -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[..., int]:
-    """A port that was free a moment ago."""
+    """A port that was free a moment ago.
+
+    It is below those that Linux gives to sockets without a port (32768 and above, unless set
+    otherwise), so none of the many connections beside it gets the same one.
+    """
 
     def find(host: str = HERE) -> int:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((host, 0))
-            return int(probe.getsockname()[1])
+        while True:
+            port = random.randrange(*PORTS)
+            with (
+                contextlib.suppress(OSError),
+                socket.socket(family, socket.SOCK_DGRAM) as probe,
+            ):
+                probe.bind((host, port))
+                return port
 
     return find
 

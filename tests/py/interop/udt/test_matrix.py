@@ -218,16 +218,23 @@ class Matrix:
             what = "message" if kind == "messages" else kind
             files = (case.theirs, case.got_there, case.size)
             version = 6 if ":" in host else 4
-            return self._start(ROLES[role], what, theirs, own, their_mss, version, *files)
+            started.append(self._start(ROLES[role], what, theirs, own, their_mss, version, *files))
+            return started[-1]
 
-        with (
-            udt.Port((host, 0), pool=self._pool, impair=ways[0], impair_rx=ways[1]) as port,
-            connected(role, case, port, mss, start, (host, theirs)) as (sock, program),
-        ):
-            move(sock, case)
-            program.ended_well()
-            # It had everything. Its one goodbye may be lost, and then nobody answers any more.
-            sock.close(linger=0)
+        started: list[Any] = []
+        try:
+            with (
+                udt.Port((host, 0), pool=self._pool, impair=ways[0], impair_rx=ways[1]) as port,
+                connected(role, case, port, mss, start, (host, theirs)) as (sock, program),
+            ):
+                move(sock, case)
+                program.ended_well()
+                # It had everything. Its one goodbye may be lost, and then nobody answers any more.
+                sock.close(linger=0)
+        except Exception as failure:
+            for program in started:
+                failure.add_note(program.so_far())
+            raise
         assert digest(case.got_here) == digest(case.theirs)
         assert digest(case.got_there) == digest(case.ours)
 

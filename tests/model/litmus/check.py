@@ -17,7 +17,7 @@ from pairs import PAIRS, Pair, Shape
 from rc11 import outcomes
 
 CSRC = Path(__file__).resolve().parents[3] / "csrc"
-LABEL = re.compile(r"/\*\s*([A-Z]\d)\b|pairs with ([A-Z]\d)\b")
+LABEL = re.compile(r"/\*\s*([A-Z]\d+)\b|pairs with ([A-Z]\d+)\b")
 
 
 def possible(shape: Shape, **other: str) -> bool:

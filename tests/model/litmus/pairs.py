@@ -306,6 +306,8 @@ PAIRS = [
     Pair(_TX, ("T7",), SLEEP, "a producer sleeps although there is room"),
     Pair(_TX, ("T8",), CHAIN, "a head that is a lap behind promises room that is not there"),
     Pair(_TX, ("T9",), COUNT, "the worker searches for a cancelled record and does not find it"),
+    Pair(_TX, ("T10",), OVERWRITE, "bytes inside an open claim are taken for the record behind it"),
+    Pair(_TX, ("T11",), PUBLISH, "a packet that shows as finished is missing in the counters"),
     Pair(_RX, ("X1", "X2"), PUBLISH, "a packet is read before it is whole"),
     Pair(_RX, ("X3", "X4"), OVERWRITE, "a torn packet is believed"),
     Pair(_RX, ("X5",), SLEEP_TAKEN, "a reader sleeps although there is a packet"),

@@ -525,8 +525,7 @@ inline finish(at)
 #endif
         sched[at] = 0 /* a ref that is left over says -ESTALE */
     }
-    counted++;
-    finished = counted
+    counted++
 }
 
 inline advance(by, is_packet)
@@ -1180,6 +1179,7 @@ end:    do
 #endif
 #endif
         :: AWAKE && hd != r_place && FINISHED(hd) -> release()
+        :: finished != counted -> finished = counted /* T11, tx_queue_show_finished */
         :: AWAKE && NEEDS_CARE(1) -> look_after_slot(1)
         :: AWAKE && NEEDS_CARE(2) -> look_after_slot(2)
         :: AWAKE && NEEDS_CARE(3) -> look_after_slot(3)

@@ -39,7 +39,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test wheel wheels wheels-check dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check wheel wheels wheels-check dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,10 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
 test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
-	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) $(PYTEST_AGAIN) $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) $(PYTEST_AGAIN) $(CHECK) $(PYTEST_ARGS)
+
+check: CHECK := --check
+check: test ## make test, and the long tests
 
 wheel: $(TOOLS) ## dist/: the source archive, and the wheel that is built from it alone
 	@rm -rf dist && mkdir -p build
@@ -114,7 +117,7 @@ tsan-python: $(VENV)/.installed-test ## the compiled modules under ThreadSanitiz
 	    --config-settings cmake.define.RT_SANITIZE=thread .
 	@status=0; PYTHONPATH=$(TSAN_PYTHON) LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) \
 	    TSAN_OPTIONS=second_deadlock_stack=1:suppressions=tests/py/tsan.supp:log_path=$(TSAN_PYTHON)/report \
-	    $(BIN)/python -P -m pytest -q tests/py/unit/channel/test_threads.py $(PYTEST_ARGS) || status=1; \
+	    $(BIN)/python -P -m pytest -q --check tests/py/unit/channel/test_threads.py $(PYTEST_ARGS) || status=1; \
 	if ls $(TSAN_PYTHON)/report.* >/dev/null 2>&1; then cat $(TSAN_PYTHON)/report.*; status=1; fi; exit $$status
 
 free-threaded: $(TOOLS) ## the tests of channels without Python's lock (FREE_THREADED=python3.14t, else 3.13 is compiled)
@@ -169,7 +172,7 @@ soak: $(VENV)/.installed-test ## SOAK_SECONDS of churn on 200 channels: memory a
 hostile: build-asan $(VENV)/.installed-test ## spoil channels' memory and files MUTATIONS times beside a channel that must not notice (SEED=...)
 	@$(SANITIZER_ENV) RT_TEST_ROUNDS=$(MUTATIONS) RT_TEST_SEED=$(SEED) \
 	    build/asan/tests/stress-worker-hostile_client
-	@$(SANITIZER_ENV) SHMRING_WORKER=$(CURDIR)/build/asan/shmring-worker $(BIN)/pytest tests/py/system/hostile
+	@$(SANITIZER_ENV) SHMRING_WORKER=$(CURDIR)/build/asan/shmring-worker $(BIN)/pytest --check tests/py/system/hostile
 
 clean: ## remove what make made
 	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,4 +49,4 @@ fi
 "$bin/pip" install -q --no-build-isolation --no-deps --config-settings build-dir="$work/pip" .
 rm -rf "$work/away" && mkdir "$work/away" && cp -r tests pyproject.toml "$work/away"
 cd "$work/away"
-PYTHON_GIL=0 exec "$bin/python" -P -m pytest -q -n "$(nproc)" tests/py/unit/channel tests/py/unit/test_without_gil.py
+PYTHON_GIL=0 exec "$bin/python" -P -m pytest -q --check -n "$(nproc)" tests/py/unit/channel tests/py/unit/test_without_gil.py

@@ -42,12 +42,24 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 LONGEST = {"chaos", "bench", "exhaustion", "interop", "test_docs.py"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: pytest-xdist hands out whole files, in this order."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--check", action="store_true", help="run the tests of `make check`, too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long tests without --check. Begin with the longest files: pytest-xdist
+    hands out whole files, in this order.
+    """
+    if not config.getoption("check"):
+        long = [item for item in items if item.get_closest_marker("check")]
+        items[:] = [item for item in items if not item.get_closest_marker("check")]
+        config.hook.pytest_deselected(items=long)
     items.sort(key=lambda item: LONGEST.isdisjoint(item.path.parts))
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "check: a long test, left out unless --check is given")
     config.addinivalue_line("markers", "shm_mb(n): n MB of shared memory must be free")
 
 

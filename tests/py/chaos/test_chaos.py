@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: CHAOS_KILLS kills, 100 if nothing else is asked for."""
+"""The short form of `make chaos`: CHAOS_KILLS kills, 500 if nothing else is asked for."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 # 500 kills take about 100 s on a quiet machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.check, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
-KILLS = int(os.environ.get("CHAOS_KILLS", "100"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "500"))
 PERCENT = {"udp": 60, "rtp": 12, "netflux": 12, "cyclic": 4, "mux": 4, "udt": 4, "owners": 8}
 
 

@@ -1,4 +1,4 @@
-"""The short form of `make soak`: SOAK_SECONDS of churn, 20 if nothing else is asked for."""
+"""The short form of `make soak`: SOAK_SECONDS of churn, 60 if nothing else is asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
+pytestmark = pytest.mark.check
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 
 
 @pytest.mark.shm_mb(256)

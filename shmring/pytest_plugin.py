@@ -3,8 +3,8 @@
 Every test gets its own namespace, so that tests do not see or disturb each other or other programs
 on the machine. A test fails if it leaves something in shared memory.
 
-    def test_echo(shmring_channel):
-        here, there = shmring_channel()
+    def test_echo(shmring_open):
+        here, there = shmring_open()
         here.send(b"ping")
         assert there.recv(timeout=5).data == b"ping"
 
@@ -38,7 +38,7 @@ P = TypeVar("P", bound="Partner")
 
 
 class ChannelFactory(Protocol):
-    """What the fixture `shmring_channel` returns."""
+    """What the fixture `shmring_open` returns."""
 
     def __call__(
         self,
@@ -121,7 +121,7 @@ def shmring_pool(shmring_namespace: str, pytestconfig: pytest.Config) -> Iterato
 
 
 @pytest.fixture
-def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
+def shmring_open(shmring_pool: Pool) -> ChannelFactory:
     """A factory of pairs of channels on loopback, each with the other as its remote, on
     `shmring_pool`.
 

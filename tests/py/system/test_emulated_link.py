@@ -20,13 +20,13 @@ SIDES = pytest.mark.parametrize("side", ["tx", "rx"])
 
 
 @pytest.fixture
-def through(shmring_channel: Any, eventually: Any) -> Through:
+def through(shmring_open: Any, eventually: Any) -> Through:
     """Send numbered packets over an emulated link. Returns what arrived and what was counted."""
     numbers = itertools.count()
 
     def run(side: str, link: Impairment) -> tuple[list[bytes], dict[str, int]]:
         option = {"tx": "impair", "rx": "impair_rx"}[side]
-        here, there = shmring_channel(
+        here, there = shmring_open(
             f"link-{next(numbers)}",
             capacity=4 * COUNT,
             packet_bytes=64,
@@ -117,18 +117,18 @@ def test_the_seed_decides(through: Through, side: str) -> None:
     assert through(side, Impairment(**link, seed=2)) != first
 
 
-def test_a_delay_counts_from_the_deadline(shmring_channel: Any) -> None:
-    here, there = shmring_channel(here={"impair": Impairment(delay_ns=30_000_000)})
+def test_a_delay_counts_from_the_deadline(shmring_open: Any) -> None:
+    here, there = shmring_open(here={"impair": Impairment(delay_ns=30_000_000)})
     at = here.now_ns() + 20_000_000
     here.send(b"x", at=at)
     assert there.recv(timeout=20).timestamp_ns - at >= 30_000_000
 
 
 def test_a_link_that_waits_for_readers_does_not_keep_its_worker_busy(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
     link = Impairment(delay_ns=1_000_000)
-    here, there = shmring_channel(
+    here, there = shmring_open(
         capacity=64,
         packet_bytes=64,
         there={"impair_rx": link, "overflow": "wait", "rx_capacity": 16, "capacity": 16},

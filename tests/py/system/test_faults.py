@@ -42,9 +42,9 @@ def gone(pid: int) -> bool:
 
 
 def test_queued_packets_survive_their_worker_and_none_is_sent_twice(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel()
+    here, there = shmring_open()
     (before,) = shmring_pool.workers()
     start = time.monotonic_ns() + 1000 * MS  # after the death of the worker
     for index in range(300):
@@ -62,9 +62,9 @@ def test_queued_packets_survive_their_worker_and_none_is_sent_twice(
 
 
 def test_a_worker_that_does_not_answer_is_named_with_what_helps(
-    shmring_pool: shmring.Pool, shmring_channel: Any
+    shmring_pool: shmring.Pool, shmring_open: Any
 ) -> None:
-    here, there = shmring_channel()
+    here, there = shmring_open()
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
     try:
@@ -109,9 +109,9 @@ def test_a_worker_is_replaced_within_100_ms(shmring_namespace: str, eventually: 
 
 
 def test_a_worker_killed_amid_its_sending_sends_nothing_twice(
-    shmring_pool: shmring.Pool, shmring_channel: Any
+    shmring_pool: shmring.Pool, shmring_open: Any
 ) -> None:
-    here, there = shmring_channel(capacity=4096)
+    here, there = shmring_open(capacity=4096)
     total = 2000
     start = time.monotonic_ns() + 20 * MS
     for index in range(total):
@@ -156,9 +156,9 @@ def test_many_channels_are_taken_over(shmring_pool: shmring.Pool, eventually: An
 
 
 def test_a_worker_is_replaced_again_and_again(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel()
+    here, there = shmring_open()
     for round_number in range(4):
         (worker,) = shmring_pool.workers()
         os.kill(worker.pid, signal.SIGKILL)

@@ -14,9 +14,9 @@ MS = 1_000_000
 
 
 def test_a_packet_that_is_overdue_leaves_before_one_that_was_queued_later(
-    shmring_channel: Any,
+    shmring_open: Any,
 ) -> None:
-    here, there = shmring_channel(here={"held": True})
+    here, there = shmring_open(here={"held": True})
     here.send(b"1", at=here.now_ns() - 1 * MS)
     here.send(b"2")
     here.send(b"3")
@@ -24,8 +24,8 @@ def test_a_packet_that_is_overdue_leaves_before_one_that_was_queued_later(
     assert [there.recv(timeout=20).data for _ in range(3)] == [b"1", b"2", b"3"]
 
 
-def test_a_packet_without_a_deadline_is_due_when_it_was_queued(shmring_channel: Any) -> None:
-    here, there = shmring_channel(here={"held": True})
+def test_a_packet_without_a_deadline_is_due_when_it_was_queued(shmring_open: Any) -> None:
+    here, there = shmring_open(here={"held": True})
     here.send(b"3", at=here.now_ns() + 500 * MS)
     here.send(b"1")
     here.send(b"2")
@@ -36,11 +36,11 @@ def test_a_packet_without_a_deadline_is_due_when_it_was_queued(shmring_channel: 
 
 
 @pytest.mark.parametrize("gso", [True, False])
-def test_what_is_overdue_leaves_by_age(shmring_channel: Any, gso: bool) -> None:
+def test_what_is_overdue_leaves_by_age(shmring_open: Any, gso: bool) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     rng = random.Random(seed)
-    here, there = shmring_channel(gso=gso, here={"held": True})
+    here, there = shmring_open(gso=gso, here={"held": True})
     for number in range(60):
         past = here.now_ns() - rng.randrange(1, 100_000)
         here.send(b"%d" % number, at=rng.choice([past, None]))

@@ -29,8 +29,8 @@ LOOPBACK = ("127.0.0.1", 0)
 ROOT = os.geteuid() == 0
 
 
-def test_a_packet_crosses(shmring_channel: Any) -> None:
-    here, there = shmring_channel()
+def test_a_packet_crosses(shmring_open: Any) -> None:
+    here, there = shmring_open()
     here.send(b"ping", at=time.monotonic_ns() + 1_000_000)
     packet = there.recv(timeout=20)
     assert packet.data == b"ping"
@@ -40,9 +40,9 @@ def test_a_packet_crosses(shmring_channel: Any) -> None:
 
 
 def test_two_processes_on_one_channel_both_send_and_both_read(
-    shmring_channel: Any, python: Any
+    shmring_open: Any, python: Any
 ) -> None:
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     other = python(
         "import shmring\n"
         "ch = shmring.attach('ctl')\n"
@@ -59,8 +59,8 @@ def test_two_processes_on_one_channel_both_send_and_both_read(
     assert other.wait() == 0
 
 
-def test_a_tap_reads_along(shmring_channel: Any) -> None:
-    here, there = shmring_channel("ctl")
+def test_a_tap_reads_along(shmring_open: Any) -> None:
+    here, there = shmring_open("ctl")
     tap = shmring.attach("ctl-peer", readonly=True)
     here.send(b"seen by both")
     assert there.recv(timeout=20).data == b"seen by both"
@@ -71,9 +71,9 @@ def test_a_tap_reads_along(shmring_channel: Any) -> None:
 
 
 def test_a_worker_whose_deadlines_are_always_near_lets_everybody_in(
-    shmring_channel: Any, shmring_namespace: str
+    shmring_open: Any, shmring_namespace: str
 ) -> None:
-    here, _ = shmring_channel(name="busy", capacity=50_000)
+    here, _ = shmring_open(name="busy", capacity=50_000)
     soon = here.now_ns() + 100_000_000
     for i in range(50_000):  # for ten seconds, nearer than control messages may come
         here.send(b"x", at=soon + i * 200_000)
@@ -85,8 +85,8 @@ def test_a_worker_whose_deadlines_are_always_near_lets_everybody_in(
     here.purge()
 
 
-def test_what_is_open_is_listed(shmring_channel: Any, shmring_namespace: str) -> None:
-    here, there = shmring_channel("ctl", there={"direction": "rx"})
+def test_what_is_open_is_listed(shmring_open: Any, shmring_namespace: str) -> None:
+    here, there = shmring_open("ctl", there={"direction": "rx"})
     found = {info.name: info for info in shmring.channels(shmring_namespace)}
     assert set(found) == {"ctl", "ctl-peer"}
     assert found["ctl"].local == here.local

@@ -134,8 +134,8 @@ def test_a_channel_of_another_user(shmring_pool: shmring.Pool, python: Any) -> N
     assert other.wait() == 0
 
 
-def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_channel: Any) -> None:
-    here, there = shmring_channel(capacity=4, packet_bytes=8, held=True)
+def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_open: Any) -> None:
+    here, there = shmring_open(capacity=4, packet_bytes=8, held=True)
     there.release()
     with pytest.raises(shmring.RingFull, match=r"4 packets wait.*larger capacity") as caught:
         here.send_many([b"%d" % number for number in range(10)], timeout=0)
@@ -144,7 +144,7 @@ def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_channel:
     assert [int(there.recv(timeout=20).data) for _ in range(4)] == [0, 1, 2, 3]
 
 
-def test_a_ring_that_is_full_of_long_packets_names_packet_bytes(shmring_channel: Any) -> None:
-    here, _ = shmring_channel(capacity=64, packet_bytes=8, max_payload=1400, held=True)
+def test_a_ring_that_is_full_of_long_packets_names_packet_bytes(shmring_open: Any) -> None:
+    here, _ = shmring_open(capacity=64, packet_bytes=8, max_payload=1400, held=True)
     with pytest.raises(shmring.RingFull, match="larger packet_bytes"):
         here.send_many([bytes(1400)] * 64, timeout=0)

@@ -27,8 +27,8 @@ def test_a_pair_of_channels(pytester: pytest.Pytester) -> None:
         """
         import os, shmring
 
-        def test_echo(shmring_channel, shmring_namespace):
-            here, there = shmring_channel(here={"direction": "tx"}, capacity=8)
+        def test_echo(shmring_open, shmring_namespace):
+            here, there = shmring_open(here={"direction": "tx"}, capacity=8)
             here.send(b"ping")
             assert there.recv(timeout=20).data == b"ping"
             assert here.remote == there.local
@@ -38,8 +38,8 @@ def test_a_pair_of_channels(pytester: pytest.Pytester) -> None:
             shmring.default_pool()
             shmring.Pool(policy="other").open("ctl", local=("127.0.0.1", 0)).close()
 
-        def test_ipv6(shmring_channel):
-            here, there = shmring_channel(local=("::1", 0))
+        def test_ipv6(shmring_open):
+            here, there = shmring_open(local=("::1", 0))
             here.send(b"ping")
             assert there.recv(timeout=20).data == b"ping"
         """
@@ -148,8 +148,8 @@ def floors(*p99_ns: int) -> Iterator[Latency]:
 
 
 @pytest.fixture
-def late_by_a_second(shmring_channel: Any) -> Any:
-    here, _ = shmring_channel("late")
+def late_by_a_second(shmring_open: Any) -> Any:
+    here, _ = shmring_open("late")
     here.send(b"", at=here.now_ns() - 1_000_000_000)
     here.flush(timeout=60)
     return here
@@ -178,8 +178,8 @@ def test_the_floor_is_measured_again_before_lateness_fails(
         assert_lateness(late_by_a_second, p99_ns=500)
 
 
-def test_lateness_of_a_channel_without_deadlines_is_an_error(shmring_channel: Any) -> None:
-    here, _ = shmring_channel("idle")
+def test_lateness_of_a_channel_without_deadlines_is_an_error(shmring_open: Any) -> None:
+    here, _ = shmring_open("idle")
     with pytest.raises(AssertionError, match="no packet with a deadline"):
         assert_lateness(here, p99_ns=1)
     with pytest.raises(ValueError, match="relative_to is 'me'"):

@@ -65,8 +65,8 @@ def test_the_program_on_the_page_about_c_compiles(
     build(source)
 
 
-def test_packets_go_both_ways(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("both")
+def test_packets_go_both_ways(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("both")
     client = c_client("both")
     assert client.attached == "attached"
     assert client.ask("send 0 from-c") == "0"
@@ -80,9 +80,9 @@ def test_packets_go_both_ways(shmring_channel: Any, c_client: Any) -> None:
 
 
 def test_what_arrived_since_it_attached_is_received_in_order(
-    shmring_channel: Any, c_client: Any
+    shmring_open: Any, c_client: Any
 ) -> None:
-    here, there = shmring_channel("order")
+    here, there = shmring_open("order")
     client = c_client("order")
     assert client.ask("recv 0").startswith("error EAGAIN")  # attached as reader from here on
     for number in range(5):
@@ -96,8 +96,8 @@ def test_what_arrived_since_it_attached_is_received_in_order(
     assert client.ask("recv 10").startswith("error ETIMEDOUT")
 
 
-def test_batches_claims_and_times(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("batch")
+def test_batches_claims_and_times(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("batch")
     client = c_client("batch")
     assert client.ask("batch 10 ab") == "10"
     assert client.ask("claim cd") == "10"
@@ -123,8 +123,8 @@ def test_a_local_channel_has_no_addresses(shmring_pool: shmring.Pool, c_client: 
     assert client.ask("info").startswith("bus local ")
 
 
-def test_queued_packets_are_cancelled_and_replaced(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("queue", here={"held": True})
+def test_queued_packets_are_cancelled_and_replaced(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("queue", here={"held": True})
     client = c_client("queue")
     assert [client.ask(f"send 0 {text}") for text in ("a", "b", "c")] == ["0", "1", "2"]
     assert client.ask("cancel 1") == "1"
@@ -139,29 +139,29 @@ def test_queued_packets_are_cancelled_and_replaced(shmring_channel: Any, c_clien
 
 
 def test_it_reads_the_reports_of_all_senders(
-    shmring_channel: Any, c_client: Any, eventually: Any
+    shmring_open: Any, c_client: Any, eventually: Any
 ) -> None:
-    here, _ = shmring_channel("reports")
+    here, _ = shmring_open("reports")
     client = c_client("reports")
     here.send(b"by python")
     assert client.ask("send 0 by-c") == "1"
     here.flush(timeout=20)
     answers = eventually(lambda: client.ask("reports 64").replace("none", ""))
     assert answers.startswith("0:")
-    quiet = shmring_channel("no-reports", here={"reports": "off"})
+    quiet = shmring_open("no-reports", here={"reports": "off"})
     assert c_client("no-reports").ask("reports 1").startswith("error ENOTSUP")
     assert quiet
 
 
-def test_it_tells_what_the_channel_is(shmring_channel: Any, c_client: Any) -> None:
-    here, _ = shmring_channel("facts", here={"max_payload": 500})
+def test_it_tells_what_the_channel_is(shmring_open: Any, c_client: Any) -> None:
+    here, _ = shmring_open("facts", here={"max_payload": 500})
     name, engine, direction, state, longest, epoch = c_client("facts").ask("info").split()
     assert (name, engine, direction, state) == ("facts", "udp", "3", "1")
     assert (int(longest), int(epoch)) == (500, here.epoch)
 
 
-def test_a_descriptor_to_select_on(shmring_channel: Any, c_client: Any) -> None:
-    _, there = shmring_channel("select")
+def test_a_descriptor_to_select_on(shmring_open: Any, c_client: Any) -> None:
+    _, there = shmring_open("select")
     client = c_client("select")
     client.ask("poll 0")
     assert client.ask("recv 0").startswith("error EAGAIN")
@@ -174,8 +174,8 @@ def test_a_descriptor_to_select_on(shmring_channel: Any, c_client: Any) -> None:
     assert client.ask("poll 0") == "quiet"
 
 
-def test_the_readers_of_a_group_share_the_packets(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("group", here={"reading": "shared"})
+def test_the_readers_of_a_group_share_the_packets(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("group", here={"reading": "shared"})
     client = c_client("group")
     there.send(b"one")
     assert client.ask("recv 20000") == "0 one"
@@ -183,9 +183,9 @@ def test_the_readers_of_a_group_share_the_packets(shmring_channel: Any, c_client
 
 
 def test_a_replaced_worker_goes_unnoticed(
-    shmring_pool: Any, shmring_channel: Any, c_client: Any, eventually: Any
+    shmring_pool: Any, shmring_open: Any, c_client: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel("survivor")
+    here, there = shmring_open("survivor")
     client = c_client("survivor")
     assert client.ask("poll 0") in ("quiet", "readable")
     assert client.ask("send 0 before") == "0"
@@ -202,9 +202,9 @@ def test_a_replaced_worker_goes_unnoticed(
 
 
 def test_a_selecting_program_gets_what_comes_after_a_takeover(
-    shmring_pool: Any, shmring_channel: Any, c_client: Any, eventually: Any
+    shmring_pool: Any, shmring_open: Any, c_client: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel("selecting")
+    here, there = shmring_open("selecting")
     client = c_client("selecting")
     client.ask("poll 0")
     assert client.ask("recv 0").startswith("error EAGAIN")
@@ -220,8 +220,8 @@ def test_a_selecting_program_gets_what_comes_after_a_takeover(
     eventually(received)
 
 
-def test_a_closed_channel_says_so(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("ending")
+def test_a_closed_channel_says_so(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("ending")
     client = c_client("ending")
     assert client.ask("recv 0").startswith("error EAGAIN")
     there.send(b"last")
@@ -234,9 +234,9 @@ def test_a_closed_channel_says_so(shmring_channel: Any, c_client: Any) -> None:
 
 
 def test_a_file_that_is_cut_short_is_an_error(
-    shmring_channel: Any, c_client: Any, shmring_namespace: str
+    shmring_open: Any, c_client: Any, shmring_namespace: str
 ) -> None:
-    shmring_channel("cut")
+    shmring_open("cut")
     client = c_client("cut")
     assert client.ask("send 0 x") == "0"
     os.truncate(paths.shm_file(paths.channel_segment(shmring_namespace, "cut")), 0)
@@ -245,8 +245,8 @@ def test_a_file_that_is_cut_short_is_an_error(
     assert client.close() == 0
 
 
-def test_who_looks_on_cannot_send(shmring_channel: Any, c_client: Any) -> None:
-    _, there = shmring_channel("watched")
+def test_who_looks_on_cannot_send(shmring_open: Any, c_client: Any) -> None:
+    _, there = shmring_open("watched")
     client = c_client("watched", "readonly")
     there.send(b"seen")
     assert client.ask("recv 20000") == "0 seen"
@@ -268,8 +268,8 @@ def test_what_cannot_be_sent_is_refused(shmring_pool: Any, c_client: Any) -> Non
     assert c_client("one-way").ask("send 0 x").startswith("error EPERM")
 
 
-def test_a_full_ring_makes_it_wait(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("full", here={"held": True, "capacity": 4})
+def test_a_full_ring_makes_it_wait(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("full", here={"held": True, "capacity": 4})
     client = c_client("full")
     sent = 0
     while not (answer := client.ask("send 0 x")).startswith("error"):
@@ -283,8 +283,8 @@ def test_a_full_ring_makes_it_wait(shmring_channel: Any, c_client: Any) -> None:
     assert [there.recv(timeout=20).data for _ in range(sent)] == [b"x"] * sent
 
 
-def test_a_forked_child_is_a_party_of_its_own(shmring_channel: Any, c_client: Any) -> None:
-    here, there = shmring_channel("forks")
+def test_a_forked_child_is_a_party_of_its_own(shmring_open: Any, c_client: Any) -> None:
+    here, there = shmring_open("forks")
     client = c_client("forks")
     assert client.ask("send 0 parent") == "0"
     assert client.ask("fork") == "1"
@@ -295,9 +295,9 @@ def test_a_forked_child_is_a_party_of_its_own(shmring_channel: Any, c_client: An
 
 
 def test_a_killed_c_program_leaves_its_slot_to_others(
-    shmring_channel: Any, c_client: Any, eventually: Any
+    shmring_open: Any, c_client: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel("mortal", here={"producers": 1})
+    here, there = shmring_open("mortal", here={"producers": 1})
     first = c_client("mortal")
     assert first.ask("send 0 one") == "0"
     first.popen.kill()

@@ -53,9 +53,9 @@ def test_the_life_of_a_channel(
 
 
 def test_late_packets_are_kept_though_no_report_was_asked_for(
-    shmring_channel: Any, shmring_namespace: str, eventually: Any
+    shmring_open: Any, shmring_namespace: str, eventually: Any
 ) -> None:
-    here, _ = shmring_channel("ctl", reports="off", tx_stamp="off")
+    here, _ = shmring_open("ctl", reports="off", tx_stamp="off")
     now = time.monotonic_ns()
     for index in range(200):
         here.send(b"late", at=now - 50 * MS - index)
@@ -78,8 +78,8 @@ def test_late_packets_are_kept_though_no_report_was_asked_for(
     assert {event.verdict for event in late} == {"enqueued_late"}
 
 
-def test_dropped_packets_are_late_ones_too(shmring_channel: Any, eventually: Any) -> None:
-    here, _ = shmring_channel("ctl", late="drop", reports="off")
+def test_dropped_packets_are_late_ones_too(shmring_open: Any, eventually: Any) -> None:
+    here, _ = shmring_open("ctl", late="drop", reports="off")
     here.send(b"late", at=time.monotonic_ns() - 50 * MS)
     here.send(b"taken back", at=time.monotonic_ns() + 10**12)
     here.cancel(1)
@@ -91,9 +91,9 @@ def test_dropped_packets_are_late_ones_too(shmring_channel: Any, eventually: Any
 
 
 def test_a_worker_that_was_stopped_woke_up_late(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel("ctl", reports="off")
+    here, there = shmring_open("ctl", reports="off")
     (worker,) = shmring_pool.workers()
     here.send(b"x", at=time.monotonic_ns() + 300 * MS)
     time.sleep(0.05)
@@ -149,9 +149,9 @@ def test_a_full_socket_buffer(shmring_pool: shmring.Pool, eventually: Any) -> No
 
 
 def test_a_killed_worker_is_noted_by_its_pool_and_its_successor(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     (before,) = shmring_pool.workers()
     os.kill(before.pid, signal.SIGKILL)
     here.send(b"x")

@@ -30,9 +30,9 @@ def run(*words, code=0):
 
 
 @pytest.fixture
-def two(shmring_channel):
+def two(shmring_open):
     """Channels ctl and ctl-peer with five packets between them."""
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     for _ in range(5):
         here.send(b"hello")
         there.recv(timeout=20)

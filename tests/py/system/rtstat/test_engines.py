@@ -145,9 +145,9 @@ def test_every_row_of_the_table_is_complete():
 
 @pytest.mark.parametrize("snapshots", [1, 2])
 def test_every_value_can_be_had_and_is_json(
-    shmring_namespace, shmring_pool, shmring_channel, snapshots
+    shmring_namespace, shmring_pool, shmring_open, snapshots
 ):
-    shmring_channel("ctl")
+    shmring_open("ctl")
     shmring_pool.open("rtp", local=(HERE, 0), remote=(HERE, 9), engine=shmring.Rtp(codec="pcmu"))
     shmring.attach("ctl", namespace=shmring_namespace).try_recv()
     with Watch(shmring_namespace) as watch:

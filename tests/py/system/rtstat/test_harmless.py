@@ -46,9 +46,9 @@ def strace() -> str:
     ],
 )
 def test_system_calls_open_and_map_for_reading_and_wake_nobody(
-    words, strace, shmring_channel, tmp_path
+    words, strace, shmring_open, tmp_path
 ):
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     here.send(b"x")
     there.recv(timeout=20)
     trace = tmp_path / "trace"
@@ -77,8 +77,8 @@ def test_system_calls_open_and_map_for_reading_and_wake_nobody(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_user_who_may_only_read_sees_it_all(shmring_namespace, shmring_channel):
-    here, there = shmring_channel("ctl")
+def test_a_user_who_may_only_read_sees_it_all(shmring_namespace, shmring_open):
+    here, there = shmring_open("ctl")
     here.send(b"x")
     there.recv(timeout=20)
     files = list(Path("/dev/shm").glob(f"shmring:{shmring_namespace}:*"))
@@ -101,9 +101,9 @@ def test_a_user_who_may_only_read_sees_it_all(shmring_namespace, shmring_channel
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_tools_that_are_stopped_and_killed_hold_up_nothing(shmring_channel, shmring_namespace):
+def test_tools_that_are_stopped_and_killed_hold_up_nothing(shmring_open, shmring_namespace):
     """Packets go on, and closing a channel does not wait for those who look at it."""
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     tools = [
         subprocess.Popen([*COMMAND, "--json", "-i", "0.001"], stdout=subprocess.PIPE)
         for _ in range(3)

@@ -84,8 +84,8 @@ def send_timed(channel, count=50, late=0):
         time.sleep(0.01)
 
 
-def test_the_page_is_what_the_channel_counts_in_both_formats(shmring_channel):
-    here, _ = shmring_channel("ctl")
+def test_the_page_is_what_the_channel_counts_in_both_formats(shmring_open):
+    here, _ = shmring_open("ctl")
     send_timed(here, late=4)
     stats = here.stats()
     with serving() as url:
@@ -120,16 +120,16 @@ def test_the_page_is_what_the_channel_counts_in_both_formats(shmring_channel):
     assert of_channel(found, "shmring_channel_lateness_seconds_bucket", le="+Inf") == 50
 
 
-def test_it_comes_compressed_to_who_asks_for_it(shmring_channel):
-    shmring_channel("ctl")
+def test_it_comes_compressed_to_who_asks_for_it(shmring_open):
+    shmring_open("ctl")
     with serving() as url:
         headers, page = fetch(url, **{"Accept-Encoding": "gzip"})
     assert headers["Content-Encoding"] == "gzip"
     assert b"shmring_channel_served" in gzip.decompress(page)
 
 
-def test_counters_never_fall_also_when_a_worker_is_replaced(shmring_channel, eventually):
-    here, _ = shmring_channel("ctl")
+def test_counters_never_fall_also_when_a_worker_is_replaced(shmring_open, eventually):
+    here, _ = shmring_open("ctl")
     with serving() as url:
         send_timed(here)
         before = samples(url)
@@ -151,15 +151,15 @@ def test_counters_never_fall_also_when_a_worker_is_replaced(shmring_channel, eve
     assert restarts == 1
 
 
-def test_what_is_gone_vanishes_and_what_is_new_appears(shmring_channel):
-    here, there = shmring_channel("ctl")
+def test_what_is_gone_vanishes_and_what_is_new_appears(shmring_open):
+    here, there = shmring_open("ctl")
     with serving() as url:
         assert of_channel(samples(url), "shmring_channel_served") == 1
         here.end()
         there.end()
         found = samples(url)
         assert not [key for key in found if dict(key[1]).get("channel")]
-        shmring_channel("other")
+        shmring_open("other")
         assert of_channel(samples(url), "shmring_channel_served", channel="other") == 1
 
 
@@ -194,8 +194,8 @@ def test_udt_connections_are_there(shmring_namespace, shmring_pool):
     assert [v for (name, _), v in found.items() if name == "shmring_udt_port_sockets"]
 
 
-def test_only_the_channels_asked_for_are_there(shmring_channel):
-    shmring_channel("ctl")
+def test_only_the_channels_asked_for_are_there(shmring_open):
+    shmring_open("ctl")
     with serving("--channel", "ctl") as url:
         found = samples(url)
     assert {dict(labels)["channel"] for _, labels in found if "channel" in dict(labels)} == {"ctl"}
@@ -239,13 +239,13 @@ def test_without_prometheus_client_the_fix_is_named(monkeypatch, capsys):
     assert 'pip install "shmring[metrics]"' in capsys.readouterr().err
 
 
-def test_a_program_can_serve_them_among_its_own(shmring_channel, shmring_namespace):
+def test_a_program_can_serve_them_among_its_own(shmring_open, shmring_namespace):
     from prometheus_client import CollectorRegistry, generate_latest
 
     from rtstat.metrics import Collector
     from rtstat.snapshot import Watch
 
-    here, _ = shmring_channel("ctl")
+    here, _ = shmring_open("ctl")
     send_timed(here)
     registry = CollectorRegistry()
     with Watch(shmring_namespace) as watch:

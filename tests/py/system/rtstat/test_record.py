@@ -50,8 +50,8 @@ def until_all_is_written(path):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_every_packet_is_in_a_recording_that_was_ended(shmring_channel, tmp_path, suffix, ending):
-    here, _ = shmring_channel("ctl")
+def test_every_packet_is_in_a_recording_that_was_ended(shmring_open, tmp_path, suffix, ending):
+    here, _ = shmring_open("ctl")
     path = tmp_path / f"a{suffix}"
     growing = path if suffix == ".csv" else tmp_path / "a.parquet.part"
     process = recorder(path, "-i", "0.1")
@@ -82,8 +82,8 @@ def test_every_packet_is_in_a_recording_that_was_ended(shmring_channel, tmp_path
     assert busiest.worker_pid == stats.worker_pid
 
 
-def test_it_ends_after_its_time_and_after_its_count(shmring_channel, tmp_path):
-    shmring_channel("ctl")
+def test_it_ends_after_its_time_and_after_its_count(shmring_open, tmp_path):
+    shmring_open("ctl")
     for name, words in (("a", ("-n", "3")), ("b", ("--duration", "0.6"))):
         process = recorder(tmp_path / f"{name}.csv", "-i", "0.2", *words)
         process.communicate(timeout=PATIENCE_S)
@@ -97,8 +97,8 @@ def test_it_ends_after_its_time_and_after_its_count(shmring_channel, tmp_path):
     assert read.header.started_mono_ns < read.rows[0].mono_time_ns
 
 
-def test_channels_are_chosen_and_a_picture_can_be_made(shmring_channel, tmp_path, capsys):
-    here, _ = shmring_channel("ctl")
+def test_channels_are_chosen_and_a_picture_can_be_made(shmring_open, tmp_path, capsys):
+    here, _ = shmring_open("ctl")
     path = tmp_path / "a.csv"
     process = recorder(path, "-i", "0.1", "--channel", "ctl")
     try:

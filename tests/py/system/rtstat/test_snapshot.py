@@ -36,8 +36,8 @@ def settled(watch, eventually, name, counter, value):
     return eventually(reached)
 
 
-def test_numbers_are_those_of_stats(shmring_namespace, shmring_channel, eventually):
-    here, there = shmring_channel("ctl")
+def test_numbers_are_those_of_stats(shmring_namespace, shmring_open, eventually):
+    here, there = shmring_open("ctl")
     with Watch(shmring_namespace) as watch:
         send_all(here, there, 50)
         settled(watch, eventually, "ctl", "tx_sent", 50)
@@ -62,9 +62,9 @@ def test_numbers_are_those_of_stats(shmring_namespace, shmring_channel, eventual
 
 
 def test_first_look_has_no_rates_and_the_next_one_has(
-    shmring_namespace, shmring_channel, eventually
+    shmring_namespace, shmring_open, eventually
 ):
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     send_all(here, there, 10)
     with Watch(shmring_namespace) as watch:
         settled(watch, eventually, "ctl", "tx_sent", 10)
@@ -82,8 +82,8 @@ def test_first_look_has_no_rates_and_the_next_one_has(
         assert first["tx_sent"] == 10  # a view stays as it was
 
 
-def test_interval_holds_what_came_between_two_looks(shmring_namespace, shmring_channel, eventually):
-    here, there = shmring_channel("ctl")
+def test_interval_holds_what_came_between_two_looks(shmring_namespace, shmring_open, eventually):
+    here, there = shmring_open("ctl")
     send_all(here, there, 20)
     with Watch(shmring_namespace) as watch:
         settled(watch, eventually, "ctl", "tx_sent", 20)
@@ -108,9 +108,9 @@ def test_interval_holds_what_came_between_two_looks(shmring_namespace, shmring_c
 
 
 def test_rebase_counts_from_now_on_and_leaves_the_channel_alone(
-    shmring_namespace, shmring_channel, eventually
+    shmring_namespace, shmring_open, eventually
 ):
-    here, there = shmring_channel("ctl")
+    here, there = shmring_open("ctl")
     send_all(here, there, 20)
     with Watch(shmring_namespace) as watch:
         settled(watch, eventually, "ctl", "tx_sent", 20)
@@ -124,8 +124,8 @@ def test_rebase_counts_from_now_on_and_leaves_the_channel_alone(
     assert here.stats().tx_sent == 25
 
 
-def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
-    here, _ = shmring_channel("ctl")
+def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_open):
+    here, _ = shmring_open("ctl")
     (info,) = shmring_pool.workers()
     with Watch(shmring_namespace) as watch:
         watch.read()
@@ -185,8 +185,8 @@ def test_another_segment_under_a_name_is_reborn(shmring_namespace, shmring_pool)
     assert before.state == "open"  # the old view is whole
 
 
-def test_reset_and_epoch_are_noticed(shmring_namespace, shmring_pool, shmring_channel, eventually):
-    here, there = shmring_channel("ctl")
+def test_reset_and_epoch_are_noticed(shmring_namespace, shmring_pool, shmring_open, eventually):
+    here, there = shmring_open("ctl")
     send_all(here, there, 20)
     with Watch(shmring_namespace) as watch:
         settled(watch, eventually, "ctl", "tx_sent", 20)
@@ -214,8 +214,8 @@ def test_reset_and_epoch_are_noticed(shmring_namespace, shmring_pool, shmring_ch
         assert row["restarts"] == 1
 
 
-def test_readers_and_their_lag(shmring_namespace, shmring_channel, eventually):
-    here, there = shmring_channel("ctl")
+def test_readers_and_their_lag(shmring_namespace, shmring_open, eventually):
+    here, there = shmring_open("ctl")
     tap = shmring.attach("ctl-peer", namespace=shmring_namespace)
     with tap, Watch(shmring_namespace) as watch:
         for reader in (tap, there):  # who receives first attaches then
@@ -241,8 +241,8 @@ def test_readers_and_their_lag(shmring_namespace, shmring_channel, eventually):
         assert sum(reader.taken for reader in view.readers) == view["readers_taken"]
 
 
-def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_channel, eventually):
-    shmring_channel("ctl")
+def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_open, eventually):
+    shmring_open("ctl")
     (worker,) = shmring_pool.workers()
     with Watch(shmring_namespace) as watch:
         os.kill(worker.pid, signal.SIGSTOP)
@@ -254,9 +254,9 @@ def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_channe
             os.kill(worker.pid, signal.SIGCONT)
 
 
-def test_everything_is_mapped_for_reading_only(shmring_namespace, shmring_channel):
+def test_everything_is_mapped_for_reading_only(shmring_namespace, shmring_open):
     """Of this process's mappings of the segments, the watch's are those that appear with it."""
-    shmring_channel("ctl")
+    shmring_open("ctl")
     prefix = str(paths.SHM_DIRECTORY / f"shmring:{shmring_namespace}")
 
     def mappings():

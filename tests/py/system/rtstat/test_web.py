@@ -108,8 +108,8 @@ def test_the_page_loads_and_names_only_what_the_server_has(shmring_namespace: st
     assert not re.search(rb"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
 
 
-def test_an_event_is_the_object_of_rtstat_json(shmring_channel: Any) -> None:
-    shmring_channel("ctl")
+def test_an_event_is_the_object_of_rtstat_json(shmring_open: Any) -> None:
+    shmring_open("ctl")
     with serving() as address, listening(address) as reply:
         assert reply.getheader("Content-Type") == "text/event-stream"
         first, second = event(reply), event(reply)
@@ -125,9 +125,9 @@ def test_an_event_is_the_object_of_rtstat_json(shmring_channel: Any) -> None:
 
 
 def test_the_histogram_is_that_of_the_channel(
-    shmring_channel: Any, shmring_namespace: str, eventually: Callable[..., Any]
+    shmring_open: Any, shmring_namespace: str, eventually: Callable[..., Any]
 ) -> None:
-    here, _ = shmring_channel("ctl")
+    here, _ = shmring_open("ctl")
     for _ in range(20):
         here.send(b"x", at=time.monotonic_ns() + 1_000_000)
     eventually(lambda: here.stats().tx_sent == 20)
@@ -194,9 +194,9 @@ def test_a_slow_browser_gets_the_newest_reading_and_holds_up_no_other(
             assert first["time_ns"] < last["time_ns"] <= newest["time_ns"]
 
 
-def test_a_browser_that_takes_nothing_holds_up_no_other(shmring_channel: Any) -> None:
+def test_a_browser_that_takes_nothing_holds_up_no_other(shmring_open: Any) -> None:
     for i in range(4):
-        shmring_channel(f"ctl-{i}")
+        shmring_open(f"ctl-{i}")
     with serving() as address, listening(address), listening(address) as reply:
         times = [event(reply)["time_ns"] for _ in range(3)]
     assert times == sorted(set(times))
@@ -218,8 +218,8 @@ def test_a_browser_that_goes_away_frees_its_place(
         eventually(has_room)
 
 
-def test_what_selects_channels_selects_them_here_too(shmring_channel: Any) -> None:
-    shmring_channel("ctl")
+def test_what_selects_channels_selects_them_here_too(shmring_open: Any) -> None:
+    shmring_open("ctl")
     with serving("--channel", "other") as address, listening(address) as reply:
         namespace = os.environ["SHMRING_NAMESPACE"]
         assert event(reply)["channels"] == []
@@ -267,9 +267,9 @@ def test_text_can_be_read(theme: int) -> None:
 
 @pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
 def test_a_browser_shows_the_troubles_and_a_channel_on_a_narrow_screen(
-    shmring_channel: Any, shmring_namespace: str, tmp_path: Path, eventually: Callable[..., Any]
+    shmring_open: Any, shmring_namespace: str, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    here, _ = shmring_channel("ctl")
+    here, _ = shmring_open("ctl")
     for _ in range(20):
         here.send(b"x", at=time.monotonic_ns() + 1_000_000)
     eventually(lambda: here.stats().tx_sent == 20)

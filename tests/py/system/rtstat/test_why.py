@@ -62,8 +62,8 @@ def test_no_channel_no_answer(shmring_namespace: str) -> None:
     rtstat("why", "c t l", code=2)
 
 
-def test_a_late_sender(shmring_channel: Any, shmring_namespace: str, eventually: Any) -> None:
-    here, _ = shmring_channel("ctl", reports="off")
+def test_a_late_sender(shmring_open: Any, shmring_namespace: str, eventually: Any) -> None:
+    here, _ = shmring_open("ctl", reports="off")
     assert "no packet was late" in rtstat("why", "ctl")
     for index in range(20):
         here.send(b"late", at=time.monotonic_ns() - 50 * MS - index)
@@ -82,9 +82,9 @@ def test_a_late_sender(shmring_channel: Any, shmring_namespace: str, eventually:
 
 
 def test_a_stopped_worker(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_channel("ctl", reports="off")
+    here, there = shmring_open("ctl", reports="off")
     (worker,) = shmring_pool.workers()
     for index in range(3):
         here.send(b"x", at=time.monotonic_ns() + 300 * MS + index)
@@ -105,9 +105,9 @@ def test_a_stopped_worker(
 
 
 def test_a_sender_is_not_blamed_while_the_worker_stands_still(
-    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+    shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, _ = shmring_channel("ctl", reports="off")
+    here, _ = shmring_open("ctl", reports="off")
     for _ in range(3):
         here.send(b"late", at=time.monotonic_ns() - 5 * MS)
     eventually(lambda: here.stats().tx_late == 3)
@@ -131,8 +131,8 @@ def test_a_sender_is_not_blamed_while_the_worker_stands_still(
     assert text.index("worker_stopped") < text.index("the latest 3 of 3")
 
 
-def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any) -> None:
-    here, there = shmring_channel("ctl", reports="off")
+def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any) -> None:
+    here, there = shmring_open("ctl", reports="off")
     here.send(b"x", at=time.monotonic_ns() + 10**12)  # attached from here on
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)  # so that nothing leaves before its end
@@ -152,9 +152,9 @@ def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_channel: Any, event
     assert error["detail"] == "was ended by SIGKILL"
 
 
-def test_a_queue_behind(shmring_channel: Any, eventually: Any) -> None:
+def test_a_queue_behind(shmring_open: Any, eventually: Any) -> None:
     """More than leaves in one call, all due at one time, by packets of different destinations."""
-    here, _ = shmring_channel("ctl", reports="off", gso=False, tolerance_ns=0, capacity=4096)
+    here, _ = shmring_open("ctl", reports="off", gso=False, tolerance_ns=0, capacity=4096)
     due = time.monotonic_ns() + 200 * MS
     for index in range(2000):
         here.send(bytes(8), at=due, to=("127.0.0.1", 20000 + index % 1000))

@@ -21,14 +21,14 @@ def written(t: tap.Tap, count: int, eventually: Any) -> None:
 
 
 def test_times_comments_and_directions_are_right_to_the_ns(
-    shmring_channel: Any,
+    shmring_open: Any,
     eventually: Any,
     tmp_path: Path,
     tshark: Any,
     capinfos: Any,
     real_offset_ns: Any,
 ) -> None:
-    here, there = shmring_channel(name="ctl", here={"stamp_every": 1, "reports": "all"})
+    here, there = shmring_open(name="ctl", here={"stamp_every": 1, "reports": "all"})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path) as t:
         for number in range(40):
@@ -74,9 +74,9 @@ def test_times_comments_and_directions_are_right_to_the_ns(
 
 
 def test_start_of_the_send_call_where_not_every_packet_is_stamped(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any, real_offset_ns: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any, real_offset_ns: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"stamp_every": 4, "reports": "all"})
+    here, _ = shmring_open(name="ctl", here={"stamp_every": 4, "reports": "all"})
     paths = {times: tmp_path / f"{times}.pcapng" for times in ("auto", "wire")}
     taps = [tap.open("ctl", path, direction="tx", times=times) for times, path in paths.items()]
     for number in range(30):
@@ -122,9 +122,9 @@ def test_ipv6_and_long_and_cut_and_empty_datagrams(
 
 
 def test_only_the_direction_that_was_asked_for(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, there = shmring_channel(name="ctl")
+    here, there = shmring_open(name="ctl")
     paths = {way: tmp_path / f"{way}.pcapng" for way in ("tx", "rx")}
     with (
         tap.open("ctl", paths["tx"], direction="tx") as out,
@@ -140,9 +140,9 @@ def test_only_the_direction_that_was_asked_for(
 
 
 def test_packets_that_were_not_sent_have_an_interface_of_their_own(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, decoded: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"late": "drop", "tolerance_ns": 1000})
+    here, _ = shmring_open(name="ctl", here={"late": "drop", "tolerance_ns": 1000})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, not_sent=True, direction="tx") as t:
         here.send(b"much too late", at=time.monotonic_ns() - 1000 * MS)
@@ -201,8 +201,8 @@ def test_a_wildcard_address_is_replaced_by_the_one_that_leads_there(
         assert packet.sums == ("1", "1")
 
 
-def test_several_taps_and_no_more_than_that(shmring_channel: Any, tmp_path: Path) -> None:
-    shmring_channel(name="ctl")
+def test_several_taps_and_no_more_than_that(shmring_open: Any, tmp_path: Path) -> None:
+    shmring_open(name="ctl")
     taps = [tap.open("ctl", tmp_path / f"{number}") for number in range(4)]
     with pytest.raises(shmring.NoSpace, match="has 4 taps, the limit"):
         tap.open("ctl", tmp_path / "5")
@@ -210,8 +210,8 @@ def test_several_taps_and_no_more_than_that(shmring_channel: Any, tmp_path: Path
         t.close()
 
 
-def test_what_cannot_be_tapped_is_told(shmring_channel: Any, tmp_path: Path) -> None:
-    shmring_channel(name="ctl")
+def test_what_cannot_be_tapped_is_told(shmring_open: Any, tmp_path: Path) -> None:
+    shmring_open(name="ctl")
     with pytest.raises(shmring.ChannelNotFound, match="'nobody' is not open"):
         tap.open("nobody", tmp_path / "x")
     for wrong in (

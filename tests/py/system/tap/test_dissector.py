@@ -16,9 +16,9 @@ FOLDER = importlib.resources.files("shmring_cli") / "wireshark"
 
 
 def test_verdict_lateness_and_sequence_are_fields(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, dissected: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, dissected: Any
 ) -> None:
-    here, there = shmring_channel(name="ctl", here={"stamp_every": 1, "reports": "all"})
+    here, there = shmring_open(name="ctl", here={"stamp_every": 1, "reports": "all"})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path) as running:
         here.send(b"late", at=time.monotonic_ns() - 50 * MS)
@@ -49,9 +49,9 @@ def test_verdict_lateness_and_sequence_are_fields(
 
 
 def test_rules_for_colours_are_filters_that_wireshark_takes(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, dissected: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, dissected: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl")
+    here, _ = shmring_open(name="ctl")
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path) as running:
         here.send(b"late", at=time.monotonic_ns() - 50 * MS)

@@ -49,13 +49,13 @@ def exchange(here: Any, there: Any, count: int) -> None:
 
 def test_a_killed_tool_leaves_nothing_behind(
     shmring_pool: shmring.Pool,
-    shmring_channel: Any,
+    shmring_open: Any,
     python: Any,
     mapped: Any,
     eventually: Any,
     tmp_path: Path,
 ) -> None:
-    here, there = shmring_channel(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
+    here, there = shmring_open(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
     (worker,) = shmring_pool.workers()
     tool = start_tool(python, tmp_path / "x")
     assert mapped(worker.pid)
@@ -69,9 +69,9 @@ def test_a_killed_tool_leaves_nothing_behind(
 
 
 def test_a_stopped_tool_loses_copies_and_nobody_a_packet(
-    shmring_channel: Any, python: Any, tmp_path: Path
+    shmring_open: Any, python: Any, tmp_path: Path
 ) -> None:
-    here, there = shmring_channel(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
+    here, there = shmring_open(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
     tool = start_tool(python, tmp_path / "x", 256 << 10)
     exchange(here, there, 100)
     os.kill(tool.pid, signal.SIGSTOP)
@@ -86,9 +86,9 @@ def test_a_stopped_tool_loses_copies_and_nobody_a_packet(
 
 
 def test_many_tools_come_and_die(
-    shmring_pool: shmring.Pool, shmring_channel: Any, mapped: Any, eventually: Any, tmp_path: Path
+    shmring_pool: shmring.Pool, shmring_open: Any, mapped: Any, eventually: Any, tmp_path: Path
 ) -> None:
-    here, there = shmring_channel(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
+    here, there = shmring_open(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
     (worker,) = shmring_pool.workers()
     for number in range(20):
         pid = os.fork()
@@ -106,12 +106,12 @@ def test_many_tools_come_and_die(
 
 def test_a_tap_goes_on_with_the_next_worker(
     shmring_pool: shmring.Pool,
-    shmring_channel: Any,
+    shmring_open: Any,
     eventually: Any,
     tmp_path: Path,
     tshark: Any,
 ) -> None:
-    here, there = shmring_channel(name="ctl")
+    here, there = shmring_open(name="ctl")
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, direction="tx") as t:
         here.send(b"before")
@@ -126,8 +126,8 @@ def test_a_tap_goes_on_with_the_next_worker(
     assert seen[1].comments[1].startswith("another worker from here on, epoch 2")
 
 
-def test_a_closed_channel_ends_its_taps(shmring_channel: Any, tmp_path: Path, tshark: Any) -> None:
-    here, _ = shmring_channel(name="ctl")
+def test_a_closed_channel_ends_its_taps(shmring_open: Any, tmp_path: Path, tshark: Any) -> None:
+    here, _ = shmring_open(name="ctl")
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, direction="tx") as t:
         here.send(b"last")
@@ -147,8 +147,8 @@ def test_a_pool_that_ends_ends_the_taps(shmring_namespace: str, tmp_path: Path) 
     assert t.ended == "channel closed"
 
 
-def test_an_output_that_cannot_be_written_is_told(shmring_channel: Any) -> None:
-    here, _ = shmring_channel(name="ctl")
+def test_an_output_that_cannot_be_written_is_told(shmring_open: Any) -> None:
+    here, _ = shmring_open(name="ctl")
     t = tap.open("ctl", "/dev/full")
     here.send(b"x")
     with pytest.raises(OSError, match="No space left"):
@@ -157,9 +157,9 @@ def test_an_output_that_cannot_be_written_is_told(shmring_channel: Any) -> None:
 
 
 def test_dead_workers_cannot_be_tapped(
-    shmring_pool: shmring.Pool, shmring_channel: Any, tmp_path: Path
+    shmring_pool: shmring.Pool, shmring_open: Any, tmp_path: Path
 ) -> None:
-    shmring_channel(name="ctl")
+    shmring_open(name="ctl")
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
     try:
@@ -182,8 +182,8 @@ except OSError as reason:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_other_users_are_told_why_not(shmring_channel: Any, python: Callable[..., Any]) -> None:
-    shmring_channel(name="ctl")
+def test_other_users_are_told_why_not(shmring_open: Any, python: Callable[..., Any]) -> None:
+    shmring_open(name="ctl")
     said = python(OTHER_USER).line()
     assert said.startswith("NoPermission")
     assert "a tap needs a connection to the channel's worker" in said

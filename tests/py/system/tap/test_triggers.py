@@ -24,9 +24,9 @@ def remarks(seen: list[Any]) -> list[str]:
 
 
 def test_nothing_is_written_without_a_trigger(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=60.0) as t:
         for _ in range(20):
@@ -37,9 +37,9 @@ def test_nothing_is_written_without_a_trigger(
 
 
 def test_the_first_late_packet(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 60_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 60_000 * MS})
     path = tmp_path / "late.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.2) as t:
         for number in range(10):
@@ -61,9 +61,9 @@ def test_the_first_late_packet(
 
 
 def test_a_packet_dropped_for_being_late_is_late(
-    shmring_channel: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"late": "drop", "tolerance_ns": 60_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"late": "drop", "tolerance_ns": 60_000 * MS})
     path = tmp_path / "late.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.3, direction="rx", not_sent=True) as t:
         here.send(b"dropped", at=time.monotonic_ns() - 100_000 * MS)
@@ -73,9 +73,9 @@ def test_a_packet_dropped_for_being_late_is_late(
 
 
 def test_what_is_older_than_wanted_is_left_out(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=1.0, after=0.0) as t:
         here.send(b"old")
@@ -89,9 +89,9 @@ def test_what_is_older_than_wanted_is_left_out(
 
 
 def test_calls_from_here_and_from_anywhere(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     assert tap.trigger("ctl", "nobody hears it") == 0
     mine, theirs = tmp_path / "mine.pcapng", tmp_path / "theirs.pcapng"
     with (
@@ -116,9 +116,9 @@ def test_calls_from_here_and_from_anywhere(
 
 
 def test_again_and_again(
-    shmring_channel: Any, eventually: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.0, again=True) as t:
         for number in range(3):
@@ -131,8 +131,8 @@ def test_again_and_again(
     assert [packet.payload for packet in tshark(path)] == [b"0", b"1", b"2"]
 
 
-def test_a_count_is_the_end(shmring_channel: Any, tmp_path: Path, tshark: Any) -> None:
-    here, _ = shmring_channel(name="ctl")
+def test_a_count_is_the_end(shmring_open: Any, tmp_path: Path, tshark: Any) -> None:
+    here, _ = shmring_open(name="ctl")
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, count=5, direction="tx") as t:
         for number in range(20):
@@ -174,9 +174,9 @@ def tapped(
 
 @pytest.mark.parametrize("how", ["signal", "mark"])
 def test_the_command_writes_on_a_signal_and_on_a_mark(
-    how: str, shmring_channel: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
+    how: str, shmring_open: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
     words = ("-o", str(path), "--keep", "1m", "--after", "2s", "--trigger")
     process = command(*words, "SIGUSR2" if how == "signal" else "late,api")
@@ -202,9 +202,9 @@ def test_the_command_writes_on_a_signal_and_on_a_mark(
 
 
 def test_the_command_into_a_pipe_and_a_reader_that_has_enough(
-    shmring_channel: Any, command: Command, tapped: Any
+    shmring_open: Any, command: Command, tapped: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl")
+    here, _ = shmring_open(name="ctl")
     process = command()
     tapped()
     assert process.stdout is not None
@@ -220,9 +220,9 @@ def test_the_command_into_a_pipe_and_a_reader_that_has_enough(
 
 
 def test_the_command_ends_in_good_order(
-    shmring_channel: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
+    shmring_open: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_channel(name="ctl")
+    here, _ = shmring_open(name="ctl")
     path = tmp_path / "ctl.pcapng"
     process = command("-o", str(path), "--json", "--direction", "tx")
     tapped()

@@ -128,10 +128,22 @@ class Waiters:
     the tasks of all loops, because one of them may make it unreadable before another has looked.
     """
 
-    def __init__(self, *, one_by_one: bool = False) -> None:
+    def __init__(
+        self, *, one_by_one: bool = False, clear: Callable[[], None] | None = None
+    ) -> None:
         """one_by_one: wake one task each time the descriptor is found readable. It stays readable
-        until a task found nothing more, so the next one is woken if there is work for it."""
+        until a task found nothing more, so the next one is woken if there is work for it.
+
+        clear: a bound method that makes the descriptor unreadable, if tasks do not do that by
+        taking something. It is called before the tasks are looked at, and by nobody else: a task
+        that cleared the descriptor for itself would take the news from those that were looked at
+        before it. It must not raise.
+        """
         self._one_by_one = one_by_one
+        # The owner of the method has a reference to this object: no cycle.
+        self._clear: Callable[[], Callable[[], None] | None] = (
+            weakref.WeakMethod(clear) if clear else lambda: None
+        )
         # The garbage collector may end a task of a closed loop in a thread that is in here already.
         self._lock = threading.RLock()
         self._waiting: dict[Sleeper, Callable[[], bool]] = {}
@@ -159,7 +171,9 @@ class Waiters:
             watch.begin()
             self._waiting[sleeper] = is_over
         try:
-            await sleeper.sleep(until_ns)
+            # Whatever happened before the task was among those that wait was seen by no `look`.
+            if self._clear() is None or not is_over():
+                await sleeper.sleep(until_ns)
         finally:
             with self._lock:
                 watch.tasks -= 1
@@ -183,6 +197,9 @@ class Waiters:
 
     def look(self) -> None:
         """Wake the tasks whose wait is over, or the first of them."""
+        clear = self._clear()
+        if clear is not None:
+            clear()
         with self._lock:
             waiting = self._waiting.copy()
         for sleeper, is_over in waiting.items():
@@ -202,7 +219,8 @@ class Waiters:
             own = os.dup(fd)  # trio accepts one task per descriptor
             self._waiting[sleeper] = is_over
         try:
-            await sleeper.sleep_at(own, self.look, is_over, until_ns)
+            if self._clear() is None or not is_over():
+                await sleeper.sleep_at(own, self.look, is_over, until_ns)
         finally:
             with self._lock:
                 self._waiting.pop(sleeper, None)

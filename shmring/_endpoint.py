@@ -115,7 +115,7 @@ class Endpoint(batch.Core):
         self.report_lock = threading.Lock()
         """Held while a thread reads reports through this end."""
         self._waiters = Waiters(one_by_one=True)
-        self._progress = Waiters()
+        self._progress = Waiters(clear=self._clear_progress)
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -276,6 +276,13 @@ class Endpoint(batch.Core):
                     raise
             del segment  # kept it mapped until here
             return int(own.progress.epoll_fd)
+
+    def _clear_progress(self) -> None:
+        """Make the descriptor of `_watch` unreadable until the next progress."""
+        with self._lock, contextlib.suppress(errors.ShmringError):
+            segment = self.mapped()
+            lib.attachment_clear_progress(self.attachment.own)
+            del segment  # kept it mapped until here
 
     def _ask_progress(self, is_over: Callable[[], bool]) -> bool | None:
         """Ask to be woken at the next progress. Return whether the wait is over, or None if the

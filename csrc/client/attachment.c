@@ -417,8 +417,7 @@ static int get_reader(attachment_t *a)
 
 static int get_watcher(attachment_t *a)
 {
-    ctl_attach_t ask = {
-        .what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
+    ctl_attach_t ask = {.what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
     const size_t from = sizeof ask.channel;
     control_reply_t reply;
     int rc = attachment_request(a, CTL_ATTACH, (uint8_t *)&ask + from, sizeof ask - from,
@@ -556,9 +555,13 @@ void attachment_unwatch(attachment_t *a)
     a->holds_watcher = false; /* if the worker has a bell, it is not the next one */
 }
 
-void attachment_ask_progress(attachment_t *a)
+void attachment_clear_progress(attachment_t *a)
 {
     settle(&a->progress);
     doorbell_clear(a->watch_fd);
+}
+
+void attachment_ask_progress(attachment_t *a)
+{
     tx_ring_ask_watch(a->segment);
 }

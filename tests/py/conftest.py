@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -23,8 +22,9 @@ settings.register_profile(
 )
 settings.load_profile("busy")
 
-# Tests import the models beside this file by name.
-sys.path.insert(0, str(Path(__file__).parent / "models"))
+# Tests import needs.py, and the models beside this file, by name.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "models")]
+pytest_plugins = ["needs"]
 
 # Processes started with -c or -m would otherwise find the sources in the current folder first,
 # which hold no compiled parts.
@@ -60,22 +60,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check: a long test, left out unless --check is given")
-    config.addinivalue_line("markers", "shm_mb(n): n MB of shared memory must be free")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show why a test ran again: its second run says nothing of the first."""
-    for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.section(f"first failure of {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Containers often have 64 MB of shared memory, which nearly all tests can do with."""
-    for mark in item.iter_markers("shm_mb"):
-        free = shutil.disk_usage("/dev/shm").free >> 20
-        if free < mark.args[0]:
-            pytest.skip(f"needs {mark.args[0]} MB of /dev/shm, {free} are free")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 set -eu
 cmake=$1 build=$2 prefix=$3 cc=$4
 here=$(dirname "$0")
-command -v pkg-config >/dev/null || { echo "skipped: there is no pkg-config here"; exit 77; }
+command -v pkg-config >/dev/null || { echo "skipped: needs program pkg-config"; exit 77; }
 
 rm -rf "$prefix"
 "$cmake" --install "$build" --component rtpsynth --prefix "$prefix" >/dev/null

@@ -1,7 +1,7 @@
 # installed.sh CMAKE BUILD PREFIX CC EXAMPLES: installs the library and builds a program against it, as users do.
 set -eu
 cmake=$1 build=$2 prefix=$3 cc=$4 examples=$5
-command -v pkg-config >/dev/null || { echo "skipped: there is no pkg-config here"; exit 77; }
+command -v pkg-config >/dev/null || { echo "skipped: needs program pkg-config"; exit 77; }
 
 rm -rf "$prefix"
 "$cmake" --install "$build" --component shmring --prefix "$prefix" >/dev/null

@@ -465,7 +465,7 @@ static void need_peer(void)
         return;
     CHECK(ci == NULL || strcmp(ci, "true") != 0);
     if (rt_test_result() == 0)
-        TEST_SKIP("built without libudt (Debian: libudt-dev, g++)");
+        TEST_NEEDS("libudt", false);
 }
 
 int main(void)

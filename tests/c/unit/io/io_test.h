@@ -221,15 +221,13 @@ static inline unsigned io_send_all(udp_t *udp, udp_tx_t *batch, unsigned n)
  * right. */
 static inline void io_own_network(int lo_mtu)
 {
-    if (unshare(CLONE_NEWNET) < 0)
-        TEST_SKIP("a network namespace of its own needs CAP_SYS_ADMIN");
+    TEST_NEEDS("netns", unshare(CLONE_NEWNET) == 0);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct ifreq ifr = {.ifr_name = "lo"};
     ifr.ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
     bool up = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &ifr) == 0;
     ifr.ifr_mtu = lo_mtu;
-    if (!up || ioctl(fd, SIOCSIFMTU, &ifr) < 0)
-        TEST_SKIP("cannot set lo up in a new network namespace: %s", strerror(errno));
+    TEST_NEEDS("netns", up && ioctl(fd, SIOCSIFMTU, &ifr) == 0);
     close(fd);
 }
 

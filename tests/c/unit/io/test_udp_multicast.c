@@ -156,11 +156,10 @@ int main(void)
 {
     io_own_network(65536);
     lo = if_nametoindex("lo");
-    if (system("ip link add mc0 type veth peer name mc1 && ip link set mc0 up && "
-               "ip link set mc1 up && ip -6 addr add fe80::77/64 dev mc0 nodad") != 0) {
-        (void)printf("IPv6 is left out: an interface for it cannot be made (ip, veth)\n");
+    if (!TEST_HAS("ipv6", system("ip link add mc0 type veth peer name mc1 && "
+                                 "ip link set mc0 up && ip link set mc1 up && "
+                                 "ip -6 addr add fe80::77/64 dev mc0 nodad") == 0))
         families = 1;
-    }
     veth = if_nametoindex("mc0");
     io_setup();
     RUN(test_a_joined_group_is_heard);

@@ -45,8 +45,7 @@ static void test_the_probe_says_so(void)
 int main(void)
 {
     io_own_network(65536);
-    if (system("tc qdisc add dev lo root fq") != 0)
-        TEST_SKIP("this kernel has no fq queueing discipline, or tc is missing");
+    TEST_NEEDS("qdisc", system("tc qdisc add dev lo root fq") == 0);
     io_setup();
     RUN(test_packets_leave_when_they_are_due);
     RUN(test_the_probe_says_so);

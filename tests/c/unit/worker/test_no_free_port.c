@@ -77,8 +77,7 @@ static void test_no_port_has_a_free_one_behind_it(void)
 
 int main(void)
 {
-    if (geteuid() != 0 || !own_network())
-        TEST_SKIP("a network with two ports takes root, and a /proc/sys that can be written");
+    TEST_NEEDS("netns", own_network()); /* with a /proc/sys that can be written */
     if (!wt_start(&worker, NULL))
         return 1;
     RUN(test_all_ports_are_in_use);

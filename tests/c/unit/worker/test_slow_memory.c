@@ -94,8 +94,7 @@ int main(void)
 {
     uint8_t *at = NULL;
     int late = late_memory(&at);
-    if (late < 0)
-        TEST_SKIP("this kernel gives no memory that comes late (userfaultfd)");
+    TEST_NEEDS("userfaultfd", late >= 0);
     close(late);
     (void)munmap(at, BYTES);
     if (!wt_start(&worker, NULL))

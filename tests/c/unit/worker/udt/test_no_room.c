@@ -44,11 +44,11 @@ static void test_who_closes_then_is_heard_nonetheless(void)
 
 int main(void)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNET) != 0)
-        TEST_SKIP("a network namespace of its own takes root");
-    if (!run("ip link set lo up 2>/dev/null") ||
-        !run("tc qdisc add dev lo root tbf rate 300mbit burst 100k limit 8m 2>/dev/null"))
-        TEST_SKIP("no ip, no tc, or a kernel without the queueing discipline tbf");
+    TEST_NEEDS("netns", unshare(CLONE_NEWNET) == 0);
+    TEST_NEEDS(
+        "qdisc",
+        run("ip link set lo up 2>/dev/null") &&
+            run("tc qdisc add dev lo root tbf rate 300mbit burst 100k limit 8m 2>/dev/null"));
     if (!wt_start(&worker, NULL))
         return 1;
     RUN(test_what_is_refused_for_now_is_not_lost);

@@ -27,9 +27,12 @@
 #if defined(__x86_64__) && defined(__LP64__)
 #define FILTER_ARCHITECTURE AUDIT_ARCH_X86_64
 #define RESULT_OF(context) ((context)->uc_mcontext.gregs[REG_RAX])
+#define ARGUMENT_OF(context, i) \
+    ((uintptr_t)(context)->uc_mcontext.gregs[(const int[]){REG_RDI, REG_RSI, REG_RDX, REG_R10}[i]])
 #elif defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define FILTER_ARCHITECTURE AUDIT_ARCH_AARCH64
 #define RESULT_OF(context) ((context)->uc_mcontext.regs[0])
+#define ARGUMENT_OF(context, i) ((uintptr_t)(context)->uc_mcontext.regs[i])
 #endif
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -208,7 +211,6 @@ static const uint32_t ALLOWED[] = {
 #endif
     __NR_set_robust_list,
     __NR_rt_sigaction,
-    __NR_rt_sigprocmask,
     __NR_rt_sigreturn,
     __NR_sigaltstack,
     __NR_signalfd4,
@@ -221,6 +223,7 @@ static const condition_t READING[] = {NONE_OF(2, O_ACCMODE | O_CREAT | O_TRUNC)}
 #ifdef __NR_open
 static const condition_t READING_OPEN[] = {NONE_OF(1, O_ACCMODE | O_CREAT | O_TRUNC)};
 #endif
+static const condition_t UNBLOCKING[] = {{LOW(0), WHOLE, 1, {SIG_UNBLOCK}}};
 static const condition_t NOT_EXECUTABLE[] = {NONE_OF(2, PROT_EXEC)};
 /* SOCK_RAW would let CAP_NET_RAW send anything. */
 static const condition_t SOCKETS[] = {
@@ -316,21 +319,67 @@ static void build(program_t *p)
     ADD_IF(p, __NR_prctl, NAMING);
     ADD_IF(p, __NR_prlimit64, ASKING_OWN_LIMIT);
     ADD_IF(p, __NR_tgkill, own);
+    if (p->refusal == SECCOMP_RET_TRAP)
+        ADD_IF(p, __NR_rt_sigprocmask, UNBLOCKING); /* else change_mask() */
+    else
+        add_call(p, __NR_rt_sigprocmask);
     add_return(p, p->refusal);
 }
 
-/* --- what is refused ------------------------------------------------------------------------- */
+/* --- what is trapped ------------------------------------------------------------------------- */
+
+/* A trapped call raises SIGSYS, which ends the process if it is blocked. C libraries block all
+ * signals around fork, and others may do it anywhere. So nobody may block SIGSYS: changes of the
+ * mask are trapped, too, and made here without it. A worker makes none after its start. */
 
 static worker_t *filtered; /* one worker a process */
 
+/* Stands in for rt_sigprocmask(how, set, before, 8), and leaves SIGSYS unblocked. The new mask
+ * takes effect when the handler returns. The kernel's set has 8 bytes, sigset_t has more. */
+static int change_mask(ucontext_t *context)
+{
+    const uint64_t sigsys = (uint64_t)1 << (SIGSYS - 1);
+    const void *set = (const void *)ARGUMENT_OF(context, 1); // NOLINT(performance-no-int-to-ptr)
+    void *before = (void *)ARGUMENT_OF(context, 2);          // NOLINT(performance-no-int-to-ptr)
+    uint64_t mask;
+    uint64_t now;
+    if (ARGUMENT_OF(context, 3) != sizeof mask)
+        return -EINVAL;
+    memcpy(&mask, &context->uc_sigmask, sizeof mask);
+    now = mask;
+    if (set != NULL) {
+        uint64_t wanted;
+        memcpy(&wanted, set, sizeof wanted);
+        switch ((int)ARGUMENT_OF(context, 0)) {
+        case SIG_BLOCK:
+            mask |= wanted;
+            break;
+        case SIG_SETMASK:
+            mask = wanted;
+            break;
+        default:
+            return -EINVAL;
+        }
+        mask &= ~sigsys;
+        memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    }
+    if (before != NULL)
+        memcpy(before, &now, sizeof now);
+    return 0;
+}
+
 /* Runs in place of the call, on the thread that made it. So it interrupts neither the recorder nor
  * the log of errors, because neither makes system calls. */
-static void on_refused(int signal_number, siginfo_t *info, void *context)
+static void on_trapped(int signal_number, siginfo_t *info, void *context)
 {
     (void)signal_number;
     if (info->si_code != SYS_SECCOMP)
         return;
-    RESULT_OF((ucontext_t *)context) = (__typeof__(RESULT_OF((ucontext_t *)context)))-EPERM;
+    bool masks = info->si_syscall == __NR_rt_sigprocmask;
+    int rc = masks ? change_mask(context) : -EPERM;
+    RESULT_OF((ucontext_t *)context) = (__typeof__(RESULT_OF((ucontext_t *)context)))rc;
+    if (masks)
+        return;
     rt_bump(&filtered->page->calls_refused, 1);
     worker_note(filtered, NULL, SHM_EVENT_call_refused, 1, info->si_syscall, 0, 0, NULL,
                 rt_mono_ns());
@@ -357,9 +406,12 @@ int syscall_filter_install(worker_t *w)
     if (strcmp(wish, "off") == 0)
         return 0;
     program.refusal = strcmp(wish, "kill") == 0 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_TRAP;
-    struct sigaction action = {.sa_sigaction = on_refused, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    struct sigaction action = {.sa_sigaction = on_trapped, .sa_flags = SA_SIGINFO | SA_NODEFER};
     filtered = w;
-    if (sigaction(SIGSYS, &action, NULL) != 0)
+    sigset_t sigsys;
+    sigemptyset(&sigsys);
+    sigaddset(&sigsys, SIGSYS);
+    if (sigaction(SIGSYS, &action, NULL) != 0 || sigprocmask(SIG_UNBLOCK, &sigsys, NULL) != 0)
         return rt_err_set(-errno, "SIGSYS: %s", strerror(errno));
     build(&program);
     int rc = program.length == MOST_INSTRUCTIONS ? -E2BIG : set_filter(&program);

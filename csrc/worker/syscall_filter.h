@@ -6,7 +6,8 @@
  *
  * Any other call fails with EPERM, is counted in the worker's page (calls_refused), and its number
  * goes into the worker's log of errors. The worker is not killed: a rare call that the table lacks,
- * perhaps one of a newer C library, must not make a host miss its deadlines.
+ * perhaps one of a newer C library, must not make a host miss its deadlines. This holds also while
+ * all signals are blocked, as C libraries do around fork: SIGSYS stays unblocked.
  *
  * It is off in builds with sanitizers, on architectures that have no register table here, if the
  * kernel has no seccomp, and with SHMRING_SYSCALL_FILTER=off in the environment (for debuggers;

@@ -92,6 +92,40 @@ static int try_forbidden(void)
     return wrong;
 }
 
+/* As C libraries do around fork. The mask is kept as it was set, without SIGSYS. */
+static int try_with_signals_blocked(void)
+{
+    int wrong = 0;
+    char *const words[] = {"true", NULL};
+    sigset_t all;
+    sigset_t before;
+    sigset_t now;
+    sigfillset(&all);
+    wrong += sigprocmask(SIG_BLOCK, &all, &before) != 0 || sigismember(&before, SIGUSR1);
+    wrong += refused(execv("/bin/true", words));
+    wrong += sigprocmask(SIG_SETMASK, NULL, &now) != 0 || !sigismember(&now, SIGUSR1);
+    wrong += sigismember(&now, SIGSYS);
+    wrong += refused(fork());
+    wrong += refused(kill(stranger, 0));
+    wrong += sigprocmask(SIG_SETMASK, &before, &now) != 0 || !sigismember(&now, SIGUSR1);
+    wrong += sigprocmask(SIG_BLOCK, NULL, &now) != 0 || sigismember(&now, SIGUSR1);
+    wrong += sigprocmask(-1, &all, NULL) != -1 || errno != EINVAL;
+    wrong += rt_load_relaxed(&segment.page.calls_refused) != 3;
+    return wrong;
+}
+
+/* As a program leaves it that blocked all signals before it started the worker. */
+static int behind_filter_with_signals_blocked(int (*body)(void))
+{
+    sigset_t sigsys;
+    sigemptyset(&sigsys);
+    sigaddset(&sigsys, SIGSYS);
+    (void)sigprocmask(SIG_BLOCK, &sigsys, NULL);
+    int rc = behind_filter(body);
+    (void)sigprocmask(SIG_UNBLOCK, &sigsys, NULL);
+    return rc;
+}
+
 /* As the worker does it late: for new channels, for clocks, for those who look on. */
 static int try_allowed(void)
 {
@@ -147,6 +181,14 @@ static void test_what_code_of_others_would_want_is_refused_and_counted(void)
         CHECK_EQ(rc, 0);
 }
 
+static void test_refusals_are_counted_while_signals_are_blocked(void)
+{
+    int rc = behind_filter(try_with_signals_blocked);
+    CHECK(rc == 0 || rc == NO_FILTER);
+    rc = behind_filter_with_signals_blocked(try_forbidden);
+    CHECK(rc == 0 || rc == NO_FILTER);
+}
+
 static void test_what_a_worker_does_late_is_allowed(void)
 {
     int rc = behind_filter(try_allowed);
@@ -173,6 +215,7 @@ int main(void)
 {
     (void)unsetenv("SHMRING_SYSCALL_FILTER"); /* ctest sets it, for workers */
     RUN(test_what_code_of_others_would_want_is_refused_and_counted);
+    RUN(test_refusals_are_counted_while_signals_are_blocked);
     RUN(test_what_a_worker_does_late_is_allowed);
     RUN(test_it_may_abort);
     RUN(test_it_can_be_switched_off_and_made_to_kill);

@@ -13,7 +13,7 @@ FREE_THREADED ?=
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
 # The files stay in the order of tests/py/conftest.py, the longest first.
 SIDE_BY_SIDE := $(shell expr $(JOBS) + 1)
-PYTEST := $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
 MUTATIONS    ?= 1000000

@@ -83,5 +83,5 @@ def _figures(link: veth.Link, drift_ppm: float, seconds: float) -> Figures:
         ("error_max", "ns"): errors[-1],
         ("bound_p50", "ns"): quantile(bounds, 0.5),
         ("bound_p99", "ns"): quantile(bounds, 0.99),
-        ("missing", "packets"): now.sent - now.answers.exchanges,
+        ("unanswered", "packets"): now.sent - now.answers.exchanges,
     }

@@ -1,0 +1,49 @@
+"""The exit code of `shmring bench`: packets of ours that are missing are a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from shmring_bench import command
+from shmring_bench.measure import Figures, Plan, Row, alternate
+from shmring_cli import main
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> int:
+    monkeypatch.setitem(command.BENCHES, "timed", lambda _: iter(rows))
+    return main(["bench", "timed", "--json"])
+
+
+@pytest.mark.parametrize(
+    ("system", "metric", "value", "code"),
+    [
+        ("shmring", "lost", 0.5, 2),
+        ("shmring", "missing", 1.0, 2),
+        ("shmring-catch-up", "missing", 0.1, 2),
+        ("shmring", "unsent", 0.1, 2),
+        ("flooded", "lost", 0.1, 2),
+        ("tapped", "lost", 0.1, 2),
+        ("shmring", "missing", 0.0, 0),
+        ("iperf3", "missing", 9.0, 0),
+        ("shmring", "error_p99", 9.0, 0),
+    ],
+)
+def test_missing_packets_of_ours_are_a_failure(
+    system: str, metric: str, value: float, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = Row("1kHz", "shmring", "lost", 0.0, "percent")
+    assert exit_code(monkeypatch, fine, Row("1kHz", system, metric, value, "percent")) == code
+
+
+def test_the_worst_run_tells_what_is_missing() -> None:
+    """Also if most runs lost nothing."""
+
+    def figures() -> Iterator[Figures]:
+        for lost, late in ((0.0, 3.0), (5.0, 1.0), (0.0, 2.0)):
+            yield {("lost", "percent"): lost, ("error_p50", "ns"): late}
+
+    runs = figures()
+    rows = alternate(Plan(None, 3, None, None, "bench"), "case", {"shmring": lambda: next(runs)})
+    assert {row.metric: row.value for row in rows} == {"lost": 5.0, "error_p50": 2.0}

@@ -35,6 +35,11 @@ class ReaderInfo:
     waiting: int
     """Packets that it can read now. In shared reading 0."""
 
+    @property
+    def never_read(self) -> bool:
+        """Whether packets came for it, and it has taken none. In shared reading False."""
+        return not self.taken and bool(self.lost or self.waiting)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStats(ChannelCounters, ChannelHistograms):

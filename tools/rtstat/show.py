@@ -110,7 +110,7 @@ def _processes(channel: ChannelView, width: int) -> Iterator[str]:
     for reader in channel.readers:
         yield (
             f"    reader {reader.slot}: lag {reader.waiting}, taken {reader.taken}, "
-            f"lost {reader.lost}"
+            f"lost {reader.lost}{', has never read' if reader.never_read else ''}"
         )
 
 

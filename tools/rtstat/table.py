@@ -285,6 +285,7 @@ READER = (
         "instantaneous",
         """
         waiting | lag | packets | packets it has not taken; 0 in shared reading
+        never_read | never read |  | packets came for it, and it has taken none
         """,
     ),
     *rows(

@@ -144,6 +144,11 @@ class ReaderView(Frozen):
     processes: Processes
 
     @property
+    def never_read(self) -> bool:
+        """Whether packets came for it, and it has taken none. In shared reading False."""
+        return not self.taken and bool(self.lost or self.waiting)
+
+    @property
     def process_name(self) -> str | None:
         """Name of its process. None: this host does not show it."""
         found = None if self.pid is None else self.processes[self.pid]

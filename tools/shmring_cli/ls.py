@@ -42,8 +42,8 @@ class Row:
 
     info: shmring.ChannelInfo
     counters: dict[str, int]
-    rtp: shmring.RtpStats | None
-    """The statistics of an RTP channel."""
+    stats: shmring.ChannelStats | None
+    """None: it is gone, or cannot be read."""
     made_age_s: float
     """The age of its file."""
     tx_pps: float = 0.0
@@ -57,6 +57,18 @@ class Row:
     @property
     def served(self) -> bool:
         return health.served(self.health)
+
+    @property
+    def rtp(self) -> shmring.RtpStats | None:
+        """The statistics of an RTP channel."""
+        return self.stats.rtp if isinstance(self.stats, shmring.RtpChannelStats) else None
+
+    @property
+    def never_read(self) -> list[int | None]:
+        """The processes that attached as readers and have never read. None: one in another pid
+        namespace."""
+        readers = self.stats.readers if self.stats else ()
+        return [reader.pid for reader in readers if reader.never_read]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,8 +119,8 @@ def _channels(namespace: str | None, seconds: float) -> list[Row]:
     rows = []
     for info in shmring.channels(namespace):
         key = (info.namespace, info.name)
-        now, rtp = _counters(info)
-        row = Row(info, now, rtp, _made_age_s(info))
+        now, stats = _counters(info)
+        row = Row(info, now, stats, _made_age_s(info))
         elapsed = time.monotonic() - start
         if key in first and elapsed > 0:
             row.tx_pps = _rate(first[key], now, "tx_sent", elapsed)
@@ -130,8 +142,8 @@ def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: floa
     return max(0, now.get(name, 0) - first.get(name, 0)) / elapsed_s
 
 
-def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpStats | None]:
-    """Return the counters of a channel of any owner, or None if it is gone."""
+def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.ChannelStats | None]:
+    """Return the counters and statistics of a channel of any owner. None: it is gone."""
     try:
         with shmring.attach(
             info.name, namespace=info.namespace, readonly=True, owner=info.owner_uid
@@ -141,7 +153,7 @@ def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpSta
         return {}, None
     counters = {counter: getattr(stats, counter) for counter in _COUNTERS}
     counters["readers_lost"] = stats.shared_lost + sum(reader.lost for reader in stats.readers)
-    return counters, stats.rtp if isinstance(stats, shmring.RtpChannelStats) else None
+    return counters, stats
 
 
 def _workers(namespace: str | None) -> list[page.PageFacts]:
@@ -174,6 +186,7 @@ def _channel_facts(row: Row) -> dict[str, Any]:
         **dataclasses.asdict(row.info),
         "health": row.health,
         "served": row.served,
+        "never_read": row.never_read,
         **row.counters,
         "tx_pps": round(row.tx_pps, 1),
         "rx_pps": round(row.rx_pps, 1),
@@ -251,7 +264,15 @@ def _state(row: Row) -> str:
     info = row.info
     silent = info.opener_alive is False and not info.producers and info.direction != "rx"
     state = info.state.value if row.served else f"{row.health} (!)"
-    return state + (", no producer" if silent else "")
+    return state + (", no producer" if silent else "") + _never_read(row.never_read)
+
+
+def _never_read(pids: list[int | None]) -> str:
+    """Return ``, 4711 never read`` for readers that have taken none of the packets for them."""
+    if not pids:
+        return ""
+    who = " ".join("another" if pid is None else str(pid) for pid in pids)
+    return f", {who} never read"
 
 
 _RTP_HEAD = (

@@ -207,6 +207,21 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
         assert text.count("mic") == 2
 
 
+def test_ls_names_a_process_that_attached_and_never_read(shmring_namespace):
+    with shmring.Pool(policy="other") as pool:
+        receiver = pool.open("in", local=("127.0.0.1", 0), direction="rx")
+        assert receiver.try_recv() is None  # attached
+        sender = pool.open("out", remote=receiver.local, direction="tx")
+        assert "never read" not in run("ls").stdout
+        sender.send(b"x")
+        until(lambda: receiver.stats().readers[0].waiting == 1)
+        assert f", {os.getpid()} never read" in run("ls").stdout
+        (row,) = [row for row in json_lines(run("ls", "--json").stdout) if row.get("name") == "in"]
+        assert row["never_read"] == [os.getpid()]
+        receiver.recv(timeout=PATIENCE_S)
+        assert "never read" not in run("ls").stdout
+
+
 def test_ls_of_an_empty_namespace_says_so(shmring_namespace):
     assert shmring_namespace in run("ls").stdout
     assert run("ls", "--json").stdout == ""

@@ -396,11 +396,15 @@ def _reader(reader: ReaderView) -> str:
     return process_text(reader.pid, reader.process_name)
 
 
+def _taken(reader: ReaderView) -> Cell:
+    return Cell("never", "warn") if reader.never_read else count(reader.taken)
+
+
 def reader_columns() -> list[Column[ReaderView]]:
     """Columns of the readers of one channel."""
     return [
         Column("pid", "reader", lambda r: Cell(_reader(r)), lambda r: r.pid or 0, 24, left=True),
-        Column("taken", "taken", lambda r: count(r.taken), lambda r: r.taken, 8),
+        Column("taken", "taken", _taken, lambda r: r.taken, 8),
         Column("lag", "lag", lambda r: count(r.waiting), lambda r: r.waiting, 8),
         Column("lost", "lost", lambda r: count(r.lost), lambda r: r.lost, 8),
     ]

@@ -24,6 +24,7 @@ ORDER = (
     "not_heard",
     "unreadable",
     "kernel_drops",
+    "never_read",
     "overwritten",
     "send_failed",
     "dropped_late",

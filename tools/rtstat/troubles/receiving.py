@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from rtstat.numbers import NS_PER_S
-from rtstat.troubles.common import FULL_SHARE, STUCK_NS, amount, grown, packets, percentage, within
+from rtstat.troubles.common import (
+    FULL_SHARE,
+    STUCK_NS,
+    amount,
+    grown,
+    many,
+    packets,
+    percentage,
+    within,
+)
 from rtstat.troubles.rule import Found, Rule
 from rtstat.views import ChannelView, ReaderView
 from shmring_cli.output import duration, quantity
@@ -64,11 +73,29 @@ def reader_text(reader: ReaderView) -> str:
     return f"process {reader.pid} ({name})" if name else f"process {reader.pid}"
 
 
+def _never_read(channel: ChannelView) -> Found | None:
+    never = [r for r in channel.readers if r.never_read and r.lost_delta]
+    if not never:
+        return None
+    worst = max(never, key=lambda r: r.lost_delta or 0)
+    others = f", and {many(len(never) - 1, 'other')}" if len(never) > 1 else ""
+    return Found(
+        worst.lost_delta or 0,
+        f"{reader_text(worst)}{others} attached and has never read: {packets(worst.waiting)} wait "
+        f"for it, and {packets(worst.lost)} were overwritten",
+        "see why that program does not receive, or close its end of the channel",
+    )
+
+
 def _overwritten(channel: ChannelView) -> Found | None:
     lost = grown(channel, "rx_overwritten")
     if not lost:
         return None
-    slow = max(channel.readers, key=lambda r: (r.lost_delta or 0, r.waiting), default=None)
+    readers = channel.readers
+    if any(r.lost_delta for r in readers) and all(r.never_read for r in readers if r.lost_delta):
+        return None  # `_never_read`
+    reading = [reader for reader in readers if not reader.never_read]
+    slow = max(reading, key=lambda r: (r.lost_delta or 0, r.waiting), default=None)
     who = "" if slow is None else f" {reader_text(slow)} is {packets(slow.waiting)} behind."
     return Found(
         lost,
@@ -99,11 +126,13 @@ def _reader_stuck(channel: ChannelView) -> Found | None:
     slow = min(channel.readers, key=lambda r: (-r.waiting, r.idle_ns), default=None)
     if slow is None or slow.idle_ns < STUCK_NS or not (slow.waiting or unread):
         return None  # a reader that is merely slow slows the senders, as overflow="wait" wants it
+    idle = f"has taken nothing for at least {duration(slow.idle_ns)}"
+    if slow.never_read:
+        idle = "attached and has never read"
     return Found(
         fill,
-        f"the receive ring is {percentage(fill)} full, and {reader_text(slow)} has "
-        f"taken nothing for at least {duration(slow.idle_ns)}. The worker waits, with "
-        f"{packets(unread)}",
+        f"the receive ring is {percentage(fill)} full, and {reader_text(slow)} {idle}. The worker "
+        f"waits, with {packets(unread)}",
         'see whether that program hangs, or open the channel with overflow="oldest"',
     )
 
@@ -112,6 +141,11 @@ RULES = (
     Rule(
         *("kernel_drops", "troubled", "channel", "packets", _kernel_drops),
         "the kernel dropped packets, because the socket's buffer was full",
+        grows=True,
+    ),
+    Rule(
+        *("never_read", "troubled", "channel", "packets", _never_read),
+        "packets were overwritten, because a process attached to the channel and has never read",
         grows=True,
     ),
     Rule(

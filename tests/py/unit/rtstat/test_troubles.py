@@ -66,6 +66,14 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
             "rcvbuf_bytes=2097152, which net.core.rmem_max must allow: that holds",
         ],
     ),
+    "never_read": (
+        channel(
+            {"rx_received": 1000, "rx_overwritten": 40},
+            readers=(0, READER, 0, 40, 300),
+            readers_before=(0, READER, 0, 10, 300),
+        ),
+        ["process 30 (python3) attached and has never read", "300 packets wait", "40 packets were"],
+    ),
     "overwritten": (
         channel(
             {"rx_received": 1000, "rx_overwritten": 40},
@@ -116,6 +124,28 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         ["nothing was acknowledged", "70.0 kB"],
     ),
 }
+
+
+def test_a_process_that_never_read_is_told_from_a_slow_one() -> None:
+    """Beside each other, each has a trouble of its own. With overflow="wait" it is said, too."""
+    both = channel(
+        {"rx_received": 1000, "rx_overwritten": 80},
+        readers=(*SLOW, 1, OPENER, 0, 40, 300),
+        readers_before=(0, READER, 90, 10, 0, 1, OPENER, 0, 0, 300),
+    )
+    never, slow = find(both)
+    assert (never.name, slow.name) == ("never_read", "overwritten")
+    assert "process 20 (python3) attached and has never read" in never.text
+    assert "process 30 (python3) is 7000 packets behind" in slow.text
+    stuck = channel(
+        {"rx_unread_bytes": 65000},
+        readers=(0, READER, 0, 0, 7000),
+        stood={(0, READER): (0, AGO)},
+        overflow="wait",
+    )
+    (found,) = find(stuck)
+    assert found.name == "reader_stuck"
+    assert "process 30 (python3) attached and has never read" in found.text
 
 
 def find(view: Any, *others: ChannelView) -> tuple[troubles.Trouble, ...]:

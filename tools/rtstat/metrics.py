@@ -113,8 +113,10 @@ class Collector:
     def check(self) -> tuple[Verdict, str]:
         """Return the verdict of a new snapshot, and the list of troubles as text."""
         with self._lock:
-            found = self._selection.troubles(self._look())
-        return verdict(found), f"{headline(found)}\n{paragraphs(found)}".strip() + "\n"
+            shot = self._look()
+            found = self._selection.troubles(shot)
+        head = headline(found, empty=shot.is_empty)
+        return verdict(found), f"{head}\n{paragraphs(found)}".strip() + "\n"
 
 
 def _metrics(shot: Snapshot, selection: Selection, read_s: float) -> list[Metric]:

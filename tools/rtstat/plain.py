@@ -36,7 +36,7 @@ def overview(shot: Snapshot, selection: Selection, width: int = WIDTH) -> str:
     ]
     shown = [table for table in tables if table]
     troubles = selection.troubles(shot)
-    head = f"{headline(troubles)}\n{_what(shot, channels, width)}"
+    head = f"{headline(troubles, empty=shot.is_empty)}\n{_what(shot, channels, width)}"
     found = [paragraphs(troubles, width)] if troubles else []
     return "\n\n".join([head, *found, *(shown or ["nothing to show"])])
 

@@ -156,7 +156,7 @@ class Selection:
         return not self.named or any(self._asked_for(channel) for channel in shot.channels)
 
     def _is_empty(self, shot: Snapshot) -> bool:
-        return self._expected is not None and not (shot.channels or shot.pools or shot.unreadable)
+        return self._expected is not None and shot.is_empty
 
     def absence(self, shot: Snapshot) -> str:
         """Return that nothing matches the requested names, and which was meant. Else empty."""

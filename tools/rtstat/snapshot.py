@@ -109,6 +109,11 @@ class Snapshot(Frozen):
         """``ok``, ``troubled`` or ``broken``: the worst severity of the troubles."""
         return verdict(self.troubles)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is open, so that there is nothing to judge."""
+        return not (self.channels or self.pools or self.unreadable)
+
     def troubles_of(self, channel: ChannelView) -> tuple[Trouble, ...]:
         """Return the troubles of a channel, its worker and its pool, the worst first."""
         return tuple(trouble for trouble in self.troubles if concerns(trouble, channel))

@@ -16,8 +16,13 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|%|[kMG]?(?:B|bit/s|pps|/s))(?!\w)
 """The space between a number and its unit."""
 
 
-def headline(troubles: Sequence[Trouble]) -> str:
-    """Return the verdict and how many troubles there are: ``TROUBLED: 3 troubles``."""
+def headline(troubles: Sequence[Trouble], *, empty: bool = False) -> str:
+    """Return the verdict and how many troubles there are: ``TROUBLED: 3 troubles``.
+
+    empty: nothing is open.
+    """
+    if empty:
+        return "NOTHING TO JUDGE: no pool and no channel is open"
     count = len(troubles)
     how_many = "no troubles" if not count else "1 trouble" if count == 1 else f"{count} troubles"
     return f"{verdict(troubles).upper()}: {how_many}"

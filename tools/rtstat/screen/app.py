@@ -128,7 +128,8 @@ class RtstatApp(App[int]):
         where = "all namespaces" if shot.namespace is None else f"namespace {shot.namespace}"
         width = self.size.width - 2
         troubles = self._selection.troubles(shot)
-        verdict = trouble_bar.title(troubles, shot.namespace, max(20, width - len(last) - 2))
+        room = max(20, width - len(last) - 2)
+        verdict = trouble_bar.title(troubles, shot.namespace, room, empty=shot.is_empty)
         for more in (where, socket.gethostname(), _extent(shot)):
             if len(verdict) + len(more) + len(last) + 4 <= width:
                 last = f"{more}  {last}"

@@ -17,13 +17,17 @@ class Key(NamedTuple):
 
 
 KEYS = (
-    Key(("enter",), "the marked channel in detail, the marked worker's flight recorder"),
+    Key(
+        ("enter",),
+        "the marked channel in detail, the marked worker's flight recorder. The worst row is "
+        "marked until you mark another one",
+    ),
     Key(("escape",), "back; in the overview: no filter"),
     Key(("up", "down"), "mark another row (also j, k, pageup, pagedown, home, end, g, G)"),
     Key(("left", "right"), "other columns; the names stay"),
     Key(("tab",), "workers or channels"),
     Key(("/",), "filter: only rows with all words, and without any !word"),
-    Key(("0",), "the worst channels first"),
+    Key(("0",), "the worst channels first, and the worst one marked"),
     Key(("1", "2", "3"), "sort channels by late %, by p99, by lost packets per second"),
     Key(("s", "S"), "sort by the next column, by the previous one"),
     Key(("i",), "reverse the order"),

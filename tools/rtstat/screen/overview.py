@@ -177,6 +177,7 @@ class Overview(Screen[None]):
         """Sort the channels by a column, the largest first. Without a name: the worst first."""
         self._channels.sort_by(name or None)
         self._fill()
+        self._channels.mark_first()
 
     def action_ask(self, action: str) -> None:
         channel = self._channels.marked_row

@@ -131,14 +131,16 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self._key = key
         self._rows: Sequence[Row] = ()
         self._marked = 0
+        self._chosen = False  # the user marked a row
         self._widths = [column.width for column in columns]
         self._first = 1
 
     # --- what it shows ------------------------------------------------------------------------
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Replace the rows. The mark follows its key if that still exists."""
-        marked = self.marked_key
+        """Replace the rows. The mark follows the row that the user marked if that still exists.
+        Before the user marks one, the mark is on the first row."""
+        marked = self.marked_key if self._chosen else None
         self._rows = rows
         if marked is not None:
             here = min(self._marked, len(rows) - 1)
@@ -287,7 +289,13 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         if self.marked_row is not None:
             self.post_message(self.Opened(self, self.marked_key))
 
+    def mark_first(self) -> None:
+        """Mark the first row, also when another one becomes the first."""
+        self._mark(0)
+        self._chosen = False
+
     def _mark(self, index: int) -> None:
+        self._chosen = True
         self._marked = max(0, min(index, len(self._rows) - 1))
         self.scroll_to_region(
             # The header line is above the marked one.

@@ -22,10 +22,15 @@ def subject(trouble: Trouble, namespace: str | None) -> str:
     return trouble.subject.removeprefix(f"{namespace}/") if namespace else trouble.subject
 
 
-def title(troubles: Sequence[Trouble], namespace: str | None, room: int) -> str:
+def title(
+    troubles: Sequence[Trouble], namespace: str | None, room: int, *, empty: bool = False
+) -> str:
     """Return the verdict and the worst troubles in at most `room` characters, at least 20:
-    ``BROKEN: 3 troubles; press:0 (worker_stopped), plc (link_silent), ...``"""
-    text = headline(troubles)
+    ``BROKEN: 3 troubles; press:0 (worker_stopped), plc (link_silent), ...``
+
+    empty: nothing is open.
+    """
+    text = headline(troubles, empty=empty)[:room]
     if not troubles:
         return text
     text += "; "

@@ -79,13 +79,15 @@ function judge(reading) {
 
 function showVerdict(reading) {
   $("verdict").className = reading.verdict;
-  $("word").textContent = reading.verdict;
+  const empty = !reading.pools?.length && !reading.channels.length;
+  const word = empty && reading.verdict === "ok" ? "nothing to judge" : reading.verdict;
+  $("word").textContent = word;
   const counts = RANKS.slice(0, 2)
     .map((rank) => [reading.troubles.filter((trouble) => trouble.severity === rank).length, rank])
     .filter(([number]) => number)
     .map(([number, rank]) => `${number} ${rank}`);
   $("summary").textContent = counts.join(", ") || "no trouble";
-  document.title = `${reading.verdict}: shmring on ${reading.host}`;
+  document.title = `${word}: shmring on ${reading.host}`;
 }
 
 function showAge() {

@@ -206,6 +206,39 @@ def test_the_mark_stays_with_its_channel(shmring_namespace, shmring_pool, three)
     drive(shmring_namespace, walk)
 
 
+def test_enter_opens_the_worst_channel(shmring_namespace, three):
+    """Until another row is marked, and again after the key for the worst first."""
+
+    def is_first(app):
+        late(three[2])
+        return names(app)[0] == "camera"
+
+    async def walk(app, pilot):
+        await ready(app, pilot, 3)
+        assert table(app).marked_row.name == "axis-1"
+        await until(pilot, lambda: is_first(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        assert app.screen.key == (shmring_namespace, "camera")
+        await pilot.press("escape")
+        await ready(app, pilot, 3)
+        await mark(app, pilot, "axis-2")
+        await pilot.press("0")
+        await until(pilot, lambda: table(app).marked_row.name == names(app)[0])
+
+    drive(shmring_namespace, walk)
+
+
+def test_the_screen_of_an_empty_namespace_says_so(shmring_namespace):
+    async def walk(app, pilot):
+        await ready(app, pilot, 0)
+        title = app.query_one("#title")
+        await until(pilot, lambda: "NOTHING TO JUDGE: no pool and no channel" in text_of(title))
+        assert "OK" not in text_of(title)
+
+    drive(shmring_namespace, walk)
+
+
 def test_many_channels_scroll(shmring_namespace, shmring_pool):
     many = [
         shmring_pool.open(f"many-{i:02}", local=HERE, remote=NOWHERE, capacity=16, packet_bytes=64)

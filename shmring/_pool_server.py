@@ -26,6 +26,7 @@ import json
 import logging
 import os
 import queue
+import select
 import selectors
 import socket
 import threading
@@ -37,9 +38,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from rtworkers import PoolSettings, liveness, ownership, paths
-from rtworkers.control import received_fds
+from rtworkers.control import STOPPED_LOOK_S, received_fds, stopped_text
 from rtworkers.launch import start_thread
-from rtworkers.opener import Opener
+from rtworkers.opener import Opener, is_stopped
 from rtworkers.rare_log import RareLog
 from rtworkers.similar import meant_pool
 from shmring import errors
@@ -467,9 +468,9 @@ class RemotePool(Opening):
             connection.settimeout(REPLY_TIMEOUT_S)
             try:
                 path = socket_path(self.namespace, self.name)
-                _connect(connection, path)
+                _connect(connection, path, self._process)
                 self._check_peer(connection, path)
-                reply = _exchange(connection, request, sock)
+                reply = _exchange(connection, request, sock, self._process)
             except errors.ShmringError:
                 raise
             except (FileNotFoundError, ConnectionRefusedError):
@@ -485,7 +486,7 @@ class RemotePool(Opening):
             except (ConnectionError, EOFError):
                 raise error(errno.ECONNRESET, f"pool {self.name!r} has ended") from None
             except TimeoutError:
-                raise error(errno.ECONNRESET, f"pool {self.name!r} does not answer") from None
+                raise self._silent() from None
             except PermissionError:
                 raise error(
                     errno.EACCES, f"pool {self.name!r} belongs to another user: see Pool(group=...)"
@@ -493,6 +494,17 @@ class RemotePool(Opening):
         if "error" in reply:
             raise _error_from(reply)
         return reply
+
+    def _process(self) -> int:
+        """Return the process that is the pool. 0: unknown."""
+        return liveness.owner(paths.pool_directory(self.namespace, self.name)) or 0
+
+    def _silent(self) -> Exception:
+        """Return the error for a pool that does not answer."""
+        pid = self._process()
+        what = f"pool {self.name!r} (process {pid})" if pid else f"pool {self.name!r}"
+        text = stopped_text(pid) if is_stopped(pid) else "does not answer"
+        return error(errno.ECONNRESET, f"{what} {text}")
 
     def _check_peer(self, connection: socket.socket, path: Path) -> None:
         """Raise `NoPermission` if the listener's user is not trusted. Another user may have made a
@@ -514,14 +526,17 @@ class RemotePool(Opening):
 # --- messages -------------------------------------------------------------------------------------
 
 
-def _connect(connection: socket.socket, path: Path) -> None:
-    """Connect to a pool. If it has no room for another connection now, try again."""
-    give_up = time.monotonic() + REPLY_TIMEOUT_S
+def _connect(connection: socket.socket, path: Path, process: Callable[[], int]) -> None:
+    """Connect to a pool. If it has no room for another connection now, try again. Raises
+    `TimeoutError` if the pool is stopped or does not answer."""
+    begin = time.monotonic()
     while True:
         try:
             connection.connect(os.fspath(path))
         except BlockingIOError:
-            if time.monotonic() > give_up:
+            waited_s = time.monotonic() - begin
+            stopped = waited_s > STOPPED_LOOK_S and is_stopped(process())
+            if waited_s > REPLY_TIMEOUT_S or stopped:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
             time.sleep(CONNECT_LOOK_S)
         else:
@@ -529,12 +544,16 @@ def _connect(connection: socket.socket, path: Path) -> None:
 
 
 def _exchange(
-    connection: socket.socket, request: dict[str, Any], sock: int | None
+    connection: socket.socket, request: dict[str, Any], sock: int | None, process: Callable[[], int]
 ) -> dict[str, Any]:
     """Send to a pool. If it refused the connection, it wrote the reason before it hung up, so read
-    on."""
+    on. Raises `TimeoutError` if the pool is stopped or does not answer."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         _send(connection, request, sock)
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    if not poll.poll(STOPPED_LOOK_S * 1000) and is_stopped(process()):
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
     try:
         return _receive(connection)[0]
     except ConnectionResetError:  # clears the pending error

@@ -11,7 +11,7 @@ from rtworkers.foreign_text import printable
 
 _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
 # Fields of /proc/PID/stat, counted from the one after the name (proc_pid_stat(5): field 3).
-_STATE, _STARTED = 0, 19
+_STATE, _PARENT, _STARTED = 0, 1, 19
 
 
 class Process(Frozen):
@@ -22,6 +22,7 @@ class Process(Frozen):
     state: str
     """The letter of proc_pid_stat(5): ``R`` runs, ``S`` and ``D`` wait, ``T`` and ``t`` are
     stopped, ``Z`` is dead."""
+    parent_pid: int
     started_mono_ns: int
     """When it started, CLOCK_MONOTONIC, to one tick of 10 ms."""
 
@@ -54,4 +55,5 @@ def _read(pid: int) -> Process | None:
         return None
     words = rest.split()
     asleep_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
-    return Process(pid, printable(name), words[_STATE], int(words[_STARTED]) * _TICK_NS - asleep_ns)
+    started_mono_ns = int(words[_STARTED]) * _TICK_NS - asleep_ns
+    return Process(pid, printable(name), words[_STATE], int(words[_PARENT]), started_mono_ns)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rtstat.frozen import Frozen
@@ -41,11 +41,12 @@ from rtstat.views import (
     DIRECTIONS,
     ChannelFacts,
     ChannelView,
+    OwnerState,
     PoolView,
     Unreadable,
     WorkerView,
 )
-from rtworkers import layout, paths
+from rtworkers import layout, liveness, paths
 from shmring.observe.monitor import ChannelMonitor, WorkerMonitor
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Watch:
                 unreadable.append(_unreadable(file))
         seconds = None if self._looked_ns is None else (mono_ns - self._looked_ns) / NS_PER_S
         self._looked_ns = mono_ns
-        pools = tuple(_pools(workers, channels))
+        pools = tuple(_pools(workers, channels, processes))
         found = judge(workers, channels, pools, unreadable)
         return Snapshot(
             real_ns,
@@ -441,7 +442,9 @@ def _latest_first(workers: list[WorkerView]) -> list[DistinctError]:
 # --- pools ----------------------------------------------------------------------------------------
 
 
-def _pools(workers: list[WorkerView], channels: list[ChannelView]) -> Iterator[PoolView]:
+def _pools(
+    workers: list[WorkerView], channels: list[ChannelView], processes: Processes
+) -> Iterator[PoolView]:
     of_workers: dict[tuple[str, str], list[WorkerView]] = {}
     of_channels: dict[tuple[str, str], list[ChannelView]] = {}
     for worker in workers:
@@ -451,18 +454,24 @@ def _pools(workers: list[WorkerView], channels: list[ChannelView]) -> Iterator[P
     for key in sorted(of_workers.keys() | of_channels.keys()):
         yield PoolView(
             *key,
-            *_owner(*key),
+            *_owner(*key, of_workers.get(key, ()), processes),
             tuple(of_workers.get(key, ())),
             tuple(of_channels.get(key, ())),
         )
 
 
-def _owner(namespace: str, pool: str) -> tuple[int | None, bool | None]:
-    """Return the process of a pool, if it runs, and whether it does."""
-    try:
-        with open(paths.pool_directory(namespace, pool) / "owner", encoding="ascii") as file:
-            pid = int(file.read(32))
-    except (OSError, ValueError):
-        return None, None
-    alive = os.path.exists(f"/proc/{pid}")
-    return (pid if alive else None), alive
+def _owner(
+    namespace: str, pool: str, workers: Iterable[WorkerView], processes: Processes
+) -> tuple[int | None, OwnerState | None]:
+    """Return the process of a pool, if it runs, and its state. A private pool has no file that
+    names it, but its process is the parent of its workers."""
+    pid = liveness.owner(paths.pool_directory(namespace, pool))
+    if pid is None:
+        seen = (worker.process for worker in workers)
+        pid = next((process.parent_pid for process in seen if process is not None), 0)
+        if pid <= 1:  # the parent of a worker whose pool has just died
+            return None, None
+    found = processes[pid]
+    if found is None or not found.alive:
+        return None, "dead"
+    return pid, "stopped" if found.stopped else "running"

@@ -14,7 +14,7 @@ name:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rtstat.frozen import Frozen
 from rtstat.numbers import (
@@ -37,7 +37,7 @@ from rtstat.parts import (
     UdtPortView,
     UdtView,
 )
-from rtstat.processes import Processes
+from rtstat.processes import Process, Processes
 from rtstat.progress import SENT, Key, Stood, reader_rows
 from rtworkers import health, layout
 from rtworkers.owner import process_id
@@ -542,11 +542,18 @@ class WorkerView(Numbers):
         return health.of_worker(self.heartbeat_age_ns)
 
     @property
+    def process(self) -> Process | None:
+        """Its process. None: this process cannot see it, because it is gone or in another pid
+        namespace."""
+        found = self.processes[self.pid]
+        return found if found is not None and found.name.startswith(_WORKER_NAME) else None
+
+    @property
     def process_state(self) -> str | None:
         """``running``, ``stopped`` (by a signal or a debugger) or ``dead``. None: this process
         cannot see it, because it is gone or in another pid namespace."""
-        found = self.processes[self.pid]
-        if found is None or not found.name.startswith(_WORKER_NAME):
+        found = self.process
+        if found is None:
             return None
         return "stopped" if found.stopped else "running" if found.alive else "dead"
 
@@ -587,6 +594,9 @@ class WorkerView(Numbers):
         return self.monitor.buckets(interval)
 
 
+OwnerState = Literal["running", "stopped", "dead"]
+
+
 class PoolView(Frozen):
     """A pool with its owner, workers and channels."""
 
@@ -594,8 +604,9 @@ class PoolView(Frozen):
     name: str
     owner_pid: int | None
     """The process of the pool. None: there is none, or this user may not see it."""
-    owner_alive: bool | None
-    """None: unknown."""
+    owner_state: OwnerState | None
+    """Whether its process runs, is stopped by a signal or a debugger, or is dead. None:
+    unknown."""
     workers: tuple[WorkerView, ...]
     channels: tuple[ChannelView, ...]
 

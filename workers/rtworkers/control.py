@@ -28,6 +28,7 @@ from rtworkers.layout import (
     SHM_NAME_BYTES,
     Op,
 )
+from rtworkers.opener import is_stopped
 
 HEADER = struct.Struct("=IIIiII")
 CHANNEL = struct.Struct(f"={SHM_NAME_BYTES}s7x")
@@ -36,6 +37,8 @@ OPEN = struct.Struct("=II")
 PONG = struct.Struct("=IIq")
 
 REPLY_TIMEOUT_S = 5.0
+# After so long without an answer, a client looks whether the other process is stopped.
+STOPPED_LOOK_S = 1.0
 # Requests under way at once in a row of them: their configurations together must fit the socket's
 # buffer, and the worker must find the next one waiting when it is done with one.
 ROW_WINDOW = 16
@@ -213,13 +216,12 @@ class Connection:
         name, fix = self._worker, ""
         if self._pid:
             name += f" (process {self._pid})"
-            fix = (
-                f": if it was stopped, continue it (kill -CONT {self._pid}), else have it replaced "
-                f"(kill -9 {self._pid})"
-            )
-        return WorkerSilent(
-            errno.ETIMEDOUT, f"{name} is alive, but did not {what} within {timeout:g} s{fix}"
-        )
+            fix = f": have it replaced (kill -9 {self._pid})"
+        if is_stopped(self._pid):
+            text = f"{name} {stopped_text(self._pid)}"
+        else:
+            text = f"{name} is alive, but did not {what} within {timeout:g} s{fix}"
+        return WorkerSilent(errno.ETIMEDOUT, text)
 
     def _send(self, request: Request, timeout: float) -> int:
         self._last_request = self._last_request % 0xFFFFFFFF + 1
@@ -263,9 +265,15 @@ class Connection:
             raise refusal(reply)
         reply.close()  # to a request of a sequence
 
-    def _receive_raw(self, timeout: float) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
+    def _receive_raw(
+        self, timeout: float, *, even_late: bool
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         """Poll for a short time before sleeping: a worker's answer takes about 50 us, and waking up
-        would take as long again."""
+        would take as long again.
+
+        even_late: whether the worker may do what was asked after this end gave up. Then a worker
+            that is stopped is not waited for.
+        """
         give_up_ns = time.monotonic_ns() + SPIN_NS
         self._sock.settimeout(0.0)
         while True:
@@ -274,6 +282,13 @@ class Connection:
             except BlockingIOError:
                 if time.monotonic_ns() > give_up_ns:
                     break
+        if even_late and timeout > STOPPED_LOOK_S:
+            self._sock.settimeout(STOPPED_LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                return self._receive_now()
+            if is_stopped(self._pid):
+                raise TimeoutError
+            timeout -= STOPPED_LOOK_S
         self._sock.settimeout(timeout)
         return self._receive_now()
 
@@ -283,16 +298,16 @@ class Connection:
 
     def _receive_answer(self, number: int, timeout: float, op: Op) -> Reply:
         while True:
-            reply = self._receive(timeout, f"answer {op.name}")
+            reply = self._receive(timeout, f"answer {op.name}", even_late=op is Op.CLOSE)
             if reply.request == number:
                 return reply
             if reply.request == 0 and reply.result < 0:
                 raise refusal(reply)
             reply.close()  # to a request whose caller has given up
 
-    def _receive(self, timeout: float, what: str) -> Reply:
+    def _receive(self, timeout: float, what: str, *, even_late: bool = False) -> Reply:
         try:
-            data, ancillary, flags = self._receive_raw(timeout)
+            data, ancillary, flags = self._receive_raw(timeout, even_late=even_late)
         except TimeoutError:
             raise self._silent(what, timeout) from None
         except ConnectionResetError:  # it hung up without reading the request
@@ -311,6 +326,14 @@ class Connection:
                 "service)",
             )
         return _parse(data, fds)
+
+
+def stopped_text(pid: int) -> str:
+    """Return what is to be said about a process that is stopped."""
+    return (
+        f"is stopped, by a signal or a debugger: continue it (kill -CONT {pid}), or end it "
+        f"(kill -9 {pid})"
+    )
 
 
 def _until_ms(timeout: float) -> int:

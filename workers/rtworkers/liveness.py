@@ -101,6 +101,15 @@ def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
     return lock_fd, owner_fd
 
 
+def owner(directory: Path) -> int | None:
+    """Return the process that is or was the pool of `directory`. None: unknown."""
+    try:
+        with open(directory / "owner", encoding="ascii") as file:
+            return int(file.read(32))
+    except (OSError, ValueError):
+        return None
+
+
 @contextmanager
 def deserted(directory: Path) -> Iterator[bool]:
     """Tell whether `directory` is deserted. During the block no process can take it.

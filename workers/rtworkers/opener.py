@@ -1,4 +1,5 @@
-"""Who opened a channel: a process, told apart from a later one with the same id."""
+"""Processes as /proc shows them: who opened a channel, told apart from a later process with the
+same id, and whether a process is dead or stopped."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import NamedTuple
 _NS_PER_S = 1_000_000_000
 _TICK_NS = _NS_PER_S // os.sysconf("SC_CLK_TCK")
 _DEAD = ("Z", "X")
+_STOPPED = ("T", "t")
 _WORKER_NAME = "shmring-w"
 # Fields of /proc/PID/stat, counted from the one after the name (proc_pid_stat(5): field 3).
 _STATE, _STARTED = 0, 19
@@ -72,11 +74,22 @@ def sees_worker(pid: int) -> bool:
     return seen is not None and not seen.dead and seen.name.startswith(_WORKER_NAME)
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether a signal or a debugger stopped the process, as far as /proc shows it."""
+    seen = _look(pid)
+    return seen is not None and seen.state in _STOPPED
+
+
 class _Seen(NamedTuple):
     name: str
     started: int
-    dead: bool
-    """Whether only its zombie is left."""
+    state: str
+    """The letter of proc_pid_stat(5)."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether only its zombie is left."""
+        return self.state in _DEAD
 
 
 def _look(pid: int) -> _Seen | None:
@@ -90,7 +103,7 @@ def _look(pid: int) -> _Seen | None:
     except OSError:
         return None
     words = rest.split()
-    return _Seen(name, int(words[_STARTED]), words[_STATE] in _DEAD)
+    return _Seen(name, int(words[_STARTED]), words[_STATE])
 
 
 def _is_gone(pid: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS, NS_PER_S, WORKER_WORDS
 from rtstat.processes import Process, Processes
 from rtstat.progress import Stood
-from rtstat.views import ChannelFacts, ChannelView, PoolView, WorkerView
+from rtstat.views import ChannelFacts, ChannelView, OwnerState, PoolView, WorkerView
 from rtworkers import layout
 
 NOW = 1_000 * NS_PER_S
@@ -32,7 +32,7 @@ def processes(**states: str) -> Processes:
     for name, pid in (("shmring-worker", WORKER), ("python3", OPENER), ("python3", READER)):
         key = {WORKER: "worker", OPENER: "opener", READER: "reader"}[pid]
         state = states.get(key, "S")
-        found[pid] = None if state == "gone" else Process(pid, name, state, 0)
+        found[pid] = None if state == "gone" else Process(pid, name, state, 0, 0)
     return found
 
 
@@ -103,5 +103,6 @@ def worker(now: dict[str, int] | None = None, **states: str) -> WorkerView:
     )
 
 
-def pool(*workers: WorkerView, alive: bool | None = True) -> PoolView:
-    return PoolView("plant", "line", 5 if alive else None, alive, workers, ())
+def pool(*workers: WorkerView, state: OwnerState | None = "running") -> PoolView:
+    pid = None if state in ("dead", None) else 5
+    return PoolView("plant", "line", pid, state, workers, ())

@@ -190,6 +190,32 @@ def test_close_tells_what_a_stopped_worker_may_still_send(
     assert shmring.channels(shmring_namespace) == []
 
 
+@pytest.mark.parametrize("pool", ["plant", None])
+def test_close_names_the_process_of_a_stopped_pool(
+    pool: str | None, serve: Any, python: Any, command: Any, shmring_namespace: str
+) -> None:
+    """As Ctrl-Z does it to `shmring up`, or to a program with its private pool."""
+    server = None if pool is None else serve()
+    program = python(opener(pool))
+    assert program.line()
+    (info,) = shmring.channels(shmring_namespace)
+    stopped = [info.worker_pid, program.pid if server is None else server.pid]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        code, _, text = command("close", "ctl")
+        seconds = time.monotonic() - began
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert code == 2
+    assert seconds < 2, "it waited for an answer that cannot come"
+    named = stopped[0] if server is None else stopped[1]
+    assert f"(process {named}) is stopped" in text
+    assert f"kill -CONT {named}" in text
+
+
 def test_close_after_the_death_of_everybody(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:

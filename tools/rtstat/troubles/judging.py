@@ -36,6 +36,7 @@ ORDER = (
     "connection_stalled",
     "send_ring_full",
     "reader_stuck",
+    "pool_stopped",
     "pool_gone",
     "orphaned",
     "worker_restarted",
@@ -72,7 +73,7 @@ def judge(
     of a channel that no worker serves, only the rules that are its own are judged.
     """
     of_worker = _by_worker(channels)
-    owners = {pool.key: pool.owner_alive for pool in pools}
+    owners = {pool.key: pool.owner_state for pool in pools}
     found: list[Trouble] = []
     for file in unreadable:
         found += _apply(_OF["file"], file, f"{file.namespace}/{file.name}")
@@ -80,8 +81,8 @@ def judge(
         found += _apply(_OF["pool"], pool, f"{pool.namespace}/{pool.name}:")
     still: set[tuple[str, str, int]] = set()
     for worker in workers:
-        pool_alive = owners.get((worker.namespace, worker.pool))
-        given = Serving(worker, tuple(of_worker.get(worker.key, ())), pool_alive)
+        owner_state = owners.get((worker.namespace, worker.pool))
+        given = Serving(worker, tuple(of_worker.get(worker.key, ())), owner_state)
         subject = f"{worker.namespace}/{worker.pool}:{worker.slot}"
         own = list(_apply(_OF["worker"], worker, subject, given))
         if any(trouble.name in _STANDSTILL for trouble in own):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rtstat.numbers import NS_PER_S
 from rtstat.troubles.common import many, packets, so_far, start_pool
 from rtstat.troubles.rule import Found, Rule
-from rtstat.views import ChannelView, PoolView, Unreadable, WorkerView
+from rtstat.views import ChannelView, OwnerState, PoolView, Unreadable, WorkerView
 from shmring_cli.output import duration
 
 RESTARTED_S = 60.0
@@ -19,8 +19,8 @@ class Serving(NamedTuple):
 
     worker: WorkerView
     channels: tuple[ChannelView, ...]
-    pool_alive: bool | None = None
-    """None: unknown."""
+    owner_state: OwnerState | None = None
+    """Of its pool. None: unknown."""
 
 
 # --- files and pools ------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def _unreadable(file: Unreadable) -> Found | None:
 
 def _pool_gone(pool: PoolView) -> Found | None:
     seen = any(worker.process_state in ("running", "stopped") for worker in pool.workers)
-    if pool.owner_alive is not False or not seen:
+    if pool.owner_state != "dead" or not seen:
         return None  # a /proc without the workers is another pid namespace's
     count = len(pool.channels)
     return Found(
@@ -47,6 +47,19 @@ def _pool_gone(pool: PoolView) -> Found | None:
         f"{many(count, 'channel')} of it still open",
         "start it again, and it takes over workers and channels: "
         f"{start_pool(pool.namespace, pool.name)}",
+    )
+
+
+def _pool_stopped(pool: PoolView) -> Found | None:
+    if pool.owner_state != "stopped":
+        return None
+    count = len(pool.channels)
+    return Found(
+        count,
+        f"its process {pool.owner_pid} has been stopped, by a signal or a debugger: nobody "
+        "replaces a worker that dies, and nobody can open or close a channel. "
+        f"{many(count, 'channel')} of it still open",
+        f"continue it: kill -CONT {pool.owner_pid}",
     )
 
 
@@ -76,7 +89,7 @@ def _worker_dead(serving: Serving) -> Found | None:
         f"It is dead, or stands still in another pid namespace: {_waiting(serving)}",
         "its pool is not seen, either. If both are dead, take the channels over: "
         f"{start_pool(worker.namespace, worker.pool)}. Or remove them: shmring gc"
-        if serving.pool_alive is False
+        if serving.owner_state == "dead"
         else "its pool should replace a dead worker within 100 ms. See why it does not: rtstat "
         "errors",
     )
@@ -133,6 +146,10 @@ RULES = (
         "the worker's process lives, and had no heartbeat for a second",
     ),
     Rule("unreadable", "troubled", "file", "", _unreadable, "a file cannot be read"),
+    Rule(
+        *("pool_stopped", "troubled", "pool", "channels", _pool_stopped),
+        "a signal or a debugger stopped the pool's process",
+    ),
     Rule(
         *("pool_gone", "troubled", "pool", "channels", _pool_gone),
         "the pool's process is dead, and its workers continue",

@@ -254,6 +254,31 @@ def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_open, 
             os.kill(worker.pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize("name", ["line", None], ids=["named", "private"])
+def test_a_stopped_pool_is_a_trouble(name, shmring_namespace, python, eventually):
+    """Its worker continues."""
+    program = python(
+        "import shmring, sys\n"
+        f"pool = shmring.Pool({name!r}, policy='other')\n"
+        "ch = pool.open('ctl', remote=('127.0.0.1', 9))\n"
+        "print(flush=True)\nsys.stdin.readline()\npool.close()\n"
+        "print('ended')\n"
+    )
+    assert program.line() == ""
+    with Watch(shmring_namespace) as watch:
+        assert watch.read().pools[0].owner_state == "running"
+        os.kill(program.pid, signal.SIGSTOP)
+        try:
+            shot = eventually(lambda: (s := watch.read()).troubles and s)
+        finally:
+            os.kill(program.pid, signal.SIGCONT)
+        assert [trouble.name for trouble in shot.troubles] == ["pool_stopped"]
+        assert f"kill -CONT {program.pid}" in shot.troubles[0].fix
+        assert shot.channel("ctl").health == "ok"
+    program.tell()
+    assert program.line() == "ended"
+
+
 def test_everything_is_mapped_for_reading_only(shmring_namespace, shmring_open):
     """Of this process's mappings of the segments, the watch's are those that appear with it."""
     shmring_open("ctl")

@@ -35,8 +35,12 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         worker({"restarts": 2, "started_mono_ns": NOW - 9 * NS_PER_S}),
         ["9.00 s ago. This has happened 2 times"],
     ),
+    "pool_stopped": (
+        pool(worker(), state="stopped"),
+        ["process 5 has been stopped", "nobody can open or close a channel", "kill -CONT 5"],
+    ),
     "pool_gone": (
-        pool(worker(), alive=False),
+        pool(worker(), state="dead"),
         ["process is dead", "shmring up line --namespace plant"],
     ),
     "unreadable": (Unreadable("plant", "ctl", "channel", "cut short", True), ["cut short", "gc"]),
@@ -168,14 +172,14 @@ def test_a_rule_finds_its_trouble_and_no_other_does(name: str) -> None:
     said = f"{found.text} -> {found.fix}"
     for word in words:
         assert word in said, said
-    assert found.figure > 0 or name in ("channel_failed", "pool_gone")
+    assert found.figure > 0 or name in ("channel_failed", "pool_stopped", "pool_gone")
 
 
 WELL: dict[str, Any] = {
     "nothing": channel(),
     "worker": worker(),
     "pool": pool(worker()),
-    "a pool in another pid namespace": pool(worker(worker="gone"), alive=False),
+    "a pool in another pid namespace": pool(worker(worker="gone"), state="dead"),
     "a worker in another pid namespace": worker(worker="gone"),
     "an opener in another pid namespace": channel(NOBODY, states=GONE | {"worker": "gone"}),
     "the opener is dead, and another sends": channel(states=GONE),
@@ -292,7 +296,7 @@ def test_packets_that_wait_outlive_their_producer() -> None:
 
 def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
     dead = worker(STILL, worker="gone")
-    (found,) = judge([dead], [], [pool(dead, alive=False)])
+    (found,) = judge([dead], [], [pool(dead, state="dead")])
     assert "shmring up line --namespace plant" in found.fix
 
 

@@ -27,6 +27,7 @@ from rtworkers import (
     paths,
     records,
 )
+from rtworkers.config import default_policy
 from rtworkers.launch import worker_binary
 from rtworkers.opener import Opener
 from shmring import _address, _host, _leftovers, _options, _pool_server, errors
@@ -60,7 +61,7 @@ class Pool(Opening):
     `name`: None for a private pool, else the name of the pool.
     `cpus`: the cores. One worker is pinned to each. None: one worker, not pinned.
     `priority`: priority under SCHED_FIFO, 1 to 99.
-    `policy`: ``"fifo"`` or ``"other"``.
+    `policy`: ``"fifo"`` or ``"other"``. None: ``$SHMRING_POLICY``, else ``fifo``.
     `profile`: how workers wait, ``"balanced"``, ``"latency"`` or ``"power"``.
     `namespace`: a prefix that separates the names of different users and tests. None:
         ``$SHMRING_NAMESPACE``, else ``default``.
@@ -79,7 +80,7 @@ class Pool(Opening):
         name: str | None = None,
         cpus: Sequence[int] | None = None,
         priority: int = 80,
-        policy: Policy = "fifo",
+        policy: Policy | None = None,
         profile: Profile = "balanced",
         namespace: str | None = None,
         strict: bool = False,
@@ -98,7 +99,7 @@ class Pool(Opening):
                 paths.pool_directory(space, pool),
                 affinity.check_cores(cpus),
                 priority,
-                policy,
+                default_policy() if policy is None else policy,
                 profile,
                 private=name is None,
                 strict=_options.switch("strict", strict),

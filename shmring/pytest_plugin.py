@@ -9,7 +9,8 @@ on the machine. A test fails if it leaves something in shared memory.
         assert there.recv(timeout=5).data == b"ping"
 
 ini options: ``shmring_cpus`` (cores to pin workers to, such as ``1`` or ``2 3``, by default empty:
-no pinning), ``shmring_policy`` (``fifo`` or ``other``, the default).
+no pinning), ``shmring_policy`` (``fifo`` or ``other``, the default; also for pools that the code
+under test makes without naming a class).
 """
 
 from __future__ import annotations
@@ -84,12 +85,15 @@ _numbers = itertools.count()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("shmring_cpus", "cores that workers of shmring_pool are pinned to", "args", [])
-    parser.addini("shmring_policy", "scheduling class of these workers", default="other")
+    parser.addini("shmring_policy", "scheduling class of workers", default="other")
 
 
 @pytest.fixture
-def shmring_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A unique namespace. ``SHMRING_NAMESPACE`` is set to it during the test.
+def shmring_namespace(
+    monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> Iterator[str]:
+    """A unique namespace. ``SHMRING_NAMESPACE`` is set to it during the test, and
+    ``SHMRING_POLICY`` to the ini option ``shmring_policy``.
 
     At the end, the default pool of the namespace is closed, and the test fails if something of the
     namespace is left in /dev/shm. Leftovers that no process owns are removed.
@@ -100,6 +104,7 @@ def shmring_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     namespace = f"test-{os.getpid()}-{next(_numbers)}"
     monkeypatch.setenv("SHMRING_NAMESPACE", namespace)
+    monkeypatch.setenv("SHMRING_POLICY", pytestconfig.getini("shmring_policy"))
     yield namespace
     close_default_pool(namespace, linger=0)
     left = [name.posix_name for name in paths.shm_names(namespace)]

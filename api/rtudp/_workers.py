@@ -16,6 +16,7 @@ import threading
 import warnings
 
 import shmring
+from shmring.types import Policy
 
 DEFAULT_PRIORITY = 80
 _CORES = os.sysconf("SC_NPROCESSORS_CONF")
@@ -50,9 +51,16 @@ def pool_for(cpu: int, priority: int, *, receives_only: bool) -> shmring.Pool:
             pool = _pools[key] = shmring.Pool(
                 cpus=None if cpu < 0 else [cpu],
                 priority=priority or DEFAULT_PRIORITY,
-                policy="fifo" if priority else "other",
+                policy=_policy(priority),
             )
         return pool
+
+
+def _policy(priority: int) -> Policy | None:
+    """Return the class to ask for. None: that of pools which are not told one."""
+    if priority == DEFAULT_PRIORITY:
+        return None
+    return "fifo" if priority else "other"
 
 
 def _warn_of_core(cpu: int) -> None:

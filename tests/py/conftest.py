@@ -33,6 +33,10 @@ os.environ["PYTHONSAFEPATH"] = "1"
 # A worker that makes a system call which its filter does not know dies of it, and its test fails.
 os.environ.setdefault("SHMRING_SYSCALL_FILTER", "kill")
 
+# A pool asks for real-time priority only in tests that are about it. Fixtures of the product set
+# this, too, but not every test uses them.
+os.environ.setdefault("SHMRING_POLICY", "other")
+
 # A shell without job control starts what it puts in the background with SIGINT ignored, and
 # Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--priority", type=int, default=80, help="of SCHED_FIFO, 1 to 99 (default 80)"
     )
     parser.add_argument(
-        "--policy", choices=("fifo", "other"), default="fifo", help="scheduling (default fifo)"
+        "--policy",
+        choices=("fifo", "other"),
+        help="scheduling class (default: $SHMRING_POLICY, else fifo)",
     )
     parser.add_argument(
         "--profile",

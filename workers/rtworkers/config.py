@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,13 @@ class PoolSettings:
         line += ["--private"] if self.private else []
         line += ["--strict"] if self.strict else []
         return line
+
+
+def default_policy() -> str:
+    """Return ``$SHMRING_POLICY``, or ``fifo``. Raises `ValueError`."""
+    policy = os.environ.get("SHMRING_POLICY") or POLICIES[0]
+    check_choice("SHMRING_POLICY", policy, POLICIES)
+    return policy
 
 
 def check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def examples(checkout: Path) -> Path:
 
 
 def run(script: Path, folder: Path) -> str:
+    """As a user runs it: it asks for real-time priority, which this machine may not give it."""
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-W", "ignore::RuntimeWarning", str(script)],
         capture_output=True,
@@ -39,6 +41,7 @@ def run(script: Path, folder: Path) -> str:
         timeout=PATIENCE_S,
         check=False,
         cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "SHMRING_POLICY"},
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

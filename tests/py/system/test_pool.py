@@ -342,7 +342,34 @@ def test_strict_makes_it_an_error(
     assert leftovers() == []
 
 
-@pytest.mark.skipif(not ROOT, reason="needs root, to become a user without privileges")
+@pytest.mark.usefixtures("shmring_namespace")
+def test_the_environment_names_the_class_of_pools_that_are_not_told_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHMRING_POLICY", "other")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with shmring.Pool() as pool:
+            pool.open("ctl", local=LOOPBACK)
+            assert pool.workers()[0].policy == "other"
+    monkeypatch.setenv("SHMRING_POLICY", "rr")
+    with pytest.raises(shmring.BadConfig, match="SHMRING_POLICY is 'rr': use one of 'fifo'"):
+        shmring.Pool()
+    shmring.Pool(policy="other").close()
+
+
+@pytest.mark.needs("fifo")
+@pytest.mark.usefixtures("shmring_namespace")
+def test_a_pool_asks_for_real_time_priority_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SHMRING_POLICY")
+    with shmring.Pool() as pool:
+        pool.open("ctl", local=LOOPBACK)
+        assert pool.workers()[0].policy == "fifo"
+
+
+@pytest.mark.needs("unprivileged")
 def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: Any) -> None:
     os.chown(other_runtime, 65534, 65534)
     script = (
@@ -351,7 +378,8 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
         "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "with warnings.catch_warnings(record=True) as caught, shmring.Pool() as pool:\n"
+        "pool = shmring.Pool(policy='fifo')\n"
+        "with warnings.catch_warnings(record=True) as caught, pool:\n"
         "    warnings.simplefilter('always')\n"
         "    ch = pool.open('ctl', local=('127.0.0.1', 0))\n"
         "    ch.send(b'x', to=ch.local); assert ch.recv(timeout=20).data == b'x'\n"

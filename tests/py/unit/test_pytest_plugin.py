@@ -35,7 +35,8 @@ def test_a_pair_of_channels(pytester: pytest.Pytester) -> None:
             assert os.environ["SHMRING_NAMESPACE"] == shmring_namespace
 
         def test_default_pool(shmring_namespace):
-            shmring.default_pool()
+            shmring.open("default", local=("127.0.0.1", 0))
+            assert shmring.default_pool().workers()[0].policy == "other"
             shmring.Pool(policy="other").open("ctl", local=("127.0.0.1", 0)).close()
 
         def test_ipv6(shmring_open):

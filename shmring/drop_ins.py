@@ -69,14 +69,20 @@ def changes(package: str, folder: Path) -> list[str]:
 
 
 def _recorded(package: str, folder: Path) -> dict[str, str]:
+    """Return the names and digests of the files that shmring installed for a drop-in.
+
+    Read from RECORD, because since Python 3.12 ``Distribution.files`` leaves out what is missing.
+    """
+    import csv
     from importlib.metadata import distributions
 
     mine = next(iter(distributions(name="shmring", path=[str(folder)])), None)
+    rows = csv.reader(((mine and mine.read_text("RECORD")) or "").splitlines())
     names = (package, *DROP_INS[package].modules)
     return {
-        str(file): file.hash.value
-        for file in (mine.files if mine is not None else None) or ()
-        if file.parts[0] in names and file.hash is not None and file.suffix != ".pyc"
+        name: digest.removeprefix("sha256=")
+        for name, digest, _ in rows
+        if name.split("/")[0] in names and digest and not name.endswith(".pyc")
     }
 
 

@@ -376,7 +376,7 @@ def test_a_callback_without_a_name_that_fails_is_reported(shmring_namespace):
     reported = []
 
     class Failing(asyncio.DatagramProtocol):
-        connection_made = functools.partial(operator.truediv, 1)
+        connection_made = staticmethod(functools.partial(operator.truediv, 1))
 
     async def main():
         asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))

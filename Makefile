@@ -9,6 +9,7 @@ WHEEL        ?=
 PYTEST_ARGS  ?=
 WHEEL_TARGETS ?=
 WHEEL_ROOTS  ?=
+WORLDS       ?=
 FREE_THREADED ?=
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
 # The files stay in the order of tests/py/conftest.py, the longest first.
@@ -38,7 +39,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check worlds dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +78,10 @@ wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 a
 # As root, two at a time. WHEEL_ROOTS: debian, arm64, musl, musl-arm64, or some of them.
 wheels-check: $(TOOLS) ## install the wheels of dist/wheels into clean roots, with musl and emulated, too, and test there
 	@$(BIN)/python csrc/wheels/check.py dist/wheels $(WHEEL_ROOTS)
+
+# WORLDS: some of container, bookworm, trixie, here. WORLDS_JOBS=2: two at a time. UPDATE=1: list anew what is skipped.
+worlds: ## make demo and make test from a fresh clone in four worlds (needs root, debootstrap, capsh)
+	@$(PYTHON) tests/worlds/worlds.py $(WORLDS)
 
 dropins: ## dist/dropins/: distributions without modules that have the names and versions of the originals
 	@$(PYTHON) csrc/wheels/dropins.py dist/dropins

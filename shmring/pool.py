@@ -14,6 +14,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
 from typing import Any, Self, Unpack
 
 from rtworkers import (
@@ -88,7 +89,7 @@ class Pool(Opening):
         user_limits: UserLimits | None = None,
     ) -> None:
         self._pid = os.getpid()
-        self._stopped = threading.Event()
+        self._stopped: SimpleQueue[None] = SimpleQueue()  # unlike an event, for handlers, too
         with translated("pool"):
             space = paths.namespace_of(namespace)
             pool = f"private-{self._pid}-{next(_private_numbers)}" if name is None else name
@@ -236,12 +237,12 @@ class Pool(Opening):
 
     def serve_forever(self) -> None:
         """Wait until the pool ends: by `close`, `leave`, or a request to stop it."""
-        while not self._stopped.wait(0.5):
-            pass  # in slices, so that Python can run its signal handlers
+        self._stopped.get()
+        self._stopped.put(None)  # for further calls
 
     def request_stop(self) -> None:
         """Let `serve_forever` return. Any thread and signal handlers may call it."""
-        self._stopped.set()
+        self._stopped.put(None)
 
     def __enter__(self) -> Self:
         return self
@@ -275,7 +276,7 @@ class Pool(Opening):
     def _end(self, *, leave: bool) -> None:
         if self._pid == os.getpid() and self._finalizer.detach() is not None:
             _end(self._supervisor, self._server, leave=leave)
-        self._stopped.set()
+        self.request_stop()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled copy opens channels through this pool from another process."""

@@ -6,6 +6,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -108,10 +109,11 @@ class Tap:
         self._ended = ""
         self._error: BaseException | None = None
         self._done = threading.Event()
-        self._wake_lock = threading.RLock()  # a signal handler may trigger, too
         self._attachment = Attachment(segment)
         self._log = self._attach()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # A signal handler may ring at any time, also after the end, and may take no lock.
+        weakref.finalize(self, os.close, self._wake).atexit = False
         self._thread = threading.Thread(target=self._run, name=f"tap {name}", daemon=True)
 
     # --- for others ---------------------------------------------------------------------------
@@ -230,9 +232,6 @@ class Tap:
         finally:
             self._attachment.close()
             self._log.close()
-            with self._wake_lock:
-                os.close(self._wake)
-                self._wake = -1
             self._shut_output()
             self._done.set()
 
@@ -308,9 +307,8 @@ class Tap:
                 os.eventfd_read(self._wake)
 
     def _ring(self) -> None:
-        with self._wake_lock, contextlib.suppress(OSError):
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._wake, 1)
 
     # --- records ------------------------------------------------------------------------------
 

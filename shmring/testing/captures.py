@@ -1,6 +1,6 @@
 """Captures for tests: UDP packets as pcap and pcapng, in memory.
 
-data = pcap([(time_ns, udp4(b"hello", to=("127.0.0.1", 9000)))], link=LINK_RAW)
+data = pcap([(time_ns, udp(b"hello", to=("127.0.0.1", 9000)))], link=LINK_RAW)
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A command (``rtstat show NAME``) is a row of `COMMANDS` and a module, which is imported when the
 command is called. The module has ``add_arguments(parser)`` and ``run(arguments) -> int``, and its
-docstring is the help. So each command only loads what it needs. A mode is an option that replaces
+docstring is the help. So each command only loads what it needs. A signal interrupts a command, and
+the overview and its modes look at ``arguments.told``. A mode is an option that replaces
 the overview (``rtstat --once`` is not one): a row of `rtstat.overview.MODES` and a module whose
 ``run(arguments)`` gets the arguments of the overview.
 """
@@ -25,6 +26,7 @@ from shmring_cli.common import (
     describe,
     drop_output,
 )
+from shmring_cli.ending import Told
 
 COMMANDS = (
     Command("list", "rtstat.listing", "names of channels, one per line, for scripts"),
@@ -65,8 +67,11 @@ exit codes: 0 ok, 1 wrong usage, 2 failure, or no channel has the name, 3 troubl
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line, by default this process's. Return the exit code."""
+def main(argv: Sequence[str] | None = None, *, lasts: bool | None = None) -> int:
+    """Run one command line, by default this process's. Return the exit code.
+
+    lasts: whether the process ends afterwards. Default: if `argv` is None.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # without the letter for micro: ?s
     words = list(sys.argv[1:] if argv is None else argv)
@@ -77,10 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = did_you_mean(words[0], names)
         parser.error(f"there is no command {words[0]!r}: use {', '.join(names)}{hint}")
     arguments = parser.parse_args(words if command is None else words[1:])
+    lasts = argv is None if lasts is None else lasts
     try:
-        return int(arguments.run(arguments))
+        with Told(parser.prog, interrupts=command is not None, lasts=lasts) as arguments.told:
+            return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        return FINE
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:
         drop_output()
         return FINE

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rtstat.metric_table import BOUNDS_NS, ENGINES, FAMILIES, Family
 from rtstat.metrics_page import content_type, render
 from rtstat.selection import Selection, namespace_of
-from rtstat.serve import TEXT, Environ, Page, Reply, landing, parse_address, serve, signals_kept
+from rtstat.serve import TEXT, Environ, Page, Reply, landing, parse_address, serve
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.trouble_text import headline, paragraphs
 from rtstat.troubles import Trouble, Verdict, verdict
@@ -48,13 +48,13 @@ Rows = list[tuple[Any, Labels, Any]]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until it is told to end."""
     if not is_possible():
         raise ValueError(f"the page needs {MISSING}")
     address = parse_address(arguments.serve_metrics)
-    with signals_kept(), Watch(namespace_of(arguments)) as watch:
+    with Watch(namespace_of(arguments)) as watch:
         found = pages(Collector(watch, Selection(arguments)))
-        serve(address, {"/": landing(found), **found}, "metrics", "/metrics")
+        serve(address, {"/": landing(found), **found}, "metrics", "/metrics", arguments.told)
     return FINE
 
 

@@ -20,7 +20,8 @@ from rtstat.selection import (
     warn_of_namespace,
 )
 from rtstat.snapshot import Snapshot, Watch
-from shmring_cli.common import FINE
+from shmring_cli.common import FAILED, FINE
+from shmring_cli.ending import Told
 
 _ONCE_S = 0.2
 _CHECK_S = 1.0
@@ -144,9 +145,10 @@ def run(arguments: argparse.Namespace) -> int:
     if _wants_screen(arguments):
         from rtstat.screen import app
 
-        return app.run(namespace_of(arguments), selection, arguments.interval or _LOOP_S)
+        pace_s = arguments.interval or _LOOP_S
+        return app.run(namespace_of(arguments), selection, pace_s, arguments.told)
     write = _writer(arguments, selection)
-    code = FINE
+    code = FAILED if _is_single(arguments) else FINE
     latest: Snapshot | None = None
     with Watch(namespace_of(arguments)) as watch:
         for latest in _snapshots(watch, arguments):
@@ -217,15 +219,22 @@ def _first_s(arguments: argparse.Namespace) -> float:
     return 0.0 if arguments.csv or (arguments.json and arguments.interval) else _ONCE_S
 
 
+def _is_single(arguments: argparse.Namespace) -> bool:
+    """Return whether one snapshot is all."""
+    single = arguments.check or arguments.json or arguments.csv
+    return bool(arguments.once or (single and not arguments.interval))
+
+
 def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot]:
     """Print one snapshot, or one every interval. The times do not drift."""
-    single = arguments.check or arguments.json or arguments.csv
-    once = arguments.once or (single and not arguments.interval)
+    told: Told = arguments.told
+    once = _is_single(arguments)
     first_s = arguments.seconds if arguments.seconds is not None else _first_s(arguments)
     if once or first_s:
         shot = watch.read()
         if first_s:
-            time.sleep(first_s)
+            if told.wait(first_s):
+                return
             shot = watch.read()
         yield shot
         if once:
@@ -234,7 +243,8 @@ def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot
     left = None if arguments.count is None else arguments.count - (1 if first_s else 0)
     due = time.monotonic() + (interval_s if first_s else 0)
     while left is None or left > 0:
-        time.sleep(max(0.0, due - time.monotonic()))
+        if told.wait(max(0.0, due - time.monotonic())):
+            return
         yield watch.read()
         due = next_due(due, interval_s, time.monotonic())
         if left is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,36 +18,30 @@ from shmring import recording
 from shmring_cli.common import FAILED, FINE
 
 _INTERVAL_S = 1.0
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 # Columns that are the growth of the counter of the same name.
 _GROWN = ("tx_sent", *VERDICTS, "rx_received", "rx_kernel_drops", "rx_overwritten")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record until the time or the count is reached, or until SIGINT or SIGTERM."""
+    """Record until the time or the count is reached, or until it is told to end."""
     interval_s = arguments.interval or _INTERVAL_S
     selection = Selection(arguments)
     recorded = intervals = 0
-    # Signals are handled between two intervals only, so that no row is cut.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        with Watch(namespace_of(arguments)) as watch:
-            shot = watch.read()
-            with recording.Writer(arguments.record, _header(shot, interval_s)) as writer:
-                print(
-                    f"recording {len(selection.channels(shot))} channels into {writer.path}, every "
-                    f"{interval_s:g} s; Ctrl-C ends it",
-                    file=sys.stderr,
-                )
-                for _ in _intervals(arguments, interval_s):
-                    shot = watch.read()
-                    rows = [_row(shot, one) for one in selection.channels(shot) if one.seconds]
-                    writer.write(rows)
-                    recorded += len(rows)
-                    intervals += 1
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with Watch(namespace_of(arguments)) as watch:
+        shot = watch.read()
+        with recording.Writer(arguments.record, _header(shot, interval_s)) as writer:
+            print(
+                f"recording {len(selection.channels(shot))} channels into {writer.path}, every "
+                f"{interval_s:g} s; Ctrl-C ends it",
+                file=sys.stderr,
+            )
+            for _ in _intervals(arguments, interval_s):
+                shot = watch.read()
+                rows = [_row(shot, one) for one in selection.channels(shot) if one.seconds]
+                writer.write(rows)
+                recorded += len(rows)
+                intervals += 1
     print(f"{arguments.record}: {recorded} rows of {intervals} intervals", file=sys.stderr)
     return FINE if selection.exists(shot) else FAILED
 
@@ -67,7 +60,7 @@ def _intervals(arguments: argparse.Namespace, interval_s: float) -> Iterator[Non
         due = next_due(due, interval_s, time.monotonic())
         if due > end + interval_s / 2:
             return
-        if signal.sigtimedwait(_ENDING, max(0.0, due - time.monotonic())) is not None:
+        if arguments.told.wait(max(0.0, due - time.monotonic())):
             return
         count += 1
         yield

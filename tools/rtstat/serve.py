@@ -7,23 +7,23 @@ read ours after its name was changed to our address (DNS rebinding).
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import gzip
 import io
 import ipaddress
-import signal
 import socket
 import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from html import escape
 from socketserver import ThreadingMixIn
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from shmring_cli.ending import Told
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_CONNECTIONS = 64
@@ -38,7 +38,6 @@ SEND_BUFFER_BYTES = 131_072
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 _HEADERS = (
     (
         "Content-Security-Policy",
@@ -258,8 +257,8 @@ class Server(ThreadingMixIn, WSGIServer):
         """Ignore clients that disconnect before they have the page."""
 
 
-def serve(address: tuple[str, int], pages: Pages, name: str, path: str) -> None:
-    """Serve until SIGINT or SIGTERM, which the caller has blocked with `signals_kept`.
+def serve(address: tuple[str, int], pages: Pages, name: str, path: str, told: Told) -> None:
+    """Serve until the process is told to end.
 
     name, path: what is announced on stderr, and where it is. Raises `OSError`.
     """
@@ -273,19 +272,9 @@ def serve(address: tuple[str, int], pages: Pages, name: str, path: str) -> None:
         thread.start()
         where = _url(server.server_name, server.server_port)
         print(f"{name} at {where}{path}", file=sys.stderr, flush=True)
-        signal.sigwait(_ENDING)
+        told.wait()
         server.shutdown()
         thread.join()
-
-
-@contextlib.contextmanager
-def signals_kept() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM for `serve`. Enter it before any thread starts."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -12,17 +12,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, NoReturn
+from typing import Any
 
 import shmring
 from shmring import udt
+from shmring_cli.ending import Told
 
 BLOCK_BYTES = 1 << 20
 SAMPLE_S = 0.02
@@ -33,24 +33,33 @@ Receive = Callable[[bytearray], int]
 Send = Callable[[bytes], object]
 
 
-class _Told(SystemExit):
-    """Handle SIGTERM: close everything open, then end."""
-
-
 def main(arguments: list[str]) -> None:
     role, text = arguments
     job: dict[str, Any] = json.loads(text)
-    signal.signal(signal.SIGTERM, _end)
-    with ExitStack() as stack:
-        if role == "sink":
-            _sink(stack, job)
-        else:
-            _source(stack, job)
+    with Told("udt_peer", lasts=True) as told, ExitStack() as stack:
+        work = _sink if role == "sink" else _source
+        failures: list[BaseException] = []
+        _beside(_do, work, stack, job, told, failures)
+        told.wait()
+        if failures:
+            raise failures[0]
 
 
-def _end(*_: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Told(0)
+def _do(
+    work: Callable[[ExitStack, dict[str, Any]], None],
+    stack: ExitStack,
+    job: dict[str, Any],
+    told: Told,
+    failures: list[BaseException],
+) -> None:
+    """Work in a thread. The main thread waits for its end, or for SIGTERM."""
+    try:
+        work(stack, job)
+    except BaseException as failure:
+        if not told:
+            failures.append(failure)
+    finally:
+        told.set()
 
 
 def _sink(stack: ExitStack, job: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 A module has ``add_arguments(parser)`` and ``run(arguments) -> int``. Its docstring is the text of
 ``shmring COMMAND --help``, unless ``add_arguments`` sets another description. It is imported only
-when its command is called, so that ``shmring ls`` stays fast.
+when its command is called, so that ``shmring ls`` stays fast. ``arguments.told`` says whether a
+signal told the command to end.
 
 Exit codes: 0 success, 1 wrong usage, 2 failure. `_EPILOG` has those that some commands add.
 """
@@ -24,27 +25,50 @@ from shmring_cli.common import (
     describe,
     drop_output,
 )
+from shmring_cli.ending import Told
 
 COMMANDS = (
     Command(
         "demo", "shmring_demo.command", "timed packets, measured by the kernel, and time.sleep"
     ),
-    Command("up", "shmring_cli.up", "serve a named pool that other processes attach to"),
+    Command("up", "shmring_cli.up", "serve a named pool that other processes attach to", asks=True),
     Command("ls", "shmring_cli.ls", "the channels and workers of this host"),
     Command("top", "rtstat.top", "the same as rtstat: what every pool, worker and channel does"),
     Command("close", "shmring_cli.acting", "close channels, whoever opened them, dead or alive"),
     Command("hold", "shmring_cli.acting", "halt sending and receiving on channels"),
     Command("release", "shmring_cli.acting", "let held channels continue"),
     Command("purge", "shmring_cli.acting", "drop the packets that wait on channels"),
-    Command("impair", "shmring_cli.impair", "a bad network between UDP programs: a proxy"),
-    Command("tap", "shmring_cli.tap", "copy the packets of a channel to pcapng, for Wireshark"),
-    Command("replay", "shmring_cli.replay", "send the UDP packets of a capture at their times"),
-    Command("generate", "shmring_cli.generate", "send generated packets at their times"),
-    Command("reflect", "shmring_cli.reflect", "answer STAMP test packets (RFC 8762)"),
-    Command("clock", "shmring_cli.clock", "how far another host's clock is, with a bound"),
-    Command("measure", "shmring_measure.command", "delay, jitter and loss of a path, by direction"),
     Command(
-        "udt", "shmring_copy.command", "send and receive files over UDT, with resume and hash check"
+        "impair", "shmring_cli.impair", "a bad network between UDP programs: a proxy", asks=True
+    ),
+    Command(
+        "tap",
+        "shmring_cli.tap",
+        "copy the packets of a channel to pcapng, for Wireshark",
+        asks=True,
+    ),
+    Command(
+        "replay",
+        "shmring_cli.replay",
+        "send the UDP packets of a capture at their times",
+        asks=True,
+    ),
+    Command("generate", "shmring_cli.generate", "send generated packets at their times", asks=True),
+    Command("reflect", "shmring_cli.reflect", "answer STAMP test packets (RFC 8762)", asks=True),
+    Command(
+        "clock", "shmring_cli.clock", "how far another host's clock is, with a bound", asks=True
+    ),
+    Command(
+        "measure",
+        "shmring_measure.command",
+        "delay, jitter and loss of a path, by direction",
+        asks=True,
+    ),
+    Command(
+        "udt",
+        "shmring_copy.command",
+        "send and receive files over UDT, with resume and hash check",
+        asks=True,
     ),
     Command("bench", "shmring_bench.command", "what shmring costs here, compared with bare C"),
     Command(
@@ -82,19 +106,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's. Return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["top"] and not {"-h", "--help"} & set(words[1:2]):
-        return int(importlib.import_module("rtstat.cli").main(words[1:]))
+        return int(importlib.import_module("rtstat.cli").main(words[1:], lasts=argv is None))
     called = next((word for word in words if not word.startswith("-")), "")
+    interrupts = not any(command.asks for command in COMMANDS if command.name == called)
+    name = f"shmring {called}"
     try:
-        arguments = _parser({called}).parse_args(words)  # which imports the command
-        return int(arguments.run(arguments))
+        with Told(name, interrupts=interrupts, lasts=argv is None) as told:
+            arguments = _parser({called}).parse_args(words)  # which imports the command
+            arguments.told = told
+            return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        print(f"shmring {called}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         drop_output()
         return FAILED
     except (OSError, ValueError) as error:
-        print(f"shmring {called}: {describe(error)}", file=sys.stderr)
+        print(f"{name}: {describe(error)}", file=sys.stderr)
         return FAILED
 
 

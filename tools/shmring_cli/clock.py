@@ -18,7 +18,6 @@ exit codes: 0 done, 1 wrong usage, 2 failure (also without any reply)
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
 import warnings
@@ -28,6 +27,7 @@ from shmring.stamp import clock as settings
 from shmring.stamp.reflector import PORT
 from shmring_cli import sending
 from shmring_cli.common import FAILED, FINE, USAGE
+from shmring_cli.ending import Told
 from shmring_cli.output import duration, json_line
 
 _SILENT_NS = 3_000_000_000
@@ -97,26 +97,30 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.count is not None and arguments.count < 1:
         raise shmring.BadConfig(f"count is {arguments.count}: it must be 1 or more")
     host, port = arguments.host
+    told: Told = arguments.told
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", shmring.RealtimeWarning)
-        clock = shmring.clock_to(
+        clock = shmring.RemoteClock(
             host,
             port=port,
             clock=arguments.clock,
             timestamps=arguments.timestamps,
             pps=arguments.pps,
             drift_ppm=arguments.drift,
-            timeout=arguments.timeout,
         )
     for warning in caught:
         print(warning.message, file=sys.stderr)
     lines = 0
     now = None
-    with clock, contextlib.suppress(KeyboardInterrupt):
+    with clock:
+        if not _await_reply(clock, arguments.timeout, told):
+            return FAILED
         begin = time.monotonic()
         while arguments.count is None or lines < arguments.count:
             lines += 1
-            _follow(clock, begin + lines * arguments.interval)
+            _follow(clock, begin + lines * arguments.interval, told)
+            if told:
+                break
             before, now = now, clock.estimate()
             if arguments.json:
                 json_line(now.to_dict())
@@ -125,9 +129,22 @@ def _run(arguments: argparse.Namespace) -> int:
     return FAILED if now is not None and now.silent_ns > _SILENT_NS else FINE
 
 
-def _follow(clock: shmring.RemoteClock, until: float) -> None:
-    while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.5))
+def _await_reply(clock: shmring.RemoteClock, timeout: float, told: Told) -> bool:
+    """Wait for the first reply. Return False if the command is told to end."""
+    until = time.monotonic() + timeout
+    while not told:
+        left = max(0.0, until - time.monotonic())
+        try:
+            clock.wait(timeout=min(left, 0.2))
+            return True
+        except shmring.ReceiveTimeout:
+            if not left:
+                raise
+    return False
+
+
+def _follow(clock: shmring.RemoteClock, until: float, told: Told) -> None:
+    while (left := until - time.monotonic()) > 0 and not told.wait(min(left, 0.5)):
         clock.update()
 
 
@@ -147,4 +164,3 @@ def _tell(now: shmring.ClockEstimate, before: shmring.ClockEstimate | None) -> N
         f"{duration(now.round_trip_ns):>10}",
         flush=True,
     )
-

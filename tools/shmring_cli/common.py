@@ -25,6 +25,8 @@ class Command(NamedTuple):
     name: str
     module: str
     help: str
+    asks: bool = False
+    """Whether it looks at ``arguments.told``, an `ending.Told`. Others are interrupted."""
 
 
 class Parser(argparse.ArgumentParser):

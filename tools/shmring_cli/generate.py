@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
         warnings.simplefilter("always", shmring.RealtimeWarning)
         generator = _generator(arguments, flows, pool, show)
-        with sending.stopped_by_signals(generator):
+        with arguments.told.then(generator.stop):
             report = generator.run()
     if arguments.json:
         json_line(report.to_dict())

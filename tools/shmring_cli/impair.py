@@ -35,9 +35,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -50,6 +48,7 @@ from shmring.proxy.words import FIELDS
 from shmring.udt import connecting
 from shmring_cli import sending
 from shmring_cli.common import FAILED, FINE, USAGE, describe
+from shmring_cli.ending import Told
 from shmring_cli.output import NS_PER_S, Progress, address_text, duration, json_line, quantity
 
 TICK_S = 0.2
@@ -216,7 +215,6 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
     with contextlib.ExitStack() as stack:
         caught = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("always", shmring.RealtimeWarning)
-        stop = _stopped_by_signals(stack)
         pool = stack.enter_context(_pool(arguments))
         ch = stack.enter_context(
             shmring.open(
@@ -231,7 +229,7 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
             _greet(ch)
             for each in caught:
                 print(each.message, file=sys.stderr)
-        seconds = _watch(ch, plan, stop, show=not arguments.json)
+        seconds = _watch(ch, plan, arguments.told, show=not arguments.json)
         stats = ch.stats()
         if arguments.json:
             json_line(_facts(ch, seconds))
@@ -257,26 +255,13 @@ def _pool(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[An
     )
 
 
-def _stopped_by_signals(stack: contextlib.ExitStack) -> threading.Event:
-    """SIGINT and SIGTERM end the proxy with its counts. A second SIGINT ends the command."""
-    stop = threading.Event()
-
-    def hear(*_: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        stack.callback(signal.signal, number, signal.signal(number, hear))
-    return stop
-
-
-def _watch(ch: shmring.ProxyChannel, plan: _Plan, stop: threading.Event, *, show: bool) -> float:
+def _watch(ch: shmring.ProxyChannel, plan: _Plan, told: Told, *, show: bool) -> float:
     """Make the changes of the timetable and show the counters until the end. Return seconds."""
     begin_ns = time.monotonic_ns()
     meter = _Meter(ch, show=show)
     schedule = plan.times.schedule()
     following = next(schedule, None)
-    while not stop.is_set() and ch.state != "failed":
+    while not told and ch.state != "failed":
         passed_ns = time.monotonic_ns() - begin_ns
         if plan.duration_ns is not None and passed_ns >= plan.duration_ns:
             break
@@ -288,7 +273,7 @@ def _watch(ch: shmring.ProxyChannel, plan: _Plan, stop: threading.Event, *, show
         ends_ns += [plan.duration_ns] if plan.duration_ns is not None else []
         ends_ns += [following[0]] if following is not None else []
         meter.update()
-        stop.wait(max(0, min(ends_ns) - (time.monotonic_ns() - begin_ns)) / NS_PER_S)
+        told.wait(max(0, min(ends_ns) - (time.monotonic_ns() - begin_ns)) / NS_PER_S)
     meter.done()
     return (time.monotonic_ns() - begin_ns) / NS_PER_S
 

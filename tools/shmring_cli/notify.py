@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
-from types import FrameType
 
 
 def tell(*lines: str) -> None:
@@ -20,26 +18,8 @@ def tell(*lines: str) -> None:
         end.sendto("\n".join(lines).encode(), address)
 
 
-def watchdog_s() -> float:
-    """Return how often this process must say that it is alive. 0: never."""
+def watchdog_s() -> float | None:
+    """Return how often this process must say ``WATCHDOG=1``. None: never."""
     for_pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     limit_us = os.environ.get("WATCHDOG_USEC", "0")
-    return int(limit_us) / 2e6 if for_pid == str(os.getpid()) and limit_us.isdigit() else 0.0
-
-
-def start_watchdog() -> None:
-    """From now on say so from the main thread. If that hangs, systemd hears nothing more."""
-    period_s = watchdog_s()
-    if period_s > 0:
-        signal.signal(signal.SIGALRM, _alive)
-        signal.setitimer(signal.ITIMER_REAL, period_s, period_s)
-
-
-def stopping() -> None:
-    """Say that the service stops. The watchdog ends: its signal would end Python when it exits."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    tell("STOPPING=1")
-
-
-def _alive(number: int, frame: FrameType | None) -> None:
-    tell("WATCHDOG=1")
+    return int(limit_us) / 2e6 if for_pid == str(os.getpid()) and limit_us.isdigit() else None

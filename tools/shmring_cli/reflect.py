@@ -26,10 +26,8 @@ import argparse
 import contextlib
 import dataclasses
 import ipaddress
-import signal
 import sys
 import warnings
-from typing import Any
 
 import shmring
 from shmring import capture, stamp
@@ -125,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 pool=pool,
             )
         )
-        stack.enter_context(_stopped_by_signals(reflector))
+        stack.enter_context(arguments.told.then(reflector.stop))
         print(f"answering on {address_text(reflector.local)}", file=sys.stderr, flush=True)
         report = reflector.serve(arguments.seconds)
     if arguments.json:
@@ -133,19 +131,6 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         _tell(report, [str(each.message) for each in caught])
     return FINE
-
-
-def _stopped_by_signals(reflector: stamp.Reflector) -> contextlib.ExitStack:
-    """SIGINT and SIGTERM end the command with its report. A second SIGINT ends it at once."""
-
-    def hear(*_: Any) -> None:
-        reflector.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    stack = contextlib.ExitStack()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        stack.callback(signal.signal, number, signal.signal(number, hear))
-    return stack
 
 
 def _tell(report: shmring.ReflectorReport, warned: list[str]) -> None:

@@ -169,7 +169,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
         warnings.simplefilter("always", shmring.RealtimeWarning)
         player = _player(arguments, pool, show)
-        with sending.stopped_by_signals(player):
+        with arguments.told.then(player.stop):
             report = player.run()
     if arguments.json:
         json_line(report.to_dict())

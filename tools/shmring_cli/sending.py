@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 from datetime import datetime
-from typing import Any, Protocol
 
 import shmring
 from shmring import capture, stamp
@@ -21,12 +19,6 @@ DEFAULT_LATE_PERCENT = 1.0
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
-
-
-class Stoppable(Protocol):
-    """A replay or a generator."""
-
-    def stop(self) -> None: ...
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -103,20 +95,6 @@ class Show:
     def done(self, text: str) -> None:
         """Show the result."""
         self._line.done(text)
-
-
-@contextlib.contextmanager
-def stopped_by_signals(job: Stoppable) -> Any:
-    """SIGINT and SIGTERM end sending with its report. A second SIGINT ends the command."""
-
-    def hear(*_: Any) -> None:
-        job.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    with contextlib.ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, hear))
-        yield
 
 
 # --- the report -----------------------------------------------------------------------------------

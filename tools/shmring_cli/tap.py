@@ -29,7 +29,7 @@ import json
 import os
 import signal
 import sys
-from typing import Any, Self
+from functools import partial
 
 from shmring import tap
 from shmring_cli.common import FAILED, FINE, USAGE
@@ -149,24 +149,27 @@ def run(arguments: argparse.Namespace) -> int:
         return USAGE
     # Unbuffered, because the tap already collects its output.
     sink = os.fdopen(os.dup(1), "wb", buffering=0) if to_stdout else arguments.output
-    signals = [name for name in wanted or () if name not in tap.TRIGGERS]
-    with _Signals(signals) as heard:
-        running = tap.open(
-            arguments.channel,
-            sink,
-            namespace=arguments.namespace,
-            direction=arguments.direction,
-            keep=keep,
-            triggers=[name for name in wanted or () if name in tap.TRIGGERS],
-            after=arguments.after,
-            again=arguments.again,
-            count=arguments.count,
-            snap=arguments.snap,
-            not_sent=arguments.not_sent,
-            times=arguments.times,
-            buffer_bytes=arguments.buffer,
-        )
-        heard.pass_to(running)
+    signals = [signal.Signals[name] for name in wanted or () if name not in tap.TRIGGERS]
+    for number in signals:
+        arguments.told.keep(number)  # until the tap exists
+    running = tap.open(
+        arguments.channel,
+        sink,
+        namespace=arguments.namespace,
+        direction=arguments.direction,
+        keep=keep,
+        triggers=[name for name in wanted or () if name in tap.TRIGGERS],
+        after=arguments.after,
+        again=arguments.again,
+        count=arguments.count,
+        snap=arguments.snap,
+        not_sent=arguments.not_sent,
+        times=arguments.times,
+        buffer_bytes=arguments.buffer,
+    )
+    for number in signals:
+        arguments.told.on(number, partial(running.trigger, number.name))
+    with arguments.told.then(running.stop):
         if not running.wait(timeout=arguments.seconds):
             running.close()
     _summary(arguments, running, to_stdout)
@@ -180,49 +183,6 @@ def _mark(arguments: argparse.Namespace) -> int:
     else:
         print(f"{count} taps of {arguments.channel}" if count else "this channel has no taps")
     return FINE if count else FAILED
-
-
-class _Signals:
-    """Make the named signals triggers, and let SIGINT and SIGTERM end the tap properly. Signals
-    that arrive before the tap exists wait for it."""
-
-    def __init__(self, names: list[str]) -> None:
-        self._tap: tap.Tap | None = None
-        self._early: list[str | None] = []
-        self._before: dict[signal.Signals, Any] = {}
-        self._wanted: dict[signal.Signals, str | None] = {
-            signal.SIGINT: None,
-            signal.SIGTERM: None,
-            **{signal.Signals[name]: name for name in names},
-        }
-
-    def __enter__(self) -> Self:
-        for number in self._wanted:
-            self._before[number] = signal.signal(number, self._hear)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def pass_to(self, running: tap.Tap) -> None:
-        self._tap = running
-        for name in self._early:
-            self._act(running, name)
-
-    def _hear(self, number: int, _: object) -> None:
-        name = self._wanted[signal.Signals(number)]
-        if self._tap is None:
-            self._early.append(name)
-        else:
-            self._act(self._tap, name)
-
-    @staticmethod
-    def _act(running: tap.Tap, name: str | None) -> None:
-        if name is None:
-            running.stop()
-        else:
-            running.trigger(name)
 
 
 def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -> None:

@@ -24,8 +24,8 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import warnings
-from types import FrameType
 from typing import TextIO
 
 import shmring
@@ -33,14 +33,8 @@ from rtworkers import affinity
 from shmring import UserLimits, errors
 from shmring_cli import notify
 from shmring_cli.common import FINE
+from shmring_cli.ending import Told
 from shmring_cli.output import json_line
-
-
-class _Stop(BaseException):
-    """A signal asked for the end. Library code must not treat it as an error."""
-
-    def __init__(self, *, leave: bool) -> None:
-        self.leave = leave
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,46 +91,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _on_signal)
+    told: Told = arguments.told
+    told.also(signal.SIGHUP)
+    told.hurries = False  # half of a pool must not stay behind
     warnings.showwarning = _show_warning
     _check_cores(arguments.cpus, arguments.strict)
+    pool = shmring.Pool(
+        arguments.name,
+        cpus=arguments.cpus,
+        priority=arguments.priority,
+        policy=arguments.policy,
+        profile=arguments.profile,
+        namespace=arguments.namespace,
+        strict=arguments.strict,
+        group=arguments.group,
+        user_limits=UserLimits(
+            channels=arguments.user_channels,
+            shm_bytes=arguments.user_shm << 20,
+            connections=arguments.user_connections,
+        ),
+    )
     try:
-        pool = shmring.Pool(
-            arguments.name,
-            cpus=arguments.cpus,
-            priority=arguments.priority,
-            policy=arguments.policy,
-            profile=arguments.profile,
-            namespace=arguments.namespace,
-            strict=arguments.strict,
-            group=arguments.group,
-            user_limits=UserLimits(
-                channels=arguments.user_channels,
-                shm_bytes=arguments.user_shm << 20,
-                connections=arguments.user_connections,
-            ),
-        )
-        try:
-            _say_ready(pool, arguments.json)
-            notify.tell("READY=1", f"STATUS=pool {pool.name} in namespace {pool.namespace}")
-            notify.start_watchdog()
-            pool.serve_forever()
-            notify.stopping()
+        _say_ready(pool, arguments.json)
+        notify.tell("READY=1", f"STATUS=pool {pool.name} in namespace {pool.namespace}")
+        threading.Thread(target=_pass_on, args=(pool, told), daemon=True).start()
+        # If this thread hangs, systemd hears nothing more.
+        while not told.wait(notify.watchdog_s()):
+            notify.tell("WATCHDOG=1")
+        notify.tell("STOPPING=1")
+    finally:
+        if told.number == signal.SIGHUP:
+            pool.leave()
+        else:
             pool.close()
-        except _Stop as stop:
-            _ignore_signals()
-            notify.stopping()
-            if stop.leave:
-                pool.leave()
-            else:
-                pool.close()
-        except BaseException:
-            pool.close()
-            raise
-    except _Stop:
-        pass  # the signal came before the pool existed
     return FINE
+
+
+def _pass_on(pool: shmring.Pool, told: Told) -> None:
+    """Another process may request the end of the pool, too."""
+    pool.serve_forever()
+    told.set()
 
 
 def _check_cores(cpus: list[int] | None, strict: bool) -> None:
@@ -151,16 +145,6 @@ def _check_cores(cpus: list[int] | None, strict: bool) -> None:
     if strict:
         raise ValueError(text)
     warnings.warn(f"{text}. Their workers will run unpinned", errors.RealtimeWarning, stacklevel=2)
-
-
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    raise _Stop(leave=number == signal.SIGHUP)
-
-
-def _ignore_signals() -> None:
-    """Ignore further signals: a second Ctrl-C must not leave half of the pool behind."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _say_ready(pool: shmring.Pool, as_json: bool) -> None:

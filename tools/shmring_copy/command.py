@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
+import sys
 from typing import Any
 
-from shmring_cli.common import USAGE
+from shmring_cli.common import FAILED, FINE, USAGE
+from shmring_cli.ending import Ended
 from shmring_copy.options import add_common
 
 _SEND = """\
@@ -105,7 +106,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action is None:
         arguments.udt_parser.print_help()
         return USAGE
-    # SIGTERM of a service manager ends it like Ctrl-C, together with its workers.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     module = importlib.import_module(_MODULES[arguments.action])
-    return int(module.run(arguments))
+    try:
+        return int(module.run(arguments))
+    except Ended:
+        if arguments.keep:
+            return FINE
+        print("shmring udt: interrupted", file=sys.stderr)
+        return FAILED

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import select
 import sys
 import time
 from typing import Any
 
 from shmring.errors import ShmringError
-from shmring.udt import Code, UdtError, UdtSocket, UdtTimeout
+from shmring.udt import Code, UdtError, UdtListener, UdtSocket, UdtTimeout
 from shmring.udt.errors import udt_error
+from shmring_cli.ending import Told
 from shmring_cli.output import NS_PER_MS, NS_PER_S, Progress, duration, json_line, quantity
 from shmring_copy import protocol
 
@@ -188,12 +190,14 @@ def _clock(seconds: float) -> str:
 
 
 class Line:
-    """A socket whose waits update the display, and end if the peer is silent for too long."""
+    """A socket whose waits update the display. They end if the peer is silent for too long, and
+    raise `Ended` if the command is told to end."""
 
-    def __init__(self, sock: UdtSocket, meter: Meter, patience_s: float) -> None:
+    def __init__(self, sock: UdtSocket, meter: Meter, patience_s: float, told: Told) -> None:
         self._sock = sock
         self._meter = meter
         self._patience_s = patience_s
+        self._told = told
         self._said_busy = time.monotonic()
         self._heard_bytes = 0
         meter.watch(sock)
@@ -208,11 +212,11 @@ class Line:
             except UdtTimeout:
                 heard = time.monotonic() if self._said_something() else heard
                 self._give_up_after(heard, "take anything")
-                self._meter.tick()
+                self.tick()
                 continue
             heard = time.monotonic()
             view = view[sent:]
-            self._meter.tick()
+            self.tick()
 
     def recv_into(self, buffer: memoryview) -> int:
         """Receive at least one byte. Raises the exceptions of `UdtSocket.recv`."""
@@ -222,9 +226,9 @@ class Line:
                 got = self._sock.recv_into(buffer, timeout=TICK_S)
             except UdtTimeout:
                 self._give_up_after(heard, "say anything")
-                self._meter.tick()
+                self.tick()
                 continue
-            self._meter.tick()
+            self.tick()
             return got
 
     def recv_exactly(self, size: int) -> bytes:
@@ -241,6 +245,17 @@ class Line:
         if now - self._said_busy > BUSY_S:
             self._said_busy = now
             self.send(protocol.busy())
+        self.tick()
+
+    def wait_connected(self) -> None:
+        """Wait until it is connected. Raises the exceptions of `UdtSocket.wait_connected`."""
+        while not self._sock.try_connected():
+            self._told.check()
+            select.select([self._sock], [], [], TICK_S)
+
+    def tick(self) -> None:
+        """Show the progress, if it is time."""
+        self._told.check()
         self._meter.tick()
 
     def _said_something(self) -> bool:
@@ -254,6 +269,14 @@ class Line:
             raise udt_error(
                 Code.ETIMEOUT, f"the peer did not {what} for {self._patience_s:g} s (--patience)"
             )
+
+
+def accept(listener: UdtListener, told: Told) -> tuple[UdtSocket, tuple[str, int]]:
+    """Return the next connection. Raises `Ended` if the command is told to end."""
+    while True:
+        told.check()
+        with contextlib.suppress(UdtTimeout):
+            return listener.accept(timeout=TICK_S)
 
 
 def interrupted(error: UdtError) -> bool:

@@ -15,7 +15,7 @@ from shmring.udt import UdtError, UdtSocket, connecting
 from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import identity, plain, protocol
 from shmring_copy.files import Folder
-from shmring_copy.meter import Line, Meter, interrupted
+from shmring_copy.meter import Line, Meter, accept, interrupted
 from shmring_copy.options import ANYWHERE, DEFAULT_PORT, address, pool_of, show, socket_options
 from shmring_copy.protocol import Checkpoint, Entry, Receiver, TransferError
 from shmring_copy.rival import who_listens
@@ -67,11 +67,12 @@ def _listen(
 
 
 def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: Folder) -> int:
-    sock, peer = listener.accept(timeout=None)
+    sock, peer = accept(listener, arguments.told)
     meter = Meter(f"from {show(peer)}", sending=False, as_json=arguments.json)
     meter.row("connected", peer=list(peer))
     protocol_end = Receiver(identity.of_folder(arguments.folder))
-    job = _Receiving(sock, protocol_end, folder, meter, arguments.patience)
+    line = Line(sock, meter, arguments.patience, arguments.told)
+    job = _Receiving(sock, protocol_end, folder, meter, line)
     try:
         job.run()
     except (ShmringError, OSError) as caught:
@@ -94,12 +95,12 @@ class _Receiving:
     """The operations of one protocol."""
 
     def __init__(
-        self, sock: UdtSocket, peer: Receiver, folder: Folder, meter: Meter, patience_s: float
+        self, sock: UdtSocket, peer: Receiver, folder: Folder, meter: Meter, line: Line
     ) -> None:
         self._sock = sock
         self._folder = folder
         self._meter = meter
-        self._line = Line(sock, meter, patience_s)
+        self._line = line
         self._peer = peer
         self._to_ask: deque[int] = deque()
         self._asked: set[int] = set()
@@ -234,8 +235,11 @@ def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
     with Folder(arguments.folder) as folder, pool_of(arguments) as pool:
         for name in arguments.names:
             meter = Meter(f"from {show(where)}", sending=False, as_json=arguments.json)
-            with udt.connect(where, pool=pool, namespace=arguments.namespace, **options) as sock:
-                line = Line(sock, meter, arguments.patience)
+            with udt.begin_connect(
+                where, pool=pool, namespace=arguments.namespace, **options
+            ) as sock:
+                line = Line(sock, meter, arguments.patience, arguments.told)
+                line.wait_connected()
                 error = _take_plain(os.fsencode(name), folder, sock, line, meter)
             if not meter.end(error, all_of_it="complete, by its size"):
                 code = FAILED

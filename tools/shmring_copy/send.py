@@ -16,7 +16,7 @@ from shmring.udt import UdtError, UdtSocket, connecting
 from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import files, plain, protocol
 from shmring_copy.identity import Memory
-from shmring_copy.meter import Line, Meter, interrupted
+from shmring_copy.meter import Line, Meter, accept, interrupted
 from shmring_copy.options import address, pool_of, show, socket_options
 from shmring_copy.protocol import Sender, TransferError, Want
 
@@ -38,18 +38,24 @@ def run(arguments: argparse.Namespace) -> int:
         meter.warn(f"{name}: left out, neither a file nor a folder")
     meter.row("left_out", paths=left_out)
     with pool_of(arguments) as pool:
-        sock = udt.connect(
+        sock = udt.begin_connect(
             where,
             pool=pool,
             namespace=arguments.namespace,
             timeout=min(arguments.patience, 10.0),
             **options,
         )
+        line = Line(sock, meter, arguments.patience, arguments.told)
+        try:
+            line.wait_connected()
+        except BaseException:
+            sock.close(linger=0)
+            raise
         meter.row("connected", peer=list(where))
         memory = Memory(where, arguments.files)
         if arguments.any_receiver:
             memory.forget()
-        job = _Sending(sock, sender, sources, meter, arguments.patience, memory)
+        job = _Sending(sock, sender, sources, meter, line, memory)
         try:
             job.run()
         except BaseException as caught:
@@ -78,7 +84,7 @@ class _Sending:
         sender: Sender,
         sources: Sequence[files.Source],
         meter: Meter,
-        patience_s: float,
+        line: Line,
         memory: Memory,
     ) -> None:
         self._memory = memory
@@ -86,7 +92,7 @@ class _Sending:
         self._sender = sender
         self._sources = sources
         self._meter = meter
-        self._line = Line(sock, meter, patience_s)
+        self._line = line
         self._events: deque[Any] = deque()
         self._digests: dict[int, tuple[bytes, int]] = {}
         self._room = memoryview(bytearray(READ_BYTES))
@@ -224,11 +230,12 @@ def _serve_plain(
     ):
         _say_listening(arguments.json, listener.local)
         while left or arguments.keep:
-            sock, peer = listener.accept(timeout=None)
+            sock, peer = accept(listener, arguments.told)
             meter = Meter(f"to {show(peer)}", sending=True, as_json=arguments.json)
             meter.row("connected", peer=list(peer))
             try:
-                left.discard(_give_plain(sock, names, meter, arguments.patience))
+                line = Line(sock, meter, arguments.patience, arguments.told)
+                left.discard(_give_plain(sock, names, meter, line, arguments.patience))
             except (ShmringError, OSError) as caught:
                 failures += 1
                 meter.end(describe(caught))
@@ -238,9 +245,10 @@ def _serve_plain(
     return FAILED if failures and not arguments.keep else FINE
 
 
-def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience_s: float) -> str:
+def _give_plain(
+    sock: UdtSocket, names: dict[bytes, str], meter: Meter, line: Line, patience_s: float
+) -> str:
     """Serve one connection. Return the file that was given."""
-    line = Line(sock, meter, patience_s)
     length = plain.name_length(line.recv_exactly(plain.NAME_LENGTH.size))
     name = line.recv_exactly(length)
     path = names.get(name)
@@ -261,7 +269,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
             state.update(room[:got])
             line.send(room[:got])
             meter.moved_bytes += got
-    _await_receiver(sock, meter)
+    _await_receiver(sock, line)
     meter.look()
     sock.close(linger=patience_s)
     meter.file(os.fsencode(path), size, digest=state.digest())
@@ -270,7 +278,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
     return path
 
 
-def _await_receiver(sock: UdtSocket, meter: Meter) -> None:
+def _await_receiver(sock: UdtSocket, line: Line) -> None:
     """Wait until the receiver has acknowledged everything, or has left.
 
     The protocol has no answer from it. A receiver that has everything may leave before it says so,
@@ -280,7 +288,7 @@ def _await_receiver(sock: UdtSocket, meter: Meter) -> None:
         while sock.connected and sock.stats().unsent_bytes:
             with contextlib.suppress(udt.UdtTimeout):
                 sock.flush(timeout=0.2)
-            meter.tick()
+            line.tick()
 
 
 def _say_listening(as_json: bool, local: tuple[str, int]) -> None:

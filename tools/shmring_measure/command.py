@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
         warnings.simplefilter("always", shmring.RealtimeWarning)
         measurement = _measurement(arguments, pool, live)
-        with sending.stopped_by_signals(measurement), live:
+        with arguments.told.then(measurement.stop), live:
             report = measurement.run()
     if arguments.json:
         json_line(report.to_dict())

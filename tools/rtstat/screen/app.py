@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import time
 from typing import ClassVar
@@ -23,6 +25,7 @@ from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks
 from shmring import observe
 from shmring_cli.common import FINE
+from shmring_cli.ending import Told
 
 _SECOND_SNAPSHOT_S = 0.25
 _FASTEST_S = 0.1
@@ -84,6 +87,8 @@ class RtstatApp(App[int]):
         self._selection = selection
         self._since = 0.0
         self._timer: Timer | None = None
+        self._loop_here: asyncio.AbstractEventLoop | None = None
+        self._leaves = False
 
     def get_default_screen(self) -> Overview:
         return self._overview
@@ -93,6 +98,16 @@ class RtstatApp(App[int]):
         self._take()
         self.set_timer(min(_SECOND_SNAPSHOT_S, self._interval_s), self._tick)
         self._timer = self.set_interval(self._interval_s, self._tick)
+        self._loop_here = asyncio.get_running_loop()
+        if self._leaves:
+            self.action_leave()
+
+    def leave(self) -> None:
+        """End it. Any thread may call this, at any time."""
+        self._leaves = True
+        if self._loop_here is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop_here.call_soon_threadsafe(self.action_leave)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -183,10 +198,12 @@ class RtstatApp(App[int]):
             )
 
 
-def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
+def run(namespace: str | None, selection: Selection, interval_s: float, told: Told) -> int:
     """Show the full screen until the user leaves it. Return the exit code."""
     with Watch(namespace) as watch:
-        return RtstatApp(watch, selection, interval_s=interval_s).run() or FINE
+        app = RtstatApp(watch, selection, interval_s=interval_s)
+        with told.then(app.leave):
+            return app.run() or FINE
 
 
 def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[observe.DistinctError]:

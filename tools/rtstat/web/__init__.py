@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from rtstat import metrics
 from rtstat.export import facts
 from rtstat.selection import Selection, namespace_of
-from rtstat.serve import HTML, TEXT, Environ, Page, Reply, parse_address, serve, signals_kept
+from rtstat.serve import HTML, TEXT, Environ, Page, Reply, parse_address, serve
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView
 from shmring_cli.common import FINE
@@ -36,16 +36,16 @@ _FILES = {
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until it is told to end."""
     address = parse_address(arguments.serve_web)
-    with signals_kept(), ExitStack() as stack:
+    with ExitStack() as stack:
         namespace = namespace_of(arguments)
         # Each has its own watch, because an interval lasts from one reading of a watch to its next.
         collector = metrics.Collector(stack.enter_context(Watch(namespace)), Selection(arguments))
         watch = stack.enter_context(Watch(namespace))
         readings = Readings(watch, Selection(arguments))
         with readings.running():
-            serve(address, pages(readings) | metrics.pages(collector), "page", "/")
+            serve(address, pages(readings) | metrics.pages(collector), "page", "/", arguments.told)
     return FINE
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import shmring
 from rtworkers import paths
 from shmring.testing import captures as c
 
@@ -125,7 +126,7 @@ def test_a_loop_without_end_ends_with_a_signal(line: str) -> None:
         text=True,
     )
     try:
-        time.sleep(2.0)
+        wait_until_sent(f"replay.{process.pid}.")
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=PATIENCE_S)
     finally:
@@ -168,6 +169,19 @@ def wait_for_channel(begin: str) -> None:
     while not any((name.channel or "").startswith(begin) for name in paths.shm_names()):
         assert time.monotonic() < until_s
         time.sleep(0.01)
+
+
+def wait_until_sent(begin: str) -> None:
+    """A replay has sent its first packet."""
+    wait_for_channel(begin)
+    name = next(
+        name for name in paths.shm_names() if name.channel and name.channel.startswith(begin)
+    )
+    with shmring.attach(name.channel, namespace=name.namespace, readonly=True) as ch:
+        until_s = time.monotonic() + PATIENCE_S
+        while not ch.stats().tx_sent:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
 
 
 def test_it_starts_at_a_time_of_tai(line: str) -> None:

@@ -75,6 +75,15 @@ def test_what_is_no_timeout(loop, timeout):
     assert ch.tx_waiting == 1
 
 
+def test_an_unknown_argument_beside_the_last_of_all(loop):
+    """CPython's own parser makes the error, and stores what it found before."""
+    ch = loop(remote=HERE)
+    for _ in range(20):
+        with pytest.raises(TypeError, match="no_such"):
+            ch.send_many([b"x"], timeout=None, no_such=1)
+    assert ch.tx_waiting == 0
+
+
 def test_ports_and_sizes_may_be_integers_of_numpy(loop):
     ch = loop()
     host, port = ch.home

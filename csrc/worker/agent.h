@@ -119,7 +119,8 @@ typedef struct agent_ops {
 
     /* A client's request to this engine (CTL_ENGINE). NULL: the engine accepts none. Cold, may
      * allocate. The body is unchecked. Writes at most CTL_ENGINE_BYTES of answer, *reply_bytes is 0
-     * at first. Returns a result >= 0, or -errno with a text. */
+     * at first. Returns a result >= 0, or -errno with a text. Not -ENOENT: clients take it for a
+     * worker that does not serve the channel yet, and ask again for seconds. */
     int (*request)(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                    uint32_t *reply_bytes);
 

@@ -233,7 +233,7 @@ static int refuse_number(udt_port_agent_t *p, uint32_t number)
 {
     udt_waiting_t *w = udt_port_agent_waiting(p, number);
     if (w == NULL)
-        return rt_err_set(-ENOENT, "no request %u waits: it was taken, refused or dropped", number);
+        return rt_err_set(-ESRCH, "no request %u waits: it was taken, refused or dropped", number);
     udt_port_agent_refuse(p, w);
     return 0;
 }

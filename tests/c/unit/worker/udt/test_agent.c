@@ -53,7 +53,7 @@ static void test_an_application_may_refuse(void)
     CHECK_EQ(ask_port(&listener, no), 0);
     CHECK_EQ(got(&ch, &error), SHM_UDT_GOT_FAILED);
     CHECK_EQ(error, 1002);
-    CHECK_EQ(ask_port(&listener, no), -ENOENT);
+    CHECK_EQ(ask_port(&listener, no), -ESRCH);
     CHECK_EQ(port_counter(&listener, SHM_UDT_PORT_COUNT_refused), 1);
     CHECK_EQ(rt_load_relaxed(&port_state(&listener)->waiting), 0);
 

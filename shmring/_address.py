@@ -92,7 +92,7 @@ def _parts(address: object, what: str) -> tuple[str, int, int]:
     host: Any = None
     port: Any = None
     scope: Any = None
-    given: Any = address
+    given: Any = address if isinstance(address, (tuple, list)) else None
     match given:
         case (str(), _):
             (host, port), scope = given, 0

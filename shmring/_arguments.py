@@ -36,15 +36,27 @@ def count(value: object, what: str, least: int, most: int) -> int:
     return number
 
 
-def payload(data: object) -> Any:
-    """Return the cffi buffer of a payload. Use it in a ``with`` statement."""
+def payload(data: object, what: str = "a payload", hint: str = "") -> Any:
+    """Return the cffi buffer of a payload. Use it in a ``with`` statement.
+
+    A number is refused: ``bytes(8)`` would make zeros of it. hint: what else the argument may be.
+    """
     try:
         return ffi.from_buffer(data)
     except TypeError:
-        hint = ": encode it, as in text.encode()" if isinstance(data, str) else ""
+        if isinstance(data, str):
+            hint += ": encode it, as in text.encode()"
         raise TypeError(
-            f"a payload must be a bytes-like object, not {type(data).__name__}{hint}"
+            f"{what} must be a bytes-like object, not {type(data).__name__}{hint}"
         ) from None
+    except (BufferError, ValueError) as caught:  # NumPy's arrays raise the latter
+        raise BufferError(f"{what} must be a contiguous buffer: {caught}") from None
+
+
+def payload_bytes(data: object, what: str = "a payload", hint: str = "") -> bytes:
+    """Return a copy of a payload. The checks are those of `payload`."""
+    with payload(data, what, hint) as view:
+        return bytes(ffi.buffer(view))
 
 
 def writable(buffer: Any, what: str) -> memoryview:

@@ -93,6 +93,9 @@ int as_time_ns(PyObject *value, const char *what, int64_t *out);
 /* The number of a packet, 0 or above. */
 int as_sequence(PyObject *value, int64_t *out);
 
+/* A number of bytes that is called size, 0 or above. */
+int as_size(PyObject *value, int64_t *out);
+
 /* least to most; least >= 0. */
 int as_count(PyObject *value, const char *what, int64_t least, int64_t most, int64_t *out);
 

@@ -52,6 +52,16 @@ int as_sequence(PyObject *value, int64_t *out)
     return -1;
 }
 
+int as_size(PyObject *value, int64_t *out)
+{
+    if (as_natural(value, "size", MEANS_BYTES, out) < 0)
+        return -1;
+    if (*out >= 0)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "size is %S: it must be 0 to 2**63 - 1 bytes", value);
+    return -1;
+}
+
 int as_count(PyObject *value, const char *what, int64_t least, int64_t most, int64_t *out)
 {
     if (as_natural(value, what, "", out) < 0)

@@ -146,14 +146,14 @@ static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *
             return batch_by_sizes(c, sizes, 1) < 0 ? -1 : check_count("offsets", count, b->count);
         b->count = count;
         if (is_given(size))
-            return as_int(size, "size", MEANS_BYTES, &b->size);
+            return as_size(size, &b->size);
     } else if (c->data.ndim == 2) {
         return batch_by_rows(c, size, sizes);
     } else if (is_given(sizes)) {
         return batch_by_sizes(c, sizes, 0);
     } else if (is_given(size)) {
         int64_t bytes = 0;
-        return as_int(size, "size", MEANS_BYTES, &bytes) < 0 ? -1 : batch_by_size(c, bytes);
+        return as_size(size, &bytes) < 0 ? -1 : batch_by_size(c, bytes);
     }
     PyErr_SetString(
         PyExc_TypeError,

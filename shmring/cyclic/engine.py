@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
 from shmring import _options
+from shmring._arguments import payload_bytes
 from shmring._channel_base import closed_on_error
 from shmring._check import check
 from shmring._ring import ffi, lib
@@ -70,7 +71,7 @@ class Cyclic(Engine[CyclicChannel]):
         self.refuse(options, _REFUSED)
         plain = _plain(dict(options))
         config, failsafe = self._config(plain["max_payload"])
-        first = None if self.payload is None else _payload("payload", self.payload)
+        first = None if self.payload is None else payload_bytes(self.payload, "payload")
         _check_length("payload", first, plain["max_payload"])
         slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's
         shared_bytes = int(lib.shm_cyclic_bytes(slots, config.payload_bytes))
@@ -91,7 +92,7 @@ class Cyclic(Engine[CyclicChannel]):
         if isinstance(self.on_stale, str):
             config.on_stale = _on_stale(self.on_stale)
         else:
-            failsafe = _payload("on_stale", self.on_stale)
+            failsafe = payload_bytes(self.on_stale, "on_stale", ': or use "stop" or "continue"')
             config.on_stale = lib.SHM_CYCLIC_FAILSAFE
             config.failsafe_crc = zlib.crc32(failsafe)
         _check_length("on_stale", failsafe, max_payload)
@@ -117,14 +118,6 @@ def _on_stale(word: str) -> int:
             f'on_stale is {word!r}: use "stop", "continue", or a bytes-like fail-safe payload'
         )
     return _ON_STALE[word]
-
-
-def _payload(option: str, given: Any) -> bytes:
-    try:
-        return bytes(memoryview(given))
-    except TypeError:
-        words = ', or "stop" or "continue"' if option == "on_stale" else ""
-        raise TypeError(f"{option} must be a bytes-like object{words}, not {given!r}") from None
 
 
 def _check_length(option: str, payload: bytes | None, most: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from shmring import _address, _options, errors
-from shmring._arguments import deadline
+from shmring._arguments import deadline, payload_bytes
 from shmring._channel_base import ChannelBase, closed_on_error
 from shmring._check import check
 from shmring._ring import ffi, lib
@@ -283,7 +283,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
         values: as in `update`. Raises the exceptions of `update`.
         """
-        payload = bytes(values if self._encode is None else self._encode(values))
+        payload = payload_bytes(values if self._encode is None else self._encode(values))
         if len(payload) != self.send_bytes:
             raise errors.PayloadTooLarge(
                 f"fail-safe values of {len(payload)} bytes; channel {self.name!r} sends "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from shmring import _options
+from shmring._arguments import payload_bytes
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
@@ -144,14 +145,8 @@ def as_values(option: str, values: Any, record: Record | None, size: int) -> byt
     """Return the payload of values that were given as an option."""
     if values is None:
         return None
-    if record is not None:
-        return record.encode(values)
-    try:
-        payload = bytes(memoryview(values))
-    except TypeError:
-        raise TypeError(
-            f"{option} must be bytes, as the channel has no record, not {type(values).__name__}"
-        ) from None
+    encoded = values if record is None else record.encode(values)
+    payload = payload_bytes(encoded, option, ", as the channel has no record" * (record is None))
     if len(payload) != size:
         raise BadConfig(f"{option} has {len(payload)} bytes, but send has {size}")
     return payload

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from shmring._arguments import payload
 from shmring._ring import ffi, lib
 from shmring.types import Buffer
 
@@ -36,16 +37,15 @@ class Codec:
 
 
 def sample_bytes(pcm: Any) -> memoryview:
-    """The bytes of 16-bit samples. Raises `TypeError`, `ValueError`."""
-    view = memoryview(pcm)
+    """The bytes of 16-bit samples. Raises `TypeError`, `BufferError` (gaps), `ValueError`."""
+    with payload(pcm, "samples"):
+        view = memoryview(pcm)
     code = view.format.lstrip("@=" + ("<" if sys.byteorder == "little" else ">"))
     if code not in ("h", *_OCTETS):
         raise TypeError(
             f"samples have the format {view.format!r}: give int16 in the machine's byte order, "
             "such as numpy.int16, or bytes"
         )
-    if not view.c_contiguous:
-        raise TypeError("the samples have gaps between them: give a contiguous buffer")
     flat = view.cast("B")
     if len(flat) % SAMPLE_BYTES:
         raise ValueError(

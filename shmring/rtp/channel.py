@@ -299,13 +299,11 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         `BadConfig` for a frame of a payload type that is neither the channel's with its codec nor
         G.711 or L16 by RFC 3551.
         """
-        if isinstance(item, RtpFrame):
-            return self._decoder(item.payload_type).decode(item.data)
-        if isinstance(item, RtpErasure):
-            return audio.silence(item.samples * self._rtp.channels)
-        if isinstance(item, (RtpResync, RtpBye)):
-            return audio.silence(0)
-        return memoryview(b"".join(map(self.pcm, item))).cast("h")
+        if isinstance(item, (RtpFrame, RtpErasure, RtpResync, RtpBye)):
+            return self._samples(item)
+        if isinstance(item, (str, bytes, bytearray, memoryview)) or not hasattr(item, "__iter__"):
+            raise _no_item(item)
+        return memoryview(b"".join(map(self._samples, item))).cast("h")
 
     # --- more -------------------------------------------------------------------------------------
 
@@ -316,6 +314,15 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _samples(self, item: RtpItem) -> memoryview:
+        if isinstance(item, RtpFrame):
+            return self._decoder(item.payload_type).decode(item.data)
+        if isinstance(item, RtpErasure):
+            return audio.silence(item.samples * self._rtp.channels)
+        if isinstance(item, (RtpResync, RtpBye)):
+            return audio.silence(0)
+        raise _no_item(item)
+
     def _decoder(self, payload_type: int) -> audio.Codec:
         if payload_type not in self._decoders:
             raise errors.BadConfig(
@@ -323,3 +330,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
                 "with codec= and payload_type=, or use the frame's data"
             )
         return self._decoders[payload_type]
+
+
+def _no_item(item: object) -> TypeError:
+    return TypeError(f"item must be what recv() returns, or many of these, not {item!r:.80}")

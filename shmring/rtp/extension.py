@@ -3,6 +3,8 @@
 import struct
 from collections.abc import Iterable
 
+from shmring._arguments import payload_bytes
+from shmring._options import integer
 from shmring.errors import BadConfig
 
 ONE_BYTE = 0xBEDE
@@ -50,15 +52,15 @@ def build(given: Iterable[tuple[int, bytes]]) -> bytes:
 
     Raises `BadConfig` for an id outside of 1 to 255, data longer than 255 bytes, or too much data.
     """
-    pairs = [(ident, bytes(data)) for ident, data in given]
+    pairs = [
+        (integer("elements: an id", ident, 1, 255), payload_bytes(data, "elements: data"))
+        for ident, data in given
+    ]
     two_byte = any(ident > 14 or not 1 <= len(data) <= 16 for ident, data in pairs)
     out = bytearray()
     for ident, data in pairs:
-        if not 1 <= ident <= 255 or len(data) > 255:
-            raise BadConfig(
-                f"elements: id {ident} has {len(data)} bytes: ids are 1 to 255, and an element has "
-                "at most 255 bytes"
-            )
+        if len(data) > 255:
+            raise BadConfig(f"elements: id {ident} has {len(data)} bytes, the limit is 255")
         out += bytes((ident, len(data)) if two_byte else (ident << 4 | (len(data) - 1),))
         out += data
     out += bytes(-len(out) % _WORD_BYTES)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack
 
 from shmring import _options, errors
+from shmring._arguments import payload, payload_bytes
 from shmring._ring import ffi, lib
 from shmring.rtp import audio, extension
 
@@ -93,7 +94,8 @@ class RecordMaker:
             data = self._codec.encode(data)
             samples = self._samples(data, self._codec) if samples is None else samples
         words = extension.build(elements) if elements else b""
-        self._check_length(len(words) + memoryview(data).nbytes)
+        with payload(data, "data") as view:
+            self._check_length(len(words) + len(view))
         if marker is payload_type is samples is None and not same_time and not words:
             return b"".join((self._usual_head, data))
         flags = _options.switch("same_time", same_time) and _SAME_TIME
@@ -131,7 +133,7 @@ class RecordMaker:
     ) -> tuple[list[bytes], int]:
         """The records of a block, and the number of bytes of `data` in each one except the last."""
         codec = self._codec if payload_type is None else None
-        body = memoryview(codec.encode(data) if codec else data).cast("B")
+        body = memoryview(codec.encode(data) if codec else payload_bytes(data, "data"))
         if not body:
             raise ValueError("there are no samples to send")
         part = self._part_bytes(bytes_per_packet)
@@ -149,7 +151,8 @@ class RecordMaker:
 
     def _part_bytes(self, bytes_per_packet: int | None) -> int:
         """As many complete packets as fit into one record."""
-        size = int(bytes_per_packet or self._config.bytes_per_packet)
+        size = _number("bytes_per_packet", bytes_per_packet, 2**32 - 1)
+        size = size or int(self._config.bytes_per_packet)
         if not size:
             raise errors.BadConfig(
                 f"payload type {self._config.payload_type} does not determine the packet size: "

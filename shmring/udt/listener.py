@@ -18,7 +18,7 @@ from shmring._hot import Packet
 from shmring._ring import ffi, lib
 from shmring.udt import closer
 from shmring.udt.errors import Code, UdtError, udt_error
-from shmring.udt.options import BACKLOG, MOST_BACKLOG, Settings
+from shmring.udt.options import BACKLOG, Settings
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
 
@@ -44,12 +44,6 @@ class UdtListener:
 
         Raises `UdtError` with `Code.EDUPLISTEN` if there is already a listener.
         """
-        if isinstance(backlog, bool) or not isinstance(backlog, int):
-            raise TypeError(f"backlog must be an integer, not {backlog!r}")
-        if not 1 <= backlog <= MOST_BACKLOG:
-            raise errors.BadConfig(
-                f"backlog is {backlog}: it must be 1 to {MOST_BACKLOG}"
-            )
         closer.start()
         port.acquire()
         try:

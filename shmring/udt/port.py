@@ -12,6 +12,7 @@ from rtworkers import page
 from shmring import _address, errors
 from shmring._endpoint import Endpoint
 from shmring._opening import Opening
+from shmring._options import integer, switch
 from shmring._ring import ffi, lib
 from shmring.engine import Start
 from shmring.pool import Pool, _pool_for
@@ -107,8 +108,10 @@ class Port:
             self._holders += 1
 
     def release(self) -> None:
-        """The counterpart of `acquire`."""
+        """The counterpart of `acquire`. Raises `ValueError` if nothing holds the port."""
         with self._lock:
+            if self._holders == 0:
+                raise ValueError("nothing holds the port: release goes with an earlier acquire")
             self._holders -= 1
         self._close_if_idle()
 
@@ -148,12 +151,12 @@ class Port:
     def listen(self, messages: bool, backlog: int) -> None:
         """Deliver connection requests as packets of the channel.
 
-        Raises `UdtError` with `Code.EDUPLISTEN` if there is already a listener.
+        backlog: 1 to 4096. Raises `UdtError` with `Code.EDUPLISTEN` if there is already a listener.
         """
+        mode = udt_options.transfer_mode(switch("messages", messages))
+        backlog = integer("backlog", backlog, 1, udt_options.MOST_BACKLOG)
         try:
-            self._command(
-                lib.SHM_UDT_LISTEN, mode=udt_options.transfer_mode(messages), backlog=backlog
-            )
+            self._command(lib.SHM_UDT_LISTEN, mode=mode, backlog=backlog)
         except OSError as caught:
             if caught.errno in (errno.EBUSY, errno.EADDRINUSE, errno.EALREADY, errno.EEXIST):
                 raise udt_error(Code.EDUPLISTEN) from caught
@@ -165,7 +168,7 @@ class Port:
 
     def refuse(self, number: int) -> None:
         """Refuse the connection request with this number."""
-        self._command(lib.SHM_UDT_REFUSE, number=number)
+        self._command(lib.SHM_UDT_REFUSE, number=integer("number", number, 0, 2**32 - 1))
 
     def _command(self, op: int, *, mode: int = 0, backlog: int = 0, number: int = 0) -> None:
         command = ffi.new("shm_udt_port_command_t *")

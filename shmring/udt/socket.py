@@ -1,13 +1,15 @@
 """One end of a UDT connection."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from types import EllipsisType
 from typing import Any, Self, Unpack
 
 from shmring import errors
-from shmring._arguments import deadline, has_passed, payload, writable
+from shmring._arguments import count, deadline, has_passed, payload, writable
+from shmring._options import integer
 from shmring._ring import ffi, lib
 from shmring.types import Buffer
 from shmring.udt.connection import SCRATCH_BYTES, Connection
@@ -269,8 +271,10 @@ class UdtSocket:
         `UdtNotConnected`.
         """
         self._need_messages(False)
-        if size <= 0:
-            return self._nothing(size)
+        size = _size(size)
+        if size == 0:
+            self._connection.mapped()
+            return b""
         until_ns = self._until(timeout)
         if size > SCRATCH_BYTES:
             room = bytearray(min(size, self._settings.ring_bytes))
@@ -303,6 +307,8 @@ class UdtSocket:
         Raises the errors of `recv`.
         """
         self._need_messages(True)
+        if size is not None:
+            size = _size(size)
         until_ns = self._until(timeout)
         message = self._receiver.take(self._receiver.try_message, until_ns)
         return message if size is None else message[:size]
@@ -310,7 +316,8 @@ class UdtSocket:
     def try_recv(self, size: int = READ_USUAL) -> bytes | None:
         """Take available bytes of a stream. None: there are none now. Raises `UdtClosed`."""
         self._need_messages(False)
-        return self._receiver.try_bytes(size)
+        size = _size(size)
+        return self._receiver.try_bytes(size) if size else b""
 
     def try_recvmsg(self) -> bytes | None:
         """Take the next message if it is available. None: there is none now. Raises `UdtClosed`."""
@@ -345,7 +352,9 @@ class UdtSocket:
 
     def set_max_bandwidth(self, bytes_per_second: int | None) -> None:
         """Limit the rate. None: unlimited. With congestion ``"fixed"`` it is the rate."""
-        self._connection.command(lib.SHM_UDT_SET_BANDWIDTH, bytes_per_second or 0)
+        most = 0 if bytes_per_second is None else bytes_per_second
+        most = integer("bytes_per_second", most, 0, 2**63 - 1)
+        self._connection.command(lib.SHM_UDT_SET_BANDWIDTH, most)
 
     def report_error(self) -> None:
         """Tell the peer that its data could not be stored: its calls raise `UdtPeerError`."""
@@ -404,11 +413,6 @@ class UdtSocket:
     def _until(self, timeout: Any) -> int:
         return deadline(self._timeout if timeout is ... else timeout)
 
-    def _nothing(self, size: int) -> bytes:
-        if size < 0:
-            raise ValueError(f"size is {size}: it must be 0 or more")
-        self._connection.mapped()
-        return b""
 
 class _until_end(contextlib.suppress):
     """Suppress the errors of a connection that ended, or was closed at this end."""
@@ -418,11 +422,12 @@ class _until_end(contextlib.suppress):
         return code in (Code.ECONNLOST, Code.EINVSOCK)
 
 
+def _size(size: object) -> int:
+    return count(size, "size", 0, sys.maxsize)
+
+
 def _message_terms(ttl_ms: int | None, in_order: bool) -> tuple[int, int]:
-    if ttl_ms is None:
-        ttl_ms = -1
-    if not -1 <= ttl_ms < 2**31:
-        raise ValueError(f"ttl_ms is {ttl_ms}: it must be 0 to 2**31 - 1, or None for no limit")
+    ttl_ms = integer("ttl_ms", -1 if ttl_ms is None else ttl_ms, -1, 2**31 - 1)
     return ttl_ms, lib.SHM_UDT_IN_ORDER if in_order else 0
 
 

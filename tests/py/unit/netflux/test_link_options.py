@@ -148,7 +148,7 @@ def test_records_give_size_and_layout() -> None:
         ({"send": 1, "on_stale": "failsafe"}, errors.BadConfig, "failsafe is not given"),
         ({"send": 1, "keep_values": 1}, TypeError, "keep_values must be True or False"),
         ({"send": 2, "values": b"abc"}, errors.BadConfig, "values has 3 bytes, but send has 2"),
-        ({"send": 2, "failsafe": 7}, TypeError, "failsafe must be bytes"),
+        ({"send": 2, "failsafe": 7}, TypeError, "failsafe must be a bytes-like"),
         ({"send": Twice(), "values": 200}, ValueError, "range"),
         ({"send": 1, "own_number": 256}, errors.BadConfig, "own_number is 256"),
         ({"send": 1, "producers": 0}, errors.BadConfig, "producers is 0"),

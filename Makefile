@@ -39,7 +39,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check worlds dropins lint docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check worlds dropins lint lint-python docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,11 +87,14 @@ dropins: ## dist/dropins/: distributions without modules that have the names and
 	@$(PYTHON) csrc/wheels/dropins.py dist/dropins
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
+	@$(MAKE) --no-print-directory -j lint-python tidy
+
+# One core is enough for these.
+lint-python: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/basedpyright --level error
 	@cd $(VENV) && bin/stubtest shmring._hot rtpsynth._core
-	@$(MAKE) --no-print-directory tidy
 
 # Warnings are errors. Sphinx imports the installed package for the reference. No network, no worker.
 docs: $(VENV)/.installed-dev ## the documentation site: build/site/index.html

@@ -41,17 +41,18 @@ def pack(address: object, what: str = "address", least_port: int = 0) -> bytes:
     return bytes(ffi.buffer(out))
 
 
-def pack_addresses(addresses: Iterable[Address]) -> bytes:
-    """Return addresses as the bytes that `Channel.send_many` takes as `to`: 24 for each packet.
+def pack_addresses(addresses: Iterable[Address | None]) -> bytes:
+    """Return addresses as the bytes that `Channel.send_many` takes as `to` or `source`: 24 for each
+    packet.
 
-    addresses: (host, port) pairs. Each different one is converted once. Raises `BadAddress`,
-    `TypeError`.
+    addresses: (host, port) pairs, or None for a packet without a `source`. Each different one is
+    converted once. Raises `BadAddress`, `TypeError`.
     """
-    known: dict[Address, bytes] = {}
+    known: dict[Address | None, bytes] = {None: bytes(ADDRESS_BYTES)}
     packed: list[bytes] = []
     for address in addresses:
         if address not in known:
-            known[address] = pack(address, "to", least_port=1)
+            known[address] = pack(address, "address")
         packed.append(known[address])
     return b"".join(packed)
 

@@ -40,7 +40,7 @@ def texts(words: Sequence[str]) -> Node:
     return ("u", "", len(words), (None, _packed("i", ends), data), (), None)
 
 
-def sources(name: str, addresses: Sequence[tuple[bytes, bytes]]) -> Node:
+def hosts(name: str, addresses: Sequence[tuple[bytes, bytes]]) -> Node:
     """Addresses as they are in records, before and behind the port, as numeric hosts."""
     indices = {address: index for index, address in enumerate(dict.fromkeys(addresses))}
     column = list(map(indices.__getitem__, addresses))

@@ -52,7 +52,8 @@ class ChannelTransport(asyncio.DatagramTransport):
         self._remote = remote
         self._protocol = protocol
         self._shown: dict[Any, SocketAddress | None] = {}
-        self._kept: deque[tuple[bytes, int | None, Any]] = deque()
+        self._asked: dict[SocketAddress, tuple[str, int]] = {}
+        self._kept: deque[tuple[bytes, int | None, Any, Any]] = deque()
         self._kept_bytes = 0
         self._paused = False
         self.set_write_buffer_limits()
@@ -70,11 +71,15 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def sendto(self, data: Any, addr: Any = None, *, at: int | None = None) -> Any:
+    def sendto(
+        self, data: Any, addr: Any = None, *, at: int | None = None, source: Any = None
+    ) -> Any:
         """Send a datagram. It never waits.
 
         addr: its destination, None for the remote address of the endpoint. at: its deadline, as of
-        `Channel.send`. Returns the sequence of the packet, for `Channel.verdict`, or None if it was
+        `Channel.send`. source: the address of this host that it leaves from, as of `Channel.send`.
+        None: the one that `addr` last sent to, so that replies come from the address that was
+        asked. Returns the sequence of the packet, for `Channel.verdict`, or None if it was
         kept because the channel has no room, if the transport is closing, or if the packet was
         refused, which the protocol hears of.
         """
@@ -87,8 +92,12 @@ class ChannelTransport(asyncio.DatagramTransport):
             addr = None
         if self._closing:
             return None
+        if source is None and self._asked:
+            source = self._source_for(addr)
         try:
-            sequence = None if self._kept else self._channel.try_send(packet, at, to=addr)
+            sequence = (
+                None if self._kept else self._channel.try_send(packet, at, to=addr, source=source)
+            )
         except errors.PayloadTooLarge:
             self._call(self._protocol.error_received, _os_error(errno.EMSGSIZE))
             return None
@@ -96,12 +105,19 @@ class ChannelTransport(asyncio.DatagramTransport):
             self._end(caught)
             return None
         if sequence is None:
-            self._keep(bytes(packet), at, addr)
+            self._keep(bytes(packet), at, addr, source)
         self._watch()
         return sequence
 
-    def _keep(self, data: bytes, at: int | None, addr: Any) -> None:
-        self._kept.append((data, at, addr))
+    def _source_for(self, addr: Any) -> tuple[str, int] | None:
+        """Return the address of this host that `addr` has sent to. None: it is not known."""
+        try:
+            return self._asked.get(_known_as(addr))
+        except TypeError:  # sending says what is wrong with it
+            return None
+
+    def _keep(self, data: bytes, at: int | None, addr: Any, source: Any) -> None:
+        self._kept.append((data, at, addr, source))
         self._kept_bytes += len(data)
         if not self._paused and self._kept_bytes > self._high_bytes:
             self._paused = True
@@ -110,9 +126,9 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     async def _send_kept(self) -> None:
         while self._kept:
-            data, at, addr = self._kept[0]
+            data, at, addr, source = self._kept[0]
             try:
-                await self._channel.send_async(data, at, to=addr)
+                await self._channel.send_async(data, at, to=addr, source=source)
             except errors.ChannelClosed as caught:
                 self._end(caught)
                 return
@@ -172,6 +188,8 @@ class ChannelTransport(asyncio.DatagramTransport):
                     if self._closing:
                         return
                     source = self._address_of(packet.source)
+                    if source is not None and (local := packet.local) is not None:
+                        self._note_asked(source, local)
                     self._call(self._protocol.datagram_received, packet.data, source)
                 self._tell_failures()
                 await asyncio.sleep(0)
@@ -186,6 +204,14 @@ class ChannelTransport(asyncio.DatagramTransport):
                 self._shown.clear()
             shown = self._shown[source] = socket_address(source)
             return shown
+
+    def _note_asked(self, source: SocketAddress, local: tuple[str, int]) -> None:
+        """Remember where a sender sends to, so that replies come from there."""
+        known = _known_as(source)
+        if self._asked.get(known) != local:
+            if len(self._asked) >= _ADDRESS_CACHE:
+                self._asked.clear()
+            self._asked[known] = local
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -365,6 +391,12 @@ def socket_address(address: tuple[str, int] | None) -> SocketAddress | None:
         return address
     host, _, zone = address[0].partition("%")
     return host, address[1], 0, _scope(zone)
+
+
+def _known_as(address: Any) -> SocketAddress:
+    """Return an address without the parts that say nothing, because not everybody gives them."""
+    parts = tuple(address)
+    return parts if len(parts) == 4 and parts[3] else parts[:2]
 
 
 def _scope(zone: str) -> int:

@@ -91,6 +91,7 @@ class Endpoint(batch.Core):
         self._owner = owner
         self._remote_hint = remote_hint
         self._addresses: dict[Any, bytes] = {}
+        self._sources: dict[Any, bytes] = {}
         self._start_locks()
 
         if segment is None:
@@ -455,6 +456,23 @@ class Endpoint(batch.Core):
             self._addresses.clear()
         with contextlib.suppress(TypeError):  # a list, say
             self._addresses[to] = raw
+        return raw
+
+    def pack_source(self, source: Any) -> bytes:
+        """Return the bytes of an shm_addr_t. Raises `BadAddress`."""
+        try:
+            return self._sources[source]
+        except (KeyError, TypeError):
+            pass
+        raw = _address.pack(source, "source")
+        own = ffi.from_buffer("shm_addr_t *", raw)
+        self.mapped()
+        if lib.endpoint_check_source(self.end, own) < 0:
+            raise errors.BadAddress(ffi.string(lib.rt_err_text()).decode())
+        if len(self._sources) >= ADDRESS_CACHE:
+            self._sources.clear()
+        with contextlib.suppress(TypeError):  # a list, say
+            self._sources[source] = raw
         return raw
 
     def refuse(self, rc: int, text: str | None) -> Never:

@@ -40,6 +40,7 @@ class Packet(Generic[_Data]):
         tos: int = 0,
         lost_before: int = 0,
         flags: int = 0,
+        local: bytes = ...,
     ) -> Packet[_Data]: ...
     @property
     def data(self) -> _Data: ...
@@ -55,6 +56,8 @@ class Packet(Generic[_Data]):
     def stamp(self) -> Stamp: ...
     @property
     def source(self) -> tuple[str, int] | _MaybeNone: ...
+    @property
+    def local(self) -> tuple[str, int] | None: ...
     @property
     def shared_stamp(self) -> bool: ...
     @property
@@ -73,10 +76,16 @@ class _Calls:
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
+        source: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> int: ...
     def try_send(
-        self, data: Buffer, at: int | None = None, *, to: tuple[str, int] | None = None
+        self,
+        data: Buffer,
+        at: int | None = None,
+        *,
+        to: tuple[str, int] | None = None,
+        source: tuple[str, int] | None = None,
     ) -> int | None: ...
     def send_many(
         self,
@@ -89,6 +98,7 @@ class _Calls:
         interval_ns: int | None = None,
         spread_ns: int | None = None,
         to: tuple[str, int] | Buffer | None = None,
+        source: tuple[str, int] | Buffer | None = None,
         timeout: float | None = None,
         sequences: Buffer | None = None,
     ) -> int: ...
@@ -103,6 +113,7 @@ class _Calls:
         interval_ns: int | None = None,
         spread_ns: int | None = None,
         to: tuple[str, int] | Buffer | None = None,
+        source: tuple[str, int] | Buffer | None = None,
         sequences: Buffer | None = None,
     ) -> int: ...
     def replace(
@@ -112,6 +123,7 @@ class _Calls:
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
+        source: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> int: ...
     def recv(self, *, timeout: float | None = None) -> Packet: ...
@@ -147,6 +159,7 @@ class Core(_Calls):
         interval_ns: int | None = None,
         spread_ns: int | None = None,
         to: tuple[str, int] | Buffer | None = None,
+        source: tuple[str, int] | Buffer | None = None,
         sequences: Buffer | None = None,
     ) -> Any: ...
     def queue(self, batch: Any, /) -> bool: ...

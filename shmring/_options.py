@@ -281,8 +281,10 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
         if asked is not None and size is not None and size > asked:
             raise BadConfig(f"{option} is {size}: it must not be above max_payload={asked}")
 
-    tx_head = TX_HEAD_BYTES + (0 if config.remote.family else ADDRESS_BYTES)
-    rx_head = RX_HEAD_BYTES + (ADDRESS_BYTES if _is_v6(config) else 8)
+    # The end of this host is in a record as well if the socket has all addresses.
+    ends = 2 if _is_wildcard(config) else 1
+    tx_head = TX_HEAD_BYTES + (0 if config.remote.family else ends * ADDRESS_BYTES)
+    rx_head = RX_HEAD_BYTES + ends * (ADDRESS_BYTES if _is_v6(config) else 8)
     wanted = {
         lib.SHM_TX: room_bytes(capacity, packet, tx_head),
         lib.SHM_RX: room_bytes(rx_capacity, rx_packet, rx_head),
@@ -292,7 +294,7 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     if longest is None:
         least = max(packet or FULL_PACKET_BYTES, rx_packet or FULL_PACKET_BYTES)
         smallest = min(size for size in used.values() if size)
-        longest = min(max(least, smallest // 4 - 64), lib.SHM_MAX_PAYLOAD)
+        longest = min(max(least, smallest // 4 - lib.SHM_RECORD_HEAD_BYTES), lib.SHM_MAX_PAYLOAD)
     config.max_payload_bytes = longest
     config.tx_capacity = capacity
     config.rx_capacity = rx_capacity
@@ -339,9 +341,14 @@ def ring_bytes(room: int, max_payload: int) -> int:
     """
     if not room:
         return PAGE_BYTES
-    longest = record_bytes(max_payload, TX_HEAD_BYTES + ADDRESS_BYTES)
-    size = max(room + 2 * longest, 4 * (max_payload + 64))
+    longest = record_bytes(max_payload, TX_HEAD_BYTES + 2 * ADDRESS_BYTES)
+    size = max(room + 2 * longest, 4 * (max_payload + lib.SHM_RECORD_HEAD_BYTES))
     return -(-size // PAGE_BYTES) * PAGE_BYTES
+
+
+def _is_wildcard(config: Any) -> bool:
+    """Whether the socket is bound to all addresses, as far as the options tell."""
+    return not (config.connect and config.remote.family) and not any(config.local.ip)
 
 
 def _is_v6(config: Any) -> bool:

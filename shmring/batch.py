@@ -17,7 +17,7 @@ from shmring.extras import missing
 from shmring.types import STAMPS, SendReport, Stamp, Verdict, stamp_of, verdict_of
 
 # packet_record_t of csrc/client/endpoint.h
-_PACKET_BYTES = 56
+_PACKET_BYTES = 80
 _PACKET_FIELDS: dict[str, tuple[str, int]] = {
     "sequence": ("u8", 0),
     "timestamp_ns": ("i8", 8),
@@ -30,9 +30,16 @@ _PACKET_FIELDS: dict[str, tuple[str, int]] = {
     "source_port": ("u2", 34),
     "source_scope": ("u4", 36),
     "source_ip": ("16u1", 40),
+    "local_family": ("u2", 56),
+    "local_port": ("u2", 58),
+    "local_scope": ("u4", 60),
+    "local_ip": ("16u1", 64),
 }
 _SOURCE = slice(32, 56)
-_HOST = struct.Struct("32x2s2x20s")  # of a record: its source, before and behind the port
+_LOCAL = slice(56, 80)
+# Of a record: its source and its local address, before and behind the port.
+_SOURCE_HOST = struct.Struct("32x2s2x20s24x")
+_LOCAL_HOST = struct.Struct("56x2s2x20s")
 
 # shm_report_t of csrc/shm/shm_layout.h
 _REPORT_BYTES = 64
@@ -211,7 +218,8 @@ class PacketBatch(Records):
             [
                 *columns,
                 _arrow.names("stamp", self.stamps, tuple(Stamp)),
-                _arrow.sources("source_ip", list(_HOST.iter_unpack(self._records))),
+                _arrow.hosts("source_ip", list(_SOURCE_HOST.iter_unpack(self._records))),
+                _arrow.hosts("local_ip", list(_LOCAL_HOST.iter_unpack(self._records))),
                 _arrow.payloads(self, _PACKET_BYTES, offset_at, length_at),
             ],
         )
@@ -242,9 +250,14 @@ class PacketBatch(Records):
         return [packet.source for packet in self]
 
     @property
+    def locals(self) -> list[tuple[str, int] | None]:
+        """`Packet.local` of each packet. Each access makes a new list."""
+        return [packet.local for packet in self]
+
+    @property
     def array(self) -> Any:
         """NumPy record array with the fields sequence, timestamp_ns, offset, length, stamp, flags,
-        tos, source_family, source_port, source_scope and source_ip.
+        tos, and family, port, scope and ip of source and local, such as source_ip.
 
         Raises ImportError without NumPy.
         """
@@ -275,6 +288,7 @@ class PacketBatch(Records):
             record[30],
             0,
             record[29],
+            bytes(record[_LOCAL]),
         )
 
     def _payload_at(self, start: int, end: int) -> Any:

@@ -33,17 +33,20 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
+        source: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> int:
         """Queue one packet and return its sequence number, without blocking the event loop while
         the ring is full.
 
-        data, at, to: as for `send`. timeout: seconds to wait for room. None: no limit. Raises
-        `SendTimeout`, `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a tap),
-        `ValueError`, `TypeError`.
+        data, at, to, source: as for `send`. timeout: seconds to wait for room. None: no limit.
+        Raises `SendTimeout`, `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a
+        tap), `ValueError`, `TypeError`.
         """
         until_ns = deadline(timeout)
-        return await self._when_room(lambda: self.send(data, at, to=to, timeout=0.0), until_ns)
+        return await self._when_room(
+            lambda: self.send(data, at, to=to, source=source, timeout=0.0), until_ns
+        )
 
     async def send_many_async(
         self,
@@ -56,13 +59,14 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         interval_ns: int | None = None,
         spread_ns: int | None = None,
         to: tuple[str, int] | Buffer | None = None,
+        source: tuple[str, int] | Buffer | None = None,
         timeout: float | None = None,
         sequences: Buffer | None = None,
     ) -> int:
         """Queue many packets and return the sequence number of the first, without blocking the
         event loop while the ring is full.
 
-        packets, size, sizes, offsets, at, interval_ns, spread_ns, to, sequences: as for
+        packets, size, sizes, offsets, at, interval_ns, spread_ns, to, source, sequences: as for
         `send_many`. Do not change the buffers before the call ends. timeout: seconds to wait for
         room, for the whole call. None: no limit.
 
@@ -82,6 +86,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
                 interval_ns=interval_ns,
                 spread_ns=spread_ns,
                 to=to,
+                source=source,
                 sequences=sequences,
             ),
             deadline(timeout),

@@ -4,6 +4,7 @@ The literals name the words that options take, for annotations in your own code:
 ``def plan(late: shmring.types.Late) -> None``.
 """
 
+import errno
 import os
 import sys
 from dataclasses import dataclass, fields
@@ -146,6 +147,8 @@ class SendReport(NamedTuple):
     @property
     def error_text(self) -> str:
         """What `error` means, such as "Permission denied". Empty if there was none."""
+        if self.error == errno.EADDRNOTAVAIL:
+            return "the source is not an address of the worker's host"
         return os.strerror(self.error) if self.error else ""
 
     @property

@@ -118,17 +118,24 @@ void endpoint_ring_bell(endpoint_t *e);
 /* 1: attached as producer to the worker in charge. */
 int endpoint_may_send(const endpoint_t *e);
 
-/* Queues one packet. due_ns: its deadline in the channel's clock, 0: as soon as possible. dest:
- * NULL for the channel's remote. Returns 0 and the sequence; -ESTALE (attach first), -EDESTADDRREQ
- * (no dest and no remote), -ERANGE (due_ns is farther ahead than ENDPOINT_HORIZON_NS, or in
- * seconds), -ENOBUFS (the ring is full), -EMSGSIZE, -EPROTO with a text. */
+/* Queues one packet. due_ns: its deadline in the channel's clock, 0: as soon as possible. route:
+ * NULL for the channel's remote. Its addresses were checked (endpoint_check_source). Returns 0 and
+ * the sequence; -ESTALE (attach first), -EDESTADDRREQ (no dest and no remote), -ERANGE (due_ns is
+ * farther ahead than ENDPOINT_HORIZON_NS, or in seconds), -ENOBUFS (the ring is full), -EMSGSIZE,
+ * -EPROTO with a text. */
 int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
-                  const shm_addr_t *dest, uint64_t *sequence);
+                  const tx_route_t *route, uint64_t *sequence);
+
+/* Whether packets of this channel can have this source: an address of its family that stands for
+ * one host, with port 0 or the channel's port. Whether it is an address of the worker's host is
+ * seen when the packet is sent. Returns 0, -EINVAL or -EAFNOSUPPORT with a text. */
+int endpoint_check_source(const endpoint_t *e, const shm_addr_t *source);
 
 /* Many packets in one buffer. Packet i starts at offsets[i], or in row i of a matrix, or after
  * packet i - 1. It is sizes[i] long, or size. It is due at dues[i], or if due_ns is not 0 at
  * due_ns + i * span_ns / span_packets, rounded down: an interval is a span of one packet, and a
- * batch that is spread is a span of all of them. It goes to dests[i], or to dest. */
+ * batch that is spread is a span of all of them. It goes to dests[i], or to route.dest, and leaves
+ * from sources[i], or from route.source. An entry of family 0 in sources stands for none. */
 typedef struct send_batch {
     const uint8_t *data;
     uint64_t data_bytes;
@@ -141,8 +148,9 @@ typedef struct send_batch {
     int_array_t sizes;
     int_array_t offsets;
     int_array_t dues;
-    const shm_addr_t *dest;
-    const uint8_t *dests; /* NULL, or count shm_addr_t, at any address */
+    tx_route_t route;
+    const uint8_t *dests;   /* NULL, or count shm_addr_t, at any address */
+    const uint8_t *sources; /* likewise */
     uint64_t *sequences;  /* NULL, or room for count */
     /* Progress. */
     uint64_t done;
@@ -157,8 +165,8 @@ int64_t send_batch_due_ns(const send_batch_t *b, uint64_t i);
 void send_batch_advance(send_batch_t *b, uint64_t sequence);
 
 /* Continues a batch as far as there is room. Returns 0: all done; otherwise as endpoint_send, or
- * -EFAULT: packet `done` is not inside the data, or -EAFNOSUPPORT: dests[done] is no address of the
- * channel's family. */
+ * -EFAULT: packet `done` is not inside the data, -EAFNOSUPPORT: dests[done] is no address of the
+ * channel's family, or -EADDRNOTAVAIL with a text: as endpoint_check_source of sources[done]. */
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
 
 /* Replaces a packet that waits with a new one: either both happen or neither. keep_due: the new
@@ -166,12 +174,12 @@ int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
  * longer waits), -EBUSY with a text (the queue could not be searched), otherwise as endpoint_send.
  */
 int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
-                     int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
+                     int64_t due_ns, const tx_route_t *route, uint64_t *sequence);
 
 /* Reserves room for one packet, which the caller writes to claim->payload. Call endpoint_commit or
  * endpoint_abort at once: the worker passes a claim that stays open, but frees no room behind it.
  * Returns as endpoint_send; the sequence is claim->sequence. */
-int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const shm_addr_t *dest,
+int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const tx_route_t *route,
                    tx_claim_t *claim);
 void endpoint_commit(endpoint_t *e, tx_claim_t *claim);
 void endpoint_abort(endpoint_t *e, tx_claim_t *claim);
@@ -209,8 +217,8 @@ void endpoint_rearm_if_empty(endpoint_t *e);
 /* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
 void endpoint_rearm(endpoint_t *e);
 
-/* What endpoint_take_many and endpoint_loan report about each packet. It has 56 bytes, so that
- * fields of 8 bytes can be viewed as arrays with a stride of 7. Python knows this layout
+/* What endpoint_take_many and endpoint_loan report about each packet. It has 80 bytes, so that
+ * fields of 8 bytes can be viewed as arrays with a stride of 10. Python knows this layout
  * (batch.py). */
 typedef struct packet_record {
     uint64_t sequence;
@@ -222,6 +230,7 @@ typedef struct packet_record {
     uint8_t tos;
     uint8_t reserved;
     shm_addr_t source;
+    shm_addr_t local; /* family 0: the channel has one address */
 } packet_record_t;
 
 static inline void packet_record_fill(packet_record_t *r, const rx_packet_t *p, uint64_t offset)
@@ -235,6 +244,7 @@ static inline void packet_record_fill(packet_record_t *r, const rx_packet_t *p, 
         .flags = p->flags,
         .tos = p->tos,
         .source = p->source,
+        .local = p->local,
     };
 }
 

@@ -6,7 +6,7 @@
 
 #define RINGS 8 /* taken at once: more than one is rare */
 
-_Static_assert(sizeof(packet_record_t) == 56, "batch.py has this layout");
+_Static_assert(sizeof(packet_record_t) == 80, "batch.py has this layout");
 
 uint64_t endpoint_waiting(const endpoint_t *e)
 {

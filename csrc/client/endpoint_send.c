@@ -1,8 +1,11 @@
 #include "client/endpoint.h"
 
 #include "base/rt_clock.h"
+#include "base/rt_err.h"
+#include "shm/shm_engine.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 /* How often a batch reads the clock and checks whether the worker sleeps. */
@@ -47,23 +50,24 @@ static uint32_t as_length(uint64_t bytes)
 }
 
 /* Returns 0, or the error that prevents sending: as endpoint_send. */
-static int check_ready(const endpoint_t *e, const shm_addr_t *dest)
+static int check_ready(const endpoint_t *e, const tx_route_t *route)
 {
     if (!endpoint_may_send(e))
         return -ESTALE;
-    return dest == NULL && !e->has_remote ? -EDESTADDRREQ : 0;
+    bool has_dest = route != NULL && route->dest != NULL;
+    return !has_dest && !e->has_remote ? -EDESTADDRREQ : 0;
 }
 
 int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
-                  const shm_addr_t *dest, uint64_t *sequence)
+                  const tx_route_t *route, uint64_t *sequence)
 {
-    int rc = check_ready(e, dest);
+    int rc = check_ready(e, route);
     if (rc < 0)
         return rc;
     int64_t now = rt_mono_ns();
     if (!is_plausible(e, due_ns, now))
         return -ERANGE;
-    rc = tx_producer_push(&e->tx, payload, as_length(bytes), due_ns, now, dest, sequence);
+    rc = tx_producer_push(&e->tx, payload, as_length(bytes), due_ns, now, route, sequence);
     if (rc == 0)
         endpoint_ring_bell(e);
     return rc;
@@ -94,22 +98,75 @@ void send_batch_advance(send_batch_t *b, uint64_t sequence)
     b->done++;
 }
 
-/* The destination of packet i, perhaps in *own. NULL: the channel's remote. */
-static const shm_addr_t *dest_of(const send_batch_t *b, uint64_t i, shm_addr_t *own)
+/* The addresses of one packet. */
+typedef struct ends {
+    shm_addr_t dest;
+    shm_addr_t source;
+} ends_t;
+
+/* The route of packet i, perhaps with addresses in *own. */
+static tx_route_t route_of(const send_batch_t *b, uint64_t i, ends_t *own)
 {
-    if (b->dests == NULL)
-        return b->dest;
-    memcpy(own, b->dests + i * sizeof *own, sizeof *own);
-    return own;
+    tx_route_t route = b->route;
+    if (b->dests != NULL) {
+        memcpy(&own->dest, b->dests + i * sizeof own->dest, sizeof own->dest);
+        route.dest = &own->dest;
+    }
+    if (b->sources != NULL) {
+        memcpy(&own->source, b->sources + i * sizeof own->source, sizeof own->source);
+        route.source = own->source.family != 0 ? &own->source : NULL;
+    }
+    return route;
 }
 
-/* Whether packets of this channel may go there. */
-static bool may_go_to(const endpoint_t *e, const shm_addr_t *dest)
+/* The family of its addresses; 0: not known. */
+static unsigned own_family(const endpoint_t *e)
 {
     const shm_config_t *config = &e->segment->config;
-    unsigned own = config->local.family ? config->local.family : config->remote.family;
-    return dest == NULL || ((dest->family == 4 || dest->family == 6) && dest->port != 0 &&
-                            (own == 0 || own == dest->family));
+    return config->local.family ? config->local.family : config->remote.family;
+}
+
+static bool is_address(const endpoint_t *e, const shm_addr_t *address)
+{
+    unsigned own = own_family(e);
+    return (address->family == 4 || address->family == 6) && (own == 0 || own == address->family);
+}
+
+/* Whether the address stands for one host: it is no wildcard, group or broadcast address. */
+static bool is_of_one_host(const shm_addr_t *address)
+{
+    static const uint8_t ZERO[16], ONES[4] = {255, 255, 255, 255};
+    size_t bytes = address->family == 6 ? 16 : 4;
+    if (memcmp(address->ip, ZERO, bytes) == 0)
+        return false;
+    if (address->family == 6)
+        return address->ip[0] != 0xff;
+    return (address->ip[0] & 0xf0) != 0xe0 && memcmp(address->ip, ONES, sizeof ONES) != 0;
+}
+
+int endpoint_check_source(const endpoint_t *e, const shm_addr_t *source)
+{
+    const shm_config_t *config = &e->segment->config;
+    unsigned port = e->segment->status->bound.port;
+    if (!shm_engine_has_addresses(config))
+        return rt_err_set(-EINVAL,
+                          "channel \"%s\" delivers on this host and has no addresses: leave out "
+                          "source",
+                          config->name);
+    if (!is_address(e, source))
+        return rt_err_set(-EAFNOSUPPORT,
+                          "source is of family IPv%u, but channel \"%s\" is IPv%u: use an address "
+                          "of its family",
+                          source->family, config->name, own_family(e) ? own_family(e) : 4);
+    if (!is_of_one_host(source))
+        return rt_err_set(-EINVAL, "source is a wildcard, group or broadcast address: use one "
+                                   "address of this host, such as that of packet.local, or none");
+    if (source->port != 0 && source->port != port)
+        return rt_err_set(-EINVAL,
+                          "source has port %u: channel \"%s\" sends from port %u alone, so use "
+                          "this or 0",
+                          source->port, config->name, port);
+    return 0;
 }
 
 static bool lies_inside(const send_batch_t *b, int64_t offset, int64_t size)
@@ -134,16 +191,18 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
     int64_t offset = send_batch_offset(b, i);
     int64_t due_ns = send_batch_due_ns(b, i);
     uint64_t sequence;
-    shm_addr_t own;
-    const shm_addr_t *dest = dest_of(b, i, &own);
+    ends_t own;
+    tx_route_t route = route_of(b, i, &own);
     if (!lies_inside(b, offset, size))
         return -EFAULT;
-    if (b->dests != NULL && !may_go_to(e, dest))
+    if (b->dests != NULL && (!is_address(e, route.dest) || route.dest->port == 0))
         return -EAFNOSUPPORT;
+    if (b->sources != NULL && route.source != NULL && endpoint_check_source(e, route.source) < 0)
+        return -EADDRNOTAVAIL;
     if (due_ns < 0 || !is_plausible(e, due_ns, now))
         return -ERANGE;
     int rc = tx_producer_push(&e->tx, b->data + offset, as_length((uint64_t)size), due_ns, now,
-                              dest, &sequence);
+                              &route, &sequence);
     if (rc < 0)
         return rc;
     send_batch_advance(b, sequence);
@@ -153,8 +212,9 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
 
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b)
 {
-    shm_addr_t own;
-    int rc = check_ready(e, dest_of(b, b->done, &own));
+    ends_t own;
+    tx_route_t first = route_of(b, b->done, &own);
+    int rc = check_ready(e, &first);
     if (rc < 0)
         return rc;
     int64_t now = rt_mono_ns();
@@ -172,16 +232,16 @@ int endpoint_send_batch(endpoint_t *e, send_batch_t *b)
 
 /* --- claims --------------------------------------------------------------------------------- */
 
-int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const shm_addr_t *dest,
+int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const tx_route_t *route,
                    tx_claim_t *claim)
 {
-    int rc = check_ready(e, dest);
+    int rc = check_ready(e, route);
     if (rc < 0)
         return rc;
     int64_t now = rt_mono_ns();
     if (!is_plausible(e, due_ns, now))
         return -ERANGE;
-    return tx_producer_claim(&e->tx, as_length(bytes), due_ns, now, dest, claim);
+    return tx_producer_claim(&e->tx, as_length(bytes), due_ns, now, route, claim);
 }
 
 void endpoint_commit(endpoint_t *e, tx_claim_t *claim)
@@ -197,12 +257,12 @@ void endpoint_abort(endpoint_t *e, tx_claim_t *claim)
 }
 
 int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
-                     int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence)
+                     int64_t due_ns, const tx_route_t *route, uint64_t *sequence)
 {
     tx_claim_t claim;
     if (e->tx_ready && bytes <= e->tx.max_payload_bytes)
         tx_producer_touch(payload, bytes);
-    int rc = endpoint_claim(e, bytes, due_ns, dest, &claim);
+    int rc = endpoint_claim(e, bytes, due_ns, route, &claim);
     if (rc < 0)
         return rc;
     memcpy(claim.payload, payload, bytes);

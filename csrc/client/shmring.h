@@ -142,13 +142,19 @@ typedef struct shmring_terms {
     int64_t due_ns;              /* deadline in the channel's clock; 0: as soon as possible */
     int64_t timeout_ns;          /* how long to wait for room in the ring */
     const shmring_address_t *to; /* NULL: the channel's remote */
+    /* The address of the worker's host that the packet leaves from, such as shmring_packet_t.local
+     * of the one that is answered. Its port must be 0 or the channel's. NULL: the kernel's choice.
+     * A packet whose source is not an address of that host gets the verdict SHMRING_SEND_FAILED
+     * with EADDRNOTAVAIL. */
+    const shmring_address_t *source;
 } shmring_terms_t;
 
 /* Queues one packet, which the worker sends. terms and sequence may be NULL. sequence gets the
  * packet's number in the channel. A due_ns that has passed is sent at once and counted as late.
  * Returns 0; -EAGAIN, -ETIMEDOUT (no room), -EMSGSIZE (longer than max_payload), -EDESTADDRREQ (no
- * remote and no terms->to), -ERANGE (due_ns is below 0, more than a year ahead, or less than 10 s
- * in a clock that has run for longer: another clock or unit?). */
+ * remote and no terms->to), -EAFNOSUPPORT, -EINVAL (an address that the channel cannot use),
+ * -ERANGE (due_ns is below 0, more than a year ahead, or less than 10 s in a clock that has run for
+ * longer: another clock or unit?). */
 SHMRING_API int shmring_send(shmring_t *channel, const void *data, size_t bytes,
                              const shmring_terms_t *terms, uint64_t *sequence);
 
@@ -221,6 +227,9 @@ typedef struct shmring_packet {
     uint8_t tos; /* type of service or traffic class; DSCP is tos >> 2 */
     uint8_t reserved;
     shmring_address_t source;
+    /* The address that it came to, for terms->source of the answer. family 0: the channel is bound
+     * to one address, and sends from it. */
+    shmring_address_t local;
 } shmring_packet_t;
 
 /* Takes the next packet and copies its payload to buffer. timeout_ns: as above. Returns 0; -EAGAIN,

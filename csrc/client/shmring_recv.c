@@ -9,7 +9,8 @@
 _Static_assert(sizeof(shmring_packet_t) == sizeof(packet_record_t) &&
                    offsetof(shmring_packet_t, bytes) == offsetof(packet_record_t, length) &&
                    offsetof(shmring_packet_t, tos) == offsetof(packet_record_t, tos) &&
-                   offsetof(shmring_packet_t, source) == offsetof(packet_record_t, source),
+                   offsetof(shmring_packet_t, source) == offsetof(packet_record_t, source) &&
+                   offsetof(shmring_packet_t, local) == offsetof(packet_record_t, local),
                "a packet's record has another name there");
 _Static_assert(sizeof(shmring_report_t) == sizeof(shm_report_t) &&
                    offsetof(shmring_report_t, error) == offsetof(shm_report_t, error) &&

@@ -12,7 +12,8 @@ typedef struct order {
     int64_t due_ns;
     int64_t until_mono_ns;
     shm_addr_t to;
-    const shm_addr_t *dest; /* &to, or NULL */
+    shm_addr_t source;
+    tx_route_t route; /* to these */
 } order_t;
 
 static int refuse_family(const shmring_t *c, unsigned family, unsigned own)
@@ -56,10 +57,17 @@ static int take_order(const shmring_t *c, const shmring_terms_t *terms, order_t 
     o->until_mono_ns = shmring_until(terms->timeout_ns);
     if (o->due_ns < 0)
         return refuse_time(c, o->due_ns);
+    if (terms->source != NULL) {
+        memcpy(&o->source, terms->source, sizeof o->source);
+        o->route.source = &o->source;
+        int rc = endpoint_check_source(&c->end, &o->source);
+        if (rc < 0)
+            return rc;
+    }
     if (terms->to == NULL)
         return 0;
     memcpy(&o->to, terms->to, sizeof o->to);
-    o->dest = &o->to;
+    o->route.dest = &o->to;
     return check_address(c, &o->to);
 }
 
@@ -94,7 +102,7 @@ int shmring_send(shmring_t *c, const void *data, size_t bytes, const shmring_ter
     uint64_t number;
     int rc = take_order(c, terms, &o);
     while (rc == 0) {
-        rc = endpoint_send(&c->end, data, bytes, o.due_ns, o.dest, &number);
+        rc = endpoint_send(&c->end, data, bytes, o.due_ns, &o.route, &number);
         if (rc == 0)
             break;
         rc = after_failed_send(c, rc, &o);
@@ -111,7 +119,8 @@ int shmring_replace(shmring_t *c, uint64_t old, const void *data, size_t bytes,
     uint64_t number;
     int rc = take_order(c, terms, &o);
     while (rc == 0) {
-        rc = endpoint_replace(&c->end, old, data, bytes, o.due_ns == 0, o.due_ns, o.dest, &number);
+        rc =
+            endpoint_replace(&c->end, old, data, bytes, o.due_ns == 0, o.due_ns, &o.route, &number);
         if (rc == 0)
             break;
         rc = after_failed_send(c, rc, &o);
@@ -147,7 +156,7 @@ int shmring_claim(shmring_t *c, size_t bytes, const shmring_terms_t *terms, shmr
     tx_claim_t claim;
     int rc = take_order(c, terms, &o);
     while (rc == 0) {
-        rc = endpoint_claim(&c->end, bytes, o.due_ns, o.dest, &claim);
+        rc = endpoint_claim(&c->end, bytes, o.due_ns, &o.route, &claim);
         if (rc == 0)
             break;
         rc = after_failed_send(c, rc, &o);
@@ -204,7 +213,7 @@ static send_batch_t as_batch(const shmring_batch_t *from, const order_t *o)
         .due_ns = o->due_ns,
         .span_ns = from->spread_ns != 0 ? from->spread_ns : from->interval_ns,
         .span_packets = from->spread_ns != 0 ? from->count : 1,
-        .dest = o->dest,
+        .route = o->route,
         .sequences = from->sequences,
     };
     if (from->sizes != NULL)

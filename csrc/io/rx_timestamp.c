@@ -193,13 +193,12 @@ void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control)
     }
 }
 
-static const udp_addr_t *local_v4(const struct cmsghdr *cmsg, const udp_addr_t *source,
-                                  udp_addr_t *to)
+static bool local_v4(const struct cmsghdr *cmsg, const udp_addr_t *source, udp_addr_t *to)
 {
     struct in_pktinfo info;
     /* Not ipi_addr: that may be a group or a broadcast address, from which nothing can be sent. */
     if (!udp_cmsg_copy(cmsg, &info, sizeof info) || info.ipi_spec_dst.s_addr == INADDR_ANY)
-        return NULL;
+        return false;
     *to = udp_addr_any(source->sa.sa_family);
     if (source->sa.sa_family == AF_INET) {
         to->v4.sin_addr = info.ipi_spec_dst;
@@ -207,26 +206,30 @@ static const udp_addr_t *local_v4(const struct cmsghdr *cmsg, const udp_addr_t *
         to->v6.sin6_addr.s6_addr32[2] = htonl(0xffff);
         to->v6.sin6_addr.s6_addr32[3] = info.ipi_spec_dst.s_addr;
     }
-    return to;
+    return true;
 }
 
-static const udp_addr_t *local_v6(const struct cmsghdr *cmsg, udp_addr_t *to)
+static bool local_v6(const struct cmsghdr *cmsg, udp_addr_t *to)
 {
     struct in6_pktinfo info;
     if (!udp_cmsg_copy(cmsg, &info, sizeof info) || IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr) ||
         IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
-        return NULL;
+        return false;
     *to = udp_addr_any(AF_INET6);
     to->v6.sin6_addr = info.ipi6_addr;
     if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
         to->v6.sin6_scope_id = info.ipi6_ifindex;
-    return to;
+    return true;
 }
 
-const udp_addr_t *udp_rx_local(const struct cmsghdr *local, const udp_addr_t *source,
-                               udp_addr_t *to)
+const udp_addr_t *udp_rx_local(const udp_t *udp, const struct cmsghdr *local,
+                               const udp_addr_t *source, udp_addr_t *to)
 {
-    return local->cmsg_level == SOL_IP ? local_v4(local, source, to) : local_v6(local, to);
+    bool known = local->cmsg_level == SOL_IP ? local_v4(local, source, to) : local_v6(local, to);
+    if (!known)
+        return NULL;
+    udp_addr_set_port(to, udp_addr_port(&udp->eff.local));
+    return to;
 }
 
 bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,

@@ -80,6 +80,9 @@ typedef struct udp_config {
     bool want_gso;
     bool want_gro;
     bool want_tos; /* fill udp_rx_t.tos (costs a control message per datagram) */
+    /* Fill udp_rx_t.local if the socket is bound to all addresses (if not, nothing changes: there
+     * is one answer). It costs a control message per datagram. */
+    bool want_local;
     bool tx_stamps;
     udp_rx_stamps_t rx_stamps;
     udp_txtime_mode_t txtime;
@@ -193,11 +196,6 @@ int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg);
 /* Closes the descriptor, and drops datagrams of this socket in the pool. May be called twice. */
 void udp_close(udp_t *udp);
 
-/* Cold. From now on udp_rx_t.local names the address of this host that a datagram was sent to, if
- * the socket is bound to all addresses (if not, nothing changes: there is one answer). It costs a
- * control message per datagram. */
-void udp_want_local(udp_t *udp);
-
 /* Cold. Sets the default remote (and, on a connected socket, the peer; packets of the old one that
  * are already queued are still received). cfg is that of udp_open with the new remote: the egress
  * interface, MTU and txtime are looked up again. Returns 0. On -EINVAL or an error of connect the
@@ -224,6 +222,15 @@ typedef struct udp_tx {
     uint32_t stamp_id;   /* out: id that udp_tx_stamps will report, 0: none will come */
 } udp_tx_t;
 
+/* Whether both go the same way: dest and source are equal, by pointer or by value. */
+static inline bool udp_same_way(const udp_tx_t *a, const udp_tx_t *b)
+{
+    bool same_dest = a->dest == b->dest ||
+                     (a->dest != NULL && b->dest != NULL && udp_addr_equal(a->dest, b->dest));
+    return same_dest && (a->source == b->source || (a->source != NULL && b->source != NULL &&
+                                                    udp_addr_equal(a->source, b->source)));
+}
+
 /* Hot. Passes batch[0..n-1] to the kernel in this order. Consecutive datagrams with the same dest
  * and source (pointer or value), txtime, want_stamp and length (the last may be shorter, not empty)
  * leave in one GSO message, up to 64 of them and 65507 bytes; sendmmsg sends the messages. n == 1
@@ -234,6 +241,7 @@ typedef struct udp_tx {
  *   ENOBUFS, ENOMEM    no memory for it now: call again later
  *   EMSGSIZE           longer than the protocol, or than the path MTU with dont_fragment
  *   EDESTADDRREQ       no dest and no default remote
+ *   EADDRNOTAVAIL      source is not an address of this host
  *   ENETUNREACH, EHOSTUNREACH, ENETDOWN, EPERM, EACCES, EINVAL, ...  this datagram cannot be sent
  * For all but the first two lines the caller counts batch[return value] as failed and continues
  * after it.
@@ -275,7 +283,9 @@ int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 
 typedef struct udp_rx {
     const uint8_t *data;     /* in the pool, valid until the next udp_recv with the same pool */
-    const udp_addr_t *local; /* sent to this address; likewise. NULL: not known, or not asked */
+    /* The address of this host that it came to, likewise, with the socket's port. Of a group or a
+     * broadcast it is an address of the interface. NULL: not known, or not asked. */
+    const udp_addr_t *local;
     uint32_t len;            /* 0: an empty datagram */
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */

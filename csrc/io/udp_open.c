@@ -249,6 +249,8 @@ static int finish(udp_t *udp, const udp_config_t *cfg)
     rc = rc ? rc : read_local(udp);
     rc = rc ? rc : learn_path(udp, cfg);
     if (rc == 0) {
+        if (cfg->want_local)
+            udp_options_want_local(udp);
         udp_options_read(udp);
         udp_drops_refresh(udp);
         udp_rx_pool_claim(udp);

@@ -245,7 +245,7 @@ uint64_t udp_options_caps(const udp_config_t *cfg)
     return (admin ? RT_CAP(CAP_NET_ADMIN) : 0) | (cfg->device[0] != '\0' ? RT_CAP(CAP_NET_RAW) : 0);
 }
 
-void udp_want_local(udp_t *udp)
+void udp_options_want_local(udp_t *udp)
 {
     int on = 1;
     if (!udp_addr_is_wildcard(&udp->eff.local))

@@ -52,6 +52,9 @@ int udp_options_apply(int fd, const udp_config_t *cfg);
 
 int udp_groups_join(int fd, const udp_config_t *cfg);
 
+/* Asks for the local address of each datagram, if the socket is bound to all addresses. */
+void udp_options_want_local(udp_t *udp);
+
 /* Reads back the effective values. */
 void udp_options_read(udp_t *udp);
 
@@ -83,8 +86,8 @@ void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control);
 
 /* The address that a datagram from `source` was sent to. Returns `to`, or NULL if it is not known.
  */
-const udp_addr_t *udp_rx_local(const struct cmsghdr *local, const udp_addr_t *source,
-                               udp_addr_t *to);
+const udp_addr_t *udp_rx_local(const udp_t *udp, const struct cmsghdr *local,
+                               const udp_addr_t *source, udp_addr_t *to);
 
 /* The best timestamp of a datagram in the channel's clock. False: it has none. */
 bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,

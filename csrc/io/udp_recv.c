@@ -500,9 +500,9 @@ static void open_message(udp_t *udp, udp_rx_pool_t *pool)
     c->segment = control.segment_bytes != 0 ? control.segment_bytes : header->msg_len;
     c->open = true;
     c->common.source = pool->bank->names[pool->at];
-    c->common.local = control.local == NULL
-                          ? NULL
-                          : udp_rx_local(control.local, &c->common.source, &pool->locals[pool->at]);
+    c->common.local = control.local == NULL ? NULL
+                                            : udp_rx_local(udp, control.local, &c->common.source,
+                                                           &pool->locals[pool->at]);
     c->common.tos = control.tos;
     c->common.truncated = (header->msg_hdr.msg_flags & MSG_TRUNC) != 0;
     c->common.shared_stamp = c->left > c->segment;

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <linux/net_tstamp.h>
+#include <unistd.h>
 
 /* The kernel's own (include/linux/socket.h); the C library calls the same bit MSG_PROXY. UDP gives
  * up where it would make the packet: ip_make_skb() and ip6_make_skb() return nothing. */
@@ -147,15 +148,10 @@ static void build_message(udp_t *udp, udp_tx_t *run, unsigned count, struct msgh
 
 /* ---- cutting the batch ------------------------------------------------------------------ */
 
-static bool same_addr(const udp_addr_t *a, const udp_addr_t *b)
-{
-    return a == b || (a != NULL && b != NULL && udp_addr_equal(a, b));
-}
-
 static bool same_terms(const udp_t *udp, const udp_tx_t *a, const udp_tx_t *b)
 {
-    return same_addr(a->dest, b->dest) && same_addr(a->source, b->source) &&
-           a->want_stamp == b->want_stamp && (!udp->eff.txtime || a->txtime_ns == b->txtime_ns);
+    return udp_same_way(a, b) && a->want_stamp == b->want_stamp &&
+           (!udp->eff.txtime || a->txtime_ns == b->txtime_ns);
 }
 
 unsigned udp_joined(const udp_t *udp, const udp_tx_t *run, unsigned n)
@@ -308,6 +304,26 @@ static int settle_failure(udp_t *udp, udp_tx_t *run, unsigned n, int error)
     return plain;
 }
 
+/* Whether a socket could be bound to it. true: also if that is not known. */
+static bool is_of_this_host(const udp_addr_t *source)
+{
+    udp_addr_t address = *source;
+    int fd = socket(address.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    udp_addr_set_port(&address, 0);
+    bool foreign = bind(fd, &address.sa, udp_addr_len(&address)) < 0 && errno == EADDRNOTAVAIL;
+    close(fd);
+    return !foreign;
+}
+
+/* For a source that is not this host's, the kernel says what it also says for other reasons. */
+static __attribute__((noinline, cold)) int error_of(const udp_tx_t *tx, int error)
+{
+    bool may_be = error == EINVAL || error == ENETUNREACH || error == EADDRNOTAVAIL;
+    return tx->source != NULL && may_be && !is_of_this_host(tx->source) ? EADDRNOTAVAIL : error;
+}
+
 int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out)
 {
     unsigned done = 0;
@@ -318,7 +334,7 @@ int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out)
         if (result < 0)
             result = settle_failure(udp, &batch[done], n - done, -result);
         if (result < 0) {
-            *err_out = -result;
+            *err_out = error_of(&batch[done], -result);
             break;
         }
         done += (unsigned)result;

@@ -22,6 +22,7 @@
  *   attach_now(what)       the end is not attached, or its worker was replaced, or the channel was
  *                          closed: attach, or raise
  *   pack_address(to)       a (host, port) pair -> the bytes of an shm_addr_t
+ *   pack_source(source)    the same, for the address of this host that a packet leaves from
  *   refuse(rc, text)       raise the exception of an error code
  *   raise_full(waited, sent, first)     raise RingFull or SendTimeout
  *   raise_timeout()        raise ReceiveTimeout
@@ -133,11 +134,17 @@ PyObject *packet_make(PyObject *data, const rx_packet_t *from, uint64_t lost_bef
 
 /* --- hot_core.c ----------------------------------------------------------------------------- */
 
+/* An address as the caller gave it, and its result. */
+typedef struct packed {
+    PyObject *from; /* NULL: none */
+    shm_addr_t address;
+} packed_t;
+
 typedef struct core {
     PyObject_HEAD PyObject *owner; /* keeps end and the segment it uses */
     endpoint_t *end;               /* NULL before _serve and after _shut */
-    PyObject *last_to;             /* the destination packed last, and its result */
-    shm_addr_t last_dest;
+    packed_t to;                   /* the destination and the source that were packed last */
+    packed_t source;
     uint8_t *scratch; /* of recv_many */
     endpoint_sleep_t loop_wait; /* of the event loop's task that waited last */
     int64_t early_ns; /* learnt: how early ticks must be shown to this process */
@@ -146,8 +153,8 @@ typedef struct core {
 extern PyTypeObject *core_type;
 
 /* Names of the methods above, and ENDPOINT_TX and ENDPOINT_RX as Python integers. */
-extern PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full,
-    *name_raise_timeout, *name_settle, *name_check_heard, *number_tx, *number_rx;
+extern PyObject *name_attach_now, *name_pack_address, *name_pack_source, *name_refuse,
+    *name_raise_full, *name_raise_timeout, *name_settle, *name_check_heard, *number_tx, *number_rx;
 
 /* Adds Core to the module. */
 int core_type_init(PyObject *module);
@@ -177,9 +184,13 @@ int calls_type_init(PyObject *module);
 
 extern signature_t send_signature, try_send_signature, replace_signature;
 
-/* to=: the packet's own destination, or NULL for the channel's
- * remote. Valid until the next call. */
-int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest);
+/* to= and source=. The addresses are copied to own, which the route points to. */
+typedef struct own_ends {
+    shm_addr_t dest;
+    shm_addr_t source;
+} own_ends_t;
+int as_destination(core_t *self, PyObject *to, own_ends_t *own, tx_route_t *route);
+int as_source(core_t *self, PyObject *source, own_ends_t *own, tx_route_t *route);
 
 /* Handles an error of a send: 0 try again, -1 an exception is set. sent, first: what a batch had
  * queued before. */

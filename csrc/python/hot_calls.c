@@ -91,13 +91,18 @@ static void calls_dealloc(calls_t *self)
 
 static PyMethodDef calls_methods[] = {
     {"send", FAST(calls_send),
-     "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"
+     "send($self, data, at=None, *, to=None, source=None, timeout=None)\n--\n\n"
      "Queue one packet and return its sequence number in the channel, an int.\n"
      "\n"
      "data: any C-contiguous bytes-like object of at most `max_payload` bytes. It is copied.\n"
      "at: int, when it should leave, ns in the channel's clock (`now_ns`). None or 0: as soon as\n"
      "    possible. A time that has passed is sent at once and counted as late.\n"
      "to: (host, port), a str with a numeric address and an int. None: the channel's `remote`.\n"
+     "source: (host, port), the address of the worker's host that it leaves from, such as\n"
+     "    `Packet.local` of the packet that is answered. The port is the channel's or 0. None: "
+     "the\n"
+     "    kernel's choice. A packet whose source is not an address of that host gets the verdict\n"
+     "    ``failed``, with ``EADDRNOTAVAIL``.\n"
      "timeout: float, seconds to wait for room. 0: do not wait. None: no limit.\n"
      "\n"
      "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
@@ -107,7 +112,7 @@ static PyMethodDef calls_methods[] = {
      "an\n"
      "int)."},
     {"try_send", FAST(calls_try_send),
-     "try_send($self, data, at=None, *, to=None)\n--\n\n"
+     "try_send($self, data, at=None, *, to=None, source=None)\n--\n\n"
      "Queue one packet and return its sequence number in the channel, an int. Return None if the\n"
      "ring has no room now. The call does not wait.\n"
      "\n"
@@ -115,13 +120,18 @@ static PyMethodDef calls_methods[] = {
      "at: int, when it should leave, ns in the channel's clock (`now_ns`). None or 0: as soon as\n"
      "    possible. A time that has passed is sent at once and counted as late.\n"
      "to: (host, port), a str with a numeric address and an int. None: the channel's `remote`.\n"
+     "source: (host, port), the address of the worker's host that it leaves from, such as\n"
+     "    `Packet.local` of the packet that is answered. The port is the channel's or 0. None: "
+     "the\n"
+     "    kernel's choice. A packet whose source is not an address of that host gets the verdict\n"
+     "    ``failed``, with ``EADDRNOTAVAIL``.\n"
      "\n"
      "Raises `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a tap), "
      "`ValueError` (a\n"
      "time that is below 0, in seconds, or more than a year ahead), `TypeError`."},
     {"send_many", FAST(calls_send_many),
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
-     "spread_ns=None, to=None, "
+     "spread_ns=None, to=None, source=None, "
      "timeout=None, sequences=None)\n--\n\n"
      "Queue many packets in one call and return the sequence number of the first.\n"
      "\n"
@@ -141,6 +151,8 @@ static PyMethodDef calls_methods[] = {
      "    ``at + i * spread_ns // n``.\n"
      "to: (host, port) of all packets, or the result of `shmring.pack_addresses`, one for each.\n"
      "    None: the channel's `remote`.\n"
+     "source: (host, port) that all packets leave from, as for `send`, or the result of\n"
+     "    `shmring.pack_addresses`, one for each.\n"
      "timeout: seconds to wait for room, for the whole call. 0: do not wait. None: no limit.\n"
      "sequences: writable buffer of 8 bytes per packet that gets their sequence numbers. They "
      "follow\n"
@@ -155,7 +167,7 @@ static PyMethodDef calls_methods[] = {
     {"try_send_many", FAST(calls_try_send_many),
      "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
      "interval_ns=None, "
-     "spread_ns=None, to=None, "
+     "spread_ns=None, to=None, source=None, "
      "sequences=None)\n--\n\n"
      "Queue the packets for which there is room now, from the first on, and return their number.\n"
      "\n"
@@ -175,6 +187,8 @@ static PyMethodDef calls_methods[] = {
      "    ``at + i * spread_ns // n``.\n"
      "to: (host, port) of all packets, or the result of `shmring.pack_addresses`, one for each.\n"
      "    None: the channel's `remote`.\n"
+     "source: (host, port) that all packets leave from, as for `send`, or the result of\n"
+     "    `shmring.pack_addresses`, one for each.\n"
      "sequences: writable buffer of 8 bytes per packet that gets their sequence numbers. They "
      "follow\n"
      "    each other without gaps unless another end sends on the channel at the same time.\n"
@@ -183,7 +197,7 @@ static PyMethodDef calls_methods[] = {
      "`ValueError`,\n"
      "`TypeError`."},
     {"replace", FAST(calls_replace),
-     "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"
+     "replace($self, sequence, data, at=None, *, to=None, source=None, timeout=None)\n--\n\n"
      "Replace a packet that waits with a new one, and return the new sequence number.\n"
      "\n"
      "Either both happen, or the old packet is sent unchanged.\n"
@@ -192,6 +206,7 @@ static PyMethodDef calls_methods[] = {
      "data: any C-contiguous bytes-like object of at most `max_payload` bytes. It is copied.\n"
      "at: int, ns in the channel's clock. None: the old packet's deadline.\n"
      "to: (host, port). None: the channel's `remote`.\n"
+     "source: (host, port) that it leaves from, as for `send`.\n"
      "timeout: float, seconds to wait for room. 0: do not wait. None: no limit.\n"
      "\n"
      "Raises `TooLate` (the old packet no longer waits), `ShmringOSError` with ``EBUSY`` (the "

@@ -101,7 +101,8 @@ static int core_traverse(core_t *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE((PyObject *)self));
     Py_VISIT(self->owner);
-    Py_VISIT(self->last_to);
+    Py_VISIT(self->to.from);
+    Py_VISIT(self->source.from);
     return 0;
 }
 
@@ -109,7 +110,8 @@ static int core_clear(core_t *self)
 {
     self->end = NULL;
     Py_CLEAR(self->owner);
-    Py_CLEAR(self->last_to);
+    Py_CLEAR(self->to.from);
+    Py_CLEAR(self->source.from);
     return 0;
 }
 
@@ -235,13 +237,10 @@ static int make_names(void)
         PyObject **name;
         const char *text;
     } names[] = {
-        {&name_attach_now, "attach_now"},
-        {&name_pack_address, "pack_address"},
-        {&name_refuse, "refuse"},
-        {&name_raise_full, "raise_full"},
-        {&name_raise_timeout, "raise_timeout"},
-        {&name_settle, "settle"},
-        {&name_check_heard, "check_heard"},
+        {&name_attach_now, "attach_now"},   {&name_pack_address, "pack_address"},
+        {&name_pack_source, "pack_source"}, {&name_refuse, "refuse"},
+        {&name_raise_full, "raise_full"},   {&name_raise_timeout, "raise_timeout"},
+        {&name_settle, "settle"},           {&name_check_heard, "check_heard"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *names[i].name = PyUnicode_InternFromString(names[i].text);

@@ -4,8 +4,8 @@
 
 #include "client/channel_stats.h"
 
-PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full, *name_raise_timeout,
-    *name_settle, *name_check_heard, *number_tx, *number_rx;
+PyObject *name_attach_now, *name_pack_address, *name_pack_source, *name_refuse, *name_raise_full,
+    *name_raise_timeout, *name_settle, *name_check_heard, *number_tx, *number_rx;
 
 endpoint_t *core_end(core_t *self)
 {

@@ -13,6 +13,7 @@ typedef struct packet {
     unsigned char flags;
     unsigned char tos;
     shm_addr_t source;
+    shm_addr_t local;
 } packet_t;
 
 PyObject *packet_make(PyObject *data, const rx_packet_t *from, uint64_t lost_before)
@@ -30,6 +31,9 @@ PyObject *packet_make(PyObject *data, const rx_packet_t *from, uint64_t lost_bef
     p->flags = from->flags;
     p->tos = from->tos;
     p->source = from->source;
+    p->local = (shm_addr_t){.family = 0};
+    if (from->local.family != 0)
+        p->local = from->local;
     return (PyObject *)p;
 }
 
@@ -55,17 +59,19 @@ static int stamp_number(PyObject *stamp)
 static PyObject *packet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"data", "timestamp_ns", "stamp", "source", "sequence",
-                            "tos",  "lost_before",  "flags", NULL};
+                            "tos",  "lost_before",  "flags", "local",  NULL};
     (void)type;
-    PyObject *data, *stamp, *source;
+    PyObject *data, *stamp, *source, *local = NULL;
     rx_packet_t p = {0};
     long long timestamp_ns;
     unsigned long long sequence, lost_before = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OLOOK|bKb:Packet", names, &data, &timestamp_ns,
-                                     &stamp, &source, &sequence, &p.tos, &lost_before, &p.flags))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OLOOK|bKbO:Packet", names, &data, &timestamp_ns,
+                                     &stamp, &source, &sequence, &p.tos, &lost_before, &p.flags,
+                                     &local))
         return NULL;
     int number = stamp_number(stamp);
-    if (number < 0 || as_address(source, &p.source) < 0)
+    if (number < 0 || as_address(source, &p.source) < 0 ||
+        (local != NULL && as_address(local, &p.local) < 0))
         return NULL;
     p.time_ns = timestamp_ns;
     p.sequence = sequence;
@@ -82,20 +88,34 @@ static PyObject *packet_stamp(packet_t *self, void *unused)
     return stamp;
 }
 
-static PyObject *packed_source(const packet_t *self)
+static PyObject *packed(const shm_addr_t *address)
 {
-    return PyBytes_FromStringAndSize((const char *)&self->source, sizeof self->source);
+    return PyBytes_FromStringAndSize((const char *)address, sizeof *address);
+}
+
+static PyObject *unpacked(const shm_addr_t *address)
+{
+    PyObject *raw = packed(address);
+    if (raw == NULL)
+        return NULL;
+    PyObject *pair = PyObject_CallFunctionObjArgs(hot_unpack_address, raw, NULL);
+    Py_DECREF(raw);
+    return pair;
 }
 
 static PyObject *packet_source(packet_t *self, void *unused)
 {
     (void)unused;
-    PyObject *raw = packed_source(self);
-    if (raw == NULL)
-        return NULL;
-    PyObject *source = PyObject_CallFunctionObjArgs(hot_unpack_address, raw, NULL);
-    Py_DECREF(raw);
-    return source;
+    return unpacked(&self->source);
+}
+
+static PyObject *packet_local(packet_t *self, void *unused)
+{
+    (void)unused;
+    if (self->local.family != 0)
+        return unpacked(&self->local);
+    Py_INCREF(Py_None);
+    return Py_None;
 }
 
 static PyObject *packet_shared_stamp(packet_t *self, void *unused)
@@ -130,7 +150,8 @@ static int packet_equals(const packet_t *a, const packet_t *b)
 {
     if (a->sequence != b->sequence || a->timestamp_ns != b->timestamp_ns || a->stamp != b->stamp ||
         a->flags != b->flags || a->tos != b->tos || a->lost_before != b->lost_before ||
-        memcmp(&a->source, &b->source, sizeof a->source) != 0)
+        memcmp(&a->source, &b->source, sizeof a->source) != 0 ||
+        memcmp(&a->local, &b->local, sizeof a->local) != 0)
         return 0;
     return PyObject_RichCompareBool(a->data, b->data, Py_EQ);
 }
@@ -155,14 +176,16 @@ static PyObject *packet_reduce(packet_t *self, PyObject *unused)
 {
     (void)unused;
     PyObject *data = PyBytes_FromObject(self->data);
-    PyObject *source = packed_source(self);
+    PyObject *source = packed(&self->source);
+    PyObject *local = packed(&self->local);
     PyObject *result = NULL;
-    if (data && source)
-        result = Py_BuildValue("O(OLOOKbKb)", (PyObject *)packet_type, data, self->timestamp_ns,
+    if (data && source && local)
+        result = Py_BuildValue("O(OLOOKbKbO)", (PyObject *)packet_type, data, self->timestamp_ns,
                                hot_stamps[self->stamp], source, self->sequence, self->tos,
-                               self->lost_before, self->flags);
+                               self->lost_before, self->flags, local);
     Py_XDECREF(data);
     Py_XDECREF(source);
+    Py_XDECREF(local);
     return result;
 }
 
@@ -183,6 +206,11 @@ static PyMemberDef packet_members[] = {
 static PyGetSetDef packet_getset[] = {
     {"stamp", (getter)packet_stamp, NULL, "what took timestamp_ns: a shmring.Stamp", NULL},
     {"source", (getter)packet_source, NULL, "sender: (host, port)", NULL},
+    {"local", (getter)packet_local, NULL,
+     "address of this host that it came to, (host, port): give it as source= when you answer. "
+     "None: "
+     "the channel is bound to one address, and sends from it",
+     NULL},
     {"shared_stamp", (getter)packet_shared_stamp, NULL,
      "whether one stamp covers several packets that the kernel received as one", NULL},
     {"truncated", (getter)packet_truncated, NULL,

@@ -1,25 +1,40 @@
 #include "python/hot.h"
 
-int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest)
+/* Sets *to from an address, with the method of Endpoint that packs it. Returns 1, or 0 if there is
+ * none: other threads pack theirs while this one waits, so the caller keeps a copy. */
+static int as_packed(core_t *self, packed_t *last, PyObject *method, PyObject *from, shm_addr_t *to)
 {
-    *dest = NULL;
-    if (!is_given(to))
+    if (!is_given(from))
         return 0;
-    if (to != self->last_to) {
-        PyObject *raw = PyObject_CallMethodObjArgs((PyObject *)self, name_pack_address, to, NULL);
-        int rc = raw ? as_address(raw, &self->last_dest) : -1;
+    if (from != last->from) {
+        PyObject *raw = PyObject_CallMethodObjArgs((PyObject *)self, method, from, NULL);
+        int rc = raw ? as_address(raw, &last->address) : -1;
         Py_XDECREF(raw);
-        Py_CLEAR(self->last_to);
+        Py_CLEAR(last->from);
         if (rc < 0)
             return -1;
         /* Only an immutable object may be recognised by its identity. */
-        if (PyTuple_CheckExact(to)) {
-            Py_INCREF(to);
-            self->last_to = to;
+        if (PyTuple_CheckExact(from)) {
+            Py_INCREF(from);
+            last->from = from;
         }
     }
-    *dest = &self->last_dest;
-    return 0;
+    *to = last->address;
+    return 1;
+}
+
+int as_destination(core_t *self, PyObject *to, own_ends_t *own, tx_route_t *route)
+{
+    int given = as_packed(self, &self->to, name_pack_address, to, &own->dest);
+    route->dest = given > 0 ? &own->dest : NULL;
+    return given < 0 ? -1 : 0;
+}
+
+int as_source(core_t *self, PyObject *source, own_ends_t *own, tx_route_t *route)
+{
+    int given = as_packed(self, &self->source, name_pack_source, source, &own->source);
+    route->source = given > 0 ? &own->source : NULL;
+    return given < 0 ? -1 : 0;
 }
 
 int after_failed_send(core_t *self, int rc, int64_t until_mono_ns, uint64_t sent, uint64_t first)
@@ -48,23 +63,22 @@ typedef struct packet_call {
     size_t bytes;
     int64_t due_ns;
     int64_t until_mono_ns;
-    const shm_addr_t *dest;
-    shm_addr_t own_dest; /* other threads pack theirs while this one waits */
+    tx_route_t route;
+    own_ends_t own;
 } packet_call_t;
 
-static int packet_call_init(core_t *self, packet_call_t *c, PyObject *data, PyObject *at,
-                            PyObject *to, PyObject *timeout)
+/* values: data, at, to, source, timeout. */
+static int packet_call_init(core_t *self, packet_call_t *c, PyObject *const *values)
 {
-    *c = (packet_call_t){.until_mono_ns = RT_NEVER_NS};
-    if ((is_given(at) && as_time_ns(at, "at", &c->due_ns) < 0) ||
-        (timeout && as_deadline(timeout, &c->until_mono_ns) < 0) ||
-        as_destination(self, to, &c->dest) < 0)
+    c->view.obj = NULL;
+    c->due_ns = 0;
+    c->until_mono_ns = RT_NEVER_NS;
+    if ((is_given(values[1]) && as_time_ns(values[1], "at", &c->due_ns) < 0) ||
+        (values[4] && as_deadline(values[4], &c->until_mono_ns) < 0) ||
+        as_destination(self, values[2], &c->own, &c->route) < 0 ||
+        as_source(self, values[3], &c->own, &c->route) < 0)
         return -1;
-    if (c->dest) {
-        c->own_dest = *c->dest;
-        c->dest = &c->own_dest;
-    }
-    return as_payload(data, &c->view, &c->payload, &c->bytes);
+    return as_payload(values[0], &c->view, &c->payload, &c->bytes);
 }
 
 #define NO_ROOM 2
@@ -84,13 +98,14 @@ static PyObject *packet_call_end(packet_call_t *c, int outcome, uint64_t sequenc
     return outcome < 0 ? NULL : PyLong_FromUnsignedLongLong(sequence);
 }
 
-signature_t send_signature = {"O|O$OO:send", 1, 2, {"data", "at", "to", "timeout", NULL}, {NULL}};
+signature_t send_signature = {
+    "O|O$OOO:send", 1, 2, {"data", "at", "to", "source", "timeout", NULL}, {NULL}};
 
-/* values: data, at, to, timeout. at_once: None if there is no room now. */
+/* values: data, at, to, source, timeout. at_once: None if there is no room now. */
 static PyObject *send_packet(core_t *self, PyObject *const *values, int at_once)
 {
     packet_call_t c;
-    if (packet_call_init(self, &c, values[0], values[1], values[2], values[3]) < 0)
+    if (packet_call_init(self, &c, values) < 0)
         return NULL;
     uint64_t sequence = 0;
     int outcome = 0;
@@ -99,7 +114,7 @@ static PyObject *send_packet(core_t *self, PyObject *const *values, int at_once)
         if (end == NULL)
             outcome = -1;
         else {
-            int rc = endpoint_send(end, c.payload, c.bytes, c.due_ns, c.dest, &sequence);
+            int rc = endpoint_send(end, c.payload, c.bytes, c.due_ns, &c.route, &sequence);
             outcome = at_once && rc == -ENOBUFS ? NO_ROOM : packet_call_settle(self, &c, rc);
         }
     }
@@ -114,7 +129,8 @@ PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     return send_packet(self, values, 0);
 }
 
-signature_t try_send_signature = {"O|O$O:try_send", 1, 2, {"data", "at", "to", NULL}, {NULL}};
+signature_t try_send_signature = {
+    "O|O$OO:try_send", 1, 2, {"data", "at", "to", "source", NULL}, {NULL}};
 
 PyObject *core_try_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -125,7 +141,7 @@ PyObject *core_try_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, P
 }
 
 signature_t replace_signature = {
-    "OO|O$OO:replace", 2, 3, {"sequence", "data", "at", "to", "timeout", NULL}, {NULL}};
+    "OO|O$OOO:replace", 2, 3, {"sequence", "data", "at", "to", "source", "timeout", NULL}, {NULL}};
 
 PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -136,7 +152,7 @@ PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
 
     packet_call_t c;
-    if (packet_call_init(self, &c, values[1], values[2], values[3], values[4]) < 0)
+    if (packet_call_init(self, &c, values + 1) < 0)
         return NULL;
     uint64_t sequence = 0;
     int outcome = 0;
@@ -144,8 +160,8 @@ PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, Py
         endpoint_t *end = core_end(self);
         outcome = end ? packet_call_settle(self, &c,
                                            endpoint_replace(end, (uint64_t)old, c.payload, c.bytes,
-                                                            !is_given(values[2]), c.due_ns, c.dest,
-                                                            &sequence))
+                                                            !is_given(values[2]), c.due_ns,
+                                                            &c.route, &sequence))
                       : -1;
     }
     return packet_call_end(&c, outcome, sequence);

@@ -8,18 +8,19 @@ _Static_assert(sizeof(due_address_t) == sizeof(shm_addr_t), "the same bytes");
 /* Everything of one send_many call. */
 typedef struct send_call {
     send_batch_t batch;
-    shm_addr_t dest;
+    own_ends_t own;
     int64_t until_mono_ns;
     bool at_once;    /* end where there is no room */
     PyObject *items; /* tuple of packets; NULL: one buffer */
-    Py_buffer data, sizes, offsets, dues, sequences, dests;
+    Py_buffer data, sizes, offsets, dues, sequences, dests, sources;
     PyObject *due_array; /* made from a sequence of ints */
     PyObject *size_array;
 } send_call_t;
 
 static void send_call_clear(send_call_t *c)
 {
-    Py_buffer *views[] = {&c->data, &c->sizes, &c->offsets, &c->dues, &c->sequences, &c->dests};
+    Py_buffer *views[] = {&c->data,      &c->sizes, &c->offsets, &c->dues,
+                          &c->sequences, &c->dests, &c->sources};
     for (size_t i = 0; i < sizeof views / sizeof *views; i++)
         payload_release(views[i]);
     Py_XDECREF(c->items);
@@ -267,32 +268,39 @@ static int batch_sequences(send_call_t *c, PyObject *sequences)
     return -1;
 }
 
-/* One address for all packets, or a buffer with one for each. */
-static int batch_destinations(core_t *self, send_call_t *c, PyObject *to)
+/* A buffer with an address for each packet. */
+static int batch_addresses(const send_call_t *c, const char *what, PyObject *given, Py_buffer *view,
+                           const uint8_t **out)
 {
-    const shm_addr_t *dest = NULL;
-    if (!is_given(to) || !PyObject_CheckBuffer(to)) {
-        if (as_destination(self, to, &dest) < 0)
-            return -1;
-        if (dest) {
-            c->dest = *dest;
-            c->batch.dest = &c->dest;
-        }
-        return 0;
-    }
     if (c->items) {
-        PyErr_SetString(PyExc_TypeError, "to= as a buffer of addresses goes with packets in one "
-                                         "buffer, not with a sequence of packets");
+        PyErr_Format(PyExc_TypeError,
+                     "%s= as a buffer of addresses goes with packets in one buffer, not with a "
+                     "sequence of packets",
+                     what);
         return -1;
     }
-    if (PyObject_GetBuffer(to, &c->dests, PyBUF_SIMPLE) < 0)
+    if (PyObject_GetBuffer(given, view, PyBUF_SIMPLE) < 0)
         return -1;
-    c->batch.dests = c->dests.buf;
-    if ((uint64_t)c->dests.len / sizeof(shm_addr_t) >= c->batch.count)
+    *out = view->buf;
+    if ((uint64_t)view->len / sizeof(shm_addr_t) >= c->batch.count)
         return 0;
-    PyErr_Format(PyExc_ValueError, "to has %zd bytes: %llu packets need %zu each", c->dests.len,
+    PyErr_Format(PyExc_ValueError, "%s has %zd bytes: %llu packets need %zu each", what, view->len,
                  (unsigned long long)c->batch.count, sizeof(shm_addr_t));
     return -1;
+}
+
+/* One address for all packets, or a buffer with one for each. */
+static int batch_route(core_t *self, send_call_t *c, PyObject *to, PyObject *source)
+{
+    send_batch_t *b = &c->batch;
+    int rc = is_given(to) && PyObject_CheckBuffer(to)
+                 ? batch_addresses(c, "to", to, &c->dests, &b->dests)
+                 : as_destination(self, to, &c->own, &b->route);
+    if (rc < 0)
+        return -1;
+    return is_given(source) && PyObject_CheckBuffer(source)
+               ? batch_addresses(c, "source", source, &c->sources, &b->sources)
+               : as_source(self, source, &c->own, &b->route);
 }
 
 /* Queues the items of a tuple as far as there is room. Returns as end_send; -1 with an exception
@@ -312,7 +320,7 @@ static int send_items(core_t *self, send_call_t *c)
         if (as_payload(PyTuple_GetItem(c->items, (Py_ssize_t)b->done), &view, &payload, &bytes) < 0)
             return -EFAULT;
         endpoint_t *end = core_end(self); /* a buffer's own code may have closed the channel */
-        rc = end ? endpoint_send(end, payload, bytes, due_ns, b->dest, &sequence) : -EFAULT;
+        rc = end ? endpoint_send(end, payload, bytes, due_ns, &b->route, &sequence) : -EFAULT;
         payload_release(&view);
         if (rc == 0)
             send_batch_advance(b, sequence);
@@ -340,6 +348,13 @@ static int refuse_address(const send_batch_t *b)
     return -1;
 }
 
+static int refuse_source(const send_batch_t *b)
+{
+    PyErr_Format(PyExc_ValueError, "%s (packet %llu; %llu were queued before it)", rt_err_text(),
+                 (unsigned long long)b->done, (unsigned long long)b->done);
+    return -1;
+}
+
 static int send_call_run(core_t *self, send_call_t *c)
 {
     send_batch_t *b = &c->batch;
@@ -352,6 +367,8 @@ static int send_call_run(core_t *self, send_call_t *c)
             return refuse_cut(b);
         if (rc == -EAFNOSUPPORT)
             return refuse_address(b);
+        if (rc == -EADDRNOTAVAIL)
+            return refuse_source(b);
         if (rc == -ENOBUFS && c->at_once)
             return 0;
         if (rc < 0 && after_failed_send(self, rc, c->until_mono_ns, b->done, b->first_sequence) < 0)
@@ -360,23 +377,24 @@ static int send_call_run(core_t *self, send_call_t *c)
     return 0;
 }
 
-/* values: packets, size, sizes, offsets, at, interval_ns, spread_ns, to, sequences, timeout. */
+/* values: packets, size, sizes, offsets, at, interval_ns, spread_ns, to, source, sequences,
+ * timeout. */
 static int send_call_init(core_t *self, send_call_t *c, PyObject *const *values)
 {
     if (batch_packets(c, values) < 0 || batch_times(c, values[4], values[5], values[6]) < 0 ||
-        batch_sequences(c, values[8]) < 0 || batch_destinations(self, c, values[7]) < 0 ||
-        (values[9] && as_deadline(values[9], &c->until_mono_ns) < 0))
+        batch_sequences(c, values[9]) < 0 || batch_route(self, c, values[7], values[8]) < 0 ||
+        (values[10] && as_deadline(values[10], &c->until_mono_ns) < 0))
         return -1;
     if (c->batch.count == 0)
         PyErr_SetString(PyExc_ValueError, "there are no packets to send");
     return c->batch.count == 0 ? -1 : 0;
 }
 
-signature_t send_many_signature = {"O|$OOOOOOOOO:send_many",
+signature_t send_many_signature = {"O|$OOOOOOOOOO:send_many",
                                    1,
                                    1,
                                    {"packets", "size", "sizes", "offsets", "at", "interval_ns",
-                                    "spread_ns", "to", "sequences", "timeout", NULL},
+                                    "spread_ns", "to", "source", "sequences", "timeout", NULL},
                                    {NULL}};
 
 PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -392,11 +410,11 @@ PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     return result;
 }
 
-signature_t try_send_many_signature = {"O|$OOOOOOOO:try_send_many",
+signature_t try_send_many_signature = {"O|$OOOOOOOOO:try_send_many",
                                        1,
                                        1,
                                        {"packets", "size", "sizes", "offsets", "at", "interval_ns",
-                                        "spread_ns", "to", "sequences", NULL},
+                                        "spread_ns", "to", "source", "sequences", NULL},
                                        {NULL}};
 
 PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
@@ -405,7 +423,6 @@ PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nar
     PyObject *values[MAX_PARAMETERS] = {NULL};
     if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
-    values[9] = NULL;
     send_call_t c = {.at_once = true};
     PyObject *result = NULL;
     if (send_call_init(self, &c, values) == 0 && send_call_run(self, &c) == 0)
@@ -446,7 +463,6 @@ PyObject *core_batch(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyOb
     PyObject *values[MAX_PARAMETERS] = {NULL};
     if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
-    values[9] = NULL;
     return batch_make(self, values);
 }
 

@@ -25,11 +25,11 @@ static int parse(signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObje
     Py_ssize_t count = kwnames ? PyTuple_Size(kwnames) : 0;
     for (Py_ssize_t i = 0; rc == 0 && i < count; i++)
         rc = PyDict_SetItem(named, PyTuple_GetItem(kwnames, i), args[nargs + i]);
-    _Static_assert(MAX_PARAMETERS == 10, "one pointer for each value that a format may have");
+    _Static_assert(MAX_PARAMETERS == 11, "one pointer for each value that a format may have");
     if (rc == 0 &&
         !PyArg_ParseTupleAndKeywords(positional, named, s->format, s->names, values, values + 1,
                                      values + 2, values + 3, values + 4, values + 5, values + 6,
-                                     values + 7, values + 8, values + 9))
+                                     values + 7, values + 8, values + 9, values + 10))
         rc = -1;
     Py_XDECREF(positional);
     Py_XDECREF(named);

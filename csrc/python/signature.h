@@ -5,7 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#define MAX_PARAMETERS 10
+#define MAX_PARAMETERS 11
 
 typedef struct signature {
     const char *format; /* as for PyArg_ParseTupleAndKeywords, with O only: "OO|O$O:name" */

@@ -6,7 +6,7 @@ SIZE(mux_config_t, 8);
 SIZE(mux_head_t, 8);
 SIZE(mux_request_t, 32);
 SIZE(mux_reply_t, 32);
-SIZE(mux_port_t, 64);
+SIZE(mux_port_t, 88);
 SIZE(mux_facts_t, RT_LINE_BYTES);
 
 AT(mux_head_t, number, 0);
@@ -25,6 +25,8 @@ AT(mux_port_t, state, 0);
 AT(mux_port_t, generation, 4);
 AT(mux_port_t, local, 8);
 AT(mux_port_t, target, 32);
+AT(mux_port_t, source, 56);
+AT(mux_port_t, drops, 80);
 
 AT(mux_facts_t, open, 0);
 AT(mux_facts_t, lost, 4);

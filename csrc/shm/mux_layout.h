@@ -73,6 +73,8 @@ typedef struct mux_port {
     uint32_t generation;
     shm_addr_t local;  /* address in use, with the port number filled in */
     shm_addr_t target; /* family 0: none yet */
+    shm_addr_t
+        source; /* what the target sends to, so replies leave from there; family 0: not known */
     uint64_t drops;    /* the part of the kernel's drop count at this
                           socket that is in the counters */
 } mux_port_t;

@@ -60,10 +60,11 @@ SIZE(shm_netflux_in_t, 1536);
 
 AT(shm_netflux_state_t, settings, 8);
 AT(shm_netflux_state_t, remote, 48);
-AT(shm_netflux_state_t, sending, 72);
-AT(shm_netflux_state_t, failsafe, 76);
-AT(shm_netflux_state_t, feedback, 80);
-SIZE(shm_netflux_state_t, 88);
+AT(shm_netflux_state_t, local, 72);
+AT(shm_netflux_state_t, sending, 96);
+AT(shm_netflux_state_t, failsafe, 100);
+AT(shm_netflux_state_t, feedback, 104);
+SIZE(shm_netflux_state_t, 112);
 
 AT(shm_netflux_head_t, out, 0);
 AT(shm_netflux_head_t, published, 128);

@@ -127,6 +127,7 @@ typedef struct shm_netflux_state {
     int64_t origin_mono_ns; /* origin of the send grid; RT_NEVER_NS: sending has not begun */
     shm_netflux_settings_t settings; /* in use */
     shm_addr_t remote;               /* in use */
+    shm_addr_t local; /* of this host: what the partner sends to. family 0: there is one */
     uint32_t sending;                /* 1: unless a request stopped it */
     uint32_t failsafe;               /* half + 1 that has them; 0: none set */
     uint32_t

@@ -46,14 +46,22 @@
 
 #define V4_BYTES 8u /* family, port, address: the first and third part of shm_addr_t */
 
-static uint32_t source_bytes(uint16_t family)
+#define LONGEST_FLAGS (SHM_RX_V6 | SHM_RX_HAS_LOCAL)
+
+/* Of one address in a record with these flags. */
+static uint32_t address_bytes(unsigned flags)
 {
-    return family == 6 ? (uint32_t)sizeof(shm_addr_t) : V4_BYTES;
+    return flags & SHM_RX_V6 ? (uint32_t)sizeof(shm_addr_t) : V4_BYTES;
 }
 
-static uint32_t record_units(uint32_t payload_bytes, uint16_t family)
+static uint32_t addresses_bytes(unsigned flags)
 {
-    size_t bytes = sizeof(shm_rx_record_t) + source_bytes(family) + payload_bytes;
+    return flags & SHM_RX_HAS_LOCAL ? 2 * address_bytes(flags) : address_bytes(flags);
+}
+
+static uint32_t record_units(uint32_t payload_bytes, unsigned flags)
+{
+    size_t bytes = sizeof(shm_rx_record_t) + addresses_bytes(flags) + payload_bytes;
     return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES);
 }
 
@@ -190,24 +198,32 @@ static bool make_room(rx_writer_t *w, uint32_t take)
     return fits(w, take);
 }
 
-static void write_source(uint8_t *to, const shm_addr_t *source)
+static void write_address(uint8_t *to, const shm_addr_t *address)
 {
-    if (source->family == 6) {
-        memcpy(to, source, sizeof *source);
+    if (address->family == 6) {
+        memcpy(to, address, sizeof *address);
         return;
     }
     /* Field by field: they were just written one by one, and one load of
      * both waits for both stores. */
-    memcpy(to, &source->family, sizeof source->family);
-    memcpy(to + sizeof source->family, &source->port, sizeof source->port);
-    memcpy(to + 4, source->ip, 4);
+    memcpy(to, &address->family, sizeof address->family);
+    memcpy(to + sizeof address->family, &address->port, sizeof address->port);
+    memcpy(to + 4, address->ip, 4);
+}
+
+static unsigned flags_of(const rx_item_t *item)
+{
+    bool has_local = item->local.family != 0 && item->local.family == item->source.family;
+    return item->flags | (item->source.family == 6 ? SHM_RX_V6 : 0u) |
+           (has_local ? SHM_RX_HAS_LOCAL : 0u);
 }
 
 int rx_writer_begin(rx_writer_t *w, const rx_item_t *item, uint8_t **payload)
 {
     if (item->payload_bytes > w->max_payload_bytes)
         return -EMSGSIZE;
-    uint32_t need = record_units(item->payload_bytes, item->source.family);
+    unsigned flags = flags_of(item);
+    uint32_t need = record_units(item->payload_bytes, flags);
     uint32_t place = shm_cursor_place(w->tail);
     uint32_t seq = shm_cursor_seq(w->tail);
     uint32_t pad = need <= w->units - place ? 0 : w->units - place;
@@ -219,7 +235,6 @@ int rx_writer_begin(rx_writer_t *w, const rx_item_t *item, uint8_t **payload)
         place = 0;
     }
     shm_rx_record_t *r = (shm_rx_record_t *)(w->data + (size_t)place * SHM_UNIT_BYTES);
-    unsigned flags = item->flags | (item->source.family == 6 ? SHM_RX_V6 : 0u);
     rt_store_relaxed(&r->word, shm_word(seq, need, flags, SHM_RECORD_COMMITTED));
     r->time_ns = item->time_ns;
     r->payload_bytes = (uint16_t)item->payload_bytes;
@@ -227,8 +242,10 @@ int rx_writer_begin(rx_writer_t *w, const rx_item_t *item, uint8_t **payload)
     r->tos = item->tos;
     r->tag = item->tag;
     uint8_t *body = (uint8_t *)(r + 1);
-    write_source(body, &item->source);
-    *payload = body + source_bytes(item->source.family);
+    write_address(body, &item->source);
+    if (flags & SHM_RX_HAS_LOCAL)
+        write_address(body + address_bytes(flags), &item->local);
+    *payload = body + addresses_bytes(flags);
     w->tail = shm_cursor(seq + 1, (place + need) % w->units);
     w->sequence++;
     return 0;
@@ -290,8 +307,9 @@ uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload
         return 0;
     uint32_t held = used_units(shm_cursor_place(oldest), shm_cursor_place(w->tail), w->units);
     uint32_t waiting = shm_cursor_seq(w->tail) - shm_cursor_seq(oldest);
-    uint32_t kept = 1 + record_units(w->max_payload_bytes, 6); /* padding at the ring's end */
-    uint32_t each = packets * (record_units(0, 6) + 1) + payload_bytes / SHM_UNIT_BYTES;
+    uint32_t kept =
+        1 + record_units(w->max_payload_bytes, LONGEST_FLAGS); /* padding at the ring's end */
+    uint32_t each = packets * (record_units(0, LONGEST_FLAGS) + 1) + payload_bytes / SHM_UNIT_BYTES;
     uint32_t fit = held + kept < w->units ? (w->units - held - kept) / each : 0;
     if (w->capacity == 0)
         return fit;
@@ -415,7 +433,7 @@ static bool still_whole(const rx_reader_t *r, uint64_t sequence)
     return (int64_t)(sequence - rx_reader_floor(r)) >= 0;
 }
 
-static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
+static void read_address(shm_addr_t *to, const uint8_t *from, bool v6)
 {
     if (v6) {
         rt_copy_racy(to, from, sizeof *to);
@@ -438,14 +456,15 @@ RT_RACY static inline uint32_t read_record(const rx_reader_t *r, shm_cursor_t cu
         word = rt_load_relaxed(word_at(r->data, place));
     }
     uint32_t units = shm_word_units(word);
-    bool v6 = (shm_word_flags(word) & SHM_RX_V6) != 0;
+    unsigned flags = shm_word_flags(word);
+    bool v6 = (flags & SHM_RX_V6) != 0;
     shm_rx_record_t header;
     if (shm_word_seq(word) != shm_cursor_seq(cursor) || place + units > r->units ||
-        units < record_units(0, v6 ? 6 : 4))
+        units < record_units(0, flags))
         return UINT32_MAX;
     rt_copy_racy(&header, r->data + (size_t)place * SHM_UNIT_BYTES, sizeof header);
     if (header.payload_bytes > r->max_payload_bytes ||
-        units < record_units(header.payload_bytes, v6 ? 6 : 4))
+        units < record_units(header.payload_bytes, flags))
         return UINT32_MAX;
 
     const uint8_t *body = r->data + (size_t)place * SHM_UNIT_BYTES + sizeof header;
@@ -454,9 +473,12 @@ RT_RACY static inline uint32_t read_record(const rx_reader_t *r, shm_cursor_t cu
     packet->stamp = header.stamp;
     packet->tos = header.tos;
     packet->tag = header.tag;
-    packet->flags = (uint8_t)shm_word_flags(word);
-    read_source(&packet->source, body, v6);
-    *payload = body + (v6 ? sizeof(shm_addr_t) : V4_BYTES);
+    packet->flags = (uint8_t)flags;
+    read_address(&packet->source, body, v6);
+    packet->local.family = 0;
+    if (flags & SHM_RX_HAS_LOCAL)
+        read_address(&packet->local, body + address_bytes(flags), v6);
+    *payload = body + addresses_bytes(flags);
     return (place + units) % r->units;
 }
 

@@ -26,6 +26,8 @@ typedef struct rx_item {
     const void *payload;
     uint32_t payload_bytes;
     shm_addr_t source;
+    shm_addr_t local; /* the address of this host that it came to, of the
+                         source's family; family 0: not known */
     int64_t time_ns;
     uint8_t stamp; /* shm_stamp_t */
     uint8_t flags; /* SHM_RX_SHARED_STAMP, SHM_RX_TRUNCATED */
@@ -91,6 +93,7 @@ typedef struct rx_packet {
     uint64_t sequence;
     int64_t time_ns;
     shm_addr_t source;
+    shm_addr_t local;       /* family 0: not known */
     uint32_t payload_bytes; /* of the packet, at most max_payload; the copy
                                is cut at the buffer's size */
     uint32_t tag; /* the engine's own */

@@ -159,7 +159,7 @@ static int check_engine_bytes(uint64_t bytes)
 
 uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes)
 {
-    uint64_t most = ring_bytes / 4 - 64;
+    uint64_t most = ring_bytes / 4 - SHM_RECORD_HEAD_BYTES;
     return c->max_payload_bytes < most ? c->max_payload_bytes : (uint32_t)most;
 }
 
@@ -167,10 +167,11 @@ static int check_longest(const shm_config_t *c, uint64_t ring_bytes)
 {
     if (shm_config_longest(c, ring_bytes) == c->max_payload_bytes)
         return 0;
-    return rt_err_set(-EMSGSIZE,
-                      "max_payload of %u bytes does not fit a ring of %llu bytes (at most a quarter "
-                      "of it less 64): raise the capacity or lower max_payload",
-                      c->max_payload_bytes, (unsigned long long)ring_bytes);
+    return rt_err_set(
+        -EMSGSIZE,
+        "max_payload of %u bytes does not fit a ring of %llu bytes (at most a quarter "
+        "of it less %u): raise the capacity or lower max_payload",
+        c->max_payload_bytes, (unsigned long long)ring_bytes, SHM_RECORD_HEAD_BYTES);
 }
 
 static int check_sizes(const shm_config_t *c)

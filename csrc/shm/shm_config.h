@@ -144,8 +144,9 @@ int shm_config_check(const shm_config_t *c);
 int shm_impair_check(const shm_impair_t *impair);
 
 /* The longest payload that one ring of the channel accepts: max_payload_bytes, or less in the ring
- * of a direction that is not used. It is a quarter of the ring less 64, so that one longest record,
- * one in relocation and its padding fit with room to spare. */
+ * of a direction that is not used. It is a quarter of the ring less SHM_RECORD_HEAD_BYTES, so that
+ * one longest record, one in relocation and its padding fit. */
+#define SHM_RECORD_HEAD_BYTES 88u /* of a record: header, addresses, rounding */
 uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes);
 
 /* Checks that a name consists of 1 .. 64 of [A-Za-z0-9._-] and is neither "." nor "..", because

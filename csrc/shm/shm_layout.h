@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 12u
+#define SHM_LAYOUT_VERSION 13u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -83,7 +83,7 @@ typedef enum shm_record_state {
 } shm_record_state_t;
 
 /* Flags of a tx record. */
-#define SHM_TX_HAS_DEST 0x01u   /* shm_addr_t before the payload */
+#define SHM_TX_HAS_DEST 0x01u   /* shm_addr_t before the payload: where it goes */
 #define SHM_TX_HAS_DUE 0x02u    /* time_ns is a deadline; otherwise: as soon as possible */
 #define SHM_TX_RELOCATED 0x04u  /* moved here by the worker: keeps an older sequence */
 #define SHM_TX_ENGINE 0x08u     /* the engine defines the meaning of the payload */
@@ -91,11 +91,15 @@ typedef enum shm_record_state {
 #define SHM_TX_REPLACES 0x20u   /* claimed, complete: takes the place of the
                                    packet of sequence tail_seq */
 #define SHM_TX_REPLACED 0x40u   /* cancelled, or done: another packet took its place */
+#define SHM_TX_HAS_SOURCE                                    \
+    0x80u /* shm_addr_t before the payload, after the one of \
+             HAS_DEST: the address of this host that it leaves from */
 
 /* Flags of an rx record. */
-#define SHM_RX_V6 0x01u           /* source address is IPv6 (24 bytes, else 8) */
+#define SHM_RX_V6 0x01u           /* addresses are IPv6 (24 bytes, else 8) */
 #define SHM_RX_SHARED_STAMP 0x02u /* one kernel stamp covers several packets of a GRO batch */
 #define SHM_RX_TRUNCATED 0x04u
+#define SHM_RX_HAS_LOCAL 0x08u /* after the source: the address of this host that it came to */
 
 static inline uint64_t shm_word(uint32_t seq, uint32_t units, unsigned flags, unsigned state)
 {
@@ -119,7 +123,8 @@ static inline unsigned shm_word_state(uint64_t w)
     return (unsigned)w & 0xffu;
 }
 
-/* tx record: this header, then shm_addr_t if SHM_TX_HAS_DEST, then the payload. */
+/* tx record: this header, then shm_addr_t if SHM_TX_HAS_DEST, then shm_addr_t if
+ * SHM_TX_HAS_SOURCE, then the payload. */
 typedef struct shm_tx_record {
     rt_a64_t word;
     int64_t time_ns;          /* deadline in the channel's clock, or 0 */
@@ -132,7 +137,8 @@ typedef struct shm_tx_record {
 } shm_tx_record_t;
 
 /* rx record: this header, then the source address (8 bytes for IPv4: family, port, address; 24 for
- * IPv6: shm_addr_t), then the payload. */
+ * IPv6: shm_addr_t), then in the same form the local address if SHM_RX_HAS_LOCAL, then the payload.
+ * Only sockets that are bound to all addresses have it: the others have one address. */
 typedef struct shm_rx_record {
     rt_a64_t word;
     int64_t time_ns; /* arrival in the channel's clock */

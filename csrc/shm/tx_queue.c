@@ -42,12 +42,19 @@ static void find_halt(const tx_queue_t *q, tx_item_t *item)
     }
 }
 
+/* Reads an address before the payload. false: it is none. */
+static bool read_address(tx_item_t *item, shm_addr_t *to)
+{
+    rt_copy_once(to, item->payload, sizeof *to);
+    item->payload += sizeof *to;
+    return to->family == 4 || to->family == 6;
+}
+
 int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 {
     const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, ref);
     unsigned flags = shm_word_flags(word);
     uint32_t payload_bytes = rt_read_once(&r->payload_bytes);
-    bool has_dest = (flags & SHM_TX_HAS_DEST) != 0;
 
     item->ref = ref;
     item->sequence = tx_widen(q, shm_word_seq(word));
@@ -57,18 +64,16 @@ int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
     item->producer = rt_read_once(&r->producer);
     item->flags = (uint8_t)flags;
     item->payload = (const uint8_t *)(r + 1);
-    item->dest.family = 0;
+    item->dest.family = item->source.family = 0;
     item->halted_from_mono_ns = item->halted_until_mono_ns = 0;
     if (ref < q->halts_until_ref)
         find_halt(q, item);
     if (payload_bytes > q->max_payload_bytes ||
-        tx_record_units(payload_bytes, has_dest) > shm_word_units(word))
+        tx_record_units(payload_bytes, tx_record_addresses(flags)) > shm_word_units(word))
         return -EBADMSG;
-    if (!has_dest)
-        return 0;
-    rt_copy_once(&item->dest, r + 1, sizeof item->dest);
-    item->payload += sizeof item->dest;
-    return item->dest.family == 4 || item->dest.family == 6 ? 0 : -EBADMSG;
+    if (flags & SHM_TX_HAS_DEST && !read_address(item, &item->dest))
+        return -EBADMSG;
+    return flags & SHM_TX_HAS_SOURCE && !read_address(item, &item->source) ? -EBADMSG : 0;
 }
 
 /* --- finishing ----------------------------------------------------------------------------- */

@@ -122,7 +122,8 @@ typedef struct tx_item {
     uint32_t payload_bytes;
     uint16_t producer;
     uint8_t flags;
-    shm_addr_t dest; /* family 0: the channel's remote */
+    shm_addr_t dest;   /* family 0: the channel's remote */
+    shm_addr_t source; /* family 0: the kernel chooses it */
     /* When it waited behind a claim that its producer did not finish,
      * or was that claim. 0: never. */
     int64_t halted_from_mono_ns;

@@ -5,10 +5,18 @@
 
 #include "shm/shm_layout.h"
 
-/* Length of a record in units, including the destination address if it has one. */
-static inline uint32_t tx_record_units(uint32_t payload_bytes, bool has_dest)
+/* Addresses before the payload, at most. */
+#define TX_RECORD_ADDRESSES 2u
+
+static inline uint32_t tx_record_addresses(unsigned flags)
 {
-    size_t bytes = sizeof(shm_tx_record_t) + (has_dest ? sizeof(shm_addr_t) : 0) + payload_bytes;
+    return (flags & SHM_TX_HAS_DEST ? 1u : 0u) + (flags & SHM_TX_HAS_SOURCE ? 1u : 0u);
+}
+
+/* Length of a record in units, including the addresses that it has. */
+static inline uint32_t tx_record_units(uint32_t payload_bytes, uint32_t addresses)
+{
+    size_t bytes = sizeof(shm_tx_record_t) + addresses * sizeof(shm_addr_t) + payload_bytes;
     return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES);
 }
 
@@ -29,7 +37,7 @@ static inline uint32_t tx_used_units(uint32_t from, uint32_t to, uint32_t units)
 /* What producers leave free: room for the longest record and its padding at the ring's end. */
 static inline uint32_t tx_reserve_units(uint32_t max_payload_bytes)
 {
-    return 2 * tx_record_units(max_payload_bytes, true);
+    return 2 * tx_record_units(max_payload_bytes, TX_RECORD_ADDRESSES);
 }
 
 /* The shortest record: its header. */

@@ -187,13 +187,29 @@ static void withdraw(tx_producer_t *p)
     rt_store_release(&p->slot->intent, SHM_INTENT_NONE);
 }
 
+static unsigned route_flags(const tx_route_t *route)
+{
+    if (route == NULL)
+        return 0;
+    return (route->dest ? SHM_TX_HAS_DEST : 0u) | (route->source ? SHM_TX_HAS_SOURCE : 0u);
+}
+
+static uint8_t *put_address(uint8_t *to, const shm_addr_t *address)
+{
+    if (address == NULL)
+        return to;
+    memcpy(to, address, sizeof *address);
+    return to + sizeof *address;
+}
+
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
-                      const shm_addr_t *dest, tx_claim_t *out)
+                      const tx_route_t *route, tx_claim_t *out)
 {
     if (__builtin_expect(payload_bytes > p->max_payload_bytes, 0))
         return refuse_size(p, payload_bytes);
 
-    uint32_t need = tx_record_units(payload_bytes, dest != NULL);
+    unsigned flags = route_flags(route) | (due_ns ? SHM_TX_HAS_DUE : 0u);
+    uint32_t need = tx_record_units(payload_bytes, tx_record_addresses(flags));
     shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
     uint32_t take, pad;
     for (;;) {
@@ -234,7 +250,6 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
     shm_tx_record_t *record = (shm_tx_record_t *)(p->data + (size_t)place * SHM_UNIT_BYTES);
     rt_store_relaxed(&record->word, shm_word(seq, need, 0, SHM_RECORD_CLAIMED));
     rt_fence_release(); /* T10 */
-    unsigned flags = (dest ? SHM_TX_HAS_DEST : 0u) | (due_ns ? SHM_TX_HAS_DUE : 0u);
     record->time_ns = due_ns;
     record->enqueued_mono_ns = now_mono_ns;
     record->payload_bytes = (uint16_t)payload_bytes;
@@ -243,10 +258,8 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
     out->keeps_due = false;
     out->record = record;
     out->payload = (uint8_t *)(record + 1);
-    if (dest) {
-        memcpy(out->payload, dest, sizeof *dest);
-        out->payload += sizeof *dest;
-    }
+    if (route != NULL)
+        out->payload = put_address(put_address(out->payload, route->dest), route->source);
     out->commit_word = shm_word(seq, need, flags, SHM_RECORD_COMMITTED);
     return 0;
 }
@@ -266,12 +279,12 @@ void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim)
 }
 
 int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,
-                     int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence)
+                     int64_t now_mono_ns, const tx_route_t *route, uint64_t *sequence)
 {
     tx_claim_t claim;
     if (payload_bytes <= p->max_payload_bytes)
         tx_producer_touch(payload, payload_bytes);
-    int rc = tx_producer_claim(p, payload_bytes, due_ns, now_mono_ns, dest, &claim);
+    int rc = tx_producer_claim(p, payload_bytes, due_ns, now_mono_ns, route, &claim);
     if (rc < 0)
         return rc;
     memcpy(claim.payload, payload, payload_bytes);
@@ -302,7 +315,7 @@ int tx_producer_has_room(tx_producer_t *p)
     shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
     read_worker_cursors(p);
     uint32_t place = shm_cursor_place(tail);
-    uint32_t need = tx_record_units(p->max_payload_bytes, false);
+    uint32_t need = tx_record_units(p->max_payload_bytes, 0);
     return space_left(p, place, need + tx_pad_units(place, need, p->units)) &&
            capacity_left(p, shm_cursor_seq(tail));
 }

@@ -25,6 +25,12 @@ typedef struct tx_producer {
     uint32_t ringing; /* state in which tx_producer_must_ring left the bell */
 } tx_producer_t;
 
+/* Where one packet goes, and from which address of this host. */
+typedef struct tx_route {
+    const shm_addr_t *dest;   /* NULL: the channel's remote */
+    const shm_addr_t *source; /* NULL: the kernel chooses it. Its port is ignored */
+} tx_route_t;
+
 /* A claimed record. payload points into the ring, payload_bytes long. */
 typedef struct tx_claim {
     shm_tx_record_t *record;
@@ -49,12 +55,12 @@ static inline void tx_producer_touch(const void *payload, size_t bytes)
 }
 
 /* Reserves a record. due_ns is the deadline in the channel's clock, or 0 for as soon as possible.
- * dest is NULL for the channel's remote. Returns 0, -ENOBUFS (ring full: wait for room), -EMSGSIZE
+ * route may be NULL. Returns 0, -ENOBUFS (ring full: wait for room), -EMSGSIZE
  * (longer than max_payload_bytes) or -EPROTO (segment overwritten). The caller fills payload, then
  * commits or aborts. Between the two it must not wait for anything: the memory that it copies from
  * was touched before (tx_producer_touch). */
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
-                      const shm_addr_t *dest, tx_claim_t *out);
+                      const tx_route_t *route, tx_claim_t *out);
 void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim);
 void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim);
 
@@ -68,14 +74,14 @@ int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *cl
 
 /* Claim, copy, commit. Returns 0 and the sequence in *sequence, or as tx_producer_claim. */
 int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,
-                     int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence);
+                     int64_t now_mono_ns, const tx_route_t *route, uint64_t *sequence);
 
 /* The same for a record of the channel's engine (SHM_TX_ENGINE): the engine's head, then bytes of
  * data, sent as soon as possible. data may be NULL if bytes is 0. Returns as tx_producer_claim. */
 int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_bytes, const void *data,
                             uint32_t bytes, int64_t now_mono_ns);
 
-/* 1: the longest record without a destination would find room now. 0: tx_producer_wait_room waits
+/* 1: the longest record without addresses would find room now. 0: tx_producer_wait_room waits
  * for more room than was found here. */
 int tx_producer_has_room(tx_producer_t *p);
 

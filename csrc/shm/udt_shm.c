@@ -29,6 +29,7 @@ SIZE(shm_udt_command_t, 16);
 AT(shm_udt_state_t, peer_errors, 20);
 AT(shm_udt_state_t, unsent_bytes, 24);
 AT(shm_udt_state_t, peer, 40);
+AT(shm_udt_state_t, local, 64);
 AT(shm_udt_state_t, stats, 128);
 
 /* 0 means the default. */

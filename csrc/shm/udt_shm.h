@@ -189,6 +189,7 @@ typedef struct shm_udt_state {
     rt_a64_t unsent_bytes;    /* in the worker's send buffer, including unacknowledged bytes */
     rt_a64_t unread_bytes;    /* in its receive buffer, in order; of a stream */
     shm_addr_t peer;          /* written before state leaves 0 */
+    shm_addr_t local;         /* of this host: what the peer sends to. family 0: the port's */
     _Alignas(RT_LINE_BYTES) uint8_t stats[SHM_UDT_STATS_BYTES]; /* udt_stats_t */
 } shm_udt_state_t;
 

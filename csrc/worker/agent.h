@@ -288,6 +288,10 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason);
 void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, int64_t b, int64_t c,
               int64_t now_mono_ns);
 
+/* The same for one error, with a text for the log of distinct errors (NULL: none). */
+void wrk_note_error(wrk_channel_t *ch, shm_event_id_t id, int64_t a, int64_t c, const char *text,
+                    int64_t now_mono_ns);
+
 /* The kernel counts its drops for as long as the socket lives. total: that count. The channel's
  * counter continues after a takeover, including drops between two workers. */
 void wrk_kernel_drops_resume(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);

@@ -54,6 +54,12 @@ void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, i
     worker_note(ch->worker, ch, id, count, a, b, c, NULL, now_mono_ns);
 }
 
+void wrk_note_error(wrk_channel_t *ch, shm_event_id_t id, int64_t a, int64_t c, const char *text,
+                    int64_t now_mono_ns)
+{
+    worker_note(ch->worker, ch, id, 1, a, 0, c, text, now_mono_ns);
+}
+
 void wrk_kernel_drops_reset(wrk_channel_t *ch, uint64_t total)
 {
     ch->drops_base = total;

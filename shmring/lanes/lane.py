@@ -22,8 +22,8 @@ _NAP_S = 0.001
 class Columns:
     """The packets of one batch that leave on one lane, as columns that C fills."""
 
-    def __init__(self, lane: Any) -> None:
-        """lane: its ``due_lane_t``."""
+    def __init__(self, lane: Any, *, answers: bool = False) -> None:
+        """lane: its ``due_lane_t``. answers: whether packets leave from addresses of their own."""
         self._lane = lane
         self._due = array("q", bytes(8 * RECORDS))
         self._offset = array("I", bytes(4 * RECORDS))
@@ -36,6 +36,10 @@ class Columns:
         lane.offset, lane.length = self._kept
         self._kept.append(proto_ffi.from_buffer("uint8_t[]", self._to))
         lane.to = proto_ffi.cast("due_address_t *", self._kept[-1])
+        self._from = bytearray(_ADDRESS_BYTES * RECORDS if answers else 0)
+        if answers:
+            self._kept.append(proto_ffi.from_buffer("uint8_t[]", self._from))
+            setattr(lane, "from", proto_ffi.cast("due_address_t *", self._kept[-1]))
 
     @property
     def count(self) -> int:
@@ -44,11 +48,13 @@ class Columns:
     def part(self, begin: int) -> dict[str, Any]:
         """Return the arguments of `Channel.send_many` for the packets from `begin` on."""
         end = self.count
+        addresses = slice(begin * _ADDRESS_BYTES, end * _ADDRESS_BYTES)
         return {
             "offsets": memoryview(self._offset)[begin:end],
             "sizes": memoryview(self._length)[begin:end],
             "at": memoryview(self._due)[begin:end],
-            "to": memoryview(self._to)[begin * _ADDRESS_BYTES : end * _ADDRESS_BYTES],
+            "to": memoryview(self._to)[addresses],
+            "source": memoryview(self._from)[addresses] if self._from else None,
         }
 
 

@@ -44,3 +44,4 @@ class Arrivals:
         raw.length = ffi.cast("uint32_t *", at + _PACKET_FIELDS["length"][1])
         raw.time_ns = ffi.cast("int64_t *", at + _PACKET_FIELDS["timestamp_ns"][1])
         raw.source = ffi.cast("stamp_end_t *", at + _PACKET_FIELDS["source_family"][1])
+        raw.local = ffi.cast("stamp_end_t *", at + _PACKET_FIELDS["local_family"][1])

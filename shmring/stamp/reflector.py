@@ -113,7 +113,7 @@ class Reflector:
         self._state.stateful = stateful
         self._state.seed = random.getrandbits(64)
         self._lane: Any = ffi.new("due_lane_t *")
-        self._columns = Columns(self._lane)
+        self._columns = Columns(self._lane, answers=True)
         self._times: Any = ffi.new("stamp_times_t *")
         self._host = HostTime()
         self._not_queued = 0
@@ -283,9 +283,8 @@ def reflect(
     """Answer STAMP test packets (RFC 8762, unauthenticated) in this thread, and return a report.
 
     local: (host, port) to answer on. An empty host stands for all addresses of both IP versions.
-        None: port 862 of all addresses, which needs a privilege. On a host with several addresses
-        name one: then replies come from the address that was asked, and broadcasts are not
-        answered.
+        None: port 862 of all addresses, which needs a privilege. A reply comes from the address
+        that was asked. Name one address if broadcasts are not to be answered.
     seconds: how long. None: until an exception such as KeyboardInterrupt. `stamp.Reflector` can be
         stopped by another thread.
     stateful: number the replies of each session (source address, source port, SSID), so that the

@@ -41,7 +41,7 @@ static bool make_plan(const capture_record_t *records, uint32_t count)
     due_address_t to[DUE_LANES][BATCH];
     due_lane_t lanes[DUE_LANES];
     for (unsigned i = 0; i < DUE_LANES; i++)
-        lanes[i] = (due_lane_t){due_ns[i], offset[i], length[i], to[i], 0};
+        lanes[i] = (due_lane_t){due_ns[i], offset[i], length[i], to[i], 0, NULL};
     int rc = capture_plan_batch(&plan, &c, records, count, lanes);
     for (unsigned i = 0; i < DUE_LANES; i++)
         for (uint32_t n = 0; n < lanes[i].count; n++)

@@ -387,6 +387,10 @@ static void put(fuzz_t *f)
     rx_item_t item = {.payload = payload,
                       .payload_bytes = bytes,
                       .source = {.family = how & 1 ? 6 : 4, .port = 9, .ip = {127, 0, 0, 1}},
+                      .local = {.family = how & 4   ? 6
+                                          : how & 8 ? 4
+                                                    : 0,
+                                .ip = {127, 0, 0, 2}},
                       .time_ns = 1,
                       .tag = how >> 4,
                       .stamp = SHM_STAMP_KERNEL};
@@ -442,14 +446,15 @@ static int64_t some_due(fuzz_t *f, unsigned how)
 static void send_one(fuzz_t *f, endpoint_t *e, bool replace)
 {
     static const shm_addr_t dest = {.family = 6, .port = 9, .ip = {[15] = 1}};
+    static const shm_addr_t source = {.family = 6, .ip = {[15] = 2}};
     unsigned how = take1(f);
     size_t bytes = take1(f);
     uint8_t *payload = block(bytes);
     int64_t due_ns = some_due(f, how);
-    const shm_addr_t *to = how & 4 ? &dest : NULL;
+    const tx_route_t route = {.dest = how & 4 ? &dest : NULL, .source = how & 16 ? &source : NULL};
     int rc = replace ? endpoint_replace(e, f->sequence - (how >> 5), payload, bytes, how & 8,
-                                        due_ns, to, &f->sequence)
-                     : endpoint_send(e, payload, bytes, due_ns, to, &f->sequence);
+                                        due_ns, &route, &f->sequence)
+                     : endpoint_send(e, payload, bytes, due_ns, &route, &f->sequence);
     fuzz_require(bytes <= f->config.max_payload_bytes || rc != 0, "what is too long is refused");
     if (!replace || (rc != -ENOENT && rc != -EBUSY))
         check_sent(rc);
@@ -472,6 +477,15 @@ static int_array_t some_numbers(fuzz_t *f, uint64_t count, unsigned how)
     return a;
 }
 
+static const uint8_t *some_addresses(fuzz_t *f, uint64_t count)
+{
+    shm_addr_t *addresses = block(count * sizeof *addresses);
+    for (uint64_t i = 0; i < count; i++)
+        addresses[i] =
+            (shm_addr_t){.family = take1(f) % 8, .port = take1(f), .ip = {take1(f), [15] = 1}};
+    return (const uint8_t *)addresses;
+}
+
 static void send_many(fuzz_t *f, endpoint_t *e)
 {
     unsigned how = take1(f);
@@ -485,14 +499,18 @@ static void send_many(fuzz_t *f, endpoint_t *e)
     b.offsets = some_numbers(f, b.count, take1(f));
     b.dues = some_numbers(f, b.count, take1(f));
     b.sequences = how & 8 ? block(b.count * sizeof *b.sequences) : NULL;
+    b.dests = how & 32 ? some_addresses(f, b.count) : NULL;
+    b.sources = how & 64 ? some_addresses(f, b.count) : NULL;
     uint8_t *data = block(b.data_bytes);
     b.data = data;
     int rc = endpoint_send_batch(e, &b);
-    if (rc != -EFAULT)
+    if (rc != -EFAULT && rc != -EAFNOSUPPORT && rc != -EADDRNOTAVAIL)
         check_sent(rc);
     fuzz_require(b.done <= b.count && (rc != 0 || b.done == b.count), "a batch's progress");
     free(data);
     free(b.sequences);
+    free((void *)(uintptr_t)b.dests);
+    free((void *)(uintptr_t)b.sources);
     free((void *)(uintptr_t)b.sizes.base);
     free((void *)(uintptr_t)b.offsets.base);
     free((void *)(uintptr_t)b.dues.base);

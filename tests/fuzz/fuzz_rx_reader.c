@@ -69,6 +69,10 @@ static void put(fuzz_t *f)
     rx_item_t item = {.payload = payload,
                       .payload_bytes = bytes,
                       .source = {.family = how & 1 ? 6 : 4, .port = 9, .ip = {127, 0, 0, 1}},
+                      .local = {.family = how & 4   ? 6
+                                          : how & 8 ? 4
+                                                    : 0,
+                                .ip = {127, 0, 0, 2}},
                       .time_ns = 1,
                       .stamp = SHM_STAMP_KERNEL};
     int rc = rx_writer_put(&f->writer, &item);

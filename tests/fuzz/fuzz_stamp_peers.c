@@ -60,8 +60,8 @@ static void reflect(fuzz_t *f, const stamp_arrivals_t *in)
 {
     int64_t due_ns;
     uint32_t offset, length, sent = *in->length;
-    due_address_t to;
-    due_lane_t out = {&due_ns, &offset, &length, &to, 0};
+    due_address_t to, from;
+    due_lane_t out = {&due_ns, &offset, &length, &to, 0, &from};
     stamp_times_t times = {
         .now_ns = f->now_ns,
         .utc_ns = INT64_C(1795435200000000000),

@@ -111,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     t.start_ns = 1;
     t.random_padding = random_padding;
     for (unsigned i = 0; i < DUE_LANES; i++)
-        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0};
+        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0, NULL};
     int64_t last_ns = 0;
     uint32_t made = 1;
     for (uint32_t i = 0; i < BATCHES && made > 0; i++) {

@@ -39,6 +39,8 @@ static void read_payload(const tx_item_t *item)
     fuzz_require(item->payload_bytes <= MAX_PAYLOAD, "a payload keeps to the channel's limit");
     fuzz_require(item->dest.family == 0 || item->dest.family == 4 || item->dest.family == 6,
                  "a destination has a family");
+    fuzz_require(item->source.family == 0 || item->source.family == 4 || item->source.family == 6,
+                 "a source has a family");
 }
 
 static void keep(uint64_t *refs, unsigned *count, uint64_t ref)
@@ -95,8 +97,10 @@ static int claim(fuzz_t *f, tx_producer_t **client, tx_claim_t *claimed)
     unsigned how = (unsigned)fuzz_take(&f->in, 1);
     uint32_t bytes = (uint32_t)fuzz_take(&f->in, 1) % (MAX_PAYLOAD + 1);
     *client = &f->clients[1 + how % (PRODUCERS - 1)];
+    const tx_route_t route = {.dest = how & 0x80 ? &dest : NULL,
+                              .source = how & 0x20 ? &dest : NULL};
     return tx_producer_claim(*client, bytes, how & 0x40 ? f->now_mono_ns : 0, f->now_mono_ns,
-                             how & 0x80 ? &dest : NULL, claimed);
+                             &route, claimed);
 }
 
 static void push(fuzz_t *f)

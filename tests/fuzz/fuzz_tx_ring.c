@@ -74,8 +74,9 @@ static void claim(fuzz_t *f, bool commit)
     uint32_t bytes = (uint32_t)fuzz_take(&f->in, 1);
     tx_producer_t *client = &f->clients[1 + how % (PRODUCERS - 1)];
     tx_claim_t claimed;
-    int rc = tx_producer_claim(client, bytes, how & 0x40 ? 1 : 0, 1, how & 0x80 ? &dest : NULL,
-                               &claimed);
+    const tx_route_t route = {.dest = how & 0x80 ? &dest : NULL,
+                              .source = how & 0x20 ? &dest : NULL};
+    int rc = tx_producer_claim(client, bytes, how & 0x40 ? 1 : 0, 1, &route, &claimed);
     fuzz_require(rc == 0 || rc == -ENOBUFS || rc == -EMSGSIZE || rc == -EPROTO, "a claim's answer");
     fuzz_require(bytes <= MAX_PAYLOAD || rc == -EMSGSIZE, "what is too long is refused");
     if (rc < 0)

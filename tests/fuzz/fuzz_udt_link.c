@@ -262,7 +262,7 @@ static void datagram_of_peer(fuzz_t *f)
         int8_t step = (int8_t)fuzz_take(&f->in, 1);
         rt_put32(data + UDT_HEADER_BYTES + i, (uint32_t)a->conn.isn + (uint32_t)step);
     }
-    udt_address_t peer = udt_address_of(&a->peer);
+    udt_address_t peer = udt_address_of(&a->ends.peer);
     arrive(f, a->port == udt_port_agent_of(&f->sides[PORT_1].channel), data,
            UDT_HEADER_BYTES + bytes, peer.port);
 }

@@ -241,6 +241,7 @@ _ERRNO_ADVICE = {
     13: "for a broadcast address, open the channel with broadcast=True, else check the firewall",
     22: "the kernel refuses such a packet: check address, size, and the options of the channel",
     90: "too long for the path and dont_fragment is set: send shorter packets",
+    99: "their source is not an address of the worker's host: ip address",
     101: "there is no route to that address: ip route get ADDRESS",
     113: "the network has no such host: ip neigh",
     130: "the process that queued them, or the worker that sent them, died: see the events",

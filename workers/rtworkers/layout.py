@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 SHM_MAGIC = 0x676e69726d687300
-SHM_LAYOUT_VERSION = 0xc
+SHM_LAYOUT_VERSION = 0xd
 SHM_OWNER_ELSEWHERE = 0xfffffffe
 SHM_NAME_BYTES = 0x41
 SHM_RECORDER_EVENTS = 0x400

@@ -10,7 +10,7 @@
 #define DUE_LANE_IPV4 1u
 #define DUE_LANE_IPV6 2u
 
-/* A destination in the form that the send ring takes (shm_addr_t). Opaque here. */
+/* An address in the form that the send ring takes (shm_addr_t). Opaque here. */
 typedef struct due_address {
     uint8_t packed[24];
 } due_address_t;
@@ -22,6 +22,7 @@ typedef struct due_lane {
     uint32_t *length;
     due_address_t *to;
     uint32_t count;
+    due_address_t *from; /* what each leaves from; NULL: the kernel chooses for all of them */
 } due_lane_t;
 
 #endif

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Who sent a datagram: a due_address_t, as the send ring takes it. */
+/* One end of a datagram: a due_address_t, as the send ring takes it. */
 typedef struct stamp_end {
-    uint16_t family; /* 4 or 6 */
+    uint16_t family; /* 4 or 6, 0: not known */
     uint16_t port;
     uint32_t scope;
     uint8_t ip[16]; /* network order, IPv4 in the first four bytes */
@@ -25,6 +25,7 @@ typedef struct stamp_arrivals {
     const uint32_t *length;
     const int64_t *time_ns;
     const stamp_end_t *source; /* NULL: not known */
+    const stamp_end_t *local;  /* the address of this host that each came to; NULL: not known */
 } stamp_arrivals_t;
 
 static inline const void *stamp_entry(const stamp_arrivals_t *a, const void *column, uint32_t i)

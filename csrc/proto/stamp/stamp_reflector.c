@@ -180,7 +180,12 @@ uint32_t stamp_reflector_answer(stamp_reflector_t *r, const stamp_arrivals_t *in
         out->due_ns[count] = due_ns;
         out->offset[count] = (uint32_t)(packet - in->payload);
         out->length[count] = length;
-        memcpy(&out->to[count++], from, sizeof *from);
+        memcpy(&out->to[count], from, sizeof *from);
+        if (out->from != NULL && in->local != NULL)
+            memcpy(&out->from[count], stamp_entry(in, in->local, i), sizeof *from);
+        else if (out->from != NULL)
+            memset(&out->from[count], 0, sizeof *from);
+        count++;
     }
     return out->count = count;
 }

@@ -88,7 +88,8 @@ typedef struct stamp_times {
 } stamp_times_t;
 
 /* Answers a batch. out has room for as many packets as arrived. Its offsets refer to the payload of
- * the batch, in which requests become replies, in the format of their request. Returns how many. */
+ * the batch, in which requests become replies, in the format of their request. They leave from the
+ * address that the request came to, if both columns are there. Returns how many. */
 uint32_t stamp_reflector_answer(stamp_reflector_t *r, const stamp_arrivals_t *in,
                                 const stamp_times_t *times, due_lane_t *out);
 

@@ -17,13 +17,20 @@ enum { TX, RX };
 /* The data of an arrival that is needed when it leaves the path. */
 typedef struct arrival_tag {
     shm_addr_t source;
+    shm_addr_t local;
     uint8_t stamp;
     uint8_t flags;
     uint8_t tos;
 } arrival_tag_t;
 
+/* Of a packet to be sent. AF_UNSPEC: it has none of its own. */
+typedef struct route_tag {
+    udp_addr_t dest;
+    udp_addr_t source;
+} route_tag_t;
+
 _Static_assert(sizeof(arrival_tag_t) <= IMPAIR_TAG_BYTES, "an arrival's tag fits");
-_Static_assert(sizeof(udp_addr_t) <= IMPAIR_TAG_BYTES, "a destination fits");
+_Static_assert(sizeof(route_tag_t) <= IMPAIR_TAG_BYTES, "a packet's route fits");
 
 impair_config_t agent_path_config(const shm_impair_t *c)
 {
@@ -179,25 +186,34 @@ void agent_path_reset(agent_path_t *l)
 
 /* --- in ------------------------------------------------------------------------------------ */
 
+static void keep_address(udp_addr_t *to, const udp_addr_t *address)
+{
+    if (address != NULL)
+        *to = *address;
+    else
+        to->sa.sa_family = AF_UNSPEC;
+}
+
 void agent_path_offer_tx(agent_path_t *l, const udp_tx_t *messages, unsigned count,
                          int64_t now_mono_ns)
 {
     for (unsigned i = 0; i < count; i++) {
         const udp_tx_t *m = &messages[i];
-        impair_in_t in = {
-            .data = m->data,
-            .len = m->len,
-            .tag = m->dest,
-            .tag_bytes = m->dest != NULL ? (uint32_t)sizeof *m->dest : 0,
-        };
+        route_tag_t tag;
+        keep_address(&tag.dest, m->dest);
+        keep_address(&tag.source, m->source);
+        impair_in_t in = {.data = m->data, .len = m->len, .tag = &tag, .tag_bytes = sizeof tag};
         (void)impair_offer(l->tx, &in, now_mono_ns);
     }
 }
 
 void agent_path_offer_rx(agent_path_t *l, const rx_item_t *item)
 {
-    arrival_tag_t tag = {
-        .source = item->source, .stamp = item->stamp, .flags = item->flags, .tos = item->tos};
+    arrival_tag_t tag = {.source = item->source,
+                         .local = item->local,
+                         .stamp = item->stamp,
+                         .flags = item->flags,
+                         .tos = item->tos};
     impair_in_t in = {
         .data = item->payload,
         .len = item->payload_bytes,
@@ -217,14 +233,16 @@ static void emit_tx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
 {
     impair_out_t out[EMIT_BATCH];
     udp_tx_t messages[EMIT_BATCH];
-    udp_addr_t dests[EMIT_BATCH];
+    route_tag_t tags[EMIT_BATCH];
     size_t n = impair_emit(l->tx, out, EMIT_BATCH, now_mono_ns);
     for (size_t i = 0; i < n; i++) {
-        messages[i] = (udp_tx_t){.data = out[i].data, .len = out[i].len};
-        if (out[i].tag_bytes != 0) {
-            memcpy(&dests[i], out[i].tag, sizeof dests[i]);
-            messages[i].dest = &dests[i];
-        }
+        memcpy(&tags[i], out[i].tag, sizeof tags[i]);
+        messages[i] = (udp_tx_t){
+            .data = out[i].data,
+            .len = out[i].len,
+            .dest = udp_addr_is_set(&tags[i].dest) ? &tags[i].dest : NULL,
+            .source = udp_addr_is_set(&tags[i].source) ? &tags[i].source : NULL,
+        };
     }
     for (size_t at = 0; at < n;) {
         int error = 0;
@@ -260,6 +278,7 @@ static void emit_rx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
             .payload = out[i].data,
             .payload_bytes = out[i].len,
             .source = tag.source,
+            .local = tag.local,
             .time_ns = out[i].time_ns + out[i].held_ns,
             .stamp = tag.stamp,
             .flags = tag.flags,

@@ -6,6 +6,7 @@
 #include "worker/agents/common/tap.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define STAMP_TIMEOUT_NS (2 * RT_NS_PER_MS)
 /* A stamp costs the send call about 1 us (the kernel clones the packet to the error queue) and a
@@ -32,6 +33,20 @@ void agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64
     l->unstamped = UINT16_MAX; /* the first packet is stamped, even if there are few */
     l->stamp_tokens_at_mono_ns = now_mono_ns;
     l->wire = (wire_offset_t){.count = 0};
+}
+
+void agent_batch_address(agent_batch_t *b, unsigned index)
+{
+    const tx_item_t *item = &b->items[index];
+    udp_tx_t *message = &b->messages[index];
+    if (item->dest.family != 0) {
+        agent_addr_in(&b->dests[index], &item->dest);
+        message->dest = &b->dests[index];
+    }
+    if (item->source.family != 0) {
+        agent_addr_in(&b->sources[index], &item->source);
+        message->source = &b->sources[index];
+    }
 }
 
 static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
@@ -141,6 +156,22 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
         agent_tap_not_sent(ch, item, &report);
 }
 
+static void note_failed(wrk_channel_t *ch, const tx_item_t *item, int error, int64_t now_mono_ns)
+{
+    udp_addr_t source;
+    char address[UDP_ADDR_TEXT_BYTES], text[UDP_ADDR_TEXT_BYTES + 96];
+    bool foreign = error == EADDRNOTAVAIL && item->source.family != 0;
+    if (foreign) {
+        agent_addr_in(&source, &item->source);
+        udp_addr_set_port(&source, ch->segment.status->bound.port);
+        (void)snprintf(text, sizeof text,
+                       "source %s is not an address of this host: see \"ip address\"",
+                       udp_addr_format(&source, address));
+    }
+    wrk_note_error(ch, SHM_EVENT_send_failed, error, (int64_t)item->sequence, foreign ? text : NULL,
+                   now_mono_ns);
+}
+
 void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
                     int64_t now_mono_ns)
 {
@@ -151,7 +182,7 @@ void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict,
         wrk_note(ch, SHM_EVENT_late_packets, 1, verdict, now_mono_ns - due_mono_ns,
                  (int64_t)item->sequence, now_mono_ns);
     else if (verdict == VERDICT_FAILED && error != EOWNERDEAD)
-        wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, (int64_t)item->sequence, now_mono_ns);
+        note_failed(ch, item, error, now_mono_ns);
 }
 
 static void note_lost(wrk_channel_t *ch, shm_event_id_t id, const tx_item_t *item,
@@ -380,8 +411,7 @@ static bool same_message(const agent_ledger_t *l, const udp_tx_t *before, const 
 {
     if (!l->udp->eff.gso || before->txtime_ns != m->txtime_ns)
         return false;
-    return before->dest == m->dest ||
-           (before->dest != NULL && m->dest != NULL && udp_addr_equal(before->dest, m->dest));
+    return udp_same_way(before, m);
 }
 
 void agent_choose_stamps(wrk_channel_t *ch, agent_ledger_t *l, agent_batch_t *b,

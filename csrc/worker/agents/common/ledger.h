@@ -23,7 +23,11 @@ typedef struct agent_batch {
     int64_t start_mono_ns[AGENT_BATCH]; /* when each should start, 0: as soon as possible */
     udp_tx_t messages[AGENT_BATCH];
     udp_addr_t dests[AGENT_BATCH];
+    udp_addr_t sources[AGENT_BATCH];
 } agent_batch_t;
+
+/* Sets dest and source of a message from its item. */
+void agent_batch_address(agent_batch_t *b, unsigned index);
 
 /* A sent packet whose stamp has not come yet. */
 typedef struct agent_awaited {

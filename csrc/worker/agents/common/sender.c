@@ -107,12 +107,10 @@ static void batch_add(wrk_channel_t *ch, const agent_waiting_t *from, int64_t st
     b->start_mono_ns[i] = start_mono_ns;
     int64_t leave_mono_ns = plan_start(ch, i, start_mono_ns, now_mono_ns);
     b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
-    if (item->dest.family != 0) {
-        agent_addr_in(&b->dests[i], &item->dest);
-        /* To the remote, a connected socket knows the way. */
-        if (!udp_addr_equal(&b->dests[i], &a->udp->remote))
-            b->messages[i].dest = &b->dests[i];
-    }
+    agent_batch_address(b, i);
+    /* To the remote, a connected socket knows the way. */
+    if (b->messages[i].dest != NULL && udp_addr_equal(&b->dests[i], &a->udp->remote))
+        b->messages[i].dest = NULL;
     if (a->udp->eff.txtime && from->has_deadline)
         b->messages[i].txtime_ns = leave_mono_ns - wrk_clock_shift_ns(ch);
     __builtin_prefetch(item->payload);

@@ -59,7 +59,7 @@ static bool batches_fit(const shm_config_t *c)
 {
     const uint64_t least = 4;
     uint64_t batch = UDP_GRO_BYTES + UDP_GRO_DATAGRAMS * (sizeof(shm_rx_record_t) +
-                                                          sizeof(shm_addr_t) + SHM_UNIT_BYTES);
+                                                          2 * sizeof(shm_addr_t) + SHM_UNIT_BYTES);
     return c->overflow != SHM_OVERFLOW_WAIT ||
            (c->rx_bytes >= least * batch + 2 * c->max_payload_bytes &&
             (c->rx_capacity == 0 || c->rx_capacity >= least * UDP_GRO_DATAGRAMS));
@@ -81,7 +81,7 @@ udp_config_t agent_udp_config(wrk_channel_t *ch, const phc_t *phc)
     u.mcast_loop = c->multicast_loop;
     u.want_gso = c->gso && (c->direction & SHM_TX);
     u.want_gro = c->gro && (c->direction & SHM_RX) && batches_fit(c);
-    u.want_tos = c->direction & SHM_RX;
+    u.want_tos = u.want_local = c->direction & SHM_RX;
     u.tx_stamps = c->tx_stamp >= SHM_STAMP_KERNEL && (c->direction & SHM_TX);
     u.rx_stamps = c->direction & SHM_RX ? rx_stamps(c->rx_stamp) : UDP_RX_STAMPS_OFF;
     u.txtime = (udp_txtime_mode_t)(c->direction & SHM_TX ? c->txtime : SHM_TXTIME_OFF);
@@ -127,8 +127,10 @@ int agent_socket_open(wrk_channel_t *ch, int socket_fd, bool both_ways, udp_t *u
 {
     *phc = find_card(ch);
     udp_config_t config = agent_udp_config(ch, *phc);
-    if (both_ways)
+    if (both_ways) {
         config.sends_only = false;
+        config.want_local = true;
+    }
     int rc = socket_fd >= 0 ? udp_adopt(udp, socket_fd, &config) : udp_open(udp, &config);
     if (rc < 0 && *phc != NULL)
         card_clock_put(*phc);
@@ -188,4 +190,6 @@ void agent_rx_item(rx_item_t *item, const udp_rx_t *in)
         .tos = in->tos,
     };
     agent_addr_out(&item->source, &in->source);
+    if (in->local != NULL)
+        agent_addr_out(&item->local, in->local);
 }

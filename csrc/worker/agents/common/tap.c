@@ -2,6 +2,13 @@
 
 #include "worker/agents/common/socket.h"
 
+/* This host's end of a datagram. own: its address, of which the port is ignored, or NULL. */
+static void put_local(shm_addr_t *to, const udp_t *udp, const udp_addr_t *own)
+{
+    agent_addr_out(to, own != NULL ? own : &udp->eff.local);
+    to->port = udp_addr_port(&udp->eff.local);
+}
+
 static tap_record_t sent_record(wrk_channel_t *ch, const udp_t *udp, const udp_tx_t *m,
                                 const shm_report_t *report)
 {
@@ -11,7 +18,7 @@ static tap_record_t sent_record(wrk_channel_t *ch, const udp_t *udp, const udp_t
         .payload_bytes = m->head_bytes + m->len,
         .report = *report,
     };
-    agent_addr_out(&record.local, &udp->eff.local);
+    put_local(&record.local, udp, m->source);
     agent_addr_out(&record.remote, m->dest != NULL ? m->dest : udp_default_remote(udp));
     return record;
 }
@@ -58,16 +65,22 @@ void agent_tap_not_sent(wrk_channel_t *ch, const tx_item_t *item, const shm_repo
         .remote = item->dest.family != 0 ? item->dest : ch->config.remote,
         .report = *report,
     };
+    if (item->source.family != 0) {
+        record.local = item->source;
+        record.local.port = ch->segment.status->bound.port;
+    }
     wrk_tap_put(ch, &record, NULL, 0, NULL);
 }
 
+/* local: set, or family 0. */
 static void put_arrival(wrk_channel_t *ch, const udp_t *udp, tap_record_t *record, const void *data,
                         uint64_t sequence)
 {
     record->kind = TAP_ARRIVED;
     record->number = ++ch->tap_number;
     record->report.verdict = TAP_NO_VERDICT;
-    agent_addr_out(&record->local, &udp->eff.local);
+    if (record->local.family == 0)
+        agent_addr_out(&record->local, &udp->eff.local);
     if (sequence != AGENT_TAP_NO_SEQUENCE) {
         record->flags |= TAP_HAS_SEQUENCE;
         record->report.sequence = sequence;
@@ -91,6 +104,8 @@ void agent_tap_arrived(wrk_channel_t *ch, const udp_t *udp, const udp_rx_t *in, 
                        .stamp = (uint8_t)(in->stamp + SHM_STAMP_USER - UDP_STAMP_USER)},
         };
         agent_addr_out(&record.remote, &in->source);
+        if (in->local != NULL)
+            agent_addr_out(&record.local, in->local);
         bool counts = !filtered && sequence != AGENT_TAP_NO_SEQUENCE;
         put_arrival(ch, udp, &record, in->data, counts ? sequence++ : AGENT_TAP_NO_SEQUENCE);
     }
@@ -104,6 +119,7 @@ void agent_tap_item(wrk_channel_t *ch, const udp_t *udp, const rx_item_t *item, 
         .flags = (uint8_t)flags,
         .tos = item->tos,
         .payload_bytes = item->payload_bytes,
+        .local = item->local,
         .remote = item->source,
         .report = {.stamped_ns = item->time_ns, .stamp = item->stamp},
     };

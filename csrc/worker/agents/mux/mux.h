@@ -26,6 +26,8 @@ typedef struct mux_socket {
     wrk_source_t source; /* first: of the epoll of ports */
     udp_t udp;           /* fd -1: lost, see mux_facts_t */
     udp_addr_t target;   /* not set: none yet */
+    udp_addr_t heard;    /* who sent to `from` */
+    udp_addr_t from;     /* of this host: packets leave from there. Not set: the kernel chooses */
     uint16_t port;
     uint16_t generation;
     uint16_t expected; /* messages to ask the kernel for, 1, 2, 4 .. */
@@ -109,6 +111,8 @@ void mux_agent_watch_input(wrk_channel_t *ch); /* depends on held and stop */
 void mux_agent_take_left(wrk_channel_t *ch);
 /* Checks whether reading may continue. */
 void mux_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns);
+/* The address of this host that packets of the port leave from, NULL: the kernel chooses. */
+void mux_agent_leave_from(mux_agent_t *m, mux_socket_t *s, const udp_addr_t *local);
 /* Adds the drops that the kernel counted since the socket was last asked. */
 void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before);
 

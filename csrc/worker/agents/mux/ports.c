@@ -88,7 +88,7 @@ static void write_entry(mux_agent_t *m, const mux_socket_t *s)
     mux_port_t *entry = &m->table[s->port];
     entry->generation = s->generation;
     agent_addr_out(&entry->local, &s->udp.eff.local);
-    entry->target = (shm_addr_t){.family = 0};
+    entry->target = entry->source = (shm_addr_t){.family = 0};
     entry->drops = 0;
     rt_store_relaxed(&m->drained[s->port], 0);
     rt_store_release(&entry->state, MUX_PORT_OPEN);
@@ -156,6 +156,8 @@ static int aim(wrk_channel_t *ch, const mux_request_t *ask)
     if (s == NULL)
         return ENOENT;
     agent_addr_in(&s->target, &ask->address);
+    if (!udp_addr_equal(&s->target, &s->heard))
+        mux_agent_leave_from(m, s, NULL);
     m->table[s->port].target = ask->address;
     return 0;
 }
@@ -206,6 +208,7 @@ static bool read_entry(const mux_port_t *entry, mux_port_t *out)
     out->generation = entry->generation;
     out->local = entry->local;
     out->target = entry->target;
+    out->source = entry->source;
     out->drops = entry->drops;
     bool local = out->local.family == 4 || out->local.family == 6;
     return local && out->generation <= UINT16_MAX;
@@ -241,6 +244,8 @@ static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry,
     if (s == NULL)
         return rt_err_set(-ENOMEM, "no memory for port %u", port);
     agent_addr_in(&s->target, &entry->target);
+    agent_addr_in(&s->from, &entry->source);
+    s->heard = s->target;
     register_port(m, s);
     adopt_or_bind(ch, s, entry, fd);
     return 0;

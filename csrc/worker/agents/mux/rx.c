@@ -10,6 +10,9 @@
  * reader makes room. */
 #include "worker/agents/mux/mux.h"
 
+#include "worker/agents/common/socket.h"
+
+#include <stddef.h>
 
 #define MESSAGES_PER_PORT 16u
 #define MESSAGES_PER_ROUND 256u /* about 200 us; fewer if a deadline is near */
@@ -43,10 +46,33 @@ static bool deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_n
     return rx_writer_put(&ch->rx, item) == 0;
 }
 
+void mux_agent_leave_from(mux_agent_t *m, mux_socket_t *s, const udp_addr_t *local)
+{
+    s->from.sa.sa_family = AF_UNSPEC;
+    if (local != NULL)
+        s->from = *local;
+    agent_addr_out(&m->table[s->port].source, &s->from);
+}
+
+/* Packets leave from the address that the target sends to. Before there is a target, it may become
+ * anybody who sends. */
+static void note_sender(mux_agent_t *m, const udp_rx_t *in)
+{
+    mux_socket_t *s =
+        (mux_socket_t *)(void *)((char *)m->receiver.udp - offsetof(mux_socket_t, udp));
+    bool is_target = udp_addr_equal(&in->source, &s->target);
+    if (in->local == NULL || (udp_addr_is_set(&s->target) && !is_target))
+        return;
+    if (!udp_addr_equal(&s->heard, &in->source) || !udp_addr_equal(&s->from, in->local)) {
+        s->heard = in->source;
+        mux_agent_leave_from(m, s, in->local);
+    }
+}
+
 static void show(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
 {
-    (void)in;
-    (void)count;
+    for (unsigned i = 0; i < count; i++)
+        note_sender(mux_agent_of(ch), &in[i]);
     rx_writer_show(&ch->rx);
 }
 

@@ -57,6 +57,15 @@ static void tap(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start
     }
 }
 
+/* This host has lost the address that the packets leave from. */
+static void forget_source(mux_agent_t *m, unsigned from)
+{
+    mux_batch_t *b = &m->batch;
+    mux_agent_leave_from(m, b->from, NULL);
+    for (unsigned i = from; i < b->count; i++)
+        b->messages[i].source = NULL;
+}
+
 /* A datagram that the kernel refuses for any reason is lost. */
 static void send_batch(wrk_channel_t *ch)
 {
@@ -83,6 +92,8 @@ static void send_batch(wrk_channel_t *ch)
             note_drained(m, b->from, b->numbers[at]);
             tx_queue_finish(&ch->tx, b->refs[at++]);
             wrk_count(ch, SHM_COUNT_tx_failed, 1);
+            if (error == EADDRNOTAVAIL)
+                forget_source(m, at);
             wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
         }
     }
@@ -110,6 +121,7 @@ static void batch_add(wrk_channel_t *ch, mux_socket_t *s, const tx_item_t *item,
         .data = item->payload + sizeof(mux_head_t),
         .len = item->payload_bytes - (uint32_t)sizeof(mux_head_t),
         .dest = &s->target,
+        .source = udp_addr_is_set(&s->from) ? &s->from : NULL,
     };
 }
 

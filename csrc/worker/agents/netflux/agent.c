@@ -101,6 +101,7 @@ static int take_remote(wrk_channel_t *ch)
     udp_addr_t remote;
     agent_addr_in(&remote, &ch->config.remote);
     netflux_agent_set_remote(a, &remote);
+    agent_addr_in(&a->local, &a->state.local);
     if (memcmp(&a->state.remote, &ch->config.remote, sizeof a->state.remote) == 0)
         return 0;
     return netflux_agent_aim(ch, &a->state.remote);

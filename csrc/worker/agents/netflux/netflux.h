@@ -52,6 +52,8 @@ typedef struct netflux_agent {
 
     /* sending */
     udp_addr_t remote; /* none: nothing is sent. Set by netflux_agent_set_remote */
+    udp_addr_t
+        local; /* what the partner sends to: values leave from there. Not set: there is one */
     bool has_values;
     uint64_t ticket; /* of the values; 0: none yet */
     uint32_t writer; /* producer slot of their writer */
@@ -103,6 +105,8 @@ void netflux_agent_rx_open(wrk_channel_t *ch);
 void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
 /* An arrival that left the impaired path. As agent_path_t.deliver. */
 bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* What the partner sends to, NULL: not known. The caller puts the state. */
+void netflux_agent_set_local(netflux_agent_t *a, const shm_addr_t *local);
 /* Puts records of the link's changes. */
 void netflux_agent_put_events(wrk_channel_t *ch);
 /* Makes new records visible to readers, and wakes them. */

@@ -88,8 +88,10 @@ static int aim(wrk_channel_t *ch, const shm_addr_t *remote, int64_t now_mono_ns)
     int rc = netflux_agent_aim(ch, remote);
     if (rc < 0)
         return rc;
-    if (memcmp(&a->state.remote, remote, sizeof *remote) != 0)
+    if (memcmp(&a->state.remote, remote, sizeof *remote) != 0) {
         nfx_session_stop_receiving(&a->session);
+        netflux_agent_set_local(a, NULL);
+    }
     a->state.remote = *remote;
     shm_netflux_state_put(a->engine, &a->state);
     return 0;

@@ -5,6 +5,7 @@
  * delay. At other times one batch a call is enough, as in the engine udp.
  *
  * Readers are woken after the send, not before it, because waking one takes a system call. */
+#include "worker/agents/common/socket.h"
 #include "worker/agents/netflux/netflux.h"
 
 #include <string.h>
@@ -83,6 +84,25 @@ void netflux_agent_put_events(wrk_channel_t *ch)
 
 /* --- arrivals ------------------------------------------------------------------------------- */
 
+void netflux_agent_set_local(netflux_agent_t *a, const shm_addr_t *local)
+{
+    a->state.local = local != NULL ? *local : (shm_addr_t){.family = 0};
+    agent_addr_in(&a->local, &a->state.local);
+}
+
+/* The partner expects values from where it sends its own to. */
+static void note_local(netflux_agent_t *a, const rx_item_t *item)
+{
+    if (item->local.family == 0 || memcmp(&item->local, &a->state.local, sizeof item->local) == 0)
+        return;
+    udp_addr_t source;
+    agent_addr_in(&source, &item->source);
+    if (!udp_addr_equal(&source, &a->remote))
+        return;
+    netflux_agent_set_local(a, &item->local);
+    shm_netflux_state_put(a->engine, &a->state);
+}
+
 bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -93,6 +113,7 @@ bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now
     netflux_agent_put_events(ch); /* the resulting changes come before its values */
     if (verdict < 0)
         return true;
+    note_local(a, item);
     rx_item_t values = *item;
     bool oversize = item->payload_bytes > NFX_HEADER_BYTES + frame.payload_bytes;
     a->record.head.kind = SHM_NETFLUX_VALUES;

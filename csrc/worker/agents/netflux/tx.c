@@ -119,6 +119,10 @@ static void failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mon
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     nfx_session_not_sent(&a->session);
+    if (error == EADDRNOTAVAIL) { /* this host has lost the address */
+        netflux_agent_set_local(a, NULL);
+        shm_netflux_state_put(a->engine, &a->state);
+    }
     agent_not_sent(ch, &a->batch.items[index], VERDICT_FAILED, error, now_mono_ns);
 }
 
@@ -158,7 +162,8 @@ static void build(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_ns)
         .payload_bytes = bytes,
     };
     b->start_mono_ns[0] = out->due_ns - ahead_ns(ch);
-    b->messages[0] = (udp_tx_t){.data = datagram, .len = bytes};
+    b->messages[0] = (udp_tx_t){
+        .data = datagram, .len = bytes, .source = udp_addr_is_set(&a->local) ? &a->local : NULL};
     agent_choose_stamps(ch, &a->ledger, b, now_mono_ns);
 }
 

@@ -208,7 +208,6 @@ static int start(proxy_agent_t *a, bool takeover)
     if (takeover)
         take_over(a);
     a->listener.rx_position = &a->taken[SHM_PROXY_FORWARD];
-    udp_want_local(&a->listener);
     proxy_show_counters(a);
     proxy_watch(a);
     return 0;

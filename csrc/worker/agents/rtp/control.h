@@ -16,6 +16,7 @@ typedef struct rtp_control {
     wrk_source_t socket;
     udp_addr_t remote; /* not set: uses heard */
     udp_addr_t heard;  /* source of the last valid compound, or of the media */
+    udp_addr_t heard_at; /* what it was sent to: answers leave from there. Not set: there is one */
     rtcp_session_t session;
     rtcp_member_t *members;
 

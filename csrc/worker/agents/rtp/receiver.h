@@ -18,6 +18,7 @@
 /* A packet in the form that it has in the ring, and its source. */
 typedef struct rtp_slot {
     shm_addr_t source;
+    shm_addr_t local;
     int64_t time_ns; /* channel's clock */
     uint8_t stamp;
     uint8_t flags; /* of the rx record */
@@ -50,6 +51,7 @@ typedef struct rtp_receiver {
     bool resync_first;    /* another worker delivered the packets in the ring */
     uint32_t ssrc;        /* of the frame delivered last */
     shm_addr_t from;      /* of the frame delivered last */
+    shm_addr_t came_to;   /* likewise: the address of this host; family 0: there is one */
     uint64_t raw_top;     /* as arrived: highest number delivered */
     uint64_t raw_offset;  /* added to it, so that numbers do not decrease */
 

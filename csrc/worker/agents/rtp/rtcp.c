@@ -178,6 +178,7 @@ static const udp_addr_t *destination(rtp_agent_t *a)
         return &c->remote;
     if (!udp_addr_is_set(&c->heard) && a->rx.from.family != 0) {
         agent_addr_in(&c->heard, &a->rx.from);
+        agent_addr_in(&c->heard_at, &a->rx.came_to);
         if (!c->mux)
             udp_addr_set_port(&c->heard, (uint16_t)(a->rx.from.port + 1));
     }
@@ -191,8 +192,12 @@ static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes)
     udp_tx_t message = {.data = data, .len = (uint32_t)bytes, .dest = destination(a)};
     if (bytes <= 0 || message.dest == NULL)
         return;
+    if (udp_addr_is_set(&c->heard_at))
+        message.source = &c->heard_at;
     bool left =
         agent_send_extra(ch, c->mux ? &a->udp : &c->udp, c->mux ? &a->path : NULL, &message);
+    if (!left) /* this host may have lost the address */
+        c->heard_at.sa.sa_family = AF_UNSPEC;
     rtp_agent_count(a, left ? SHM_RTP_COUNT_rtcp_sent : SHM_RTP_COUNT_rtcp_failed, 1);
 }
 
@@ -361,8 +366,10 @@ bool rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
                                   item->time_ns + wrk_clock_shift_ns(ch), source_of(a), &got);
     if (rc < 0)
         return false;
-    if (!got.has_our_ssrc)
+    if (!got.has_our_ssrc) {
         agent_addr_in(&c->heard, &item->source);
+        agent_addr_in(&c->heard_at, &item->local);
+    }
     if (got.is_about_us)
         publish_reported(a);
     publish_other_side(a);

@@ -185,6 +185,7 @@ static bool fill_slot(wrk_channel_t *ch, rtp_slot_t *s, const rx_item_t *item, c
     uint32_t media = v->payload_bytes < room - before ? v->payload_bytes : room - before;
     *s = (rtp_slot_t){
         .source = item->source,
+        .local = item->local,
         .time_ns = item->time_ns,
         .stamp = item->stamp,
         .flags = item->flags,
@@ -234,6 +235,7 @@ static void put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_m
 {
     rx_item_t how = {
         .source = rtp_agent_of(ch)->rx.from,
+        .local = rtp_agent_of(ch)->rx.came_to,
         .time_ns = to_channel(ch, now_mono_ns),
         .stamp = SHM_STAMP_NONE,
     };
@@ -246,6 +248,7 @@ static void put_frame(wrk_channel_t *ch, rtp_slot_t *s, uint64_t seq, int64_t du
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_receiver_t *r = &a->rx;
     rx_item_t how = {.source = s->source,
+                     .local = s->local,
                      .time_ns = s->time_ns,
                      .stamp = s->stamp,
                      .flags = s->flags,
@@ -257,6 +260,7 @@ static void put_frame(wrk_channel_t *ch, rtp_slot_t *s, uint64_t seq, int64_t du
     r->new_source = false;
     r->ssrc = s->head.ssrc;
     r->from = s->source;
+    r->came_to = s->local;
     put(ch, &s->head, s->bytes, &how);
     wrk_hist(ch, SHM_HIST_rx_delivery, to_channel(ch, now_mono_ns) - s->time_ns);
 }

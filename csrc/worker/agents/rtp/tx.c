@@ -265,10 +265,7 @@ static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns, int64_t leave_mo
     rtp_plan_packet(&a->plan, &packet);
     a->ends_record[i] = packet.ends_record;
     b->messages[i] = (udp_tx_t){.data = packet.data, .len = packet.bytes};
-    if (b->items[i].dest.family != 0) {
-        agent_addr_in(&b->dests[i], &b->items[i].dest);
-        b->messages[i].dest = &b->dests[i];
-    }
+    agent_batch_address(b, i);
     if (a->udp.eff.txtime)
         b->messages[i].txtime_ns = to_channel(ch, leave_mono_ns);
 }

@@ -40,7 +40,7 @@ static void untouch(udt_port_agent_t *p, udt_agent_t *a)
 
 int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a)
 {
-    udt_address_t peer = udt_address_of(&a->peer);
+    udt_address_t peer = udt_address_of(&a->ends.peer);
     int rc = udt_port_add(&p->sockets, &a->conn, &peer);
     if (rc < 0)
         return rt_err_set(rc, "channel \"%s\" cannot take another connection", p->channel->config.name);
@@ -161,7 +161,7 @@ void udt_agent_shut_down(udt_agent_t *a)
     for (int i = 0; i < SHUTDOWNS; i++) {
         udt_out_t out;
         if (udt_conn_emit(&a->conn, &out, 1, now + i * UDT_LEAVE_NS) == 1)
-            udt_port_agent_send(a->port, a->channel, &out, 1, &a->peer);
+            udt_port_agent_send(a->port, a->channel, &out, 1, &a->ends);
     }
 }
 
@@ -206,13 +206,14 @@ void udt_agent_port_gone(udt_agent_t *a)
 static void notify_lost_peer(udt_agent_t *a, udt_port_agent_t *p)
 {
     uint8_t shutdown[UDT_CONTROL_BYTES];
-    udt_port_agent_address(p, &a->peer_shm, &a->peer);
-    if (a->conn.peer_id == 0 || a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
+    udt_port_agent_address(p, &a->peer_shm, &a->ends.peer);
+    udt_port_agent_address(p, &a->state->local, &a->ends.local);
+    if (a->conn.peer_id == 0 || a->ends.peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
         return;
     uint32_t bytes =
         (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
     for (unsigned i = 0; i < SHUTDOWNS; i++)
-        udt_port_agent_send_one(p, shutdown, bytes, &a->peer);
+        udt_port_agent_send_one(p, shutdown, bytes, &a->ends);
 }
 
 udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name)

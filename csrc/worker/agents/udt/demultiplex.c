@@ -24,6 +24,13 @@ static void note_source(udt_port_agent_t *p, const shm_addr_t *source)
     p->last_address = udt_address_of(&p->last_from);
 }
 
+/* Of an arrival whose source was noted. */
+static void note_ends(const udt_port_agent_t *p, const rx_item_t *item, udt_ends_t *ends)
+{
+    ends->peer = p->last_from;
+    udt_port_agent_address(p, &item->local, &ends->local);
+}
+
 /* --- demultiplexing --------------------------------------------------------------------------- */
 
 void udt_port_agent_serve_touched(udt_port_agent_t *p)
@@ -44,7 +51,7 @@ static wrk_channel_t *demultiplex(udt_port_agent_t *p, const rx_item_t *item,
                                   int64_t arrival_mono_ns, int64_t now_mono_ns)
 {
     udt_port_result_t result;
-    const udp_addr_t *from = &p->last_from;
+    udt_ends_t ends;
     const udt_address_t *address = &p->last_address;
     note_source(p, &item->source);
     switch (udt_port_receive(&p->sockets, item->payload, item->payload_bytes, address,
@@ -53,10 +60,12 @@ static wrk_channel_t *demultiplex(udt_port_agent_t *p, const rx_item_t *item,
         udt_port_agent_touch(p, udt_agent_with(result.conn));
         return udt_agent_with(result.conn)->channel;
     case UDT_PORT_REPLY:
-        udt_port_agent_send_one(p, result.reply, sizeof result.reply, from);
+        note_ends(p, item, &ends);
+        udt_port_agent_send_one(p, result.reply, sizeof result.reply, &ends);
         break;
     case UDT_PORT_REQUEST:
-        udt_port_agent_request(p, &result.request, from, address, now_mono_ns);
+        note_ends(p, item, &ends);
+        udt_port_agent_request(p, &result.request, &ends, address, now_mono_ns);
         break;
     case UDT_PORT_DROPPED:
         break;

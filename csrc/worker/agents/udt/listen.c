@@ -97,7 +97,7 @@ static udt_waiting_t *find_waiting(const udt_port_agent_t *p, const udp_addr_t *
     for (uint32_t at = p->buckets[bucket]; at != UDT_NO_PLACE; at = p->waiting[at].next) {
         udt_waiting_t *w = &p->waiting[at];
         if (w->handshake.socket_id == hs->socket_id && w->handshake.isn == hs->isn &&
-            udp_addr_equal(&w->from, from))
+            udp_addr_equal(&w->ends.peer, from))
             return w;
     }
     return NULL;
@@ -105,17 +105,17 @@ static udt_waiting_t *find_waiting(const udt_port_agent_t *p, const udp_addr_t *
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static void refuse(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from)
+static void refuse(udt_port_agent_t *p, const udt_handshake_t *hs, const udt_ends_t *ends)
 {
     uint8_t reply[UDT_HANDSHAKE_BYTES];
     udt_listener_refuse(hs, reply);
     udt_port_agent_count(p, SHM_UDT_PORT_COUNT_refused);
-    udt_port_agent_send_one(p, reply, sizeof reply, from);
+    udt_port_agent_send_one(p, reply, sizeof reply, ends);
 }
 
 void udt_port_agent_refuse(udt_port_agent_t *p, udt_waiting_t *w)
 {
-    refuse(p, &w->handshake, &w->from);
+    refuse(p, &w->handshake, &w->ends);
     udt_port_agent_forget(p, w);
 }
 
@@ -141,23 +141,24 @@ static void announce(udt_port_agent_t *p, const udt_waiting_t *w)
     rx_item_t item = {
         .payload = &request,
         .payload_bytes = sizeof request,
-        .source = udt_plain_address(&w->from),
+        .source = udt_plain_address(&w->ends.peer),
+        .local = udt_plain_address(&w->ends.local),
         .time_ns = w->heard_mono_ns - wrk_clock_shift_ns(ch),
         .stamp = SHM_STAMP_USER,
     };
     (void)rx_writer_put(&ch->rx, &item);
 }
 
-static void let_wait(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from,
+static void let_wait(udt_port_agent_t *p, const udt_handshake_t *hs, const udt_ends_t *ends,
                      uint32_t bucket, int64_t now_mono_ns)
 {
     if (p->waiting_count >= p->backlog || p->sockets.count >= p->sockets.capacity) {
-        refuse(p, hs, from);
+        refuse(p, hs, ends);
         return;
     }
     udt_waiting_t *w = free_place(p);
     w->handshake = *hs;
-    w->from = *from;
+    w->ends = *ends;
     p->generation = p->generation + 1 < UINT32_C(1) << (32 - PLACE_BITS) ? p->generation + 1 : 1;
     w->number = p->generation << PLACE_BITS | place_of(p, w);
     append(p, w, now_mono_ns);
@@ -169,13 +170,13 @@ static void let_wait(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_a
     announce(p, w);
 }
 
-void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from,
+void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udt_ends_t *ends,
                             const udt_address_t *address, int64_t now_mono_ns)
 {
     uint32_t bucket = bucket_of(p, address, hs);
-    udt_waiting_t *w = find_waiting(p, from, hs, bucket);
+    udt_waiting_t *w = find_waiting(p, &ends->peer, hs, bucket);
     if (w == NULL) {
-        let_wait(p, hs, from, bucket, now_mono_ns);
+        let_wait(p, hs, ends, bucket, now_mono_ns);
         return;
     }
     unlink_waiting(p, w);

@@ -40,10 +40,10 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_config_t *c)
 static int check_peer(const udt_port_agent_t *p, udt_agent_t *a)
 {
     const shm_addr_t *remote = &a->channel->config.remote;
-    udt_port_agent_address(p, remote, &a->peer);
-    if (!udp_addr_is_set(&a->peer) || remote->port == 0)
+    udt_port_agent_address(p, remote, &a->ends.peer);
+    if (!udp_addr_is_set(&a->ends.peer) || remote->port == 0)
         return rt_err_set(-EINVAL, "there is no address to connect to: set remote to an address and a port");
-    if (a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
+    if (a->ends.peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
         return rt_err_set(-EINVAL, "remote is IPv6, but channel \"%s\" is bound to IPv4",
                           p->channel->config.name);
     a->peer_shm = *remote;
@@ -78,7 +78,7 @@ static int fill_conn_config(udt_port_agent_t *p, const udt_agent_t *a, udt_conn_
                .seed = (uint64_t)chance[1] << 32 | chance[2],
                .rate_bps = c->max_bandwidth * 8},
     };
-    udt_address_t address = udt_address_of(&a->peer);
+    udt_address_t address = udt_address_of(&a->ends.peer);
     memcpy(out->peer_address, address.ip, sizeof out->peer_address);
     return 0;
 }
@@ -116,6 +116,7 @@ static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memo
 static void publish_opened(udt_agent_t *a)
 {
     a->state->peer = a->peer_shm;
+    agent_addr_out(&a->state->local, &a->ends.local);
     rt_store_relaxed(&a->state->socket_id, a->conn.config.socket_id);
     udt_agent_publish_state(a, SHM_UDT_CONNECTING);
 }
@@ -159,8 +160,8 @@ static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
     if (p->listener.mode != (udt_mode_t)a->config.mode)
         return rt_err_set(-EINVAL, "mode is %u, and channel \"%s\" listens for %u", a->config.mode,
                           p->channel->config.name, (unsigned)p->listener.mode);
-    a->peer = (*w)->from;
-    a->peer_shm = udt_plain_address(&a->peer);
+    a->ends = (*w)->ends;
+    a->peer_shm = udt_plain_address(&a->ends.peer);
     return 0;
 }
 
@@ -168,7 +169,7 @@ static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
 static int open_lost(udt_agent_t *a)
 {
     uint32_t state = rt_load_relaxed(&a->state->state);
-    agent_addr_in(&a->peer, &a->channel->config.remote);
+    agent_addr_in(&a->ends.peer, &a->channel->config.remote);
     a->peer_shm = a->state->peer;
     a->conn.peer_id = rt_load_relaxed(&a->state->peer_id);
     if (state == SHM_UDT_BROKEN || state == SHM_UDT_CLOSED || state == SHM_UDT_LOST)

@@ -14,6 +14,13 @@ void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a)
     p->touched = a;
 }
 
+/* Without data. */
+static udp_tx_t message_to(const udt_ends_t *ends)
+{
+    return (udp_tx_t){.dest = &ends->peer,
+                      .source = udp_addr_is_set(&ends->local) ? &ends->local : NULL};
+}
+
 static void keep_refused(udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
                          unsigned count)
 {
@@ -27,9 +34,14 @@ static void keep_refused(udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_
         memcpy(to, m->head, m->head_bytes);
         if (m->len > 0)
             memcpy(to + m->head_bytes, m->data, m->len);
-        r->dests[i] = *m->dest;
-        r->messages[i] =
-            (udp_tx_t){.data = to, .len = m->head_bytes + m->len, .dest = &r->dests[i]};
+        udt_ends_t *ends = &r->ends[i];
+        ends->peer = *m->dest;
+        ends->local.sa.sa_family = AF_UNSPEC;
+        if (m->source != NULL)
+            ends->local = *m->source;
+        r->messages[i] = message_to(ends);
+        r->messages[i].data = to;
+        r->messages[i].len = m->head_bytes + m->len;
     }
 }
 
@@ -96,19 +108,20 @@ static void send_now(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *message
 }
 
 static void offer(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
-                  const udp_addr_t *dest, int64_t now_mono_ns)
+                  const udt_ends_t *ends, int64_t now_mono_ns)
 {
     memcpy(p->whole, out->head, out->head_bytes);
     if (out->payload_bytes > 0)
         memcpy(p->whole + out->head_bytes, out->payload, out->payload_bytes);
-    udp_tx_t message = {
-        .data = p->whole, .len = out->head_bytes + out->payload_bytes, .dest = dest};
+    udp_tx_t message = message_to(ends);
+    message.data = p->whole;
+    message.len = out->head_bytes + out->payload_bytes;
     agent_path_offer_tx(&p->path, &message, 1, now_mono_ns);
     tap(p, from, &message, 1, now_mono_ns, now_mono_ns);
 }
 
 void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
-                         size_t count, const udp_addr_t *dest)
+                         size_t count, const udt_ends_t *ends)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++)
@@ -119,25 +132,29 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
     if (p->path.tx != NULL) {
         int64_t now = rt_mono_ns();
         for (size_t i = 0; i < count; i++)
-            offer(p, from, &out[i], dest, now);
+            offer(p, from, &out[i], ends, now);
         wrk_reschedule(p->channel);
         return;
     }
+    const udp_tx_t way = message_to(ends);
     for (size_t i = 0; i < count; i++)
         p->messages[i] = (udp_tx_t){
             .head = out[i].head,
             .head_bytes = out[i].head_bytes,
             .data = out[i].payload,
             .len = out[i].payload_bytes,
-            .dest = dest,
+            .dest = way.dest,
+            .source = way.source,
         };
     send_now(p, from, p->messages, (unsigned)count);
 }
 
 void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
-                             const udp_addr_t *dest)
+                             const udt_ends_t *ends)
 {
-    udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
+    udp_tx_t message = message_to(ends);
+    message.data = data;
+    message.len = bytes;
     wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
     if (p->path.tx != NULL) {
         int64_t now = rt_mono_ns();

@@ -212,6 +212,6 @@ void udt_agent_emit(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     size_t n = udt_conn_emit(&a->conn, p->out, UDT_AGENT_BATCH, now_mono_ns);
     if (n > 0)
-        udt_port_agent_send(p, ch, p->out, n, &a->peer);
+        udt_port_agent_send(p, ch, p->out, n, &a->ends);
     a->more = n == UDT_AGENT_BATCH;
 }

@@ -39,10 +39,16 @@ enum { UDT_AGENT_BATCH = 88, UDT_AGENT_PLACE_BYTES = 65536 };
 
 typedef struct udt_agent udt_agent_t;
 
+/* Both ends of a connection's datagrams. */
+typedef struct udt_ends {
+    udp_addr_t peer;
+    udp_addr_t local; /* of this host: what the peer sends to. Not set: the kernel chooses */
+} udt_ends_t;
+
 /* A valid request that no client has taken yet. */
 typedef struct udt_waiting {
     udt_handshake_t handshake;
-    udp_addr_t from;
+    udt_ends_t ends;
     uint32_t bucket;
     uint32_t next; /* next in the same bucket */
     int64_t heard_mono_ns;
@@ -57,7 +63,7 @@ typedef struct udt_waiting {
 typedef struct udt_refused {
     uint8_t *bytes; /* UDT_AGENT_BATCH places of UDT_AGENT_PLACE_BYTES, touched when first used */
     udp_tx_t messages[UDT_AGENT_BATCH];
-    udp_addr_t dests[UDT_AGENT_BATCH];
+    udt_ends_t ends[UDT_AGENT_BATCH];
     unsigned at;
     unsigned count;      /* number of messages, from the first; 0: none */
     wrk_channel_t *from; /* the connection's channel; NULL: it is gone, or there is none */
@@ -132,7 +138,7 @@ struct udt_agent {
     udt_conn_t conn;
     void *memory; /* of its buffers; NULL: none */
     size_t memory_bytes;
-    udp_addr_t peer;
+    udt_ends_t ends;
     shm_addr_t peer_shm;
     bool notifies_loss; /* LOST: its port and its peer are still to be notified */
     shm_udt_state_t *state;
@@ -192,10 +198,10 @@ udt_address_t udt_address_of(const udp_addr_t *in);
 /* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
  * and no connection may emit. */
 void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
-                         size_t count, const udp_addr_t *dest);
+                         size_t count, const udt_ends_t *ends);
 /* One datagram that belongs to no connection. It is lost if the kernel has no room. */
 void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
-                             const udp_addr_t *dest);
+                             const udt_ends_t *ends);
 /* Hands over as many as possible. Returns how many are done: fewer than count if the kernel has no
  * room now. from: the connection's channel, NULL: none. */
 unsigned udt_port_agent_hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
@@ -217,7 +223,7 @@ void udt_port_agent_serve_touched(udt_port_agent_t *p);
 int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog);
 void udt_port_agent_unlisten(udt_port_agent_t *p);
 /* A valid request for which there is no connection yet. */
-void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from,
+void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udt_ends_t *ends,
                             const udt_address_t *address, int64_t now_mono_ns);
 /* Adds what listener and sockets have counted since the last call. */
 void udt_port_agent_counters(udt_port_agent_t *p);

@@ -97,9 +97,10 @@ static void test_times_and_destinations_that_cannot_be_meant(void)
         CHECK_EQ(endpoint_send(&r.end, "x", 1, in_seconds, NULL, &sequence), -ERANGE);
     r.end.has_remote = 0;
     CHECK_EQ(send_text(&r, "x", &sequence), -EDESTADDRREQ);
-    CHECK_EQ(endpoint_send(&r.end, "x", 1, 0, &REMOTE, &sequence), 0);
+    CHECK_EQ(endpoint_send(&r.end, "x", 1, 0, &(tx_route_t){.dest = &REMOTE}, &sequence), 0);
     static const uint8_t longer[201];
-    CHECK_EQ(endpoint_send(&r.end, longer, 201, 0, &REMOTE, &sequence), -EMSGSIZE);
+    CHECK_EQ(endpoint_send(&r.end, longer, 201, 0, &(tx_route_t){.dest = &REMOTE}, &sequence),
+             -EMSGSIZE);
     close_rig(&r);
 }
 

@@ -268,8 +268,8 @@ static void through(const door_t *door)
     udp_config_t cfg = io_config();
     udp_t server, client;
     cfg.local = io_addr(door->bound, 0);
+    cfg.want_local = true;
     REQUIRE(udp_open(&server, &cfg) == 0);
-    udp_want_local(&server);
     cfg.local = io_addr(door->client, 0);
     REQUIRE(udp_open(&client, &cfg) == 0);
     udp_addr_t to = io_addr(door->to, udp_addr_port(&server.eff.local));
@@ -278,7 +278,7 @@ static void through(const door_t *door)
     REQUIRE(io_send_all(&client, question, 2) == 2);
     io_receive(&server, 2, 64);
     REQUIRE(io_inbox.count == 2);
-    udp_addr_t seen = io_addr(door->seen, 0);
+    udp_addr_t seen = io_addr(door->seen, udp_addr_port(&server.eff.local));
     REQUIRE(io_inbox.rx[0].local != NULL);
     CHECK(udp_addr_equal(io_inbox.rx[0].local, &seen));
 
@@ -302,12 +302,63 @@ static void test_a_reply_can_leave_from_the_address_that_was_asked(void)
         through(&DOORS[i]);
 }
 
+/* Packets with different sources go to one destination: none of them leave together. */
+static void test_packets_of_different_sources_leave_apart(void)
+{
+    udp_config_t cfg = io_config();
+    udp_t server, client;
+    cfg.want_gso = true;
+    cfg.local = io_addr("0.0.0.0", 0);
+    REQUIRE(udp_open(&server, &cfg) == 0);
+    cfg.local = io_addr("127.0.0.1", 0);
+    REQUIRE(udp_open(&client, &cfg) == 0);
+    udp_addr_t a = io_addr("127.0.0.2", 0), again = a, b = io_addr("127.0.0.3", 0);
+    const udp_addr_t *sources[] = {&a, &again, &b, NULL, NULL};
+    udp_tx_t batch[5];
+    for (unsigned i = 0; i < 5; i++)
+        batch[i] =
+            (udp_tx_t){.data = "x", .len = 1, .dest = &client.eff.local, .source = sources[i]};
+    CHECK_EQ(udp_joined(&server, batch, 5), server.eff.gso ? 2 : 1);
+    CHECK_EQ(io_send_all(&server, batch, 5), 5);
+    io_receive(&client, 5, 64);
+    REQUIRE(io_inbox.count == 5);
+    static const char *const FROM[] = {"127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.1",
+                                       "127.0.0.1"};
+    for (unsigned i = 0; i < 5; i++) {
+        udp_addr_t from = io_addr(FROM[i], udp_addr_port(&server.eff.local));
+        CHECK(udp_addr_equal(&io_inbox.rx[i].source, &from));
+    }
+    udp_close(&server);
+    udp_close(&client);
+}
+
+static void test_a_source_of_another_host_is_told_apart(void)
+{
+    static const char *const PAIRS[][3] = {{"0.0.0.0", "203.0.113.7", "127.0.0.1"},
+                                           {"::", "2001:db8::7", "::1"},
+                                           {"::", "::ffff:203.0.113.7", "::ffff:127.0.0.1"}};
+    for (size_t i = 0; i < sizeof PAIRS / sizeof PAIRS[0]; i++) {
+        udp_config_t cfg = io_config();
+        udp_t server;
+        cfg.local = io_addr(PAIRS[i][0], 0);
+        REQUIRE(udp_open(&server, &cfg) == 0);
+        udp_addr_t source = io_addr(PAIRS[i][1], 0), to = io_addr(PAIRS[i][2], 9);
+        udp_tx_t batch[2] = {{.data = "x", .len = 1, .dest = &to, .source = &source},
+                             {.data = "y", .len = 1, .dest = &to}};
+        int error = 0;
+        CHECK_EQ(udp_send(&server, batch, 2, &error), 0);
+        CHECK_EQ(error, EADDRNOTAVAIL);
+        CHECK_EQ(udp_send(&server, batch + 1, 1, &error), 1);
+        udp_close(&server);
+    }
+}
+
 static void test_who_is_bound_to_one_address_is_not_told_it(void)
 {
     udp_t tx, rx;
     udp_config_t cfg = io_config();
+    cfg.want_local = true;
     REQUIRE(io_pair(&tx, &rx, &cfg, "127.0.0.1"));
-    udp_want_local(&rx);
     udp_tx_t one = {.data = "x", .len = 1};
     REQUIRE(io_send_all(&tx, &one, 1) == 1);
     io_receive(&rx, 1, 64);
@@ -626,6 +677,8 @@ int main(void)
     RUN(test_each_datagram_goes_to_its_own_destination);
     RUN(test_replies_find_the_sender);
     RUN(test_a_reply_can_leave_from_the_address_that_was_asked);
+    RUN(test_packets_of_different_sources_leave_apart);
+    RUN(test_a_source_of_another_host_is_told_apart);
     RUN(test_who_is_bound_to_one_address_is_not_told_it);
     RUN(test_a_connected_socket_hears_only_its_peer);
     RUN(test_without_a_destination_nothing_is_sent);

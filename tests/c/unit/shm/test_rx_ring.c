@@ -63,6 +63,35 @@ static void test_a_packet_arrives_as_it_was_put(void)
     close_ring();
 }
 
+static void test_the_local_address_needs_room_only_if_it_is_known(void)
+{
+    static const struct {
+        uint16_t source, local; /* families */
+        uint32_t units, seen;   /* 8 bytes of payload; the family that is read */
+    } CASES[] = {{4, 0, 5, 0},  {4, 4, 6, 4}, {6, 0, 7, 0},
+                 {6, 6, 10, 6}, {4, 6, 5, 0}, {0, 4, 5, 0}};
+    open_ring();
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        uint32_t before = shm_cursor_place(writer.tail);
+        rx_item_t item = {.payload = "datagram",
+                          .payload_bytes = 8,
+                          .source = {.family = CASES[i].source, .port = 53, .ip = {1, 2, 3, 4}},
+                          .local = {.family = CASES[i].local, .port = 7, .ip = {5, 6, 7, 8}}};
+        item.source.scope = CASES[i].source == 6 ? 2 : 0;
+        item.local.scope = CASES[i].local == 6 ? 3 : 0;
+        CHECK_EQ(rx_writer_put(&writer, &item), 0);
+        CHECK_EQ(shm_cursor_place(writer.tail) - before, CASES[i].units);
+        CHECK_EQ(rx_writer_publish(&writer), 0);
+        CHECK_EQ(rx_reader_next(&reader, buffer, sizeof buffer, &packet, NULL), 1);
+        CHECK_EQ(packet.local.family, CASES[i].seen);
+        if (CASES[i].seen != 0)
+            CHECK_MEM_EQ(&packet.local, &item.local, sizeof item.local);
+        CHECK_EQ(packet.source.port, 53);
+        CHECK_MEM_EQ(buffer, "datagram", 8);
+    }
+    close_ring();
+}
+
 static void test_a_payload_is_filled_in_in_place(void)
 {
     open_ring();
@@ -815,6 +844,7 @@ int main(void)
     RUN(test_what_can_never_fit_is_refused);
     RUN(test_init_refuses_what_cannot_read);
     RUN(test_a_packet_arrives_as_it_was_put);
+    RUN(test_the_local_address_needs_room_only_if_it_is_known);
     RUN(test_a_payload_is_filled_in_in_place);
     RUN(test_too_long_a_packet_is_refused);
     RUN(test_a_lapped_reader_knows_what_it_lost);

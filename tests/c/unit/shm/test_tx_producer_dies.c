@@ -37,6 +37,7 @@ static bool expect(bool holds, const char *what)
 static void push_whole(tx_producer_t *p, how_t how, uint32_t n)
 {
     const shm_addr_t dest = {.family = 4, .port = 9, .ip = {127, 0, 0, 1}};
+    const tx_route_t route = {.dest = &dest};
     uint8_t payload[MAX_PAYLOAD];
     uint32_t bytes = shm_test_length(p->index, n, MAX_PAYLOAD);
     uint64_t sequence;
@@ -47,7 +48,8 @@ static void push_whole(tx_producer_t *p, how_t how, uint32_t n)
         tx_producer_abort(p, &claim);
         return;
     }
-    expect(tx_producer_push(p, payload, bytes, 0, 1, how == TO_SOMEBODY ? &dest : NULL, &sequence) == 0,
+    expect(tx_producer_push(p, payload, bytes, 0, 1, how == TO_SOMEBODY ? &route : NULL,
+                            &sequence) == 0,
            "no room");
 }
 

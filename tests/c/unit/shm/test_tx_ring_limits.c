@@ -9,28 +9,36 @@
  * end needs no padding. */
 static void test_every_length_from_every_place(void)
 {
-    static const uint32_t lengths[] = {0, 1, 7, 8, 9, 500, 959, 960};
+    static const uint32_t lengths[] = {0, 1, 7, 8, 9, 500, 935, 936};
     const shm_addr_t dest = {.family = 6, .port = 1, .ip = {0xfe, 0x80}};
-    uint8_t payload[960];
-    shm_config_t c = shm_test_config(RING_BYTES, 960);
+    const shm_addr_t source = {.family = 4, .port = 7, .ip = {127, 0, 0, 2}};
+    uint8_t payload[936];
+    shm_config_t c = shm_test_config(RING_BYTES, 936);
     open_with(&c);
     memset(payload, 0x5a, sizeof payload);
     for (uint32_t place = 0; place < UNITS; place++) {
-        for (size_t i = 0; i < 2 * sizeof lengths / sizeof lengths[0]; i++) {
-            uint32_t bytes = lengths[i / 2], units = tx_record_units(bytes, i % 2);
+        for (size_t i = 0; i < 4 * sizeof lengths / sizeof lengths[0]; i++) {
+            const tx_route_t route = {.dest = i & 1 ? &dest : NULL,
+                                      .source = i & 2 ? &source : NULL};
+            uint32_t bytes = lengths[i / 4], units = tx_record_units(bytes, (i & 1) + (i >> 1 & 1));
             uint64_t sequence;
             tx_item_t item;
             unsigned moved;
             shm_test_move_tx(&seg, i, place);
             CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
             CHECK_EQ(tx_producer_init(&producer, &seg, 1), 0);
-            CHECK_EQ(tx_producer_push(&producer, payload, bytes, 0, 1, i % 2 ? &dest : NULL, &sequence), 0);
+            CHECK_EQ(tx_producer_push(&producer, payload, bytes, 0, 1, &route, &sequence), 0);
             uint32_t end = shm_cursor_place(rt_load_relaxed(&seg.tx->tail));
             CHECK_EQ(end, place + units <= UNITS ? (place + units) % UNITS : units);
             REQUIRE(shm_test_next(&queue, 1, &item) == 1);
             CHECK_EQ(item.payload_bytes, bytes);
             CHECK_MEM_EQ(item.payload, payload, bytes);
-            CHECK_EQ(item.dest.family, i % 2 ? 6 : 0);
+            CHECK_EQ(item.dest.family, i & 1 ? 6 : 0);
+            CHECK_EQ(item.source.family, i & 2 ? 4 : 0);
+            if (i & 1)
+                CHECK_MEM_EQ(&item.dest, &dest, sizeof dest);
+            if (i & 2)
+                CHECK_MEM_EQ(&item.source, &source, sizeof source);
             CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
             tx_queue_finish(&queue, item.ref);
             (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
@@ -279,7 +287,9 @@ static void check_damage(const damage_t *d, uint32_t place)
     open_ring();
     shm_test_move_tx(&seg, 0, place);
     CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
-    CHECK_EQ(tx_producer_push(&producer, "0123456789abcdef", 16, 5, 3, &dest, &sequence), 0);
+    CHECK_EQ(tx_producer_push(&producer, "0123456789abcdef", 16, 5, 3, &(tx_route_t){.dest = &dest},
+                              &sequence),
+             0);
     CHECK_EQ(push(8, 0), 0);
     shm_tx_record_t *r = (shm_tx_record_t *)(seg.tx_data + (size_t)place * SHM_UNIT_BYTES);
     if (d->word)

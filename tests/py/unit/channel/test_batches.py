@@ -291,7 +291,7 @@ def test_recv_many_times_out(loop):
 def test_records_somebody_scribbled_over():
     report = ReportBatch(b"\xff" * 64, 1)[0]
     assert (report.verdict, report.stamp) == (shmring.Verdict.FAILED, shmring.Stamp.NONE)
-    assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(27), 1)[0].stamp is shmring.Stamp.NONE
+    assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(51), 1)[0].stamp is shmring.Stamp.NONE
 
 
 def test_try_send_many_queues_what_finds_room(loop):

@@ -22,7 +22,7 @@ static void begin(void)
     capture_route(&c, 0, DUE_LANE_IPV4, &here);
     capture_route(&c, 1, DUE_LANE_IPV6, &here);
     for (unsigned i = 0; i < DUE_LANES; i++)
-        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0};
+        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0, NULL};
 }
 
 static capture_record_t at(int64_t time_ns, uint32_t flow)

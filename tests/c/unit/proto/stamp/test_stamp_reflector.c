@@ -22,8 +22,8 @@ static stamp_arrivals_t in;
 static stamp_times_t times;
 static int64_t due_ns[MOST];
 static uint32_t out_offsets[MOST], out_lengths[MOST];
-static due_address_t to[MOST];
-static due_lane_t out = {due_ns, out_offsets, out_lengths, to, 0};
+static due_address_t to[MOST], from[MOST];
+static due_lane_t out = {due_ns, out_offsets, out_lengths, to, 0, NULL};
 
 static void begin(void)
 {
@@ -296,6 +296,23 @@ static void test_a_batch_keeps_only_what_is_answered(void)
     CHECK_EQ(due_ns[2], due_ns[0] + 3); /* the gaps stay */
 }
 
+static void test_a_reply_leaves_from_the_address_that_was_asked(void)
+{
+    begin();
+    stamp_end_t local = {.family = 4, .port = 862, .ip = {10, 0, 0, 20}};
+    const stamp_end_t unknown = {.family = 0};
+    out.from = from;
+    (void)request(0, 0, STAMP_NTP, 40000, 50);
+    in.local = &local;
+    CHECK_EQ(answer_one(0), STAMP_FATE_answered);
+    CHECK_MEM_EQ(&from[0], &local, sizeof local);
+    (void)request(0, 1, STAMP_NTP, 40000, 50);
+    in.local = NULL;
+    CHECK_EQ(answer_one(0), STAMP_FATE_answered);
+    CHECK_MEM_EQ(&from[0], &unknown, sizeof unknown);
+    out.from = NULL;
+}
+
 int main(void)
 {
     RUN(test_a_reply_leaves_a_fixed_time_after_the_arrival);
@@ -307,5 +324,6 @@ int main(void)
     RUN(test_allowed_networks);
     RUN(test_the_rate_is_limited);
     RUN(test_a_batch_keeps_only_what_is_answered);
+    RUN(test_a_reply_leaves_from_the_address_that_was_asked);
     return rt_test_result();
 }

@@ -39,7 +39,7 @@ static void begin(uint32_t count)
     t.start_ns = START_NS;
     t.clock = (traffic_clock_t){.ahead_ns = 7, .error_ns = 1000, .format = STAMP_NTP};
     for (unsigned i = 0; i < DUE_LANES; i++)
-        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0};
+        lanes[i] = (due_lane_t){due_ns[i], offsets[i], lengths[i], to[i], 0, NULL};
 }
 
 static uint32_t batch(uint32_t max)

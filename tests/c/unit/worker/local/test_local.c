@@ -198,7 +198,8 @@ static void test_a_destination_is_ignored(void)
     uint32_t sent = 7, value = 0;
     uint64_t sequence;
     rx_packet_t packet;
-    CHECK_EQ(tx_producer_push(&ch.producer, &sent, sizeof sent, 0, rt_mono_ns(), &to, &sequence),
+    CHECK_EQ(tx_producer_push(&ch.producer, &sent, sizeof sent, 0, rt_mono_ns(),
+                              &(tx_route_t){.dest = &to}, &sequence),
              0);
     wt_ring(&ch);
     REQUIRE(next(&ch, &packet, &value));

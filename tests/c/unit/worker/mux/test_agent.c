@@ -268,8 +268,9 @@ static void full_ring_loses_nothing(uint32_t rx_bytes, uint32_t payload, bool gr
     wt_channel_t ch = {.config = mux_channel("full", PORTS)};
     ch.config.gro = gro;
     ch.config.rx_bytes = rx_bytes;
-    ch.config.max_payload_bytes =
-        rx_bytes / 4 - 64 < SHM_MAX_RECORD ? rx_bytes / 4 - 64 : SHM_MAX_RECORD;
+    ch.config.max_payload_bytes = rx_bytes / 4 - SHM_RECORD_HEAD_BYTES < SHM_MAX_RECORD
+                                      ? rx_bytes / 4 - SHM_RECORD_HEAD_BYTES
+                                      : SHM_MAX_RECORD;
     ch.config.rcvbuf_bytes = 4 << 20;
     REQUIRE(wt_open(&worker, &ch));
     enum { SENDERS = 4, EACH = 400 };

@@ -45,7 +45,9 @@ static void test_hostile_records_go_nowhere(void)
     /* With a deadline and a destination of its own: neither counts. */
     shm_addr_t elsewhere = wt_loopback(9);
     tx_claim_t claim;
-    CHECK_EQ(tx_producer_claim(&ch.producer, sizeof head + 4, INT64_MAX, 1, &elsewhere, &claim), 0);
+    CHECK_EQ(tx_producer_claim(&ch.producer, sizeof head + 4, INT64_MAX, 1,
+                               &(tx_route_t){.dest = &elsewhere}, &claim),
+             0);
     memcpy(claim.payload, &head, sizeof head);
     memcpy(claim.payload + sizeof head, "late", 4);
     claim.commit_word |= (uint64_t)SHM_TX_ENGINE << 8;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -48,6 +49,16 @@ LONGEST = {"chaos", "bench", "exhaustion", "interop", "test_docs.py"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--check", action="store_true", help="run the tests of `make check`, too")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without --check, do not import a file of long tests: to rewrite its assertions takes longer
+    than many a test.
+    """
+    if config.getoption("check") or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return bool(re.search(r"^pytestmark = .*\bpytest\.mark\.check\b", text, re.M)) or None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+pytestmark = pytest.mark.check
+
 PATIENCE_S = 120
 # What each prints. Where the machine decides about a number, any will do.
 EXAMPLES = {

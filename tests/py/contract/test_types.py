@@ -21,6 +21,8 @@ from shmring.rtp import options as rtp
 from shmring.tap import opening as tap
 from shmring.udt import options as udt
 
+pytestmark = pytest.mark.check
+
 HERE = Path(__file__).parent
 WRONG = HERE / "wrong_types.py"
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import struct
 
+import pytest
+
+pytestmark = pytest.mark.check
+
 # For each (capacity, datagrams): everything that can be seen of it.
 ANSWERS = """
 from rtpsynth.RtpJBuf import RtpJBuf, RTPParseError

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 SCHEDULES = """
 import time
 from rtpsynth.RtpProc import RtpProc

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 CALLS = """
 import queue, socket
 from rtpsynth.RtpServer import RtpChannel, RtpQueueFullError, RtpServer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 MODULES = ("RtpSynth", "RtpJBuf", "RtpServer", "RtpProc", "RtpUtils", "env")
 
 ASK = r"""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+pytestmark = pytest.mark.check
+
 STREAMS = """
 from rtpsynth.RtpSynth import RtpSynth, set_randfunc
 

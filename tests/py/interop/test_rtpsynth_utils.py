@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+pytestmark = pytest.mark.check
+
 COMPANDING = """
 from array import array
 from rtpsynth.RtpUtils import linear2ulaw, ulaw2linear

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 HAND_WRITTEN = [
     "shmring._hot",
     "rtpsynth._core",

@@ -7,6 +7,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.check
+
 PACKETS = 40
 PLAYED = 30  # ffmpeg ends when it has had more than it was to play
 

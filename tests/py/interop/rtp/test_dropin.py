@@ -12,6 +12,8 @@ from rtpsynth.RtpServer import RtpServer
 from rtpsynth.RtpSynth import RtpSynth
 from rtpsynth.RtpUtils import RtpUtils
 
+pytestmark = pytest.mark.check
+
 PACKETS = 40
 PLAYED = 30  # ffmpeg ends when it has had more than it was to play
 HEADER_BYTES = 12

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 import shmring
+
+pytestmark = pytest.mark.check
 
 PACKETS = 100
 LOOPBACK = "127.0.0.1"

@@ -6,6 +6,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.check
+
 PACKETS = 40
 TALKED = 120  # long enough for some reports each way
 RTCP_EVERY_NS = 200_000_000

@@ -20,6 +20,8 @@ from shmring import stamp
 from shmring._proto import ffi, lib
 from shmring.testing import captures
 
+pytestmark = pytest.mark.check
+
 PATIENCE_S = 60
 NTP_1970_S = 2_208_988_800
 

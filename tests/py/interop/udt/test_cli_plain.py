@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "udt"]
 PATIENCE_S = 60
 FILE_BYTES = 10_000_019
 
-pytestmark = pytest.mark.usefixtures("shmring_namespace")
+pytestmark = [pytest.mark.check, pytest.mark.usefixtures("shmring_namespace")]
 
 
 @pytest.fixture

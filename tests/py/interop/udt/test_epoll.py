@@ -9,7 +9,7 @@ import pytest
 
 import udt4
 
-pytestmark = pytest.mark.usefixtures("shmring_namespace")
+pytestmark = [pytest.mark.check, pytest.mark.usefixtures("shmring_namespace")]
 
 HERE = "127.0.0.1"
 PATIENCE_S = 60

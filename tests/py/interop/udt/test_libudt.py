@@ -14,7 +14,7 @@ import udt4
 from shmring import udt
 from udt4.pyudt import UdtSocket
 
-pytestmark = pytest.mark.usefixtures("shmring_namespace")
+pytestmark = [pytest.mark.check, pytest.mark.usefixtures("shmring_namespace")]
 
 HERE = "127.0.0.1"
 PATIENCE_S = 60.0

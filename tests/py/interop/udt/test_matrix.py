@@ -22,6 +22,8 @@ import pytest
 
 from shmring import Impairment, Pool, udt
 
+pytestmark = pytest.mark.check
+
 PATIENCE_S = 50.0
 MOST_MESSAGE = 30_000
 MS = 1_000_000

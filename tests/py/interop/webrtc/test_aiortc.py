@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytestmark = pytest.mark.check
+
 PROGRAM = """
 import asyncio, ipaddress, warnings
 import shmring

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 
 @pytest.mark.shm_mb(200)
 @pytest.mark.parametrize(

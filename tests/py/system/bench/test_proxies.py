@@ -1,5 +1,9 @@
 """`shmring bench impair`: the rows it prints. The figures are not judged."""
 
+import pytest
+
+pytestmark = pytest.mark.check
+
 
 def test_proxies_have_their_rows(command, rows_of):
     done = command("impair", "--seconds", "0.1", "--runs", "1", "--json")

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 
 def test_cases_can_be_chosen_and_the_original_be_absent(command, rows_of):
     """Without the original the drop-in is measured all the same, and it is said why."""

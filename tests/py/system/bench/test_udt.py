@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 
 @pytest.fixture(scope="session")
 def peers_folder(tmp_path_factory):

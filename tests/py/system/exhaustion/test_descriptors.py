@@ -13,6 +13,8 @@ import pytest
 import shmring
 from rtworkers.launch import worker_binary
 
+pytestmark = pytest.mark.check
+
 ROOT = os.geteuid() == 0
 
 # Opens channels up to the limit, uses every one, has the worker killed, and uses every one again.

@@ -13,6 +13,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.check
+
 SOON_S = 10.0
 
 OWNER = """

@@ -16,6 +16,8 @@ import pytest
 
 from rtworkers.launch import worker_binary
 
+pytestmark = pytest.mark.check
+
 PATIENCE_S = 60
 
 # Fills shared memory, uses what it got, makes room, and opens another one.

@@ -21,6 +21,8 @@ from rtworkers import paths
 from shmring import _pool_server
 from shmring._pool_server import RemotePool, socket_path
 
+pytestmark = pytest.mark.check
+
 LOOPBACK = ("127.0.0.1", 0)
 ROOT = os.geteuid() == 0
 GROUP = 65533

@@ -18,6 +18,8 @@ import shmring
 from rtworkers import paths
 from shmring import udt
 
+pytestmark = pytest.mark.check
+
 HERE = ("127.0.0.1", 0)
 PAGE = 4096
 NOBODY = 65534

@@ -13,8 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import shmring
 from rtworkers import paths
+
+pytestmark = pytest.mark.check
 
 HERE = ("127.0.0.1", 0)
 SPOILT_S = 5.0

@@ -10,9 +10,13 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import shmring
 from rtworkers import paths
 from shmring._ring import ffi
+
+pytestmark = pytest.mark.check
 
 MS = 1_000_000
 HERE = ("127.0.0.1", 0)

@@ -17,6 +17,8 @@ import pytest
 import shmring
 from rtworkers import paths
 
+pytestmark = pytest.mark.check
+
 PAGE = 4096
 TX_CURSORS = PAGE + 384  # behind status
 RX_SEQUENCE_HIGH = TX_CURSORS + 512 + 16

@@ -10,7 +10,11 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 import shmring
+
+pytestmark = pytest.mark.check
 
 SIZE = 400
 WRITERS = 3

@@ -21,6 +21,8 @@ import shmring
 from rtstat.snapshot import Watch
 from shmring import udt
 
+pytestmark = pytest.mark.check
+
 HERE = ("127.0.0.1", 0)
 PATIENCE_S = 60.0
 SEED = 20240611

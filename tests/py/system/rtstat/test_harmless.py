@@ -15,6 +15,8 @@ import pytest
 
 from rtstat.snapshot import Watch
 
+pytestmark = pytest.mark.check
+
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 120.0
 SHM = "/dev/shm/shmring:"

@@ -14,6 +14,8 @@ import shmring_cli as cli
 from shmring import recording
 from shmring_plot.distribution import Distribution
 
+pytestmark = pytest.mark.check
+
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 PACKETS = 200

@@ -19,6 +19,8 @@ from rtstat.metrics import Collector
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
 
+pytestmark = pytest.mark.check
+
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 BROKEN = 4

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
 
 HERE = ("127.0.0.1", 0)

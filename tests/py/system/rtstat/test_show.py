@@ -14,6 +14,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.check
+
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 NAME = "a-channel-whose-name-is-as-long-as-a-name-may-be-" + 15 * "x"

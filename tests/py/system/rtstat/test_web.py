@@ -24,6 +24,8 @@ from headless import PROGRAM, Browser
 from rtstat import web
 from rtstat.snapshot import Watch
 
+pytestmark = pytest.mark.check
+
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 FOLDER = Path(web.__file__).parent

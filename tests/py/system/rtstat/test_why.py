@@ -10,7 +10,11 @@ import sys
 import time
 from typing import Any
 
+import pytest
+
 import shmring
+
+pytestmark = pytest.mark.check
 
 MS = 1_000_000
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]

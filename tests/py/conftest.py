@@ -58,7 +58,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.getoption("check") or collection_path.suffix != ".py":
         return None
     text = collection_path.read_text(encoding="utf-8")
-    return bool(re.search(r"^pytestmark = .*\bpytest\.mark\.check\b", text, re.M)) or None
+    return bool(re.search(r"^pytestmark = \[?\s*pytest\.mark\.check\b", text, re.M)) or None
 
 
 @pytest.hookimpl(tryfirst=True)

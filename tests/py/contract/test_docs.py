@@ -128,7 +128,11 @@ PARITY = ("api/netflux/PARITY.md", "api/rtpsynth/README.md")
 PAGES_THAT_RUN = {"README.md", *PARITY, *pages_of_docs()} - {*PAGES_OF_TESTS}
 ALL_BLOCKS = blocks(*sorted(PAGES_THAT_RUN))
 TESTS = [*blocks(*PAGES_OF_TESTS), *(block for block in ALL_BLOCKS if block.mark == "pytest")]
-RUNNABLE = [block for block in ALL_BLOCKS if block.mark not in ("no-run", "pytest")]
+RUNNABLE = [
+    block if block.place.startswith("README.md:") else pytest.param(block, marks=pytest.mark.check)
+    for block in ALL_BLOCKS
+    if block.mark not in ("no-run", "pytest")
+]
 
 
 @contextlib.contextmanager
@@ -231,6 +235,7 @@ def run_example(script: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), script.read_text(encoding="utf-8")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("block", TESTS, ids=ids)
 def test_examples_of_tests_pass(block: Block, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(block.code)
@@ -335,6 +340,7 @@ def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_
     assert not missing, f"{what} that docs/reference/netflux.md does not mention"
 
 
+@pytest.mark.check
 def test_the_example_of_controller_and_logger_runs(
     plc_sim: Any, shmring_namespace: str, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_there_is_a_distribution_for_each_drop_in(dropins: dict[str, Any]) -> No
     assert set(dropins["VERSIONS"]) == set(drop_ins.DROP_INS)
 
 
+@pytest.mark.check
 def test_the_distributions_satisfy_who_requires_the_original(
     dropins: dict[str, Any], tmp_path: Path
 ) -> None:

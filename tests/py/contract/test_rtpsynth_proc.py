@@ -255,6 +255,7 @@ def test_equal_times_run_in_the_order_they_were_scheduled(proc):
         channel.close()
 
 
+@pytest.mark.check
 def test_any_order_of_deadlines(proc):
     seed = 11
     draw = random.Random(seed)
@@ -691,6 +692,7 @@ def test_one_that_always_asks_for_the_past_starves_nobody(endless):
     channel.close()
 
 
+@pytest.mark.check
 def test_random_commands_from_everywhere(monkeypatch):
     # Where some close themselves, and then fail.
     monkeypatch.setattr(sys, "unraisablehook", lambda args: None)
@@ -763,6 +765,7 @@ def test_callbacks_are_let_go_of(how):
     assert gone() is None
 
 
+@pytest.mark.check
 def test_kept_exceptions_are_let_go_of():
     class Marked(Exception):
         pass

@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.check
+
 PRELUDE = """
 import gc, os, signal, sys, threading, time
 from rtpsynth.RtpProc import RtpProc, ChannelProcError

@@ -570,6 +570,7 @@ def pss_bytes(pid):
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
+@pytest.mark.check
 def test_a_million_packets_wait_in_less_than_100_mb(make, addresses):
     sender = make(*addresses, capacity=1_000_000, cpu=0)
     before = pss_bytes("self")
@@ -603,6 +604,7 @@ def test_send_ring_holds_one_packet_less_than_its_capacity(make, addresses, capa
         assert sender.get_send_length() == slots
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("capacity", "slots", "size"), SLOTS)
 def test_receive_ring_holds_one_packet_less_than_its_capacity(make, plain, capacity, slots, size):
     port = free_port("127.4.2.2")

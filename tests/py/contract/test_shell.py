@@ -76,6 +76,7 @@ def test_the_shell_accepts_its_script(shell: str, tmp_path: Path) -> None:
     subprocess.run([program, "-n", str(script)], check=True)
 
 
+@pytest.mark.check
 @pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
 def test_manual_pages_render_without_warnings(checkout: Path) -> None:
     pages = sorted(str(page) for page in (checkout / "docs" / "man").glob("*.1"))

@@ -45,6 +45,7 @@ def tell_when_in(file: str, inside: threading.Event) -> None:
     Another thread cannot look for that itself: CPython 3.11 may crash when it walks the frames of a
     thread that runs.
     """
+
     def called(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code.co_filename.endswith(file):
             sys.setprofile(None)
@@ -157,6 +158,7 @@ def test_options_as_large_as_they_can_be() -> None:
     assert udt4.close(client) == 0
 
 
+@pytest.mark.check
 def test_nobody_answers() -> None:
     client = udt4.socket(2, 1, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -312,6 +314,7 @@ def test_recv_with_a_timeout(streams: Pair) -> None:
     assert time.monotonic() - began >= 0.04
 
 
+@pytest.mark.check
 def test_a_full_buffer(shmring_namespace: str) -> None:
     server = udt4.socket(2, 1, 0)
     udt4.setsockopt(server, udt4.UDT_RCVBUF, 50_000)
@@ -461,6 +464,7 @@ def test_close_wakes_send(streams: Pair) -> None:
     assert codes == [udt4.ECONNLOST]
 
 
+@pytest.mark.check
 def test_a_call_that_waits_when_another_thread_closes_lost_its_connection() -> None:
     """2001, as the original says it, at whatever point of the call that happens."""
     with UdtSocket() as server:

@@ -117,6 +117,7 @@ def eventually_bound(port: int) -> None:
                 return
 
 
+@pytest.mark.check
 def test_a_program_whose_channel_was_closed_opens_it_again_at_once(
     shmring_pool: shmring.Pool,
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_program_whose_channel_was_closed_opens_it_again_at_once(
         assert second.recv(timeout=PATIENCE_S).data == b"x"
 
 
+@pytest.mark.check
 def test_a_restarted_worker_does_not_revive_what_was_closed(
     shmring_pool: shmring.Pool, shmring_namespace: str, eventually: Any
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_restarted_worker_does_not_revive_what_was_closed(
     assert [info.name for info in shmring.channels(shmring_namespace)] == ["kept"]
 
 
+@pytest.mark.check
 def test_close_after_the_death_of_the_opener(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
@@ -157,6 +160,7 @@ def test_close_after_the_death_of_the_opener(
     shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).end()
 
 
+@pytest.mark.check
 def test_close_after_the_death_of_the_pool(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
@@ -170,6 +174,7 @@ def test_close_after_the_death_of_the_pool(
     assert serve().channels == []
 
 
+@pytest.mark.check
 def test_close_tells_what_a_stopped_worker_may_still_send(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
@@ -190,6 +195,7 @@ def test_close_tells_what_a_stopped_worker_may_still_send(
     assert shmring.channels(shmring_namespace) == []
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("pool", ["plant", None])
 def test_close_names_the_process_of_a_stopped_pool(
     pool: str | None, serve: Any, python: Any, command: Any, shmring_namespace: str
@@ -216,6 +222,7 @@ def test_close_names_the_process_of_a_stopped_pool(
     assert f"kill -CONT {named}" in text
 
 
+@pytest.mark.check
 def test_close_after_the_death_of_everybody(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
@@ -232,6 +239,7 @@ def test_close_after_the_death_of_everybody(
     assert shmring.channels(shmring_namespace) == []
 
 
+@pytest.mark.check
 def test_a_client_that_died_after_the_worker_is_not_attached(
     serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
@@ -289,6 +297,7 @@ def test_hold_release_and_purge_take_patterns(
         channel.end(linger=0)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("action", ["hold", "release"])
 def test_only_a_purge_counts_what_is_dropped(
     serve: Any, monkeypatch: pytest.MonkeyPatch, action: str
@@ -312,6 +321,7 @@ def test_only_a_purge_counts_what_is_dropped(
     channel.end(linger=0)
 
 
+@pytest.mark.check
 def test_what_is_not_there_is_a_failure(command: Any, shmring_namespace: str) -> None:
     code, text, errors = command("close", "nothing", "nowhere")
     assert (code, text) == (2, "")

@@ -48,6 +48,7 @@ def test_every_packet_is_measured_and_answered(tmp_path):
     assert facts["png"] is None
 
 
+@pytest.mark.check
 def test_people_get_a_table_a_histogram_and_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
     text = run(cwd=tmp_path).stdout
@@ -56,12 +57,14 @@ def test_people_get_a_table_a_histogram_and_a_picture(tmp_path):
     assert (tmp_path / "shmring-demo.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.check
 def test_an_ascii_terminal_gets_an_ascii_histogram(tmp_path):
     text = run("--png", "x.png", cwd=tmp_path, before=("env", "PYTHONIOENCODING=ascii:replace"))
     assert "#" in text.stdout
     assert text.stdout.isascii()
 
 
+@pytest.mark.check
 def test_a_pause_of_the_demo_itself_loses_no_packet(eventually, tmp_path):
     """A busy machine may stop this process for longer than its schedule is queued ahead."""
     command = [*COMMAND[:-4], "--seconds", "2", "--rate", "250", "--json"]
@@ -78,6 +81,7 @@ def test_a_pause_of_the_demo_itself_loses_no_packet(eventually, tmp_path):
     assert (process.returncode, facts["healthy"]) == (0, True)
 
 
+@pytest.mark.check
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
 )
@@ -99,6 +103,7 @@ def test_nonsense_is_wrong_usage(words, tmp_path):
     assert words[1] in run(*words, cwd=tmp_path, code=1).stderr
 
 
+@pytest.mark.check
 def test_a_picture_without_matplotlib_is_refused_before_anything_is_run(
     monkeypatch, capsys, tmp_path
 ):
@@ -108,6 +113,7 @@ def test_a_picture_without_matplotlib_is_refused_before_anything_is_run(
     assert 'pip install "shmring[demo]"' in capsys.readouterr().err
 
 
+@pytest.mark.check
 def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     pytest.importorskip("matplotlib")
     done = run("--png", str(tmp_path / "none" / "x.png"), cwd=tmp_path, code=2)

@@ -56,6 +56,7 @@ def test_json_and_exit_code_agree():
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.check
 def test_it_measures_how_late_a_worker_wakes():
     core = max(os.sched_getaffinity(0))
     found = {f["id"]: f for f in findings(run("--json", "--cpus", str(core)))}
@@ -68,6 +69,7 @@ def test_it_measures_how_late_a_worker_wakes():
     assert found["measure.tick"]["values"]["on_p50_ns"] > 0
 
 
+@pytest.mark.check
 def test_the_text_is_grouped_and_plain():
     done = run("--quick", "--all")
     lines = done.stdout.splitlines()
@@ -79,6 +81,7 @@ def test_the_text_is_grouped_and_plain():
     assert len(columns) == 1
 
 
+@pytest.mark.check
 def test_the_verdict_comes_first_then_at_most_three_findings():
     done = run("--quick", "--cpus", "4000")
     lines = done.stdout.splitlines()
@@ -91,6 +94,7 @@ def test_the_verdict_comes_first_then_at_most_three_findings():
     assert re.fullmatch(r"\d+ more: shmring doctor --all", lines[-1])
 
 
+@pytest.mark.check
 def test_verbose_says_why_of_all():
     brief, verbose = run("--quick", "--all").stdout, run("--quick", "-v").stdout
     why = "The kernel's timestamp is the arrival of a packet."
@@ -98,6 +102,7 @@ def test_verbose_says_why_of_all():
     assert len(verbose) > len(brief)
 
 
+@pytest.mark.check
 def test_colours_on_a_terminal_only():
     def shown(**environment):
         ours, theirs = pty.openpty()
@@ -126,6 +131,7 @@ def test_colours_on_a_terminal_only():
     assert b"\x1b[" not in shown(NO_COLOR="1")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -143,6 +149,7 @@ def test_wrong_usage(words, text):
     assert done.stdout == ""
 
 
+@pytest.mark.check
 def test_help_has_examples():
     done = run("--help")
     assert done.returncode == 0
@@ -150,6 +157,7 @@ def test_help_has_examples():
         assert text in done.stdout
 
 
+@pytest.mark.check
 def test_cores_and_interfaces_that_are_not_there():
     done = run("--json", "--quick", "--cpus", "4000", "--interface", "no-such-if")
     found = {f["id"]: f for f in findings(done)}
@@ -159,6 +167,7 @@ def test_cores_and_interfaces_that_are_not_there():
     assert found["interface.link"]["status"] == "unfit"
 
 
+@pytest.mark.check
 def test_it_looks_at_the_cores_of_running_workers(shmring_namespace):
     core = min(os.sched_getaffinity(0))
     with shmring.Pool(cpus=[core], policy="other") as pool:
@@ -168,6 +177,7 @@ def test_it_looks_at_the_cores_of_running_workers(shmring_namespace):
     assert "workers that run here" in why
 
 
+@pytest.mark.check
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
 def test_without_privileges_it_still_tells_all(tmp_path):
     if shutil.which("setpriv") is None:
@@ -240,6 +250,7 @@ QDISCS = {
 }
 
 
+@pytest.mark.check
 @root_only
 @pytest.mark.parametrize("wanted", list(QDISCS))
 def test_queueing_disciplines_of_a_namespace(wanted):
@@ -287,6 +298,7 @@ mount -t tmpfs -o size=64m tmpfs /dev/shm && mount -t sysfs -o ro sysfs /sys && 
 """
 
 
+@pytest.mark.check
 @root_only
 def test_in_a_container_it_says_what_that_hides():
     if shutil.which("unshare") is None or shutil.which("ip") is None:

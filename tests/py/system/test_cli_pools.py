@@ -97,6 +97,7 @@ def test_up_says_when_it_is_ready_and_serves_until_sigterm(shmring_namespace):
     assert shmring.channels(shmring_namespace) == []
 
 
+@pytest.mark.check
 def test_up_says_at_once_which_cores_there_are_not(shmring_namespace):
     core = min(os.sched_getaffinity(0))
     with up("plant", "--cpus", f"{core},4000") as (process, _):
@@ -110,6 +111,7 @@ def test_up_says_at_once_which_cores_there_are_not(shmring_namespace):
     assert "core 5000 is not in 0 .. 4095" in run("up", "plant", "--cpus", "5000", code=2).stderr
 
 
+@pytest.mark.check
 def test_the_command_is_also_a_module(shmring_namespace):
     done = subprocess.run(
         [sys.executable, "-P", "-m", "shmring_cli", "ls"],
@@ -121,6 +123,7 @@ def test_the_command_is_also_a_module(shmring_namespace):
     assert shmring_namespace in done.stdout
 
 
+@pytest.mark.check
 def test_up_ends_on_ctrl_c_without_a_traceback(shmring_namespace):
     with up("plant") as (process, _):
         process.send_signal(signal.SIGINT)
@@ -128,6 +131,7 @@ def test_up_ends_on_ctrl_c_without_a_traceback(shmring_namespace):
         assert process.stderr.read() == ""
 
 
+@pytest.mark.check
 def test_a_second_up_of_the_same_pool_is_refused_by_name(shmring_namespace):
     with up("plant") as (process, _):
         done = run("up", "plant", code=2)
@@ -137,6 +141,7 @@ def test_a_second_up_of_the_same_pool_is_refused_by_name(shmring_namespace):
         process.wait(PATIENCE_S)
 
 
+@pytest.mark.check
 def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
     with up("plant") as (process, _):
         shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).end()
@@ -184,6 +189,7 @@ def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
         assert f"{shmring_namespace}/in" in run("ls", "--all", code=None).stdout
 
 
+@pytest.mark.check
 def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
     with shmring.Pool(policy="other") as pool:
         mic = pool.open(
@@ -207,6 +213,7 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
         assert text.count("mic") == 2
 
 
+@pytest.mark.check
 def test_ls_names_a_process_that_attached_and_never_read(shmring_namespace):
     with shmring.Pool(policy="other") as pool:
         receiver = pool.open("in", local=("127.0.0.1", 0), direction="rx")
@@ -222,11 +229,13 @@ def test_ls_names_a_process_that_attached_and_never_read(shmring_namespace):
         assert "never read" not in run("ls").stdout
 
 
+@pytest.mark.check
 def test_ls_of_an_empty_namespace_says_so(shmring_namespace):
     assert shmring_namespace in run("ls").stdout
     assert run("ls", "--json").stdout == ""
 
 
+@pytest.mark.check
 def test_a_pool_that_died_with_its_workers_starts_empty_and_says_so(no_leftovers):
     address = ("127.0.0.1", 0)
     with up("plant") as (process, _):

@@ -143,6 +143,7 @@ def test_a_file_arrives_proved_with_its_time_and_permissions(tmp_path):
         assert end["loss_percent"] >= 0
 
 
+@pytest.mark.check
 def test_folders_come_with_all_that_is_in_them(tmp_path):
     root = tmp_path / "photos"
     (root / "a" / "empty").mkdir(parents=True)
@@ -170,6 +171,7 @@ def test_folders_come_with_all_that_is_in_them(tmp_path):
     assert end["kept_bytes"] == sum(map(len, files.values()))
 
 
+@pytest.mark.check
 def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
     data = content(40 * MB)
     source = tmp_path / "big"
@@ -192,6 +194,7 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
     assert (target / "big").read_bytes() == data
 
 
+@pytest.mark.check
 def test_a_receiver_that_dies_is_noticed_and_another_one_goes_on(tmp_path):
     data = content(30 * MB)
     source = tmp_path / "big"
@@ -216,6 +219,7 @@ def test_a_receiver_that_dies_is_noticed_and_another_one_goes_on(tmp_path):
     assert (tmp_path / "in" / "big").read_bytes() == data
 
 
+@pytest.mark.check
 def test_a_file_that_grows_or_is_written_meanwhile_arrives_as_it_was_read(tmp_path):
     source = tmp_path / "log"
     source.write_bytes(content(3 * MB))
@@ -237,6 +241,7 @@ def test_a_file_that_grows_or_is_written_meanwhile_arrives_as_it_was_read(tmp_pa
     assert digest(arrived) == row["blake2b"]
 
 
+@pytest.mark.check
 def test_of_a_part_that_was_damaged_only_what_is_right_is_kept(tmp_path):
     data = content(10 * MB)
     source = tmp_path / "big"
@@ -254,6 +259,7 @@ def test_of_a_part_that_was_damaged_only_what_is_right_is_kept(tmp_path):
     assert (tmp_path / "in" / "big").read_bytes() == data
 
 
+@pytest.mark.check
 def test_a_full_disk_ends_it_and_both_ends_say_so(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -276,6 +282,7 @@ def test_a_full_disk_ends_it_and_both_ends_say_so(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.check
 def test_a_limit_holds_the_rate_and_rows_of_progress_tell_it(tmp_path):
     source = tmp_path / "some"
     source.write_bytes(content(5 * MB))
@@ -299,6 +306,7 @@ def test_a_limit_holds_the_rate_and_rows_of_progress_tell_it(tmp_path):
     assert [row["bytes"] for row in progress] == sorted(row["bytes"] for row in progress)
 
 
+@pytest.mark.check
 def test_on_a_terminal_a_bar_tells_rate_time_left_round_trip_and_loss(tmp_path):
     source = tmp_path / "some"
     source.write_bytes(content(2 * MB))
@@ -325,6 +333,7 @@ def test_on_a_terminal_a_bar_tells_rate_time_left_round_trip_and_loss(tmp_path):
     assert "all proved" in end
 
 
+@pytest.mark.check
 def test_a_file_that_cannot_be_put_does_not_stop_the_others(tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(name.encode())
@@ -338,6 +347,7 @@ def test_a_file_that_cannot_be_put_does_not_stop_the_others(tmp_path):
     assert (tmp_path / "in" / "c").read_bytes() == b"c"
 
 
+@pytest.mark.check
 def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
     source = tmp_path / "a"
     source.write_bytes(b"mine")
@@ -369,6 +379,7 @@ def events(sock, end, kind):
                 return event
 
 
+@pytest.mark.check
 def test_what_does_not_prove_is_asked_for_once_more(tmp_path):
     data = content(MB)
     right = hashlib.blake2b(data, digest_size=32).digest()
@@ -391,6 +402,7 @@ def test_what_does_not_prove_is_asked_for_once_more(tmp_path):
     assert (tmp_path / "in" / "a").read_bytes() == data
 
 
+@pytest.mark.check
 def test_a_file_that_is_shorter_than_it_said_is_not_proved(tmp_path):
     """Files of sysfs say that they have a page."""
     with receiving(tmp_path / "in") as (recv, where):
@@ -419,6 +431,7 @@ def test_plain_both_ways_between_ours(tmp_path):
     assert [row["blake2b"] for row in of_kind(rows, "file")] == [digest(data), digest(b"")]
 
 
+@pytest.mark.check
 def test_plain_gives_only_what_it_was_told_to(tmp_path):
     (tmp_path / "one").write_bytes(b"1")
     (tmp_path / "secret").write_bytes(b"2")
@@ -444,6 +457,7 @@ def test_plain_gives_only_what_it_was_told_to(tmp_path):
 # --- wrong usage ----------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -471,6 +485,7 @@ def test_what_cannot_be_is_said_in_one_line(words, text, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.check
 def test_nobody_there_is_said_within_the_patience(tmp_path):
     Path(tmp_path / "a").write_bytes(b"a")
     done = subprocess.run(
@@ -484,6 +499,7 @@ def test_nobody_there_is_said_within_the_patience(tmp_path):
     assert "no answer" in done.stderr
 
 
+@pytest.mark.check
 def test_a_port_in_use_names_who_listens_there(shmring_namespace, tmp_path):
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
         other.bind(("127.0.0.1", 0))
@@ -505,9 +521,10 @@ def begin_and_lose_the_receiver(tmp_path):
     """Kill the receiver in the middle of a transfer; its address, which is free then."""
     source = tmp_path / "big"
     source.write_bytes(content(30 * MB))
-    with receiving(tmp_path / "in") as (recv, where), running(
-        "send", source, where, "--limit", "60M"
-    ) as first:
+    with (
+        receiving(tmp_path / "in") as (recv, where),
+        running("send", source, where, "--limit", "60M") as first,
+    ):
         while first.until("progress")["bytes"] < 5 * MB:
             pass
         recv.process.send_signal(signal.SIGKILL)
@@ -528,6 +545,7 @@ def receiving_at(folder, where):
         assert time.monotonic() < give_up
 
 
+@pytest.mark.check
 def test_a_transfer_does_not_go_on_with_somebody_elses_receiver(tmp_path, state):
     source, where = begin_and_lose_the_receiver(tmp_path)
     assert len(list(state.iterdir())) == 1
@@ -544,6 +562,7 @@ def test_a_transfer_does_not_go_on_with_somebody_elses_receiver(tmp_path, state)
     assert list(state.iterdir()) == []
 
 
+@pytest.mark.check
 def test_the_same_receiver_may_have_started_again(tmp_path, state):
     source, where = begin_and_lose_the_receiver(tmp_path)
     with receiving_at(tmp_path / "in", where) as recv:

@@ -100,6 +100,7 @@ def test_a_restarted_program_takes_its_channel_over(serve: Any, program: Any) ->
     reader.close()
 
 
+@pytest.mark.check
 def test_it_reads_from_the_takeover_on(serve: Any, program: Any, shmring_namespace: str) -> None:
     serve()
     first = program()
@@ -117,6 +118,7 @@ def test_it_reads_from_the_takeover_on(serve: Any, program: Any, shmring_namespa
     assert shmring.channels(shmring_namespace) == [], "the new opener ends it"
 
 
+@pytest.mark.check
 def test_of_two_that_start_at_once_one_takes_it_over(serve: Any, program: Any) -> None:
     serve()
     program().kill()
@@ -131,6 +133,7 @@ def test_of_two_that_start_at_once_one_takes_it_over(serve: Any, program: Any) -
     assert all("opened by process" in line and "died" not in line for line in refused)
 
 
+@pytest.mark.check
 def test_a_restarted_program_with_other_options_is_told_the_command(
     serve: Any, program: Any, shmring_namespace: str
 ) -> None:
@@ -160,6 +163,7 @@ def test_the_opener_that_lives_is_named(serve: Any, program: Any, shmring_namesp
     assert f"on pool 'plant' by process {first.pid}, which has died" in program(pool=None).said
 
 
+@pytest.mark.check
 def test_a_takeover_after_the_pool_was_restarted(serve: Any, program: Any) -> None:
     server = serve()
     first = program()
@@ -169,6 +173,7 @@ def test_a_takeover_after_the_pool_was_restarted(serve: Any, program: Any) -> No
     assert program().said.split()[1] == "True"
 
 
+@pytest.mark.check
 def test_the_next_program_on_a_private_pool_opens_it_at_once(program: Any) -> None:
     first = program(pool=None)
     assert first.said.split()[1] == "False"
@@ -195,6 +200,7 @@ def test_an_opener_is_told_apart_from_a_later_process_of_its_id() -> None:
     os.waitpid(child, 0)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     "engine",
     [
@@ -217,6 +223,7 @@ def test_other_engines_are_taken_over(serve: Any, python: Any, engine: str) -> N
     assert python(script).line() == "True"
 
 
+@pytest.mark.check
 def test_rtstat_misses_a_producer_until_the_takeover(
     serve: Any, program: Any, shmring_namespace: str
 ) -> None:
@@ -241,6 +248,7 @@ def test_rtstat_misses_a_producer_until_the_takeover(
         reader.close()
 
 
+@pytest.mark.check
 def test_ls_and_gc_tell_of_it(
     serve: Any, program: Any, shmring_namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +335,7 @@ def check_orphaned(namespace: str, opener_pid: int) -> None:
     assert info.state is shmring.State.OPEN
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("method", ["_begin", "_use"])
 def test_an_open_that_fails_after_the_takeover_leaves_the_channel_as_it_was(
     serve: Any,
@@ -349,6 +358,7 @@ def test_an_open_that_fails_after_the_takeover_leaves_the_channel_as_it_was(
     reader.close()
 
 
+@pytest.mark.check
 def test_an_open_on_its_own_pool_that_fails_after_the_takeover_is_undone(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +374,7 @@ def test_an_open_on_its_own_pool_that_fails_after_the_takeover_is_undone(
         pool.close(linger=0)
 
 
+@pytest.mark.check
 def test_a_cancelled_open_gives_back_what_it_took_over(
     serve: Any, program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +439,7 @@ def test_another_failsafe_payload_is_named_and_nothing_is_written(
     assert python(CYCLIC.format(failsafe=b"stop")).line() == "True"
 
 
+@pytest.mark.check
 def test_a_takeover_without_a_free_slot_to_send_is_undone(
     serve: Any, python: Any, shmring_namespace: str
 ) -> None:
@@ -474,6 +486,7 @@ else:
 """
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("existed", [True, False])
 def test_an_open_without_descriptors_leaves_nothing_behind(
     serve: Any, python: Any, existed: bool
@@ -499,6 +512,7 @@ def noted_opener(namespace: str) -> Opener:
     return record.opener
 
 
+@pytest.mark.check
 def test_strict_is_checked_at_a_takeover(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,6 +529,7 @@ def test_strict_is_checked_at_a_takeover(
         pool.close(linger=0)
 
 
+@pytest.mark.check
 def test_a_channel_that_is_closed_during_its_takeover(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -545,6 +560,7 @@ def close_through_worker(namespace: str) -> None:
         assert time.monotonic() < give_up  # the worker answers before it removes the name
 
 
+@pytest.mark.check
 def test_a_channel_that_its_worker_closed_leaves_no_record(
     shmring_namespace: str, eventually: Any
 ) -> None:
@@ -555,6 +571,7 @@ def test_a_channel_that_its_worker_closed_leaves_no_record(
         assert records.names(paths.pool_directory(shmring_namespace, "plant")) == []
 
 
+@pytest.mark.check
 def test_of_many_that_open_what_was_closed_one_gets_it(shmring_namespace: str) -> None:
     with shmring.Pool("plant", policy="other") as pool:
         pool.open("ctl", **OPTIONS)
@@ -583,6 +600,7 @@ TWO_WORKERS = SERVER.replace("policy=", "cpus=[0, 1], policy=")
 BESIDE = "import sys, shmring\nch = shmring.open('beside', pool='plant')\nprint(flush=True)\n"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("local", [("127.0.0.1", 0), None])
 def test_a_revived_channel_is_taken_over_whatever_its_port(
     serve: Any, program: Any, python: Any, shmring_namespace: str, local: Any
@@ -600,6 +618,7 @@ def test_a_revived_channel_is_taken_over_whatever_its_port(
     assert second.said.split()[:2] == [first.said.split()[0], "True"]
 
 
+@pytest.mark.check
 def test_a_name_of_a_pool_that_may_be_alive_is_refused_at_once(
     program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -616,6 +635,7 @@ def test_a_name_of_a_pool_that_may_be_alive_is_refused_at_once(
 # --- takeovers that meet other events ------------------------------------------------------------
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_takeover_holds_a_channel_that_is_opened_held(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch, fails: bool
@@ -637,6 +657,7 @@ def test_a_takeover_holds_a_channel_that_is_opened_held(
         pool.close(linger=0)
 
 
+@pytest.mark.check
 def test_a_channel_that_was_held_stays_so_after_a_failed_takeover(
     program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -649,6 +670,7 @@ def test_a_channel_that_was_held_stays_so_after_a_failed_takeover(
         pool.close(linger=0)
 
 
+@pytest.mark.check
 def test_a_takeover_while_the_worker_is_replaced(
     serve: Any, program: Any, shmring_namespace: str
 ) -> None:
@@ -665,6 +687,7 @@ def test_a_takeover_while_the_worker_is_replaced(
     reader.close()
 
 
+@pytest.mark.check
 def test_the_channel_outlives_openers_that_die_at_any_moment(
     serve: Any, python: Any, program: Any
 ) -> None:
@@ -688,6 +711,7 @@ def test_the_channel_outlives_openers_that_die_at_any_moment(
     reader.close()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("existed", [True, False])
 def test_an_open_whose_program_stopped_waiting_is_undone(
     program: Any,

@@ -11,6 +11,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.check
+
 LOOPBACK = ("127.0.0.1", 0)
 LONG = 60_000  # bytes: most of the time of sending such a packet is spent in copying it
 

@@ -11,6 +11,8 @@ import pytest
 import shmring
 from shmring_bench import flood
 
+pytestmark = pytest.mark.check
+
 PACKETS = 200
 FLOOD_HZ = 5000
 SECONDS = 1.5

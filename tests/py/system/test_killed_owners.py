@@ -16,6 +16,8 @@ import pytest
 import shmring
 from rtworkers import paths
 
+pytestmark = pytest.mark.check
+
 KILLS = 60
 SEED = int(os.environ.get("SHMRING_TEST_SEED", "1"))
 LONGEST_LIFE_S = 0.12

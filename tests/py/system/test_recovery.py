@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import shmring
+
+pytestmark = pytest.mark.check
 
 LOOPBACK = ("127.0.0.1", 0)
 CHANNELS = 400

@@ -10,6 +10,8 @@ import pytest
 
 import shmring
 
+pytestmark = pytest.mark.check
+
 HERE = ("127.0.0.1", 0)
 MS = 1_000_000
 GAP_NS = 2 * MS

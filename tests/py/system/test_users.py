@@ -23,7 +23,10 @@ from rtworkers.launch import worker_binary
 USER, OTHER, GROUP = 65533, 65531, 65532
 LOOPBACK = ("127.0.0.1", 0)
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users")
+pytestmark = [
+    pytest.mark.check,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users"),
+]
 
 BECOME = """
 import os

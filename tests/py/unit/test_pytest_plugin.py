@@ -48,6 +48,7 @@ def test_a_pair_of_channels(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=3)
 
 
+@pytest.mark.check
 def test_what_is_left_behind_fails_the_test_that_left_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -73,6 +74,7 @@ def test_what_is_left_behind_fails_the_test_that_left_it(pytester: pytest.Pytest
     result.stdout.fnmatch_lines(["*left behind in /dev/shm: /shmring:test-*:c:ctl"])
 
 
+@pytest.mark.check
 def test_workers_can_be_pinned_by_an_ini_option(pytester: pytest.Pytester) -> None:
     core = min(os.sched_getaffinity(0))
     pytester.makeini(f"[pytest]\nshmring_cpus = {core}\n")
@@ -110,6 +112,7 @@ def test_a_partner_of_each_kind_talks(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=8)
 
 
+@pytest.mark.check
 def test_what_the_program_of_a_partner_raises_fails_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -125,6 +128,7 @@ def test_what_the_program_of_a_partner_raises_fails_the_test(pytester: pytest.Py
     result.stdout.fnmatch_lines(["*ZeroDivisionError*"])
 
 
+@pytest.mark.check
 def test_partners_leave_no_threads(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -167,6 +171,7 @@ def test_lateness_is_judged_against_the_floor(
         assert_lateness(late_by_a_second, p99_ns=0, relative_to=None)
 
 
+@pytest.mark.check
 def test_the_floor_is_measured_again_before_lateness_fails(
     late_by_a_second: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +216,7 @@ def test_two_hosts_have_a_link_of_their_own(shmring_netns: Any) -> None:
     assert right.interface in left.run("ip", "-brief", "link")
 
 
+@pytest.mark.check
 def test_namespaces_end_with_a_test_that_is_killed(
     shmring_netns: Any, pytester: pytest.Pytester
 ) -> None:

@@ -232,6 +232,7 @@ def test_a_protocol_that_sends_again_at_once_goes_on(serve):
     serve(main)
 
 
+@pytest.mark.check
 def test_an_endpoint_without_room_ends(serve):
     async def main():
         for end in ("abort", "close"):

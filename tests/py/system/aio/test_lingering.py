@@ -67,6 +67,7 @@ def test_what_is_cancelled_is_counted(shmring_pool, sink):
     assert caught[0].filename == __file__
 
 
+@pytest.mark.check
 def test_linger_is_a_choice(shmring_pool, sink):
     ch = shmring_pool.open("ctl", remote=sink.getsockname())
     send_later(ch, 3, 3600_000 * MS)
@@ -139,6 +140,7 @@ def test_async_with(run, shmring_namespace, sink):
     assert arrived(sink) == 5
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("leave", ["end", "block", "close of the pool", "block of the pool"])
 def test_the_warning_of_an_async_form_names_the_line_of_the_program(
     run, shmring_namespace, sink, leave

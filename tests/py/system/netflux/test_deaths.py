@@ -95,6 +95,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("stale_ns", [0, 3_600_000 * MS], ids=["death", "age"])
 @pytest.mark.parametrize("on_stale", ["continue", "failsafe", "stop"])
 def test_who_has_a_pool_of_its_own_is_killed(
@@ -114,6 +115,7 @@ def test_who_has_a_pool_of_its_own_is_killed(
     assert partner.empty() == []
 
 
+@pytest.mark.check
 def test_stale_is_stale_at_the_set_age_and_not_a_cycle_later(
     link: Any, partner: Any, eventually: Any
 ) -> None:
@@ -124,6 +126,7 @@ def test_stale_is_stale_at_the_set_age_and_not_a_cycle_later(
     eventually(lambda: here.link().sent_failsafe == here.link().sent_stale > 0)
 
 
+@pytest.mark.check
 def test_a_writer_that_leaves_in_order_is_gone_as_well(
     link: Any, partner: Any, shmring_namespace: str, eventually: Any
 ) -> None:
@@ -137,6 +140,7 @@ def test_a_writer_that_leaves_in_order_is_gone_as_well(
     assert not here.link().fresh
 
 
+@pytest.mark.check
 def test_the_death_of_one_who_wrote_before_changes_nothing(
     link: Any, partner: Any, python: Any, eventually: Any
 ) -> None:
@@ -153,6 +157,7 @@ def test_the_death_of_one_who_wrote_before_changes_nothing(
     assert here.link().fresh
 
 
+@pytest.mark.check
 def test_a_writer_that_was_replaced_by_another_at_once(
     link: Any, partner: Any, python: Any, eventually: Any
 ) -> None:
@@ -219,6 +224,7 @@ def test_the_cycle_goes_on_when_its_worker_is_killed(
     assert here.snapshot().published == 2
 
 
+@pytest.mark.check
 def test_what_was_set_outlives_the_worker(
     link: Any, partner: Any, shmring_pool: shmring.Pool, python: Any, eventually: Any
 ) -> None:
@@ -242,6 +248,7 @@ def test_what_was_set_outlives_the_worker(
     partner.recv_until(b"safe")
 
 
+@pytest.mark.check
 def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
     link: Any, partner: Any, shmring_pool: shmring.Pool, eventually: Any, shmring_namespace: str
 ) -> None:
@@ -274,6 +281,7 @@ def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
     assert here.snapshot().values == b"back"
 
 
+@pytest.mark.check
 def test_a_writer_that_died_together_with_the_worker(
     link: Any, partner: Any, shmring_pool: shmring.Pool, python: Any, eventually: Any
 ) -> None:

@@ -81,6 +81,7 @@ def test_values_go_both_ways(kind, plc_of, link_to, eventually):
     assert link.netflux_stats().rtt.count > 0
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_that_each_sends_is_taken(kind, plc_of, link_to, eventually):
     """More than two rounds of numbers; 0 as the first of them, from siemens, is no exception."""
@@ -101,6 +102,7 @@ def test_all_that_each_sends_is_taken(kind, plc_of, link_to, eventually):
     assert (first.first, first.number) == (True, 0 if kind == "siemens" else 1)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", ["codesys5", "siemens", "python"])
 def test_each_takes_what_a_link_sends(kind, plc_of, link_to):
     """Codesys4 is deaf for most of the time, see below."""
@@ -110,6 +112,7 @@ def test_each_takes_what_a_link_sends(kind, plc_of, link_to):
     plc.wait_for(lambda partner: not partner.error)
 
 
+@pytest.mark.check
 def test_codesys4_hears_again_behind_each_wrap(plc_of, link_to):
     plc = plc_of("codesys4")
     link = link_to(plc)
@@ -119,6 +122,7 @@ def test_codesys4_hears_again_behind_each_wrap(plc_of, link_to):
     plc.wait_for(lambda partner: partner.received == b"is heard")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_partner_without_power_is_missed_and_comes_back(kind, plc_of, link_to, eventually):
     plc = plc_of(kind)
@@ -144,6 +148,7 @@ def test_a_partner_without_power_is_missed_and_comes_back(kind, plc_of, link_to,
     eventually(lambda: link.snapshot().values == PLC_SAYS)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quick_restart_costs_half_a_round_at_most(kind, plc_of, link_to, eventually):
     plc = plc_of(kind, cycle_ns=0)
@@ -158,6 +163,7 @@ def test_a_quick_restart_costs_half_a_round_at_most(kind, plc_of, link_to, event
     assert found.timeouts == 0
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", ["codesys4", "siemens"])
 def test_who_watches_the_feedback_misses_a_link_that_is_silent(kind, plc_of, link_to):
     plc = plc_of(kind)
@@ -169,6 +175,7 @@ def test_who_watches_the_feedback_misses_a_link_that_is_silent(kind, plc_of, lin
     plc.wait_for(lambda partner: not partner.error and partner.received == WE_SAY)
 
 
+@pytest.mark.check
 def test_codesys5_misses_it_after_a_second_and_keeps_its_values(plc_of, link_to):
     plc = plc_of("codesys5")
     link = link_to(plc)
@@ -180,6 +187,7 @@ def test_codesys5_misses_it_after_a_second_and_keeps_its_values(plc_of, link_to)
     plc.wait_for(lambda partner: partner.connected)
 
 
+@pytest.mark.check
 def test_python_misses_it_after_its_hundred_milliseconds(plc_of, link_to):
     plc = plc_of("python")
     link = link_to(plc)
@@ -218,6 +226,7 @@ def test_a_stranger_is_not_heard(plc_of, link_to, eventually):
             assert (item.source, item.values) == (plc.address, PLC_SAYS)
 
 
+@pytest.mark.check
 def test_codesys5_answers_to_strangers_as_well(plc_of, link_to, eventually):
     plc = plc_of("codesys5")
     link = link_to(plc)
@@ -227,6 +236,7 @@ def test_codesys5_answers_to_strangers_as_well(plc_of, link_to, eventually):
     eventually(lambda: link.link().accepted > before + 10)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_never_go_back(kind, plc_of, link_to, eventually):
     """Losses, copies, delays and power cycles, all at once. The order of the network is kept."""
@@ -264,6 +274,7 @@ def test_values_never_go_back(kind, plc_of, link_to, eventually):
     assert found.partner_lost > 0
 
 
+@pytest.mark.check
 def test_what_a_link_measures_is_what_the_network_was_set_to(shmring_pool):
     """Within 5 %: losses by counts, which are large and, by the seed, nearly always the same; round
     trips by their median, which no pause of the machine moves; the partner's interval by what it

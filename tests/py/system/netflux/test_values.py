@@ -164,6 +164,7 @@ def test_threads_share_one_end(link: Any, partner: Any) -> None:
     assert not wrong
 
 
+@pytest.mark.check
 def test_values_of_processes_that_write_at_once_are_not_mixed(
     link: Any, partner: Any, python: Any
 ) -> None:

@@ -9,6 +9,8 @@ import socket
 import time
 from typing import Any
 
+import pytest
+
 import shmring
 from shmring import observe
 
@@ -192,6 +194,7 @@ def kill_everything(owner: Any) -> tuple[int, str]:
     return int(worker), pool
 
 
+@pytest.mark.check
 def test_all_killed_and_still_there_until_gc(
     shmring_namespace: str, python: Any, eventually: Any
 ) -> None:

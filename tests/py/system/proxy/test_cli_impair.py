@@ -117,6 +117,7 @@ def test_it_serves_until_it_is_stopped(starts: Starts, server: socket.socket) ->
     assert "flows:     1 open, 1 opened" in out
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_counts_as_json(starts: Starts, number: int) -> None:
     proxy = starts("--forward", "down", "--json")
@@ -131,6 +132,7 @@ def test_the_counts_as_json(starts: Starts, number: int) -> None:
     assert facts["seconds"] > 0
 
 
+@pytest.mark.check
 def test_another_shell_changes_and_shows_it(starts: Starts, shmring_namespace: str) -> None:
     proxy = starts("--delay", "20ms", "--seed", "3")
     ch = proxy.attach()
@@ -147,6 +149,7 @@ def test_another_shell_changes_and_shows_it(starts: Starts, shmring_namespace: s
     proxy.end()
 
 
+@pytest.mark.check
 def test_a_timetable(starts: Starts, tmp_path: Path) -> None:
     path = tmp_path / "times.txt"
     path.write_text("# down for a moment\n50ms down\n100ms backward up,delay=5ms\n150ms\n")
@@ -160,12 +163,14 @@ def test_a_timetable(starts: Starts, tmp_path: Path) -> None:
     ch.close()
 
 
+@pytest.mark.check
 def test_it_may_run_for_hours(starts: Starts) -> None:
     proxy = starts("--duration", "2h", "--idle", "5m")
     proxy.attach().close()
     proxy.end()
 
 
+@pytest.mark.check
 def test_lines_of_a_timetable_on_the_command_line(starts: Starts) -> None:
     proxy = starts("--at", "0s", "down", "--at", "40ms", "up", "--at", "80ms", "--loop")
     ch = proxy.attach()
@@ -173,6 +178,7 @@ def test_lines_of_a_timetable_on_the_command_line(starts: Starts) -> None:
     proxy.end()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -201,6 +207,7 @@ def test_what_cannot_be_is_explained(
     assert says in run(*words, code=code).stderr
 
 
+@pytest.mark.check
 def test_a_channel_that_is_no_proxy(shmring_pool: shmring.Pool) -> None:
     shmring_pool.open("plain", local=("127.0.0.1", 0))
     assert "channel 'plain' is no proxy" in run("plain", code=1).stderr

@@ -229,6 +229,7 @@ def test_an_ipv6_socket_serves_clients_of_both_versions(
 # --- impairments ----------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_loss_depends_on_the_seed_alone(
     shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
 ) -> None:
@@ -384,6 +385,7 @@ def test_a_flow_stays_while_its_datagrams_are_on_their_way(
     check_ledger(ch)
 
 
+@pytest.mark.check
 def test_a_flow_lives_on_from_the_departure_of_its_last_datagram(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:

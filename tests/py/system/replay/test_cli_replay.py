@@ -43,6 +43,7 @@ def line(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.check
 def test_the_table_of_flows(line: str) -> None:
     shown = run(line, "--dry-run", "--map", "239.1.1.1=127.0.0.1").stdout.splitlines()
     assert shown[0].split() == [
@@ -55,6 +56,7 @@ def test_the_table_of_flows(line: str) -> None:
     assert "1 fragments of UDP datagrams: they are not sent" in shown
 
 
+@pytest.mark.check
 def test_the_table_as_json(line: str) -> None:
     facts = json.loads(run(line, "--dry-run", "--json", "--flow", "*:1").stdout)
     assert facts["packets"] == 0
@@ -73,12 +75,14 @@ def test_a_report(line: str) -> None:
     assert facts["lateness"]["count"] == 100
 
 
+@pytest.mark.check
 def test_late_packets_have_an_exit_code(line: str) -> None:
     """All packets at one instant: some must wait for the others."""
     done = run(line, "--to", "127.0.0.1", "--pps", "1G", "--late-limit", "0", "--json", code=None)
     assert done.returncode == (3 if json.loads(done.stdout)["late"] else 0)
 
 
+@pytest.mark.check
 def test_a_pipe(line: str) -> None:
     with open(line, "rb") as file:
         pipe = subprocess.run(
@@ -91,6 +95,7 @@ def test_a_pipe(line: str) -> None:
     assert json.loads(pipe.stdout)["packets"] == 100
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -118,6 +123,7 @@ def test_nothing_to_send_is_a_failure(line: str) -> None:
     assert "no packets to send" in run(line, "--flow", "*:1", code=2).stdout
 
 
+@pytest.mark.check
 def test_a_loop_without_end_ends_with_a_signal(line: str) -> None:
     process = subprocess.Popen(
         [*COMMAND, line, "--to", "127.0.0.1", "--loop", "forever", "--json"],
@@ -138,6 +144,7 @@ def test_a_loop_without_end_ends_with_a_signal(line: str) -> None:
     assert facts["sent"] > 0
 
 
+@pytest.mark.check
 def test_a_signal_ends_waiting_for_a_pipe(line: str) -> None:
     process = subprocess.Popen(
         [*COMMAND, "-", "--to", "127.0.0.1", "--late-limit", "100"],
@@ -184,6 +191,7 @@ def wait_until_sent(begin: str) -> None:
             time.sleep(0.01)
 
 
+@pytest.mark.check
 def test_it_starts_at_a_time_of_tai(line: str) -> None:
     """If the kernel does not know how far TAI is ahead of UTC, it says so."""
     knows = time.clock_gettime_ns(time.CLOCK_TAI) - time.time_ns() > 10**9
@@ -198,6 +206,7 @@ def test_it_starts_at_a_time_of_tai(line: str) -> None:
     assert time.clock_gettime_ns(time.CLOCK_TAI) >= start_ns + 99 * MS
 
 
+@pytest.mark.check
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     frames = [(T + i, c.udp(bytes(1400), to=("127.0.0.1", 9))) for i in range(700)]
     megabyte = c.pcap(frames)

@@ -31,6 +31,7 @@ def numbers(channel: shmring.Channel) -> list[int]:
     return [int(channel.recv(timeout=PATIENCE_S).data) for _ in range(PACKETS)]
 
 
+@pytest.mark.check
 def test_a_captured_group_stays_a_group(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
     member = shmring_pool.open("member", local=("0.0.0.0", 0), groups=[("239.255.7.9", "lo")])
     assert member.local is not None
@@ -39,6 +40,7 @@ def test_a_captured_group_stays_a_group(shmring_pool: shmring.Pool, shmring_repl
     assert numbers(member) == list(range(PACKETS))
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("group", ["ff02::7:9", "ff15::7:9", "239.255.7.9"])
 def test_groups_over_a_wire(shmring_netns: Any, group: str, tmp_path: Path) -> None:
     """A group of the link needs its interface. The others have no route but by it."""
@@ -55,6 +57,7 @@ def test_groups_over_a_wire(shmring_netns: Any, group: str, tmp_path: Path) -> N
     assert numbers(member) == list(range(PACKETS))
 
 
+@pytest.mark.check
 def test_everybody_needs_permission(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
     there = shmring_pool.open("there", local=("0.0.0.0", 0), direction="rx")
     assert there.local is not None

@@ -68,6 +68,7 @@ def test_a_loop_has_no_seam(shmring_pool: shmring.Pool, shmring_replay: Any) -> 
     assert report.seconds >= 0.29
 
 
+@pytest.mark.check
 def test_scale_and_rates(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
     there = opened(shmring_pool, "there")
     slow = file_of([1_000 * MS] * 20)
@@ -104,6 +105,7 @@ def test_flows_go_to_their_own_destinations(
     assert [flow.destination[1] for flow in left_out] == [5003]
 
 
+@pytest.mark.check
 def test_more_packets_than_the_ring_holds(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
     there = opened(shmring_pool, "there")
     told: list[capture.Progress] = []
@@ -116,6 +118,7 @@ def test_more_packets_than_the_ring_holds(shmring_pool: shmring.Pool, shmring_re
     assert told[-1].queued <= 2000
 
 
+@pytest.mark.check
 def test_a_start_in_the_future(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
     there = opened(shmring_pool, "there")
     start = datetime.now(UTC) + timedelta(seconds=1)
@@ -126,6 +129,7 @@ def test_a_start_in_the_future(shmring_pool: shmring.Pool, shmring_replay: Any) 
         shmring_replay(file_of([MS]), to=there.local, start=start - timedelta(days=1))
 
 
+@pytest.mark.check
 def test_stop_cancels_what_waits(shmring_pool: shmring.Pool) -> None:
     there = opened(shmring_pool, "there")
     player = capture.Player(

@@ -32,6 +32,7 @@ def heard(got: list[Any]) -> list[int]:
 # --- both ways ------------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_two_speak_and_listen(pair: Pair, items: Any) -> None:
     here, there = pair()
     speak(here, 60)
@@ -63,6 +64,7 @@ def test_ipv6(shmring_pool: shmring.Pool) -> None:
 # --- a bad link -----------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_losses_become_erasures_of_the_same_length(pair: Pair, eventually: Any, items: Any) -> None:
     lossy = shmring.Impairment(loss=0.1, seed=3)
     here, there = pair(here={"impair": lossy})
@@ -78,6 +80,7 @@ def test_losses_become_erasures_of_the_same_length(pair: Pair, eventually: Any, 
     assert missing == len(inside) == stats.lost
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("delivery", ["playout", "in_order"])
 def test_a_link_that_delays_reorders_and_duplicates(pair: Pair, delivery: str, items: Any) -> None:
     link = shmring.Impairment(
@@ -101,6 +104,7 @@ def test_a_link_that_delays_reorders_and_duplicates(pair: Pair, delivery: str, i
     assert stats.lost == 0
 
 
+@pytest.mark.check
 def test_the_delay_grows_with_the_jitter(pair: Pair, items: Any) -> None:
     link = shmring.Impairment(delay_ns=40 * MS, jitter_ns=30 * MS, seed=2)
     free = {"first_delay_ns": 10 * MS, "min_delay_ns": 10 * MS, "max_delay_ns": 200 * MS}
@@ -146,6 +150,7 @@ def test_closing_wakes_whoever_waits(pair: Pair) -> None:
     assert ended == [True]
 
 
+@pytest.mark.check
 def test_many_streams_on_one_worker(shmring_pool: shmring.Pool, peer: Any) -> None:
     channels = [
         shmring_pool.open(

@@ -80,6 +80,7 @@ def test_frames_as_they_were_sent(mic: Mic, peer: Any, delivery: str, frames: An
         assert abs(np.median(gaps) - 5 * MS) < MS
 
 
+@pytest.mark.check
 def test_frames_are_not_given_out_before_they_are_due(mic: Mic, peer: Any) -> None:
     ch = mic()
     thread = threading.Thread(target=stream, args=(peer, range(20)))
@@ -112,6 +113,7 @@ def test_samples_of_what_comes(mic: Mic, peer: Any) -> None:
 # --- the jitter buffer ----------------------------------------------------------------------------
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("delivery", ["playout", "in_order"])
 def test_disorder_and_duplicates_are_put_right(
     mic: Mic, peer: Any, delivery: str, frames: Any
@@ -165,6 +167,7 @@ def test_in_order_delivers_at_once(mic: Mic, peer: Any) -> None:
     assert ch.now_ns() < got[-1].due_ns
 
 
+@pytest.mark.check
 def test_a_late_frame_is_counted(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(min_delay_ns=300 * MS, first_delay_ns=300 * MS, max_delay_ns=300 * MS)
     stream(peer, [*range(20), *range(21, 111), 20, *range(111, 116)])
@@ -174,6 +177,7 @@ def test_a_late_frame_is_counted(mic: Mic, peer: Any, frames: Any) -> None:
     assert stats.lost == 0
 
 
+@pytest.mark.check
 def test_a_dry_buffer_conceals_and_then_takes_it_for_a_pause(
     mic: Mic, peer: Any, items: Any
 ) -> None:
@@ -189,6 +193,7 @@ def test_a_dry_buffer_conceals_and_then_takes_it_for_a_pause(
 # --- whose packets --------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_a_source_has_to_prove_itself(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(delivery="as_arrived", min_sequential=5)
     for number in (1, 9, 3, 700):
@@ -200,6 +205,7 @@ def test_a_source_has_to_prove_itself(mic: Mic, peer: Any, frames: Any) -> None:
     assert ch.stats().rtp.on_probation == 4
 
 
+@pytest.mark.check
 def test_a_flood_of_made_up_sources_keeps_nobody_out(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(delivery="as_arrived")
     made_up = random.Random(5)
@@ -214,6 +220,7 @@ def test_a_flood_of_made_up_sources_keeps_nobody_out(mic: Mic, peer: Any, frames
     assert got[-1] == 99
 
 
+@pytest.mark.check
 def test_another_source_takes_over(mic: Mic, peer: Any, items: Any) -> None:
     ch = mic()
     stream(peer, range(20))
@@ -228,6 +235,7 @@ def test_another_source_takes_over(mic: Mic, peer: Any, items: Any) -> None:
     assert (stats.source_changes, stats.remote_ssrc) == (1, 0xBEEF)
 
 
+@pytest.mark.check
 def test_only_the_expected_source(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(delivery="as_arrived", expected_ssrc=7)
     stream(peer, range(5), pace_s=0.001)
@@ -236,6 +244,7 @@ def test_only_the_expected_source(mic: Mic, peer: Any, frames: Any) -> None:
     assert ch.stats().rtp.foreign == 5
 
 
+@pytest.mark.check
 def test_a_restart_is_followed(mic: Mic, peer: Any, items: Any) -> None:
     ch = mic()
     stream(peer, range(20))
@@ -282,6 +291,7 @@ def test_garbage_is_counted_and_dropped(mic: Mic, peer: Any, eventually: Any) ->
     assert ch.state == "open"
 
 
+@pytest.mark.check
 def test_the_wildest_sequence_numbers(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic()
     for number in (65535, 0, 1, 32768, 32767, 65535, 2, 3, 4, 5, 6):
@@ -316,6 +326,7 @@ def lines(process: Any) -> list[str]:
     return got
 
 
+@pytest.mark.check
 def test_every_process_reads_the_same_frames(mic: Mic, peer: Any, python: Any, frames: Any) -> None:
     ch = mic()
     others = [python(READER) for _ in range(2)]
@@ -341,6 +352,7 @@ def test_readers_share(mic: Mic, peer: Any) -> None:
     other.close()
 
 
+@pytest.mark.check
 def test_many_at_once(mic: Mic, peer: Any) -> None:
     ch = mic(delivery="as_arrived", min_sequential=1)
     stream(peer, range(50), pace_s=0.0)
@@ -385,6 +397,7 @@ def test_iterating_and_asyncio(mic: Mic, peer: Any) -> None:
     assert pickle.loads(pickle.dumps(rest)) == rest
 
 
+@pytest.mark.check
 def test_a_killed_worker_costs_no_more_than_what_it_held(
     mic: Mic, peer: Any, shmring_pool: shmring.Pool, eventually: Any
 ) -> None:
@@ -404,6 +417,7 @@ def test_a_killed_worker_costs_no_more_than_what_it_held(
     assert got == sorted(set(got))
 
 
+@pytest.mark.check
 def test_statistics_of_a_stream(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic()
     stream(peer, range(60))

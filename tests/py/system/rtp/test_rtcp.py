@@ -32,6 +32,7 @@ def heard(got: list[Any]) -> list[int]:
 # --- RTCP -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("rtcp", ["mux", "next_port"])
 def test_reports_say_how_the_other_side_hears_us(
     pair: Pair, rtcp: str, eventually: Any, items: Any
@@ -64,6 +65,7 @@ def test_reports_say_how_the_other_side_hears_us(
     assert sum(1 for _ in items(here)) >= 399
 
 
+@pytest.mark.check
 def test_no_reports_without_rtcp(pair: Pair, items: Any) -> None:
     here, there = pair(**RTCP)
     speak(here, 100)
@@ -115,6 +117,7 @@ def test_rtcp_of_a_foreign_sender(mic: Callable[..., Any], peer: Any, eventually
     assert struct.unpack_from(">I", raw, 4)[0] == ch.ssrc
 
 
+@pytest.mark.check
 def test_garbage_beside_the_media(mic: Callable[..., Any], peer: Any, eventually: Any) -> None:
     ch = mic(rtcp="mux", **RTCP)
     ch.send_many([bytes(STEP)] * 20)
@@ -142,6 +145,7 @@ def test_garbage_beside_the_media(mic: Callable[..., Any], peer: Any, eventually
 # --- repair ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_nack_repairs_a_lossy_link(pair: Pair, eventually: Any, items: Any) -> None:
     lossy = shmring.Impairment(loss=0.1, delay_ns=2 * MS, seed=6)
     here, there = pair(

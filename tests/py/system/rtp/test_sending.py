@@ -281,6 +281,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.check
 def test_a_stall_makes_no_gap_while_the_queue_lasts(mic: Mic, peer: Any, python: Any) -> None:
     ch = mic(start_delay_ns=1000 * MS, tolerance_ns=TOLERANCE_NS)
     process = python(STALLING)
@@ -292,6 +293,7 @@ def test_a_stall_makes_no_gap_while_the_queue_lasts(mic: Mic, peer: Any, python:
     assert ch.stats().rtp.skipped_times == 0
 
 
+@pytest.mark.check
 def test_a_killed_producer_leaves_its_frames_and_the_stream_goes_on(
     mic: Mic, peer: Any, python: Any
 ) -> None:
@@ -307,6 +309,7 @@ def test_a_killed_producer_leaves_its_frames_and_the_stream_goes_on(
     assert numbered(wires, wires[0].sequence)
 
 
+@pytest.mark.check
 def test_a_killed_worker_repeats_nothing(
     mic: Mic, peer: Any, shmring_pool: shmring.Pool, eventually: Any
 ) -> None:
@@ -329,6 +332,7 @@ def test_a_killed_worker_repeats_nothing(
     assert all(step % STEP == 0 and step > 0 for step in steps(wires))
 
 
+@pytest.mark.check
 def test_a_worker_killed_in_a_block(mic: Mic, peer: Any, shmring_pool: Any) -> None:
     ch = mic()
     data = bytes(i % 251 for i in range(100 * STEP))
@@ -448,6 +452,7 @@ def test_a_forked_child_sends_on_the_same_stream(mic: Mic, peer: Any) -> None:
     assert numbered(wires, wires[0].sequence)
 
 
+@pytest.mark.check
 def test_opening_through_a_named_pool(shmring_namespace: str, peer: Any) -> None:
     with shmring.Pool("studio", policy="other"):
         ch = shmring.open(

@@ -39,6 +39,7 @@ def two(shmring_open):
     return here, there
 
 
+@pytest.mark.check
 def test_nothing_is_healthy_but_a_name_that_is_missing_is_not(shmring_namespace):
     assert "nothing to show" in run("--once").stdout
     assert json.loads(run("--json").stdout)["channels"] == []
@@ -48,6 +49,7 @@ def test_nothing_is_healthy_but_a_name_that_is_missing_is_not(shmring_namespace)
     assert "there is no channel 'ctl'" in missing.stderr
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     "words",
     [
@@ -69,6 +71,7 @@ def test_wrong_usage_is_one(words):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("command", ["", *(command.name for command in COMMANDS)])
 def test_help_has_examples(command):
     done = run(*command.split(), "--help")
@@ -85,6 +88,7 @@ def test_once(two):
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.check
 def test_a_selection_without_channels_is_not_called_ok(two):
     pool = json.loads(run("--json", "--seconds", "0").stdout)["pools"][0]["name"]
     none = "no channel matches {}: see rtstat list --all; did you mean {!r}?\n"
@@ -96,6 +100,7 @@ def test_a_selection_without_channels_is_not_called_ok(two):
             assert run(mode, *words, code=2).stderr == f"rtstat: {said}"
 
 
+@pytest.mark.check
 def test_a_namespace_in_which_nothing_is_open_is_not_called_ok(two):
     here = os.environ["SHMRING_NAMESPACE"]
     empty = f"{here}x"
@@ -105,6 +110,7 @@ def test_a_namespace_in_which_nothing_is_open_is_not_called_ok(two):
     assert run("--check", "--namespace", here).stdout.startswith("OK")
 
 
+@pytest.mark.check
 def test_a_wide_table_has_rates_and_then_sums(two, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     lines = run("--once").stdout.splitlines()
@@ -140,6 +146,7 @@ def test_json(two, shmring_namespace):
     assert here["remote"] == there["local"]
 
 
+@pytest.mark.check
 def test_json_stream_has_rates_from_the_second_object_on(two):
     lines = run("--json", "-i", "0.05", "-n", "3").stdout.splitlines()
     first, *rest = map(json.loads, lines)
@@ -164,6 +171,7 @@ def test_csv(two):
     assert workers == ["time_ns", *(field.name for field in FIELDS["worker"])]
 
 
+@pytest.mark.check
 def test_filter_and_sort(two, shmring_namespace):
     assert run("list", "-q", "--channel", "*-peer").stdout == f"{shmring_namespace}/ctl-peer\n"
     names = [line.split("\t")[0] for line in run("list", "--sort", "tx_sent").stdout.splitlines()]
@@ -185,6 +193,7 @@ def test_show(two, shmring_namespace):
     assert facts["name"] == "ctl"
 
 
+@pytest.mark.check
 def test_a_stopped_worker_is_four(two, shmring_pool, eventually):
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
@@ -201,6 +210,7 @@ def test_a_stopped_worker_is_four(two, shmring_pool, eventually):
         os.kill(worker.pid, signal.SIGCONT)
 
 
+@pytest.mark.check
 def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
     loop = subprocess.Popen(
         [*COMMAND, "--plain", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -222,6 +232,7 @@ def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
     stream.stderr.close()
 
 
+@pytest.mark.check
 def test_errors_are_shown_once(two, shmring_namespace, shmring_pool, eventually):
     assert run("errors").stdout == "no errors\n"
     (worker,) = shmring_pool.workers()
@@ -240,6 +251,7 @@ def test_errors_are_shown_once(two, shmring_namespace, shmring_pool, eventually)
     assert "1 distinct errors" in run("--once", code=None).stdout
 
 
+@pytest.mark.check
 def test_an_output_without_the_letter_for_micro(two):
     """Or without any output, as a service has it."""
     plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -256,6 +268,7 @@ def test_an_output_without_the_letter_for_micro(two):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.check
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")
 def test_a_full_disk_is_told_in_words(two):
     with open("/dev/full", "wb") as full:

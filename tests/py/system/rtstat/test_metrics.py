@@ -120,6 +120,7 @@ def test_the_page_is_what_the_channel_counts_in_both_formats(shmring_open):
     assert of_channel(found, "shmring_channel_lateness_seconds_bucket", le="+Inf") == 50
 
 
+@pytest.mark.check
 def test_it_comes_compressed_to_who_asks_for_it(shmring_open):
     shmring_open("ctl")
     with serving() as url:
@@ -128,6 +129,7 @@ def test_it_comes_compressed_to_who_asks_for_it(shmring_open):
     assert b"shmring_channel_served" in gzip.decompress(page)
 
 
+@pytest.mark.check
 def test_counters_never_fall_also_when_a_worker_is_replaced(shmring_open, eventually):
     here, _ = shmring_open("ctl")
     with serving() as url:
@@ -151,6 +153,7 @@ def test_counters_never_fall_also_when_a_worker_is_replaced(shmring_open, eventu
     assert restarts == 1
 
 
+@pytest.mark.check
 def test_what_is_gone_vanishes_and_what_is_new_appears(shmring_open):
     here, there = shmring_open("ctl")
     with serving() as url:
@@ -178,6 +181,7 @@ def test_parts_of_engines_are_there(shmring_pool):
     assert of_channel(found, "shmring_netflux_cycle_seconds", "press") == pytest.approx(0.05)
 
 
+@pytest.mark.check
 def test_udt_connections_are_there(shmring_namespace, shmring_pool):
     from shmring import udt
 
@@ -194,6 +198,7 @@ def test_udt_connections_are_there(shmring_namespace, shmring_pool):
     assert [v for (name, _), v in found.items() if name == "shmring_udt_port_sockets"]
 
 
+@pytest.mark.check
 def test_only_the_channels_asked_for_are_there(shmring_open):
     shmring_open("ctl")
     with serving("--channel", "ctl") as url:
@@ -201,12 +206,14 @@ def test_only_the_channels_asked_for_are_there(shmring_open):
     assert {dict(labels)["channel"] for _, labels in found if "channel" in dict(labels)} == {"ctl"}
 
 
+@pytest.mark.check
 def test_a_host_without_channels_has_a_page(shmring_namespace):
     with serving() as url:
         found = samples(url)
     assert [name for name, _ in found if name == "shmring_exporter_info"]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("address", ["", "http", "70000", ":80", "localhost:"])
 def test_an_address_that_is_none_is_wrong_usage(address):
     done = subprocess.run(
@@ -216,6 +223,7 @@ def test_an_address_that_is_none_is_wrong_usage(address):
     assert "[HOST:]PORT" in done.stderr
 
 
+@pytest.mark.check
 def test_a_port_in_use_is_named(shmring_namespace):
     with serving() as url:
         address = url.split("/")[2]
@@ -256,6 +264,7 @@ def test_a_program_can_serve_them_among_its_own(shmring_open, shmring_namespace)
     assert sum(s.value for s in families["shmring_channel_tx_sent_packets"].samples) == 50
 
 
+@pytest.mark.check
 def test_nothing_is_left_behind(shmring_namespace):
     with serving():
         pass

@@ -129,6 +129,7 @@ def test_the_overview_shows_workers_and_channels(shmring_namespace, shmring_pool
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_sorting_by_keys_and_by_a_click_on_the_head(shmring_namespace, three):
     late(three[2])
 
@@ -154,6 +155,7 @@ def test_sorting_by_keys_and_by_a_click_on_the_head(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_the_filter(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
@@ -172,6 +174,7 @@ def test_the_filter(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_what_was_asked_for_on_the_command_line(shmring_namespace, three):
     drive(shmring_namespace, _only_the_camera, "--channel", "cam*")
     app = drive(shmring_namespace, _leave, "--channel", "no-such-*")
@@ -187,6 +190,7 @@ async def _leave(app, pilot):
     await pilot.press("q")
 
 
+@pytest.mark.check
 def test_the_mark_stays_with_its_channel(shmring_namespace, shmring_pool, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
@@ -206,6 +210,7 @@ def test_the_mark_stays_with_its_channel(shmring_namespace, shmring_pool, three)
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_enter_opens_the_worst_channel(shmring_namespace, three):
     """Until another row is marked, and again after the key for the worst first."""
 
@@ -229,6 +234,7 @@ def test_enter_opens_the_worst_channel(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_the_screen_of_an_empty_namespace_says_so(shmring_namespace):
     async def walk(app, pilot):
         await ready(app, pilot, 0)
@@ -239,6 +245,7 @@ def test_the_screen_of_an_empty_namespace_says_so(shmring_namespace):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_many_channels_scroll(shmring_namespace, shmring_pool):
     many = [
         shmring_pool.open(f"many-{i:02}", local=HERE, remote=NOWHERE, capacity=16, packet_bytes=64)
@@ -290,6 +297,7 @@ def test_the_details_of_a_channel(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_a_process_may_have_any_name(shmring_namespace, shmring_pool):
     """Its name is no markup, and moves no cursor."""
     comm = Path(f"/proc/{os.getpid()}/comm")
@@ -312,6 +320,7 @@ def test_a_process_may_have_any_name(shmring_namespace, shmring_pool):
         comm.write_text(mine)
 
 
+@pytest.mark.check
 def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
     channel = shmring_pool.open("short", local=HERE, remote=NOWHERE)
 
@@ -325,6 +334,7 @@ def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_pause_and_go_on(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
@@ -339,6 +349,7 @@ def test_pause_and_go_on(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_reset_counts_anew_in_this_view_only(shmring_namespace, three):
     late(three[0], 9)
 
@@ -357,6 +368,7 @@ def test_reset_counts_anew_in_this_view_only(shmring_namespace, three):
     assert three[0].stats().tx_late == 11
 
 
+@pytest.mark.check
 def test_help_and_leaving(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
@@ -386,6 +398,7 @@ def test_the_table_of_keys_has_every_key():
     assert max(map(len, epilog().splitlines())) <= 80
 
 
+@pytest.mark.check
 def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
     there = shmring_pool.open("phone", local=HERE, engine=shmring.Rtp(codec="pcmu"))
     here = shmring_pool.open(
@@ -423,6 +436,7 @@ def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
         channel.end()
 
 
+@pytest.mark.check
 def test_distinct_errors(shmring_namespace, shmring_pool):
     # A broadcast that the socket was not allowed fails.
     with (
@@ -451,6 +465,7 @@ def test_distinct_errors(shmring_namespace, shmring_pool):
         drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_why_and_the_flight_recorder(shmring_namespace, three):
     late(three[0])
 
@@ -471,6 +486,7 @@ def test_why_and_the_flight_recorder(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("size", [(80, 24), (40, 10), (200, 50)])
 def test_the_columns_fit_the_width_and_the_name_stays(shmring_namespace, shmring_pool, three, size):
     async def walk(app, pilot):
@@ -494,6 +510,7 @@ def test_the_columns_fit_the_width_and_the_name_stays(shmring_namespace, shmring
     drive(shmring_namespace, walk, size=size)
 
 
+@pytest.mark.check
 def test_the_rest_of_the_screen_shows_the_marked_channel_or_events(
     shmring_namespace, shmring_pool, three
 ):
@@ -511,6 +528,7 @@ def test_the_rest_of_the_screen_shows_the_marked_channel_or_events(
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_marks_and_arrows_of_the_tables(shmring_namespace, three):
     """The marks are below those of the list of troubles, and arrows say where there is more."""
 
@@ -537,6 +555,7 @@ def test_marks_and_arrows_of_the_tables(shmring_namespace, three):
     drive(shmring_namespace, walk, size=(80, 24))
 
 
+@pytest.mark.check
 def test_scroll_bars_have_enough_contrast(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
@@ -581,6 +600,7 @@ def faint(app: RtstatApp) -> list[tuple[str, float]]:
     return found
 
 
+@pytest.mark.check
 def test_every_word_has_enough_contrast(shmring_namespace, three):
     late(three[0])
 
@@ -599,6 +619,7 @@ def test_every_word_has_enough_contrast(shmring_namespace, three):
     drive(shmring_namespace, walk)
 
 
+@pytest.mark.check
 def test_acting_asks_first(shmring_namespace, shmring_pool):
     channel = shmring_pool.open("ctl", local=HERE, remote=NOWHERE)
     channel.send(b"x", at=channel.now_ns() + 3600 * 10**9)

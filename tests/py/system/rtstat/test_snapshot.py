@@ -61,9 +61,7 @@ def test_numbers_are_those_of_stats(shmring_namespace, shmring_open, eventually)
         assert view[name] == getattr(stats, name)
 
 
-def test_first_look_has_no_rates_and_the_next_one_has(
-    shmring_namespace, shmring_open, eventually
-):
+def test_first_look_has_no_rates_and_the_next_one_has(shmring_namespace, shmring_open, eventually):
     here, there = shmring_open("ctl")
     send_all(here, there, 10)
     with Watch(shmring_namespace) as watch:
@@ -241,6 +239,7 @@ def test_readers_and_their_lag(shmring_namespace, shmring_open, eventually):
         assert sum(reader.taken for reader in view.readers) == view["readers_taken"]
 
 
+@pytest.mark.check
 def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_open, eventually):
     shmring_open("ctl")
     (worker,) = shmring_pool.workers()

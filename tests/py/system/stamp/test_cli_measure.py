@@ -47,6 +47,7 @@ def lose_a_tenth(self: Reflector, packet: bytes) -> list[bytes]:
     return [] if lost else self.answers(packet)
 
 
+@pytest.mark.check
 def test_a_report(place: str) -> None:
     done = run(place, *QUICK)
     head, *rows = done.stdout.splitlines()
@@ -68,6 +69,7 @@ def test_json_and_the_limit_of_loss(reflector: Reflector, place: str) -> None:
     assert json.loads(done.stdout)["round"]["p50_ns"] > 0
 
 
+@pytest.mark.check
 def test_a_picture(place: str, tmp_path: Path) -> None:
     picture = tmp_path / "path.png"
     done = run(place, *QUICK, "--png", str(picture))
@@ -76,6 +78,7 @@ def test_a_picture(place: str, tmp_path: Path) -> None:
     assert "cannot be written" in run(place, "--png", "/nothing/a.png", code=2).stderr
 
 
+@pytest.mark.check
 def test_a_chart_on_a_terminal(place: str) -> None:
     leader, follower = os.openpty()
     with os.fdopen(leader, "rb", buffering=0) as screen:
@@ -97,6 +100,7 @@ def test_a_chart_on_a_terminal(place: str) -> None:
     assert shown.endswith(b"\x1b[4A\x1b[J")  # nothing of it stays
 
 
+@pytest.mark.check
 def test_a_signal_ends_it_with_a_report(place: str) -> None:
     process = subprocess.Popen(
         [*COMMAND, place, "--seconds", "forever", "--late-limit", "100"],
@@ -112,6 +116,7 @@ def test_a_signal_ends_it_with_a_report(place: str) -> None:
     assert "verdict: The network lost none" in out
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -77,6 +77,7 @@ def test_a_clock_and_a_reflector(reflecting: Callable[..., Started]) -> None:
     assert report["session_total"] == 2
 
 
+@pytest.mark.check
 def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     reflector, port = reflecting(f":{port_of_nobody()}", "--allow", "10.0.0.0/8")
     failed = run("clock", f"127.0.0.1:{port}", "--timeout", "0.3", code=2)
@@ -88,6 +89,7 @@ def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     assert "packets from sources outside of the allowed networks" in out
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -105,12 +107,14 @@ def test_wrong_words(words: tuple[str, ...], text: str) -> None:
     assert text in run(*words, code=1).stderr
 
 
+@pytest.mark.check
 def test_the_limit_of_replies_is_a_rate(reflecting: Callable[..., Started]) -> None:
     process, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--max-pps", "200k")
     process.send_signal(signal.SIGINT)
     assert "0 requests answered" in process.communicate(timeout=PATIENCE_S)[0]
 
 
+@pytest.mark.check
 def test_port_862_without_the_privilege() -> None:
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
         if int(file.read()) <= 862:

@@ -68,6 +68,7 @@ def test_a_killed_tool_leaves_nothing_behind(
     assert (after.pid, after.restarts) == (worker.pid, 0)
 
 
+@pytest.mark.check
 def test_a_stopped_tool_loses_copies_and_nobody_a_packet(
     shmring_open: Any, python: Any, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_stopped_tool_loses_copies_and_nobody_a_packet(
     assert lost > 1000
 
 
+@pytest.mark.check
 def test_many_tools_come_and_die(
     shmring_pool: shmring.Pool, shmring_open: Any, mapped: Any, eventually: Any, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_closed_channel_ends_its_taps(shmring_open: Any, tmp_path: Path, tshar
     assert [packet.payload for packet in tshark(path)] == [b"last"]
 
 
+@pytest.mark.check
 def test_a_pool_that_ends_ends_the_taps(shmring_namespace: str, tmp_path: Path) -> None:
     pool = shmring.Pool(policy="other")
     pool.open("ctl", local=("127.0.0.1", 0))
@@ -147,6 +150,7 @@ def test_a_pool_that_ends_ends_the_taps(shmring_namespace: str, tmp_path: Path) 
     assert t.ended == "channel closed"
 
 
+@pytest.mark.check
 def test_an_output_that_cannot_be_written_is_told(shmring_open: Any) -> None:
     here, _ = shmring_open(name="ctl")
     t = tap.open("ctl", "/dev/full")
@@ -156,6 +160,7 @@ def test_an_output_that_cannot_be_written_is_told(shmring_open: Any) -> None:
     assert t.ended == "error"
 
 
+@pytest.mark.check
 def test_dead_workers_cannot_be_tapped(
     shmring_pool: shmring.Pool, shmring_open: Any, tmp_path: Path
 ) -> None:
@@ -181,6 +186,7 @@ except OSError as reason:
 """
 
 
+@pytest.mark.check
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_other_users_are_told_why_not(shmring_open: Any, python: Callable[..., Any]) -> None:
     shmring_open(name="ctl")
@@ -189,6 +195,7 @@ def test_other_users_are_told_why_not(shmring_open: Any, python: Callable[..., A
     assert "a tap needs a connection to the channel's worker" in said
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("keep", [None, 0.1])
 def test_bulk_is_copied_or_counted(
     keep: float | None, shmring_pool: shmring.Pool, tmp_path: Path

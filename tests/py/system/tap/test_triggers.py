@@ -23,6 +23,7 @@ def remarks(seen: list[Any]) -> list[str]:
     return [text for packet in seen for text in packet.comments[1:]]
 
 
+@pytest.mark.check
 def test_nothing_is_written_without_a_trigger(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -60,6 +61,7 @@ def test_the_first_late_packet(
     assert t.stats().triggers == 1
 
 
+@pytest.mark.check
 def test_a_packet_dropped_for_being_late_is_late(
     shmring_open: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -72,6 +74,7 @@ def test_a_packet_dropped_for_being_late_is_late(
     assert (packet.facts["verdict"], packet.comments[1]) == ("dropped_late", "trigger: late")
 
 
+@pytest.mark.check
 def test_what_is_older_than_wanted_is_left_out(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -88,6 +91,7 @@ def test_what_is_older_than_wanted_is_left_out(
     assert b"old" not in {packet.payload for packet in tshark(path)}
 
 
+@pytest.mark.check
 def test_calls_from_here_and_from_anywhere(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -115,9 +119,8 @@ def test_calls_from_here_and_from_anywhere(
     assert "mark: the arm stood still" in remarks(seen)
 
 
-def test_again_and_again(
-    shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
-) -> None:
+@pytest.mark.check
+def test_again_and_again(shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any) -> None:
     here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.0, again=True) as t:
@@ -172,6 +175,7 @@ def tapped(
     return lambda: eventually(lambda: mapped(shmring_pool.workers()[0].pid))
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("how", ["signal", "mark"])
 def test_the_command_writes_on_a_signal_and_on_a_mark(
     how: str, shmring_open: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
@@ -201,6 +205,7 @@ def test_the_command_writes_on_a_signal_and_on_a_mark(
     assert wanted in remarks(seen)
 
 
+@pytest.mark.check
 def test_the_command_into_a_pipe_and_a_reader_that_has_enough(
     shmring_open: Any, command: Command, tapped: Any
 ) -> None:
@@ -219,6 +224,7 @@ def test_the_command_into_a_pipe_and_a_reader_that_has_enough(
     process.stdout = None
 
 
+@pytest.mark.check
 def test_the_command_ends_in_good_order(
     shmring_open: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
 ) -> None:

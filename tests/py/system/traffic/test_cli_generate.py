@@ -80,12 +80,14 @@ def test_the_examples_of_the_manual(capsys: pytest.CaptureFixture[str], line: st
     assert planned(capsys, *shlex.split(line))
 
 
+@pytest.mark.check
 def test_a_name_and_no_end(capsys: pytest.CaptureFixture[str]) -> None:
     (flow,) = planned(capsys, "localhost:99", "--seconds", "forever")
     assert flow["to"] in (["127.0.0.1", 99], ["::1", 99])
     assert flow["packets"] is None
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "to"),
     [
@@ -113,6 +115,7 @@ def test_a_report() -> None:
     ]
 
 
+@pytest.mark.check
 def test_late_packets_have_an_exit_code() -> None:
     """All packets at one instant: some must wait for the others."""
     done = run(HERE, "--pps", "1G", "--count", "1k", "--late-limit", "0", "--json", code=None)
@@ -121,6 +124,7 @@ def test_late_packets_have_an_exit_code() -> None:
     assert done.returncode == (2 if facts["failed"] else 3 if facts["late"] else 0)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -167,17 +171,20 @@ def test_wrong_words(capsys: pytest.CaptureFixture[str], words: list[str], messa
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.check
 def test_nothing_is_due() -> None:
     done = run(HERE, "--steps", "0:100/1h", "--seconds", "10ms", code=2)
     assert "no packet was due in this time" in done.stdout
 
 
+@pytest.mark.check
 def test_an_unreachable_destination_is_a_failure() -> None:
     done = run("255.255.255.255", "--count", "3", "--json", code=2)
     assert json.loads(done.stdout)["failed"] == 3
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("wait_s", [0.05, 2.0])
 def test_sigint_ends_it_with_its_report(wait_s: float) -> None:
     process = subprocess.Popen(

@@ -17,6 +17,8 @@ from shmring_bench.paired import (
 )
 from shmring_bench.samples import quantile
 
+pytestmark = pytest.mark.check
+
 US = 1000
 MS = 1_000_000
 PAIR = ("a", "b")

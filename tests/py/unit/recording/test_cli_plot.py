@@ -61,6 +61,7 @@ def test_json_gives_the_figures_without_a_picture(plot, night, maker, monkeypatc
     assert one["lateness_max_ns"] == max(row.lateness_max_ns for row in maker.rows(40))
 
 
+@pytest.mark.check
 def test_a_span_of_time_is_chosen_by_seconds_or_by_the_clock(plot, night):
     assert facts(plot(night, "--json", "--from", "10", "--to", "15s"))[0]["packets"] == 1000
     assert facts(plot(night, "--json", "--from", "0.5min"))[0]["packets"] == 2000
@@ -125,6 +126,7 @@ def test_a_picture_lands_beside_the_recording(plot, night, pictures):
     assert night.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", ["time", "hist", "cdf", "all"])
 def test_a_picture_says_what_it_shows(plot, night, tmp_path, kind, pictures):
     path = tmp_path / "x.svg"
@@ -143,12 +145,14 @@ def test_a_picture_says_what_it_shows(plot, night, tmp_path, kind, pictures):
         assert has("woke_late (18)", path)
 
 
+@pytest.mark.check
 def test_a_quiet_recording_says_that_nothing_was_late(plot, tmp_path, maker, pictures):
     path = maker.file(tmp_path / "q.csv", [maker.row(second, [5, 9]) for second in range(5)])
     plot(path, "--kind", "time", "-o", tmp_path / "q.svg")
     assert has("no packet had a late verdict", tmp_path / "q.svg")
 
 
+@pytest.mark.check
 def test_two_recordings_are_compared_on_the_same_axes(plot, night, tmp_path, maker, pictures):
     slow = maker.file(
         tmp_path / "slow.csv", maker.rows(40, median_ns=30_000), host="line-4", interval_ns=NS_PER_S
@@ -181,6 +185,7 @@ def crowd(tmp_path, maker):
     )
 
 
+@pytest.mark.check
 def test_of_many_channels_the_worst_six_are_drawn(crowd, tmp_path, capsys, pictures):
     path = tmp_path / "x.svg"
     for kind in ("time", "hist", "cdf", "all"):
@@ -195,6 +200,7 @@ def test_of_many_channels_the_worst_six_are_drawn(crowd, tmp_path, capsys, pictu
         assert drawn == {"c3", "c8", "c7", "c6", "c5", "c4"}
 
 
+@pytest.mark.check
 def test_all_channels_or_those_named_are_drawn_on_request(crowd, tmp_path, capsys, pictures):
     path = tmp_path / "x.svg"
     named = [word for i in range(8) for word in ("--channel", f"c{i}")]
@@ -205,6 +211,7 @@ def test_all_channels_or_those_named_are_drawn_on_request(crowd, tmp_path, capsy
         assert len({text[:2] for text in texts(path) if re.match(r"c\d[,:]", text)}) == count
 
 
+@pytest.mark.check
 def test_rates_are_of_the_recorded_time_and_not_of_gaps(plot, tmp_path, maker):
     rows = [maker.row(second, [50] * 10) for second in (0, 1, 18, 19)]
     path = maker.file(tmp_path / "gap.csv", rows)
@@ -212,6 +219,7 @@ def test_rates_are_of_the_recorded_time_and_not_of_gaps(plot, tmp_path, maker):
     assert (one["seconds"], one["packets"], one["tx_pps"]) == (20.0, 40, 10.0)
 
 
+@pytest.mark.check
 def test_a_gap_is_a_gap_also_after_a_long_interval(maker):
     pytest.importorskip("matplotlib")
     from shmring_plot import charts, series
@@ -225,6 +233,7 @@ def test_a_gap_is_a_gap_also_after_a_long_interval(maker):
     assert [x for x, y in points if y != y] == [10, 14]
 
 
+@pytest.mark.check
 def test_a_restart_of_the_worker_is_marked(plot, tmp_path, maker, pictures):
     rows = [maker.row(second, [50] * 9, worker_epoch=1 + second // 5) for second in range(10)]
     path = maker.file(tmp_path / "r.csv", rows)
@@ -232,6 +241,7 @@ def test_a_restart_of_the_worker_is_marked(plot, tmp_path, maker, pictures):
     assert has("worker restarted", tmp_path / "r.svg")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_the_same_recording_makes_the_same_file(plot, night, tmp_path, suffix, pictures):
     files = [tmp_path / f"{name}{suffix}" for name in "ab"]
@@ -240,6 +250,7 @@ def test_the_same_recording_makes_the_same_file(plot, night, tmp_path, suffix, p
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("values", [[0], [0, 1, 2], [10**11], [7] * 1000])
 def test_every_range_of_values_can_be_drawn(plot, tmp_path, maker, values, pictures):
     path = maker.file(tmp_path / "v.csv", [maker.row(0, values)])
@@ -247,6 +258,7 @@ def test_every_range_of_values_can_be_drawn(plot, tmp_path, maker, values, pictu
     plot(path, path, "-o", tmp_path / "v.svg")
 
 
+@pytest.mark.check
 def test_the_pictures_of_the_documentation_are_of_the_recordings_beside_them(
     plot, tmp_path, pictures
 ):

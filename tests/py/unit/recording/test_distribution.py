@@ -89,6 +89,7 @@ def test_a_long_time_line_is_drawn_in_fewer_points_without_losing_any_packet(mak
     assert max(slot.lateness.max_ns for slot in slots) == one.lateness.max_ns
 
 
+@pytest.mark.check
 def test_a_day_of_seconds_is_summed_up_in_a_time_that_grows_with_its_length(maker):
     row = maker.row(0, [10, 2000])
     ends = (row.mono_time_ns + i * row.interval_ns for i in range(86_400))

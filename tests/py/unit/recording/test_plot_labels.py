@@ -15,6 +15,8 @@ from matplotlib.text import Text
 from shmring_plot import charts
 from shmring_plot.series import LATE, Series
 
+pytestmark = pytest.mark.check
+
 LONG = "north-hall-of-the-plant/axis-with-a-rather-long-name-that-somebody-chose-{:02}"
 SHORT = "c{}"
 

@@ -619,6 +619,7 @@ def test_with_a_controller(make, plc_sim, free_port, eventually, kind):
     assert main.statistics.get_stats().avg_partner_interval > 0
 
 
+@pytest.mark.check
 def test_what_a_bad_link_shows(make, plc_sim, free_port, eventually):
     plc = plc_sim(
         Codesys5(remote=("127.0.0.1", free_port)),

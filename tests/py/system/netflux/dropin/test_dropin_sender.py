@@ -81,6 +81,7 @@ def test_what_a_provider_may_return(make, partner, values):
     assert (sender.error, sender.error_message) == (False, "")
 
 
+@pytest.mark.check
 def test_what_is_sent_is_not_a_cycle_old(make, partner):
     make(lambda: (time.monotonic_ns() // 1_000_000 % 2**32).to_bytes(4, "little"), 0.5)
     ages_ms = []

@@ -18,6 +18,8 @@ from shmring import Impairment
 from shmring.testing import Exchange, Link
 from shmring.testing.plc import PARTNERS
 
+pytestmark = pytest.mark.check
+
 KINDS = ("codesys5", "codesys4", "siemens", "python")
 MS = 1_000_000
 SECOND = 1000 * MS

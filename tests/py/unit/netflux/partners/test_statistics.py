@@ -9,6 +9,8 @@ from shmring import Impairment
 from shmring.testing import Exchange
 from shmring.testing.plc import PARTNERS, Codesys4Statistics, PythonStatistics
 
+pytestmark = pytest.mark.check
+
 KINDS = ("codesys5", "codesys4", "siemens", "python")
 MS = 1_000_000
 SECOND = 1000 * MS

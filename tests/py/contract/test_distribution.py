@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from needs import require_module
 
 DISTRIBUTION = metadata.distribution("shmring")
 CORE = ["cffi", "posix-ipc", "psutil"]
@@ -76,8 +77,8 @@ def test_the_sbom_names_what_is_required() -> None:
 
 @pytest.mark.check
 def test_the_sbom_is_valid() -> None:
-    validation = pytest.importorskip("cyclonedx.validation.json")
-    schema = pytest.importorskip("cyclonedx.schema")
+    validation = require_module("cyclonedx.validation.json")
+    schema = require_module("cyclonedx.schema")
     validator = validation.JsonStrictValidator(schema.SchemaVersion.V1_6)
     assert validator.validate_str(sbom()) is None
 

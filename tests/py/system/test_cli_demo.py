@@ -49,8 +49,8 @@ def test_every_packet_is_measured_and_answered(tmp_path):
 
 
 @pytest.mark.check
+@pytest.mark.module("matplotlib")
 def test_people_get_a_table_a_histogram_and_a_picture(tmp_path):
-    pytest.importorskip("matplotlib")
     text = run(cwd=tmp_path).stdout
     for part in ("p99", "time.sleep", "asyncio", "below 100 µs", "one verdict", "shmring-demo.png"):
         assert part in text
@@ -114,8 +114,8 @@ def test_a_picture_without_matplotlib_is_refused_before_anything_is_run(
 
 
 @pytest.mark.check
+@pytest.mark.module("matplotlib")
 def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
-    pytest.importorskip("matplotlib")
     done = run("--png", str(tmp_path / "none" / "x.png"), cwd=tmp_path, code=2)
     assert "x.png" in done.stderr
     assert "Traceback" not in done.stderr

@@ -171,8 +171,9 @@ def test_a_failure_is_one_line_and_exit_code_2(error, text, monkeypatch, capsys)
     assert capsys.readouterr().err == f"shmring gc: {text}\n"
 
 
+@pytest.mark.check
+@pytest.mark.module("matplotlib")
 def test_the_picture_is_a_png_of_all_systems(tmp_path):
-    pytest.importorskip("matplotlib")
     from shmring_demo import picture
 
     runs = [

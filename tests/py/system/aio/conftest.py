@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from needs import require_module
 
 HERE = "127.0.0.1"
 PATIENCE_S = 20.0
@@ -23,7 +24,7 @@ def _asyncio(main: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def _uvloop(main: Callable[[], Awaitable[Any]]) -> Any:
-    uvloop = pytest.importorskip("uvloop")
+    uvloop = require_module("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(asyncio.wait_for(_of(main), 2 * PATIENCE_S))
 
@@ -33,7 +34,7 @@ async def _of(main: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def _trio(main: Callable[[], Awaitable[Any]]) -> Any:
-    trio = pytest.importorskip("trio")
+    trio = require_module("trio")
 
     async def bounded() -> Any:
         with trio.fail_after(2 * PATIENCE_S):
@@ -44,7 +45,7 @@ def _trio(main: Callable[[], Awaitable[Any]]) -> Any:
 
 def _anyio(backend: str) -> Run:
     def run(main: Callable[[], Awaitable[Any]]) -> Any:
-        anyio = pytest.importorskip("anyio")
+        anyio = require_module("anyio")
         return anyio.run(main, backend=backend)
 
     return run
@@ -59,13 +60,16 @@ LIBRARIES: dict[str, Run] = {
 }
 
 
-@pytest.fixture(params=LIBRARIES)
+UVLOOP = pytest.param("uvloop", marks=pytest.mark.check)
+
+
+@pytest.fixture(params=[UVLOOP if name == "uvloop" else name for name in LIBRARIES])
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a function in one of the asynchronous libraries."""
     return LIBRARIES[request.param]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", UVLOOP])
 def serve(request: pytest.FixtureRequest) -> Run:
     """Run a function in one of the event loops of asyncio."""
     return LIBRARIES[request.param]

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
-import uvloop
+from needs import require_module
 
 import shmring
 from shmring import _ticks
@@ -44,11 +44,14 @@ def on_asyncio(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def on_uvloop(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    uvloop = require_module("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(program())
 
 
-LOOPS = pytest.mark.parametrize("run", [on_asyncio, on_uvloop, on_trio])
+LOOPS = pytest.mark.parametrize(
+    "run", [on_asyncio, pytest.param(on_uvloop, marks=pytest.mark.check), on_trio]
+)
 
 
 def check_in_order(got: list[shmring.Tick], ticks: shmring.Ticks) -> None:

@@ -21,10 +21,8 @@ PATIENCE_S = 60
 PACKETS = 200
 
 
-@pytest.fixture(params=recording.SUFFIXES)
+@pytest.fixture(params=[".csv", pytest.param(".parquet", marks=pytest.mark.module("pyarrow"))])
 def suffix(request):
-    if request.param == ".parquet":
-        pytest.importorskip("pyarrow")
     return request.param
 
 

@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+from needs import require_module
 
 import shmring
 from shmring.batch import PacketBatch, ReportBatch
@@ -21,9 +22,9 @@ def packets(ch, payloads, **options):
     return ch.recv_many(**options)
 
 
-@pytest.fixture
-def nanoarrow():
-    return pytest.importorskip("nanoarrow")
+@pytest.fixture(params=[pytest.param("nanoarrow", marks=pytest.mark.check)])
+def nanoarrow(request):
+    return require_module(request.param)
 
 
 def rows(nanoarrow, batch):
@@ -123,9 +124,10 @@ assert duckdb.sql("select verdict from reports").fetchall() == [("on_time",)]
 }
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("library", READ)
 def test_other_libraries_read_batches_without_pyarrow(loop, library):
-    pytest.importorskip(library)
+    require_module(library)
     ch = loop(tolerance_ns=10**9)
     batch = packets(ch, [b"a", b"bb", b"ccc"])
     reports = ReportBatch(bytes(ch.read_reports()._records), 1)

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from needs import require_module
 
 import shmring_cli as cli
 
@@ -47,7 +48,7 @@ def has(words, path):
 
 @pytest.fixture
 def pictures():
-    pytest.importorskip("matplotlib")
+    require_module("matplotlib")
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -220,8 +221,8 @@ def test_rates_are_of_the_recorded_time_and_not_of_gaps(plot, tmp_path, maker):
 
 
 @pytest.mark.check
+@pytest.mark.module("matplotlib")
 def test_a_gap_is_a_gap_also_after_a_long_interval(maker):
-    pytest.importorskip("matplotlib")
     from shmring_plot import charts, series
 
     stalled = maker.row(9, [50] * 90, interval_ns=10 * NS_PER_S)

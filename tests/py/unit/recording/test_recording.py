@@ -16,10 +16,15 @@ from shmring import recording
 PATIENCE_S = 60
 
 
-@pytest.fixture(params=recording.SUFFIXES)
+PARQUET = (pytest.mark.check, pytest.mark.module("pyarrow"))
+
+
+def with_parquet(test):
+    return pytest.mark.check(pytest.mark.module("pyarrow")(test))
+
+
+@pytest.fixture(params=[".csv", pytest.param(".parquet", marks=PARQUET)])
 def suffix(request):
-    if request.param == ".parquet":
-        pytest.importorskip("pyarrow")
     return request.param
 
 
@@ -79,8 +84,10 @@ def test_a_csv_file_is_one_for_every_program(tmp_path, maker):
     assert [int(row["lateness_count"]) for row in rows] == [200, 200, 200]
 
 
+@with_parquet
 def test_a_parquet_file_is_one_for_every_program(tmp_path, maker):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     path = maker.file(tmp_path / "a.parquet", maker.rows(3))
     table = parquet.read_table(path)
     assert tuple(table.column_names) == recording.COLUMNS
@@ -158,15 +165,17 @@ def test_nothing_is_overwritten(tmp_path, maker, suffix):
     assert path.read_bytes() == before
 
 
+@with_parquet
 def test_a_part_left_behind_is_not_overwritten(tmp_path, maker):
-    pytest.importorskip("pyarrow")
     (tmp_path / "a.parquet.part").write_bytes(b"of yesterday")
     with pytest.raises(FileExistsError, match="part"):
         recording.Writer(tmp_path / "a.parquet", maker.header())
 
 
+@with_parquet
 def test_a_long_recording_becomes_row_groups(tmp_path, maker):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     row = maker.row(0, [5])
     with recording.Writer(tmp_path / "a.parquet", maker.header()) as writer:
         for _ in range(17):
@@ -199,12 +208,10 @@ def test_parquet_without_pyarrow_is_refused_with_the_fix(tmp_path, maker, monkey
         (b"a,b\n1,2\n", "not a recording"),
         (b"# shmring recording {}\n", "damaged"),
         (b"# shmring recording {\n", "Expecting"),
-        (b"PAR1 nothing", "unreadable Parquet file"),
+        pytest.param(b"PAR1 nothing", "unreadable Parquet file", marks=PARQUET),
     ],
 )
 def test_what_is_no_recording_is_named(tmp_path, content, words):
-    if content.startswith(b"P"):
-        pytest.importorskip("pyarrow")
     path = tmp_path / "x.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=words) as caught:
@@ -212,9 +219,11 @@ def test_what_is_no_recording_is_named(tmp_path, content, words):
     assert str(path) in str(caught.value)
 
 
+@with_parquet
 def test_a_parquet_file_of_others_is_no_recording(tmp_path):
-    arrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as arrow
+    from pyarrow import parquet
+
     parquet.write_table(arrow.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(ValueError, match="has no key"):
         recording.read(tmp_path / "x.parquet")

@@ -85,16 +85,24 @@ static bool run(const char *command)
     return system(command) == 0; /* NOLINT(cert-env33-c) */
 }
 
-/* Makes a network of our own with a slow link that leads nowhere: packets that wait for it fill the
- * send buffer of their socket. */
+/* A network of our own with a slow link that leads nowhere: packets that wait for it fill the send
+ * buffer of their socket. Returns false, in the network as it was, if it cannot be made. */
 static bool make_slow_link(void)
 {
-    return unshare(CLONE_NEWNET) == 0 && run("ip link set lo up 2>/dev/null") &&
-           run("ip link add slow type veth peer name nowhere 2>/dev/null") &&
-           run("ip addr add 198.18.0.1/30 dev slow 2>/dev/null") &&
-           run("ip link set slow up && ip link set nowhere up") &&
-           run("ip neigh add 198.18.0.2 lladdr 02:00:00:00:00:01 dev slow nud permanent 2>/dev/null") &&
-           run("tc qdisc add dev slow root tbf rate 4mbit burst 2k limit 8m 2>/dev/null");
+    int before = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (before < 0 || unshare(CLONE_NEWNET) != 0)
+        return false;
+    bool made = run("ip link set lo up 2>/dev/null") &&
+                run("ip link add slow type veth peer name nowhere 2>/dev/null") &&
+                run("ip addr add 198.18.0.1/30 dev slow 2>/dev/null") &&
+                run("ip link set slow up && ip link set nowhere up") &&
+                run("ip neigh add 198.18.0.2 lladdr 02:00:00:00:00:01 dev slow nud permanent "
+                    "2>/dev/null") &&
+                run("tc qdisc add dev slow root tbf rate 4mbit burst 2k limit 8m 2>/dev/null");
+    if (!made && setns(before, CLONE_NEWNET) != 0)
+        abort(); /* without a loopback nothing below means anything */
+    (void)close(before);
+    return made;
 }
 
 /* --- channels --------------------------------------------------------------------------------- */

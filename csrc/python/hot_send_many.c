@@ -99,7 +99,8 @@ static int batch_by_rows(send_call_t *c, PyObject *size, PyObject *sizes)
     int64_t row_bytes = c->data.shape[1] * c->data.itemsize;
     uint64_t rows = (uint64_t)c->data.shape[0];
     b->size = row_bytes;
-    b->row_stride = (uint64_t)c->data.strides[0];
+    /* ctypes leaves out the strides, although they are asked for. */
+    b->row_stride = (uint64_t)(c->data.strides ? c->data.strides[0] : row_bytes);
     b->count = rows;
     if (is_given(size) && as_count(size, "size", 0, row_bytes, &b->size) < 0)
         return -1;

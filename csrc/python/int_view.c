@@ -16,8 +16,9 @@ int int_array_view(PyObject *value, const char *what, Py_buffer *view, int_array
     if (PyObject_GetBuffer(value, view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
         return -1;
     const char *format = view->format ? view->format : "B";
-    out->base = view->buf;
-    out->stride = view->ndim == 1 ? view->strides[0] : 0;
+    *out = (int_array_t){.base = view->buf};
+    if (view->ndim == 1) /* ctypes leaves out the strides, although they are asked for */
+        out->stride = view->strides ? view->strides[0] : view->itemsize;
     out->width = view->ndim == 1 ? integer_format(format, view->itemsize, &out->is_signed) : 0;
     if (out->width)
         return 0;

@@ -1,6 +1,7 @@
 """send_many and recv_many: every way to cut a buffer, and views of what arrived."""
 
 import array
+import ctypes
 import mmap
 import time
 
@@ -55,6 +56,11 @@ def test_a_sequence_of_packets(loop):
         (np.frombuffer(b"aa-bb-cc-", np.uint8).reshape(3, 3), {"size": 2}),
         (np.frombuffer(b"aa-bb-cc-", np.uint8).reshape(3, 3), {"sizes": np.array([2, 2, 2])}),
         (np.frombuffer(b"aa.bb.cc.", np.uint8).reshape(3, 3)[:, :2], {"sizes": [2, 2, 2]}),
+        # ctypes gives buffers without strides.
+        (b"aabbcc", {"sizes": (ctypes.c_uint32 * 3)(2, 2, 2)}),
+        (b"-aa-bb-cc", {"offsets": (ctypes.c_uint16 * 3)(1, 4, 7), "size": 2}),
+        ((ctypes.c_uint8 * 2 * 3).from_buffer_copy(b"aabbcc"), {}),
+        ((ctypes.c_uint8 * 3 * 3).from_buffer_copy(b"aa-bb-cc-"), {"size": 2}),
     ],
 )
 def test_one_buffer_cut_into_packets(loop, buffer, options):

@@ -108,6 +108,8 @@ class RecordMaker:
     ) -> list[bytes]:
         """The records of many frames. `spread_ns`: they are the packets of one picture, whose last
         one lets the grid go on."""
+        if isinstance(frames, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"frames must be an iterable of payloads, not {type(frames).__name__}")
         if spread_ns is None:
             return [self.frame(data, **how) for data in frames]
         _options.integer("spread_ns", spread_ns, 0, _LONGEST_SPREAD_NS)

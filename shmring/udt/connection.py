@@ -190,7 +190,8 @@ class Connection:
             self.sleep(lib.ENDPOINT_RX, until_ns)
 
     def _discard(self) -> None:
-        """Discard received data, so that the worker can report that it is done."""
+        """Discard received data, so that the worker can report that it is done. With `rx_lock`."""
+        self.mapped()  # another thread may have closed this end while this one slept
         room = self.scratch()
         while True:
             lib.udt_endpoint_take(self.udt, room, self.tag)

@@ -84,6 +84,10 @@ def test_what_is_no_data(
         for data in NO_DATA:
             with pytest.raises(TypeError):
                 print(number, data, call(ch, data))
+    if isinstance(ch, shmring.RtpChannel):
+        for frames in ("text", b"text", memoryview(bytes(8)).cast("B", (2, 4))):
+            with pytest.raises(TypeError, match="frames must be an iterable of payloads"):
+                ch.send_many(frames)
     if isinstance(ch, (shmring.Channel, shmring.RtpChannel)):
         assert ch.tx_waiting == 0
         assert ch.stats().tx_sent == 0

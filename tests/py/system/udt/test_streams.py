@@ -249,6 +249,15 @@ def test_closing_wakes_those_who_wait(pair: Pair) -> None:
     assert caught[0] in (udt.Code.EINVSOCK, udt.Code.ECONNLOST)
 
 
+def test_one_thread_closes_while_another_lingers(pair: Pair) -> None:
+    """The one that lingers goes on to discard data, in memory that may be unmapped meanwhile."""
+    client, _ = pair
+    connection = client._connection
+    client.close(linger=0)
+    with pytest.raises(udt.UdtError, match="closed|socket"):
+        connection._discard()
+
+
 def test_statistics(pair: Pair) -> None:
     client, server = pair
     exchange(client, server, 1_000_000)

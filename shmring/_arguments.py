@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from typing import Any, SupportsIndex, cast
 
 from shmring._ring import ffi, lib
@@ -57,6 +58,15 @@ def payload_bytes(data: object, what: str = "a payload", hint: str = "") -> byte
     """Return a copy of a payload. The checks are those of `payload`."""
     with payload(data, what, hint) as view:
         return bytes(ffi.buffer(view))
+
+
+def iterable(value: Any, what: str, meaning: str) -> Iterable[Any]:
+    """Return an iterable of objects. Text and buffers are refused, whose items are none of them."""
+    is_text = isinstance(value, (str, bytes, bytearray, memoryview))
+    if is_text or not hasattr(value, "__iter__"):
+        raise TypeError(f"{what} must be an iterable of {meaning}, not {type(value).__name__}")
+    items: Iterable[Any] = value
+    return items
 
 
 def writable(buffer: Any, what: str) -> memoryview:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from shmring import errors
-from shmring._arguments import deadline
+from shmring._arguments import deadline, iterable
 from shmring._channel_base import ChannelBase, SendQueue
 from shmring.batch import PacketBatch
 from shmring.rtp import audio
@@ -301,9 +301,8 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         """
         if isinstance(item, (RtpFrame, RtpErasure, RtpResync, RtpBye)):
             return self._samples(item)
-        if isinstance(item, (str, bytes, bytearray, memoryview)) or not hasattr(item, "__iter__"):
-            raise _no_item(item)
-        return memoryview(b"".join(map(self._samples, item))).cast("h")
+        items = iterable(item, "item", "frames and events, or one of these")
+        return memoryview(b"".join(map(self._samples, items))).cast("h")
 
     # --- more -------------------------------------------------------------------------------------
 
@@ -321,7 +320,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
             return audio.silence(item.samples * self._rtp.channels)
         if isinstance(item, (RtpResync, RtpBye)):
             return audio.silence(0)
-        raise _no_item(item)
+        raise TypeError(f"item must be frames and events as recv() returns them, not {item!r:.80}")
 
     def _decoder(self, payload_type: int) -> audio.Codec:
         if payload_type not in self._decoders:
@@ -330,7 +329,3 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
                 "with codec= and payload_type=, or use the frame's data"
             )
         return self._decoders[payload_type]
-
-
-def _no_item(item: object) -> TypeError:
-    return TypeError(f"item must be what recv() returns, or many of these, not {item!r:.80}")

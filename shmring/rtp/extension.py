@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable
 
-from shmring._arguments import payload_bytes
+from shmring._arguments import iterable, payload_bytes
 from shmring._options import integer
 from shmring.errors import BadConfig
 
@@ -54,7 +54,7 @@ def build(given: Iterable[tuple[int, bytes]]) -> bytes:
     """
     pairs = [
         (integer("elements: an id", ident, 1, 255), payload_bytes(data, "elements: data"))
-        for ident, data in given
+        for ident, data in iterable(given, "elements", "(id, data)")
     ]
     two_byte = any(ident > 14 or not 1 <= len(data) <= 16 for ident, data in pairs)
     out = bytearray()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack
 
 from shmring import _options, errors
-from shmring._arguments import payload, payload_bytes
+from shmring._arguments import iterable, payload, payload_bytes
 from shmring._ring import ffi, lib
 from shmring.rtp import audio, extension
 
@@ -108,8 +108,7 @@ class RecordMaker:
     ) -> list[bytes]:
         """The records of many frames. `spread_ns`: they are the packets of one picture, whose last
         one lets the grid go on."""
-        if isinstance(frames, (str, bytes, bytearray, memoryview)):
-            raise TypeError(f"frames must be an iterable of payloads, not {type(frames).__name__}")
+        frames = iterable(frames, "frames", "payloads")
         if spread_ns is None:
             return [self.frame(data, **how) for data in frames]
         _options.integer("spread_ns", spread_ns, 0, _LONGEST_SPREAD_NS)

@@ -85,9 +85,11 @@ def test_what_is_no_data(
             with pytest.raises(TypeError):
                 print(number, data, call(ch, data))
     if isinstance(ch, shmring.RtpChannel):
-        for frames in ("text", b"text", memoryview(bytes(8)).cast("B", (2, 4))):
+        for many in ("text", b"text", memoryview(bytes(8)).cast("B", (2, 4))):
             with pytest.raises(TypeError, match="frames must be an iterable of payloads"):
-                ch.send_many(frames)
+                ch.send_many(many)
+            with pytest.raises(TypeError, match="elements must be an iterable of"):
+                ch.send(b"", payload_type=0, elements=many)
     if isinstance(ch, (shmring.Channel, shmring.RtpChannel)):
         assert ch.tx_waiting == 0
         assert ch.stats().tx_sent == 0
@@ -116,7 +118,7 @@ def test_what_is_no_item_has_no_samples(shmring_pool: shmring.Pool) -> None:
     own: list[Any] = []
     own.append(own)
     for item in ("text", ["text"], own, [[]], b"ab", memoryview(bytes(8)).cast("B", (2, 4))):
-        with pytest.raises(TypeError, match=r"item must be what recv\(\) returns"):
+        with pytest.raises(TypeError, match="item must be "):
             ch.pcm(item)
     assert ch.pcm([]).tolist() == []
 

@@ -39,7 +39,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check worlds dropins lint lint-python docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ worlds: ## make demo and make test from a fresh clone in four worlds (needs root
 
 dropins: ## dist/dropins/: distributions without modules that have the names and versions of the originals
 	@$(PYTHON) csrc/wheels/dropins.py dist/dropins
+
+librtpsynth: $(TOOLS) ## dist/librtpsynth/: the wheel of that C library, with its headers and its file for pkg-config
+	@$(BIN)/python csrc/wheels/librtpsynth.py dist/librtpsynth
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
 	@$(MAKE) --no-print-directory -j lint-python tidy

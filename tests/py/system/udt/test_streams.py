@@ -254,7 +254,7 @@ def test_one_thread_closes_while_another_lingers(pair: Pair) -> None:
     client, _ = pair
     connection = client._connection
     client.close(linger=0)
-    with pytest.raises(udt.UdtError, match="closed|socket"):
+    with pytest.raises(udt.UdtError, match="socket"):
         connection._discard()
 
 

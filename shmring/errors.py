@@ -5,6 +5,8 @@ written for sockets and files catches what it expects. Classes derived from `OSE
 The text gives the value, the limit and the fix.
 """
 
+from typing import Self
+
 
 class ShmringError(Exception):
     """Base class of all errors of this package."""
@@ -93,4 +95,13 @@ class UnsentWarning(RuntimeWarning):
 
 
 class RealtimeWarning(RuntimeWarning):
-    """A requested real-time setting is not in effect. The text gives the fix."""
+    """A requested real-time setting is not in effect. The text says in two lines what is missing,
+    what it costs, and which command prints the rest."""
+
+    def __init__(self, text: str = "", details: str = "") -> None:
+        super().__init__(text)
+        self.details = details or text
+        """The reasons with the fixes."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (str(self), self.details)

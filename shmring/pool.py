@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
@@ -31,7 +30,7 @@ from rtworkers import (
 from rtworkers.config import default_policy
 from rtworkers.launch import worker_binary
 from rtworkers.opener import Opener
-from shmring import _address, _host, _leftovers, _options, _pool_server, errors
+from shmring import _address, _host, _leftovers, _options, _pool_server, _realtime, errors
 from shmring._arguments import deadline
 from shmring._check import error
 from shmring._endpoint import await_sent, ends_open_files
@@ -41,6 +40,7 @@ from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._opening import UDP, C, Opened, Opening, end_at_once, showing
 from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
+from shmring._realtime import Shortfall
 from shmring._ring import ffi
 from shmring._takeover import free_name, give_back, take_over
 from shmring.engine import Engine, EngineConfig, OpenOptions
@@ -320,18 +320,21 @@ class Pool(Opening):
     def _start_worker(self, slot: int, strict: bool | None, quiet: bool) -> None:
         with translated(f"worker {slot}"):
             _, started = self._supervisor.ensure(slot)
+        lacking = self._lacking(slot) if started else []
+        if started:
+            _realtime.note(self.namespace, self.name, slot, lacking)
         if strict:
             self._check_strict(slot)
-        elif started and not quiet and (lacking := self._lacking(slot)):
-            warnings.warn(lacking, errors.RealtimeWarning, stacklevel=6)
+        elif lacking and not quiet:
+            _realtime.warn(lacking)
 
     def _check_strict(self, slot: int) -> None:
         if lacking := self._lacking(slot):
-            raise error(errno.EPERM, f"strict: {lacking}")
+            raise error(errno.EPERM, f"strict: {_realtime.text_of(lacking)}")
 
-    def _lacking(self, slot: int) -> str:
+    def _lacking(self, slot: int) -> list[Shortfall]:
         facts = next(facts for facts in self._supervisor.facts() if facts.slot == slot)
-        return "; ".join(_shortfalls(facts, self._settings))
+        return _shortfalls(facts, self._settings)
 
     def _take_over(self, prepared: Prepared, asking: Opener) -> bool:
         """Give a channel of a program that has died to the one that opens it again. Return whether
@@ -419,21 +422,25 @@ def _worker_info(facts: SlotFacts) -> WorkerInfo:
     )
 
 
-def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
+def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[Shortfall]:
     """Return what the pool asked for and its worker does not have, each with the fix."""
     now = facts.page
     if now is None:
         return []
-    lacking: list[str] = []
+    lacking: list[Shortfall] = []
     if facts.cpu_wanted is not None and now.cpu is None:
-        lacking.append(affinity.explain_cpu(facts.cpu_wanted))
+        what = f"not on core {facts.cpu_wanted}"
+        lacking.append(Shortfall(what, affinity.explain_cpu(facts.cpu_wanted)))
     if settings.policy == "fifo":
         if now.policy != "fifo":
-            lacking.append(affinity.explain_policy(settings.priority, str(worker_binary())))
+            why = affinity.explain_policy(settings.priority, str(worker_binary()))
+            lacking.append(Shortfall("no SCHED_FIFO", why))
         elif now.priority < settings.priority:
-            lacking.append(affinity.explain_priority(settings.priority, now.priority))
+            what = f"priority {now.priority} instead of {settings.priority}"
+            why = affinity.explain_priority(settings.priority, now.priority)
+            lacking.append(Shortfall(what, why))
         if not now.memory_locked:
-            lacking.append(affinity.explain_memory())
+            lacking.append(Shortfall("memory not locked", affinity.explain_memory()))
     return lacking
 
 

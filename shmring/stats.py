@@ -11,7 +11,7 @@ from typing import Any
 
 from rtworkers import page
 from rtworkers.owner import process_id
-from shmring import _address
+from shmring import _address, _realtime
 from shmring._facts import names, values
 from shmring._numbers import ChannelCounters, ChannelHistograms
 from shmring._ring import ffi, lib
@@ -69,6 +69,9 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
     """Scheduling class of the worker: ``"fifo"`` or ``"other"``."""
     priority: int
     """Priority of the worker, 0 for ``"other"``."""
+    lacking: str
+    """What the pool asked for and its worker does not have, with the fixes. Empty: nothing, or
+    another process runs the pool."""
     heartbeat_age_ns: int
     """Time since the last heartbeat of the worker. All other values are as old as that."""
     bound: tuple[str, int] | None
@@ -210,6 +213,9 @@ def _settings(segment: Any) -> dict[str, Any]:
         "cpu": page.core(status.cpu),
         "policy": page.policy_name(status.sched_policy),
         "priority": status.sched_priority,
+        "lacking": _realtime.lacking(
+            text_of(config.name_space), text_of(config.pool), status.worker_slot
+        ),
         "heartbeat_age_ns": max(0, lib.rt_mono_ns() - status.heartbeat_mono_ns),
         "bound": _address.unpack(status.bound),
         "remote": _address.unpack(config.remote),

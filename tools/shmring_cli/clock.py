@@ -20,12 +20,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 
 import shmring
 from shmring.stamp import clock as settings
 from shmring.stamp.reflector import PORT
-from shmring_cli import sending
+from shmring_cli import realtime, sending
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.ending import Told
 from shmring_cli.output import duration, json_line
@@ -98,8 +97,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise shmring.BadConfig(f"count is {arguments.count}: it must be 1 or more")
     host, port = arguments.host
     told: Told = arguments.told
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", shmring.RealtimeWarning)
+    with realtime.shown("shmring clock") as lacking:
         clock = shmring.RemoteClock(
             host,
             port=port,
@@ -108,8 +106,6 @@ def _run(arguments: argparse.Namespace) -> int:
             pps=arguments.pps,
             drift_ppm=arguments.drift,
         )
-    for warning in caught:
-        print(warning.message, file=sys.stderr)
     lines = 0
     now = None
     with clock:
@@ -123,7 +119,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 break
             before, now = now, clock.estimate()
             if arguments.json:
-                json_line(now.to_dict())
+                json_line(now.to_dict() | {"lacking": lacking})
             else:
                 _tell(now, before)
     return FAILED if now is not None and now.silent_ns > _SILENT_NS else FINE

@@ -25,11 +25,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import warnings
 
 import shmring
 from shmring import traffic
-from shmring_cli import flow_words, sending
+from shmring_cli import flow_words, realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, json_line, quantity, text_table
 
@@ -69,20 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
         return USAGE
     if arguments.dry_run:
         return _dry_run(planned, as_json=arguments.json)
-    with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
-        warnings.simplefilter("always", shmring.RealtimeWarning)
+    with realtime.shown("shmring generate") as lacking, sending.pool(arguments) as pool:
         generator = _generator(arguments, flows, pool, show)
         with arguments.told.then(generator.stop):
             report = generator.run()
     if arguments.json:
-        json_line(report.to_dict())
+        json_line(report.to_dict() | {"lacking": lacking})
     else:
         show.done(sending.summary(report))
         sending.tell(report)
         if not report.packets and not report.stopped:
             print("no packet was due in this time: see --dry-run")
-        for each in caught:
-            print(each.message)
     return sending.exit_code(report, arguments.late_limit)
 
 

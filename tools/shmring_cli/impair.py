@@ -37,7 +37,6 @@ import contextlib
 import dataclasses
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +45,7 @@ from shmring.proxy import Timetable, change, text_of
 from shmring.proxy.timetable import apply
 from shmring.proxy.words import FIELDS
 from shmring.udt import connecting
-from shmring_cli import sending
+from shmring_cli import realtime, sending
 from shmring_cli.common import FAILED, FINE, USAGE, describe
 from shmring_cli.ending import Told
 from shmring_cli.output import NS_PER_S, Progress, address_text, duration, json_line, quantity
@@ -213,8 +212,7 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
     )
     name = arguments.name or f"impair-{plan.local[1] or plan.to[1]}"
     with contextlib.ExitStack() as stack:
-        caught = stack.enter_context(warnings.catch_warnings(record=True))
-        warnings.simplefilter("always", shmring.RealtimeWarning)
+        lacking = stack.enter_context(realtime.shown("shmring impair"))
         pool = stack.enter_context(_pool(arguments))
         ch = stack.enter_context(
             shmring.open(
@@ -227,12 +225,10 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
         )
         if not arguments.json:
             _greet(ch)
-            for each in caught:
-                print(each.message, file=sys.stderr)
         seconds = _watch(ch, plan, arguments.told, show=not arguments.json)
         stats = ch.stats()
         if arguments.json:
-            json_line(_facts(ch, seconds))
+            json_line(_facts(ch, seconds) | {"lacking": lacking})
         else:
             _tell(ch, stats)
     return FINE if stats.state != "failed" else FAILED

@@ -27,12 +27,11 @@ import contextlib
 import dataclasses
 import ipaddress
 import sys
-import warnings
 
 import shmring
 from shmring import capture, stamp
 from shmring.stamp import reflector as settings
-from shmring_cli import sending
+from shmring_cli import realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, duration, json_line
 
@@ -104,8 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
-        caught = stack.enter_context(warnings.catch_warnings(record=True))
-        warnings.simplefilter("always", shmring.RealtimeWarning)
+        lacking = stack.enter_context(realtime.shown("shmring reflect"))
         pool = stack.enter_context(
             shmring.Pool(
                 cpus=None if arguments.cpu is None else [arguments.cpu],
@@ -127,13 +125,13 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"answering on {address_text(reflector.local)}", file=sys.stderr, flush=True)
         report = reflector.serve(arguments.seconds)
     if arguments.json:
-        json_line(report.to_dict())
+        json_line(report.to_dict() | {"lacking": lacking})
     else:
-        _tell(report, [str(each.message) for each in caught])
+        _tell(report)
     return FINE
 
 
-def _tell(report: shmring.ReflectorReport, warned: list[str]) -> None:
+def _tell(report: shmring.ReflectorReport) -> None:
     print(f"{report.fates.answered} requests answered in {report.seconds:.1f} s")
     if report.lateness.count:
         shown = [f"p{p} {duration(report.lateness.percentile(p))}" for p in (50, 99)]
@@ -147,8 +145,6 @@ def _tell(report: shmring.ReflectorReport, warned: list[str]) -> None:
         print(f"not answered: {report.not_queued} requests, because too many came at once")
     if report.failed:
         print(f"failed: {report.failed} replies were refused by the kernel: check the route")
-    for line in warned:
-        print(line)
 
 
 def _rate(text: str) -> float:

@@ -25,11 +25,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import warnings
 
 import shmring
 from shmring import capture
-from shmring_cli import sending
+from shmring_cli import realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import NS_PER_S, address_text, json_line, quantity, text_table
 
@@ -166,16 +165,15 @@ def _notes(found: capture.CaptureSummary) -> list[str]:
 
 def _replay(arguments: argparse.Namespace) -> int:
     show = sending.Show("replay", show=not arguments.json)
-    with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
-        warnings.simplefilter("always", shmring.RealtimeWarning)
+    with realtime.shown("shmring replay") as lacking, sending.pool(arguments) as pool:
         player = _player(arguments, pool, show)
         with arguments.told.then(player.stop):
             report = player.run()
     if arguments.json:
-        json_line(report.to_dict())
+        json_line(report.to_dict() | {"lacking": lacking})
     else:
         show.done(_summary(report))
-        _tell(report, [str(each.message) for each in caught])
+        _tell(report)
     return sending.exit_code(report, arguments.late_limit)
 
 
@@ -211,11 +209,11 @@ def _summary(report: capture.ReplayReport) -> str:
     return text
 
 
-def _tell(report: capture.ReplayReport, warned: list[str]) -> None:
+def _tell(report: capture.ReplayReport) -> None:
     sending.tell(report)
     if not report.packets and not report.stopped:
         print("the file has no packets to send: see `shmring replay FILE --dry-run`")
-    for line in [*_notes(report.capture), *warned]:
+    for line in _notes(report.capture):
         print(line)
 
 

@@ -23,15 +23,13 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
 import warnings
-from typing import TextIO
 
 import shmring
 from rtworkers import affinity
 from shmring import UserLimits, errors
-from shmring_cli import notify
+from shmring_cli import notify, realtime
 from shmring_cli.common import FINE
 from shmring_cli.ending import Told
 from shmring_cli.output import json_line
@@ -94,8 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
     told: Told = arguments.told
     told.also(signal.SIGHUP)
     told.hurries = False  # half of a pool must not stay behind
-    warnings.showwarning = _show_warning
-    _check_cores(arguments.cpus, arguments.strict)
+    with realtime.shown("shmring up") as lacking:
+        _check_cores(arguments.cpus, arguments.strict)
+        return _serve(arguments, told, lacking)
+
+
+def _serve(arguments: argparse.Namespace, told: Told, lacking: list[str]) -> int:
     pool = shmring.Pool(
         arguments.name,
         cpus=arguments.cpus,
@@ -112,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
     )
     try:
-        _say_ready(pool, arguments.json)
+        _say_ready(pool, lacking if arguments.json else None)
         notify.tell("READY=1", f"STATUS=pool {pool.name} in namespace {pool.namespace}")
         threading.Thread(target=_pass_on, args=(pool, told), daemon=True).start()
         # If this thread hangs, systemd hears nothing more.
@@ -147,9 +149,10 @@ def _check_cores(cpus: list[int] | None, strict: bool) -> None:
     warnings.warn(f"{text}. Their workers will run unpinned", errors.RealtimeWarning, stacklevel=2)
 
 
-def _say_ready(pool: shmring.Pool, as_json: bool) -> None:
+def _say_ready(pool: shmring.Pool, lacking: list[str] | None) -> None:
+    """lacking: for a JSON object. None: for people."""
     adopted = pool.channels()
-    if as_json:
+    if lacking is not None:
         json_line(
             {
                 "ready": True,
@@ -157,6 +160,7 @@ def _say_ready(pool: shmring.Pool, as_json: bool) -> None:
                 "namespace": pool.namespace,
                 "pid": os.getpid(),
                 "adopted": adopted,
+                "lacking": lacking,
             }
         )
         return
@@ -167,17 +171,6 @@ def _say_ready(pool: shmring.Pool, as_json: bool) -> None:
         f'namespace="{pool.namespace}", ...)',
         flush=True,
     )
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    print(f"shmring up: {message}", file=sys.stderr, flush=True)
 
 
 def _cpus(text: str) -> list[int]:

@@ -29,7 +29,6 @@ import importlib.util
 import os
 import struct
 import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from typing import Any
 import shmring
 from shmring_bench import floor, senders
 from shmring_bench.samples import Lateness
+from shmring_cli import realtime
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import Progress, bar, can_draw, duration, json_line, paragraph, table
 from shmring_demo.reader import Reader
@@ -90,6 +90,7 @@ class Show:
     verdicts: dict[str, int] = field(default_factory=dict)
     reader: dict[str, Any] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
+    crowded: str = ""
     png: str | None = None
 
     @property
@@ -144,9 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_all(show: Show, count: int, talk: bool) -> None:
     worker_cpu, device_cpu = floor.cores()
     if worker_cpu is None:
-        show.lacking.append(
-            "everything shares the only core: give this machine or container two cores"
-        )
+        show.crowded = "everything shares the only core: give this machine or container two cores"
     namespace = f"demo-{os.getpid()}"
     _run_shmring(show, count, (worker_cpu, device_cpu), namespace, talk)
 
@@ -188,7 +187,7 @@ def _run_shmring(
     worker_cpu, device_cpu = cpus
     progress = Progress("shmring", show=talk)
     with (
-        warnings.catch_warnings(record=True) as caught,
+        realtime.shown("shmring demo") as lacking,
         floor.Receiver(count, cpu=device_cpu, echo=True, idle_ms=DEVICE_IDLE_MS) as device,
         shmring.Pool(
             cpus=None if worker_cpu is None else [worker_cpu], namespace=namespace
@@ -198,18 +197,13 @@ def _run_shmring(
         ) as channel,
         Reader(NAME, namespace, count) as reader,
     ):
-        warnings.simplefilter("always")
         _feed(channel, count, round(1e9 / show.rate_hz), reader, progress)
         received = device.result(10)
         show.reader = reader.result(5)
         _take_facts(show, channel.stats(), pool.workers())
         result = Result("shmring", "shmring", received.lateness, count)
     show.results.append(result)
-    show.lacking += [
-        str(warning.message)
-        for warning in caught
-        if issubclass(warning.category, shmring.RealtimeWarning)
-    ]
+    show.lacking = lacking
     progress.done(
         f"{_summary(result)}; {show.reader['read']} answers read by process {show.reader['pid']}"
     )
@@ -280,8 +274,8 @@ def _print(show: Show) -> None:
         f" {verdicts}\n  process {show.reader['pid']} attached by name and read "
         f"{show.reader['read']} answers, {duration(show.reader['p50_ns'])} after the deadline (p50)"
     )
-    for text in show.lacking:
-        print("\n" + paragraph(text, "lacking"))
+    if show.crowded:
+        print("\n" + paragraph(show.crowded, "lacking"))
     if show.png:
         print(f"\n  picture: {show.png}")
     else:
@@ -372,7 +366,7 @@ def _as_json(show: Show) -> dict[str, Any]:
         "verdicts": show.verdicts,
         "worker": show.worker,
         "reader": show.reader,
-        "lacking": show.lacking,
+        "lacking": [text for text in (show.crowded, *show.lacking) if text],
         "png": show.png,
     }
 

@@ -42,6 +42,7 @@ __all__ = [
     "Verdict",
     "choose_cpus",
     "examine",
+    "examine_realtime",
     "verdict",
 ]
 
@@ -80,6 +81,15 @@ def choose_cpus() -> tuple[tuple[int, ...], str]:
     if pinned:
         return tuple(sorted(pinned)), "those of the workers that run here"
     return (max(affinity.allowed_cores()),), "no worker is pinned; choose with --cpus"
+
+
+def examine_realtime(cpu: int) -> list[Finding]:
+    """Check what a `RealtimeWarning` is about: the scheduling class and the memory of a worker."""
+    machine = Host()
+    around = container.gather(machine)
+    facts = privileges.gather(machine, worker.examine((cpu,))[0], around)
+    wanted = {privileges.PROGRAM.id, privileges.REALTIME.id, privileges.MEMLOCK.id}
+    return [finding for finding in privileges.judge(facts) if finding.id in wanted]
 
 
 def _running_workers() -> list[page.PageFacts]:

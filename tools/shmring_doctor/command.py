@@ -10,6 +10,9 @@ The verdict comes first, then the three worst findings. --all shows the rest.
 A finding is ok, limits (it works, with a price), unfit (deadlines will be missed) or hidden
 (it is not visible from here, as in containers). The doctor changes nothing on the machine.
 
+`shmring doctor realtime` prints all about one thing: what a worker needs so that the warning
+"packets may be late under load" goes away.
+
 Exit codes: 0 fit, 1 wrong usage, 2 unfit (or the doctor failed), 3 fit with limits.
 
 examples:
@@ -18,6 +21,7 @@ examples:
   shmring doctor --quick                    without the 2 s test
   shmring doctor --all                      every finding, not only the three worst
   shmring doctor --json                     one JSON object per finding
+  shmring doctor realtime                   only real-time priority and locked memory
 """
 
 from __future__ import annotations
@@ -46,6 +50,9 @@ _WIDEST = 110
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "topic", nargs="?", choices=("realtime",), help="only what a RealtimeWarning is about"
+    )
     parser.add_argument(
         "--cpus",
         metavar="LIST",
@@ -81,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
         except ValueError as error:
             print(f"shmring doctor: {error}", file=sys.stderr)
             return USAGE
+    if arguments.topic is not None:
+        return _realtime(cpus[-1], arguments)
     seconds = 0.0 if arguments.quick else doctor.SECONDS
     if not arguments.json:
         print(_head(cpus, because, seconds), flush=True)
@@ -91,6 +100,38 @@ def run(arguments: argparse.Namespace) -> int:
             json_line(finding.to_dict())
     else:
         _print(findings, verdict, arguments)
+    return EXIT_CODES[verdict]
+
+
+def _realtime(cpu: int, arguments: argparse.Namespace) -> int:
+    findings = doctor.examine_realtime(cpu)
+    verdict = doctor.verdict(findings)
+    if arguments.json:
+        for finding in findings:
+            json_line(finding.to_dict())
+        return EXIT_CODES[verdict]
+    columns = min(_WIDEST, shutil.get_terminal_size().columns)
+    fixes: dict[Fix, None] = {}
+    for finding in findings:
+        state = "" if finding.status is Status.OK else f"{finding.status.value}: "
+        print(f"{finding.title}: {state}{finding.measured}")
+        if finding.status is not Status.OK:
+            for line in _wrap(finding.why, columns - 2):
+                print(f"  {line}")
+            fixes.update(dict.fromkeys(finding.fixes))
+    if not fixes:
+        print("\nNothing is missing.")
+        return EXIT_CODES[verdict]
+    print("\nWhat helps, each line where it belongs:\n")
+    for fix in fixes:
+        print(f"  {_fix(fix)}")
+    if any("setcap" in fix.text for fix in fixes):
+        print("\nThe setcap line is for a group. Join it, and log in again:\n")
+        print(f'  $ sudo usermod -aG {affinity.GROUP} "$USER"')
+    print(
+        '\nA program that may be late: Pool(policy="other"), or SHMRING_POLICY=other in the\n'
+        "environment, asks for nothing. The whole story: shmring help permissions"
+    )
     return EXIT_CODES[verdict]
 
 

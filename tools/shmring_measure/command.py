@@ -30,12 +30,11 @@ import importlib.util
 import math
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import shmring
 from shmring import stamp
-from shmring_cli import flow_words, sending
+from shmring_cli import flow_words, realtime, sending
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import duration, json_line, paragraph, quantity, text_table
 from shmring_measure.live import Live
@@ -130,15 +129,14 @@ def run(arguments: argparse.Namespace) -> int:
         return USAGE
     if arguments.png is not None:
         _check_picture(arguments.png)
-    with warnings.catch_warnings(record=True) as caught, sending.pool(arguments) as pool:
-        warnings.simplefilter("always", shmring.RealtimeWarning)
+    with realtime.shown("shmring measure") as lacking, sending.pool(arguments) as pool:
         measurement = _measurement(arguments, pool, live)
         with arguments.told.then(measurement.stop), live:
             report = measurement.run()
     if arguments.json:
-        json_line(report.to_dict())
+        json_line(report.to_dict() | {"lacking": lacking})
     else:
-        _tell(report, [str(each.message) for each in caught])
+        _tell(report)
     if arguments.png is not None:
         from shmring_measure import picture
 
@@ -195,14 +193,12 @@ def _check_picture(path: Path) -> None:
 # --- the report -----------------------------------------------------------------------------------
 
 
-def _tell(report: stamp.MeasureReport, warned: list[str]) -> None:
+def _tell(report: stamp.MeasureReport) -> None:
     ways = (("one way", "forward"),) if report.listening else _WAYS
     print(text_table(_HEAD, [_row(report, label, way) for label, way in ways]))
     print()
     for label, text in _notes(report):
         print(f"{label}: {text}")
-    for line in warned:
-        print(line)
     print(paragraph(report.verdict + ".", "verdict", indent=""))
 
 

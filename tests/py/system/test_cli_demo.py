@@ -90,7 +90,13 @@ def test_without_privileges_it_runs_and_names_the_fix(tmp_path):
         run(
             "--json",
             cwd=tmp_path,
-            before=("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+            before=(
+                "setpriv",
+                "--bounding-set=-all",
+                "--inh-caps=-all",
+                "env",
+                "SHMRING_POLICY=fifo",
+            ),
         ).stdout
     )
     assert facts["worker"]["policy"] == "other"

@@ -89,6 +89,7 @@ def test_up_says_when_it_is_ready_and_serves_until_sigterm(shmring_namespace):
             "namespace": shmring_namespace,
             "pid": process.pid,
             "adopted": [],
+            "lacking": [],
         }
         channel = shmring.open("ctl", pool="plant", local=("127.0.0.1", 0))
         assert channel.local is not None

@@ -321,9 +321,9 @@ def test_channels_are_spread_over_the_cores(shmring_namespace: str) -> None:
 
 def test_a_core_that_does_not_exist_is_a_warning_that_names_the_fix(shmring_namespace: str) -> None:
     with shmring.Pool(cpus=[4000], policy="other", namespace=shmring_namespace) as pool:
-        with pytest.warns(shmring.RealtimeWarning, match=r"core 4000.*Pool\(cpus=...\)") as caught:
+        with pytest.warns(shmring.RealtimeWarning, match="core 4000") as caught:
             pool.open("ctl", local=LOOPBACK)
-        assert caught[0].filename == __file__
+        assert "Pool(cpus=...)" in vars(caught[0].message)["details"]
         assert [(w.cpu_wanted, w.cpu) for w in pool.workers()] == [(4000, None)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # once a worker
@@ -383,7 +383,8 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
         "    warnings.simplefilter('always')\n"
         "    ch = pool.open('ctl', local=('127.0.0.1', 0))\n"
         "    ch.send(b'x', to=ch.local); assert ch.recv(timeout=20).data == b'x'\n"
-        "    print(pool.workers()[0].policy, caught[0].category.__name__, caught[0].message)\n"
+        "    told = caught[0].message\n"
+        "    print(pool.workers()[0].policy, type(told).__name__, told.details)\n"
     )
     # A copy: where shmring is installed may be out of that user's reach.
     binary = shutil.copy(worker_binary(), other_runtime)

@@ -107,7 +107,6 @@ def squatted_pool(
     squatter = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     squatter.bind(os.fspath(path))
     listen_as(NOBODY, squatter)
-    squatter.settimeout(20)
 
     def answer() -> None:
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import time
@@ -16,6 +17,8 @@ import pytest
 import shmring
 
 pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
+
+from textual.css.query import NoMatches
 
 from rtstat.screen.acting import ActingScreen
 from rtstat.screen.app import RtstatApp
@@ -54,8 +57,12 @@ def drive(
 
 
 async def until(pilot: Any, condition: Callable[[], Any]) -> None:
+    """Wait for a condition. A screen that was just opened has no widgets yet."""
     give_up = time.monotonic() + PATIENCE_S
-    while not condition():
+    while True:
+        with contextlib.suppress(NoMatches):
+            if condition():
+                return
         assert time.monotonic() < give_up, "it did not happen"
         await pilot.pause(0.02)
 

@@ -76,7 +76,7 @@ KINDS = {"time": "time_chart", "hist": "hist_chart", "cdf": "cdf_chart", "all": 
 @pytest.mark.parametrize(
     ("kind", "count", "name"),
     [
-        *((kind, count, name) for kind in KINDS for count in (1, 6) for name in (SHORT, LONG)),
+        *((kind, *few) for kind in KINDS for few in ((1, SHORT), (6, LONG))),
         *((kind, 24, LONG) for kind in ("hist", "all")),
     ],
     ids=lambda value: value[:4] if isinstance(value, str) else value,
@@ -94,12 +94,17 @@ def test_no_text_lies_on_another_in_a_comparison(maker, monkeypatch, name):
     assert not list(faults(figure, monkeypatch))
 
 
+CLOSE, FAR = [100, 110, 120, 130], [5, 50, 500, 5000, 50_000]
+
+
 @pytest.mark.parametrize(
-    "values",
-    [[0], [7] * 1000, [10**11], [100, 110, 120, 130], [0, 10**11], [5, 50, 500, 5000, 50_000]],
+    ("kind", "values"),
+    [
+        *((kind, values) for kind in KINDS for values in (CLOSE, FAR)),
+        *(("all", values) for values in ([0], [7] * 1000, [10**11], [0, 10**11])),
+    ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", KINDS)
 def test_values_close_together_and_far_apart_keep_their_labels_apart(
     maker, tmp_path, monkeypatch, kind, values
 ):

@@ -1,9 +1,16 @@
-"""Arguments that the original reads as C integers: int, bool, and objects with ``__index__``."""
+"""Arguments that the original reads as C integers: int, bool, and objects with ``__index__``. And
+files, which it reads through their descriptors."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import operator
-from typing import Any
+from typing import IO, Any
+
+from shmring.udt.files import AnyFile as BinaryFile
+
+AnyFile = BinaryFile | IO[str]
 
 
 def integer(name: str, value: Any) -> int:
@@ -12,3 +19,12 @@ def integer(name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {value!r}") from None
+
+
+def binary(file: AnyFile) -> BinaryFile:
+    """Return a file that gives bytes: that below a text file, as in Python 2."""
+    if not isinstance(file, io.TextIOBase):
+        return file  # type: ignore[return-value]
+    with contextlib.suppress(ValueError):  # it is closed: the call that follows says so
+        file.flush()
+    return getattr(file, "buffer", file)

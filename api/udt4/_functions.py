@@ -7,8 +7,9 @@ import threading
 from typing import Any, overload
 
 import udt4._constants as c
-from shmring.udt.files import AnyFile, Progress
-from udt4._arguments import integer
+from shmring.udt.files import Progress
+from udt4._address import Address
+from udt4._arguments import AnyFile, integer
 from udt4._epoll import check_socket
 from udt4._errors import UDTException
 from udt4._socket import UDTSOCKET, close_all, new_socket
@@ -87,7 +88,7 @@ def listen(sock: UDTSOCKET, backlog: int) -> int:
     return 0
 
 
-def accept(sock: UDTSOCKET) -> tuple[UDTSOCKET, tuple[str, int]]:
+def accept(sock: UDTSOCKET) -> tuple[UDTSOCKET, Address]:
     """Return the oldest connection that was not accepted, and the peer's (host, port)."""
     return check_socket(sock).accept()
 
@@ -182,7 +183,8 @@ def sendfile(
 ) -> int:
     """Send `size` bytes of a file from `offset` on, at most up to its end, and return the number.
 
-    file: path, descriptor or an open binary file. size: None: to the end. progress: called with
+    file: path, descriptor or an open file. Of one that was opened for text, the bytes are sent, as
+    in Python 2. size: None: to the end. progress: called with
     the number of bytes sent so far and `size`.
     """
     return check_socket(sock).sendfile(file, offset, size, block, progress)

@@ -17,13 +17,14 @@ import udt4._constants as c
 from shmring import errors
 from shmring.udt import closer
 from shmring.udt.errors import Code, UdtError
-from shmring.udt.files import AnyFile, Progress, recvfile, sendfile
+from shmring.udt.files import Progress, recvfile, sendfile
 from shmring.udt.listener import UdtListener
 from shmring.udt.options import MOST_BACKLOG
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
 from shmring.udt.statistics import UdtState
-from udt4._arguments import integer
+from udt4._address import Address
+from udt4._arguments import AnyFile, binary, integer
 from udt4._errors import ENDINGS, UDTException, failure, translated, translation
 from udt4._options import MOST_UDP_BYTES, Options
 from udt4._trace import TRACEINFO, Meter
@@ -254,7 +255,7 @@ class UDTSOCKET:
             self._listener = UdtListener(self._port, settings, min(backlog, MOST_BACKLOG))
             self._watch(self._listener.fileno())
 
-    def accept(self) -> tuple[Self, tuple[str, int]]:
+    def accept(self) -> tuple[Self, Address]:
         self._open()
         if self._options.rendezvous:
             raise failure(c.ERDVNOSERV)
@@ -267,7 +268,7 @@ class UDTSOCKET:
             made._options = self._options.copy()
             made._options.reuseaddr = True
             made._connected_by(conn)
-        return made, address
+        return made, Address(*address)
 
     def connect(self, host: str, port: int) -> None:
         port = check_address(host, port, RuntimeError)
@@ -506,14 +507,14 @@ class UDTSOCKET:
     ) -> int:
         conn = self._for(message=False)
         with self._calling(_SENDING):
-            return sendfile(conn, file, offset, size, block=block, progress=progress)
+            return sendfile(conn, binary(file), offset, size, block=block, progress=progress)
 
     def recvfile(
         self, file: AnyFile, offset: int, size: int | None, block: int, progress: Progress | None
     ) -> int:
         conn = self._for(message=False)
         with self._calling(_RECEIVING):
-            return recvfile(conn, file, offset, size, block=block, progress=progress)
+            return recvfile(conn, binary(file), offset, size, block=block, progress=progress)
 
     def perfmon(self, clear: bool) -> TRACEINFO:
         conn = self.connection()

@@ -10,8 +10,9 @@ from typing import IO, Any, Self
 
 import udt4
 import udt4._constants as c
-from shmring.udt.files import AnyFile, Progress
+from shmring.udt.files import Progress
 from udt4 import _functions as f
+from udt4._arguments import AnyFile
 from udt4._errors import UDTException
 
 __author__ = "the authors of shmring; the interface is that of PyUDT"
@@ -85,7 +86,7 @@ class UdtSocket:
     def accept(self) -> tuple[UdtSocket, tuple[str, int]]:
         """The oldest connection that was not accepted, and the peer's (host, port)."""
         sock, address = f.accept(self.__sock)
-        return UdtSocket(_sock=sock), address
+        return UdtSocket(_sock=sock), (str(address[0]), int(address[1]))
 
     def connect(self, address: tuple[str, int]) -> None:
         """Connect to (host, port). The port may be text."""

@@ -612,6 +612,21 @@ def test_files_end_early(streams: Pair, tmp_path: Path) -> None:
     assert target.read_bytes() == b"hortshort"
 
 
+def test_files_that_were_opened_for_text(streams: Pair, tmp_path: Path) -> None:
+    """In Python 2 there is no difference."""
+    client, server = streams
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"\xff\r\nnot UTF-8")
+    with source.open() as opened:
+        assert udt4.sendfile(client, opened, 0, 12) == 12
+    with target.open("w") as opened:
+        opened.write("text")
+        assert udt4.recvfile(server, opened, 4, 12) == 12
+    assert target.read_bytes() == b"text\xff\r\nnot UTF-8"
+    with pytest.raises(TypeError, match="text"):
+        udt4.sendfile(client, io.StringIO("text"))
+
+
 def test_a_file_that_cannot_be_written_is_told_to_the_sender(streams: Pair) -> None:
     class Full(io.RawIOBase):
         def seekable(self) -> bool:

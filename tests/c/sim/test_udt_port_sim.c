@@ -270,7 +270,7 @@ static unsigned one_round(uint64_t seed)
 static void test_more_clients_than_there_is_room_for(void)
 {
     uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
-    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 50);
+    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 20);
     printf("seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
     unsigned turned_away = 0;
     for (uint64_t i = 0; i < rounds; i++)

@@ -308,7 +308,7 @@ static void check_round(const round_t *r, const outcome_t *out)
 static void test_flows_of_a_kind_share_a_link(void)
 {
     uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
-    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 120);
+    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 60);
     double used[UDT_CC_KINDS] = {0};
     double jain[UDT_CC_KINDS] = {0};
     unsigned n[UDT_CC_KINDS] = {0};

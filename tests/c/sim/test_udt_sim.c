@@ -171,14 +171,14 @@ static void one_round(uint64_t round, udt_mode_t mode)
 
 static void test_streams_over_any_link(void)
 {
-    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 200);
+    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 80);
     for (uint64_t i = 0; i < rounds; i++)
         one_round(i, UDT_MODE_STREAM);
 }
 
 static void test_messages_over_any_link(void)
 {
-    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 200);
+    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 80);
     for (uint64_t i = 0; i < rounds; i++)
         one_round(10000 + i, UDT_MODE_MESSAGE);
 }

@@ -319,7 +319,7 @@ static void test_scribbling_during_the_calls(void)
 int main(void)
 {
     first_seed = rt_test_env_u64("RT_TEST_SEED", (uint64_t)rt_mono_ns());
-    rounds = rt_test_env_u64("RT_TEST_ROUNDS", 300);
+    rounds = rt_test_env_u64("RT_TEST_ROUNDS", 100);
     (void)printf("seeds %" PRIu64 " .. %" PRIu64 "\n", first_seed, first_seed + rounds - 1);
     (void)fflush(stdout);
     (void)alarm(HANG_S);

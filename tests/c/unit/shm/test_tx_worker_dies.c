@@ -371,7 +371,7 @@ int main(void)
         return 1;
     dead_pid = (uint32_t)pid;
     rng = rt_test_env_u64("RT_TEST_SEED", (uint64_t)rt_mono_ns());
-    rounds = rt_test_env_u64("RT_TEST_ROUNDS", 10000);
+    rounds = rt_test_env_u64("RT_TEST_ROUNDS", 4000);
     (void)printf("seed %" PRIu64 "\n", rng);
     (void)fflush(stdout);
     RUN(test_a_run_without_deaths);

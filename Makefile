@@ -39,7 +39,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema asan tsan tsan-python free-threaded model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema asan tsan tsan-python free-threaded coverage model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -140,6 +140,10 @@ tsan-python: $(VENV)/.installed-check ## the compiled modules under ThreadSaniti
 free-threaded: $(TOOLS) ## the tests of channels without Python's lock (FREE_THREADED=python3.14t, else 3.13 is compiled)
 	@bash tests/free_threaded.sh $(FREE_THREADED)
 
+coverage: $(VENV)/.installed-check ## how many lines of shmring/, workers/ and csrc make test reaches, and make check
+	@$(BIN)/pip install -qq coverage
+	@$(BIN)/python -P tests/reached.py all
+
 MODELS := $(sort $(shell sed -n 's/^run \([a-z]*\)-.*/\1/p' tests/model/run.sh))
 
 model: litmus ## check the models of the rings (needs spin)
@@ -208,6 +212,7 @@ clean: ## remove what make made
 
 # C builds: build-PRESET and ctest-PRESET for every preset of csrc/CMakePresets.json. A log is shown only
 # when its step fails; compiler warnings are always shown.
+build-%: export CMAKE_GENERATOR := Ninja
 build-%: $(TOOLS) FORCE
 	@mkdir -p build
 	@cd csrc && { cmake --preset $* -DRT_WERROR=$(RT_WERROR) && cmake --build --preset $* --parallel $(JOBS); } \

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -659,3 +660,15 @@ def test_acting_asks_first(shmring_namespace, shmring_pool):
         assert shmring.channels(shmring_namespace) == []
 
     drive(shmring_namespace, walk)
+
+
+def test_it_ends_when_another_thread_says_so(shmring_namespace: str) -> None:
+    """The signals of a process arrive in a thread."""
+
+    async def walk(app: RtstatApp, pilot: Any) -> None:
+        thread = threading.Thread(target=app.leave)
+        thread.start()
+        await until(pilot, lambda: not app.is_running or app.return_value is not None)
+        thread.join()
+
+    assert drive(shmring_namespace, walk).return_value is not None

@@ -64,7 +64,7 @@ FIXTURES = {
     "shmring_open": "system/test_pool.py::test_a_packet_crosses",
     "shmring_replay": "system/replay/test_replay.py::test_a_loop_has_no_seam",
     "shmring_netns": "unit/test_pytest_plugin.py::test_two_hosts_have_a_link_of_their_own",
-    "plc_sim": "system/netflux/test_partners_real.py::test_values_go_both_ways",
+    "plc_sim": "unit/netflux/partners/test_simulated.py::test_power",
 }
 
 

@@ -7,15 +7,49 @@ import itertools
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ._data import NetfluxData, payload_of
+from ._endpoint import JOIN_S
 from ._output import say
 from ._receiver import NetfluxReceiver
 from ._sender import NetfluxSender
 from ._statistics import LinkStatistics
+from ._tracker import NetfluxStatisticsTracker
 
 _RULE = "=" * 60
+
+T = TypeVar("T")
+
+
+class _Setting(Generic[T]):
+    """An attribute of a component, or of the object itself until it has the component."""
+
+    def __init__(self, component: str, text: str, after: str = "") -> None:
+        """after: the method to call after an assignment to the component."""
+        self._component, self._after = component, after
+        self.__doc__ = text
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, main: Any, _: type | None = None) -> T:
+        if main is None:
+            return self  # type: ignore[return-value]  # what `help` shows
+        component = vars(main).get(self._component)
+        found: T = (
+            vars(main)[self._name] if component is None else getattr(component, self._name)
+        )
+        return found
+
+    def __set__(self, main: Any, value: T) -> None:
+        component = vars(main).get(self._component)
+        if component is None:
+            vars(main)[self._name] = value
+            return
+        setattr(component, self._name, value)
+        if self._after:
+            getattr(main, self._after)()
 
 
 class NetfluxMain:
@@ -25,8 +59,13 @@ class NetfluxMain:
     statistics, whatever Python does meanwhile. A thread here reads data_send once in each cycle,
     and the worker sends the last state that it read. `set_send_data` takes effect at once.
 
-    A derived class may override `_get_send_data` and `_on_data_received`.
+    A derived class may override `_init_components`, `_get_send_data`, `_on_data_received` and
+    `_statistics_loop`.
     """
+
+    receiver: NetfluxReceiver
+    sender: NetfluxSender
+    statistics: NetfluxStatisticsTracker
 
     def __init__(
         self,
@@ -68,6 +107,8 @@ class NetfluxMain:
 
         Raises TypeError, RecordError: data_class is not suitable.
         """
+        self.local_port, self.remote_ip, self.remote_port = local_port, remote_ip, remote_port
+        self.send_interval, self.watch_interval = send_interval, watch_interval
         self._sent = payload_of(_current(data_class))
         self._received = self._sent if recv_data_class is None else payload_of(recv_data_class)
         self.data_send = self._sent.make()
@@ -79,38 +120,58 @@ class NetfluxMain:
         # Guards data_send. It is an RLock because to_bytes may call set_send_data.
         self._lock = threading.RLock()
         self._lifecycle = threading.RLock()
-        self.receiver = NetfluxReceiver(
-            local_port,
-            self._on_data_received,
-            self._received.size,
-            watch_interval,
-            keep_values_on_timeout,
-            bind_address=bind_address,
-            source=(remote_ip, remote_port) if source_filter else None,
-            reuse=reuse,
-            pool=pool,
-            name=name,
-            verbose=verbose,
-        )
-        self.sender = NetfluxSender(
-            remote_ip,
-            remote_port,
-            self._get_send_data,
-            self._sent.size,
-            send_interval,
-            on_stale=on_stale,
-            stale_interval=stale_interval,
-            failsafe=failsafe
-            if failsafe is None or isinstance(failsafe, bytes)
-            else self._sent.encode(failsafe),
-        )
-        hook = getattr(self._on_data_received, "__func__", None)
-        self._looks = hook is NetfluxMain._on_data_received
+        self._running = False
+        self._stats_thread: threading.Thread | None = None
+        self._receiver_options: dict[str, Any] = {
+            "bind_address": bind_address,
+            "source": (remote_ip, remote_port) if source_filter else None,
+            "reuse": reuse,
+            "pool": pool,
+            "name": name,
+            "verbose": verbose,
+        }
+        if failsafe is not None and not isinstance(failsafe, bytes):
+            failsafe = self._sent.encode(failsafe)
+        self._sender_options: dict[str, Any] = {
+            "on_stale": on_stale,
+            "stale_interval": stale_interval,
+            "failsafe": failsafe,
+        }
+        self._init_components(keep_values_on_timeout)
+        self._looks = self._is_ours("_on_data_received")
         if self._looks:  # data_recv decodes the newest payload when read: no call is needed
             self.receiver._idle_callback = self._on_data_received
         self.sender._guard = self._lock
         self.receiver._sharing_sender = self.sender
-        self.statistics = LinkStatistics(self.receiver, send_interval * 1000)
+
+    def _init_components(self, keep_values_on_timeout: bool) -> None:
+        """Make `receiver`, `sender` and `statistics`. `__init__` calls this.
+
+        A derived class that makes others passes `_on_data_received` and `_get_send_data` to them,
+        if it wants `data_recv` and `data_send` to be used.
+        """
+        self.receiver = NetfluxReceiver(
+            self.local_port,
+            self._on_data_received,
+            self._received.size,
+            self.watch_interval,
+            keep_values_on_timeout,
+            **self._receiver_options,
+        )
+        self.sender = NetfluxSender(
+            self.remote_ip,
+            self.remote_port,
+            self._get_send_data,
+            self._sent.size,
+            self.send_interval,
+            **self._sender_options,
+        )
+        self.statistics = LinkStatistics(self.receiver, self.send_interval * 1000)
+
+    def _is_ours(self, method: str) -> bool:
+        """Whether a derived class, or a program, has put nothing in place of a method."""
+        own = getattr(getattr(self, method), "__func__", None)
+        return own is getattr(NetfluxMain, method)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -137,10 +198,45 @@ class NetfluxMain:
                 self.receiver.stop()
                 return False
             self._say("Sender started")
+            self._start_statistics()
             return True
 
+    def _start_statistics(self) -> None:
+        """Run `_statistics_loop` in a thread, unless the worker measures everything."""
+        self._running = True
+        if self._is_ours("_statistics_loop") and isinstance(self.statistics, LinkStatistics):
+            return
+        self._stats_thread = threading.Thread(
+            target=self._statistics_loop, name="netflux statistics", daemon=True
+        )
+        self._stats_thread.start()
+
+    def _statistics_loop(self) -> None:
+        """Update `statistics` once in each send_interval, until `stop`.
+
+        A thread runs this only if a derived class overrides it, or has replaced `statistics`: the
+        worker measures at each packet, and `LinkStatistics` shows that.
+        """
+        while self._running:
+            try:
+                self.statistics.update(
+                    self.receiver.partner_seq_number,
+                    self.sender.sequence_number,
+                    self.receiver.current_feedback_seq_number,
+                )
+                self.sender.set_partner_seq_number(self.receiver.partner_seq_number)
+            except Exception as caught:
+                self._say(f"Statistics update error: {caught}")
+            time.sleep(self.send_interval)
+
     def stop(self) -> None:
-        """Stop sending and receiving, and close the port."""
+        """Stop sending and receiving, and close the port. Waits for `_statistics_loop`, at most
+        2 s."""
+        self._running = False
+        with self._lifecycle:
+            thread, self._stats_thread = self._stats_thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(JOIN_S)
         with self._lifecycle:
             if not self.receiver.running and not self.sender.running:
                 return
@@ -260,53 +356,18 @@ class NetfluxMain:
 
     # --- settings -----------------------------------------------------------------------------
 
-    @property
-    def local_port(self) -> int:
-        """A new value takes effect at the next `start`."""
-        return self.receiver.local_port
+    local_port = _Setting[int]("receiver", "A new value takes effect at the next `start`.")
+    remote_ip = _Setting[str]("sender", "May be assigned while the link runs.", "_filter")
+    remote_port = _Setting[int]("sender", "May be assigned while the link runs.", "_filter")
+    send_interval = _Setting[float](
+        "sender", "Seconds. May be assigned while the link runs.", "_tell_cycle_time"
+    )
+    watch_interval = _Setting[float](
+        "receiver", "Seconds. May be assigned while the link runs."
+    )
 
-    @local_port.setter
-    def local_port(self, value: int) -> None:
-        self.receiver.local_port = value
-
-    @property
-    def remote_ip(self) -> str:
-        """May be assigned while the link runs."""
-        return self.sender.remote_ip
-
-    @remote_ip.setter
-    def remote_ip(self, value: str) -> None:
-        self.sender.remote_ip = value
-        self._filter()
-
-    @property
-    def remote_port(self) -> int:
-        """May be assigned while the link runs."""
-        return self.sender.remote_port
-
-    @remote_port.setter
-    def remote_port(self, value: int) -> None:
-        self.sender.remote_port = value
-        self._filter()
-
-    @property
-    def send_interval(self) -> float:
-        """Seconds. May be assigned while the link runs."""
-        return self.sender.send_interval
-
-    @send_interval.setter
-    def send_interval(self, value: float) -> None:
-        self.sender.send_interval = value
-        self.statistics.cycle_time_ms = value * 1000
-
-    @property
-    def watch_interval(self) -> float:
-        """Seconds. May be assigned while the link runs."""
-        return self.receiver.watch_interval
-
-    @watch_interval.setter
-    def watch_interval(self, value: float) -> None:
-        self.receiver.watch_interval = value
+    def _tell_cycle_time(self) -> None:
+        self.statistics.cycle_time_ms = self.send_interval * 1000
 
     def _filter(self) -> None:
         if self.receiver.source is not None:

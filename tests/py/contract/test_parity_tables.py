@@ -234,6 +234,8 @@ SIGNATURES = {
     "netflux:NetfluxMain.print_status": "self",
     "netflux:NetfluxMain._on_data_received": "self, data",
     "netflux:NetfluxMain._get_send_data": "self",
+    "netflux:NetfluxMain._init_components": "self, keep_values_on_timeout",
+    "netflux:NetfluxMain._statistics_loop": "self",
     "netflux:NetfluxStatisticsTracker": "cycle_time_ms=1.0",
     "netflux:NetfluxStatisticsTracker.update": (
         "self, recv_seq_number, send_seq_number, feedback_seq_number"

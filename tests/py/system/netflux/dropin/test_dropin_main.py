@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from netflux import NetfluxData, NetfluxMain
+from netflux import (
+    NetfluxData,
+    NetfluxMain,
+    NetfluxReceiver,
+    NetfluxSender,
+    NetfluxStatisticsTracker,
+)
 from netflux.records import DINT, INT, REAL, Codec
 from shmring import Impairment
 from shmring.testing.plc import PARTNERS, Codesys5
@@ -202,7 +208,7 @@ def test_a_value_that_does_not_fit(link, partner, eventually):
 
 
 class Hooked(NetfluxMain):
-    """As programs of the original extend it: these two are its only hooks."""
+    """As programs of the original extend it."""
 
     def __init__(self, **options):
         self.taken = []
@@ -235,6 +241,70 @@ def test_a_derived_class_with_hooks_of_its_own(make, partner, eventually):
     main.watch_interval = 0.01
     eventually(lambda: main.taken == [first, second, bytes(20)])
     assert main.data_recv == NetfluxData()
+
+
+class Sized(NetfluxMain):
+    """Makes its own components, for data of another size."""
+
+    def _init_components(self, keep_values_on_timeout):
+        assert (self.local_port, self.send_interval, keep_values_on_timeout) == (2000, 0.005, True)
+        self.local_port = 0
+        self.got = []
+        self.receiver = NetfluxReceiver(
+            local_port=self.local_port,
+            data_callback=self.got.append,
+            data_size=3,
+            watch_interval=self.watch_interval,
+            keep_values_on_timeout=keep_values_on_timeout,
+        )
+        self.sender = NetfluxSender(
+            remote_ip=self.remote_ip,
+            remote_port=self.remote_port,
+            data_provider=lambda: b"abc",
+            data_size=3,
+            send_interval=self.send_interval,
+            peer_socket=None,
+        )
+        self.statistics = NetfluxStatisticsTracker(cycle_time_ms=self.send_interval * 1000.0)
+
+
+def test_a_derived_class_with_components_of_its_own(make, partner, eventually):
+    main = make(2000, partner.port, kind=Sized, keep_values_on_timeout=True, send_interval=0.005)
+    partner.take_until(lambda taken: taken[2] == b"abc")
+    partner.to = ("127.0.0.1", main.receiver._socket.getsockname()[1])
+    partner.send(1, b"xyz")
+    eventually(lambda: main.got == [b"xyz"])
+    # Nobody else drives a tracker of the program.
+    eventually(lambda: main.statistics.get_stats().avg_own_interval > 0)
+
+
+class Adjusted(NetfluxMain):
+    """Changes what ours makes, and looks at the link in a loop of its own."""
+
+    def _init_components(self, keep_values_on_timeout):
+        super()._init_components(keep_values_on_timeout)
+        self.sender.send_interval = 0.002
+        self.rounds = []
+
+    def _statistics_loop(self):
+        while self._running:
+            with self._lock:
+                self.rounds.append(self.sender.sequence_number)
+            time.sleep(self.send_interval)
+
+
+def test_a_derived_class_with_a_loop_of_its_own(make, partner, eventually):
+    main = make(0, partner.port, kind=Adjusted)
+    assert main.send_interval == 0.002
+    eventually(lambda: len(set(main.rounds)) > 3)
+    main.stop()
+    rounds = len(main.rounds)
+    assert main.start()
+    eventually(lambda: len(main.rounds) > rounds + 3)
+    main.stop()
+    rounds = len(main.rounds)
+    time.sleep(0.05)
+    assert len(main.rounds) == rounds
 
 
 def test_a_hook_that_is_assigned_before_the_rest(make, partner, eventually):

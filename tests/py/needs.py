@@ -5,9 +5,9 @@
     @pytest.mark.module("pyarrow")          # optional Python packages
     @pytest.mark.shm_mb(200)                # so much of /dev/shm must be free
 
-Fixtures, and tests that find out on their way, call `require`, `require_program` and
-`require_module` instead. Each word is tried once a process, when a test first asks for it. C tests
-use the same words: `TEST_NEEDS` of ../c/rt_test.h.
+Fixtures, and tests that find out on their way, call `require`, `require_program`, or
+`pytest.importorskip`, which files call, too. Each word is tried once a process, when a test first
+asks for it. C tests use the same words: `TEST_NEEDS` of ../c/rt_test.h.
 
 At its end pytest shows one table of what was skipped, and writes it to ``$SHMRING_TEST_SKIPS``: a
 line ``NUMBER<tab>REASON`` for each reason. What the C tests skipped is in it if
@@ -19,8 +19,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib
-import importlib.util
 import mmap
 import os
 import re
@@ -32,8 +30,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
@@ -89,6 +86,19 @@ def _may_give_files_away() -> bool:
     return False
 
 
+def _may_give_capabilities() -> bool:
+    """Whether a program gets what is written on its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy("/bin/true", folder)
+        capabilities = "cap_sys_nice,cap_net_admin,cap_ipc_lock+ep"
+        return (
+            not os.statvfs(program).f_flag & os.ST_NOSUID
+            and _succeeds("setcap", capabilities, program)
+            and _succeeds(program, user=NOBODY, group=NOBODY, extra_groups=[])
+        )
+
+
 def _has_ipv6() -> bool:
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("::1", 0))
@@ -96,6 +106,7 @@ def _has_ipv6() -> bool:
     return False
 
 
+ADD = "unshare --net tc qdisc add dev lo root"
 NEEDS = {
     "fifo": Need(_may_be_real_time, "docker run --cap-add SYS_NICE, or as root"),
     "mlock": Need(_may_lock_memory, "docker run --cap-add IPC_LOCK, or as root"),
@@ -107,10 +118,7 @@ NEEDS = {
         lambda: _succeeds("unshare", "--pid", "--fork", "--mount-proc", "true"),
         "docker run --cap-add SYS_ADMIN, or as root",
     ),
-    "qdisc": Need(
-        lambda: _succeeds("unshare", "--net", *["tc", "qdisc", "add", "dev", "lo", "root", "fq"]),
-        "apt install iproute2, docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN",
-    ),
+    "cubic": Need(None, "modprobe tcp_cubic"),
     "files": Need(
         lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 8192, "ulimit -n 8192, as root"
     ),
@@ -132,12 +140,32 @@ NEEDS = {
     "chown": Need(_may_give_files_away, "run as root"),
     "userfaultfd": Need(None, "docker run --security-opt seccomp=unconfined"),
     "libudt": Need(
-        lambda: Path("/usr/include/udt/udt.h").exists() and shutil.which("g++") is not None,
+        lambda: bool(Path("/usr/include/udt/udt.h").exists() and shutil.which("g++")),
         "apt install libudt-dev g++",
     ),
+    "libsrt": Need(
+        lambda: bool(Path("/usr/include/srt/srt.h").exists() and shutil.which("g++")),
+        "apt install libsrt-openssl-dev g++",
+    ),
     "ipv6": Need(_has_ipv6, "sysctl net.ipv6.conf.lo.disable_ipv6=0"),
+    "tun": Need(lambda: os.access("/dev/net/tun", os.W_OK), "docker run --device /dev/net/tun"),
+    "setcap": Need(_may_give_capabilities, "apt install libcap2-bin, run as root"),
     "cores": Need(lambda: len(os.sched_getaffinity(0)) > 1, "a machine with two cores"),
 }
+
+# What the disciplines of queueing are set up with, in tests or to try them.
+for _kind, _words in {
+    "etf": "clockid CLOCK_TAI delta 300000",
+    "fq": "",
+    "netem": "delay 1ms",
+    "pfifo": "limit 100",
+    "prio": "",
+    "tbf": "rate 64kbit burst 2000 limit 2000",
+}.items():
+    NEEDS[f"qdisc {_kind}"] = Need(
+        functools.partial(_succeeds, "sh", "-c", f"{ADD} {_kind} {_words}"),
+        f"modprobe sch_{_kind}, apt install iproute2, docker run --cap-add NET_ADMIN",
+    )
 
 # Packages of Debian whose names are not those of their programs.
 PACKAGES = {
@@ -146,6 +174,7 @@ PACKAGES = {
     "ip": "iproute2",
     "man": "man-db",
     "nm": "binutils",
+    "nsenter": "util-linux",
     "promtool": "prometheus",
     "setcap": "libcap2-bin",
     "setpriv": "util-linux",
@@ -157,7 +186,7 @@ PACKAGES = {
 }
 # The foreign ends, which .ci/run installs. With CI=true their absence is a failure.
 PEERS = frozenset(
-    ["capinfos", "ffmpeg", "gst-launch-1.0", "libudt", "sipp", "strace", "tmux", "tshark"]
+    ["capinfos", "ffmpeg", "gst-launch-1.0", "libsrt", "libudt", "sipp", "strace", "tmux", "tshark"]
 )
 
 DISTRIBUTIONS = {"cyclonedx": "cyclonedx-python-lib", "prometheus_client": "prometheus-client"}
@@ -173,35 +202,38 @@ def lacking(word: str) -> bool:
     return tried is None or not tried()
 
 
-def skip(reason: str, *, is_peer: bool = False) -> None:
-    """Skip, or fail where CI installs what is missing."""
+def skip(need: str) -> NoReturn:
+    """Skip, or fail where CI installs what is missing.
+
+    need: a word of `NEEDS`, or one of "program NAME", "module NAME", "peer NAME", and "N MB of
+        shared memory".
+    """
+    is_peer = need.removeprefix("program ") in PEERS or need.startswith("peer ")
     if is_peer and os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}, which CI installs", pytrace=False)
-    pytest.skip(reason, allow_module_level=True)
+        pytest.fail(f"needs {need}, which CI installs", pytrace=False)
+    pytest.skip(f"needs {need}", allow_module_level=True)
 
 
 def require(*words: str) -> None:
     for word in words:
         if lacking(word):
-            skip(f"needs {word}", is_peer=word in PEERS)
+            skip(word)
 
 
 def require_program(*names: str) -> None:
     for name in names:
         if shutil.which(name) is None:
-            skip(f"needs program {name}", is_peer=name in PEERS)
+            skip(f"program {name}")
 
 
-def require_module(name: str) -> ModuleType:
-    """Import an optional module, at the top of a file, too."""
-    if importlib.util.find_spec(name.partition(".")[0]) is None:
-        skip(f"needs module {name.partition('.')[0]}")
-    return importlib.import_module(name)
+def require_module(*names: str) -> None:
+    for name in names:
+        pytest.importorskip(name)
 
 
 def require_shm_mb(number: int) -> None:
     if shutil.disk_usage("/dev/shm").free >> 20 < number:
-        skip(f"needs {number} MB of shared memory")
+        skip(f"{number} MB of shared memory")
 
 
 def enabled_by(reason: str) -> str:
@@ -211,10 +243,12 @@ def enabled_by(reason: str) -> str:
             return f"apt install {PACKAGES.get(name, name)}"
         case ["needs", "module", name]:
             return f".venv/bin/pip install {DISTRIBUTIONS.get(name, name)}"
+        case ["needs", "peer", *_]:
+            return "access to a package index"
         case ["needs", _, "MB", *_]:
             return "docker run --shm-size 1g"
-        case ["needs", word] if word in NEEDS:
-            return NEEDS[word].enabled_by
+        case ["needs", *words] if " ".join(words) in NEEDS:
+            return NEEDS[" ".join(words)].enabled_by
     return ""
 
 
@@ -223,7 +257,7 @@ def enabled_by(reason: str) -> str:
 MARKS = {
     "needs": ("needs(word, ...): rights and devices", require),
     "program": ("program(name, ...): programs that must be installed", require_program),
-    "module": ("module(name, ...): Python packages", lambda *names: [*map(require_module, names)]),
+    "module": ("module(name, ...): Python packages", require_module),
     "shm_mb": ("shm_mb(n): MB of shared memory that must be free", require_shm_mb),
 }
 # What fixtures of the product need, with which they skip in words of their own.
@@ -285,7 +319,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return " ".join(text.removeprefix("Skipped: ").split())
+    text = " ".join(text.removeprefix("Skipped: ").split())
+    module = re.match(r"could not import '(\w+)", text)  # as pytest.importorskip says it
+    return f"needs module {module[1]}" if module else text
 
 
 def _of_ctest() -> Iterator[str]:

@@ -47,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     raise_file_limit()
-    with shmring.Pool(policy="fifo" if os.geteuid() == 0 else "other") as pool:
+    with shmring.Pool(policy="fifo") as pool:
         channels = [
             pool.open(f"c{n}", local=("127.0.0.1", 0), capacity=16, packet_bytes=64)
             for n in range(arguments.channels)

@@ -66,9 +66,7 @@ def main() -> int:
     parser.add_argument(
         "--chapter", type=int, default=CHAPTER_KILLS, help="kills between two ledgers"
     )
-    parser.add_argument(
-        "--policy", choices=("fifo", "other"), default="fifo" if os.geteuid() == 0 else "other"
-    )
+    parser.add_argument("--policy", choices=("fifo", "other"), default="fifo")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep the files of a failed run")
     parser.add_argument("--go-on", action="store_true", help="do not end at the first complaint")

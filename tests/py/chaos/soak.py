@@ -284,8 +284,7 @@ def main() -> int:
     seconds = float(os.environ.get("SOAK_SECONDS", "600"))
     parser.add_argument("--seconds", type=float, default=seconds)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**31)
-    policy = "fifo" if os.geteuid() == 0 else "other"
-    parser.add_argument("--policy", choices=("fifo", "other"), default=policy)
+    parser.add_argument("--policy", choices=("fifo", "other"), default="fifo")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", file=sys.stderr, flush=True)

@@ -76,7 +76,7 @@ def find_checkout() -> Path | None:
 def checkout() -> Path:
     folder = find_checkout()
     if folder is None:
-        pytest.skip("no source tree around these tests")
+        pytest.skip("no sources around these tests")
     return folder
 
 

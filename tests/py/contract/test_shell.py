@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,18 +65,18 @@ def test_bash_completes_names_that_exist(line: str, expected: list[str]) -> None
     assert bash([*line.split(), ""], before=HOST) == expected
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "shell",
+    [pytest.param(name, marks=pytest.mark.program(name)) for name in ("bash", "zsh", "fish")],
+)
 def test_the_shell_accepts_its_script(shell: str, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(completion.SCRIPTS[shell](command_lines()))
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
-    subprocess.run([program, "-n", str(script)], check=True)
+    subprocess.run([shell, "-n", str(script)], check=True)
 
 
 @pytest.mark.check
-@pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
+@pytest.mark.program("man")
 def test_manual_pages_render_without_warnings(checkout: Path) -> None:
     pages = sorted(str(page) for page in (checkout / "docs" / "man").glob("*.1"))
     done = subprocess.run(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,14 +50,11 @@ def by_pyright(*files: Path, folder: Path = HERE) -> Lines:
 CHECKERS = [
     pytest.param(
         by_mypy,
-        marks=pytest.mark.skipif(not importlib.util.find_spec("mypy"), reason="needs mypy"),
+        marks=pytest.mark.module("mypy"),
     ),
     pytest.param(
         by_pyright,
-        marks=pytest.mark.skipif(
-            not shutil.which("basedpyright", path=str(Path(sys.executable).parent)),
-            reason="needs basedpyright",
-        ),
+        marks=pytest.mark.module("basedpyright"),
     ),
 ]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 
 PATIENCE_S = 100
@@ -91,10 +92,9 @@ def original(cache: Path, requirement: str) -> Path:
     with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         why = "" if (folder / "complete").exists() else install(folder, requirement)
-    if why and os.environ.get("CI") == "true":
-        pytest.fail(f"{requirement} cannot be installed beside ours: {why}")
     if why:
-        pytest.skip(f"{requirement} cannot be installed beside ours: {why}")
+        print(why)
+        needs.skip(f"peer {requirement}")
     return folder / "bin" / "python"
 
 
@@ -135,9 +135,8 @@ def library(cache: Path, requirement: str) -> Path:
         if done.returncode == 0:
             (folder / "complete").touch()
             return folder
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{requirement} cannot be installed: {done.stderr}")
-    pytest.skip(f"{requirement} cannot be installed: {done.stderr}")
+    print(done.stderr)
+    needs.skip(f"peer {requirement}")
 
 
 @pytest.fixture

@@ -12,14 +12,13 @@ import base64
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
+PROGRAM = "chromium"
 PATIENCE_S = 60.0
 
 
@@ -28,7 +27,6 @@ class Browser:
 
     def __init__(self, folder: Path, url: str, *, width: int, height: int, dark: bool = False):
         """folder: for the files of the browser. width, height: of the window, in pixels."""
-        assert PROGRAM is not None
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._first = (

@@ -101,18 +101,6 @@ def other_runtime() -> Iterator[Path]:
 
 
 @pytest.fixture
-def may_unshare() -> None:
-    """Skips the test where a process cannot be given a network of its own: root may lack the right
-    in a container."""
-    try:
-        made = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("unshare is missing")
-    if made.returncode != 0:
-        pytest.skip(f"no network namespace can be made: {made.stderr.strip()}")
-
-
-@pytest.fixture
 def open_files() -> Callable[[], int]:
     """How many descriptors this process has open, those of garbage not counted."""
 

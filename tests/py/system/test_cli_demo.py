@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -82,9 +81,7 @@ def test_a_pause_of_the_demo_itself_loses_no_packet(eventually, tmp_path):
 
 
 @pytest.mark.check
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
-)
+@pytest.mark.program("setpriv")
 def test_without_privileges_it_runs_and_names_the_fix(tmp_path):
     facts = json.loads(
         run(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import needs
 import pytest
 
 import shmring
@@ -218,7 +219,7 @@ def await_ready(commands: dict[str, Command]) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_two_signals_in_a_row_end_it(ended: dict[str, Command], name: str) -> None:
     if name not in ended:
-        pytest.skip(f"{CASES[name].needs} is not installed")
+        needs.skip(f"module {CASES[name].needs}")
     command = ended[name]
     text = command.text()
     assert command.process.returncode == CASES[name].code, text

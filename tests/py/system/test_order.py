@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -89,11 +88,7 @@ with shmring.Pool(policy="other") as pool:
 """
 
 
-@pytest.mark.skipif(
-    not os.access("/dev/net/tun", os.W_OK),
-    reason="needs /dev/net/tun: a network whose far end takes nothing",
-)
-@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.needs("netns", "tun")
 @pytest.mark.timeout(120)
 def test_all_leave_in_order_when_the_kernel_has_room_again(python: Any) -> None:
     command = ["unshare", "--net", sys.executable, "-c", NO_ROOM_YET]

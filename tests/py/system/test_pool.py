@@ -7,7 +7,6 @@ import errno
 import gc
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -26,7 +25,6 @@ from rtworkers import paths
 from rtworkers.launch import worker_binary
 
 LOOPBACK = ("127.0.0.1", 0)
-ROOT = os.geteuid() == 0
 
 
 def test_a_packet_crosses(shmring_open: Any) -> None:
@@ -266,9 +264,7 @@ def test_too_few_open_files_is_an_error_that_names_the_limit(
 
 
 @pytest.mark.shm_mb(100)
-@pytest.mark.skipif(
-    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1024, reason="hard limit on open files is low"
-)
+@pytest.mark.needs("files")
 def test_the_soft_limit_is_raised_when_it_is_in_the_way(python: Any) -> None:
     other = python(LIMITED.format(soft=128, hard=1024, count=200))
     assert other.line() == "all"
@@ -308,10 +304,9 @@ def test_workers_say_what_is_in_force(shmring_pool: shmring.Pool) -> None:
     assert os.path.exists(f"/proc/{worker.pid}")
 
 
+@pytest.mark.needs("cores")
 def test_channels_are_spread_over_the_cores(shmring_namespace: str) -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        pytest.skip("needs two cores")
     with shmring.Pool(cpus=cores, policy="other", namespace=shmring_namespace) as pool:
         for index in range(4):
             pool.open(f"c{index}", local=LOOPBACK)
@@ -397,7 +392,7 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
     assert other.wait() == 0
 
 
-@pytest.mark.skipif(not ROOT, reason="needs root, to become a member of another group")
+@pytest.mark.needs("unprivileged")
 def test_members_of_a_group_may_use_the_pool(python: Any, other_runtime: Any) -> None:
     script = (
         "import os, sys, shmring\n"

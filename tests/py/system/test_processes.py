@@ -114,7 +114,7 @@ def test_a_program_with_child_processes(how, shmring_namespace, tmp_path: Path) 
 def test_the_example_with_three_processes(shmring_namespace, tmp_path: Path) -> None:
     example = Path(__file__).parents[3] / "docs" / "examples" / "processes.py"
     if not example.exists():
-        pytest.skip("the tests run without the checkout")
+        pytest.skip("no sources around these tests")
     command = [sys.executable, "-P", "-W", "ignore", example, "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.stderr == ""

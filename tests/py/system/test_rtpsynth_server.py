@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 
+import needs
 import psutil
 import pytest
 
@@ -62,7 +63,7 @@ def send(channel, data):
 def many(server):
     raise_file_limit()
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MANY + 256:
-        pytest.skip(f"{MANY} sockets are more than this process may open")
+        needs.skip("files")
     counts = [0] * MANY
 
     def counting(number):

@@ -636,7 +636,7 @@ static void test_nobody_else_notices(void)
 {
     uint64_t mutations = rt_test_env_u64("RT_TEST_ROUNDS", MUTATIONS);
     unsigned per_batch = mutations < LONG_RUN ? PER_BATCH : PER_LONG_BATCH;
-    slow_link = TEST_HAS("qdisc", make_slow_link());
+    slow_link = TEST_HAS("qdisc tbf", make_slow_link());
     turns = mmap(NULL, sizeof *turns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(turns != MAP_FAILED);
     REQUIRE(wt_start(&worker, NULL));

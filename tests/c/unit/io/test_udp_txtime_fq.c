@@ -45,7 +45,7 @@ static void test_the_probe_says_so(void)
 int main(void)
 {
     io_own_network(65536);
-    TEST_NEEDS("qdisc", system("tc qdisc add dev lo root fq") == 0);
+    TEST_NEEDS("qdisc fq", system("tc qdisc add dev lo root fq") == 0);
     io_setup();
     RUN(test_packets_leave_when_they_are_due);
     RUN(test_the_probe_says_so);

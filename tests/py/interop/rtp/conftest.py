@@ -1,6 +1,5 @@
 """Programs that are not ours, as partners: GStreamer's rtpbin, ffmpeg, sipp.
 
-Where one is missing its tests are skipped with the reason, but not in CI, which installs them.
 Every process is bounded in time, also when the tests that started it are killed.
 
 Audio is compared sample by sample: the test signal is made of values that the codec keeps as they
@@ -16,7 +15,6 @@ import math
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,28 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 
 import shmring
 
 PATIENCE_S = 20.0
 LIMIT_S = 60
-PACKAGES = {
-    "gst-launch-1.0": "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good",
-    "ffmpeg": "ffmpeg",
-    "sipp": "sip-tester",
-}
 RTCP_EVERY_NS = 200_000_000
-
-
-def need(program: str) -> None:
-    """Skip the test where a program is missing; in CI that is a failure."""
-    if shutil.which(program):
-        return
-    reason = f"{program} is not installed (Debian: {PACKAGES[program]})"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 # --- processes and ports --------------------------------------------------------------------------
@@ -274,7 +258,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def run(program: str, *words: object) -> Process:
-        need(program)
+        needs.require_program(program)
         started.append(Process(folder, [program, *map(str, words)]))
         return started[-1]
 

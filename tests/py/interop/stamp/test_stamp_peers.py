@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 
 import shmring
@@ -112,10 +112,7 @@ def test_scapy_reflects_and_we_compare_clocks(peer_scapy: Any, shmring_pool: shm
 
 
 def dissected(path: Path, *fields: str) -> list[dict[str, str]]:
-    if shutil.which("tshark") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tshark is not installed")
-        pytest.skip("tshark is not installed")
+    needs.require_program("tshark")
     words = [word for name in fields for word in ("-e", f"twamp.test.{name}")]
     done = subprocess.run(
         ["tshark", "-r", path, "-d", "udp.port==862,twamp.test", "-T", "json", *words],

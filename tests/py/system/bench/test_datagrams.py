@@ -22,7 +22,7 @@ def test_each_row_is_one_figure_of_one_system(bench, rows_of, name, systems):
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
 
 
-@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.needs("netns")
 @pytest.mark.shm_mb(200)
 def test_video_streams_are_judged_beside_the_limits(bench, rows_of):
     rows = rows_of(bench("pacing", "720p50-narrow", "--json"), "pacing")
@@ -32,7 +32,7 @@ def test_video_streams_are_judged_beside_the_limits(bench, rows_of):
     assert {(system, metric) for system in systems for metric in models} <= found
 
 
-@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.needs("netns")
 @pytest.mark.shm_mb(200)
 def test_captures_are_played_over_veth(bench, rows_of):
     rows = rows_of(bench("replay", "--json"), "replay")
@@ -49,7 +49,7 @@ def test_captures_are_played_over_veth(bench, rows_of):
     assert all(row["value"] == 0 for row in missing if row["case"] == "poisson-100kpps")
 
 
-@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.needs("netns")
 @pytest.mark.shm_mb(200)
 def test_probes_are_measured_beside_bare_c(bench, rows_of):
     rows = rows_of(bench("measure", "one-way", "--json"), "measure")
@@ -82,7 +82,7 @@ def test_tools_are_measured_beside_what_they_look_at(bench, rows_of):
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
 
 
-@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.needs("netns")
 def test_the_truth_about_a_clock_is_within_its_bound(bench, rows_of):
     rows = rows_of(bench("clock", "drift-10ppm", "--json"), "clock")
     found = {(row["system"], row["metric"]): row["value"] for row in rows}

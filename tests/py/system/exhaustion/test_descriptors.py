@@ -15,8 +15,6 @@ from rtworkers.launch import worker_binary
 
 pytestmark = pytest.mark.check
 
-ROOT = os.geteuid() == 0
-
 # Opens channels up to the limit, uses every one, has the worker killed, and uses every one again.
 FULL = """
 import os, resource, signal, shmring
@@ -187,7 +185,7 @@ def test_a_worker_is_started_again_once_there_are_descriptors(python: Callable[.
     assert process.wait() == 0
 
 
-@pytest.mark.skipif(not ROOT, reason="needs root, to become a user with few processes")
+@pytest.mark.needs("unprivileged")
 @pytest.mark.parametrize("most", [1, 2])
 def test_a_user_at_its_limit_of_processes_is_told(
     python: Callable[..., Any], other_runtime: Any, most: int

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import needs
 import psutil
 import pytest
 
@@ -24,7 +25,6 @@ from shmring._pool_server import RemotePool, socket_path
 pytestmark = pytest.mark.check
 
 LOOPBACK = ("127.0.0.1", 0)
-ROOT = os.geteuid() == 0
 GROUP = 65533
 STRANGER = 65534
 FILES = 64
@@ -104,8 +104,7 @@ def own(
 
 @pytest.fixture
 def member(python: Callable[..., Any], serve: Any) -> Callable[..., Any]:
-    if not ROOT:
-        pytest.skip("needs root, to become another user")
+    needs.require("unprivileged")
 
     def start(uid: int = STRANGER) -> Any:
         return python(MEMBER.format(uid=uid, gid=GROUP))

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 
 import shmring
@@ -76,7 +77,7 @@ def test_a_pool_that_adopts_asks_its_own_notes(shmring_namespace: str, eventuall
     """Pool and worker die, and the client has written what it liked meanwhile."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
-        pytest.skip("needs two cores")
+        needs.skip("cores")
     first = serve(cores)
     try:
         alive = shmring.open("alive", pool="x", local=HERE, cpu=cores[0])

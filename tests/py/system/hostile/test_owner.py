@@ -19,14 +19,13 @@ from shmring import _pool_server
 HERE = ("127.0.0.1", 0)
 NOBODY = 65534
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: needs root")
+pytestmark = pytest.mark.needs("unprivileged", "chown")
 
 
 def file_of(name: str, namespace: str) -> Path:
     return paths.shm_file(paths.channel_segment(namespace, name))
 
 
-@needs_root
 def test_another_users_channel_is_refused_unless_they_are_named(
     shmring_pool: shmring.Pool,
 ) -> None:
@@ -49,7 +48,6 @@ def test_another_users_channel_is_refused_unless_they_are_named(
         shmring.attach("ctl", owner=1.5)  # type: ignore[arg-type]
 
 
-@needs_root
 def test_a_group_of_the_process_vouches_for_its_files(shmring_pool: shmring.Pool) -> None:
     shmring_pool.open("ctl", local=HERE)
     file = file_of("ctl", shmring_pool.namespace)
@@ -80,7 +78,6 @@ def listen_as(user: int, squatter: socket.socket) -> None:
     thread.join()
 
 
-@needs_root
 def test_a_squatted_socket_is_refused(shmring_pool: shmring.Pool) -> None:
     """Who listens there runs as another user than the one whose channel it is."""
     channel = shmring_pool.open("ctl", local=HERE)
@@ -125,7 +122,6 @@ def squatted_pool(
     squatter.close()
 
 
-@needs_root
 def test_a_squatted_pool_is_refused(squatted_pool: Path, shmring_namespace: str) -> None:
     """Another user made the folder before the pool did, with or without this user's help."""
     remote = _pool_server.RemotePool(shmring_namespace, "x")
@@ -138,7 +134,6 @@ def test_a_squatted_pool_is_refused(squatted_pool: Path, shmring_namespace: str)
             shmring.open("ctl", pool="x", local=HERE)
 
 
-@needs_root
 def test_a_group_of_the_process_vouches_for_a_pool(
     squatted_pool: Path, shmring_namespace: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -67,11 +66,7 @@ with shmring.Pool(policy="other") as pool:
 """
 
 
-@pytest.mark.skipif(
-    not os.access("/dev/net/tun", os.W_OK),
-    reason="needs /dev/net/tun: a network whose far end takes nothing",
-)
-@pytest.mark.usefixtures("may_unshare")
+@pytest.mark.needs("netns", "tun")
 @pytest.mark.timeout(120)
 def test_refused_packets_leave_once_in_order_with_their_own_numbers(python: Any) -> None:
     command = ["unshare", "--net", sys.executable, "-c", NO_ROOM_YET]

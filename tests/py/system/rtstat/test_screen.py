@@ -17,7 +17,7 @@ import pytest
 
 import shmring
 
-pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
+pytest.importorskip("textual")
 
 from textual.css.query import NoMatches
 

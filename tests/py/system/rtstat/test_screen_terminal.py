@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import needs
 import pytest
 
 pytestmark = pytest.mark.check
 
-pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
+pytest.importorskip("textual")
 
 HERE = ("127.0.0.1", 0)
 NOWHERE = ("127.0.0.1", 9)
@@ -68,10 +68,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(other_runtime: Path) -> Iterator[Terminal]:
-    if shutil.which("tmux") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tmux is missing: apt-get install tmux")
-        pytest.skip("tmux is missing")
+    needs.require_program("tmux")
     window = Terminal(other_runtime / "tmux")
     yield window
     window.close()

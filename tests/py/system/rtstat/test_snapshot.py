@@ -295,7 +295,7 @@ def test_everything_is_mapped_for_reading_only(shmring_namespace, shmring_open):
         assert all(" r--s " in line for line in added)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make segments of other users")
+@pytest.mark.needs("unprivileged")
 def test_what_belongs_to_others_is_hidden_and_no_fault(shmring_namespace):
     name = f"/dev/shm/shmring:{shmring_namespace}:c:foreign"
     fd = os.open(name, os.O_CREAT | os.O_RDWR, 0o600)

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from headless import PROGRAM, Browser
+from headless import Browser
 
 from rtstat import web
 from rtstat.snapshot import Watch
@@ -267,7 +267,7 @@ def test_text_can_be_read(theme: int) -> None:
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+@pytest.mark.program("chromium")
 def test_a_browser_shows_the_troubles_and_a_channel_on_a_narrow_screen(
     shmring_open: Any, shmring_namespace: str, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
@@ -321,7 +321,7 @@ CHANNELS = [
 ]
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+@pytest.mark.program("chromium")
 def test_rows_are_in_the_order_of_the_list_of_troubles_or_of_a_column(
     shmring_namespace: str, tmp_path: Path
 ) -> None:
@@ -363,7 +363,7 @@ def test_rows_are_in_the_order_of_the_list_of_troubles_or_of_a_column(
         assert browser.value("document.documentElement.scrollWidth") <= 390
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+@pytest.mark.program("chromium")
 def test_names_are_shown_as_text_and_never_run(shmring_namespace: str, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=document.title='run'>"
     reading = {

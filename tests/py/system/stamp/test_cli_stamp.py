@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -115,13 +114,13 @@ def test_the_limit_of_replies_is_a_rate(reflecting: Callable[..., Started]) -> N
 
 
 @pytest.mark.check
+@pytest.mark.program("setpriv")
 def test_port_862_without_the_privilege() -> None:
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
         if int(file.read()) <= 862:
             pytest.skip("everybody may bind port 862 here")
-    words = [] if os.getuid() else ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
     done = subprocess.run(
-        [*words, *COMMAND, "reflect", "127.0.0.1"],
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *COMMAND, "reflect", "127.0.0.1"],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import needs
 import pytest
 
 PATIENCE_S = 60.0
 _OFFSET = re.compile(r"times of packets are CLOCK_\w+ \+ (\d+) ns")
 
 
-def tool(name: str) -> str:
-    """Its path; without it the test is skipped, and fails where CI says that it must be there."""
-    path = shutil.which(name)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is missing: install the Debian package tshark")
-    if path is None:
-        pytest.skip(f"{name} is not installed (Debian package tshark)")
-    return path
-
-
 def read_with(name: str, *arguments: str) -> str:
+    needs.require_program(name)
     done = subprocess.run(
-        [tool(name), *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [name, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -95,13 +95,11 @@ def test_start_of_the_send_call_where_not_every_packet_is_stamped(
     assert any(report.stamped_ns for report in reports)
 
 
+@pytest.mark.needs("ipv6")
 def test_ipv6_and_long_and_cut_and_empty_datagrams(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    try:
-        there = shmring_pool.open("there", local=("::1", 0), direction="rx")
-    except OSError as reason:
-        pytest.skip(f"no IPv6 on loopback: {reason}")
+    there = shmring_pool.open("there", local=("::1", 0), direction="rx")
     here = shmring_pool.open(
         "here", local=("::1", 0), remote=there.local, packet_bytes=65000, capacity=16
     )

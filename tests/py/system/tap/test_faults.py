@@ -187,7 +187,7 @@ except OSError as reason:
 
 
 @pytest.mark.check
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.needs("unprivileged")
 def test_other_users_are_told_why_not(shmring_open: Any, python: Callable[..., Any]) -> None:
     shmring_open(name="ctl")
     said = python(OTHER_USER).line()

@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -109,12 +108,8 @@ def test_other_sizes_of_packets(shmring_namespace: str, mss: int) -> None:
             assert server.stats().mss_bytes == mss
 
 
+@pytest.mark.needs("ipv6")
 def test_ipv6(shmring_namespace: str) -> None:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("this machine has no IPv6 loopback")
     with udt.listen(("::1", 0)) as listener, udt.connect(listener.local) as client:
         server, address = listener.accept(timeout=PATIENCE_S)
         with server:

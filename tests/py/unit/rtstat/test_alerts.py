@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,17 +38,13 @@ def test_each_line_is_a_key_with_a_value() -> None:
         assert len(found[1]) % 2 == 0
 
 
+@pytest.mark.program("promtool")
 def test_promtool_accepts_them(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("promtool is missing: apt-get install prometheus")
-        pytest.skip("promtool is missing")
     path = tmp_path / "shmring-alerts.yml"
     command = [sys.executable, "-m", "rtstat.alerts"]
     path.write_bytes(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
     done = subprocess.run(
-        [promtool, "check", "rules", str(path)], capture_output=True, text=True, timeout=60
+        ["promtool", "check", "rules", str(path)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     assert f"{len(RULES) + 1} rules found" in done.stdout

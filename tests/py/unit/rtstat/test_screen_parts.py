@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rtstat_views import channel, worker
 
-pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
+pytest.importorskip("textual")
 
 from rtstat.screen import charts, columns, ink, trouble_bar
 from rtstat.troubles import Trouble, judge

@@ -125,7 +125,7 @@ static void test_packets_without_a_deadline_keep_their_order(void)
 int main(void)
 {
     TEST_NEEDS("netns", unshare(CLONE_NEWNET) == 0);
-    TEST_NEEDS("qdisc",
+    TEST_NEEDS("qdisc tbf",
                run("ip link set lo up 2>/dev/null") &&
                    run("tc qdisc add dev lo root tbf rate 4mbit burst 2k limit 8m 2>/dev/null"));
     if (!wt_start(&worker, NULL))

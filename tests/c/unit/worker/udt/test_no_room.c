@@ -46,7 +46,7 @@ int main(void)
 {
     TEST_NEEDS("netns", unshare(CLONE_NEWNET) == 0);
     TEST_NEEDS(
-        "qdisc",
+        "qdisc tbf",
         run("ip link set lo up 2>/dev/null") &&
             run("tc qdisc add dev lo root tbf rate 300mbit burst 100k limit 8m 2>/dev/null"));
     if (!wt_start(&worker, NULL))

@@ -20,7 +20,7 @@ from rtworkers.control import (
     WorkerSilent,
     WorkerStartError,
 )
-from shmring import errors
+from shmring import errors, room
 from shmring._check import check, error, last_text
 from shmring._ring import ffi, lib
 
@@ -142,28 +142,28 @@ def check_files(fd: int, ends: Callable[[], list[int]]) -> None:
         raise out_of_files("opening a channel")
 
 
-def check_memory(needed: int) -> None:
+def check_memory(needed: int, what_fits: Callable[[int], str]) -> None:
     """Raise `NoSpace` if a segment of `needed` bytes does not fit into the free memory.
 
     Reserving the memory would show this too, but only after the machine had reached its limit.
-    """
-    if needed < LARGE_SEGMENT_BYTES:
-        return
-    shm = os.statvfs(paths.SHM_DIRECTORY)
-    free_shm = shm.f_bavail * shm.f_frsize
-    import psutil
 
-    free = psutil.virtual_memory().available
-    if needed > free_shm:
-        limit, fix = f"/dev/shm has {free_shm} free", "mount -o remount,size=... /dev/shm"
-    elif needed > free:
+    what_fits: returns the largest size that fits into so many bytes, see `room.what_fits`.
+    """
+    free = room.free_bytes()
+    limit, fix = f"/dev/shm has {free} free", "mount -o remount,size=... /dev/shm"
+    if needed <= free and needed >= LARGE_SEGMENT_BYTES:
+        import psutil
+
+        free = psutil.virtual_memory().available
         limit, fix = f"the machine has {free} bytes of memory free", "end other programs"
-    else:
+    if needed <= free:
         return
+    fits = what_fits(free)
+    smaller = f"open it with {fits}, the most that fits, or smaller packets" if fits else ""
     raise error(
         errno.ENOSPC,
-        f"the channel takes {needed} bytes of shared memory and {limit}: lower capacity or "
-        f"packet_bytes, close channels, or {fix}",
+        f"the channel takes {needed} bytes of shared memory and {limit}: "
+        f"{smaller}{', ' if smaller else ''}close channels, or {fix}",
     )
 
 

@@ -30,7 +30,7 @@ from rtworkers import (
 from rtworkers.config import default_policy
 from rtworkers.launch import worker_binary
 from rtworkers.opener import Opener
-from shmring import _address, _host, _leftovers, _options, _pool_server, _realtime, errors
+from shmring import _address, _host, _leftovers, _options, _pool_server, _realtime, errors, room
 from shmring._arguments import deadline
 from shmring._check import error
 from shmring._endpoint import await_sent, ends_open_files
@@ -181,8 +181,9 @@ class Pool(Opening):
             slot = self._supervisor.place(prepared.cpu)
         self._start_worker(slot, prepared.strict, quiet)
         with translated(f"channel {name!r}"):
-            _host.check_memory(prepared.segment_bytes)
-            holding, segment = self._create_segment(prepared, asking)
+            holding, segment = self._create_segment(
+                prepared, asking, lambda free: room.what_fits(options, engine, free)
+            )
             try:
                 self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
             except BaseException:
@@ -343,8 +344,11 @@ class Pool(Opening):
         check = self._check_strict if prepared.strict else None
         return take_over(self._supervisor, prepared, asking, access, check)
 
-    def _create_segment(self, prepared: Prepared, opener: Opener) -> tuple[Holding, Any]:
+    def _create_segment(
+        self, prepared: Prepared, opener: Opener, what_fits: Callable[[int], str]
+    ) -> tuple[Holding, Any]:
         """Make the segment, and map it. The worker gives it its name."""
+        _host.check_memory(prepared.segment_bytes, what_fits)
         posix_name = paths.channel_segment(self.namespace, prepared.name)
         free_name(posix_name, prepared.name, self.namespace)
         fd = liveness.nameless_file()
@@ -354,10 +358,13 @@ class Pool(Opening):
             bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             segment = _host.format_segment(fd, prepared.config)
             self._set_access(fd, prepared)
-        except BaseException:
+        except BaseException as failure:
             os.close(fd)
             if bell_fd >= 0:
                 os.close(bell_fd)
+            if isinstance(failure, errors.NoSpace) and failure.errno == errno.ENOSPC:
+                # Another channel took the room meanwhile.
+                _host.check_memory(prepared.segment_bytes, what_fits)
             raise
         config = prepared.config_bytes()
         holding = Holding(prepared.name, posix_name, config, fd, bell_fd, opener=opener)

@@ -1,0 +1,141 @@
+"""What fits into the shared memory that is free.
+
+Commands choose the sizes that they were not given with `fitting`, so that several of them fit
+beside each other. Defaults of `open` are constants: where one does not fit, the error names what
+`what_fits` returns.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rtworkers import paths
+from shmring import _options
+from shmring._ring import lib
+from shmring.engine import Engine, EngineConfig
+
+SHARE = 5
+"""`fitting` takes at most one part in this many of what is free."""
+
+_UDT_RECORD_BYTES = 1024
+_WITHOUT_SIZES = ("proxy", "mux", "udt-port")
+"""Engines whose channels are opened without sizes."""
+
+
+_NOT_SIZES = ("socket", "groups", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of something fits, and the shared memory that it takes."""
+
+    count: int
+    wanted: int
+    shm_bytes: int
+    free_bytes: int
+    """Shared memory that was free before."""
+
+    def to_dict(self) -> dict[str, int]:
+        """Return everything as values that `json` accepts."""
+        return dataclasses.asdict(self)
+
+
+def free_bytes() -> int:
+    """Return how much shared memory is free on this host."""
+    shm = os.statvfs(paths.SHM_DIRECTORY)
+    return shm.f_bavail * shm.f_frsize
+
+
+def channel_bytes(*, engine: Engine[Any] | None = None, **options: Any) -> int:
+    """Return the shared memory that a channel takes which is opened with these options. Raises as
+    `open`."""
+    config = None
+    if engine is not None:
+        start = engine.prepare(options)
+        options, config = start.options, start.config
+    return _segment_bytes(options, config)
+
+
+def fitting(wanted: int, bytes_of: Callable[[int], int], *, least: int = 1) -> Room:
+    """Return how much of what is wanted takes at most its `SHARE` of the free shared memory.
+
+    bytes_of: how much shared memory so many take. least: fewer are of no use, even if they do
+        not fit.
+    """
+    free = free_bytes()
+    count = max(least, largest(wanted, bytes_of, free // SHARE))
+    return Room(count, wanted, bytes_of(count), free)
+
+
+def largest(wanted: int, bytes_of: Callable[[int], int], limit: int) -> int:
+    """Return the largest number up to `wanted` that takes at most `limit` bytes. 0: not even 1."""
+    if bytes_of(wanted) <= limit:
+        return wanted
+    low, high = 0, wanted
+    while high - low > 1:
+        middle = (low + high) // 2
+        if bytes_of(middle) <= limit:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def what_fits(options: Mapping[str, Any], config: EngineConfig | None, free: int) -> str:
+    """Return the largest size with which a channel would fit, as it is given: ``capacity=512``.
+    Empty: there is none."""
+    for way in _ways(options, "" if config is None else config.name):
+
+        def bytes_of(count: int, way: _Way = way) -> int:
+            return _segment_bytes({**options, **way.changed(count)}, config)
+
+        count = largest(way.most, bytes_of, free)
+        if count:
+            return way.text(count)
+    return ""
+
+
+class _Way(NamedTuple):
+    """How a channel can be made smaller."""
+
+    text: Callable[[int], str]
+    """Returns the words of a size."""
+    most: int
+    changed: Callable[[int], dict[str, Any]]
+    """Returns the options of a size."""
+
+
+def _ways(options: Mapping[str, Any], engine: str) -> Iterator[_Way]:
+    if engine == "udt":
+        yield _Way(
+            lambda n: f"ring_bytes={n * _UDT_RECORD_BYTES}",
+            options["capacity"],
+            _udt_options,
+        )
+    if engine == "udt" or engine in _WITHOUT_SIZES:
+        return
+    capacity = options.get("capacity") or _options.CAPACITY
+    rx_capacity = options.get("rx_capacity") or capacity
+    yield _Way(lambda n: f"capacity={n}", capacity, lambda n: {"capacity": n})
+    yield _Way(lambda n: f"rx_capacity={n}", rx_capacity, lambda n: {"rx_capacity": n})
+    yield _Way(
+        lambda n: f"capacity={n} and rx_capacity={n}",
+        min(capacity, rx_capacity),
+        lambda n: {"capacity": n, "rx_capacity": n},
+    )
+
+
+def _udt_options(records: int) -> dict[str, Any]:
+    longest = records * _UDT_RECORD_BYTES // 4
+    return {"capacity": records, "max_payload": min(longest, lib.SHM_MAX_RECORD)}
+
+
+def _segment_bytes(options: Mapping[str, Any], config: EngineConfig | None) -> int:
+    sizes = {name: value for name, value in options.items() if name not in _NOT_SIZES}
+    prepared = _options.prepare("room", "default", "room", "balanced", sizes, config)
+    return prepared.segment_bytes
+
+
+__all__ = ["Room", "channel_bytes", "fitting", "free_bytes", "largest"]

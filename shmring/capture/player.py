@@ -13,7 +13,7 @@ from shmring.capture import pacing
 from shmring.capture.flows import CaptureSummary, summary
 from shmring.capture.reader import Reader
 from shmring.capture.routes import Routes
-from shmring.lanes.lanes import CAPACITY, Lanes
+from shmring.lanes.lanes import Lanes
 from shmring.lanes.report import Progress, SendingReport
 from shmring.types import Late, Profile
 
@@ -50,7 +50,7 @@ class Player:
         broadcast: bool = False,
         late: Late = "send",
         profile: Profile | None = None,
-        capacity: int = CAPACITY,
+        capacity: int | None = None,
         pool: Opening | None = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> None:
@@ -164,7 +164,7 @@ def replay(
     broadcast: bool = False,
     late: Late = "send",
     profile: Profile | None = None,
-    capacity: int = CAPACITY,
+    capacity: int | None = None,
     pool: Opening | None = None,
     progress: Callable[[Progress], object] | None = None,
 ) -> ReplayReport:
@@ -192,7 +192,8 @@ def replay(
     broadcast: allow sending to broadcast addresses.
     late: what happens to packets past their time: "send" or "drop".
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
-    capacity: how many packets may be queued ahead of their time.
+    capacity: how many packets may be queued ahead of their time. None: 16384, or as many as a
+        fifth of the free shared memory holds.
     pool: which pool sends. None: the default pool.
     progress: is called with a `Progress` about five times a second while packets wait.
 

@@ -1,6 +1,7 @@
 """Sends packets with deadlines on a channel per IP version."""
 
 import contextlib
+import dataclasses
 import ipaddress
 import itertools
 import os
@@ -10,7 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from shmring import _address
+from shmring import _address, room
 from shmring._address import Address
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
@@ -24,8 +25,11 @@ from shmring.stats import ChannelStats
 from shmring.types import Late, Profile, StampSource
 
 CAPACITY = 16384
+"""Packets that are queued ahead of their time, as far as they fit."""
+_LEAST_CAPACITY = 64
 _PACKET_BYTES = 1472
 _REPORTS = 1 << 16
+_REPORTS_PER_PACKET = 4
 _NAPS_FROM = 4096
 """Capacity that lasts for a nap of 1 ms at any rate that can be reached."""
 _ANY = {4: "0.0.0.0", 6: "::"}
@@ -49,31 +53,32 @@ class Lanes:
         broadcast: bool,
         late: Late,
         profile: Profile | None,
-        capacity: int,
+        capacity: int | None,
         pool: Opening | None,
         progress: Callable[[Progress], object] | None,
         place: Callable[[], tuple[int, float | None]],
+        wanted: int = CAPACITY,
         packet_bytes: int = _PACKET_BYTES,
         max_payload: int | None = None,
         tx_stamp: StampSource = "hardware",
         deadlines: bool = True,
     ) -> None:
-        """kind: what the channels are named after. place: returns the round, and how much is done,
+        """kind: what the channels are named after. capacity: None: `wanted`, or as many as fit (see
+        `room.fitting`). place: returns the round, and how much is done,
         for the progress. packet_bytes, max_payload, tx_stamp: as for `Pool.open`. deadlines:
         whether packets have them. Otherwise none is late. The rest: as for `shmring.replay`.
         Nothing is opened yet.
         """
         self._kind, self._start, self._local, self._pool = kind, start, local, pool
+        self._capacity, self._wanted = capacity, wanted
         self._options: dict[str, Any] = {
             "direction": "tx",
             "clock": clock_of(start),
             "late": late,
             "profile": profile,
-            "capacity": capacity,
             "packet_bytes": packet_bytes,
             "max_payload": max_payload,
             "tx_stamp": tx_stamp,
-            "report_capacity": _REPORTS,
             "broadcast": broadcast,
             "multicast_interface": interface,
             "ttl": ttl,
@@ -95,6 +100,8 @@ class Lanes:
         self.start_ns = 0
         """When the first packet is due, in the clock of the channels. 0: none is open yet."""
         self.queued = 0
+        self.queue_room = room.Room(0, 0, 0, 0)
+        """What `SendingReport.queue` is. 0: no channel is open yet."""
         self.stopped = False
 
     def __enter__(self) -> Self:
@@ -127,7 +134,7 @@ class Lanes:
         if self.start_ns == 0:
             now_ns = channel.now_ns()
             self.start_ns = start_ns(self._start, now_ns) if self._deadlines else now_ns
-        return Lane(channel, naps=self._options["capacity"] >= _NAPS_FROM)
+        return Lane(channel, naps=self.queue_room.count >= _NAPS_FROM)
 
     def _connected(self, pool: Opening, name: str, local: Address, to: Address) -> Channel:
         """Open a channel that knows the way to the first destination, because most have only one:
@@ -139,8 +146,24 @@ class Lanes:
         return self._open(pool, name, local=local)
 
     def _open(self, pool: Opening, name: str, **ends: Any) -> Channel:
-        channel: Channel = pool.open(name, **ends, **self._options)
+        options = self._options | ends
+        before = self.queue_room
+        fits = self._room(options) if not before.count else before
+        options |= _sizes(fits.count)
+        channel: Channel = pool.open(name, **options)
+        taken = before.shm_bytes + channel.stats().segment_bytes
+        self.queue_room = dataclasses.replace(fits, shm_bytes=taken)
         return self._stack.enter_context(channel)
+
+    def _room(self, options: dict[str, Any]) -> room.Room:
+        """Return how many packets the channels of these options have room for."""
+
+        def bytes_of(capacity: int) -> int:
+            return room.channel_bytes(**options, **_sizes(capacity))
+
+        if self._capacity is not None:
+            return room.Room(self._capacity, self._capacity, 0, room.free_bytes())
+        return room.fitting(self._wanted, bytes_of, least=_LEAST_CAPACITY)
 
     def queue(self, payloads: memoryview) -> list[int]:
         """Queue the packets in `raw`, until all are queued or `stopped` is true. Return how many
@@ -191,6 +214,7 @@ class Lanes:
             "lateness": _lateness(stats),
             "gap_error": sum((lane.gap_errors for lane in self._lanes.values()), _no_histogram()),
             "stopped": self.stopped,
+            "queue": self.queue_room,
         }
 
     def _look(self, waited: bool) -> None:
@@ -213,6 +237,12 @@ class Lanes:
 
     def _late(self, stats: Iterable[ChannelStats]) -> int:
         return sum(each.tx_late for each in stats) if self._deadlines else 0
+
+
+def _sizes(capacity: int) -> dict[str, Any]:
+    """Return the options for the sizes of a channel. The reports of a nap must fit."""
+    reports = 1 << (_REPORTS_PER_PACKET * capacity - 1).bit_length()
+    return {"capacity": capacity, "report_capacity": min(_REPORTS, reports)}
 
 
 def lane_of(to: Address) -> tuple[int, Any]:

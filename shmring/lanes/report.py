@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from shmring.histogram import Histogram
+from shmring.room import Room
 
 
 class Progress(NamedTuple):
@@ -50,6 +51,8 @@ class SendingReport:
     Only consecutive packets of one channel, as far as their reports were read in time."""
     stopped: bool
     """Whether `stop` ended it."""
+    queue: Room
+    """How many packets may wait for their time in each channel, and the shared memory of all."""
 
     @property
     def late_share(self) -> float:

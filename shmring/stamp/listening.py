@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from shmring import room
 from shmring._address import Address
 from shmring._opening import Opening
 from shmring.channel import Channel
@@ -20,6 +21,7 @@ _NS_PER_S = 1_000_000_000
 _FLOWS = 16
 _WINDOW = 1 << 14
 _CAPACITY = 1 << 15
+_LEAST_CAPACITY = 64
 _TURN_S = 0.004
 _NOBODY: Address = ("0.0.0.0", 0)
 
@@ -62,7 +64,6 @@ class Listening:
             "local": local,
             "gro": False,  # packets that were put together may have one timestamp
             "rx_stamp": "kernel",
-            "rx_capacity": _CAPACITY,
             "profile": profile,
             "device": interface,
         }
@@ -76,9 +77,16 @@ class Listening:
     def run(self) -> MeasureReport:
         """Receive. Call it once. Raises what `Pool.open` raises."""
         with contextlib.ExitStack() as stack:
+            self._queue = room.fitting(
+                _CAPACITY,
+                lambda n: room.channel_bytes(**self._options, rx_capacity=n),
+                least=_LEAST_CAPACITY,
+            )
             name = f"measure.{os.getpid()}.{next(_numbers)}.listen"
             channel: Channel = stack.enter_context(
-                open_channel(name, pool=self._pool, **self._options)
+                open_channel(
+                    name, pool=self._pool, rx_capacity=self._queue.count, **self._options
+                )
             )
             probes = Probes(
                 channel,
@@ -108,6 +116,7 @@ class Listening:
                 host=probes.sender or _NOBODY,
                 listening=True,
                 stopped=self._stopped,
+                queue=self._queue,
             )
 
     def _share(self, now_ns: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from shmring._address import Address
 from shmring.histogram import Histogram
+from shmring.room import Room
 from shmring.stamp.probes import Probes, hist_of, total
 
 ClockKind = Literal["same", "measured"]
@@ -207,6 +208,8 @@ class MeasureReport(FlowCounts):
     flows: tuple[FlowResult, ...]
     stopped: bool
     """Whether `Measurement.stop` ended it."""
+    queue: Room
+    """How many probes may wait for their time, or (listening) to be read, and their memory."""
 
     @property
     def lost_in_network(self) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
-from shmring import _address
+from shmring import _address, room
 from shmring._address import Address
 from shmring._opening import Opening
 from shmring._proto import lib
@@ -27,7 +27,7 @@ from shmring.stamp.measured import (
     merged,
 )
 from shmring.stamp.probes import WAYS, Bounds, Probes, window_for
-from shmring.stamp.schedule import Schedule
+from shmring.stamp.schedule import LEAST_CAPACITY, Schedule
 from shmring.traffic.flow import Flow
 from shmring.types import Profile
 from shmring.udt.connecting import resolve
@@ -48,7 +48,9 @@ _HELLO_PROBES = 6
 _HELLO_TURNS = 8
 _HELLO_TURN_S = 0.25
 _REPORTS = 1 << 16
+_REPORTS_PER_PROBE = 16
 _LEAST_RX = 8192
+_REPLIES_PER_PROBE = 4
 _LEAST_WINDOW = 16384
 
 _numbers = itertools.count()
@@ -117,7 +119,6 @@ class Measurement:
             "tx_stamp": "off",
             "txtime": "off",  # a card's own clock might launch before the deadline, T1
             "tolerance_ns": max(1, late_ns),
-            "report_capacity": _REPORTS,
             "profile": profile,
             "ttl": ttl,
             "dscp": dscp,
@@ -152,11 +153,16 @@ class Measurement:
         self._options |= {
             "remote": (host, port),
             "local": local,
-            "capacity": schedule.capacity,
             "packet_bytes": schedule.longest_bytes,
-            "rx_capacity": max(_LEAST_RX, schedule.capacity),
             "rx_packet_bytes": schedule.longest_bytes,
         }
+        self._queue = room.fitting(
+            schedule.capacity,
+            lambda n: room.channel_bytes(**self._options, **_sizes(n, schedule.capacity)),
+            least=LEAST_CAPACITY,
+        )
+        self._options |= _sizes(self._queue.count, schedule.capacity)
+        schedule.use_room(self._queue.count)
         bounds, counts = self._hello((host, port))
         kind: ClockKind = "same" if self._is_same(bounds) else "measured"
         with self._open("probes") as channel:
@@ -292,7 +298,22 @@ class Measurement:
             host=host,
             listening=False,
             stopped=self._stopped,
+            queue=self._queue,
         )
+
+
+def _sizes(capacity: int, wanted: int) -> dict[str, Any]:
+    """Return the options for the sizes of the channel. If fewer probes fit than are wanted, there
+    is less room for replies and reports, too."""
+    replies, reports = _LEAST_RX, _REPORTS
+    if capacity < wanted:
+        replies = min(replies, _REPLIES_PER_PROBE * capacity)
+        reports = min(reports, 1 << (_REPORTS_PER_PROBE * capacity - 1).bit_length())
+    return {
+        "capacity": capacity,
+        "rx_capacity": max(capacity, replies),
+        "report_capacity": reports,
+    }
 
 
 def positive(value: float, name: str, what: str) -> None:
@@ -428,7 +449,14 @@ class Watch:
 
 
 def report_of(
-    channel: Channel, probes: Probes, watch: Watch, *, host: Address, listening: bool, stopped: bool
+    channel: Channel,
+    probes: Probes,
+    watch: Watch,
+    *,
+    host: Address,
+    listening: bool,
+    stopped: bool,
+    queue: room.Room,
 ) -> MeasureReport:
     """Return the report of a measurement that has ended."""
     stats = channel.stats()
@@ -455,6 +483,7 @@ def report_of(
             for number in probes.used
         ),
         stopped=stopped,
+        queue=queue,
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from shmring import room
 from shmring._address import Address
 from shmring._facts import values
 from shmring._host_time import NS_PER_S, HostTime
@@ -38,6 +39,7 @@ HOLD_NS = 300_000
 _MOST_HOLD_NS = 500_000_000
 _LEAD_NS = 50_000
 _CAPACITY = 16384
+_LEAST_CAPACITY = 64
 _PACKET_BYTES = 256
 _TURN_S = 0.2
 
@@ -119,7 +121,13 @@ class Reflector:
         self._not_queued = 0
         self._stopped = False
         self._serving = threading.Lock()
-        self._channel = _open(local, pool, profile)
+        self.queue = room.fitting(
+            _CAPACITY,
+            lambda n: room.channel_bytes(**_sizes(n)),
+            least=_LEAST_CAPACITY,
+        )
+        """How many requests and replies may wait, and the shared memory of both."""
+        self._channel = _open(local, pool, profile, self.queue.count)
         self._arrivals = Arrivals(self._channel)
         self._began_ns = time.monotonic_ns()
 
@@ -231,31 +239,43 @@ class Reflector:
         self.close()
 
 
-def _open(local: Address | None, pool: Opening | str | None, profile: Profile | None) -> Channel:
+def _sizes(capacity: int) -> dict[str, Any]:
+    """Return the options for the sizes of the channel."""
+    return {
+        "capacity": capacity,
+        "packet_bytes": _PACKET_BYTES,
+        "max_payload": 65507,
+        "report_capacity": 0,
+    }
+
+
+def _open(
+    local: Address | None, pool: Opening | str | None, profile: Profile | None, capacity: int
+) -> Channel:
     host, port = ("", PORT) if local is None else local
     if host:
-        return _open_at((host, port), pool, profile)
+        return _open_at((host, port), pool, profile, capacity)
     with contextlib.suppress(ShmringOSError):  # a host without IPv6
-        return _open_at(("::", port), pool, profile)
-    return _open_at(("0.0.0.0", port), pool, profile)
+        return _open_at(("::", port), pool, profile, capacity)
+    return _open_at(("0.0.0.0", port), pool, profile, capacity)
 
 
-def _open_at(local: Address, pool: Opening | str | None, profile: Profile | None) -> Channel:
+def _open_at(
+    local: Address, pool: Opening | str | None, profile: Profile | None, capacity: int
+) -> Channel:
     try:
-        return open_channel(
+        channel: Channel = open_channel(
             f"reflect.{os.getpid()}.{next(_numbers)}",
             pool=pool,
             local=local,
             profile=profile,
-            capacity=_CAPACITY,
-            packet_bytes=_PACKET_BYTES,
-            max_payload=65507,
             gro=False,  # packets that were put together may have one timestamp
             rx_stamp="kernel",  # whose clock is the one of T3
             txtime="off",  # a card's own clock might launch before it
             reports="off",
-            report_capacity=0,
+            **_sizes(capacity),
         )
+        return channel
     except (NoPermission, ShmringOSError) as caught:
         if local[1] == 0 or local[1] >= 1024 or caught.errno not in (errno.EACCES, errno.EPERM):
             raise

@@ -16,7 +16,7 @@ LEAST_SIZE: int = lib.STAMP_BYTES
 _PAYLOAD_BYTES = 1 << 20
 _AHEAD_S = 0.25
 """Probes that wait in the ring for their time."""
-_LEAST_CAPACITY = 64
+LEAST_CAPACITY = 64
 _MOST_CAPACITY = 1 << 17
 
 
@@ -41,9 +41,9 @@ class Schedule:
         """How many are expected. Infinite: without end."""
         self.longest_bytes = max(flow.longest_bytes(lane) for flow in self.flows)
         most = max(flow.burst for flow in self.flows)
-        self.capacity = max(_LEAST_CAPACITY, most, min(_MOST_CAPACITY, int(self.pps * _AHEAD_S)))
+        self.capacity = max(LEAST_CAPACITY, most, min(_MOST_CAPACITY, int(self.pps * _AHEAD_S)))
         """Probes that may wait in the ring."""
-        self._batch = max(1, min(RECORDS, self.capacity // 4))
+        self.use_room(self.capacity)
         self._lanes: Any = ffi.new("due_lane_t[]", lib.DUE_LANES)
         self._columns = [Columns(self._lanes[number]) for number in range(lib.DUE_LANES)]
         self.columns = self._columns[lane - 1]
@@ -66,6 +66,11 @@ class Schedule:
         config = self._raw[number].config
         flow.put(config, lane)
         config.seed = number + 1
+
+    def use_room(self, capacity: int) -> None:
+        """Let only this many probes wait in the ring."""
+        self.capacity = capacity
+        self._batch = max(1, min(RECORDS, capacity // 4))
 
     def begin(self, start_ns: int, host: HostTime, clock: Clock) -> None:
         """start_ns: of the first, in the channel's clock. host: as it was read for all times."""

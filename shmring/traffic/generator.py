@@ -130,8 +130,6 @@ class Generator:
         self._stamp: StampFormat = stamp
         self._deadlines: Clock = clock_of(start)
         self._expected = sum(flow.packets(lane) for flow, lane in self._each())
-        room = self._room() if capacity is None else capacity
-        self._batch = max(1, min(RECORDS, room // 4))
         self._payloads = bytearray(_PAYLOAD_BYTES)
         self._lanes = Lanes(
             "generate",
@@ -142,7 +140,8 @@ class Generator:
             broadcast=broadcast,
             late=late,
             profile=profile,
-            capacity=room,
+            capacity=capacity,
+            wanted=self._wanted(),
             packet_bytes=math.ceil(self._mean_bytes()),
             max_payload=max(flow.longest_bytes(lane) for flow, lane in self._each()),
             tx_stamp="off",  # nobody reads them, and they cost time at high rates
@@ -194,8 +193,8 @@ class Generator:
         sizes = [flow.mean_bytes(lane) for flow, lane in self._each()]
         return sum(map(float.__mul__, rates, sizes)) / sum(rates)
 
-    def _room(self) -> int:
-        """Packets that are due in half a second, or in the largest burst, as far as memory allows:
+    def _wanted(self) -> int:
+        """Return how many packets are due in half a second, or in the largest burst, up to 64 MB:
         the rest of a burst follows while its begin is sent."""
         due = _AHEAD_S * sum(flow.rate(lane).highest_pps for flow, lane in self._each())
         most = min(_MOST_CAPACITY, int(_RING_BYTES / (self._mean_bytes() + 64)))
@@ -205,6 +204,7 @@ class Generator:
     def _open(self) -> None:
         for to in self._to:
             self._lanes.lane_for(to)
+        self._batch = max(1, min(RECORDS, self._lanes.queue_room.count // 4))
         self._traffic.start_ns = self._lanes.start_ns
 
     # --- sending ----------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def generate(
     late: what happens to packets past their time: "send" or "drop".
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
     capacity: how many packets may be queued ahead of their time. None: what is due in half a
-        second.
+        second, or as many as a fifth of the free shared memory holds.
     pool: which pool sends. None: the default pool.
     progress: is called with a `capture.Progress` about five times a second while packets wait.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import shmring
+from shmring import room
 from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate
 
@@ -41,8 +42,10 @@ def _python_to_python(plan: Plan, payload_bytes: int) -> Callable[[], Figures]:
     def measure() -> Figures:
         with ExitStack() as stack:
             stack.enter_context(plan.on_other_core())
-            sender, receiver = _pair(plan, stack, payload_bytes)
-            sent, received, elapsed_s = _pump(sender, receiver, payload_bytes, plan.run_s(2))
+            window = _window(plan, payload_bytes)
+            sender, receiver = _pair(plan, stack, payload_bytes, window)
+            seconds = plan.run_s(2)
+            sent, received, elapsed_s = _pump(sender, receiver, payload_bytes, seconds, window)
         return {
             ("rate", "pps"): received / elapsed_s,
             ("throughput", "bps"): 8 * payload_bytes * received / elapsed_s,
@@ -52,8 +55,17 @@ def _python_to_python(plan: Plan, payload_bytes: int) -> Callable[[], Figures]:
     return measure
 
 
+def _window(plan: Plan, payload_bytes: int) -> int:
+    def bytes_of(window: int) -> int:
+        return 2 * room.channel_bytes(
+            direction="tx", capacity=2 * window, packet_bytes=payload_bytes
+        )
+
+    return plan.fitting(f"bulk of {payload_bytes} bytes", "packets in flight", WINDOW, bytes_of)
+
+
 def _pair(
-    plan: Plan, stack: ExitStack, payload_bytes: int
+    plan: Plan, stack: ExitStack, payload_bytes: int, window: int
 ) -> tuple[shmring.Channel, shmring.Channel]:
     pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
     receiver = stack.enter_context(
@@ -61,7 +73,7 @@ def _pair(
             "bulk-rx",
             local=("127.0.0.1", 0),
             direction="rx",
-            rx_capacity=2 * WINDOW,
+            rx_capacity=2 * window,
             packet_bytes=payload_bytes,
             rcvbuf_bytes=RCVBUF_BYTES,
         )
@@ -71,7 +83,7 @@ def _pair(
             "bulk-tx",
             remote=receiver.local,
             direction="tx",
-            capacity=2 * WINDOW,
+            capacity=2 * window,
             packet_bytes=payload_bytes,
             tx_stamp="off",
             reports="off",
@@ -81,28 +93,33 @@ def _pair(
 
 
 def _pump(
-    sender: shmring.Channel, receiver: shmring.Channel, payload_bytes: int, seconds: float
+    sender: shmring.Channel,
+    receiver: shmring.Channel,
+    payload_bytes: int,
+    seconds: float,
+    window: int,
 ) -> tuple[int, int, float]:
     """Send and receive in turn, with at most the window in flight. Return packets sent and
     received, and the seconds it took."""
-    batch = bytes(SEND_AT_ONCE * payload_bytes)
-    into = bytearray(WINDOW * payload_bytes)
+    at_once = min(SEND_AT_ONCE, window // 2)
+    batch = bytes(at_once * payload_bytes)
+    into = bytearray(window * payload_bytes)
     sent = received = 0
     start = time.monotonic()
     end = start + seconds
     while time.monotonic() < end:
-        if sent - received + SEND_AT_ONCE <= WINDOW:
+        if sent - received + at_once <= window:
             sender.send_many(batch, size=payload_bytes, timeout=5.0)
-            sent += SEND_AT_ONCE
-        received += _take(receiver, into, 0.0)
-    while received < sent and (taken := _take(receiver, into, 0.5)):
+            sent += at_once
+        received += _take(receiver, into, 0.0, window)
+    while received < sent and (taken := _take(receiver, into, 0.5, window)):
         received += taken
     return sent, received, time.monotonic() - start
 
 
-def _take(receiver: shmring.Channel, into: bytearray, timeout_s: float) -> int:
+def _take(receiver: shmring.Channel, into: bytearray, timeout_s: float, window: int) -> int:
     try:
-        return len(receiver.recv_many(WINDOW, timeout=timeout_s, out=into))
+        return len(receiver.recv_many(window, timeout=timeout_s, out=into))
     except TimeoutError:
         return 0
 
@@ -130,7 +147,7 @@ def _calls(plan: Plan) -> Callable[[], Figures]:
         send_ns, recv_ns = [], []
         with ExitStack() as stack:
             stack.enter_context(plan.on_other_core())
-            sender, receiver = _pair(plan, stack, 64)
+            sender, receiver = _pair(plan, stack, 64, _window(plan, 64))
             for _ in range(REPEATS):
                 sender.hold()
                 send_ns.append(_per_call_ns(CALLS, sender.send, payload))

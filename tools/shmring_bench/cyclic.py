@@ -6,8 +6,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import shmring
+from shmring import room
 from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, worker_pid
 from shmring_bench.samples import quantile
@@ -61,13 +63,16 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
     """Measure a channel of 1 kHz, beside others of 44 Hz on the same worker."""
 
     def measure() -> Figures:
+        each = room.channel_bytes(**_options(("127.0.0.1", 9), OTHER_CYCLE_NS))
+        fitting = plan.fitting(f"{others} others", "channels", others, lambda n: n * each)
         with ExitStack() as open_now:
             open_now.enter_context(plan.on_other_core())
             pool = open_now.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
             sink = open_now.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             sink.bind(("127.0.0.1", 0))
             beside = [
-                _open(pool, f"other-{i}", sink.getsockname(), OTHER_CYCLE_NS) for i in range(others)
+                _open(pool, f"other-{i}", sink.getsockname(), OTHER_CYCLE_NS)
+                for i in range(fitting)
             ]
             count = _count(plan)
             receiver = open_now.enter_context(
@@ -96,14 +101,18 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
 def _open(
     pool: shmring.Pool, name: str, remote: tuple[str, int], period_ns: int
 ) -> shmring.CyclicChannel:
-    return pool.open(
-        name,
-        local=("127.0.0.1", 0),
-        remote=remote,
-        direction="tx",
-        max_payload=len(PAYLOAD),
-        reports="off",
-        report_capacity=0,
-        producers=1,
-        engine=shmring.Cyclic(period_ns=period_ns, payload=PAYLOAD),
-    )
+    channel: shmring.CyclicChannel = pool.open(name, **_options(remote, period_ns))
+    return channel
+
+
+def _options(remote: tuple[str, int], period_ns: int) -> dict[str, Any]:
+    return {
+        "local": ("127.0.0.1", 0),
+        "remote": remote,
+        "direction": "tx",
+        "max_payload": len(PAYLOAD),
+        "reports": "off",
+        "report_capacity": 0,
+        "producers": 1,
+        "engine": shmring.Cyclic(period_ns=period_ns, payload=PAYLOAD),
+    }

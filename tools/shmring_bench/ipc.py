@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import shmring
+from shmring import room
 from shmring.types import Profile
 from shmring_bench import floor, ipc_rtt
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes, worker_pid
@@ -46,43 +48,50 @@ def _messages(program: str) -> Callable[[], Figures]:
 
 def _queue(plan: Plan) -> Figures:
     """Queue a million small packets. Measure the memory of this process and the worker together."""
-    packets = bytes(QUEUED * QUEUED_BYTES)
+    options: dict[str, Any] = {"direction": "tx", "packet_bytes": QUEUED_BYTES}
+    count = plan.fitting(
+        "a million queued packets",
+        "packets",
+        QUEUED,
+        lambda n: room.channel_bytes(capacity=n, **options),
+    )
+    packets = bytes(count * QUEUED_BYTES)
     with shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool:
         pool.open("other", local=("127.0.0.1", 0), capacity=16)
         before = _resident(pool)
         channel = pool.open(
             "queue",
             remote=("127.0.0.1", 9),
-            direction="tx",
-            capacity=QUEUED,
-            packet_bytes=QUEUED_BYTES,
+            capacity=count,
             held=True,
+            **options,
         )
         start = time.perf_counter_ns()
         channel.send_many(packets, size=QUEUED_BYTES)
-        queueing_ns = (time.perf_counter_ns() - start) / QUEUED
+        queueing_ns = (time.perf_counter_ns() - start) / count
         total = _resident(pool)
     return {
         ("resident", "bytes"): total,
         ("resident_added", "bytes"): total - before,
-        ("resident_per_packet", "bytes"): (total - before) / QUEUED,
+        ("resident_per_packet", "bytes"): (total - before) / count,
         ("send_many_per_packet", "ns"): queueing_ns,
     }
 
 
 def _many_channels(plan: Plan) -> Figures:
     open_ns = []
+    options: dict[str, Any] = {"capacity": 16, "packet_bytes": 64, "report_capacity": 16}
+    each = room.channel_bytes(**options)
+    channels = plan.fitting("idle channels", "channels", CHANNELS, lambda n: n * each)
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
     ):
         pool.open("first", local=("127.0.0.1", 0), capacity=16)
         before = _resident(pool)
-        for i in range(CHANNELS):
+        for i in range(channels):
             start = time.perf_counter_ns()
-            end = pool.open(
-                f"c{i}", local=("127.0.0.1", 0), capacity=16, packet_bytes=64, report_capacity=16
-            )
+            end = pool.open(f"c{i}", local=("127.0.0.1", 0), **options)
             open_ns.append(time.perf_counter_ns() - start)
             del end  # only the worker holds all; dropping this end is not part of opening it
         added = _resident(pool) - before
@@ -90,7 +99,7 @@ def _many_channels(plan: Plan) -> Figures:
     return {
         ("open_p50", "ns"): median(open_ns),
         ("open_max", "ns"): max(open_ns),
-        ("resident_per_channel", "bytes"): added / CHANNELS,
+        ("resident_per_channel", "bytes"): added / channels,
         ("worker_cpu", "percent"): used,
     }
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from shmring import room
 from shmring_bench.samples import median
+from shmring_cli.output import room_text
 
 if TYPE_CHECKING:
     import shmring
@@ -63,11 +65,22 @@ class Plan:
     """What is missing: privileges, cores, systems to compare with."""
     known_cases: dict[str, None] = field(default_factory=dict)
     """The cases of the selected benches, chosen or not, in their order."""
+    _sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def cpus(self) -> list[int] | None:
         """For `shmring.Pool`."""
         return None if self.worker_cpu is None else [self.worker_cpu]
+
+    def fitting(self, case: str, what: str, wanted: int, bytes_of: Callable[[int], int]) -> int:
+        """Return how much of what a case is about fits into the shared memory that is free: as much
+        for each system, and each run. If it is less than what is wanted, the plan records that."""
+        if case not in self._sizes:
+            found = room.fitting(wanted, bytes_of)
+            self._sizes[case] = found.count
+            if found.count < wanted:
+                self.lacking.add(room_text(f"memory for {case}", found, what))
+        return self._sizes[case]
 
     def run_s(self, default: float) -> float:
         """Return the length of a run whose default is `default` seconds."""

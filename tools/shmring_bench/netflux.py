@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import shmring
+from shmring import room
 from shmring.types import Impairment
 from shmring_bench import floor, senders
 from shmring_bench.measure import Figures, Plan, Row, alternate, cpu_ns, worker_pid
@@ -174,6 +175,14 @@ def _off(found: float, real: float) -> float:
 
 def _links(plan: Plan) -> Figures:
     """Run this many links on one worker, each to an open port. No partner answers."""
+    engine = shmring.Netflux(
+        send=PAYLOAD_BYTES,
+        receive=PAYLOAD_BYTES,
+        cycle_ns=LINK_CYCLE_NS,
+        values=bytes(PAYLOAD_BYTES),
+    )
+    each = room.channel_bytes(engine=engine, local=(LOOPBACK, 0), remote=(LOOPBACK, 9))
+    count = plan.fitting(f"{LINKS} links", "links", LINKS, lambda n: n * each)
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
@@ -184,15 +193,10 @@ def _links(plan: Plan) -> Figures:
                     f"link{i}",
                     local=(LOOPBACK, 0),
                     remote=(LOOPBACK, receiver.port),
-                    engine=shmring.Netflux(
-                        send=PAYLOAD_BYTES,
-                        receive=PAYLOAD_BYTES,
-                        cycle_ns=LINK_CYCLE_NS,
-                        values=bytes(PAYLOAD_BYTES),
-                    ),
+                    engine=engine,
                 )
             )
-            for i in range(LINKS)
+            for i in range(count)
         ]
         worker = worker_pid(pool)
         time.sleep(0.3)  # work left after opening

@@ -23,8 +23,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import shmring
+from shmring import room
 from shmring_bench import floor, senders
 from shmring_bench.measure import (
     Figures,
@@ -292,17 +294,22 @@ def _come_and_go(words: list[str] | None, until: float) -> None:
 def _channels(plan: Plan, count: int, seconds: float) -> Iterator[None]:
     """Open this many channels. Each sends some packets a second."""
     packets = max(1, round(seconds * CHANNEL_HZ))
+    options: dict[str, Any] = {
+        "direction": "tx",
+        "capacity": packets,
+        "packet_bytes": PAYLOAD_BYTES,
+        "report_capacity": 64,
+    }
+    each = room.channel_bytes(**options)
+    fitting = plan.fitting(f"{count} channels", "channels", count, lambda n: n * each)
     with shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool, plan.on_other_core():
         opened = [
             pool.open(
                 f"c{i:04}",
                 remote=("127.0.0.1", 9),
-                direction="tx",
-                capacity=packets,
-                packet_bytes=PAYLOAD_BYTES,
-                report_capacity=64,
+                **options,
             )
-            for i in range(count)
+            for i in range(fitting)
         ]
         begin_ns = time.monotonic_ns() + 500_000_000
         for i, channel in enumerate(opened):

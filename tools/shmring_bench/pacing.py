@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import shmring
+from shmring import room
 from shmring_bench import sniffed, veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.st2110 import Stream, judge
@@ -53,6 +54,7 @@ class _Video:
 
     stream: Stream
     pictures: int
+    plan: Plan
 
     @property
     def count(self) -> int:
@@ -60,8 +62,15 @@ class _Video:
 
     @property
     def capacity(self) -> int:
-        """How many of them wait in the ring."""
-        return min(self.count, round(_AHEAD_S * 1e9 / self.stream.frame_ns) * self.stream.packets)
+        """How many of them wait in the ring: whole pictures."""
+        ahead = round(_AHEAD_S * 1e9 / self.stream.frame_ns)
+        fitting = self.plan.fitting(
+            f"{self.stream.packets} packets a picture",
+            "pictures",
+            min(self.pictures, ahead),
+            lambda n: room.channel_bytes(**_sizes(n * self.stream.packets)),
+        )
+        return fitting * self.stream.packets
 
 
 def run(plan: Plan) -> Iterator[Row]:
@@ -111,7 +120,7 @@ def _measured(
     def measure() -> Figures:
         pictures = max(2, round(plan.run_s(seconds) * 1e9 / stream.frame_ns))
         with veth.linked(plan) as link:
-            return _figures(link, _Video(stream, pictures), send, how)
+            return _figures(link, _Video(stream, pictures, plan), send, how)
 
     return measure
 
@@ -121,11 +130,9 @@ def _figures(link: veth.Link, video: _Video, send: _Send, how: dict[str, Any]) -
     with link.receiver(video.count, word_at=_RTP_BYTES if "engine" in how else 0) as receiver:
         near: Any = link.near.open(
             "near",
-            direction="tx",
             remote=(link.far.address, receiver.port),
-            capacity=video.capacity,
-            packet_bytes=PAYLOAD_BYTES,
             reports="off",
+            **_sizes(video.capacity),
             cpu=link.plan.worker_cpu,
             **how,
         )
@@ -145,6 +152,10 @@ def _figures(link: veth.Link, video: _Video, send: _Send, how: dict[str, Any]) -
         ("vrx_out", "percent"): 100 * seen.vrx_out / video.count,
         ("missing", "percent"): 100 * (video.count - seen.arrived) / video.count,
     }
+
+
+def _sizes(capacity: int) -> dict[str, Any]:
+    return {"direction": "tx", "capacity": capacity, "packet_bytes": PAYLOAD_BYTES}
 
 
 def _wait_for_room(video: _Video, near: Any, packets: int) -> None:

@@ -38,9 +38,11 @@ CHANNEL = "sender"
 
 _HEAD = struct.Struct("=q")
 _AT_ONCE = 4096
-_AHEAD = 64 * _AT_ONCE
+AHEAD = 64 * _AT_ONCE
 """Packets that wait at saturation, about 45 ms of them. An ordinary process that fills a ring may
 lose its core for 20 ms, and an empty ring would count against the worker."""
+_RTUDP_PACKET_BYTES = 1536
+_RTUDP_RING_BYTES = 34 << 20
 Facts = dict[str, Any]
 
 
@@ -54,6 +56,8 @@ class Job:
     payload_bytes: int = 64
     cpu: int | None = None
     seconds: float = 0.0
+    ahead: int = AHEAD
+    """Packets that wait at saturation."""
 
     @property
     def duration_s(self) -> float:
@@ -72,6 +76,15 @@ def packets(job: Job, due_ns: range) -> bytearray:
     for i, due in enumerate(due_ns):
         _HEAD.pack_into(buffer, i * job.payload_bytes, due)
     return buffer
+
+
+def shm_bytes(count: int, payload_bytes: int) -> int:
+    """Return the shared memory that a system of ours takes for so many packets at most."""
+    from shmring.room import channel_bytes
+
+    of_rtudp = min(count * _RTUDP_PACKET_BYTES, _RTUDP_RING_BYTES)
+    own = channel_bytes(direction="tx", capacity=count, packet_bytes=payload_bytes)
+    return max(own, of_rtudp)
 
 
 @contextlib.contextmanager
@@ -156,8 +169,8 @@ def send_unstamped(job: Job) -> Facts:
 
 def send_saturated(job: Job) -> Facts:
     """Send packets whose deadline has passed, as fast as possible, for ``job.seconds``."""
-    batch = _past_packets(job, _AT_ONCE)
-    with _bare_channel(job, _AHEAD) as channel:
+    batch = _past_packets(job, min(_AT_ONCE, job.ahead))
+    with _bare_channel(job, job.ahead) as channel:
         end = time.monotonic() + job.seconds
         while time.monotonic() < end:
             channel.send_many(batch, size=job.payload_bytes, at=PAST_NS, timeout=5.0)

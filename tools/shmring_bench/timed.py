@@ -74,7 +74,8 @@ def run(plan: Plan) -> Iterator[Row]:
 
 def _schedule(plan: Plan, system: str, rate_hz: int, seconds: float) -> Callable[[], Figures]:
     def measure() -> Figures:
-        count = max(10, round(plan.run_s(seconds) * rate_hz))
+        wanted = max(10, round(plan.run_s(seconds) * rate_hz))
+        count = _fitting(plan, f"{rate_hz} Hz", wanted, PAYLOAD_BYTES)
         with floor.Receiver(count, cpu=plan.other_cpu) as receiver:
             job = senders.Job(
                 receiver.port, count, round(1e9 / rate_hz), PAYLOAD_BYTES, plan.worker_cpu
@@ -94,6 +95,10 @@ def _schedule(plan: Plan, system: str, rate_hz: int, seconds: float) -> Callable
     return measure
 
 
+def _fitting(plan: Plan, case: str, wanted: int, payload_bytes: int) -> int:
+    return plan.fitting(case, "packets", wanted, lambda n: senders.shm_bytes(n, payload_bytes))
+
+
 def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[], Figures]:
     """Send packets that are already late, as fast as possible: `count` of them, or for
     some time."""
@@ -105,11 +110,12 @@ def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[
         ):
             job = senders.Job(
                 receiver.port,
-                count,
+                _fitting(plan, "packets that are late", count, payload_bytes) if count else 0,
                 1,
                 payload_bytes,
                 plan.worker_cpu,
                 seconds=0 if count else plan.run_s(20),
+                ahead=_fitting(plan, "saturation", senders.AHEAD, payload_bytes),
             )
             facts = senders.run(system, job, plan.namespace)
             received = receiver.result(10)

@@ -10,7 +10,10 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from shmring.room import Room
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
@@ -70,6 +73,15 @@ def _digits(value: float) -> str:
     size = abs(value)
     places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
     return f"{value:.{places}f}"
+
+
+def room_text(label: str, room: Room, what: str = "packets") -> str:
+    """Return a size that the command chose: ``queue: 4096 packets, 6.71 MB of shared memory``."""
+    text = f"{label}: {room.count} {what}, {quantity(room.shm_bytes, 'bytes')} of shared memory"
+    if room.count < room.wanted:
+        free = quantity(room.free_bytes, "bytes")
+        text += f" (not {room.wanted}, because only {free} were free)"
+    return text
 
 
 def address_text(address: tuple[str, int] | None, none: str = "") -> str:

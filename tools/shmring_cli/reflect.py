@@ -33,7 +33,7 @@ from shmring import capture, stamp
 from shmring.stamp import reflector as settings
 from shmring_cli import realtime, sending
 from shmring_cli.common import FINE, USAGE
-from shmring_cli.output import address_text, duration, json_line
+from shmring_cli.output import address_text, duration, json_line, room_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         stack.enter_context(arguments.told.then(reflector.stop))
         print(f"answering on {address_text(reflector.local)}", file=sys.stderr, flush=True)
+        print(room_text("queue", reflector.queue), file=sys.stderr, flush=True)
         report = reflector.serve(arguments.seconds)
     if arguments.json:
         json_line(report.to_dict() | {"lacking": lacking})

@@ -12,7 +12,7 @@ from shmring.capture import routes
 from shmring.lanes.report import SendingReport
 from shmring.udt import connecting
 from shmring_cli.common import FAILED, FINE
-from shmring_cli.output import NS_PER_S, Progress, duration, quantity
+from shmring_cli.output import NS_PER_S, Progress, duration, quantity, room_text
 
 LATE = 3
 DEFAULT_LATE_PERCENT = 1.0
@@ -114,6 +114,8 @@ def tell(report: SendingReport) -> None:
             print(f"{label}: {', '.join(shown)}, max {duration(values.max)}")
     if report.lateness.count:
         print(f"late: {report.late} packets, {quantity(report.late_share * 100, 'percent')}")
+    if report.queue.count:
+        print(room_text("queue", report.queue))
     if report.failed:
         print(
             f"failed: {report.failed} packets were refused by the kernel: check the route to them, "

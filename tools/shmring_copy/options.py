@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator
 
 import shmring
+from shmring import room
 from shmring.udt import UdtOptions
+from shmring.udt.options import RING_BYTES
+from shmring_cli.output import room_text
 
 DEFAULT_PORT = 9000
 ANYWHERE = "0.0.0.0"
 
 _FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _BITS = 8
+_STEP_BYTES = 1 << 16
 _MOST_BITS = 10**15
 
 
@@ -42,13 +47,22 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def socket_options(arguments: argparse.Namespace) -> UdtOptions:
-    """Raises `ValueError`."""
+    """Return the options of connections. Say which size was chosen for their memory. Raises
+    `ValueError`."""
     if arguments.cc == "fixed" and arguments.limit is None:
         raise ValueError("--cc fixed needs a rate: add --limit")
     if not arguments.patience > 0:
         raise ValueError(f"--patience {arguments.patience:g}: it must be above 0 s")
     limit = None if arguments.limit is None else max(1, arguments.limit // _BITS)
-    return {"mss": arguments.mss, "congestion": arguments.cc, "max_bandwidth": limit}
+    rings = room.fitting(RING_BYTES // _STEP_BYTES, lambda n: 2 * n * _STEP_BYTES)
+    if not arguments.json:
+        print(room_text("rings", rings, "x 64 KiB each way"), file=sys.stderr, flush=True)
+    return {
+        "mss": arguments.mss,
+        "congestion": arguments.cc,
+        "max_bandwidth": limit,
+        "ring_bytes": rings.count * _STEP_BYTES,
+    }
 
 
 @contextlib.contextmanager

@@ -34,17 +34,28 @@ from pathlib import Path
 from typing import Any
 
 import shmring
+from shmring import room
 from shmring_bench import floor, senders
 from shmring_bench.samples import Lateness
 from shmring_cli import realtime
 from shmring_cli.common import FAILED, FINE
-from shmring_cli.output import Progress, bar, can_draw, duration, json_line, paragraph, table
+from shmring_cli.output import (
+    Progress,
+    bar,
+    can_draw,
+    duration,
+    json_line,
+    paragraph,
+    room_text,
+    table,
+)
 from shmring_demo.reader import Reader
 
 NAME = "demo"
 DEFAULT_PNG = "shmring-demo.png"
 PAYLOAD_BYTES = 64
 AHEAD_NS = 200_000_000
+QUEUE = 1 << 16
 TICK_S = 0.02
 MAX_PACKETS = 5_000_000
 DEVICE_IDLE_MS = 5000
@@ -90,6 +101,7 @@ class Show:
     verdicts: dict[str, int] = field(default_factory=dict)
     reader: dict[str, Any] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
+    queue: room.Room | None = None
     crowded: str = ""
     png: str | None = None
 
@@ -186,6 +198,7 @@ def _run_shmring(
 ) -> None:
     worker_cpu, device_cpu = cpus
     progress = Progress("shmring", show=talk)
+    show.queue = room.fitting(QUEUE, lambda n: room.channel_bytes(capacity=n))
     with (
         realtime.shown("shmring demo") as lacking,
         floor.Receiver(count, cpu=device_cpu, echo=True, idle_ms=DEVICE_IDLE_MS) as device,
@@ -193,7 +206,10 @@ def _run_shmring(
             cpus=None if worker_cpu is None else [worker_cpu], namespace=namespace
         ) as pool,
         pool.open(
-            NAME, local=("127.0.0.1", 0), remote=("127.0.0.1", device.port), capacity=1 << 16
+            NAME,
+            local=("127.0.0.1", 0),
+            remote=("127.0.0.1", device.port),
+            capacity=show.queue.count,
         ) as channel,
         Reader(NAME, namespace, count) as reader,
     ):
@@ -274,6 +290,8 @@ def _print(show: Show) -> None:
         f" {verdicts}\n  process {show.reader['pid']} attached by name and read "
         f"{show.reader['read']} answers, {duration(show.reader['p50_ns'])} after the deadline (p50)"
     )
+    if show.queue is not None:
+        print("\n  " + room_text("queue", show.queue))
     if show.crowded:
         print("\n" + paragraph(show.crowded, "lacking"))
     if show.png:
@@ -366,6 +384,7 @@ def _as_json(show: Show) -> dict[str, Any]:
         "verdicts": show.verdicts,
         "worker": show.worker,
         "reader": show.reader,
+        "queue": None if show.queue is None else show.queue.to_dict(),
         "lacking": [text for text in (show.crowded, *show.lacking) if text],
         "png": show.png,
     }

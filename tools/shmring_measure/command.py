@@ -36,7 +36,7 @@ import shmring
 from shmring import stamp
 from shmring_cli import flow_words, realtime, sending
 from shmring_cli.common import FAILED, FINE, USAGE
-from shmring_cli.output import duration, json_line, paragraph, quantity, text_table
+from shmring_cli.output import duration, json_line, paragraph, quantity, room_text, text_table
 from shmring_measure.live import Live
 
 OVER_LIMIT = 3
@@ -199,6 +199,7 @@ def _tell(report: stamp.MeasureReport) -> None:
     print()
     for label, text in _notes(report):
         print(f"{label}: {text}")
+    print(room_text("queue", report.queue, "probes"))
     print(paragraph(report.verdict + ".", "verdict", indent=""))
 
 

@@ -1,0 +1,74 @@
+"""The commands where shared memory is as small as in a container, two of each at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shmring.testing import captures
+
+PATIENCE_S = 240
+SHM_MB = 64
+WORLD = ("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc")
+MS = 1_000_000
+
+# N is the number of the command, 1 or 2. Each has a port and a namespace of its own.
+TWICE = """
+mount -t tmpfs -o size={size}m,mode=1777 shm /dev/shm
+export SHMRING_RUNTIME_DIR=/dev/shm/run
+shmring() {{ {python} -P -m shmring_cli "$@"; }}
+one() {{
+    export N=$1 PORT=$((20000 + 10 * $1)) SHMRING_NAMESPACE=n$1
+    {{ {command}; }} >$1.out 2>$1.err
+}}
+one 1 & first=$!
+one 2 & second=$!
+wait $first; codes=$?
+wait $second; echo $codes $?
+tail -n 3 1.err 2.err
+"""
+
+COMMANDS = {
+    "replay": "shmring replay line.pcapng --to 127.0.0.1 --late-limit 100",
+    "generate": "shmring generate 127.0.0.1:$PORT --pps 200k --size 1400 --seconds 1 "
+    "--late-limit 100",
+    "measure": "shmring reflect 127.0.0.1:$PORT --seconds 20 & "
+    "shmring measure 127.0.0.1:$PORT --pps 20k --size 1400 --seconds 1 --late-limit 100",
+    "listen": "shmring measure --listen 127.0.0.1:$PORT --seconds 1 & "
+    "shmring generate 127.0.0.1:$PORT --seconds 8 --late-limit 100; wait $!",
+    "demo": "shmring demo --seconds 1 --json",
+    "udt": "shmring udt recv in$N --bind 127.0.0.1:$PORT & "
+    "shmring udt send line.pcapng 127.0.0.1:$PORT; wait $!",
+    "bench bulk": "shmring bench bulk --quick",
+    "bench cyclic": "shmring bench cyclic --quick",
+    "bench netflux": "shmring bench netflux --quick",
+    "bench timed": "shmring bench timed past-300k-8B --quick",
+}
+
+
+@pytest.mark.needs("mount", "pidns")
+@pytest.mark.parametrize(
+    "name",
+    ["replay", *(pytest.param(name, marks=pytest.mark.check) for name in list(COMMANDS)[1:])],
+)
+def test_a_command_runs_twice(name: str, tmp_path: Path) -> None:
+    file = captures.Pcapng()
+    file.interface(resolution=9)
+    for number in range(200):
+        to = ("127.0.0.1", "::1")[number % 2], 5004
+        source = to[0], 9
+        file.packet(number * MS, captures.udp(b"packet", source=source, to=to))
+    (tmp_path / "line.pcapng").write_bytes(file.data)
+    script = TWICE.format(size=SHM_MB, python=sys.executable, command=COMMANDS[name])
+    done = subprocess.run(
+        [*WORLD, "bash", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.stdout.startswith("0 0\n"), done.stdout + done.stderr

@@ -31,6 +31,7 @@ GENEROUS_RING_BYTES = 8 << 20
 PAGE_BYTES = 4096
 TX_HEAD_BYTES = 32  # shm_tx_record_t
 RX_HEAD_BYTES = 24  # shm_rx_record_t
+LONGEST_HEAD_BYTES = int(lib.SHM_RECORD_HEAD_BYTES)
 ADDRESS_BYTES = 24  # shm_addr_t, an IPv4 source needs 8
 CAPACITY_MAX = 2**31 - 1
 
@@ -294,7 +295,7 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     if longest is None:
         least = max(packet or FULL_PACKET_BYTES, rx_packet or FULL_PACKET_BYTES)
         smallest = min(size for size in used.values() if size)
-        longest = min(max(least, smallest // 4 - lib.SHM_RECORD_HEAD_BYTES), lib.SHM_MAX_PAYLOAD)
+        longest = min(max(least, smallest // 4 - LONGEST_HEAD_BYTES), lib.SHM_MAX_PAYLOAD)
     config.max_payload_bytes = longest
     config.tx_capacity = capacity
     config.rx_capacity = rx_capacity
@@ -342,7 +343,7 @@ def ring_bytes(room: int, max_payload: int) -> int:
     if not room:
         return PAGE_BYTES
     longest = record_bytes(max_payload, TX_HEAD_BYTES + 2 * ADDRESS_BYTES)
-    size = max(room + 2 * longest, 4 * (max_payload + lib.SHM_RECORD_HEAD_BYTES))
+    size = max(room + 2 * longest, 4 * (max_payload + LONGEST_HEAD_BYTES))
     return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 

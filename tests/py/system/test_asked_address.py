@@ -11,13 +11,14 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
-from shmring import observe, stamp, traffic, udt
+from shmring import observe, stamp, tap, traffic, udt
 from shmring.types import Verdict
 
 SECOND = 1_000_000_000
@@ -154,6 +155,24 @@ def test_an_impaired_path_keeps_the_addresses(shmring_pool: shmring.Pool, client
     assert packet.local == (ASKED, port_of(channel))
     channel.send(b"a reply", to=packet.source, source=packet.local)
     assert asker.recvfrom(100) == (b"a reply", packet.local)
+
+
+def test_a_tap_shows_the_addresses(
+    shmring_pool: shmring.Pool, client: Client, tmp_path: Path, eventually: Any
+) -> None:
+    channel = shmring_pool.open("ctl", local=("0.0.0.0", 0))
+    asker = client()
+    path = tmp_path / "ctl.pcapng"
+    with tap.open("ctl", path) as running:
+        asker.sendto(b"a question", (ASKED, port_of(channel)))
+        packet = channel.recv(timeout=TIMEOUT)
+        channel.send(b"a reply", to=packet.source, source=packet.local)
+        asker.recvfrom(100)
+        eventually(lambda: running.stats().written >= 2)
+    captured = path.read_bytes()
+    asked, here = socket.inet_aton(ASKED), socket.inet_aton("127.0.0.1")
+    assert here + asked in captured  # source and destination of the question
+    assert asked + here in captured
 
 
 # --- what cannot be a source ------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_defaults() -> None:
     assert (config.connect, config.reuse, config.broadcast, config.held) == (0, 0, 0, 0)
     assert (config.ttl, config.multicast_ttl, config.dscp, config.so_priority) == (-1,) * 4
     assert config.max_payload_bytes == lib.SHM_MAX_PAYLOAD
-    assert prepare().segment_bytes < 1_250_000
+    assert prepare().segment_bytes < 1_280_000
     assert prepare(capacity=1024).segment_bytes > 3_500_000  # for full packets
     prepared = prepare()
     assert (prepared.permissions, prepared.group, prepared.cpu, prepared.strict) == (None,) * 4

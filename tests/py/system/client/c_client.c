@@ -5,6 +5,8 @@
  *     send AT_NS TEXT         -> the sequence        to ADDRESS PORT TEXT   -> the sequence
  *     batch COUNT TEXT        -> how many            replace SEQUENCE TEXT  -> the new sequence
  *     claim TEXT, abort TEXT  -> the sequence        cancel SEQUENCE        -> 1 or 0
+ *     answer MS TEXT          -> the sequence of the answer to the next packet, from where it came to
+ *     from ADDRESS TEXT       -> the sequence
  *     recv MS                 -> SEQUENCE TEXT       many MAX MS            -> SEQUENCE:TEXT ...
  *     wait room|packet MS     -> ready               poll MS                -> readable, or quiet
  *     reports MAX             -> SEQUENCE:VERDICT ...
@@ -86,6 +88,29 @@ static void do_to(const char *ip, unsigned port, const char *text)
     shmring_address_t to;
     if (!failed(shmring_address(&to, ip, (uint16_t)port)))
         do_send(text, 0, &to);
+}
+
+static void do_answer(int64_t ms, const char *text)
+{
+    shmring_packet_t packet;
+    uint64_t sequence = 0;
+    if (failed(shmring_recv(channel, buffer, sizeof buffer, ms * MS, &packet)))
+        return;
+    shmring_terms_t terms = {.to = &packet.source,
+                             .source = packet.local.family != 0 ? &packet.local : NULL};
+    int rc = shmring_send(channel, text, strlen(text), &terms, &sequence);
+    answer_sequence(rc, sequence);
+}
+
+static void do_from(const char *ip, const char *text)
+{
+    shmring_address_t source;
+    uint64_t sequence = 0;
+    if (failed(shmring_address(&source, ip, 0)))
+        return;
+    shmring_terms_t terms = {.source = &source};
+    int rc = shmring_send(channel, text, strlen(text), &terms, &sequence);
+    answer_sequence(rc, sequence);
 }
 
 static void do_batch(size_t count, const char *text)
@@ -211,6 +236,10 @@ static void obey(char *line)
         do_send(b, strtoll(a, NULL, 10), NULL);
     else if (strcmp(what, "to") == 0)
         do_to(a, (unsigned)atoi(b), c ? c : "");
+    else if (strcmp(what, "answer") == 0)
+        do_answer(atoi(a), b);
+    else if (strcmp(what, "from") == 0)
+        do_from(a, b);
     else if (strcmp(what, "batch") == 0)
         do_batch((size_t)atoi(a), b);
     else if (strcmp(what, "claim") == 0)

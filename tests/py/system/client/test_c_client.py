@@ -253,6 +253,25 @@ def test_who_looks_on_cannot_send(shmring_open: Any, c_client: Any) -> None:
     assert client.ask("poll 0").startswith("error EPERM")
 
 
+@pytest.mark.parametrize("bound", ["0.0.0.0", "127.0.0.2"])
+def test_an_answer_leaves_from_the_address_that_was_asked(
+    shmring_pool: Any, c_client: Any, bound: str
+) -> None:
+    asker = shmring_pool.open("asker", local=("127.0.0.1", 0))
+    server = shmring_pool.open("server", local=(bound, 0), remote=asker.local)
+    client = c_client("server")
+    assert client.ask("recv 0").startswith("error EAGAIN")  # attached as reader from here on
+    asked = ("127.0.0.2", server.local[1])
+    asker.send(b"a question", to=asked)
+    assert client.ask("answer 20000 a-reply") == "0"
+    packet = asker.recv(timeout=20)
+    assert (packet.data, packet.source) == (b"a-reply", asked)
+    assert client.ask("from 127.0.0.3 x") == "1"
+    assert asker.recv(timeout=20).source == ("127.0.0.3", server.local[1])
+    assert client.ask("from ::1 x").startswith("error EAFNOSUPPORT source is of family IPv6")
+    assert client.ask("from 0.0.0.0 x").startswith("error EINVAL source is a wildcard")
+
+
 def test_what_cannot_be_sent_is_refused(shmring_pool: Any, c_client: Any) -> None:
     ch = shmring_pool.open("narrow", local=("127.0.0.1", 0), max_payload=8)
     client = c_client("narrow")

@@ -84,7 +84,7 @@ def test_reports_are_a_table(loop, nanoarrow):
 def test_bytes_that_somebody_scribbled_over(nanoarrow):
     got = rows(nanoarrow, ReportBatch(b"\xff" * 64, 1))
     assert (got[0]["verdict"], got[0]["stamp"]) == ("failed", "none")
-    record = bytes(16) + (7).to_bytes(8, sys.byteorder) + b"\xff\xff\0\0" + b"\xff" + bytes(27)
+    record = bytes(16) + (7).to_bytes(8, sys.byteorder) + b"\xff\xff\0\0" + b"\xff" + bytes(51)
     with pytest.raises(ValueError, match="payload 0 is not inside"):
         PacketBatch(b"", record, 1).__arrow_c_array__()
     assert rows(nanoarrow, PacketBatch(b"", b"", 0)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -164,7 +165,7 @@ with shmring.Pool(policy='other') as pool:
 
 def inside(setup: str, flags: list[str], script: str, **environment: str) -> list[str]:
     """The lines a script prints in namespaces of its own, after `setup` ran there."""
-    line = f'{setup or "true"} && exec {sys.executable} -c "$SCRIPT"'
+    line = f'{setup or "true"} && exec {shlex.quote(sys.executable)} -c "$SCRIPT"'
     done = subprocess.run(
         ["unshare", *flags, "sh", "-c", line],
         env=os.environ | {"SCRIPT": script} | environment,

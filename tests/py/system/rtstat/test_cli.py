@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -261,7 +262,7 @@ def test_an_output_without_the_letter_for_micro(two):
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.isascii()
-    closed = f"exec {' '.join(COMMAND)} --once >&-"
+    closed = f"exec {shlex.join(COMMAND)} --once >&-"
     done = subprocess.run(
         ["sh", "-c", closed], stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False
     )

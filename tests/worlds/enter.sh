@@ -76,7 +76,7 @@ for _ in {1..100}; do
         [ "$process" = "$root/proc/1" ] || left+=("$(tr '\0' ' ' 2>/dev/null <"$process/cmdline" || :)")
     done
     for file in "$root"/dev/shm/*shmring*; do
-        [ ! -e "$file" ] || left+=("$file")
+        [ ! -e "$file" ] || left+=("${file#"$root"}")
     done
     [ ${#left[@]} -gt 0 ] || exit "$status"
     sleep 0.1

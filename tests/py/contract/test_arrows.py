@@ -269,7 +269,8 @@ def test_headers_include_each_other_one_way(checkout: Path) -> None:
 def modules(checkout: Path) -> Iterator[tuple[str, Path]]:
     for package in PY_ARROWS:
         top = checkout / package
-        for path in sorted(top.rglob("*.py*")):  # a stub stands for its compiled module
+        # A stub stands for its compiled module.
+        for path in sorted([*top.rglob("*.py"), *top.rglob("*.pyi")]):
             parts = [top.name, *path.relative_to(top).with_suffix("").parts]
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 

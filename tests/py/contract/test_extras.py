@@ -62,6 +62,7 @@ def test_the_array_of_a_batch_names_its_extra(tmp_path: Path) -> None:
     assert "the array of a batch needs numpy, which is not installed" in done.stderr
 
 
+@pytest.mark.check
 def test_the_pytest_plugin_needs_no_extra(tmp_path: Path) -> None:
     for module in ("numpy", "matplotlib", "pyarrow", "prometheus_client", "textual", "lark"):
         assert without(module, "import shmring.pytest_plugin", tmp_path).returncode == 0

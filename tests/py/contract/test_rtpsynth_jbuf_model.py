@@ -138,6 +138,7 @@ def test_one_by_one_on_long_random_streams(model, seed):
     follow_one_by_one(model, capacity, stream, drain=rng.random() < 0.3)
 
 
+@pytest.mark.check
 @settings(max_examples=300, deadline=None)
 @given(steps=STEPS, capacity=CAPACITIES, cuts=st.lists(st.integers(1, 60)), drain=st.booleans())
 def test_many_at_once(model, steps, capacity, cuts, drain):
@@ -177,6 +178,7 @@ def offer(buffer: RtpJBuf, batch: list[bytes], form: int) -> Any:
     return out[: buffer.udp_in_many(rows.ravel(), sizes, offsets=offsets, out=out)]
 
 
+@pytest.mark.check
 @settings(max_examples=300, deadline=None)
 @given(steps=STEPS, capacity=CAPACITIES, mix=st.lists(st.integers(0, 20), min_size=1))
 def test_both_calls_on_one_buffer(model, steps, capacity, mix):

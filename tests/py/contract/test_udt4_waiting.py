@@ -131,6 +131,7 @@ CALLS: dict[str, Callable[[Scene], Any]] = {
 }
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("what", CALLS)
 def test_it_can_be_interrupted_and_stops_nobody_else(scene: Scene, what: str) -> None:
     counted = 0

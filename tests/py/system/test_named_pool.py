@@ -185,6 +185,7 @@ def test_a_private_pool_cannot_be_left(shmring_pool: shmring.Pool) -> None:
         shmring_pool.leave()
 
 
+@pytest.mark.check
 def test_a_channel_whose_worker_died_unwatched_is_served_again(
     serve: Any, shmring_namespace: str, cores: list[int]
 ) -> None:
@@ -208,6 +209,7 @@ def test_a_channel_whose_worker_died_unwatched_is_served_again(
     orphan.end()
 
 
+@pytest.mark.check
 def test_a_living_worker_without_channels_keeps_those_of_a_dead_one(
     serve: Any, shmring_namespace: str, cores: list[int]
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_living_worker_without_channels_keeps_those_of_a_dead_one(
     orphan.end()
 
 
+@pytest.mark.check
 def test_a_pool_whose_workers_all_died_starts_empty(
     serve: Any, shmring_namespace: str, eventually: Any
 ) -> None:
@@ -253,6 +256,7 @@ def notes(namespace: str) -> list[str]:
     return [path.stem for path in paths.pool_directory(namespace, "x").glob("*.channel")]
 
 
+@pytest.mark.check
 def test_another_file_under_a_noted_name_is_not_adopted(
     serve: Any, shmring_namespace: str, cores: list[int]
 ) -> None:
@@ -276,6 +280,7 @@ def test_another_file_under_a_noted_name_is_not_adopted(
     file.unlink(missing_ok=True)  # nobody's
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     "changed", ["mode", pytest.param("owner", marks=pytest.mark.needs("chown"))]
 )
@@ -297,6 +302,7 @@ def test_a_noted_file_is_adopted_only_as_it_was_noted(
     alive.end()
 
 
+@pytest.mark.check
 def test_a_worker_that_takes_its_names_along_takes_the_notes_along(
     serve: Any, shmring_namespace: str, cores: list[int], eventually: Any
 ) -> None:
@@ -312,6 +318,7 @@ def test_a_worker_that_takes_its_names_along_takes_the_notes_along(
     alive.end()
 
 
+@pytest.mark.check
 def test_a_pool_that_drops_channels_drops_the_notes(
     serve: Any, shmring_namespace: str, cores: list[int]
 ) -> None:
@@ -325,6 +332,7 @@ def test_a_pool_that_drops_channels_drops_the_notes(
     gone.end()
 
 
+@pytest.mark.check
 def test_a_channel_that_cannot_be_noted_is_not_served(
     serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
 ) -> None:
@@ -374,6 +382,7 @@ def test_who_is_attached_to_a_deserted_channel_learns_of_its_end(
     assert channel.state == "closed"
 
 
+@pytest.mark.check
 def test_files_of_a_named_pool_are_for_its_user(serve: Any, shmring_namespace: str) -> None:
     serve()
     directory = paths.pool_directory(shmring_namespace, "x")
@@ -381,6 +390,7 @@ def test_files_of_a_named_pool_are_for_its_user(serve: Any, shmring_namespace: s
     assert Path(directory / "pool.sock").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.check
 def test_a_worker_without_a_pool_takes_everything_along_on_sigterm(
     serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
 ) -> None:

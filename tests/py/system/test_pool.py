@@ -207,6 +207,7 @@ def test_a_port_in_use(shmring_pool: shmring.Pool) -> None:
     assert shmring_pool.channels() == ["first"]
 
 
+@pytest.mark.check
 def test_opening_and_closing_leaks_no_descriptors(
     shmring_pool: shmring.Pool, open_files: Callable[[], int]
 ) -> None:
@@ -221,6 +222,7 @@ def test_opening_and_closing_leaks_no_descriptors(
     assert open_files() == before
 
 
+@pytest.mark.check
 def test_pools_leak_no_descriptors(
     shmring_namespace: str, open_files: Callable[[], int], leftovers: Callable[[], list[str]]
 ) -> None:
@@ -392,6 +394,7 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
     assert other.wait() == 0
 
 
+@pytest.mark.check
 @pytest.mark.needs("unprivileged")
 def test_members_of_a_group_may_use_the_pool(python: Any, other_runtime: Any) -> None:
     script = (
@@ -504,6 +507,7 @@ def test_a_forked_child_has_a_pool_of_its_own(
     assert channel.recv(timeout=20).data == b"still here"
 
 
+@pytest.mark.check
 def test_threads_open_and_close_at_once_while_workers_die(
     shmring_pool: shmring.Pool, open_files: Callable[[], int], eventually: Any
 ) -> None:

@@ -92,6 +92,7 @@ def test_one_segment_however_many_channels():
     assert len(shmring.default_pool().channels()) == 1
 
 
+@pytest.mark.check
 @pytest.mark.usefixtures("many")
 def test_thousands_of_idle_channels_cost_next_to_nothing(worker):
     processes = [psutil.Process(), psutil.Process(worker())]
@@ -105,6 +106,7 @@ def test_thousands_of_idle_channels_cost_next_to_nothing(worker):
     assert used() - before < 0.2  # a look at each of them would be more
 
 
+@pytest.mark.check
 def test_thousands_come_and_go(server, peer):
     seen = []
     for round_ in range(3):
@@ -219,6 +221,7 @@ def test_sending_never_waits_for_a_worker(server, worker, peer):
         peer.recvfrom(100)
 
 
+@pytest.mark.check
 def test_workers_die_under_load(server, worker, eventually):
     seen = []
     channels = [server.create_channel(lambda *a: seen.append(a), HOME) for _ in range(50)]
@@ -325,6 +328,7 @@ def test_nothing_is_left_of_a_killed_process(python, leftovers, eventually):
 # --- under load
 
 
+@pytest.mark.check
 def test_no_packet_is_lost_on_the_way_through(server, eventually):
     """At a rate that leaves the machine some air, and with a reader that stalls."""
     seen = [0] * 200

@@ -1,5 +1,7 @@
 """`shmring bench cyclic` and `ticks`: the rows they print. The figures are not judged."""
 
+import pytest
+
 
 def test_cycles_have_their_rows(bench, rows_of):
     rows = rows_of(bench("cyclic", "--json", "1kHz"), "cyclic")
@@ -7,6 +9,7 @@ def test_cycles_have_their_rows(bench, rows_of):
     assert {"error_p99", "start_p99", "missed", "cpu"} <= {row["metric"] for row in rows}
 
 
+@pytest.mark.check
 def test_wake_ups_have_their_rows(bench, rows_of):
     rows = rows_of(bench("ticks", "--json"), "ticks")
     systems = {row["system"] for row in rows if row["case"] == "thread-1ms"}

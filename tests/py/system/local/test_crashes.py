@@ -13,6 +13,8 @@ import pytest
 import shmring
 from shmring import Impairment, Local
 
+pytestmark = pytest.mark.check
+
 WAIT_S = 20.0
 PACKETS = 40_000
 KILLS = 3

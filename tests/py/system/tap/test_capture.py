@@ -73,6 +73,7 @@ def test_times_comments_and_directions_are_right_to_the_ns(
         assert part in said
 
 
+@pytest.mark.check
 def test_start_of_the_send_call_where_not_every_packet_is_stamped(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any, real_offset_ns: Any
 ) -> None:
@@ -119,6 +120,7 @@ def test_ipv6_and_long_and_cut_and_empty_datagrams(
     assert bodies[2][:11] not in raw
 
 
+@pytest.mark.check
 def test_only_the_direction_that_was_asked_for(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -137,6 +139,7 @@ def test_only_the_direction_that_was_asked_for(
         assert (packet.interface, packet.payload) == (f"ctl {way}", body)
 
 
+@pytest.mark.check
 def test_packets_that_were_not_sent_have_an_interface_of_their_own(
     shmring_open: Any, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:
@@ -156,6 +159,7 @@ def test_packets_that_were_not_sent_have_an_interface_of_their_own(
     assert (late[2], late[3]) == (str(28 + 13), "28")
 
 
+@pytest.mark.check
 def test_the_emulated_link_counts_as_the_network(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -186,6 +190,7 @@ def test_the_emulated_link_counts_as_the_network(
     assert int(seen.facts["seq"]) == packet.sequence
 
 
+@pytest.mark.check
 def test_a_wildcard_address_is_replaced_by_the_one_that_leads_there(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
@@ -199,6 +204,7 @@ def test_a_wildcard_address_is_replaced_by_the_one_that_leads_there(
         assert packet.sums == ("1", "1")
 
 
+@pytest.mark.check
 def test_several_taps_and_no_more_than_that(shmring_open: Any, tmp_path: Path) -> None:
     shmring_open(name="ctl")
     taps = [tap.open("ctl", tmp_path / f"{number}") for number in range(4)]
@@ -208,6 +214,7 @@ def test_several_taps_and_no_more_than_that(shmring_open: Any, tmp_path: Path) -
         t.close()
 
 
+@pytest.mark.check
 def test_what_cannot_be_tapped_is_told(shmring_open: Any, tmp_path: Path) -> None:
     shmring_open(name="ctl")
     with pytest.raises(shmring.ChannelNotFound, match="'nobody' is not open"):

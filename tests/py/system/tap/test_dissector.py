@@ -7,9 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rtworkers.verdicts import LATE
 from shmring import tap
 from shmring.types import Verdict
+
+pytestmark = pytest.mark.check
 
 MS = 1_000_000
 FOLDER = importlib.resources.files("shmring_cli") / "wireshark"

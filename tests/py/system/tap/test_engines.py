@@ -21,6 +21,7 @@ def named(namespace: str, engine: str) -> list[str]:
     return [info.name for info in shmring.channels(namespace) if info.engine == engine]
 
 
+@pytest.mark.check
 def test_rtp_and_rtcp(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:
@@ -52,6 +53,7 @@ def test_rtp_and_rtcp(
         assert any(row[0].startswith(("200", "201")) for row in control)
 
 
+@pytest.mark.check
 def test_netflux(shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as partner:
         partner.bind((HERE, 0))
@@ -74,6 +76,7 @@ def test_netflux(shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, ts
     assert [packet.payload[2:] for packet in seen if packet.direction == 1] == [b"actu"]
 
 
+@pytest.mark.check
 def test_udt_by_connection_and_by_port(
     shmring_namespace: str, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:

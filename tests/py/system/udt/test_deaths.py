@@ -83,6 +83,7 @@ def test_peers_of_a_dead_worker_are_told(at_once: bool) -> None:
 
 
 # Of sockets in cycles of garbage Python may warn that nobody closed them, and is right.
+@pytest.mark.check
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_garbage_leaves_nothing_behind(

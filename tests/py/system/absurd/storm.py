@@ -89,18 +89,16 @@ class Caller:
 
     def run(self) -> None:
         loop = asyncio.new_event_loop()
-        for _ in range(self.calls):
+        while self.outcomes.total() < self.calls:
             slot = self.draw.choice(self.world.slots)
-            if slot.kind == "pool" and self.draw.random() > POOL_SHARE:
-                slot = self.world.slots[0]
-            self.one(slot, loop)
+            name = self.draw.choice(slot.methods)
+            share = CLOSING_SHARE if name in CLOSING else POOL_SHARE if slot.kind == "pool" else 1
+            if self.draw.random() < share:
+                self.one(slot, name, loop)
         loop.close()
         self.done = True
 
-    def one(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> None:
-        name = self.draw.choice(slot.methods)
-        if name in CLOSING and self.draw.random() > CLOSING_SHARE:
-            return
+    def one(self, slot: Slot, name: str, loop: asyncio.AbstractEventLoop) -> None:
         thing = slot.take(self.draw)
         method = getattr(thing, name)
         parameters = parameters_of(method)

@@ -101,6 +101,7 @@ def plausible(name: str, draw: random.Random, words: dict[str, Any]) -> Any:
         "interval_ns": lambda: draw.choice((0, 1000)),
         "spread_ns": lambda: draw.choice((0, 10**6)),
         "to": lambda: draw.choice((("127.0.0.1", 9), struct.pack("24x"))),
+        "source": lambda: draw.choice((None, ("127.0.0.1", 0), ("127.0.0.2", 9))),
         "remote": lambda: ("127.0.0.1", draw.choice((9, 10))),
         "buffer": lambda: bytearray(2000),
         "out": lambda: bytearray(65536),

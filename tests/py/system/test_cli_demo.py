@@ -19,18 +19,21 @@ SYSTEMS = ["shmring", "shmring-wire", "floor", "time.sleep", "asyncio"]
 
 
 def run(*words, cwd, before=(), code=0):
-    done = subprocess.run(
+    with subprocess.Popen(
         [*before, *COMMAND, *words],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=90,
-        check=False,
         cwd=cwd,
-    )
-    assert done.returncode == code, done.stderr
-    left = [name for name in paths.shm_names() if name.namespace.startswith("demo-")]
+    ) as process:
+        try:
+            out, error = process.communicate(timeout=90)
+        finally:
+            process.kill()
+    assert process.returncode == code, error
+    left = [name for name in paths.shm_names() if name.namespace == f"demo-{process.pid}"]
     assert left == []
-    return done
+    return subprocess.CompletedProcess(process.args, code, out, error)
 
 
 def test_every_packet_is_measured_and_answered(tmp_path):

@@ -76,9 +76,9 @@ def test_signatures_show_types_not_their_names() -> None:
     [
         (shmring.Pool.open, "late: Literal['send', 'drop'] = 'send'"),
         (shmring.Pool.open, "local: tuple[str, int] | None = None"),
-        (shmring.Pool, "policy: Literal['fifo', 'other'] = 'fifo'"),
+        (shmring.Pool, "Literal['fifo', 'other']"),
         (shmring.open, "tolerance_ns: int = 50000"),
-        (shmring.Channel.send, "send(self, /, data, at=None, *, to=None, timeout=None)"),
+        (shmring.Channel.send, "send(self, /, data, at=None, *, to=None, source=None, timeout="),
         (shmring.Channel.recv, "recv(self, /, *, timeout=None)"),
         (udt.listen, "backlog: int = 128"),
     ],

@@ -26,6 +26,7 @@ from rtworkers import paths, records
 from rtworkers.control import Connection, Request, channel_body
 from rtworkers.layout import Op
 from rtworkers.opener import Opener, ran_at
+from shmring._realtime import Shortfall
 from shmring_cli import main
 
 PATIENCE_S = 30
@@ -519,8 +520,9 @@ def test_strict_is_checked_at_a_takeover(
     with shmring.Pool("plant", policy="other") as pool:
         first = program()
         first.kill()
+        lacking = [Shortfall("no core", "it has no core")]
         with monkeypatch.context() as patched:
-            patched.setattr("shmring.pool._shortfalls", lambda *_: ["it has no core"])
+            patched.setattr("shmring.pool._shortfalls", lambda *_: lacking)
             with pytest.raises(shmring.NoPermission, match="strict: it has no core"):
                 pool.open("ctl", strict=True, **OPTIONS)
             check_orphaned(shmring_namespace, first.pid)

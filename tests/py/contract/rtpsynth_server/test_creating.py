@@ -12,6 +12,7 @@ import pytest
 
 import shmring
 from rtpsynth.RtpServer import RtpChannel, RtpQueueFullError, RtpServer
+from shmring._realtime import Shortfall
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
@@ -80,7 +81,7 @@ def test_a_worker_that_cannot_start_is_a_runtime_error(monkeypatch, tmp_path):
 
 def test_a_pool_without_privileges_is_no_warning(monkeypatch):
     monkeypatch.setenv("SHMRING_NAMESPACE", f"quiet-{os.getpid()}")
-    monkeypatch.setattr("shmring.pool._shortfalls", lambda *_: ["it has no priority"])
+    monkeypatch.setattr("shmring.pool._shortfalls", lambda *_: [Shortfall("no priority", "why")])
     RtpServer().shutdown()  # warnings are errors here
     shmring.close_default_pool()
 

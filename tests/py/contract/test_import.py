@@ -180,11 +180,11 @@ def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_in_a_checkout_the_installed_package_is_imported(checkout: Path) -> None:
-    ask = "import shmring; from shmring import udt; print(shmring.__file__, udt.__file__)"
+    ask = "import shmring.udt; print(shmring.__file__, shmring.udt.__file__, sep='\\n')"
     done = run_in(checkout, "-c", ask)
     package = Path(shmring.__file__).parent
     assert done.stderr == ""
-    assert done.stdout.split() == [shmring.__file__, str(package / "udt" / "__init__.py")]
+    assert done.stdout.splitlines() == [shmring.__file__, str(package / "udt" / "__init__.py")]
 
 
 def test_a_checkout_without_an_installed_package_says_so(checkout: Path) -> None:

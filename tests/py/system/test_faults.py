@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import signal
 import socket
 import time
@@ -185,7 +186,7 @@ def crashing_worker(tmp_path: Path) -> str:
     script = tmp_path / "worker"
     script.write_text(
         f"#!/bin/sh\nif [ -e {flag} ]; then echo 'no more of this: buy another' >&2; exit 3; fi\n"
-        f'touch {flag}\nexec {worker_binary()} "$@"\n'
+        f'touch {flag}\nexec {shlex.quote(str(worker_binary()))} "$@"\n'
     )
     script.chmod(0o755)
     return str(script)

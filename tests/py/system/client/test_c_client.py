@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -348,11 +349,13 @@ def test_another_users_channel_is_refused(c_client: Any, shmring_namespace: str)
 def test_pkg_config_finds_the_installed_library(compiler: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "shmring_cli", "cflags", "--pkgconfig"]
     folder = subprocess.check_output(command, text=True, timeout=20).strip()
-    flags = subprocess.check_output(
+    said = subprocess.check_output(
         ["pkg-config", "--cflags", "--libs", "shmring"],
         text=True,
+        errors="surrogateescape",  # it escapes each byte beyond ASCII for the shell
         env={**os.environ, "PKG_CONFIG_PATH": folder},
-    ).split()
+    )
+    flags = shlex.split(said)
     source, program = tmp_path / "version.c", tmp_path / "version"
     source.write_text(
         "#include <shmring.h>\n#include <stdio.h>\n"

@@ -399,9 +399,12 @@ class Endpoint(batch.Core):
 
     # --- called by Core ---------------------------------------------------------------------------
 
-    def attach_now(self, what: int) -> None:
+    def attach_now(self, what: int, until_ns: int = NEVER_NS) -> None:
         """Make sure that this end is attached to the current worker as sender or reader, or
-        _AS_BEFORE: as at the previous worker."""
+        _AS_BEFORE: as at the previous worker.
+
+        until_ns: a time of CLOCK_MONOTONIC. If no worker has answered then, it is not attached.
+        """
         with self._lock:
             segment = self.mapped()
             if what == lib.ENDPOINT_TX:
@@ -412,7 +415,10 @@ class Endpoint(batch.Core):
                     f'channel {self.name!r} only sends: open it with direction="duplex" to receive',
                 )
             own = self.attachment.own
-            checked(lib.attachment_attach(own, self.end, what))
+            rc = lib.attachment_attach(own, self.end, what, until_ns)
+            if rc == -errno.ETIMEDOUT and until_ns != NEVER_NS:
+                return
+            checked(rc)
             self._bind(int(ffi.cast("uintptr_t", own)))
             del segment  # kept it mapped until here
 

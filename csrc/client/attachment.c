@@ -14,6 +14,10 @@
 /* A worker that died is replaced within 0.1 s; a supervisor that waits longer has a reason. */
 #define CONNECT_WAIT_NS (3 * RT_NS_PER_S)
 
+/* A worker that is well answers within a few ms, also on a loaded machine: a call that does not
+ * wait for packets waits this long for it. */
+#define LEAST_WAIT_NS (100 * RT_NS_PER_MS)
+
 static void close_fd(int *fd)
 {
     if (*fd >= 0)
@@ -61,9 +65,14 @@ static int check_served(const shm_segment_t *s)
     return state == SHM_STATE_OPEN || state == SHM_STATE_HELD ? 1 : refuse_failed(s);
 }
 
-int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch)
+static int64_t give_up_at(int64_t until_mono_ns)
 {
-    int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
+    int64_t patience = rt_mono_ns() + CONNECT_WAIT_NS;
+    return until_mono_ns < patience ? until_mono_ns : patience;
+}
+
+static int served_epoch(const shm_segment_t *s, uint32_t *epoch, int64_t give_up)
+{
     for (;;) {
         *epoch = rt_load_acquire(&s->status->epoch);
         int found = check_served(s);
@@ -76,6 +85,11 @@ int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch)
         if (rc < 0)
             return rc;
     }
+}
+
+int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch)
+{
+    return served_epoch(s, epoch, give_up_at(RT_NEVER_NS));
 }
 
 /* Whether the file open as fd is a different one from the segment's. */
@@ -122,6 +136,7 @@ void attachment_init(attachment_t *a, const shm_segment_t *s, const char *base)
         .segment = s,
         .base = base,
         .control.fd = -1,
+        .until_mono_ns = RT_NEVER_NS,
         .producer = CTL_NO_SLOT,
         .reader = CTL_NO_SLOT,
         .bell_fd = -1,
@@ -158,7 +173,7 @@ static int check_open(const attachment_t *a)
 /* As attachment_served_epoch; -EPIPE also if this end was closed. */
 static int await_worker(const attachment_t *a, uint32_t *epoch)
 {
-    int rc = attachment_served_epoch(a->segment, epoch);
+    int rc = served_epoch(a->segment, epoch, give_up_at(a->until_mono_ns));
     return rc ? rc : check_open(a);
 }
 
@@ -192,7 +207,7 @@ static int try_connect(attachment_t *a, char *path)
     const shm_segment_t *s = a->segment;
     a->slot = rt_load_relaxed(&s->status->worker_slot);
     int rc = host_worker_socket(a->base, s->config.name_space, s->config.pool, a->slot, path);
-    rc = rc ? rc : control_connect(&a->control, path);
+    rc = rc ? rc : control_connect(&a->control, path, a->until_mono_ns);
     rc = rc ? rc : check_peer(a, path);
     if (rc < 0)
         return rc;
@@ -206,7 +221,7 @@ static int try_connect(attachment_t *a, char *path)
 static int connect_to_worker(attachment_t *a)
 {
     char path[HOST_PATH_BYTES];
-    int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
+    int64_t give_up = give_up_at(a->until_mono_ns);
     uint32_t epoch;
     int rc = await_worker(a, &epoch);
     if (rc < 0 || (a->control.fd >= 0 && a->epoch == epoch))
@@ -274,7 +289,7 @@ static int wait_for_successor(attachment_t *a, int rc, const control_reply_t *re
 {
     uint32_t epoch;
     if (reply->refused) /* ENOENT: it has not taken the channel over yet, if that was not closed */
-        rc = rc == -ENOENT ? attachment_served_epoch(a->segment, &epoch) : rc;
+        rc = rc == -ENOENT ? served_epoch(a->segment, &epoch, give_up_at(a->until_mono_ns)) : rc;
     else if (rc == -ECONNRESET && a->control.fd >= 0) {
         attachment_disconnect(a);
         rc = 0;
@@ -286,7 +301,7 @@ int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t 
                        const int *fds, unsigned fd_count, control_reply_t *reply)
 {
     request_t ask = {0};
-    int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
+    int64_t give_up = give_up_at(a->until_mono_ns);
     if (bytes > sizeof ask.rest)
         return rt_err_set(-EMSGSIZE, "a request of %u bytes: the longest has %zu", bytes,
                           sizeof ask.rest);
@@ -298,7 +313,7 @@ int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t 
         int rc = connect_to_worker(a);
         if (rc < 0)
             return rc;
-        rc = control_request(&a->control, op, &ask, bytes, fds, fd_count, reply);
+        rc = control_request(&a->control, op, &ask, bytes, fds, fd_count, a->until_mono_ns, reply);
         if (rc == 0)
             return 0;
         if (rc == -ETIMEDOUT && !reply->refused)
@@ -336,7 +351,7 @@ static void give_back(attachment_t *a, uint32_t what, const control_reply_t *rep
     uint32_t slot = slot_in(reply, what);
     if (slot == CTL_NO_SLOT || slot == *slot_of(a, what) ||
         control_request(&a->control, CTL_DETACH, reply->body, sizeof(ctl_attached_t), NULL, 0,
-                        &ignored) < 0)
+                        a->until_mono_ns, &ignored) < 0)
         attachment_disconnect(a);
     else
         control_reply_close(&ignored);
@@ -454,7 +469,7 @@ static int get_needed(attachment_t *a, needs_t n)
     return rc;
 }
 
-int attachment_attach(attachment_t *a, const endpoint_t *e, int what)
+static int attach_all(attachment_t *a, const endpoint_t *e, int what)
 {
     const needs_t all = {
         .producer = e->tx_ready || what == ENDPOINT_TX,
@@ -464,13 +479,31 @@ int attachment_attach(attachment_t *a, const endpoint_t *e, int what)
     };
     needs_t left;
     if (!a->segment->writable)
-        return attachment_served_epoch(a->segment, &a->epoch);
+        return served_epoch(a->segment, &a->epoch, give_up_at(a->until_mono_ns));
     int rc;
     do { /* again if the worker died between the answers: its successor knows no slot of them */
         rc = get_needed(a, all);
         left = still_needed(a, all);
     } while (rc == 0 && (left.producer || left.reader || left.watcher));
     return rc;
+}
+
+int attachment_attach(attachment_t *a, const endpoint_t *e, int what, int64_t until_mono_ns)
+{
+    if (until_mono_ns == RT_NEVER_NS)
+        return attach_all(a, e, what);
+    int64_t least = rt_mono_ns() + LEAST_WAIT_NS;
+    if (until_mono_ns < least && channel_is_unheard(a->segment))
+        return rt_err_set(-ETIMEDOUT, "channel \"%s\": its worker has been silent for a second",
+                          a->segment->config.name);
+    a->until_mono_ns = until_mono_ns < least ? least : until_mono_ns;
+    int rc = attach_all(a, e, what);
+    bool over = rc < 0 && rt_mono_ns() >= a->until_mono_ns;
+    a->until_mono_ns = RT_NEVER_NS;
+    if (!over || (rc != -ETIMEDOUT && !is_passing(rc)))
+        return rc;
+    attachment_disconnect(a); /* what it asked for may come later */
+    return -ETIMEDOUT;
 }
 
 static int bind_slots(attachment_t *a, endpoint_t *e)

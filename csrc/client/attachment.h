@@ -17,11 +17,13 @@ typedef struct attachment {
     const char *base; /* as of host_worker_socket */
     bool closed;
     control_t control;
-    uint32_t slot;       /* of the connected worker in its pool */
-    uint32_t epoch;      /* of the connected worker */
-    uint32_t producer;   /* slot, or CTL_NO_SLOT; kept for the next worker */
-    uint32_t reader;     /* the same for the reader */
-    bool holds_producer; /* the connected worker knows the slot */
+    int64_t until_mono_ns; /* the call in progress waits no longer for a worker; RT_NEVER_NS: as
+                              long as it takes to replace one */
+    uint32_t slot;         /* of the connected worker in its pool */
+    uint32_t epoch;        /* of the connected worker */
+    uint32_t producer;     /* slot, or CTL_NO_SLOT; kept for the next worker */
+    uint32_t reader;       /* the same for the reader */
+    bool holds_producer;   /* the connected worker knows the slot */
     bool holds_reader;
     bool holds_watcher;
     uint8_t unbound;   /* ENDPOINT_*: slots that the endpoint does not use yet */
@@ -67,11 +69,13 @@ int attachment_check_deserted(const shm_segment_t *s);
 /* --- slots ------------------------------------------------------------------------------------ */
 
 /* Attaches to the worker in charge, for `what` (ENDPOINT_TX, ENDPOINT_RX) and for all that the
- * endpoint was before the worker was replaced. Waits up to 3 s for a worker that is being replaced.
+ * endpoint was before the worker was replaced. Waits up to 3 s for a worker that is being replaced,
+ * and 5 s for one that does not answer, but only until then, or 100 ms if that is sooner, or not at
+ * all if the worker has been silent for a second: then it returns -ETIMEDOUT.
  * A read-only mapping needs no slots. Returns 0; -EPIPE (attachment_close), -EPERM (another user's
  * process listens), -ECONNRESET (no worker answers), -EUSERS (no slot is free), -ETIMEDOUT, -EMFILE
  * or as attachment_served_epoch, with a text. After it call attachment_bind. */
-int attachment_attach(attachment_t *a, const endpoint_t *e, int what);
+int attachment_attach(attachment_t *a, const endpoint_t *e, int what, int64_t until_mono_ns);
 
 /* Lets the endpoint use the slots. Returns 0; -EINVAL with a text. */
 int attachment_bind(attachment_t *a, endpoint_t *e);

@@ -56,11 +56,17 @@ static void ask_peer(control_t *c)
     c->peer_uid = peer.uid;
 }
 
+/* The end of a wait that begins now, and whose caller waits until then. */
+static int64_t give_up_at(int64_t until_mono_ns)
+{
+    int64_t patience = rt_mono_ns() + CONTROL_PATIENCE_MS * RT_NS_PER_MS;
+    return until_mono_ns < patience ? until_mono_ns : patience;
+}
+
 /* Waits while the worker's queue of connections is full. */
-static int connect_fd(const control_t *c, const struct sockaddr_un *address)
+static int connect_fd(const control_t *c, const struct sockaddr_un *address, int64_t give_up)
 {
     const struct timeval slice = {.tv_usec = MISSED_SIGNAL_MS * 1000};
-    int64_t give_up = rt_mono_ns() + CONTROL_PATIENCE_MS * RT_NS_PER_MS;
     int fd = c->fd;
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof slice); /* of connect, unix(7) */
     while (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
@@ -79,7 +85,7 @@ static int connect_fd(const control_t *c, const struct sockaddr_un *address)
     return 0;
 }
 
-int control_connect(control_t *c, const char *path)
+int control_connect(control_t *c, const char *path, int64_t until_mono_ns)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     *c = (control_t){.fd = -1};
@@ -92,7 +98,7 @@ int control_connect(control_t *c, const char *path)
     c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         return rt_err_system(errno, "making a socket");
-    int rc = connect_fd(c, &address);
+    int rc = connect_fd(c, &address, give_up_at(until_mono_ns));
     if (rc < 0)
         control_close(c);
     else
@@ -321,14 +327,14 @@ static int receive_answer(const control_t *c, control_reply_t *reply, int64_t un
 }
 
 int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
-                    unsigned fd_count, control_reply_t *reply)
+                    unsigned fd_count, int64_t until_mono_ns, control_reply_t *reply)
 {
-    int64_t until_mono_ns = rt_mono_ns() + CONTROL_PATIENCE_MS * RT_NS_PER_MS;
+    int64_t give_up = give_up_at(until_mono_ns);
     *reply = (control_reply_t){0};
-    int rc = send_request(c, op, body, bytes, fds, fd_count, until_mono_ns);
+    int rc = send_request(c, op, body, bytes, fds, fd_count, give_up);
     if (rc < 0 && rc != -ECONNRESET)
         return rc;
     /* Also if it hung up: it may have sent the reason. */
-    rc = receive_answer(c, reply, until_mono_ns);
+    rc = receive_answer(c, reply, give_up);
     return rc == -ETIMEDOUT && !reply->refused ? refuse_silent(c, "answer", op) : rc;
 }

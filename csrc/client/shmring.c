@@ -113,10 +113,10 @@ static int check_may(const shmring_t *c, int what)
                       config->name, sends ? "receives" : "sends", sends ? "send" : "receive");
 }
 
-int shmring_attach_as(shmring_t *c, int what)
+int shmring_attach_as(shmring_t *c, int what, int64_t until_mono_ns)
 {
     int rc = check_may(c, what);
-    rc = rc ? rc : attachment_attach(&c->attachment, &c->end, what);
+    rc = rc ? rc : attachment_attach(&c->attachment, &c->end, what, until_mono_ns);
     return rc ? rc : attachment_bind(&c->attachment, &c->end);
 }
 

@@ -23,7 +23,7 @@ struct shmring {
 /* Attaches as what (ENDPOINT_TX, ENDPOINT_RX) to the worker in charge, and also as everything that
  * this end was before the worker was replaced. Returns 0; as attachment_attach, -EPERM with a text.
  */
-int shmring_attach_as(shmring_t *c, int what);
+int shmring_attach_as(shmring_t *c, int what, int64_t until_mono_ns);
 
 /* For a call that found no packet or no room. Sleeps for a while unless the time is over.
  * until_mono_ns: 0: do not wait. Returns 0 (try again), -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE. */

@@ -77,11 +77,19 @@ int shmring_wait_more(shmring_t *c, int what, int64_t until_mono_ns)
     return over ? give_up(c, what, until_mono_ns) : sleep_a_while(c, what, until_mono_ns);
 }
 
+/* As shmring_attach_as. If the time is over before the worker answers, as if no packet came. */
+static int attach_reader(shmring_t *c, int64_t until_mono_ns)
+{
+    int rc = shmring_attach_as(c, ENDPOINT_RX, until_mono_ns);
+    return rc == -ETIMEDOUT && until_mono_ns != RT_NEVER_NS ? give_up(c, ENDPOINT_RX, until_mono_ns)
+                                                            : rc;
+}
+
 /* Returns 1: it is there; 0: try again; or an error. */
 static int wait_room(shmring_t *c, int64_t until_mono_ns)
 {
     if (!endpoint_may_send(&c->end))
-        return shmring_attach_as(c, ENDPOINT_TX);
+        return shmring_attach_as(c, ENDPOINT_TX, RT_NEVER_NS);
     return tx_producer_has_room(&c->end.tx) ? 1 : shmring_wait_more(c, ENDPOINT_TX, until_mono_ns);
 }
 
@@ -90,7 +98,7 @@ static int wait_packet(shmring_t *c, int64_t until_mono_ns)
     bool stale = !endpoint_may_recv(&c->end); /* before the read, as in endpoint_poll */
     if (endpoint_may_read(&c->end) && endpoint_waiting(&c->end) > 0)
         return 1;
-    return stale ? shmring_attach_as(c, ENDPOINT_RX)
+    return stale ? attach_reader(c, until_mono_ns)
                  : shmring_wait_more(c, ENDPOINT_RX, until_mono_ns);
 }
 
@@ -138,7 +146,7 @@ int64_t shmring_recv_many(shmring_t *c, void *buffer, size_t bytes, int64_t time
         int64_t n = take(c, buffer, bytes, packets, max);
         if (n != 0)
             return n;
-        int rc = stale ? shmring_attach_as(c, ENDPOINT_RX)
+        int rc = stale ? attach_reader(c, until_mono_ns)
                        : shmring_wait_more(c, ENDPOINT_RX, until_mono_ns);
         if (rc < 0)
             return rc;
@@ -168,7 +176,7 @@ uint64_t shmring_lost(const shmring_t *c)
 static int begin_selecting(shmring_t *c)
 {
     int rc = attachment_select(&c->attachment);
-    rc = rc ? rc : shmring_attach_as(c, ENDPOINT_RX);
+    rc = rc ? rc : shmring_attach_as(c, ENDPOINT_RX, RT_NEVER_NS);
     if (rc < 0)
         attachment_unselect(&c->attachment);
     return rc;

@@ -1,5 +1,6 @@
 #include "client/shmring_private.h"
 
+#include "base/rt_clock.h"
 #include "base/rt_err.h"
 #include "shm/shm_engine.h"
 
@@ -76,7 +77,7 @@ static int after_failed_send(shmring_t *c, int rc, const order_t *o)
 {
     switch (rc) {
     case -ESTALE:
-        return shmring_attach_as(c, ENDPOINT_TX);
+        return shmring_attach_as(c, ENDPOINT_TX, RT_NEVER_NS);
     case -ENOBUFS:
         return shmring_wait_more(c, ENDPOINT_TX, o->until_mono_ns);
     case -EDESTADDRREQ:
@@ -133,7 +134,7 @@ int shmring_replace(shmring_t *c, uint64_t old, const void *data, size_t bytes,
 int shmring_cancel(shmring_t *c, uint64_t sequence)
 {
     if (!c->end.tx_ready) {
-        int rc = shmring_attach_as(c, ENDPOINT_TX);
+        int rc = shmring_attach_as(c, ENDPOINT_TX, RT_NEVER_NS);
         if (rc < 0)
             return rc;
     }

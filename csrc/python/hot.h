@@ -21,6 +21,7 @@
  *
  *   attach_now(what)       the end is not attached, or its worker was replaced, or the channel was
  *                          closed: attach, or raise
+ *   attach_now(what, until_ns)          the same; return after that time if no worker answers
  *   pack_address(to)       a (host, port) pair -> the bytes of an shm_addr_t
  *   pack_source(source)    the same, for the address of this host that a packet leaves from
  *   refuse(rc, text)       raise the exception of an error code

@@ -12,11 +12,22 @@ typedef struct place {
     bool stay; /* leave it in the ring */
 } place_t;
 
+static int attach_reader(core_t *self, int64_t until_mono_ns)
+{
+    PyObject *until = PyLong_FromLongLong(until_mono_ns);
+    PyObject *none = until ? PyObject_CallMethodObjArgs((PyObject *)self, name_attach_now,
+                                                        number_rx, until, NULL)
+                           : NULL;
+    Py_XDECREF(until);
+    Py_XDECREF(none);
+    return none ? 0 : -1;
+}
+
 /* Waits for a packet. Returns the end, or NULL with an exception set. If at_once is not NULL, "no
  * packet and no time left" sets it to 1 and raises nothing. */
 static endpoint_t *wait_for_place(core_t *self, int64_t until_mono_ns, int *at_once, place_t *place)
 {
-    for (;;) {
+    for (bool tried = false;; tried = true) {
         endpoint_t *end = core_end(self);
         if (end == NULL)
             return NULL;
@@ -24,13 +35,13 @@ static endpoint_t *wait_for_place(core_t *self, int64_t until_mono_ns, int *at_o
                                             : endpoint_poll_into(end, place->to, place->bytes);
         if (rc > 0)
             return end;
-        if (rc == -ESTALE) {
-            if (core_call(self, name_attach_now, number_rx) < 0)
+        if (rc == -ESTALE && !(tried && has_passed(until_mono_ns))) {
+            if (attach_reader(self, until_mono_ns) < 0)
                 return NULL;
             continue;
         }
         if (has_passed(until_mono_ns)) {
-            if (end->reader_fd >= 0) {
+            if (rc != -ESTALE && end->reader_fd >= 0) {
                 endpoint_rearm(end);
                 if (core_call(self, name_settle, NULL) < 0 || (end = core_end(self)) == NULL)
                     return NULL;

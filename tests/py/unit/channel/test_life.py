@@ -246,6 +246,36 @@ def test_signals_reach_a_call_that_waits_for_its_worker(loop, shmring_pool):
         signal.signal(signal.SIGALRM, before)
 
 
+AT_ONCE = {
+    "recv": lambda ch: ch.recv(timeout=0),
+    "recv_into": lambda ch: ch.recv_into(bytearray(64), timeout=0),
+    "recv_many": lambda ch: ch.recv_many(timeout=0),
+    "loan_many": lambda ch: ch.loan_many(timeout=0),
+}
+
+
+@pytest.mark.parametrize("receive", AT_ONCE.values(), ids=AT_ONCE)
+def test_a_call_that_does_not_wait_does_not_wait_for_a_worker(loop, shmring_pool, receive):
+    """Neither for a stopped one to attach this end, nor for a dead one's successor."""
+    ch = loop()
+    worker = shmring_pool.workers()[0].pid
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        other = shmring.attach(ch.name)
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(shmring.ReceiveTimeout):
+                receive(other)
+            assert time.monotonic() - began < 2, "a stopped worker answers after 5 s at the soonest"
+        assert other.try_recv() is None
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    other.fileno()  # attaches, however long it takes
+    ch.send(b"late", to=ch.local)
+    assert bytes(other.recv(timeout=20).data) == b"late"
+    other.close()
+
+
 @contextlib.contextmanager
 def closing_soon(ch):
     """A signal handler closes `ch` in 50 ms."""

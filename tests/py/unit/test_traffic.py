@@ -61,7 +61,7 @@ def test_imix_counts_frames_on_the_wire() -> None:
 def test_the_memory_of_large_bursts_is_bounded() -> None:
     def ring_bytes(size: int) -> int:
         burst = traffic.Flow(burst=65536, size=size, pps=10)
-        return size * traffic.Generator("10.0.0.7", burst, count=1)._room()
+        return size * traffic.Generator("10.0.0.7", burst, count=1)._wanted()
 
     assert ring_bytes(100) == 100 * 65536
     assert ring_bytes(65507) <= 64 << 20

@@ -20,18 +20,26 @@ def test_a_stop_is_one_long_interval_and_no_short_one_follows(monkeypatch):
     clock = [100.0]
     taken = []
 
-    def sleep(seconds):
-        clock[0] += seconds + (5.3 if len(taken) == 2 else 0.0)  # stopped before the third
+    class Told:
+        def wait(self, seconds):
+            clock[0] += seconds + (5.3 if len(taken) == 2 else 0.0)  # stopped before the third
+            return False
 
     class Watch:
         def read(self):
             taken.append(clock[0])
             return clock[0]
 
-    monkeypatch.setattr(overview.time, "sleep", sleep)
     monkeypatch.setattr(overview.time, "monotonic", lambda: clock[0])
     arguments = argparse.Namespace(
-        once=False, check=False, json=True, csv=None, interval=1.0, seconds=None, count=5
+        once=False,
+        check=False,
+        json=True,
+        csv=None,
+        interval=1.0,
+        seconds=None,
+        count=5,
+        told=Told(),
     )
     list(overview._snapshots(Watch(), arguments))
     intervals = [round(b - a, 3) for a, b in itertools.pairwise(taken)]

@@ -22,6 +22,8 @@ from rtworkers import control, layout, page, paths
 from shmring import _pool_server, errors, recording
 from shmring.tap import records
 
+pytestmark = pytest.mark.check
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner),

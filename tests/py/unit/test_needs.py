@@ -107,6 +107,7 @@ def test_one_table_tells_what_was_skipped(
     assert lines == [f"{number}\t{reason}" for reason, number in sorted(REASONS.items())]
 
 
+@pytest.mark.check
 def test_what_is_installed_in_ci_may_not_be_missing_there(
     inner: Inner, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,7 @@ def test_what_is_installed_in_ci_may_not_be_missing_there(
     assert inner().parseoutcomes()["errors"] == 1
 
 
+@pytest.mark.check
 def test_unknown_words_are_refused(inner: Inner, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_typo="import pytest\n@pytest.mark.needs('fifi')\ndef test(): ...")
     result = inner()

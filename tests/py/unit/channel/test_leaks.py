@@ -15,10 +15,13 @@ ROUNDS = 400
 # What caches and the interpreter itself may take meanwhile; one leaked object a round is far above.
 SLACK = 150
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(sys, "getallocatedblocks") or bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    reason="this Python does not count its blocks, or frees them later",
-)
+pytestmark = [
+    pytest.mark.check,
+    pytest.mark.skipif(
+        not hasattr(sys, "getallocatedblocks") or bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        reason="this Python does not count its blocks, or frees them later",
+    ),
+]
 
 
 def growth(call):

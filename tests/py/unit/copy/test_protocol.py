@@ -79,6 +79,7 @@ TWO = [Entry(b"d", is_folder=True), Entry(b"d/one", 10), Entry(b"two", 3)]
 # --- what is meant to happen ----------------------------------------------------------------------
 
 
+@pytest.mark.check
 @given(st.data(), trees())
 def test_everything_arrives_however_the_bytes_are_cut(data, tree):
     entries, contents = tree

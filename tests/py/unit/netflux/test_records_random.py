@@ -16,6 +16,8 @@ from netflux import records
 from netflux.field_types import SCALARS, int_range
 from netflux.records import ARRAY, ENUM, STRING, UINT, Codec, RecordError
 
+pytestmark = pytest.mark.check
+
 
 class Colour(enum.IntEnum):
     RED = 0

@@ -17,6 +17,8 @@ from netflux.field_types import SCALARS
 from netflux.records import ARRAY, STRING, Codec, RecordError
 from shmring_plc import DefinitionError, read_scl, read_structured_text
 
+pytestmark = pytest.mark.check
+
 Read = Callable[..., dict[str, type[Any]]]
 
 

@@ -13,6 +13,8 @@ from rtpsynth.RtpProc import RtpProc, RtpProcChannel
 from rtpsynth.RtpSynth import RtpSynth, set_randfunc
 from rtpsynth.RtpUtils import RtpUtils, linear2ulaw, resample_linear, ulaw2linear
 
+pytestmark = pytest.mark.check
+
 ROUNDS = 2000
 PAYLOAD = bytes(100)
 OUT = bytearray(1000)

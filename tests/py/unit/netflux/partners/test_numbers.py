@@ -363,6 +363,7 @@ def test_a_failure_of_pythons_provider_looks_like_a_loss():
     assert ours.count("partner_lost") == pytest.approx(plc.sent / 9, abs=2)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", KINDS)
 def test_partners_talk_to_each_other_as_well(kind, other):

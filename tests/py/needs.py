@@ -5,9 +5,9 @@
     @pytest.mark.module("pyarrow")          # optional Python packages
     @pytest.mark.shm_mb(200)                # so much of /dev/shm must be free
 
-Fixtures, and tests that find out on their way, call `require`, `require_program`, or
-`pytest.importorskip`, which files call, too. Each word is tried once a process, when a test first
-asks for it. C tests use the same words: `TEST_NEEDS` of ../c/rt_test.h.
+Fixtures, and tests that find out on their way, call `require`, `require_program` and
+`require_module`, or at the top of a file `pytest.importorskip`. Each word is tried once a process,
+when a test first asks for it. C tests use the same words: `TEST_NEEDS` of ../c/rt_test.h.
 
 At its end pytest shows one table of what was skipped, and writes it to ``$SHMRING_TEST_SKIPS``: a
 line ``NUMBER<tab>REASON`` for each reason. What the C tests skipped is in it if
@@ -226,9 +226,8 @@ def require_program(*names: str) -> None:
             skip(f"program {name}")
 
 
-def require_module(*names: str) -> None:
-    for name in names:
-        pytest.importorskip(name)
+def require_module(name: str) -> Any:
+    return pytest.importorskip(name)
 
 
 def require_shm_mb(number: int) -> None:
@@ -257,7 +256,7 @@ def enabled_by(reason: str) -> str:
 MARKS = {
     "needs": ("needs(word, ...): rights and devices", require),
     "program": ("program(name, ...): programs that must be installed", require_program),
-    "module": ("module(name, ...): Python packages", require_module),
+    "module": ("module(name): a Python package", require_module),
     "shm_mb": ("shm_mb(n): MB of shared memory that must be free", require_shm_mb),
 }
 # What fixtures of the product need, with which they skip in words of their own.

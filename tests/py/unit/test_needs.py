@@ -25,7 +25,7 @@ def test_a_right():
 def test_a_program():
     raise SystemExit
 
-@pytest.mark.module("json", "no_such_module")
+@pytest.mark.module("no_such_module")
 def test_a_module():
     raise SystemExit
 

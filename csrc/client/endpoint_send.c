@@ -102,21 +102,24 @@ void send_batch_advance(send_batch_t *b, uint64_t sequence)
 typedef struct ends {
     shm_addr_t dest;
     shm_addr_t source;
+    tx_route_t route;
 } ends_t;
 
-/* The route of packet i, perhaps with addresses in *own. */
-static tx_route_t route_of(const send_batch_t *b, uint64_t i, ends_t *own)
+/* The route of packet i: that of the batch, or its own in *own. */
+static const tx_route_t *route_of(const send_batch_t *b, uint64_t i, ends_t *own)
 {
-    tx_route_t route = b->route;
+    if (b->dests == NULL && b->sources == NULL)
+        return &b->route;
+    own->route = b->route;
     if (b->dests != NULL) {
         memcpy(&own->dest, b->dests + i * sizeof own->dest, sizeof own->dest);
-        route.dest = &own->dest;
+        own->route.dest = &own->dest;
     }
     if (b->sources != NULL) {
         memcpy(&own->source, b->sources + i * sizeof own->source, sizeof own->source);
-        route.source = own->source.family != 0 ? &own->source : NULL;
+        own->route.source = own->source.family != 0 ? &own->source : NULL;
     }
-    return route;
+    return &own->route;
 }
 
 /* The family of its addresses; 0: not known. */
@@ -192,17 +195,17 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
     int64_t due_ns = send_batch_due_ns(b, i);
     uint64_t sequence;
     ends_t own;
-    tx_route_t route = route_of(b, i, &own);
+    const tx_route_t *route = route_of(b, i, &own);
     if (!lies_inside(b, offset, size))
         return -EFAULT;
-    if (b->dests != NULL && (!is_address(e, route.dest) || route.dest->port == 0))
+    if (b->dests != NULL && (!is_address(e, route->dest) || route->dest->port == 0))
         return -EAFNOSUPPORT;
-    if (b->sources != NULL && route.source != NULL && endpoint_check_source(e, route.source) < 0)
+    if (b->sources != NULL && route->source != NULL && endpoint_check_source(e, route->source) < 0)
         return -EADDRNOTAVAIL;
     if (due_ns < 0 || !is_plausible(e, due_ns, now))
         return -ERANGE;
     int rc = tx_producer_push(&e->tx, b->data + offset, as_length((uint64_t)size), due_ns, now,
-                              &route, &sequence);
+                              route, &sequence);
     if (rc < 0)
         return rc;
     send_batch_advance(b, sequence);
@@ -213,8 +216,7 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b)
 {
     ends_t own;
-    tx_route_t first = route_of(b, b->done, &own);
-    int rc = check_ready(e, &first);
+    int rc = check_ready(e, route_of(b, b->done, &own));
     if (rc < 0)
         return rc;
     int64_t now = rt_mono_ns();

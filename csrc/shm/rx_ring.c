@@ -475,7 +475,7 @@ RT_RACY static inline uint32_t read_record(const rx_reader_t *r, shm_cursor_t cu
     packet->tag = header.tag;
     packet->flags = (uint8_t)flags;
     read_address(&packet->source, body, v6);
-    packet->local.family = 0;
+    packet->local = (shm_addr_t){.family = 0};
     if (flags & SHM_RX_HAS_LOCAL)
         read_address(&packet->local, body + address_bytes(flags), v6);
     *payload = body + addresses_bytes(flags);

@@ -189,17 +189,21 @@ static void withdraw(tx_producer_t *p)
 
 static unsigned route_flags(const tx_route_t *route)
 {
-    if (route == NULL)
-        return 0;
     return (route->dest ? SHM_TX_HAS_DEST : 0u) | (route->source ? SHM_TX_HAS_SOURCE : 0u);
 }
 
-static uint8_t *put_address(uint8_t *to, const shm_addr_t *address)
+/* Returns where the payload begins. */
+static uint8_t *put_route(uint8_t *to, const tx_route_t *route)
 {
-    if (address == NULL)
-        return to;
-    memcpy(to, address, sizeof *address);
-    return to + sizeof *address;
+    if (route->dest != NULL) {
+        memcpy(to, route->dest, sizeof *route->dest);
+        to += sizeof *route->dest;
+    }
+    if (route->source != NULL) {
+        memcpy(to, route->source, sizeof *route->source);
+        to += sizeof *route->source;
+    }
+    return to;
 }
 
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
@@ -208,7 +212,9 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
     if (__builtin_expect(payload_bytes > p->max_payload_bytes, 0))
         return refuse_size(p, payload_bytes);
 
-    unsigned flags = route_flags(route) | (due_ns ? SHM_TX_HAS_DUE : 0u);
+    unsigned flags = due_ns ? SHM_TX_HAS_DUE : 0u;
+    if (route != NULL)
+        flags |= route_flags(route);
     uint32_t need = tx_record_units(payload_bytes, tx_record_addresses(flags));
     shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
     uint32_t take, pad;
@@ -258,8 +264,8 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
     out->keeps_due = false;
     out->record = record;
     out->payload = (uint8_t *)(record + 1);
-    if (route != NULL)
-        out->payload = put_address(put_address(out->payload, route->dest), route->source);
+    if (flags & (SHM_TX_HAS_DEST | SHM_TX_HAS_SOURCE))
+        out->payload = put_route(out->payload, route);
     out->commit_word = shm_word(seq, need, flags, SHM_RECORD_COMMITTED);
     return 0;
 }

@@ -83,11 +83,17 @@ def test_a_reply_leaves_from_the_address_that_was_asked(
 def test_a_channel_with_one_address_names_none(shmring_pool: shmring.Pool, client: Client) -> None:
     channel = shmring_pool.open("ctl", local=("127.0.0.2", 0))
     asker = client()
-    asker.sendto(b"a question", channel.local)
+    home = channel.local
+    assert home is not None
+    asker.sendto(b"a question", home)
     packet = channel.recv(timeout=TIMEOUT)
     assert packet.local is None
     channel.send(b"a reply", to=packet.source, source=packet.local)
-    assert asker.recvfrom(100)[1] == channel.local
+    assert asker.recvfrom(100)[1] == home
+    asker.sendto(b"another", home)
+    (record,) = channel.recv_many(timeout=TIMEOUT).array
+    assert (record["local_family"], record["local_port"], record["local_scope"]) == (0, 0, 0)
+    assert not any(record["local_ip"])
 
 
 def test_batches_have_the_addresses(shmring_pool: shmring.Pool, client: Client) -> None:

@@ -35,7 +35,7 @@ static int ask(const char *options, told_t *told)
 {
     char command[LINE_BYTES], line[LINE_BYTES];
     *told = (told_t){.setups = 0};
-    (void)snprintf(command, sizeof command, "%s %s 2>/dev/null", RT_WORKER_PROGRAM, options);
+    (void)snprintf(command, sizeof command, "'%s' %s 2>/dev/null", RT_WORKER_PROGRAM, options);
     FILE *output = popen(command, "r");
     if (output == NULL)
         return -1;

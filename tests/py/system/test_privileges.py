@@ -130,7 +130,7 @@ def test_a_pool_of_a_member_works_and_its_worker_holds_little(
     changes = {"SHMRING_RUNTIME_DIR": str(base), "SHMRING_WORKER": str(program)}
     other = python(MEMBER, env=os.environ | changes)
     assert other.line() == "fifo 80 True"
-    assert "priority 80, not 90" in other.line()
+    assert "priority 80 instead of 90" in other.line()
     status = dict(word.split(":\t", 1) for word in other.line().split("|") if ":" in word)
     assert int(status["CapEff"], 16) == CAP_IPC_LOCK
     assert int(status["CapPrm"], 16) == CAP_IPC_LOCK | CAP_NET_ADMIN

@@ -288,7 +288,10 @@ def test_the_details_of_a_channel(shmring_namespace, three):
         assert "127.0.0.1:9" in facts
         packets = text_of(screen.query_one("#verdicts"))
         assert "enqueued late" in packets
-        assert "7" in packets
+        # On a busy machine the worker may be the greater cause of a packet that came too late.
+        causes = "enqueued late|woke late|send slow|queued behind|producer halted"
+        counts = re.findall(rf"^(?:{causes}) +(\d+)", packets, re.M)
+        assert sum(map(int, counts)) == 7, packets
         drawn = text_of(screen.query_one("#histogram"))
         assert "5.00 ms to 10.0 ms" in drawn or "10.0 ms to" in drawn
         assert "p99.9" in drawn

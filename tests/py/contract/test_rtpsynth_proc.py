@@ -382,6 +382,7 @@ def test_close_waits_for_a_callback_that_runs(proc):
             entered.set()
             time.sleep(0.05)
             finished.append(now)
+            return now + FAR_NS
         return now
 
     channel = proc.create_channel(slow)

@@ -186,7 +186,18 @@ PACKAGES = {
 }
 # The foreign ends, which .ci/run installs. With CI=true their absence is a failure.
 PEERS = frozenset(
-    ["capinfos", "ffmpeg", "gst-launch-1.0", "libsrt", "libudt", "sipp", "strace", "tmux", "tshark"]
+    [
+        "capinfos",
+        "ffmpeg",
+        "gst-launch-1.0",
+        "libsrt",
+        "libudt",
+        "promtool",
+        "sipp",
+        "strace",
+        "tmux",
+        "tshark",
+    ]
 )
 
 DISTRIBUTIONS = {"cyclonedx": "cyclonedx-python-lib", "prometheus_client": "prometheus-client"}

@@ -315,11 +315,19 @@ while True:
 """
 
 
+def has_ended(pid: int) -> bool:
+    """Also before process 1 of a container, which is its parent then, has noticed."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_nothing_is_left_of_a_killed_process(python, leftovers, eventually):
     victim = python(VICTIM)
     worker, port = map(int, victim.line().split())
     victim.kill()
-    eventually(lambda: not psutil.pid_exists(worker))
+    eventually(lambda: has_ended(worker))
     eventually(lambda: not [name for name in leftovers() if "rtpsynth" in name or ":w:" in name])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((HOME, port))

@@ -28,6 +28,7 @@ TRACED = (
 
 
 @pytest.mark.needs("ptrace")
+@pytest.mark.program("strace")
 @pytest.mark.parametrize(
     "words",
     [

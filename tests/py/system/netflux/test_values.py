@@ -397,6 +397,8 @@ with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
         tap = shmring.attach("plc", readonly=True)
         assert isinstance(tap, shmring.NetfluxChannel)
         assert tap.sent_values() is not None
+        other.popen.stdin.close()
+        assert other.wait() == 0, "it ends its own pool"
 
 
 def test_nobody_writes_to_a_link_that_was_closed(link: Any, shmring_namespace: str) -> None:

@@ -216,6 +216,8 @@ static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b)
 {
     ends_t own;
+    if (b->done == b->count)
+        return endpoint_may_send(e) ? 0 : -ESTALE;
     int rc = check_ready(e, route_of(b, b->done, &own));
     if (rc < 0)
         return rc;

@@ -90,6 +90,21 @@ def python(shmring_namespace: str) -> Iterator[Callable[..., OtherProcess]]:
     yield start
     for process in started:
         process.close()
+    # Workers of a private pool end a moment after its process.
+    give_up = time.monotonic() + PATIENCE_S
+    while any(_is_of(process, name) for process in started for name in _files(shmring_namespace)):
+        assert time.monotonic() < give_up, "a worker outlives the process of its private pool"
+        time.sleep(0.002)
+
+
+def _files(namespace: str) -> list[str]:
+    from rtworkers import paths
+
+    return [name.posix_name for name in paths.shm_names(namespace)]
+
+
+def _is_of(process: OtherProcess, file: str) -> bool:
+    return f":w:private-{process.pid}-" in file
 
 
 @pytest.fixture

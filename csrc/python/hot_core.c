@@ -175,25 +175,27 @@ GUARDED(shut)
 #define FAST(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef core_methods[] = {
-    {"send", FAST(guarded_send), "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"},
-    {"try_send", FAST(guarded_try_send), "try_send($self, data, at=None, *, to=None)\n--\n\n"},
+    {"send", FAST(guarded_send),
+     "send($self, data, at=None, *, to=None, source=None, timeout=None)\n--\n\n"},
+    {"try_send", FAST(guarded_try_send),
+     "try_send($self, data, at=None, *, to=None, source=None)\n--\n\n"},
     {"send_many", FAST(guarded_send_many),
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
-     "spread_ns=None, to=None, "
+     "spread_ns=None, to=None, source=None, "
      "timeout=None, sequences=None)\n--\n\n"},
     {"try_send_many", FAST(guarded_try_send_many),
      "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
      "interval_ns=None, "
-     "spread_ns=None, to=None, "
+     "spread_ns=None, to=None, source=None, "
      "sequences=None)\n--\n\n"},
     {"batch", FAST(guarded_batch),
      "batch($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
-     "spread_ns=None, to=None, "
+     "spread_ns=None, to=None, source=None, "
      "sequences=None)\n--\n\n"},
     {"queue", (PyCFunction)guarded_queue, METH_O, "queue($self, batch, /)\n--\n\n"},
     {"queued", (PyCFunction)guarded_queued, METH_O, "queued($self, batch, /)\n--\n\n"},
     {"replace", FAST(guarded_replace),
-     "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"},
+     "replace($self, sequence, data, at=None, *, to=None, source=None, timeout=None)\n--\n\n"},
     {"recv", FAST(guarded_recv), "recv($self, *, timeout=None)\n--\n\n"},
     {"try_recv", (PyCFunction)guarded_try_recv, METH_NOARGS, "try_recv($self)\n--\n\n"},
     {"recv_into", FAST(guarded_recv_into), "recv_into($self, buffer, *, timeout=None)\n--\n\n"},

@@ -188,7 +188,7 @@ def test_shared_memory_is_full(shmring_namespace: str, mib: int) -> None:
     count, _, text = told.partition(" ")
     assert int(count) > 0
     assert "/dev/shm" in text
-    assert "lower" in text
+    assert "open it with" in text
     assert again == "b'x'"
 
 

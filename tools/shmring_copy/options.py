@@ -47,16 +47,15 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def socket_options(arguments: argparse.Namespace) -> UdtOptions:
-    """Return the options of connections. Say which size was chosen for their memory. Raises
-    `ValueError`."""
+    """Return the options of connections. The memory of their rings is in `arguments.rings`, for
+    `pool_of`. Raises `ValueError`."""
     if arguments.cc == "fixed" and arguments.limit is None:
         raise ValueError("--cc fixed needs a rate: add --limit")
     if not arguments.patience > 0:
         raise ValueError(f"--patience {arguments.patience:g}: it must be above 0 s")
     limit = None if arguments.limit is None else max(1, arguments.limit // _BITS)
     rings = room.fitting(RING_BYTES // _STEP_BYTES, lambda n: 2 * n * _STEP_BYTES)
-    if not arguments.json:
-        print(room_text("rings", rings, "x 64 KiB each way"), file=sys.stderr, flush=True)
+    arguments.rings = rings
     return {
         "mss": arguments.mss,
         "congestion": arguments.cc,
@@ -67,7 +66,12 @@ def socket_options(arguments: argparse.Namespace) -> UdtOptions:
 
 @contextlib.contextmanager
 def pool_of(arguments: argparse.Namespace) -> Iterator[shmring.Pool | str]:
-    """Use private workers, which need no privileges, or those of a named pool."""
+    """Use private workers, which need no privileges, or those of a named pool. Say which size
+    `socket_options` chose: the words of the command are right by now."""
+    if not arguments.json:
+        print(
+            room_text("rings", arguments.rings, "x 64 KiB each way"), file=sys.stderr, flush=True
+        )
     if arguments.pool is not None:
         yield arguments.pool
         return

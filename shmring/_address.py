@@ -93,7 +93,8 @@ def _parts(address: object, what: str) -> tuple[str, int, int]:
     host: Any = None
     port: Any = None
     scope: Any = None
-    given: Any = address if isinstance(address, (tuple, list)) else None
+    value: Any = address
+    given: Any = value if isinstance(address, (tuple, list)) else None
     match given:
         case (str(), _):
             (host, port), scope = given, 0

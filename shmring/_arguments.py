@@ -62,9 +62,10 @@ def payload_bytes(data: object, what: str = "a payload", hint: str = "") -> byte
 
 def iterable(value: Any, what: str, meaning: str) -> Iterable[Any]:
     """Return an iterable of objects. Text and buffers are refused, whose items are none of them."""
+    kind = type(value).__name__
     is_text = isinstance(value, (str, bytes, bytearray, memoryview))
     if is_text or not hasattr(value, "__iter__"):
-        raise TypeError(f"{what} must be an iterable of {meaning}, not {type(value).__name__}")
+        raise TypeError(f"{what} must be an iterable of {meaning}, not {kind}")
     items: Iterable[Any] = value
     return items
 

@@ -109,22 +109,28 @@ class _Way(NamedTuple):
 
 def _ways(options: Mapping[str, Any], engine: str) -> Iterator[_Way]:
     if engine == "udt":
-        yield _Way(
-            lambda n: f"ring_bytes={n * _UDT_RECORD_BYTES}",
-            options["capacity"],
-            _udt_options,
-        )
+        yield _Way(_udt_text, options["capacity"], _udt_options)
     if engine == "udt" or engine in _WITHOUT_SIZES:
         return
     capacity = options.get("capacity") or _options.CAPACITY
     rx_capacity = options.get("rx_capacity") or capacity
-    yield _Way(lambda n: f"capacity={n}", capacity, lambda n: {"capacity": n})
-    yield _Way(lambda n: f"rx_capacity={n}", rx_capacity, lambda n: {"rx_capacity": n})
-    yield _Way(
-        lambda n: f"capacity={n} and rx_capacity={n}",
-        min(capacity, rx_capacity),
-        lambda n: {"capacity": n, "rx_capacity": n},
-    )
+    yield _way(capacity, "capacity")
+    yield _way(rx_capacity, "rx_capacity")
+    yield _way(min(capacity, rx_capacity), "capacity", "rx_capacity")
+
+
+def _way(most: int, *names: str) -> _Way:
+    def text(count: int) -> str:
+        return " and ".join(f"{name}={count}" for name in names)
+
+    def changed(count: int) -> dict[str, Any]:
+        return dict.fromkeys(names, count)
+
+    return _Way(text, most, changed)
+
+
+def _udt_text(records: int) -> str:
+    return f"ring_bytes={records * _UDT_RECORD_BYTES}"
 
 
 def _udt_options(records: int) -> dict[str, Any]:

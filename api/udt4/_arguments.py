@@ -23,8 +23,9 @@ def integer(name: str, value: Any) -> int:
 
 def binary(file: AnyFile) -> BinaryFile:
     """Return a file that gives bytes: that below a text file, as in Python 2."""
-    if not isinstance(file, io.TextIOBase):
-        return file  # type: ignore[return-value]
-    with contextlib.suppress(ValueError):  # it is closed: the call that follows says so
-        file.flush()
-    return getattr(file, "buffer", file)
+    given: Any = file
+    if isinstance(file, io.TextIOBase):
+        with contextlib.suppress(ValueError):  # it is closed: the call that follows says so
+            file.flush()
+        given = getattr(file, "buffer", file)
+    return given  # type: ignore[no-any-return]

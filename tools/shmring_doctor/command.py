@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"shmring doctor: {error}", file=sys.stderr)
             return USAGE
     if arguments.topic is not None:
-        return _realtime(cpus[-1], arguments)
+        return _realtime(max(cpus), arguments)
     seconds = 0.0 if arguments.quick else doctor.SECONDS
     if not arguments.json:
         print(_head(cpus, because, seconds), flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 from rtstat.troubles import clients, engines, receiving, sending, serving
 from rtstat.troubles.rule import SEVERITIES, Rule, Scope, Trouble, Verdict
 from rtstat.troubles.serving import Serving
-from rtstat.views import ChannelView, PoolView, Unreadable, WorkerView
+from rtstat.views import ChannelView, OwnerState, PoolView, Unreadable, WorkerView
 
 ORDER = (
     "worker_dead",
@@ -73,7 +73,9 @@ def judge(
     of a channel that no worker serves, only the rules that are its own are judged.
     """
     of_worker = _by_worker(channels)
-    owners = {pool.key: pool.owner_state for pool in pools}
+    owners: dict[tuple[str, str], OwnerState | None] = {
+        pool.key: pool.owner_state for pool in pools
+    }
     found: list[Trouble] = []
     for file in unreadable:
         found += _apply(_OF["file"], file, f"{file.namespace}/{file.name}")

@@ -53,7 +53,7 @@ check: export SHMRING_CTEST_LOG := build/dev/Testing/Temporary/LastTest.log
 
 # The C tests are built in the folder in which pip has compiled the product: nothing is compiled twice. A WHEEL was
 # compiled elsewhere, so for it they are left out.
-test: $(VENV)/.installed-test ## prove within five minutes that what is installed here works (PYTEST_ARGS=... goes to pytest)
+test: $(VENV)/.installed-test ## prove that what is installed here works (PYTEST_ARGS=... goes to pytest)
 ifeq ($(WHEEL),)
 	$(STAGE) "build the quick C tests" $(MAKE) --no-print-directory build/pip/c_tests
 	$(STAGE) "quick C tests" $(BIN)/ctest --test-dir build/pip --parallel $(SIDE_BY_SIDE) --output-on-failure \

@@ -13,7 +13,9 @@ WORLDS       ?=
 FREE_THREADED ?=
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
 # The files stay in the order of tests/py/conftest.py, the longest first.
-SIDE_BY_SIDE := $(shell expr $(JOBS) + 1)
+# With the 64 MB of shared memory of a container there is room for fewer of the largest channels.
+SMALL_SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$2 < 131072 { print "small" }')
+SIDE_BY_SIDE := $(if $(SMALL_SHM),$(JOBS),$(shell expr $(JOBS) + 1))
 PYTEST = $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000

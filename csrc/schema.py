@@ -53,7 +53,7 @@ _CHANNEL, _RTP = "csrc/shm/shm_layout.h", "csrc/shm/rtp_shm.h"
 _CYCLIC = "csrc/shm/cyclic_shm.h"
 _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
-_CAPTURE, _REPLAY_PAGE = "csrc/proto/capture/capture_udp.h", "docs/howto/replay.md"
+_CAPTURE = "csrc/proto/capture/capture_udp.h"
 _DELAY_PAGE = "docs/howto/measure-delay.md"
 _CYCLIC_PAGE = "docs/reference/cyclic.md"
 _PROXY, _IMPAIR_PAGE = "csrc/shm/proxy_shm.h", "docs/howto/impair.md"
@@ -82,7 +82,7 @@ CLASSES = (
     Numbers(
         "CaptureFates",
         "What became of the packets of a capture file.",
-        (Table(_CAPTURE, "CAPTURE_FATES", "counter", _REPLAY_PAGE, "### Packets in the file"),),
+        (Table(_CAPTURE, "CAPTURE_FATES", "counter"),),
     ),
     Numbers(
         "ReflectorFates",
@@ -253,6 +253,7 @@ CONSTANTS = (
     (_CONTROL, "CTL_MAX_BYTES"),
     (_CONTROL, "CTL_MAX_FDS"),
     (_CONTROL, "CTL_OPEN_TAKEOVER"),
+    (_CONTROL, "CTL_HELLO_POOL"),
 )
 STRUCTS = (
     (_CHANNEL, "shm_worker_page"),
@@ -452,12 +453,11 @@ def make(root: Path) -> dict[str, str]:
 
 def make_rtstat(root: Path) -> dict[str, str]:
     """The same of the pages on rtstat, whose tables are in the installed package."""
-    from rtstat import fields_page, metric_table_page, troubles_page
+    from rtstat import fields_page, troubles_page
     from rtstat.screen import keys
 
     parts = (
         ("docs/reference/rtstat.md", "| kind |", fields_page),
-        ("docs/howto/metrics.md", "### ", metric_table_page),
         ("docs/howto/troubles.md", "| name | severity |", troubles_page),
     )
     files = {}

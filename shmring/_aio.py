@@ -179,6 +179,21 @@ class Waiters:
                 watch.tasks -= 1
                 self._waiting.pop(sleeper, None)
 
+    def call(self, fd: int, reader: Callable[[], None]) -> Callable[[], None]:
+        """Call `reader` in the running loop of asyncio whenever `fd` is readable, and at `close`,
+        instead of waking tasks of this loop. It takes what is there. Return what ends that.
+
+        fd: as of `wait`.
+        """
+        from asyncio import get_running_loop
+
+        with self._lock:
+            watch = self._watch(get_running_loop(), fd)
+            watch.call(reader)
+            if self._closed:
+                watch.close()
+        return watch.call_no_more
+
     def close(self) -> None:
         """Wake all tasks, because the descriptor is about to be closed. Later waits end at once.
         Any thread may call this."""
@@ -250,17 +265,32 @@ class _Watch:
         self._pid = os.getpid()
         self._waiters = weakref.ref(waiters)  # the loop must not keep a channel alive
         self._registered = False
+        self._reader: Callable[[], None] | None = None
 
     def begin(self) -> None:
         """Note that one more task waits."""
+        self._register()
+        self.tasks += 1
+
+    def call(self, reader: Callable[[], None]) -> None:
+        """Call `reader` from now on."""
+        self._reader = reader
+        self._register()
+
+    def call_no_more(self) -> None:
+        """Forget what `call` was given."""
+        self._reader = None
+
+    def _register(self) -> None:
         if not self._registered:
             self._loop.add_reader(self._fd, self._readable)
             self._registered = True
-        self.tasks += 1
 
     def _readable(self) -> None:
         waiters = self._waiters()
-        if waiters is None or self.tasks == 0:
+        if self._reader is not None:
+            self._reader()
+        elif waiters is None or self.tasks == 0:
             self._rest()  # it stays readable until a task comes back
         else:
             waiters.look()
@@ -283,6 +313,8 @@ class _Watch:
     def _leave(self) -> None:
         self._rest()
         os.close(self._fd)
+        if self._reader is not None:
+            self._reader()
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:

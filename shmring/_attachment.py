@@ -59,26 +59,32 @@ class Attachment:
         """Return how many descriptors it has open."""
         own = self.own
         bells = (own.bell_fd, own.doorbell_fd, own.watch_fd)
-        sets = (own.readiness.epoll_fd, own.progress.epoll_fd)
+        both = (own.readiness, own.progress)
+        sets = [fd for one in both for fd in (one.epoll_fd, one.own_fd, one.timer_fd)]
         locks = (own.producer_lock, own.reader_lock)
         return sum(fd >= 0 for fd in (own.control.fd, *bells, *sets, *locks))
 
-    def request(self, op: Op, rest: bytes = b"", fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
+    def request(self, op: Op, rest: bytes = b"") -> tuple[int, bytes]:
         """Send a request about the channel, with `rest` after the channel's name. Return its result
         and its answer.
 
         Raises `ChannelClosed`, `WorkerFailed`, `NoPermission`, or the worker's refusal.
         """
-        reply = ffi.new("control_reply_t *")
-        checked(lib.attachment_request(self.own, op, rest, len(rest), list(fds), len(fds), reply))
-        body = bytes(ffi.buffer(reply.body, reply.bytes))
+        reply = self._ask(op, rest)
         lib.control_reply_close(reply)
-        return int(reply.result), body
+        return int(reply.result), bytes(ffi.buffer(reply.body, reply.bytes))
 
-    def tap(self, what: int, snap_bytes: int, memory: int) -> None:
-        """Have datagrams copied into `memory` during this connection."""
-        ask = ffi.new("ctl_tap_t *", {"what": what, "snap_bytes": snap_bytes})
-        self.request(Op.TAP, bytes(ffi.buffer(ask))[ffi.sizeof(ask.channel) :], (memory,))
+    def tap(self, what: int, snap_bytes: int, memory_bytes: int) -> int:
+        """Have datagrams copied into memory during this connection. Return its descriptor."""
+        fields = {"what": what, "snap_bytes": snap_bytes, "memory_bytes": memory_bytes}
+        ask = ffi.new("ctl_tap_t *", fields)
+        reply = self._ask(Op.TAP, bytes(ffi.buffer(ask))[ffi.sizeof(ask.channel) :])
+        return int(reply.fds[0])
+
+    def _ask(self, op: Op, rest: bytes) -> Any:
+        reply = ffi.new("control_reply_t *")
+        checked(lib.attachment_request(self.own, op, rest, len(rest), reply))
+        return reply
 
     def disconnect(self) -> None:
         """Hang up. The worker frees the slots unless another connection takes them over."""

@@ -390,16 +390,46 @@ class Reports:
         self._reports = ffi.new("slot_reader_t *")
         lib.channel_report_reader_init(self._reports, self._endpoint.mapped())
 
-    def reports(self, max: int | None = None) -> Iterator[SendReport]:
-        """Iterate over the send reports that this end has not read yet, oldest first.
+    def reports(
+        self, max: int | None = None, *, timeout: float | None = None
+    ) -> Iterator[SendReport]:
+        """Iterate over the send reports that this end has not read yet, oldest first, and over
+        those that follow, until the channel is closed.
 
-        They cover the packets of all senders. max: the highest number of reports. The call does not
-        wait. Raises `BadConfig` if the channel has no reports.
+        They cover the packets of all senders. max: the highest number of reports. timeout: seconds
+        to wait for the next report, then the iteration ends. None: no limit. 0: take what is there,
+        and raise `ChannelClosed` if this end is closed. Raises `BadConfig` if the channel has no
+        reports, and the reason if the channel fails.
         """
         left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
-        while left > 0 and len(batch := self.read_reports(min(left, REPORTS_AT_ONCE))):
-            yield from batch
-            left -= len(batch)
+        ends = () if timeout == 0 else (errors.ChannelClosed,)
+        with contextlib.suppress(*ends):
+            while left > 0:
+                batch = self._next_reports(min(left, REPORTS_AT_ONCE), timeout)
+                if not len(batch):
+                    return
+                yield from batch
+                left -= len(batch)
+
+    def _next_reports(self, max: int, timeout: float | None) -> ReportBatch:
+        """Wait for reports. None of them: the time is over. Raises `ChannelClosed` when there will
+        be no more."""
+        until_ns, batch = deadline(timeout), ReportBatch(b"", 0)
+
+        def came() -> bool:
+            nonlocal batch
+            batch = self.read_reports(max)
+            return len(batch) > 0
+
+        while True:
+            is_over = self._endpoint.state in (State.CLOSED, State.FAILED)
+            if came() or has_passed(until_ns):
+                return batch
+            if is_over:
+                self._endpoint.check_goes_on()
+            self._endpoint.await_worker(came, until_ns)
+            if len(batch):
+                return batch
 
     def read_reports(self, max: int = 65536) -> ReportBatch:
         """Take up to `max` available send reports, without creating an object for each."""

@@ -8,11 +8,14 @@ import errno
 import functools
 import os
 import socket
+import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from shmring import errors
+from shmring._endpoint import Endpoint
+from shmring._hot import Packet
 from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, warn_unsent
 from shmring._ring import ffi, lib
@@ -22,13 +25,14 @@ from shmring.types import Verdict, verdict_of
 BATCH = 64  # packets handed out before other tasks run
 HIGH_WATER_BYTES = 65536
 WATCH_PAUSE_S = 0.05
+POLLED = 8  # endpoints that an event loop looks at while it is awake
 _ADDRESS_CACHE = 4096
 
 SocketAddress = tuple[Any, ...]
 """An address as sockets have it: (host, port), with IPv6 (host, port, flow, scope)."""
 
 
-class ChannelTransport(asyncio.DatagramTransport):
+class ChannelTransport(asyncio.DatagramTransport, asyncio.Transport):
     """Sends and receives through a channel for an `asyncio.DatagramProtocol`.
 
     `create_datagram_endpoint` makes it. It behaves as the transport of asyncio's own event loop,
@@ -36,20 +40,26 @@ class ChannelTransport(asyncio.DatagramTransport):
     they are many, the protocol is told to pause.
     """
 
-    def __init__(self, channel: Channel, protocol: asyncio.DatagramProtocol) -> None:
-        """Call `begin` next, in the event loop."""
+    def __init__(
+        self, channel: Channel, protocol: asyncio.DatagramProtocol, sock: socket.socket | None
+    ) -> None:
+        """Call `begin` next, in the event loop. sock: what the channel was opened with, if it was,
+        and what this closes."""
         remote = channel.remote
         super().__init__(
             {
-                "socket": ChannelSocket(channel),
+                "socket": ChannelSocket(channel, sock),
                 "sockname": socket_address(channel.local),
                 "peername": socket_address(remote),
                 "shmring_channel": channel,
             }
         )
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        """Calls the protocol."""
         self._channel = channel
+        self._sock = sock
         self._remote = remote
+        self._peer = socket_address(remote)
         self._protocol = protocol
         self._shown: dict[Any, SocketAddress | None] = {}
         self._asked: dict[SocketAddress, tuple[str, int]] = {}
@@ -61,13 +71,19 @@ class ChannelTransport(asyncio.DatagramTransport):
         self._linger = LINGER_S
         self._closing = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._watch_again_s = 0.0
+        self._unwatched = False
+        self._sent = False
+        self._answers = Answers.of(self.loop, channel._endpoint)
+        self._stop_receiving: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
         """Tell the protocol that it is connected, and receive."""
         self._call(self._protocol.connection_made, self)
         if not self._closing:
-            self._run("receive", self._receive())
+            try:
+                self._stop_receiving = self._channel._endpoint.call_when_readable(self.receive)
+            except errors.ShmringError as caught:
+                self._end(caught)
 
     # --- sending ----------------------------------------------------------------------------------
 
@@ -92,6 +108,12 @@ class ChannelTransport(asyncio.DatagramTransport):
             addr = None
         if self._closing:
             return None
+        match addr:
+            case (str(), 0, *_):  # a forged source of a request, say: no answer can go there
+                self._call(self._protocol.error_received, _os_error(errno.EINVAL))
+                return None
+            case ("<broadcast>", port):
+                addr = ("255.255.255.255", port)
         if source is None and self._asked:
             source = self._source_for(addr)
         try:
@@ -104,6 +126,7 @@ class ChannelTransport(asyncio.DatagramTransport):
         except errors.ChannelClosed as caught:
             self._end(caught)
             return None
+        self._sent = True
         if sequence is None:
             self._keep(bytes(packet), at, addr, source)
         self._watch()
@@ -166,14 +189,17 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     def _watch(self) -> None:
         """Look for failed packets when the next verdict comes, a few times a second."""
-        if self._running("watch") is None and self._loop.time() >= self._watch_again_s:
+        self._unwatched = True
+        if self._running("watch") is None:
             self._run("watch", self._await_failures())
 
     async def _await_failures(self) -> None:
-        with contextlib.suppress(errors.ShmringError):  # the task that receives says so
-            await self._failures.wait()
-            self._watch_again_s = self._loop.time() + WATCH_PAUSE_S
-            self._tell_failures()
+        with contextlib.suppress(errors.ShmringError):  # receiving says so
+            while self._unwatched:
+                self._unwatched = False
+                await self._failures.wait()
+                self._tell_failures()
+                await asyncio.sleep(WATCH_PAUSE_S)
 
     def _tell_failures(self) -> None:
         for code in self._failures.take():
@@ -181,20 +207,31 @@ class ChannelTransport(asyncio.DatagramTransport):
 
     # --- receiving --------------------------------------------------------------------------------
 
-    async def _receive(self) -> None:
+    def receive(self) -> None:
+        """Hand out the packets that are there. If they are many, the loop calls this again."""
+        channel, endpoint = self._channel, self._channel._endpoint
         try:
-            while not self._closing:
-                for packet in await self._channel.recv_many_async(BATCH):
-                    if self._closing:
-                        return
-                    source = self._address_of(packet.source)
-                    if source is not None and (local := packet.local) is not None:
-                        self._note_asked(source, local)
-                    self._call(self._protocol.datagram_received, packet.data, source)
-                self._tell_failures()
-                await asyncio.sleep(0)
+            for _ in range(BATCH):
+                packet = channel.try_recv()
+                if packet is None:
+                    endpoint.check_heard()
+                    return
+                self._hand_out(packet)
+                if self._closing:
+                    return
+                if not endpoint.rx_waiting:
+                    break
+            if self._answers and self._sent:
+                self._sent = False
+                self._answers.came(self, endpoint)
         except errors.ShmringError as caught:
             self._end(caught)
+
+    def _hand_out(self, packet: Packet) -> None:
+        source = self._peer or self._address_of(packet.source)
+        if source is not None and (local := packet.local) is not None:
+            self._note_asked(source, local)
+        self._call(self._protocol.datagram_received, packet.data, source)
 
     def _address_of(self, source: Any) -> SocketAddress | None:
         try:
@@ -241,12 +278,16 @@ class ChannelTransport(asyncio.DatagramTransport):
     def _end(self, caught: Exception | None) -> None:
         if not self._closing:
             self._closing = True
+            self._stop_receiving()
+            if self._sock is not None:
+                self._sock.close()  # the worker has a descriptor of its own
+            if self._answers:
+                self._answers.forget(self)
             self._run("end", self._finish(caught))
 
     async def _finish(self, caught: Exception | None) -> None:
-        for name in ("receive", "watch"):
-            if task := self._running(name):
-                task.cancel()
+        if watching := self._running("watch"):
+            watching.cancel()
         try:
             if caught is None and (sending := self._running("send")):
                 await asyncio.wait({sending}, timeout=self._linger)
@@ -270,7 +311,7 @@ class ChannelTransport(asyncio.DatagramTransport):
         if self._running(name) is not None:
             work.close()
             return
-        task = self._tasks[name] = self._loop.create_task(work)
+        task = self._tasks[name] = self.loop.create_task(work)
         task.add_done_callback(functools.partial(self._forget, name))
 
     def _running(self, name: str) -> asyncio.Task[None] | None:
@@ -287,7 +328,7 @@ class ChannelTransport(asyncio.DatagramTransport):
         try:
             method(*args)
         except Exception as caught:
-            self._loop.call_exception_handler(
+            self.loop.call_exception_handler(
                 {
                     "message": f"{_name_of(method)} of a datagram protocol failed",
                     "exception": caught,
@@ -297,6 +338,66 @@ class ChannelTransport(asyncio.DatagramTransport):
             )
 
 
+class Answers:
+    """Keeps an event loop awake while an answer to what its endpoints sent is likely to come soon.
+    It looks for packets of these endpoints, and the loop runs all that is ready. Falling asleep and
+    waking up takes longer than an answer from the same host."""
+
+    _by_loop: ClassVar[weakref.WeakValueDictionary[asyncio.AbstractEventLoop, Answers]] = (
+        weakref.WeakValueDictionary()
+    )
+
+    def __init__(self) -> None:
+        self._next = ffi.new("soon_t *")
+        lib.soon_init(self._next, lib.SOON_ANSWER_NS, lib.rt_mono_ns())
+        self._is_awake = False
+        self._polled: dict[ChannelTransport, Endpoint] = {}
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> Answers | None:
+        """Return those of a loop. None: the channel saves power."""
+        if endpoint.mapped().config.profile == lib.SHM_PROFILE_POWER:
+            return None
+        return cls._by_loop.setdefault(loop, cls())
+
+    def came(self, transport: ChannelTransport, endpoint: Endpoint) -> None:
+        """A packet came to an endpoint that had sent one."""
+        now_ns = lib.rt_mono_ns()
+        lib.soon_end(self._next, now_ns)
+        lib.soon_begin(self._next, now_ns)
+        if not self._is_awake:
+            self._stay(transport.loop)
+        if self._is_awake and transport not in self._polled and len(self._polled) < POLLED:
+            self._polled[transport] = endpoint
+            endpoint.polls(True)
+
+    def _stay(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_awake = lib.soon_lasts(self._next, lib.rt_mono_ns())
+        if not self._is_awake:
+            while self._polled:
+                self.forget(next(iter(self._polled)))
+            return
+        loop.call_soon(self._stay, loop)
+        for transport, endpoint in tuple(self._polled.items()):
+            # What the one before told its protocol may have closed this one.
+            if transport in self._polled and _may_have_packets(endpoint):
+                transport.receive()
+
+    def forget(self, transport: ChannelTransport) -> None:
+        """Leave the packets of an endpoint to the descriptor."""
+        endpoint = self._polled.pop(transport, None)
+        if endpoint is not None:
+            with contextlib.suppress(errors.ShmringError):  # it is closed
+                endpoint.polls(False)
+
+
+def _may_have_packets(endpoint: Endpoint) -> bool:
+    try:
+        return endpoint.rx_waiting > 0
+    except errors.ShmringError:  # receiving says why
+        return True
+
+
 _BUFFERS = {
     (socket.SOL_SOCKET, socket.SO_RCVBUF): "rcvbuf_bytes",
     (socket.SOL_SOCKET, socket.SO_SNDBUF): "sndbuf_bytes",
@@ -304,10 +405,13 @@ _BUFFERS = {
 
 
 class ChannelSocket:
-    """What ``get_extra_info("socket")`` returns: facts about the socket, which the worker owns."""
+    """What ``get_extra_info("socket")`` returns: facts about the socket, which the worker owns, or
+    has from the program."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, sock: socket.socket | None) -> None:
+        """sock: the program's."""
         self._channel = channel
+        self._sock = sock
         self._name = socket_address(channel.local)
         self._peer = socket_address(channel.remote)
 
@@ -328,14 +432,20 @@ class ChannelSocket:
         """The descriptor of the channel, see `Channel.fileno`."""
         return self._channel.fileno()
 
-    def setsockopt(self, level: int, option: int, value: Any, *_: object) -> None:
-        """Accept a size for a buffer, which is a wish to the kernel too, and ignore it. Options of
-        the endpoint set it. Raises OSError with ENOPROTOOPT for anything else."""
-        self._buffer_option(level, option)
+    def setsockopt(self, level: int, option: int, value: Any, *length: Any) -> None:
+        """Set an option of the program's socket. On a worker's, accept a size for a buffer, which
+        is a wish to the kernel too, and ignore it, because options of the endpoint set it. Raises
+        OSError, with ENOPROTOOPT for anything else on a worker's."""
+        if self._sock is not None:
+            self._sock.setsockopt(level, option, value, *length)
+        else:
+            self._buffer_option(level, option)
 
-    def getsockopt(self, level: int, option: int, *_: object) -> int:
-        """Return the size of a buffer of the worker's socket, bytes. Raises OSError with
-        ENOPROTOOPT for anything else."""
+    def getsockopt(self, level: int, option: int, *length: Any) -> int | bytes:
+        """Return an option of the program's socket, or the size of a buffer of a worker's, bytes.
+        Raises OSError, with ENOPROTOOPT for anything else on a worker's."""
+        if self._sock is not None:
+            return cast("int | bytes", self._sock.getsockopt(level, option, *length))
         return int(getattr(self._channel.stats(), self._buffer_option(level, option)))
 
     def _buffer_option(self, level: int, option: int) -> str:

@@ -239,6 +239,13 @@ class Endpoint(batch.Core):
             await self._waiters.wait(fd, until_ns)
         self.waited()
 
+    def call_when_readable(self, reader: Callable[[], None]) -> Callable[[], None]:
+        """Call `reader` in the running loop of asyncio whenever there may be packets, and when this
+        end is closed. It takes packets until there are none, and then calls `check_heard`. Return
+        what ends that."""
+        self.check_heard()
+        return self._waiters.call(self.fileno(), reader)
+
     async def room(self, until_ns: int = NEVER_NS) -> None:
         """Return when there may be room for a packet that found none, when this end is closed, or
         at a time of CLOCK_MONOTONIC."""

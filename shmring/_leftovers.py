@@ -8,15 +8,14 @@ them.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from rtworkers import liveness, paths, records
 from shmring import _host
-from shmring._ring import ffi
+from shmring._ring import lib
+from shmring._segment import text_of
 
 Pool = tuple[str, str]
 """Namespace and name."""
@@ -44,11 +43,18 @@ def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
             directories.append(str(directory))
             if not dry_run:
                 liveness.remove_directory(directory)
-    found = Swept([], directories, [])
-    for name in _own_names(namespace):
-        if pool_of(name) not in inhabited:
-            _remove(name, found, dry_run=dry_run)
-    return found
+    segments: list[str] = []
+    skipped: list[str] = []
+
+    def remove(name: paths.ShmName) -> str | None:
+        return None if pool_of(name) in inhabited else _remove(name, dry_run=dry_run)
+
+    for file in paths.read_each(_own_names(namespace), remove):
+        if isinstance(file, str):
+            segments.append(file)
+        else:
+            skipped.append(f"{file.name.posix_name}: {file.reason}")
+    return Swept(segments, directories, skipped)
 
 
 def sweep_dead_pools(namespace: str) -> dict[str, list[str]]:
@@ -67,26 +73,22 @@ def sweep_dead_pools(namespace: str) -> dict[str, list[str]]:
 
 def _remove_all_of(pool: Pool) -> list[str]:
     """Remove the pages and segments of a pool that no process holds. Return the channels."""
-    found = Swept([], [], [])
-    for name in _own_names(pool[0]):
-        if pool_of(name) == pool:
-            _remove(name, found, dry_run=False)
-    parsed = [paths.parse_shm_name(name.lstrip("/")) for name in found.segments]
-    return [str(name.channel) for name in parsed if name is not None and name.channel is not None]
+
+    def remove(name: paths.ShmName) -> paths.ShmName | None:
+        return name if pool_of(name) == pool and _remove(name, dry_run=False) else None
+
+    removed = paths.read_each(_own_names(pool[0]), remove)
+    return [one.channel for one in removed if isinstance(one, paths.ShmName) and one.channel]
 
 
-def _remove(posix_name: str, found: Swept, *, dry_run: bool) -> None:
-    try:
-        if _host.remove_deserted_segment(posix_name, dry_run=dry_run):
-            found.segments.append(posix_name)
-    except OSError as caught:
-        if caught.errno != errno.EBUSY:
-            raise
-        found.skipped.append(f"{posix_name}: {caught.strerror}")
+def _remove(name: paths.ShmName, *, dry_run: bool) -> str | None:
+    """Remove a file if no process holds it. Return its name in shared memory if so."""
+    deserted = _host.remove_deserted_segment(name.posix_name, dry_run=dry_run)
+    return name.posix_name if deserted else None
 
 
-def _own_names(namespace: str | None) -> list[str]:
-    return [name.posix_name for name in paths.shm_names(namespace) if _is_own(name)]
+def _own_names(namespace: str | None) -> list[paths.ShmName]:
+    return [name for name in paths.shm_names(namespace) if _is_own(name)]
 
 
 def _is_own(name: paths.ShmName) -> bool:
@@ -100,35 +102,30 @@ def _pool_in(directory: Path) -> Pool:
     return directory.parent.name, directory.name
 
 
-def pool_of(posix_name: str) -> Pool | None:
+def pool_of(name: paths.ShmName) -> Pool | None:
     """Return the pool that a page or a segment belongs to. If the pool lost a worker while no
     process watched it, it may still need the channels of that worker."""
-    name = paths.parse_shm_name(posix_name.lstrip("/"))
-    if name is None:
-        return None
     if name.pool is not None:
         return name.namespace, name.pool
     for noted in records.find(paths.runtime_base() / name.namespace, str(name.channel)):
         return name.namespace, noted.name  # not from the segment: its clients can write there
-    fd = _host.open_segment_file(posix_name, writable=False)
+    fd = _host.open_segment_file(name.posix_name, writable=False)
     if fd is None:
         return None
+    space, channel = name.namespace.encode(), str(name.channel).encode()
     try:
         with _host.mapped(fd, writable=False) as segment:
-            if segment is None:
+            if segment is None or not lib.shm_segment_is(segment, space, channel):
                 return None
-            pool = str(ffi.string(segment.config.pool), "ascii", "replace")
-            return name.namespace, pool
+            return name.namespace, text_of(segment.config.pool)
     finally:
         os.close(fd)
 
 
-def _pool_directories(namespace: str | None) -> Collection[Path]:
+def _pool_directories(namespace: str | None) -> list[Path]:
     base = paths.runtime_base()
-    try:
-        return sorted(base.glob(f"{namespace or '*'}/*/"))
-    except PermissionError:
-        return []
+    spaces = paths.listed(base) if namespace is None else [base / namespace]
+    return [path for space in spaces for path in paths.listed(space) if path.is_dir()]
 
 
 __all__ = ["Swept", "pool_of", "sweep", "sweep_dead_pools"]

@@ -57,6 +57,7 @@ class ChannelCounters:
     impair_rx_reordered: int = fact("packets", "packets reordered on the impaired path")
     impair_rx_corrupted: int = fact("packets", "packets corrupted on the impaired path")
     impair_rx_queue_dropped: int = fact("packets", "packets dropped because the queue of the impaired path was full")
+    tx_call_slow: int = fact("packets", "packets with verdict send_slow whose send call began in time, and took too long")
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -96,7 +97,7 @@ class RtpNumbers:
     late: int = fact("frames", "frames that arrived after they were skipped")
     duplicates: int = fact("frames", "frames that arrived again")
     overflow: int = fact("frames", "frames removed from a full jitter buffer")
-    discarded: int = fact("frames", "frames with a large timestamp jump that no frame followed")
+    discarded: int = fact("frames", "frames far off in time or number that no frame followed")
     erasures: int = fact("events", "erasures delivered in place of missing frames")
     concealed_ns: int = fact("ns", "media time missing at playout")
     pause_ns: int = fact("ns", "media time in which the sender paused")
@@ -164,7 +165,7 @@ class ReflectorFates:
     """What became of the packets that a STAMP reflector received."""
 
     answered: int = fact("packets", "requests that were answered")
-    too_short: int = fact("packets", "packets with fewer than 44 bytes: their reply would be longer")
+    too_short: int = fact("packets", "packets with fewer than 41 bytes: their reply would be longer")
     corrupt: int = fact("packets", "packets without an error estimate, or with an impossible time")
     reply: int = fact("packets", "replies, which are never answered: otherwise two reflectors could loop")
     source_port: int = fact("packets", "packets from ports below 1024 other than 862, and from port 0")
@@ -192,7 +193,7 @@ class NetfluxNumbers:
     sent: int = fact("packets", "packets handed to the kernel")
     send_failed: int = fact("packets", "packets refused by the kernel (no number is used up)")
     skipped: int = fact("instants", "instants of the send grid that passed without a send")
-    sent_stale: int = fact("packets", "packets sent while the values were stale")
+    sent_stale: int = fact("packets", "packets sent with values that were stale")
     sent_failsafe: int = fact("packets", "packets sent with the fail-safe values")
     accepted: int = fact("packets", "packets accepted from the partner")
     rejected_short: int = fact("packets", "packets shorter than the header and the agreed payload")
@@ -238,7 +239,7 @@ class CyclicNumbers:
     sent: int = fact("cycles", "cycles whose payload was handed to the kernel, or to the readers")
     failed: int = fact("cycles", "cycles whose payload the kernel refused, or whose worker died during the send")
     missed: int = fact("cycles", "cycles that passed without a send")
-    sent_stale: int = fact("cycles", "cycles sent while the payload was stale")
+    sent_stale: int = fact("cycles", "cycles sent with a payload that was stale")
     sent_failsafe: int = fact("cycles", "cycles sent with the fail-safe payload")
     updates: int = fact("times", "times the worker took a new payload")
     stale: int = fact("times", "times the payload became stale")
@@ -266,6 +267,7 @@ class ProxyNumbers:
     flows_idle: int = fact("flows", "flows that ended because they were idle")
     flows_lost: int = fact("flows", "flows that ended with the worker that served them")
     unreachable: int = fact("times", "ICMP errors, such as a closed port (several at once count as one)")
+    flows_displaced: int = fact("flows", "flows that ended early because a new client needed their place")
     flows: int = fact("flows", "flows that are open")
     forward_waiting: int = fact("packets", "datagrams on the forward path")
     backward_waiting: int = fact("packets", "datagrams on the backward path")

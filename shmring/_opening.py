@@ -3,6 +3,7 @@
 Users see the signature of `Opening.open`. Functions that pass its options on take `OpenOptions`.
 """
 
+import errno
 import functools
 import inspect
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-from shmring import _options
+from shmring import _options, errors
 from shmring._host import translated
 from shmring._in_thread import made_in_thread
 from shmring.channel import Channel
@@ -243,7 +244,8 @@ class Opening:
         reports: packets that get a send report, "all", "late" or "off".
         report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 4096, with `Rtp`
             and `Cyclic` 1024.
-        tolerance_ns: how late a packet may start and still be on time, ns, 0 to 100 s.
+        tolerance_ns: how late a packet may start and still be on time, ns, 0 to 100 s. The default
+            of `Cyclic` and `Netflux` is a tenth of the cycle, but at least 50 us.
         catch_up: how fast overdue packets leave after a hole, a time in which the worker could not
             send. A number above 1, up to 1000000: the gap between two overdue packets is at least
             their scheduled gap divided by it, until the schedule is reached. None: all at once.
@@ -289,7 +291,8 @@ class Opening:
         held: open the channel held: nothing is sent or received before `Channel.release`.
         strict: raise an error if the worker lacks something requested. None: as the pool.
         socket: a bound UDP socket to work with, instead of `local`. The worker gets a copy of the
-            descriptor. Close the original, or both will read from it. None: a new socket.
+            descriptor. Close the original, or both will read from it. Options that you set on it,
+            such as SO_REUSEPORT, stay. None: a new socket.
 
         The channel of a program that has died stays open on a named pool. Opened again by the same
         user with the same options on the same pool, it is taken over: see `Channel.taken_over`.
@@ -312,9 +315,7 @@ class Opening:
         with translated(f"channel {name!r}"):
             spare_fd = os.eventfd(0, os.EFD_CLOEXEC)  # for the request to undo
         try:
-            opened, segment = self._make_channel(
-                name, start.options, start.config, quiet=start.quiet
-            )
+            opened, segment = self._make_named(name, start)
             try:
                 return start.end(name, namespace=self.namespace, owner=opened, segment=segment)
             except BaseException as caught:
@@ -325,6 +326,18 @@ class Opening:
         finally:
             if spare_fd >= 0:
                 os.close(spare_fd)
+
+    def _make_named(self, name: str, start: Start[Any]) -> tuple[Opened, Any]:
+        """Make the channel. If its port is in use, the error says by whom."""
+        try:
+            return self._make_channel(name, start.options, start.config, quiet=start.quiet)
+        except errors.ShmringOSError as refused:
+            where = start.options.get("local")
+            if refused.errno != errno.EADDRINUSE or where is None:
+                raise
+            from shmring import _port_owner
+
+            raise _port_owner.named(refused, (where[0], where[1])) from None
 
 
 def _undo(opened: Opened, failure: BaseException) -> None:

@@ -34,6 +34,7 @@ RX_HEAD_BYTES = 24  # shm_rx_record_t
 LONGEST_HEAD_BYTES = int(lib.SHM_RECORD_HEAD_BYTES)
 ADDRESS_BYTES = 24  # shm_addr_t, an IPv4 source needs 8
 CAPACITY_MAX = 2**31 - 1
+MOST_TOLERANCE_NS = 100 * 10**9
 
 
 _CHOICES: dict[str, tuple[str, dict[str, int]]] = {
@@ -70,7 +71,7 @@ _SWITCHES = (
 # name: field of shm_config_t, lowest and highest value
 _NUMBERS: dict[str, tuple[str, int, int]] = {
     "report_capacity": ("report_slots", 0, 1 << 24),
-    "tolerance_ns": ("tolerance_ns", 0, 100 * 10**9),
+    "tolerance_ns": ("tolerance_ns", 0, MOST_TOLERANCE_NS),
     "ttl": ("ttl", 0, 255),
     "multicast_ttl": ("multicast_ttl", 0, 255),
     "dscp": ("dscp", 0, 63),
@@ -216,6 +217,11 @@ def set_numbers(
             setattr(config, target, integer(option, given[option], low, high))
 
 
+def cycle_tolerance_ns(cycle_ns: int) -> int:
+    """How late a cycle may be by default and still be on time."""
+    return min(max(50_000, cycle_ns // 10), MOST_TOLERANCE_NS)
+
+
 def choice(option: str, value: object, choices: dict[str, int]) -> int:
     """Return the number of a name. Raises `BadConfig`."""
     if not isinstance(value, str) or value not in choices:
@@ -314,6 +320,11 @@ def _set_engine(config: Any, engine: EngineConfig) -> None:
     if not engine.deadlines:
         config.late_slots = 0
     space = ffi.buffer(ffi.addressof(config, "engine_config"))
+    if len(engine.config) > len(space):
+        raise BadConfig(
+            f"the configuration of engine {engine.name!r} has {len(engine.config)} bytes, at most "
+            f"{len(space)}"
+        )
     space[: len(engine.config)] = engine.config
     config.engine_bytes = -(-engine.shared_bytes // PAGE_BYTES) * PAGE_BYTES
 

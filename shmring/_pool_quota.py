@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from rtworkers.leavings import Leavings
 from shmring import _arguments
 from shmring._check import error
 
@@ -23,23 +25,79 @@ class UserLimits:
     """
 
     channels: int = 64
-    shm_bytes: int = 256 * MIB
-    """Shared memory of all channels of the user together, bytes."""
+    shm_bytes: int = 512 * MIB
+    """Memory of all channels of the user together, bytes: their shared memory, and what the workers
+    take for them beside it."""
     connections: int = 32
     """Connections to the pool itself. Connections to its workers do not count."""
+    channel_bytes: int = 24 * MIB
+    """Shared memory of one channel, bytes. A client that makes holes in it can make its worker wait
+    once for about 0.2 ms a MiB, and with it all channels of that worker."""
+    socket_bytes: int = 4 * MIB
+    """Each of the two kernel buffers of a channel's socket."""
+    priority: int = 6
+    """The highest ``so_priority`` of a channel."""
 
     def __post_init__(self) -> None:
         _arguments.count(self.channels, "channels", 0, MOST)
         _arguments.count(self.shm_bytes, "shm_bytes", 0, MOST)
         _arguments.count(self.connections, "connections", 1, MOST)
+        _arguments.count(self.channel_bytes, "channel_bytes", 0, MOST)
+        _arguments.count(self.socket_bytes, "socket_bytes", 0, MOST)
+        _arguments.count(self.priority, "priority", 0, 15)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
     uid: int
-    shm_bytes: int
+    bytes: int
     before: "_Entry | None" = None
     """The entry of the user from whom it was taken over."""
+
+
+class Budget(Protocol):
+    """The memory of a channel that is being opened."""
+
+    def reserve(self, segment_bytes: int) -> int:
+        """Count its segment. Return how many bytes the worker may take beside it. 0: no limit.
+        Raises `NoSpace`."""
+        ...
+
+    def settle(self, memory_bytes: int) -> None:
+        """The worker took so much."""
+        ...
+
+
+class NoLimit:
+    """The budget of a channel that counts for nobody."""
+
+    def reserve(self, segment_bytes: int) -> int:
+        return 0
+
+    def settle(self, memory_bytes: int) -> None:
+        pass
+
+
+NO_LIMIT = NoLimit()
+
+
+@dataclass(slots=True, eq=False)
+class _Counted:
+    """The budget of a channel of one user."""
+
+    ledger: "Ledger"
+    name: str
+    uid: int
+    segment_bytes: int = 0
+    entry: _Entry | None = None
+
+    def reserve(self, segment_bytes: int) -> int:
+        self.segment_bytes = segment_bytes
+        self.entry, limit = self.ledger.admit(self.name, self.uid, segment_bytes)
+        return limit
+
+    def settle(self, memory_bytes: int) -> None:
+        self.entry = _Entry(self.uid, self.segment_bytes + memory_bytes)
 
 
 class Ledger:
@@ -47,16 +105,23 @@ class Ledger:
     call.
 
     `served` returns the names of the channels that the pool serves. A channel that is not among
-    them no longer counts, whoever closed it.
+    them no longer counts, whoever closed it, except for the memory that is not given back yet.
     """
 
-    def __init__(self, pool: str, limits: UserLimits, served: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        pool: str,
+        limits: UserLimits,
+        served: Callable[[], Iterable[str]],
+        leavings: Leavings,
+    ) -> None:
         self._pool = pool
         self._limits = limits
         self._served = served
+        self._leavings = leavings
         self._lock = threading.Lock()
         self._opened: dict[str, _Entry] = {}
-        self._opening: list[_Entry] = []
+        self._turns: dict[int, threading.Lock] = {}
 
     @staticmethod
     def is_trusted(uid: int) -> bool:
@@ -64,27 +129,46 @@ class Ledger:
         return uid in (0, os.geteuid())
 
     @contextlib.contextmanager
-    def opening(self, name: str, uid: int) -> Iterator[Callable[[int], None]]:
-        """Count a channel while `uid` opens it. Yields a function that reserves the bytes of its
-        segment, and which raises `NoSpace`."""
-        entries: list[_Entry] = []
-
-        def reserve(shm_bytes: int) -> None:
-            with self._lock:
-                if not self.is_trusted(uid):
-                    self._check(name, uid, shm_bytes)
-                entries.append(_Entry(uid, shm_bytes))
-                self._opening += entries
-
-        try:
-            yield reserve
+    def opening(self, name: str, uid: int) -> Iterator[Budget]:
+        """Count a channel which `uid` opens during the block. A user with limits opens one at a
+        time: a worker may take what is left of them, and what it took is known afterwards."""
+        budget = _Counted(self, name, uid)
+        with self._turn(uid):
+            yield budget
+            if budget.entry is None:
+                return
             with self._lock:
                 before = self._opened.get(name)
                 before = None if before is None else replace(before, before=None)
-                self._opened[name] = replace(entries[0], before=before)
-        finally:
-            with self._lock:
-                self._opening = [entry for entry in self._opening if entry not in entries]
+                self._opened[name] = replace(budget.entry, before=before)
+
+    def _turn(self, uid: int) -> contextlib.AbstractContextManager[object]:
+        if self.is_trusted(uid):
+            return contextlib.nullcontext()
+        with self._lock:
+            return self._turns.setdefault(uid, threading.Lock())
+
+    def admit(self, name: str, uid: int, segment_bytes: int) -> tuple[_Entry, int]:
+        """Return the entry of a new channel, and how many bytes its worker may take beside its
+        segment. 0: no limit. Raises `NoSpace`."""
+        with self._lock:
+            limit = 0 if self.is_trusted(uid) else self._check(name, uid, segment_bytes)
+            return _Entry(uid, segment_bytes), limit
+
+    def check_socket(self, uid: int, options: dict[str, Any]) -> None:
+        """Raise `NoSpace` if the socket that `uid` asks for is beyond the limits."""
+        if self.is_trusted(uid):
+            return
+        buffer, priority = self._limits.socket_bytes, self._limits.priority
+        mosts = {"rcvbuf_bytes": buffer, "sndbuf_bytes": buffer, "so_priority": priority}
+        for option, most in mosts.items():
+            asked = options.get(option)
+            if isinstance(asked, int) and asked > most:
+                raise error(
+                    errno.EDQUOT,
+                    f"user {uid} asks pool {self._pool!r} for {option}={asked}, the limit is "
+                    f"{most}: lower it, or start the pool with other user_limits",
+                )
 
     def give_back(self, name: str) -> None:
         """Count a channel again for the user from whom it was taken over."""
@@ -115,26 +199,38 @@ class Ledger:
                 f"{os.geteuid()}, may",
             )
 
-    def _check(self, name: str, uid: int, shm_bytes: int) -> None:
+    def _check(self, name: str, uid: int, segment_bytes: int) -> int:
         served = set(self._served())
         self._opened = {name: entry for name, entry in self._opened.items() if name in served}
         # A channel of this name is taken over, or the request is refused.
         others = [entry for known, entry in self._opened.items() if known != name]
-        own = [entry for entry in (*others, *self._opening) if entry.uid == uid]
-        limits, used = self._limits, sum(entry.shm_bytes for entry in own)
+        own = [entry for entry in others if entry.uid == uid]
+        limits, used = self._limits, sum(entry.bytes for entry in own)
         if len(own) >= limits.channels:
             raise error(
                 errno.EDQUOT,
                 f"user {uid} has {len(own)} channels open on pool {self._pool!r}, the limit is "
                 f"{limits.channels}: close some, or start the pool with --user-channels"
             )
-        if used + shm_bytes > limits.shm_bytes:
+        if segment_bytes > limits.channel_bytes:
             raise error(
                 errno.EDQUOT,
-                f"the channel needs {shm_bytes} bytes of shared memory, user {uid} has {used} in "
-                f"use on pool {self._pool!r}, the limit is {limits.shm_bytes}: lower capacity, "
-                "close channels, or start the pool with --user-shm"
+                f"the channel needs {segment_bytes} bytes of shared memory, one channel of user "
+                f"{uid} may have {limits.channel_bytes} on pool {self._pool!r}: lower capacity, or "
+                "start the pool with --user-channel-shm",
             )
+        left = limits.shm_bytes - used - segment_bytes
+        if self._leavings.bytes_of(uid) > left // 2:  # the worker needs some of it, too
+            self._leavings.give_back_of(uid)
+        left -= self._leavings.bytes_of(uid)
+        if left <= 0:
+            raise error(
+                errno.EDQUOT,
+                f"the channel needs {segment_bytes} bytes of shared memory, user {uid} has {used} "
+                f"in use on pool {self._pool!r}, the limit is {limits.shm_bytes}: lower capacity, "
+                "close channels, or start the pool with --user-shm",
+            )
+        return left
 
 
-__all__ = ["Ledger", "UserLimits"]
+__all__ = ["NO_LIMIT", "Budget", "Ledger", "UserLimits"]

@@ -9,10 +9,12 @@ pass a socket that the pool adopts.
     {"op": "list", "first": 0}                        -> {"channels": [...], "count": 3}
     {"op": "workers", "first": 0}                     -> {"workers": [{...}, ...], "count": 2}
     {"op": "stop"}                                    -> {}, `Pool.serve_forever` returns
+    {"op": "client", "pid": 7, "uid": 1001}           -> no answer: the first of a relay's messages
     any of them                                       -> {"error": class, "errno": 22, "text": ...}
 
-SO_PEERCRED tells who asks. Members of the pool's group may open channels, within `UserLimits`, and
-close their own. Only root and the pool's own user may close any channel or stop the pool.
+SO_PEERCRED tells who asks, or the relay of another user does (`rtworkers.door`). Members of the
+pool's group may open channels, within `UserLimits`, and close their own. Only root and the pool's
+own user may close any channel or stop the pool.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from rtworkers import PoolSettings, liveness, ownership, paths
-from rtworkers.control import STOPPED_LOOK_S, received_fds, stopped_text
+from rtworkers.control import STOPPED_LOOK_S, reach, received_fds, stopped_text
 from rtworkers.launch import start_thread
+from rtworkers.leavings import Leavings
 from rtworkers.opener import Opener, is_stopped
 from rtworkers.rare_log import RareLog
 from rtworkers.similar import meant_pool
@@ -47,7 +50,8 @@ from shmring import errors
 from shmring._check import error
 from shmring._host import out_of_threads, translated
 from shmring._opening import Opened, Opening
-from shmring._pool_quota import Ledger, UserLimits
+from shmring._options import integer
+from shmring._pool_quota import Budget, Ledger, UserLimits
 from shmring.engine import EngineConfig
 from shmring.types import Impairment, WorkerInfo
 
@@ -59,6 +63,8 @@ REPLY_TIMEOUT_S = 20.0  # a worker may have to start first
 CONNECT_LOOK_S = 0.01
 LISTEN_PAUSE_S = 0.1
 LIST_MAX = 800  # names in one answer
+LIST_FIRST_MAX = 1 << 31
+SHARED_BYTES_MAX = 1 << 30  # of an engine
 WORKERS_MAX = 16  # workers in one answer, each with an error text
 TEXT_MAX = 1000  # characters of an error: it may quote a request, and JSON makes it longer
 MOST_CONNECTIONS = 1024  # of one trusted user
@@ -96,7 +102,7 @@ class Served(Protocol):
         engine: EngineConfig | None = None,
         *,
         opener: Opener | None,
-        reserve: Callable[[int], None],
+        budget: Budget,
     ) -> tuple[Opened, Any]: ...
 
     def _give_back(self, name: str, opener: Opener | None) -> bool: ...
@@ -110,6 +116,8 @@ class _Client:
     pid: int
     """0: in another pid namespace."""
     uid: int
+    named: bool = False
+    """Whether the other end is a relay of the door, which told whose requests it passes on."""
     undo: dict[str, Any] | None = None
     """The request that undoes the open whose answer was not sent yet."""
 
@@ -125,12 +133,15 @@ class PoolServer:
     """
 
     def __init__(
-        self, pool: weakref.ref[Served], settings: PoolSettings, limits: UserLimits
+        self,
+        pool: weakref.ref[Served],
+        settings: PoolSettings,
+        limits: UserLimits,
+        leavings: Leavings,
     ) -> None:
         self._pool = pool
-        self._group = settings.group
         self._limits = limits
-        self._ledger = Ledger(settings.name, limits, self._served)
+        self._ledger = Ledger(settings.name, limits, self._served, leavings)
         self._clients: dict[socket.socket, _Client] = {}
         self._jobs: dict[threading.Thread, _Client] = {}
         self._answers: queue.SimpleQueue[tuple[threading.Thread, dict[str, Any]]] = (
@@ -201,6 +212,7 @@ class PoolServer:
             return
         while not self._answers.empty():
             job, reply = self._answers.get()
+            job.join()  # it still has to write to our eventfd, which `close` closes
             self._answer(self._jobs.pop(job), reply)
         self._start_waiting()
 
@@ -217,7 +229,7 @@ class PoolServer:
             return
         connection.setblocking(False)
         pid, uid, _ = liveness.peer(connection)
-        if self._group is None and not self._ledger.is_trusted(uid):
+        if not self._ledger.is_trusted(uid):
             connection.close()
             return
         refusal = self._too_many(uid)
@@ -269,10 +281,28 @@ class PoolServer:
         except (OSError, ValueError):
             self._drop(client)
             return
-        if request.get("op") in ("open", "give_back", "close"):
+        if request.get("op") == "client":
+            self._name(client, request, fds)
+        elif request.get("op") in ("open", "give_back", "close"):
             self._begin(client, request, fds)
         else:
             self._answer(client, self._reply(client, request, fds))
+
+    def _name(self, client: _Client, request: dict[str, Any], fds: list[int]) -> None:
+        """Serve the other user for whom a relay speaks. There is no answer but a refusal."""
+        pid, uid = request.get("pid"), request.get("uid")
+        if fds or client.named or type(pid) is not int or type(uid) is not int:
+            for fd in fds:
+                os.close(fd)
+            self._drop(client)
+            return
+        refusal = self._too_many(uid)
+        if refusal is not None:
+            with contextlib.suppress(OSError):
+                _send(client.connection, _error_reply(refusal))
+            self._drop(client)
+            return
+        client.pid, client.uid, client.named = pid, uid, True
 
     def _busy(self, uid: int) -> int:
         return sum(client.uid == uid for client in self._jobs.values())
@@ -338,11 +368,12 @@ class PoolServer:
         match request:
             case {"op": "open", "name": str() as name, "options": dict()}:
                 engine = _decode_engine(request.get("engine"))
-                with self._ledger.opening(name, client.uid) as reserve:
+                with self._ledger.opening(name, client.uid) as budget:
                     plain = _decode(request["options"], fds)
+                    self._ledger.check_socket(client.uid, plain)
                     opener = Opener.of(client.pid, client.uid)
                     opened, _ = pool._make_channel(
-                        name, plain, engine, opener=opener, reserve=reserve
+                        name, plain, engine, opener=opener, budget=budget
                     )
                 op = "give_back" if opened.taken_over else "close"
                 client.undo = {"op": op, "name": name}
@@ -357,11 +388,11 @@ class PoolServer:
                 pool.close_channel(name)
                 return {}
             case {"op": "list"}:
-                first = request.get("first", 0)
+                first = integer("first", request.get("first", 0), 0, LIST_FIRST_MAX)
                 names = pool.channels()
                 return {"channels": names[first : first + LIST_MAX], "count": len(names)}
             case {"op": "workers"}:
-                first = request.get("first", 0)
+                first = integer("first", request.get("first", 0), 0, LIST_FIRST_MAX)
                 infos = pool.workers()
                 page = [dataclasses.asdict(info) for info in infos[first : first + WORKERS_MAX]]
                 return {"workers": page, "count": len(infos)}
@@ -390,11 +421,7 @@ def _listen(settings: PoolSettings) -> socket.socket:
     listener.setblocking(False)
     try:
         listener.bind(os.fspath(path))
-        if settings.group is None:
-            path.chmod(0o600)
-        else:
-            os.chown(path, -1, settings.group)
-            path.chmod(0o660)
+        path.chmod(0o600)  # others come in by the door
         listener.listen(64)
     except OSError as caught:
         listener.close()
@@ -469,7 +496,7 @@ class RemotePool(Opening):
             try:
                 path = socket_path(self.namespace, self.name)
                 _connect(connection, path, self._process)
-                self._check_peer(connection, path)
+                self._check_peer(connection, Path(connection.getpeername()))
                 reply = _exchange(connection, request, sock, self._process)
             except errors.ShmringError:
                 raise
@@ -532,7 +559,7 @@ def _connect(connection: socket.socket, path: Path, process: Callable[[], int]) 
     begin = time.monotonic()
     while True:
         try:
-            connection.connect(os.fspath(path))
+            reach(connection, path)
         except BlockingIOError:
             waited_s = time.monotonic() - begin
             stopped = waited_s > STOPPED_LOOK_S and is_stopped(process())
@@ -627,7 +654,11 @@ def _decode_engine(plain: object) -> EngineConfig | None:
         case None:
             return None
         case [str() as name, str() as config, int() as shared_bytes]:
-            return EngineConfig(name, bytes.fromhex(config), shared_bytes)
+            shared_bytes = integer("shared_bytes", shared_bytes, 0, SHARED_BYTES_MAX)
+            try:
+                return EngineConfig(name, bytes.fromhex(config), shared_bytes)
+            except ValueError as reason:
+                raise error(errno.EINVAL, f"the engine's configuration: {reason}") from None
     raise error(errno.EPROTO, f"a pool has no engine {plain!r}")
 
 

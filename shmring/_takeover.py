@@ -116,13 +116,17 @@ def _check_may_take_over(
     name, namespace = prepared.name, text_of(config.name_space)
     was = holding.opener
     if was is None or not was.is_dead:
-        raise _exists(name, namespace, "" if was is None else f", opened by {was}")
+        raise _exists(name, namespace, "" if was is None else f", opened by {_seen(was, asking)}")
     died = f", opened by {was}, which has died{_since(was.pid, namespace, name)}"
     if asking.uid not in (0, os.geteuid(), was.uid):
         raise _exists(name, namespace, f"{died}, and only user {was.uid} may take it over")
     reason = _obstacle(prepared, slot, holding, access)
     if reason:
         raise _exists(name, namespace, f"{died}. It cannot be taken over, because {reason}")
+
+
+def _seen(opener: Opener, asking: Opener) -> str:
+    return f"this process ({opener.pid})" if opener.is_same(asking) else str(opener)
 
 
 def _exists(name: str, namespace: str, what: str) -> Exception:
@@ -211,9 +215,9 @@ def _show_opener(holding: Holding) -> None:
             lib.shm_segment_change_opener(segment, holding.opener.pid)
 
 
-def free_name(posix_name: str, name: str, namespace: str) -> None:
-    """Free the name for a new channel: remove the segment of a dead channel, or wait until the
-    workers of a dead program's private pool have removed it.
+def free_name(posix_name: str, name: str, namespace: str, asking: Opener) -> None:
+    """Free the name for a new channel of `asking`: remove the segment of a dead channel, or wait
+    until the workers of a dead program's private pool have removed it.
 
     Raises `ChannelExists`.
     """
@@ -224,6 +228,8 @@ def free_name(posix_name: str, name: str, namespace: str) -> None:
             time.sleep(LOOK_S)
             continue
         who = "" if pid is None else f" by process {pid}"
+        if pid and pid == asking.pid:
+            who = f" by this process ({pid})"
         died = f", which has died{_since(pid, namespace, name)}" if pid and alive is False else ""
         raise _exists(name, namespace, f", opened on pool {pool!r}{who}{died}" if pool else "")
 

@@ -360,8 +360,9 @@ class PacketLoan(PacketBatch):
 
     def _torn(self, overwritten: int) -> errors.LoanOverwritten:
         torn = errors.LoanOverwritten(
-            f"{overwritten} of {self._count} lent packets were overwritten during the loan: "
-            'release sooner, or open the channel with a larger rx_capacity or with overflow="wait"'
+            f"{overwritten} of {self._count} lent packets were overwritten during the loan, or the "
+            "channel's file was cut short: release sooner, or open the channel with a larger "
+            'rx_capacity or with overflow="wait"'
         )
         torn.overwritten = overwritten
         return torn

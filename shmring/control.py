@@ -215,7 +215,8 @@ class _Target:
     def _pool(self) -> str:
         """Return the name of its pool: from the pool's notes, because clients can write into the
         segment, which also names it."""
-        found = _leftovers.pool_of(self._posix_name)
+        own = paths.ShmName(self._posix_name, self._namespace, channel=self._name)
+        found = _leftovers.pool_of(own)
         return text_of(self._segment.config.pool) if found is None else found[1]
 
     def _ask_pool(self, pool: str) -> None:
@@ -230,7 +231,7 @@ class _Target:
         process of its pool has died."""
         with _host.translated(f"channel {self._name!r}"):
             directory = paths.pool_directory(self._namespace, pool)
-            return any(self._ask_worker(path) for path in directory.glob("worker-*.sock"))
+            return any(self._ask_worker(path) for path in paths.listed(directory, "worker-*.sock"))
 
     def _ask_worker(self, path: Path) -> bool:
         try:

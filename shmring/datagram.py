@@ -31,6 +31,7 @@ async def create_datagram_endpoint(
     family: int = 0,
     proto: int = 0,
     flags: int = 0,
+    reuse_address: bool | None = None,
     reuse_port: bool | None = None,
     allow_broadcast: bool | None = None,
     sock: socket.socket | None = None,
@@ -51,10 +52,10 @@ async def create_datagram_endpoint(
     remote_addr: (host, port). The endpoint sends to it and receives from nobody else. None:
         ``sendto`` names the destination.
     family, proto, flags: for `socket.getaddrinfo`.
-    reuse_port: share the port, as the option `reuse` of `Pool.open`.
+    reuse_address, reuse_port: share the port, as the option `reuse` of `Pool.open`.
     allow_broadcast: allow sending to broadcast addresses.
-    sock: a UDP socket to work with, instead of addresses. It is closed, because the worker has its
-        own descriptor of it.
+    sock: a UDP socket to work with, instead of addresses. Options that you set on it stay, and
+        ``transport.get_extra_info("socket")`` sets others. The transport closes it.
     name: of the channel. None: one that nobody else uses.
     pool, namespace: as for `open`.
 
@@ -63,14 +64,15 @@ async def create_datagram_endpoint(
     asyncio, with any event loop.
     """
     given = asked_for(options, EndpointOptions.__optional_keys__, "a datagram endpoint")
+    reuse = bool(reuse_address or reuse_port)
     if sock is not None:
-        if local_addr or remote_addr or family or proto or flags or reuse_port:
+        if local_addr or remote_addr or family or proto or flags or reuse:
             raise ValueError("sock is given: leave out addresses, family, proto and flags")
         where = _as_bound(sock)
     else:
         hints = {"family": family, "proto": proto, "flags": flags}
         where = await _resolved(local_addr, remote_addr, hints)
-        where["reuse"] = bool(reuse_port)
+        where["reuse"] = reuse
     channel: Channel = await open_async(
         name or f"datagram-{os.getpid()}-{next(_numbers)}",
         pool=pool,
@@ -79,11 +81,9 @@ async def create_datagram_endpoint(
         **where,
         **given,
     )
-    if sock is not None:
-        sock.close()  # the worker has a copy
     try:
         protocol = protocol_factory()
-        transport = ChannelTransport(channel, protocol)
+        transport = ChannelTransport(channel, protocol, sock)
     except BaseException:
         await in_thread(end_at_once, channel)
         raise

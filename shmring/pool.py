@@ -5,6 +5,7 @@ channels through a named pool, and its workers continue when its process dies.
 """
 
 import atexit
+import contextlib
 import errno
 import itertools
 import logging
@@ -13,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Self, Unpack
 
 from rtworkers import (
@@ -24,6 +25,7 @@ from rtworkers import (
     Supervisor,
     affinity,
     liveness,
+    page,
     paths,
     records,
 )
@@ -39,9 +41,9 @@ from shmring._in_thread import made_in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._opening import UDP, C, Opened, Opening, end_at_once, showing
 from shmring._options import Prepared
-from shmring._pool_quota import UserLimits
+from shmring._pool_quota import NO_LIMIT, Budget, UserLimits
 from shmring._realtime import Shortfall
-from shmring._ring import ffi
+from shmring._ring import ffi, lib
 from shmring._takeover import free_name, give_back, take_over
 from shmring.engine import Engine, EngineConfig, OpenOptions
 from shmring.types import Policy, Profile, WorkerInfo
@@ -49,6 +51,10 @@ from shmring.types import Policy, Profile, WorkerInfo
 log = logging.getLogger("shmring.pool")
 
 SHOWN = 10  # names in one line of the log
+
+# The kernel may deliver a signal to a thread of this process that starts or ends just then. This
+# does not interrupt the wait of the main thread, which alone runs Python's handlers.
+MISSED_SIGNAL_S = 0.5
 
 # Pauses before channels that failed for lack of resources are tried again, shared by all channels.
 SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
@@ -70,6 +76,9 @@ class Pool(Opening):
         or locked memory.
     `group`: a group, by name or id, whose members may use the pool, each within `user_limits`. Only
         root and this user may stop the pool or end channels of other users.
+    `user_limits`: what one member of the group may use. None: `UserLimits`.
+    `worker_per_user`: each member of the group gets workers of his own, so that one who makes the
+        kernel hold a worker up holds up only himself. With `cpus`, one on each of them.
 
     The pool is a context manager, and the end of the block closes it and all of its channels.
     Raises `BadConfig`, `TypeError`, and `ShmringOSError` with EBUSY for a named pool that another
@@ -87,6 +96,7 @@ class Pool(Opening):
         strict: bool = False,
         group: str | int | None = None,
         user_limits: UserLimits | None = None,
+        worker_per_user: bool = False,
     ) -> None:
         self._pid = os.getpid()
         self._stopped: SimpleQueue[None] = SimpleQueue()  # unlike an event, for handlers, too
@@ -105,6 +115,7 @@ class Pool(Opening):
                 private=name is None,
                 strict=_options.switch("strict", strict),
                 group=_options.group_id(group),
+                worker_per_user=_options.switch("worker_per_user", worker_per_user),
             )
             self._supervisor = _supervise(self._settings)
         limits = UserLimits() if user_limits is None else user_limits
@@ -154,7 +165,7 @@ class Pool(Opening):
         *,
         quiet: bool = False,
         opener: Opener | None = None,
-        reserve: Callable[[int], None] = lambda _: None,
+        budget: Budget = NO_LIMIT,
     ) -> tuple[Opened, Any]:
         """Like `open`, but without an end in this process. Raises the same exceptions.
 
@@ -162,7 +173,7 @@ class Pool(Opening):
 
         quiet: do not warn if a worker lacks something.
         opener: the process that asked for it. None: this one.
-        reserve: called with the size of the segment before anything is made.
+        budget: what it may take, and what is told how much it took.
         """
         if self._is_inherited():
             return self._from_here()._make_channel(name, options, engine, quiet=quiet)
@@ -175,21 +186,24 @@ class Pool(Opening):
             asking = Opener.this_process() if opener is None else opener
             prepared.config.opener_pid = asking.pid
             self._check_usable()
-            reserve(prepared.segment_bytes)
+            memory_limit = budget.reserve(prepared.segment_bytes)
             if self._take_over(prepared, asking):
+                budget.settle(self._supervisor.memory_bytes(name))
                 return Opened(self, name, taken_over=True), None
-            slot = self._supervisor.place(prepared.cpu)
-        self._start_worker(slot, prepared.strict, quiet)
+            slot = self._supervisor.place(prepared.cpu, asking.uid)
+        self._start_worker(slot, prepared, quiet)
         with translated(f"channel {name!r}"):
             holding, segment = self._create_segment(
                 prepared, asking, lambda free: room.what_fits(options, engine, free)
             )
+            holding.memory_limit = memory_limit
             try:
                 self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
             except BaseException:
                 liveness.remove_own(holding.posix_name, holding.segment_fd)
                 holding.close()
                 raise
+        budget.settle(holding.memory_bytes)
         return Opened(self, name), segment
 
     def _give_back(self, name: str, opener: Opener | None = None) -> bool:
@@ -238,7 +252,10 @@ class Pool(Opening):
 
     def serve_forever(self) -> None:
         """Wait until the pool ends: by `close`, `leave`, or a request to stop it."""
-        self._stopped.get()
+        while True:
+            with contextlib.suppress(Empty):
+                self._stopped.get(timeout=MISSED_SIGNAL_S)
+                break
         self._stopped.put(None)  # for further calls
 
     def request_stop(self) -> None:
@@ -313,20 +330,24 @@ class Pool(Opening):
             with translated("pool"):
                 adopted = self._supervisor.adopt()
                 _settle_orphans(self._supervisor, self._settings, set(adopted))
-                return _pool_server.PoolServer(weakref.ref(self), self._settings, limits)
+                return _pool_server.PoolServer(
+                    weakref.ref(self), self._settings, limits, self._supervisor.leavings
+                )
         except BaseException:
             self._supervisor.stop(leave=True)
             raise
 
-    def _start_worker(self, slot: int, strict: bool | None, quiet: bool) -> None:
+    def _start_worker(self, slot: int, prepared: Prepared, quiet: bool) -> None:
         with translated(f"worker {slot}"):
             _, started = self._supervisor.ensure(slot)
         lacking = self._lacking(slot) if started else []
         if started:
             _realtime.note(self.namespace, self.name, slot, lacking)
-        if strict:
+        if prepared.strict:
             self._check_strict(slot)
-        elif lacking and not quiet:
+        if prepared.config.profile == lib.SHM_PROFILE_LATENCY and not quiet:
+            lacking += _spins_on_the_last_core(self._facts(slot))
+        if lacking and not quiet:
             _realtime.warn(lacking)
 
     def _check_strict(self, slot: int) -> None:
@@ -334,8 +355,10 @@ class Pool(Opening):
             raise error(errno.EPERM, f"strict: {_realtime.text_of(lacking)}")
 
     def _lacking(self, slot: int) -> list[Shortfall]:
-        facts = next(facts for facts in self._supervisor.facts() if facts.slot == slot)
-        return _shortfalls(facts, self._settings)
+        return _shortfalls(self._facts(slot), self._settings)
+
+    def _facts(self, slot: int) -> SlotFacts:
+        return next(facts for facts in self._supervisor.facts() if facts.slot == slot)
 
     def _take_over(self, prepared: Prepared, asking: Opener) -> bool:
         """Give a channel of a program that has died to the one that opens it again. Return whether
@@ -350,7 +373,7 @@ class Pool(Opening):
         """Make the segment, and map it. The worker gives it its name."""
         _host.check_memory(prepared.segment_bytes, what_fits)
         posix_name = paths.channel_segment(self.namespace, prepared.name)
-        free_name(posix_name, prepared.name, self.namespace)
+        free_name(posix_name, prepared.name, self.namespace, opener)
         fd = liveness.nameless_file()
         bell_fd = -1
         try:
@@ -394,8 +417,7 @@ def _supervise(settings: PoolSettings) -> Supervisor:
     except BlockingIOError as caught:
         raise error(
             errno.EBUSY,
-            f"pool {settings.name!r} in namespace {settings.namespace!r}: {caught.strerror} "
-            f"already; open channels through it with shmring.open(..., pool={settings.name!r})",
+            f"pool {settings.name!r} in namespace {settings.namespace!r}: {caught.strerror}",
         ) from None
 
 
@@ -449,6 +471,17 @@ def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[Shortfall]:
         if not now.memory_locked:
             lacking.append(Shortfall("memory not locked", affinity.explain_memory()))
     return lacking
+
+
+def _spins_on_the_last_core(facts: SlotFacts) -> list[Shortfall]:
+    """Return what programs lack once this worker spins, if it does not spin yet. It is no reason to
+    refuse a channel, even a strict one: a page of another user may be false."""
+    own, spinning = facts.page, page.spinning()
+    if own is None or own.policy == "other" or own.pid in [worker.pid for worker in spinning]:
+        return []
+    if page.cores_left([*spinning, own], affinity.allowed_cores()) > 0:
+        return []
+    return [Shortfall("no core without a worker that spins", affinity.explain_spinning())]
 
 
 def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set[str]) -> None:
@@ -531,8 +564,9 @@ def _rebound(noted: records.Record) -> bytes:
 
 
 def _revive(supervisor: Supervisor, slot: int, holding: Holding, pauses: Iterator[float]) -> None:
-    if slot not in supervisor.settings.slots:
-        slot = supervisor.place(None)
+    if not supervisor.settings.has_slot(slot):
+        uid = os.geteuid() if holding.opener is None else holding.opener.uid
+        slot = supervisor.place(None, uid)
     try:
         with translated(f"channel {holding.name!r}"):
             _open_patiently(supervisor, slot, holding, pauses)

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
+    from rtworkers.paths import ShmName
     from shmring.capture import ReplayReport
     from shmring.channel import Channel
     from shmring.engine import OpenOptions
@@ -81,6 +83,7 @@ class PlcFactory(Protocol):
 LOOPBACK = "127.0.0.1"
 
 _numbers = itertools.count()
+_LEAVING_S = 20.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,7 +99,8 @@ def shmring_namespace(
     ``SHMRING_POLICY`` to the ini option ``shmring_policy``.
 
     At the end, the default pool of the namespace is closed, and the test fails if something of the
-    namespace is left in /dev/shm. Leftovers that no process owns are removed.
+    namespace is left in /dev/shm. Private workers of a process that the test has killed have 20 s
+    to end. Leftovers that no process owns are removed.
     """
     from rtworkers import paths
     from shmring.pool import close_default_pool
@@ -107,10 +111,20 @@ def shmring_namespace(
     monkeypatch.setenv("SHMRING_POLICY", pytestconfig.getini("shmring_policy"))
     yield namespace
     close_default_pool(namespace, linger=0)
+    give_up = time.monotonic() + _LEAVING_S
+    while _has_workers_of_others(paths.shm_names(namespace)) and time.monotonic() < give_up:
+        time.sleep(0.002)
     left = [name.posix_name for name in paths.shm_names(namespace)]
     gc(namespace=namespace)
     if left:
         pytest.fail(f"left behind in /dev/shm: {', '.join(left)}", pytrace=False)
+
+
+def _has_workers_of_others(names: Iterable[ShmName]) -> bool:
+    """Return whether a worker of another process's private pool is among them."""
+    pools = [name.pool for name in names if name.pool is not None]
+    own = f"private-{os.getpid()}-"
+    return any(pool.startswith("private-") and not pool.startswith(own) for pool in pools)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """What is open on this host: find channels, attach to them, and remove what no process owns."""
 
 import errno
-import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rtworkers import ownership, page, paths
@@ -65,36 +65,22 @@ def channels(namespace: str | None = None) -> list[ChannelInfo]:
     They include leftovers that no process serves, until `gc` removes these. They do not include
     files that cannot be read as a channel: see `unreadable`.
     """
-    found = (_look(name) for name in paths.shm_names(namespace) if name.channel is not None)
-    return [info for info in found if info is not None]
+    return [file for file in _read_all(namespace) if isinstance(file, ChannelInfo)]
 
 
 def unreadable(namespace: str | None = None) -> list[Unreadable]:
     """Return the files named like a channel that `channels` leaves out although this user may open
     them."""
-    found = (_why_not(name) for name in paths.shm_names(namespace) if name.channel is not None)
-    return [file for file in found if file is not None]
+    return [
+        Unreadable(str(file.name.channel), file.name.namespace, _owner_of(file.name), file.reason)
+        for file in _read_all(namespace)
+        if isinstance(file, paths.Unread) and not file.hidden
+    ]
 
 
-def _why_not(name: paths.ShmName) -> Unreadable | None:
-    try:
-        fd = paths.open_shm(name.posix_name)
-    except PermissionError:
-        return None  # closed to this user
-    except OSError as caught:
-        if caught.errno == errno.ENOENT:
-            return None  # gone meanwhile
-        facts = _owner_of(name)
-        return Unreadable(str(name.channel), name.namespace, facts, caught.strerror or str(caught))
-    try:
-        with _host.mapped(fd, writable=False) as segment:
-            if segment is not None and not lib.shm_segment_torn(segment):
-                return None
-            reason = _host.why_not_mapped() if segment is None else "its file was cut short"
-            owner = ownership.user_text(os.fstat(fd).st_uid)
-            return Unreadable(str(name.channel), name.namespace, owner, reason)
-    finally:
-        os.close(fd)
+def _read_all(namespace: str | None) -> Iterator[ChannelInfo | paths.Unread]:
+    names = (name for name in paths.shm_names(namespace) if name.channel is not None)
+    return paths.read_each(names, _look)
 
 
 def _owner_of(name: paths.ShmName) -> str:
@@ -104,40 +90,41 @@ def _owner_of(name: paths.ShmName) -> str:
         return "nobody"
 
 
-def _look(name: paths.ShmName) -> ChannelInfo | None:
-    fd = _host.open_segment_file(name.posix_name, writable=False)
-    if fd is None:
-        return None
-    try:
-        with _host.mapped(fd, writable=False) as segment:
-            if segment is None:
-                return None
-            config, status = segment.config, segment.status
-            beat_ns = status.heartbeat_mono_ns
-            opener_pid, opener_alive = opener_of(segment)
-            info = ChannelInfo(
-                name=str(name.channel),
-                namespace=name.namespace,
-                pool=text_of(config.pool),
-                engine=text_of(config.engine),
-                direction=direction_of(config),
-                state=state_of(status.state),
-                local=_address.unpack(status.bound),
-                remote=_address.unpack(config.remote),
-                worker_pid=status.worker_pid,
-                cpu=page.core(status.cpu),
-                epoch=status.epoch,
-                waiting=lib.tx_ring_waiting(segment),
-                heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,
-                segment_bytes=segment.bytes,
-                opener_pid=opener_pid,
-                opener_alive=opener_alive,
-                producers=count_producers(segment),
-                owner_uid=segment.owner_uid,
-            )
-            return None if lib.shm_segment_torn(segment) else info
-    finally:
-        os.close(fd)
+def _look(name: paths.ShmName) -> ChannelInfo:
+    with (
+        paths.opened_shm(name.posix_name) as fd,
+        _host.mapped(fd, writable=False) as segment,
+    ):
+        if segment is None:
+            raise OSError(errno.EPROTO, _host.why_not_mapped())
+        if not lib.shm_segment_is(segment, name.namespace.encode(), str(name.channel).encode()):
+            raise OSError(errno.EPROTO, f"another name of channel {text_of(segment.config.name)!r}")
+        config, status = segment.config, segment.status
+        beat_ns = status.heartbeat_mono_ns
+        opener_pid, opener_alive = opener_of(segment)
+        info = ChannelInfo(
+            name=str(name.channel),
+            namespace=name.namespace,
+            pool=text_of(config.pool),
+            engine=text_of(config.engine),
+            direction=direction_of(config),
+            state=state_of(status.state),
+            local=_address.unpack(status.bound),
+            remote=_address.unpack(config.remote),
+            worker_pid=status.worker_pid,
+            cpu=page.core(status.cpu),
+            epoch=status.epoch,
+            waiting=lib.tx_ring_waiting(segment),
+            heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,
+            segment_bytes=segment.bytes,
+            opener_pid=opener_pid,
+            opener_alive=opener_alive,
+            producers=count_producers(segment),
+            owner_uid=segment.owner_uid,
+        )
+        if lib.shm_segment_torn(segment):
+            raise OSError(errno.EPROTO, "its file was cut short")
+        return info
 
 
 @dataclass(frozen=True, slots=True)

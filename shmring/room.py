@@ -48,6 +48,12 @@ def free_bytes() -> int:
     return shm.f_bavail * shm.f_frsize
 
 
+def total_bytes() -> int:
+    """Return how much shared memory this host has, free or not."""
+    shm = os.statvfs(paths.SHM_DIRECTORY)
+    return shm.f_blocks * shm.f_frsize
+
+
 def channel_bytes(*, engine: Engine[Any] | None = None, **options: Any) -> int:
     """Return the shared memory that a channel takes which is opened with these options. Raises as
     `open`."""

@@ -149,6 +149,12 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
             + self.tx_producer_halted
         )
 
+    @property
+    def tx_started_late(self) -> int:
+        """Of those, packets whose send call began later than the tolerance. The others left in
+        time, in calls that took long."""
+        return self.tx_late - self.tx_call_slow
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` accepts."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)} | {

@@ -144,6 +144,10 @@ class SendReport(NamedTuple):
     batch: int
     """How many packets the same call sent."""
 
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
+        return f"SendReport({fields}, late_ns={self.late_ns})"
+
     @property
     def error_text(self) -> str:
         """What `error` means, such as "Permission denied". Empty if there was none."""
@@ -225,7 +229,8 @@ class WorkerInfo:
     """One worker of a pool with its current values."""
 
     slot: int
-    """Its slot in the pool: the number of its core, or 0 in a pool without pinning."""
+    """Its slot in the pool: the number of its core, or 0 in a pool without pinning. With
+    `worker_per_user`, 4096 times the number that its user has in the pool is added."""
     state: str
     """``"running"``, ``"starting"``, ``"stalled"`` (alive, heartbeat older than 1 s), ``"paused"``
     (crashed repeatedly, starts again soon) or ``"given up"``."""

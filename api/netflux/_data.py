@@ -25,7 +25,8 @@ class NetfluxData:
     flags: int = 0
 
     def to_bytes(self) -> bytes:
-        """Return the payload. Raises struct.error, which names the field that does not fit."""
+        """Return the payload. Raises struct.error, and OverflowError for a number that is too large
+        for a 32-bit float. Both name the field."""
         try:
             return _RECORD.pack(self.value1, self.value2, self.value3, self.value4, self.flags)
         except (struct.error, OverflowError):
@@ -48,7 +49,7 @@ class NetfluxData:
             try:
                 struct.pack("<f", value)
             except OverflowError:
-                raise struct.error(f"{name} is {value!r}, too large for a 32-bit float") from None
+                raise OverflowError(f"{name} is {value!r}, too large for a 32-bit float") from None
             except struct.error:
                 raise struct.error(f"{name} is {value!r}; it must be a number") from None
         for name in _INTEGERS:

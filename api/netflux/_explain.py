@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import struct
 from typing import Any
@@ -30,6 +31,17 @@ def _show(value: Any) -> str:
 
 
 # --- values ---------------------------------------------------------------------------------------
+
+
+def check_kind(record: type, value: Any) -> None:
+    """Raise RecordError for an object that is no record of this kind."""
+    names = [field.name for field in dataclasses.fields(record)]
+    missing = [name for name in names if not hasattr(value, name)]
+    if missing and not isinstance(value, record):
+        raise RecordError(
+            f"{_show(value)} has no {missing[0]!r}: give a {record.__name__}, or an object with "
+            f"the fields {', '.join(names)}"
+        )
 
 
 def check_value(node: Node, value: Any) -> None:

@@ -97,7 +97,7 @@ class Link:
         direction: Direction = "duplex",
         **engine: Any,
     ) -> None:
-        """Open it on a bound socket, which stays the caller's.
+        """Open it on a bound socket, which stays the caller's. It sends nothing before `send`.
 
         engine: arguments of `shmring.Netflux`. By default nothing is exchanged or watched.
         Raises ImportError (no `shmring`), and the errors of `shmring.open`.
@@ -119,7 +119,11 @@ class Link:
             remote=remote,
             engine=shmring.Netflux(**engine),
             direction=direction,
+            held=True,
         )
+        # A link whose packets carry no values would send at once. The sender says when.
+        self.channel.stop_sending()
+        self.channel.release()
         # Its last values, for use after it is closed.
         self._seen: NetfluxLink = self.channel.link()
         self._stats: NetfluxStats = self.channel.netflux_stats()

@@ -183,22 +183,24 @@ class NetfluxMain:
         with self._lifecycle:
             if self.receiver.running and self.sender.running:
                 return True
-            self._say("Starting Netflux")
-            self._say(f"  Local Port: {self.local_port}")
+            self._say("Starting Netflux...")
+            self._say(f"  Local port: {self.local_port}")
             self._say(f"  Remote: {self.remote_ip}:{self.remote_port}")
-            self._say(f"  Send Interval: {self.send_interval * 1000:.2f} ms")
-            self._say(f"  Watch Interval: {self.watch_interval * 1000:.2f} ms")
+            self._say(f"  Send interval: {self.send_interval * 1000:.1f}ms")
+            self._say(f"  Watchdog timeout: {self.watch_interval * 1000:.1f}ms")
             if not self.receiver.start():
-                self._say(self.receiver.error_message)
+                self._say(f"Failed to start receiver: {self.receiver.error_message}")
                 return False
-            self._say("Receiver started")
+            self._say("✓ Receiver started")
             self.sender.peer_socket = self.receiver._socket
             if not self.sender.start():
-                self._say(self.sender.error_message)
+                self._say(f"Failed to start sender: {self.sender.error_message}")
                 self.receiver.stop()
                 return False
-            self._say("Sender started")
+            self._say("✓ Sender started")
             self._start_statistics()
+            self._say("✓ Statistics tracker started")
+            self._say("\nNetflux is running!")
             return True
 
     def _start_statistics(self) -> None:
@@ -232,19 +234,18 @@ class NetfluxMain:
     def stop(self) -> None:
         """Stop sending and receiving, and close the port. Waits for `_statistics_loop`, at most
         2 s."""
+        self._say("\nStopping Netflux...")
         self._running = False
         with self._lifecycle:
             thread, self._stats_thread = self._stats_thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(JOIN_S)
         with self._lifecycle:
-            if not self.receiver.running and not self.sender.running:
-                return
-            self._say("Stopping Netflux")
             self.sender.stop()
-            self._say("Sender stopped")
+            self._say("✓ Sender stopped")
             self.receiver.stop()
-            self._say("Receiver stopped")
+            self._say("✓ Receiver stopped")
+            self._say("Netflux stopped.")
 
     def _say(self, text: str) -> None:
         say(text, self.verbose)
@@ -327,31 +328,31 @@ class NetfluxMain:
         received, sent = self.receiver.get_stats(), self.sender.get_stats()
         measured = self.statistics.get_stats()
         return [
-            _RULE,
+            "\n" + _RULE,
             "NETFLUX STATUS",
             _RULE,
-            "[RECEIVER]",
+            "\n[RECEIVER]",
             *_errors(self.receiver),
             f"  Partner Seq #: {self.receiver.partner_seq_number}",
             f"  Feedback Seq #: {self.receiver.current_feedback_seq_number}",
             f"  Packets Received: {received.total_packets_received}",
             f"  Packets Rejected: {received.total_packets_rejected}",
             f"  Watchdog Timeout: {received.watchdog_timeout}",
-            "[SENDER]",
+            "\n[SENDER]",
             *_errors(self.sender),
             f"  Own Seq #: {self.sender.sequence_number}",
             f"  Packets Sent: {sent.total_packets_sent}",
             f"  Send Errors: {sent.total_send_errors}",
-            "[STATISTICS]",
+            "\n[STATISTICS]",
             f"  Avg Partner Interval: {measured.avg_partner_interval:.2f} ms",
             f"  Avg Own Interval: {measured.avg_own_interval:.2f} ms",
             f"  Last RTT: {measured.last_rtt:.2f} ms",
             f"  Partner Lost Packets: {measured.total_partner_lost_packets}",
             f"  Feedback Lost Packets: {measured.total_feedback_lost_packets}",
-            "[DATA]",
+            "\n[DATA]",
             f"  Send: {self.data_send}",
             f"  Recv: {self.data_recv}",
-            _RULE,
+            _RULE + "\n",
         ]
 
     # --- settings -----------------------------------------------------------------------------
@@ -390,16 +391,24 @@ def _errors(end: NetfluxReceiver | NetfluxSender) -> list[str]:
 
 
 def main() -> None:
-    """Endless demo: port 2000 of this host sends to port 2001, and prints its state."""
+    """Endless demo: port 2000 of this host sends to port 2001, and prints its state every 5 s."""
     netflux = NetfluxMain(local_port=2000, remote_ip="127.0.0.1", remote_port=2001)
     if not netflux.start():
+        print("Failed to start Netflux!", flush=True)
         return
     try:
         for count in itertools.count():
-            netflux.set_send_data(value1=count * 0.5, value2=-count * 0.5, value3=count, flags=1)
             time.sleep(1.0)
-            netflux.print_status()
+            netflux.set_send_data(
+                value1=count * 1.5,
+                value2=count * 2.5,
+                value3=count,
+                value4=count * 10,
+                flags=count % 256,
+            )
+            if count % 5 == 0:
+                netflux.print_status()
     except KeyboardInterrupt:
-        pass
+        print("\nInterrupted by user", flush=True)
     finally:
         netflux.stop()

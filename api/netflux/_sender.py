@@ -125,8 +125,7 @@ class NetfluxSender(Endpoint):
             self._number, self._sent_ns = self.sequence_number, self._last_sent_ns()
             self._use(link)
             self._fault = self._send_fault = ""
-            # Data that was there before is not sent again.
-            self._paused = self._shared
+            self._paused = True  # until the data provider has returned something
             self._put_ns = time.monotonic_ns()
             self._seen = (0, 0)
             self._stopped = threading.Event()

@@ -152,6 +152,7 @@ class Codec(Generic[T]):
         try:
             return self._encode(value)
         except _codegen.FAULTS as fault:
+            _explain.check_kind(self.record, value)
             _explain.check_value(self._layout.root, value)
             raise RecordError(f"{self.record.__name__}: {fault}") from fault
 

@@ -381,8 +381,11 @@ class UDTSOCKET:
             conn = self._conn
             if conn is not None and not self._progress(conn) and self.broken():
                 raise failure(c.ECONNLOST)
-            connected = conn is not None or self._listener is not None
-            self._options.set(option, value, bound=self._port is not None, connected=connected)
+            self._options.set(
+                option, value, bound=self._port is not None, connected=conn is not None
+            )
+            if self._listener is not None:
+                self._listener.use(self._options.settings(self.is_messages))
             if option == c.UDT_MAXBW and conn is not None:
                 conn.set_max_bandwidth(self._options.max_bandwidth)
 
@@ -542,13 +545,11 @@ class UDTSOCKET:
 
     def _for(self, *, message: bool) -> UdtSocket:
         self._open()
-        if self._conn is None:
-            raise failure(c.ENOCONN)
-        self._progress(self._conn)
-        conn = self.connection()
         if message is not self.is_messages:
             raise failure(c.ESTREAMILL if message else c.EDGRAMILL)
-        return conn
+        if self._conn is not None:
+            self._progress(self._conn)
+        return self.connection()
 
     @contextlib.contextmanager
     def _calling(self, direction: int) -> Iterator[None]:

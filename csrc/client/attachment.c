@@ -44,8 +44,8 @@ int attachment_check_whole(const shm_segment_t *s)
     if (!shm_segment_torn(s))
         return 0;
     return rt_err_set(-EPIPE,
-                      "channel \"%s\": another process cut short its file in shared memory: close "
-                      "the channel and open it again",
+                      "channel \"%s\": its file in shared memory was cut short, after its end or "
+                      "by another process, or /dev/shm is full: close it and open it again",
                       s->config.name);
 }
 
@@ -144,8 +144,8 @@ void attachment_init(attachment_t *a, const shm_segment_t *s, const char *base)
         .watch_fd = -1,
         .producer_lock = -1,
         .reader_lock = -1,
-        .readiness = {-1, -1, -1},
-        .progress = {-1, -1, -1},
+        .readiness = READINESS_NONE,
+        .progress = READINESS_NONE,
     };
 }
 
@@ -182,22 +182,13 @@ static bool is_passing(int rc)
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
 }
 
-/* A worker that was connected to by a request knows no bell yet. Whoever waits must attach
- * again. */
-static void ring_own_bells(const attachment_t *a)
-{
-    if (attachment_is_selected(a))
-        doorbell_ring(a->doorbell_fd);
-    if (attachment_is_watching(a))
-        doorbell_ring(a->watch_fd);
-}
-
+/* A worker that was connected to by a request has given no bell yet. Whoever waits must attach
+ * again: the timer goes on. */
 static int watch_connection(attachment_t *a)
 {
     int rc = attachment_is_selected(a) ? readiness_watch(&a->readiness, a->control.fd) : 0;
     if (rc == 0 && attachment_is_watching(a))
         rc = readiness_watch(&a->progress, a->control.fd);
-    ring_own_bells(a);
     return rc;
 }
 
@@ -207,7 +198,7 @@ static int try_connect(attachment_t *a, char *path)
     const shm_segment_t *s = a->segment;
     a->slot = rt_load_relaxed(&s->status->worker_slot);
     int rc = host_worker_socket(a->base, s->config.name_space, s->config.pool, a->slot, path);
-    rc = rc ? rc : control_connect(&a->control, path, a->until_mono_ns);
+    rc = rc ? rc : control_connect(&a->control, path, a->slot, a->until_mono_ns);
     rc = rc ? rc : check_peer(a, path);
     if (rc < 0)
         return rc;
@@ -247,10 +238,10 @@ static int connect_to_worker(attachment_t *a)
 void attachment_disconnect(attachment_t *a)
 {
     a->holds_producer = a->holds_reader = a->holds_watcher = false;
-    if (a->control.fd >= 0)
-        ring_own_bells(a);
-    readiness_unwatch(&a->readiness);
-    readiness_unwatch(&a->progress);
+    if (attachment_is_selected(a))
+        readiness_await_successor(&a->readiness);
+    if (attachment_is_watching(a))
+        readiness_await_successor(&a->progress);
     control_close(&a->control);
 }
 
@@ -269,9 +260,8 @@ void attachment_close(attachment_t *a)
 
 void attachment_forget(attachment_t *a)
 {
-    a->readiness.control_fd = a->progress.control_fd = -1;
-    close_fd(&a->readiness.epoll_fd); /* unregistering would affect the parent */
-    close_fd(&a->progress.epoll_fd);
+    readiness_close(&a->readiness); /* first: unregistering would affect the parent */
+    readiness_close(&a->progress);
     attachment_close(a);
     attachment_init(a, a->segment, a->base);
 }
@@ -298,7 +288,7 @@ static int wait_for_successor(attachment_t *a, int rc, const control_reply_t *re
 }
 
 int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t bytes,
-                       const int *fds, unsigned fd_count, control_reply_t *reply)
+                       control_reply_t *reply)
 {
     request_t ask = {0};
     int64_t give_up = give_up_at(a->until_mono_ns);
@@ -313,7 +303,7 @@ int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t 
         int rc = connect_to_worker(a);
         if (rc < 0)
             return rc;
-        rc = control_request(&a->control, op, &ask, bytes, fds, fd_count, a->until_mono_ns, reply);
+        rc = control_request(&a->control, op, &ask, bytes, a->until_mono_ns, reply);
         if (rc == 0)
             return 0;
         if (rc == -ETIMEDOUT && !reply->refused)
@@ -350,7 +340,7 @@ static void give_back(attachment_t *a, uint32_t what, const control_reply_t *rep
     control_reply_t ignored;
     uint32_t slot = slot_in(reply, what);
     if (slot == CTL_NO_SLOT || slot == *slot_of(a, what) ||
-        control_request(&a->control, CTL_DETACH, reply->body, sizeof(ctl_attached_t), NULL, 0,
+        control_request(&a->control, CTL_DETACH, reply->body, sizeof(ctl_attached_t),
                         a->until_mono_ns, &ignored) < 0)
         attachment_disconnect(a);
     else
@@ -367,22 +357,22 @@ static int refuse_answer(attachment_t *a, control_reply_t *reply)
                       a->segment->config.name);
 }
 
-/* Asks for a slot: the former one if there was one and it is free. The answer has `fd_count`
- * descriptors. */
-static int ask_for_slot(attachment_t *a, uint32_t what, unsigned fd_count, control_reply_t *reply)
+/* Asks to attach as `what`: for the former slot if there was one and it is free. The answer has
+ * `fd_count` descriptors. */
+static int ask_to_attach(attachment_t *a, uint32_t what, unsigned fd_count, control_reply_t *reply)
 {
     ctl_attach_t ask = {.what = what, .producer = a->producer, .reader = a->reader};
     const size_t from = sizeof ask.channel;
-    unsigned given = what == CTL_ATTACH_READER ? 1 : 0;
-    int rc = attachment_request(a, CTL_ATTACH, (uint8_t *)&ask + from, sizeof ask - from,
-                                &a->doorbell_fd, given, reply);
+    bool has_slot = what != CTL_ATTACH_WATCHER;
+    int rc = attachment_request(a, CTL_ATTACH, (uint8_t *)&ask + from, sizeof ask - from, reply);
     if (rc == -EMFILE && !reply->refused && reply->bytes > 0)
         give_back(a, what, reply);
     if (rc < 0)
         return rc;
-    if (reply->fd_count != fd_count || slot_in(reply, what) == CTL_NO_SLOT)
+    if (reply->fd_count != fd_count || (has_slot && slot_in(reply, what) == CTL_NO_SLOT))
         return refuse_answer(a, reply);
-    *slot_of(a, what) = slot_in(reply, what);
+    if (has_slot)
+        *slot_of(a, what) = slot_in(reply, what);
     return 0;
 }
 
@@ -400,7 +390,7 @@ static void replace_fd(int *fd, int with)
 static int get_producer(attachment_t *a)
 {
     control_reply_t reply;
-    int rc = ask_for_slot(a, CTL_ATTACH_PRODUCER, 2, &reply);
+    int rc = ask_to_attach(a, CTL_ATTACH_PRODUCER, 2, &reply);
     if (rc < 0)
         return rc;
     replace_fd(&a->bell_fd, reply.fds[0]);
@@ -410,39 +400,28 @@ static int get_producer(attachment_t *a)
     return 0;
 }
 
-static int open_doorbell(attachment_t *a)
-{
-    if (a->doorbell_fd < 0)
-        a->doorbell_fd = doorbell_open();
-    return a->doorbell_fd < 0 ? a->doorbell_fd : 0;
-}
-
 static int get_reader(attachment_t *a)
 {
     control_reply_t reply;
-    int rc = open_doorbell(a);
-    rc = rc ? rc : ask_for_slot(a, CTL_ATTACH_READER, 1, &reply);
+    int rc = ask_to_attach(a, CTL_ATTACH_READER, 2, &reply);
     if (rc < 0)
         return rc;
-    replace_fd(&a->reader_lock, reply.fds[0]);
+    replace_fd(&a->doorbell_fd, reply.fds[0]);
+    replace_fd(&a->reader_lock, reply.fds[1]);
     a->holds_reader = true;
     a->unbound |= ENDPOINT_RX;
-    return 0;
+    return attachment_is_selected(a) ? readiness_watch_bell(&a->readiness, a->doorbell_fd) : 0;
 }
 
 static int get_watcher(attachment_t *a)
 {
-    ctl_attach_t ask = {.what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
-    const size_t from = sizeof ask.channel;
     control_reply_t reply;
-    int rc = attachment_request(a, CTL_ATTACH, (uint8_t *)&ask + from, sizeof ask - from,
-                                &a->watch_fd, 1, &reply);
+    int rc = ask_to_attach(a, CTL_ATTACH_WATCHER, 1, &reply);
     if (rc < 0)
         return rc;
-    if (reply.fd_count != 0)
-        return refuse_answer(a, &reply);
+    replace_fd(&a->watch_fd, reply.fds[0]);
     a->holds_watcher = true;
-    return 0;
+    return readiness_watch_bell(&a->progress, a->watch_fd);
 }
 
 /* What the endpoint needs and the connected worker does not know yet. */
@@ -512,7 +491,7 @@ static int bind_slots(attachment_t *a, endpoint_t *e)
     if (a->unbound & ENDPOINT_TX)
         rc = endpoint_attach_producer(e, a->producer, a->bell_fd);
     if (rc == 0 && (a->unbound & ENDPOINT_RX))
-        rc = endpoint_attach_reader(e, a->reader, -1);
+        rc = endpoint_attach_reader(e, a->reader);
     a->unbound = 0;
     return rc;
 }
@@ -526,26 +505,32 @@ int attachment_bind(attachment_t *a, endpoint_t *e)
                       a->segment->config.name);
         return rc;
     }
-    if (attachment_is_selected(a) && e->reader != NULL && e->reader_fd < 0) {
-        e->reader_fd = a->doorbell_fd;
-        endpoint_rearm(e);
-    }
+    if (attachment_is_selected(a) && e->reader != NULL &&
+        (e->reader_fd < 0 || e->own_fd != a->readiness.own_fd))
+        endpoint_select(e, a->doorbell_fd, a->readiness.own_fd);
     e->epoch = a->epoch;
     return 0;
 }
 
 /* --- selecting ------------------------------------------------------------------------------ */
 
-int attachment_select(attachment_t *a)
+/* Opens r, which watches the connection, and the bell if the worker has given one. */
+static int open_readiness(attachment_t *a, readiness_t *r, int bell_fd)
 {
     int rc = check_open(a);
-    rc = rc ? rc : open_doorbell(a);
-    rc = rc ? rc : readiness_open(&a->readiness, a->doorbell_fd);
+    rc = rc ? rc : readiness_open(r);
     if (rc == 0 && a->control.fd >= 0)
-        rc = readiness_watch(&a->readiness, a->control.fd);
+        rc = readiness_watch(r, a->control.fd);
+    if (rc == 0 && bell_fd >= 0)
+        rc = readiness_watch_bell(r, bell_fd);
     if (rc < 0)
-        readiness_close(&a->readiness);
+        readiness_close(r);
     return rc;
+}
+
+int attachment_select(attachment_t *a)
+{
+    return open_readiness(a, &a->readiness, a->holds_reader ? a->doorbell_fd : -1);
 }
 
 void attachment_unselect(attachment_t *a)
@@ -557,7 +542,7 @@ static void settle(readiness_t *r)
 {
     bool gone = readiness_clear(r) || r->control_fd < 0;
     if (gone && r->epoll_fd >= 0)
-        (void)readiness_await_successor(r); /* otherwise it stays readable */
+        readiness_await_successor(r); /* otherwise it stays readable */
 }
 
 void attachment_settle(attachment_t *a)
@@ -570,28 +555,20 @@ void attachment_settle(attachment_t *a)
 
 int attachment_watch(attachment_t *a)
 {
-    int rc = check_open(a);
-    if (rc == 0 && a->watch_fd < 0)
-        rc = a->watch_fd = doorbell_open();
-    rc = rc < 0 ? rc : readiness_open(&a->progress, a->watch_fd);
-    if (rc == 0 && a->control.fd >= 0)
-        rc = readiness_watch(&a->progress, a->control.fd);
-    if (rc < 0)
-        attachment_unwatch(a);
-    return rc;
+    a->holds_watcher = false; /* the worker may have the bell of a former attempt */
+    return open_readiness(a, &a->progress, -1);
 }
 
 void attachment_unwatch(attachment_t *a)
 {
     readiness_close(&a->progress);
-    close_fd(&a->watch_fd);
-    a->holds_watcher = false; /* if the worker has a bell, it is not the next one */
 }
 
 void attachment_clear_progress(attachment_t *a)
 {
+    uint8_t rings[64];
     settle(&a->progress);
-    doorbell_clear(a->watch_fd);
+    (void)!read(a->watch_fd, rings, sizeof rings);
 }
 
 void attachment_ask_progress(attachment_t *a)

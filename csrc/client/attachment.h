@@ -28,7 +28,7 @@ typedef struct attachment {
     bool holds_watcher;
     uint8_t unbound;   /* ENDPOINT_*: slots that the endpoint does not use yet */
     int bell_fd;       /* eventfd that wakes the worker, or -1 */
-    int doorbell_fd;   /* the worker rings it for the reader; -1: none yet */
+    int doorbell_fd;   /* the worker rings it for the reader, or -1 */
     int watch_fd;      /* the same for the watcher */
     int producer_lock; /* descriptors that hold the slots: kept open and not used otherwise; or -1
                         */
@@ -85,7 +85,7 @@ int attachment_bind(attachment_t *a, endpoint_t *e);
 /* Sends a request whose body is ctl_channel_t and `rest`, to the worker in charge. Repeats it while
  * one worker replaces another. Returns as control_request and attachment_attach. */
 int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t bytes,
-                       const int *fds, unsigned fd_count, control_reply_t *reply);
+                       control_reply_t *reply);
 
 /* --- selecting -------------------------------------------------------------------------------- */
 

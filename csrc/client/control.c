@@ -63,49 +63,6 @@ static int64_t give_up_at(int64_t until_mono_ns)
     return until_mono_ns < patience ? until_mono_ns : patience;
 }
 
-/* Waits while the worker's queue of connections is full. */
-static int connect_fd(const control_t *c, const struct sockaddr_un *address, int64_t give_up)
-{
-    const struct timeval slice = {.tv_usec = MISSED_SIGNAL_MS * 1000};
-    int fd = c->fd;
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof slice); /* of connect, unix(7) */
-    while (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
-        if (errno != EINTR && errno != EAGAIN)
-            return rt_err_set(-errno, "worker's socket %s: %s", address->sun_path, strerror(errno));
-        int rc = after_signal(c, fd);
-        if (rc < 0)
-            return rc;
-        if (rt_mono_ns() > give_up)
-            return rt_err_set(-ETIMEDOUT,
-                              "worker's socket %s: its queue of connections has been full for %d "
-                              "s: if the worker was stopped, continue it (shmring ls tells its "
-                              "process)",
-                              address->sun_path, CONTROL_PATIENCE_MS / 1000);
-    }
-    return 0;
-}
-
-int control_connect(control_t *c, const char *path, int64_t until_mono_ns)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    *c = (control_t){.fd = -1};
-    if (strlen(path) >= sizeof address.sun_path)
-        return rt_err_set(-ENAMETOOLONG,
-                          "socket path %s has %zu bytes, Linux allows %zu: set "
-                          "SHMRING_RUNTIME_DIR to a shorter folder",
-                          path, strlen(path), sizeof address.sun_path - 1);
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (c->fd < 0)
-        return rt_err_system(errno, "making a socket");
-    int rc = connect_fd(c, &address, give_up_at(until_mono_ns));
-    if (rc < 0)
-        control_close(c);
-    else
-        ask_peer(c);
-    return rc;
-}
-
 void control_close(control_t *c)
 {
     if (c->fd >= 0)
@@ -178,29 +135,15 @@ static int refuse_gone(void)
 
 /* --- sending -------------------------------------------------------------------------------- */
 
-static void attach_fds(struct msghdr *message, uint8_t *space, const int *fds, unsigned count)
-{
-    if (count == 0)
-        return;
-    message->msg_control = space;
-    message->msg_controllen = CMSG_SPACE(count * sizeof *fds);
-    struct cmsghdr *rights = CMSG_FIRSTHDR(message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(count * sizeof *fds);
-    memcpy(CMSG_DATA(rights), fds, count * sizeof *fds);
-}
-
 static uint32_t until_ms(void)
 {
     uint32_t until = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS + CARRY_OUT_MS);
     return until != 0 ? until : 1;
 }
 
-static int send_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
-                        unsigned fd_count, int64_t until_mono_ns)
+static int send_request(control_t *c, uint32_t op, const void *body, uint32_t bytes,
+                        int64_t until_mono_ns)
 {
-    _Alignas(struct cmsghdr) uint8_t space[FDS_BYTES] = {0};
     c->last_request = c->last_request == UINT32_MAX ? 1 : c->last_request + 1;
     ctl_header_t header = {.magic = CTL_MAGIC,
                            .op = op,
@@ -209,7 +152,6 @@ static int send_request(control_t *c, uint32_t op, const void *body, uint32_t by
                            .until_ms = until_ms()};
     struct iovec parts[] = {{&header, sizeof header}, {(void *)(uintptr_t)body, bytes}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    attach_fds(&message, space, fds, fd_count);
     for (;;) {
         if (sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
             return 0;
@@ -275,8 +217,14 @@ static int receive(const control_t *c, ctl_header_t *header, control_reply_t *re
         .msg_iov = parts, .msg_iovlen = 2, .msg_control = space, .msg_controllen = sizeof space};
     *reply = (control_reply_t){0};
     ssize_t got = receive_message(c, &message, until_mono_ns);
-    if (got < 0 && errno == ECONNRESET) /* once, if it hung up without reading: read its reason */
+    /* The worker hung up. Its last message, such as the reason, may still wait: the kernel returns
+     * a pending error first. It may also return the end first, because it looks for a message and
+     * then for the peer, and the worker may have sent one and hung up in between
+     * (unix_dgram_recvmsg). */
+    for (int looks = 0; looks < 2 && (got == 0 || (got < 0 && errno == ECONNRESET)); looks++) {
+        message.msg_controllen = sizeof space;
         got = receive_message(c, &message, until_mono_ns);
+    }
     if (got < 0 && errno == ETIMEDOUT)
         return -ETIMEDOUT;
     if (got == 0 || (got < 0 && errno == ECONNRESET))
@@ -326,15 +274,93 @@ static int receive_answer(const control_t *c, control_reply_t *reply, int64_t un
     }
 }
 
-int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
-                    unsigned fd_count, int64_t until_mono_ns, control_reply_t *reply)
+int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes,
+                    int64_t until_mono_ns, control_reply_t *reply)
 {
     int64_t give_up = give_up_at(until_mono_ns);
     *reply = (control_reply_t){0};
-    int rc = send_request(c, op, body, bytes, fds, fd_count, give_up);
+    int rc = send_request(c, op, body, bytes, give_up);
     if (rc < 0 && rc != -ECONNRESET)
         return rc;
     /* Also if it hung up: it may have sent the reason. */
     rc = receive_answer(c, reply, give_up);
     return rc == -ETIMEDOUT && !reply->refused ? refuse_silent(c, "answer", op) : rc;
+}
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+/* Waits while the worker's queue of connections is full. */
+static int connect_fd(const control_t *c, const struct sockaddr_un *address, int64_t give_up)
+{
+    const struct timeval slice = {.tv_usec = MISSED_SIGNAL_MS * 1000};
+    int fd = c->fd;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof slice); /* of connect, unix(7) */
+    while (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0) {
+        if (errno != EINTR && errno != EAGAIN)
+            return rt_err_set(-errno, "worker's socket %s: %s", address->sun_path, strerror(errno));
+        int rc = after_signal(c, fd);
+        if (rc < 0)
+            return rc;
+        if (rt_mono_ns() > give_up)
+            return rt_err_set(-ETIMEDOUT,
+                              "worker's socket %s: its queue of connections has been full for %d "
+                              "s: if the worker was stopped, continue it (shmring ls tells its "
+                              "process)",
+                              address->sun_path, CONTROL_PATIENCE_MS / 1000);
+    }
+    return 0;
+}
+
+static int say_hello(control_t *c, uint32_t slot, int64_t until_mono_ns)
+{
+    ctl_hello_t hello = {.slot = slot};
+    control_reply_t reply;
+    ctl_pong_t pong;
+    int rc = control_request(c, CTL_HELLO, &hello, sizeof hello, until_mono_ns, &reply);
+    if (rc < 0)
+        return rc;
+    control_reply_close(&reply);
+    if (reply.bytes < sizeof pong)
+        return refuse_nonsense(reply.bytes);
+    memcpy(&pong, reply.body, sizeof pong);
+    c->peer_pid = (pid_t)pong.pid;
+    return 0;
+}
+
+/* The worker is for its own user alone. */
+static int enter_by_door(control_t *c, const char *path, uint32_t slot, int64_t until_mono_ns)
+{
+    struct sockaddr_un door = {.sun_family = AF_UNIX};
+    int folder = (int)(strrchr(path, '/') - path);
+    (void)snprintf(door.sun_path, sizeof door.sun_path, "%.*s/door.sock", folder, path);
+    int rc = connect_fd(c, &door, give_up_at(until_mono_ns));
+    if (rc == -ENOENT)
+        return rt_err_set(-EACCES, "worker's socket %s: %s", path, strerror(EACCES));
+    if (rc < 0)
+        return rc;
+    ask_peer(c);
+    return say_hello(c, slot, until_mono_ns);
+}
+
+int control_connect(control_t *c, const char *path, uint32_t slot, int64_t until_mono_ns)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    *c = (control_t){.fd = -1};
+    if (strlen(path) >= sizeof address.sun_path)
+        return rt_err_set(-ENAMETOOLONG,
+                          "socket path %s has %zu bytes, Linux allows %zu: set "
+                          "SHMRING_RUNTIME_DIR to a shorter folder",
+                          path, strlen(path), sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (c->fd < 0)
+        return rt_err_system(errno, "making a socket");
+    int rc = connect_fd(c, &address, give_up_at(until_mono_ns));
+    if (rc == 0)
+        ask_peer(c);
+    else if (rc == -EACCES && strchr(path, '/') != NULL)
+        rc = enter_by_door(c, path, slot, until_mono_ns);
+    if (rc < 0)
+        control_close(c);
+    return rc;
 }

@@ -35,10 +35,11 @@ typedef struct control_reply {
     unsigned fd_count;
 } control_reply_t;
 
-/* Connects to the worker that listens on path, until then and for CONTROL_PATIENCE_MS at most.
+/* Connects to the worker of this slot, which listens on path, or through the pool's door if only
+ * the worker's user may use path. Waits until then and for CONTROL_PATIENCE_MS at most.
  * Returns 0; -ENOENT, -ECONNREFUSED (no process listens), -ETIMEDOUT (it lives, and took no
  * connection), -EPIPE or -EINTR (control_on_signal) or another -errno, with a text. */
-int control_connect(control_t *c, const char *path, int64_t until_mono_ns);
+int control_connect(control_t *c, const char *path, uint32_t slot, int64_t until_mono_ns);
 
 /* Hangs up. Any number of times. */
 void control_close(control_t *c);
@@ -46,14 +47,14 @@ void control_close(control_t *c);
 /* Sleeps for 2 ms, before another attempt. Returns 0; as control_on_signal. */
 int control_nap(void);
 
-/* Sends a request and waits for its answer, until then and for CONTROL_PATIENCE_MS at most. fds
- * stay the caller's. Returns 0: it was carried out, and reply->result is 0 or a count. Otherwise
+/* Sends a request and waits for its answer, until then and for CONTROL_PATIENCE_MS at most.
+ * Returns 0: it was carried out, and reply->result is 0 or a count. Otherwise
  * -errno with a text: the worker's own text if reply->refused, -ECONNRESET (it hung up), -ETIMEDOUT
  * (it lives, and did not answer), -EMFILE (this process had no room for the descriptors of the
  * answer, whose body is there), -EPROTO, -EPIPE or -EINTR (control_on_signal). After a failure
  * reply holds no descriptors. */
-int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
-                    unsigned fd_count, int64_t until_mono_ns, control_reply_t *reply);
+int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes,
+                    int64_t until_mono_ns, control_reply_t *reply);
 
 /* Closes the descriptors that are left in an answer. */
 void control_reply_close(control_reply_t *reply);

@@ -62,7 +62,7 @@ int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd)
     return 0;
 }
 
-int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd)
+int endpoint_attach_reader(endpoint_t *e, uint32_t slot)
 {
     rx_reader_t was = e->rx;
     int rc = rx_reader_init(&e->rx, e->segment, slot, was.mode, 0);
@@ -75,7 +75,7 @@ int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd)
     e->rx.loan = was.loan;
     e->rx.loan_cursor = was.loan_cursor;
     e->reader = e->rx.slot;
-    e->reader_fd = reader_fd;
+    e->reader_fd = -1;
     rt_store_release(&e->reader->cursor, rx_reader_shown(&e->rx));
     e->rx_ready = 1;
     return 0;
@@ -87,6 +87,7 @@ void endpoint_forget_slots(endpoint_t *e)
     e->tx_ready = 0;
     e->rx_ready = shared || e->rx.shared == NULL;
     e->spare_full = e->spare_full && !shared;
+    e->polled = 0;
     e->rx.slot = NULL;
     e->reader = NULL;
     e->bell_fd = -1;

@@ -21,7 +21,7 @@
  * Selecting. With a doorbell (ctl_msg.h) the endpoint can take part in select and asyncio. The
  * descriptor is readable while there may be packets. The worker rings it once after bell_want was
  * set. The call that finds the ring empty, or takes the last packet, clears it and sets bell_want
- * again (endpoint_rearm).
+ * again (endpoint_rearm), unless the owner polls (endpoint_poll_on).
  *
  * Errors. Calls return a count or 0, and -errno when they fail. Where a comment says "with a text",
  * rt_err_text has it. */
@@ -54,10 +54,13 @@ typedef struct endpoint {
     uint8_t rx_ready;       /* may receive: attached as reader, or needs no attaching */
     uint8_t has_remote;     /* a packet needs no destination of its own */
     uint8_t spare_full;     /* spare holds a packet taken from the ring and not yet handed out */
+    uint8_t polled;         /* the ring is looked at again soon: no doorbell is asked for */
     int bell_fd;            /* eventfd that wakes the worker */
-    int reader_fd;          /* doorbell that the worker rings for this endpoint, or -1 */
-    shm_reader_t *reader;   /* slot, or NULL */
-    int64_t usual_gap_ns;   /* learnt: the usual duration of waits for a packet */
+    int reader_fd;          /* bell that the worker rings for this endpoint, or -1 */
+    int own_fd;             /* eventfd beside it that the endpoint rings */
+    uint8_t own_rung;
+    shm_reader_t *reader; /* slot, or NULL */
+    int64_t usual_gap_ns; /* learnt: the usual duration of waits for a packet */
     tx_producer_t tx;
     rx_reader_t rx;
     uint8_t *spare; /* max_payload_bytes */
@@ -85,10 +88,12 @@ void endpoint_close(endpoint_t *e);
  * -EINVAL, -EACCES with a text. */
 int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd);
 
-/* Attaches as reader in the slot that the worker gave. The position stays the same. reader_fd is
- * the doorbell that the worker rings, or -1. It stays the caller's. Returns 0; -EINVAL with a text.
- */
-int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd);
+/* Attaches as reader in the slot that the worker gave. The position stays the same. Returns 0;
+ * -EINVAL with a text. */
+int endpoint_attach_reader(endpoint_t *e, uint32_t slot);
+
+/* From now on the endpoint clears and rings these two bells, which stay the caller's. */
+void endpoint_select(endpoint_t *e, int reader_fd, int own_fd);
 
 /* For a child after fork: the slots belong to the parent, and so does a packet that shared reading
  * took. The position stays the same. */
@@ -151,7 +156,7 @@ typedef struct send_batch {
     tx_route_t route;
     const uint8_t *dests;   /* NULL, or count shm_addr_t, at any address */
     const uint8_t *sources; /* likewise */
-    uint64_t *sequences;  /* NULL, or room for count */
+    uint64_t *sequences;    /* NULL, or room for count */
     /* Progress. */
     uint64_t done;
     uint64_t data_done; /* bytes, if there are neither offsets nor rows */
@@ -214,8 +219,12 @@ void endpoint_taken(endpoint_t *e);
 /* After a packet in the caller's buffer was handed out: asks for the next ring if none is left. */
 void endpoint_rearm_if_empty(endpoint_t *e);
 
-/* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
+/* Clears the doorbell and, unless the owner polls, asks for the next ring. Rings it itself if
+ * packets are there. */
 void endpoint_rearm(endpoint_t *e);
+
+/* on: the owner looks for packets again and again, and no ring is asked for. Off: one is, now. */
+void endpoint_poll_on(endpoint_t *e, bool on);
 
 /* What endpoint_take_many and endpoint_loan report about each packet. It has 80 bytes, so that
  * fields of 8 bytes can be viewed as arrays with a stride of 10. Python knows this layout

@@ -35,10 +35,10 @@ static int refuse_netflux(const endpoint_t *e, size_t bytes, uint32_t agreed)
 
 static int refuse_cyclic(const endpoint_t *e, size_t bytes, uint32_t most)
 {
-    return rt_err_set(-EMSGSIZE,
-                      "the payload has %zu bytes, channel \"%.64s\" takes at most %u: open it with "
-                      "a larger max_payload",
-                      bytes, e->segment->config.name, most);
+    return rt_err_set(-EMSGSIZE, "the payload has %zu bytes, channel \"%.64s\" takes at most %u: %s",
+                      bytes, e->segment->config.name, most,
+                      bytes > SHM_MAX_PAYLOAD ? "no datagram is longer than 65507"
+                                              : "open it with a larger max_payload");
 }
 
 /* Each returns 0 with the box, or an error with a text; -ENOENT: the channel has another engine, or

@@ -4,8 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RINGS 8 /* taken at once: more than one is rare */
-
 _Static_assert(sizeof(packet_record_t) == 80, "batch.py has this layout");
 
 uint64_t endpoint_waiting(const endpoint_t *e)
@@ -58,25 +56,43 @@ void endpoint_put_back(endpoint_t *e, const uint8_t *from, const rx_packet_t *pa
 
 void endpoint_rearm(endpoint_t *e)
 {
-    uint8_t rings[RINGS];
+    uint8_t rings[sizeof(uint64_t)]; /* taken at once: more than one is rare */
+    const uint64_t one = 1;
     if (e->reader_fd < 0 || e->reader == NULL)
         return;
-    ssize_t ignored = 1;
-    for (int i = 0; i < RINGS && ignored > 0; i++)
-        ignored = read(e->reader_fd, rings, sizeof rings);
-    rt_store_relaxed(&e->reader->bell_want, 1);
+    (void)!read(e->reader_fd, rings, sizeof rings);
+    if (e->own_rung)
+        (void)!read(e->own_fd, rings, sizeof rings);
+    e->own_rung = 0;
+    rt_store_relaxed(&e->reader->bell_want, !e->polled);
+    if (e->polled)
+        return;
     /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or this call
      * sees the packet. */
     rt_fence_full();
-    if (endpoint_waiting(e))
-        ignored = write(e->reader_fd, "", 1);
-    (void)ignored;
+    e->own_rung = endpoint_waiting(e) != 0;
+    if (e->own_rung)
+        (void)!write(e->own_fd, &one, sizeof one);
+}
+
+void endpoint_select(endpoint_t *e, int reader_fd, int own_fd)
+{
+    e->own_rung = 1; /* perhaps */
+    e->own_fd = own_fd;
+    e->reader_fd = reader_fd;
+    endpoint_rearm(e);
 }
 
 void endpoint_rearm_if_empty(endpoint_t *e)
 {
-    if (e->reader_fd >= 0 && endpoint_waiting(e) == 0)
+    if (e->reader_fd >= 0 && !e->polled && endpoint_waiting(e) == 0)
         endpoint_rearm(e);
+}
+
+void endpoint_poll_on(endpoint_t *e, bool on)
+{
+    e->polled = on;
+    endpoint_rearm(e);
 }
 
 void endpoint_taken(endpoint_t *e)
@@ -111,8 +127,8 @@ uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, uint64_t
         }
         at += row_bytes ? row_bytes : length;
     }
-    if (n && e->reader_fd >= 0 && endpoint_waiting(e) == 0)
-        endpoint_rearm(e);
+    if (n)
+        endpoint_rearm_if_empty(e);
     *used = at;
     return n;
 }

@@ -133,6 +133,16 @@ static int check_owner(int fd, const char *name, uid_t also)
                       name, host_user_text(facts.st_uid, user), (unsigned)facts.st_uid);
 }
 
+static int check_name(const shm_segment_t *s, const char *name_space, const char *name)
+{
+    if (shm_segment_is(s, name_space, name))
+        return 0;
+    return rt_err_set(-ENOENT,
+                      "the file of channel \"%s\" in namespace \"%s\" is another name of channel "
+                      "\"%s\" in \"%s\": remove it with \"shmring gc\"",
+                      name, name_space, s->config.name, s->config.name_space);
+}
+
 int host_map_segment(shm_segment_t *s, const char *name_space, const char *name, int writable,
                      uint32_t also)
 {
@@ -142,6 +152,11 @@ int host_map_segment(shm_segment_t *s, const char *name_space, const char *name,
     int rc = check_owner(fd, name, also);
     rc = rc ? rc : shm_segment_map(s, fd, writable);
     close(fd);
+    if (rc < 0)
+        return rc;
+    rc = check_name(s, name_space, name);
+    if (rc < 0)
+        shm_segment_unmap(s);
     return rc;
 }
 

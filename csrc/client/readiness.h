@@ -1,9 +1,9 @@
 /* readiness.h: one descriptor that is readable when an endpoint wants attention.
  *
- * It is an epoll of the doorbell that the worker rings, and of the control connection, whose
- * hang-up means that the worker is gone. From then on, until another worker has taken the channel
- * over, a timer replaces the connection in the epoll: a dead connection would always be readable.
- * The caller serialises calls. */
+ * It is an epoll of the bell that the worker rings, of one that the endpoint itself rings, and of
+ * the control connection, whose hang-up means that the worker is gone. A timer makes it readable
+ * from the end of a connection until the next worker's bell is there. It takes the place of what
+ * hung up, because that would always be readable. The caller serialises calls. */
 #ifndef CLIENT_READINESS_H
 #define CLIENT_READINESS_H
 
@@ -11,37 +11,30 @@
 
 typedef struct readiness {
     int epoll_fd;   /* -1: not open */
-    int control_fd; /* watched, or -1 */
-    int timer_fd;   /* -1: none */
+    int own_fd;     /* eventfd of the endpoint */
+    int bell_fd;    /* the worker's: watched, or -1 */
+    int control_fd; /* likewise */
+    int timer_fd;   /* -1: it does not run */
 } readiness_t;
 
-/* A descriptor that is readable after a process, such as a worker, has written to it: a datagram
- * socket that is connected to itself, so that only holders of the descriptor can ring it. An
- * eventfd is not suitable, because a write to it may wait. Returns the descriptor; -errno with a
- * text.
- */
-int doorbell_open(void);
+#define READINESS_NONE ((readiness_t){-1, -1, -1, -1, -1})
 
-/* Never waits. */
-void doorbell_ring(int fd);
+/* Returns 0; -errno with a text. */
+int readiness_open(readiness_t *r);
 
-/* Takes all rings. */
-void doorbell_clear(int fd);
+/* From now on watches this bell, which stays the caller's, and not the timer. Clears the own bell:
+ * the endpoint looks for packets afterwards. Returns 0; -errno with a text. */
+int readiness_watch_bell(readiness_t *r, int bell_fd);
 
-/* Watches the doorbell, which stays the caller's. Returns 0; -errno with a text. */
-int readiness_open(readiness_t *r, int doorbell_fd);
-
-/* From now on watches this control connection and not the timer. Returns 0; -errno with a text. */
+/* From now on watches this control connection, too. Returns 0; -errno with a text. */
 int readiness_watch(readiness_t *r, int control_fd);
 
-/* Call it before the control connection is closed. */
-void readiness_unwatch(readiness_t *r);
-
-/* Clears everything but packets that made it readable. Returns whether the connection hung up. */
+/* Clears what the timer did. Returns whether the connection or the bell has hung up. */
 bool readiness_clear(readiness_t *r);
 
-/* Makes it readable every 10 ms until readiness_watch is called. Returns 0; -errno with a text. */
-int readiness_await_successor(readiness_t *r);
+/* From now on watches neither bell nor connection, and is readable at once and every 10 ms. Call it
+ * before one of them is closed. */
+void readiness_await_successor(readiness_t *r);
 
 /* Any number of times. In a child after fork it does not change the parent's. */
 void readiness_close(readiness_t *r);

@@ -149,6 +149,7 @@ typedef struct udp {
     udp_addr_t remote;
     socklen_t remote_len; /* 0: connected, or no default remote */
     bool connected;
+    bool adopted;             /* no capability is used for it */
     bool gso;                 /* false: not asked, or refused for good */
     bool stamps_set;          /* ts_flags are set in the kernel */
     bool own_stamp_ids;       /* the kernel takes ids from us (SCM_TS_OPT_ID, 6.13) */
@@ -187,10 +188,11 @@ udp_config_t udp_config_default(void);
 int udp_open(udp_t *udp, const udp_config_t *cfg);
 
 /* Cold. The same for an existing socket: one passed in, already bound, or one that outlived a
- * worker. Options are applied again (idempotent: groups may be joined already). Datagrams in its
- * queue stay, old transmit timestamps are discarded. cfg.local is not bound again. If it has a
- * port, it must equal the bound address. The function owns fd from now on, and closes it on
- * failure. Returns as udp_open; -ENOTSOCK, -EPROTOTYPE (not UDP). */
+ * worker. Options that cfg asks for are set (idempotent: groups may be joined already), and all
+ * others stay as the owner set them. No capability is used, so an option that needs one must be set
+ * already. Datagrams in its queue stay, old transmit timestamps are discarded. cfg.local is not
+ * bound again. If it has a port, it must equal the bound address. The function owns fd from now on,
+ * and closes it on failure. Returns as udp_open; -ENOTSOCK, -EPROTOTYPE (not UDP). */
 int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg);
 
 /* Closes the descriptor, and drops datagrams of this socket in the pool. May be called twice. */
@@ -282,11 +284,11 @@ int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 /* ---- receiving -------------------------------------------------------------------------- */
 
 typedef struct udp_rx {
-    const uint8_t *data;     /* in the pool, valid until the next udp_recv with the same pool */
+    const uint8_t *data; /* in the pool, valid until the next udp_recv with the same pool */
     /* The address of this host that it came to, likewise, with the socket's port. Of a group or a
      * broadcast it is an address of the interface. NULL: not known, or not asked. */
     const udp_addr_t *local;
-    uint32_t len;            /* 0: an empty datagram */
+    uint32_t len; /* 0: an empty datagram */
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */
     udp_addr_t source;

@@ -279,7 +279,7 @@ static int open_new(udp_t *udp, const udp_config_t *cfg)
     if (family == AF_INET6 &&
         setsockopt(udp->fd, SOL_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only) < 0)
         return done_or_closed(udp, rt_err_set(-errno, "IPV6_V6ONLY: %s", strerror(errno)));
-    rc = udp_options_apply(udp->fd, cfg);
+    rc = udp_options_apply(udp->fd, cfg, true);
     rc = rc ? rc : bind_local(udp->fd, cfg);
     rc = rc ? rc : finish(udp, cfg);
     return done_or_closed(udp, rc);
@@ -318,22 +318,16 @@ static int check_adopted(udp_t *udp, const udp_config_t *cfg)
     return 0;
 }
 
-static int adopt(udp_t *udp, int fd, const udp_config_t *cfg)
-{
-    init(udp, fd, cfg);
-    int rc = udp_config_check(cfg);
-    rc = rc ? rc : check_adopted(udp, cfg);
-    rc = rc ? rc : udp_options_apply(udp->fd, cfg);
-    rc = rc ? rc : finish(udp, cfg);
-    return done_or_closed(udp, rc);
-}
-
+/* Without capabilities: whoever passed the socket in keeps it, with all that it would get. */
 int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg)
 {
-    uint64_t raised = rt_caps_raise(udp_options_caps(cfg));
-    int rc = adopt(udp, fd, cfg);
-    rt_caps_lower(raised);
-    return rc;
+    init(udp, fd, cfg);
+    udp->adopted = true;
+    int rc = udp_config_check(cfg);
+    rc = rc ? rc : check_adopted(udp, cfg);
+    rc = rc ? rc : udp_options_apply(udp->fd, cfg, false);
+    rc = rc ? rc : finish(udp, cfg);
+    return done_or_closed(udp, rc);
 }
 
 void udp_close(udp_t *udp)
@@ -351,10 +345,5 @@ int udp_set_remote(udp_t *udp, const udp_config_t *cfg)
         rc = rt_err_set(-EINVAL, "the new remote is of another IP version than the socket");
     rc = rc ? rc : set_peer(udp, cfg);
     rc = rc ? rc : read_local(udp);
-    if (rc < 0)
-        return rc;
-    uint64_t raised = rt_caps_raise(udp_options_caps(cfg));
-    rc = learn_path(udp, cfg);
-    rt_caps_lower(raised);
-    return rc;
+    return rc ? rc : learn_path(udp, cfg);
 }

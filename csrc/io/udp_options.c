@@ -140,12 +140,14 @@ static int set_table(int fd, const int_option_t *table, size_t count)
     return rc;
 }
 
-static int set_common(int fd, const udp_config_t *c)
+static int set_common(int fd, const udp_config_t *c, bool is_new)
 {
     const int_option_t table[] = {
-        {true, true, SOL_SOCKET, SO_REUSEADDR, c->reuse_addr, "SO_REUSEADDR", ""},
-        {true, true, SOL_SOCKET, SO_REUSEPORT, c->reuse_port, "SO_REUSEPORT", ""},
-        {true, true, SOL_SOCKET, SO_BROADCAST, c->broadcast, "SO_BROADCAST", ""},
+        {is_new || c->reuse_addr, true, SOL_SOCKET, SO_REUSEADDR, c->reuse_addr, "SO_REUSEADDR",
+         ""},
+        {is_new || c->reuse_port, true, SOL_SOCKET, SO_REUSEPORT, c->reuse_port, "SO_REUSEPORT",
+         ""},
+        {is_new || c->broadcast, true, SOL_SOCKET, SO_BROADCAST, c->broadcast, "SO_BROADCAST", ""},
         {true, false, SOL_SOCKET, SO_RXQ_OVFL, 1, "SO_RXQ_OVFL", ""},
         {true, false, SOL_UDP, UDP_GRO, c->want_gro, "UDP_GRO", ""},
     };
@@ -153,18 +155,19 @@ static int set_common(int fd, const udp_config_t *c)
 }
 
 /* On an IPv6 socket these rule its IPv4-mapped traffic, and are then only tried. */
-static int set_v4(int fd, const udp_config_t *c, bool must)
+static int set_v4(int fd, const udp_config_t *c, bool must, bool is_new)
 {
     bool mcast_addr = c->mcast_iface_v4_be != 0 || c->mcast_ifindex != 0;
     int discover = c->dont_fragment ? IP_PMTUDISC_DO : IP_PMTUDISC_WANT;
-    bool set_discover =
-        c->dont_fragment || udp_get_int(fd, SOL_IP, IP_MTU_DISCOVER, discover) == IP_PMTUDISC_DO;
+    bool set_discover = c->dont_fragment || (is_new && udp_get_int(fd, SOL_IP, IP_MTU_DISCOVER,
+                                                                   discover) == IP_PMTUDISC_DO);
     const int_option_t table[] = {
         {c->ttl != -1, must, SOL_IP, IP_TTL, c->ttl, "IP_TTL", ""},
         {c->dscp != -1, must, SOL_IP, IP_TOS, c->dscp * 4, "IP_TOS", ""},
         {c->mcast_ttl != -1, must, SOL_IP, IP_MULTICAST_TTL, c->mcast_ttl, "IP_MULTICAST_TTL", ""},
-        {true, must, SOL_IP, IP_MULTICAST_LOOP, c->mcast_loop, "IP_MULTICAST_LOOP", ""},
-        {true, false, SOL_IP, IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL", ""},
+        {is_new || !c->mcast_loop, must, SOL_IP, IP_MULTICAST_LOOP, c->mcast_loop,
+         "IP_MULTICAST_LOOP", ""},
+        {is_new || c->group_count > 0, false, SOL_IP, IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL", ""},
         {set_discover, must, SOL_IP, IP_MTU_DISCOVER, discover, "IP_MTU_DISCOVER", ""},
         {true, false, SOL_IP, IP_RECVTOS, c->want_tos, "IP_RECVTOS", ""},
     };
@@ -181,26 +184,28 @@ static int set_v4(int fd, const udp_config_t *c, bool must)
                       udp_addr_format(&addr, text), c->mcast_ifindex, strerror(errno));
 }
 
-static int set_v6(int fd, const udp_config_t *c)
+static int set_v6(int fd, const udp_config_t *c, bool is_new)
 {
     int discover = c->dont_fragment ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_WANT;
-    bool set_discover = c->dont_fragment ||
-                        udp_get_int(fd, SOL_IPV6, IPV6_MTU_DISCOVER, discover) == IPV6_PMTUDISC_DO;
+    bool set_discover = c->dont_fragment || (is_new && udp_get_int(fd, SOL_IPV6, IPV6_MTU_DISCOVER,
+                                                                   discover) == IPV6_PMTUDISC_DO);
     int egress = (int)c->mcast_ifindex;
     const int_option_t table[] = {
         {c->ttl != -1, true, SOL_IPV6, IPV6_UNICAST_HOPS, c->ttl, "IPV6_UNICAST_HOPS", ""},
         {c->dscp != -1, true, SOL_IPV6, IPV6_TCLASS, c->dscp * 4, "IPV6_TCLASS", ""},
         {c->mcast_ttl != -1, true, SOL_IPV6, IPV6_MULTICAST_HOPS, c->mcast_ttl,
          "IPV6_MULTICAST_HOPS", ""},
-        {true, true, SOL_IPV6, IPV6_MULTICAST_LOOP, c->mcast_loop, "IPV6_MULTICAST_LOOP", ""},
+        {is_new || !c->mcast_loop, true, SOL_IPV6, IPV6_MULTICAST_LOOP, c->mcast_loop,
+         "IPV6_MULTICAST_LOOP", ""},
         {egress != 0, true, SOL_IPV6, IPV6_MULTICAST_IF, egress, "IPV6_MULTICAST_IF", ""},
-        {true, false, SOL_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL", ""},
+        {is_new || c->group_count > 0, false, SOL_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL",
+         ""},
         {set_discover, true, SOL_IPV6, IPV6_MTU_DISCOVER, discover, "IPV6_MTU_DISCOVER", ""},
         {set_discover, true, SOL_IPV6, IPV6_DONTFRAG, c->dont_fragment, "IPV6_DONTFRAG", ""},
         {true, false, SOL_IPV6, IPV6_RECVTCLASS, c->want_tos, "IPV6_RECVTCLASS", ""},
     };
     int rc = set_table(fd, table, sizeof table / sizeof table[0]);
-    return rc < 0 || c->v6only ? rc : set_v4(fd, c, false);
+    return rc < 0 || c->v6only ? rc : set_v4(fd, c, false, is_new);
 }
 
 /* FORCE goes above net.core.rmem_max / wmem_max and needs CAP_NET_ADMIN; the plain option is cut
@@ -208,7 +213,8 @@ static int set_v6(int fd, const udp_config_t *c)
 static int set_buffer(int fd, int force, int plain, uint32_t bytes, const char *text)
 {
     int value = (int)bytes;
-    if (bytes == 0 || setsockopt(fd, SOL_SOCKET, force, &value, sizeof value) == 0 ||
+    if (bytes == 0 || (uint32_t)udp_get_int(fd, SOL_SOCKET, plain, 0) / 2 == bytes ||
+        setsockopt(fd, SOL_SOCKET, force, &value, sizeof value) == 0 ||
         setsockopt(fd, SOL_SOCKET, plain, &value, sizeof value) == 0)
         return 0;
     return rt_err_set(-errno, "%s = %u: %s", text, bytes, strerror(errno));
@@ -216,7 +222,11 @@ static int set_buffer(int fd, int force, int plain, uint32_t bytes, const char *
 
 static int set_device(int fd, const char *device)
 {
+    char bound[IFNAMSIZ] = {0};
+    socklen_t bytes = sizeof bound;
     if (device[0] == '\0' ||
+        (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, bound, &bytes) == 0 &&
+         strncmp(bound, device, sizeof bound) == 0) ||
         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device) + 1) == 0)
         return 0;
     return rt_err_set(-errno, "device %s: %s%s", device, strerror(errno),
@@ -228,7 +238,8 @@ static int set_device(int fd, const char *device)
 /* Behind IP_TOS, which sets the priority too. */
 static int set_priority(int fd, const udp_config_t *c)
 {
-    const int_option_t option = {c->so_priority != -1,
+    bool differs = udp_get_int(fd, SOL_SOCKET, SO_PRIORITY, -1) != c->so_priority;
+    const int_option_t option = {c->so_priority != -1 && differs,
                                  true,
                                  SOL_SOCKET,
                                  SO_PRIORITY,
@@ -257,10 +268,12 @@ void udp_options_want_local(udp_t *udp)
         (void)setsockopt(udp->fd, SOL_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
 }
 
-int udp_options_apply(int fd, const udp_config_t *cfg)
+int udp_options_apply(int fd, const udp_config_t *cfg, bool is_new)
 {
-    int rc = set_common(fd, cfg);
-    rc = rc ? rc : udp_config_family(cfg) == AF_INET6 ? set_v6(fd, cfg) : set_v4(fd, cfg, true);
+    int rc = set_common(fd, cfg, is_new);
+    if (rc == 0)
+        rc = udp_config_family(cfg) == AF_INET6 ? set_v6(fd, cfg, is_new)
+                                                : set_v4(fd, cfg, true, is_new);
     rc = rc ? rc : set_priority(fd, cfg);
     rc = rc ? rc : set_device(fd, cfg->device);
     rc = rc ? rc : set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, cfg->rcvbuf_bytes, "SO_RCVBUF");

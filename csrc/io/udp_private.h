@@ -47,8 +47,9 @@ sa_family_t udp_config_family(const udp_config_t *cfg);
 /* The capabilities (RT_CAP) that a socket of this configuration may need; the kernel decides. */
 uint64_t udp_options_caps(const udp_config_t *cfg);
 
-/* Everything that can be set before the address is bound. Returns 0 or -errno, text set. */
-int udp_options_apply(int fd, const udp_config_t *cfg);
+/* Everything that can be set before the address is bound. is_new false: somebody else made the
+ * socket, and what cfg does not ask for stays as it is. Returns 0 or -errno, text set. */
+int udp_options_apply(int fd, const udp_config_t *cfg, bool is_new);
 
 int udp_groups_join(int fd, const udp_config_t *cfg);
 

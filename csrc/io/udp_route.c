@@ -30,7 +30,7 @@ typedef void (*reply_fn)(const struct nlmsghdr *message, void *context);
  * any socket, also through it. */
 static _Thread_local int asker_fd = -1;
 
-static int open_asker(void)
+int udp_route_open(void)
 {
     if (asker_fd < 0)
         asker_fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_ROUTE);
@@ -38,10 +38,11 @@ static int open_asker(void)
 }
 
 /* After a failure: the rest of an answer must not come up as that to the next question. */
-static void close_asker(void)
+static void drop_answer(void)
 {
-    close(asker_fd);
-    asker_fd = -1;
+    char begin[16];
+    while (recv(asker_fd, begin, sizeof begin, MSG_DONTWAIT) > 0)
+        ;
 }
 
 /* Returns 1 when the reply is complete, 0 when more comes, or -errno. */
@@ -69,7 +70,7 @@ static int read_messages(const char *reply, size_t bytes, reply_fn each, void *c
 
 static int ask(const struct nlmsghdr *request, reply_fn each, void *context)
 {
-    int rc = open_asker();
+    int rc = udp_route_open();
     if (rc < 0)
         return rc;
     _Alignas(struct nlmsghdr) char reply[REPLY_BYTES];
@@ -80,7 +81,7 @@ static int ask(const struct nlmsghdr *request, reply_fn each, void *context)
     }
     if (rc >= 0)
         return 0;
-    close_asker();
+    drop_answer();
     return rc;
 }
 
@@ -137,7 +138,7 @@ int udp_route_of_interface(udp_route_t *route, uint32_t ifindex)
 {
     *route = (udp_route_t){.ifindex = ifindex};
     struct ifreq ifr = {.ifr_ifindex = (int)ifindex};
-    if (open_asker() < 0 || ioctl(asker_fd, SIOCGIFNAME, &ifr) < 0)
+    if (udp_route_open() < 0 || ioctl(asker_fd, SIOCGIFNAME, &ifr) < 0)
         return -ENODEV;
     memcpy(route->device, ifr.ifr_name, sizeof route->device);
     if (ioctl(asker_fd, SIOCGIFMTU, &ifr) == 0)

@@ -13,6 +13,12 @@ typedef struct udp_route {
     char device[IFNAMSIZ];
 } udp_route_t;
 
+/* Opens the socket of this thread through which the functions below ask, if it has none. They call
+ * it themselves. A process that loses the right to open one calls it before, and without any
+ * capability in effect: the kernel then takes questions from this socket, and no changes. Returns 0
+ * or -errno. */
+int udp_route_open(void);
+
 /* Queries the kernel's routing table (rtnetlink). source: source address, NULL or wildcard if
  * any; ifindex: interface they are bound to, 0 for any. Returns 0, -ENETUNREACH, or -errno of
  * netlink. No text is set. */

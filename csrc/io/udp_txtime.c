@@ -22,15 +22,20 @@ int udp_txtime_clock_of(const char *qdisc, rt_clock_id_t *clock)
 }
 
 /* The capability is raised here and not for all options: most channels come by without this one. */
-static int set_txtime(int fd, rt_clock_id_t clock)
+static int set_txtime(const udp_t *udp, rt_clock_id_t clock)
 {
+    struct sock_txtime now = {.flags = UINT32_MAX};
+    socklen_t bytes = sizeof now;
     bool tai = clock == RT_CLOCK_TAI;
     struct sock_txtime option = {
         .clockid = tai ? CLOCK_TAI : CLOCK_MONOTONIC,
         .flags = tai ? SOF_TXTIME_REPORT_ERRORS : 0,
     };
-    uint64_t raised = rt_caps_raise(RT_CAP(CAP_NET_ADMIN));
-    int rc = setsockopt(fd, SOL_SOCKET, SO_TXTIME, &option, sizeof option) < 0 ? -errno : 0;
+    if (getsockopt(udp->fd, SOL_SOCKET, SO_TXTIME, &now, &bytes) == 0 &&
+        memcmp(&now, &option, sizeof now) == 0)
+        return 0;
+    uint64_t raised = rt_caps_raise(udp->adopted ? 0 : RT_CAP(CAP_NET_ADMIN));
+    int rc = setsockopt(udp->fd, SOL_SOCKET, SO_TXTIME, &option, sizeof option) < 0 ? -errno : 0;
     rt_caps_lower(raised);
     return rc;
 }
@@ -57,7 +62,7 @@ static int try_enable(udp_t *udp, const udp_config_t *cfg, const udp_route_t *ro
                  clock == RT_CLOCK_TAI ? "TAI" : "monotonic");
         return -ENOTSUP;
     }
-    int rc = set_txtime(udp->fd, clock);
+    int rc = set_txtime(udp, clock);
     if (rc < 0)
         snprintf(reason, UDP_REASON_BYTES, "SO_TXTIME: %s%s", strerror(-rc),
                  rc == -EPERM ? "; the TAI clock needs CAP_NET_ADMIN" : "");

@@ -42,6 +42,17 @@ static PyObject *core_waited(core_t *self, PyObject *unused)
     return Py_None;
 }
 
+/* An event loop that is awake looks for packets by itself. Otherwise it waits for the doorbell. */
+static PyObject *core_polls(core_t *self, PyObject *on)
+{
+    endpoint_t *end = core_end(self);
+    if (end == NULL)
+        return NULL;
+    endpoint_poll_on(end, on == Py_True);
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
 /* --- life ----------------------------------------------------------------------------------- */
 
 static PyObject *core_serve(core_t *self, PyObject *args)
@@ -166,6 +177,7 @@ GUARDED(snapshot)
 GUARDED(tick)
 GUARDED(spin)
 GUARDED(waited)
+GUARDED(polls)
 GUARDED(may_have_room)
 GUARDED(serve)
 GUARDED(bind)
@@ -207,9 +219,11 @@ static PyMethodDef core_methods[] = {
     {"snapshot", (PyCFunction)guarded_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
     {"spin", (PyCFunction)guarded_spin, METH_NOARGS, "spin($self)\n--\n\n"},
     {"waited", (PyCFunction)guarded_waited, METH_NOARGS, "waited($self)\n--\n\n"},
+    {"polls", (PyCFunction)guarded_polls, METH_O, "polls($self, on, /)\n--\n\n"},
     {"may_have_room", (PyCFunction)guarded_may_have_room, METH_NOARGS,
      "may_have_room($self)\n--\n\n"},
-    {"_serve", (PyCFunction)guarded_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
+    {"_serve", (PyCFunction)guarded_serve, METH_VARARGS,
+     "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind", (PyCFunction)guarded_bind, METH_O, "_bind($self, attachment, /)\n--\n\n"},
     {"_ring_bell", (PyCFunction)guarded_ring_bell, METH_NOARGS, "_ring_bell($self)\n--\n\n"},
     {"_shut", (PyCFunction)guarded_shut, METH_NOARGS, "_shut($self)\n--\n\n"},

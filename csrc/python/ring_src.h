@@ -11,6 +11,7 @@
 #include "client/host.h"
 #include "client/monitor.h"
 #include "client/rtp_rows.h"
+#include "proto/pacing/soon.h"
 #include "proto/rtp/g711.h"
 #include "proto/rtp/rtp_packet.h"
 #include "proto/rtp/rtp_stream.h"

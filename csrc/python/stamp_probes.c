@@ -63,18 +63,34 @@ static size_t size_in(const packet_record_t *r, uint64_t data_bytes)
     return r->offset <= data_bytes && r->length <= data_bytes - r->offset ? r->length : 0;
 }
 
+/* A reflector that does not echo the SSID writes 0. Its replies are told by sequence and T1. If
+ * probes of two flows have both in common, one reply is for each. */
+static stamp_stats_t *flow_of_reply(const stamp_probes_t *p, const stamp_reply_t *made)
+{
+    if (made->ssid != 0)
+        return flow_of(p, made->ssid);
+    for (unsigned answered = 0; answered < 2; answered++)
+        for (uint32_t i = 0; i < p->flow_count; i++)
+            if (stamp_stats_expects(&p->flows[i], made->request_sequence, made->t1_ns, answered))
+                return &p->flows[i];
+    return NULL;
+}
+
 static void reply(stamp_probes_t *p, const uint8_t *data, uint64_t data_bytes,
                   const packet_record_t *r)
 {
     stamp_reply_t made;
     size_t size = size_in(r, data_bytes);
-    bool fine = size > 0 && stamp_get_reply(data + r->offset, size, &made) == STAMP_FINE;
-    stamp_stats_t *flow = fine ? flow_of(p, made.ssid) : NULL;
-    if (flow == NULL) {
+    if (size == 0 || stamp_get_reply(data + r->offset, size, &made) != STAMP_FINE) {
         p->malformed++;
         return;
     }
     made.t1_ns = to_channel(p, made.t1_ns, made.request_error.format);
+    stamp_stats_t *flow = flow_of_reply(p, &made);
+    if (flow == NULL) {
+        p->malformed++;
+        return;
+    }
     made.t2_ns = to_channel(p, made.t2_ns, made.error.format);
     made.t3_ns = to_channel(p, made.t3_ns, made.error.format);
     stamp_stats_reply(flow, &made, r->timestamp_ns);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -169,7 +170,13 @@ void bus_guard_remove(uint32_t place)
     rt_store_release(&guard.places[place - 1].base, FREE);
 }
 
-bool bus_guard_torn(uint32_t place)
+void bus_guard_tear(uint32_t place)
 {
-    return place != 0 && rt_load_acquire(&guard.places[place - 1].torn) != 0;
+    if (place != 0)
+        (void)replace(&guard.places[place - 1]);
+}
+
+const rt_a32_t *bus_guard_torn(uint32_t place)
+{
+    return place != 0 ? &guard.places[place - 1].torn : NULL;
 }

@@ -10,7 +10,8 @@
 #ifndef SHM_BUS_GUARD_H
 #define SHM_BUS_GUARD_H
 
-#include <stdbool.h>
+#include "base/rt_atomic.h"
+
 #include <stdint.h>
 
 #define BUS_GUARD_PLACES 16384u
@@ -19,10 +20,15 @@
  * (BUS_GUARD_PLACES) or -errno of sigaction, with a text. */
 int bus_guard_add(void *base, uint64_t bytes, uint32_t *place);
 
+/* Replaces the mapping as a fault would: this process no longer touches the file. place 0: does
+ * nothing. */
+void bus_guard_tear(uint32_t place);
+
 /* Call it before the mapping is unmapped. place 0: was never watched. */
 void bus_guard_remove(uint32_t place);
 
-/* Whether the mapping was replaced by private memory. place 0: never. */
-bool bus_guard_torn(uint32_t place);
+/* A word that is 1 once the mapping was replaced by private memory. place 0: NULL. Another shared
+ * library that is handed the mapping reads this word: the place means nothing in its own table. */
+const rt_a32_t *bus_guard_torn(uint32_t place);
 
 #endif

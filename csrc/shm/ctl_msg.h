@@ -8,9 +8,9 @@
  * released.
  *
  *   op        request body                  fds in                       reply body    fds out
- *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     -             socket
+ *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     ctl_opened_t  socket
  *   CLOSE     ctl_channel_t                 -                            -             -
- *   ATTACH    ctl_attach_t                  [client's bell]              ctl_attached_t  [bell,] [locks]
+ *   ATTACH    ctl_attach_t                  -                            ctl_attached_t  [bell,] [own bell,] [locks]
  *   DETACH    ctl_attached_t                -                            -             -
  *   HOLD      ctl_channel_t                 -                            -             -
  *   RELEASE   ctl_channel_t                 -                            -             -
@@ -21,9 +21,11 @@
  *   PING      -                             -                            ctl_pong_t    -
  *   ADOPT     -                             -                            -             receive buffers
  *   QUIT      -                             -                            -             -
- *   ENGINE    ctl_channel_t + the engine's  [one]                        the engine's  -
- *   TAP       ctl_tap_t                     memory                       ctl_tapped_t  -
+ *   ENGINE    ctl_channel_t + the engine's  -                            the engine's  -
+ *   TAP       ctl_tap_t                     -                            ctl_tapped_t  memory
  *   MARK      ctl_channel_t + text          -                            -             -
+ *   HELLO     ctl_hello_t                   -                            ctl_pong_t    -
+ *   CLIENT    ctl_client_t                  -                            no answer     -
  *
  * OPEN with CTL_OPEN_TAKEOVER and a socket is answered without a socket: the pool already has it.
  *
@@ -31,22 +33,32 @@
  * process that closes it or dies releases them. A hang-up alone leaves the slots to any process
  * that still holds them, which may attach again and ask for the same slots.
  *
- * A reader's bell is a Unix socket of any kind. The worker sends a byte to it without waiting. A
- * datagram socket that is connected to itself serves as both ends. A reader that takes its slot
- * again finds the bell rung, because packets may have come without a signal.
+ * ATTACH hands out the bell that wakes the worker to a producer, an own bell to a reader or a watcher,
+ * and the locks to all but a watcher.
  *
- * A watcher takes no slot. The worker rings its bell, of the same kind, once after a client called
+ * The own bell is the receiving end of a pair of stream sockets. It is readable after the worker has
+ * rung it, and hung up when the worker is gone or does not serve the channel any more. Nothing can be
+ * sent to the worker's end. A reader that takes its slot again finds the bell rung, because packets
+ * may have come without a signal.
+ *
+ * A watcher takes no slot. The worker rings its bell once after a client called
  * tx_ring_ask_watch, when there is room, a verdict or a late report, or the channel ends. A watcher
  * finds its bell rung after it has attached. It stays attached until it hangs up.
  *
  * The result of LIST is the number of channels. Its body names those from first on, as many as a
  * message holds. Ask again with a higher first for the rest.
  *
- * TAP makes the worker copy the channel's datagrams into memory of the client (tap_ring.h) until
- * the connection ends or the channel is closed. The memory is a memfd that is sealed against
- * shrinking, growing and further seals. After a hang-up its pages are freed, so the client must
- * read them first. MARK puts a text into every log of the channel. Its result is the number of
- * logs.
+ * TAP makes the worker copy the channel's datagrams into memory (tap_ring.h) until the connection
+ * ends or the channel is closed. The worker makes the memory and hands out a descriptor that can only
+ * be read. After a hang-up its pages are freed, so the client must read them first. MARK puts a text
+ * into every log of the channel. Its result is the number of logs.
+ *
+ * Other users reach neither this socket nor the pool's. They connect to door.sock beside it, which
+ * members of the pool's group may use, and begin with HELLO: it names a worker, or the pool. A
+ * process of their own, a relay (worker/door/relay.h), answers with the process that it has connected to,
+ * and then passes each request on and each answer back. It passes no descriptors on to a worker, and
+ * to the pool only a UDP socket. It begins its own connection with CLIENT, which only a process of
+ * the worker's user may send: from then on the connection is that client's.
  *
  * ADOPT makes this connection the worker's pool: OPEN, CLOSE, EXPORT and QUIT are accepted only
  * from it and from connections of the same user. The pool of a private pool passes one end of a
@@ -80,6 +92,8 @@ typedef enum ctl_op {
     CTL_ENGINE = 14,
     CTL_TAP = 15,
     CTL_MARK = 16,
+    CTL_HELLO = 17,
+    CTL_CLIENT = 18,
 } ctl_op_t;
 
 typedef struct ctl_header {
@@ -108,7 +122,12 @@ typedef struct ctl_list {
 typedef struct ctl_open {
     uint32_t flags;
     uint32_t reserved;
+    uint64_t memory_limit_bytes; /* the most that the worker may take for the channel beside its
+                                    segment; 0: no limit */
 } ctl_open_t;
+typedef struct ctl_opened {
+    uint64_t memory_bytes; /* what of that counts for the user who opened the channel */
+} ctl_opened_t;
 
 #define CTL_NO_SLOT UINT32_MAX
 #define CTL_ATTACH_PRODUCER 1u
@@ -137,11 +156,27 @@ typedef struct ctl_tap {
     ctl_channel_t channel;
     uint32_t what;       /* CTL_TAP_* */
     uint32_t snap_bytes; /* maximum from each datagram; 0: all of it */
+    uint64_t memory_bytes;
 } ctl_tap_t;
 typedef struct ctl_tapped {
     uint32_t epoch;
     uint32_t taps; /* taps of this channel, including this one */
 } ctl_tapped_t;
+
+#define CTL_HELLO_POOL UINT32_C(0xffffffff)
+typedef struct ctl_hello {
+    uint32_t slot; /* of the worker, or CTL_HELLO_POOL */
+    uint32_t reserved;
+} ctl_hello_t;
+
+#define CTL_MOST_GROUPS 256u /* of a client with more, only the primary one counts */
+typedef struct ctl_client {
+    uint32_t pid; /* 0: the client is in another pid namespace */
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t group_count;
+    uint32_t groups[CTL_MOST_GROUPS];
+} ctl_client_t;
 
 typedef struct ctl_pong {
     uint32_t pid;

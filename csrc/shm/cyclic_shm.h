@@ -61,7 +61,7 @@ int shm_cyclic_config_check(const shm_cyclic_config_t *c);
     X(sent, cycles, "cycles whose payload was handed to the kernel, or to the readers") \
     X(failed, cycles, "cycles whose payload the kernel refused, or whose worker died during the send") \
     X(missed, cycles, "cycles that passed without a send")                              \
-    X(sent_stale, cycles, "cycles sent while the payload was stale")                    \
+    X(sent_stale, cycles, "cycles sent with a payload that was stale")                    \
     X(sent_failsafe, cycles, "cycles sent with the fail-safe payload")                  \
     X(updates, times, "times the worker took a new payload")                            \
     X(stale, times, "times the payload became stale")

@@ -90,6 +90,12 @@ int shm_netflux_settings_check(const shm_netflux_settings_t *s)
     rc = rc ? rc : shm_check_range("watchdog_ns", s->watch_ns, 0, MAX_TIME_NS);
     rc = rc ? rc : shm_check_range("hear_ns", s->hear_ns, 0, MAX_TIME_NS);
     rc = rc ? rc : shm_check_range("stale_ns", s->stale_ns, 0, MAX_TIME_NS);
+    if (rc == 0 && s->stale_ns != 0 && s->stale_ns < s->cycle_ns)
+        return rt_err_set(-EINVAL,
+                          "stale_ns is %" PRId64 ", below cycle_ns %" PRId64
+                          ": values would be stale before they are sent; give at least three "
+                          "cycles, or 0",
+                          s->stale_ns, s->cycle_ns);
     rc = rc ? rc : shm_check_range("on_stale", s->on_stale, 0, SHM_NETFLUX_STOP);
     return rc ? rc : shm_check_range("flags", s->flags, 0, SHM_NETFLUX_FLAGS);
 }

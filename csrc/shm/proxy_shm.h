@@ -42,20 +42,21 @@ int shm_proxy_config_check(const shm_proxy_config_t *c);
  * or queue_dropped, or with its worker. Duplicates end in the same ways, but never without a flow.
  *
  * One table for enum, labels and documentation: id, unit, meaning. */
-#define SHM_PROXY_COUNTERS(X)                                                                 \
-    X(forward_received, packets, "datagrams from clients")                                    \
-    X(forward_sent, packets, "datagrams handed to the kernel towards the server")             \
-    X(forward_refused, packets, "datagrams towards the server that the kernel refused")       \
-    X(forward_no_flow, packets, "datagrams of new clients for which no flow could be opened") \
-    X(forward_lost_takeover, packets, "datagrams on the forward path when the worker died")   \
-    X(backward_received, packets, "datagrams from the server")                                \
-    X(backward_sent, packets, "datagrams handed to the kernel towards clients")               \
-    X(backward_refused, packets, "datagrams towards clients that the kernel refused")         \
-    X(backward_lost_takeover, packets, "datagrams on the backward path when the worker died") \
-    X(flows_opened, flows, "flows that a client's first datagram opened")                     \
-    X(flows_idle, flows, "flows that ended because they were idle")                           \
-    X(flows_lost, flows, "flows that ended with the worker that served them")                 \
-    X(unreachable, times, "ICMP errors, such as a closed port (several at once count as one)")
+#define SHM_PROXY_COUNTERS(X)                                                                  \
+    X(forward_received, packets, "datagrams from clients")                                     \
+    X(forward_sent, packets, "datagrams handed to the kernel towards the server")              \
+    X(forward_refused, packets, "datagrams towards the server that the kernel refused")        \
+    X(forward_no_flow, packets, "datagrams of new clients for which no flow could be opened")  \
+    X(forward_lost_takeover, packets, "datagrams on the forward path when the worker died")    \
+    X(backward_received, packets, "datagrams from the server")                                 \
+    X(backward_sent, packets, "datagrams handed to the kernel towards clients")                \
+    X(backward_refused, packets, "datagrams towards clients that the kernel refused")          \
+    X(backward_lost_takeover, packets, "datagrams on the backward path when the worker died")  \
+    X(flows_opened, flows, "flows that a client's first datagram opened")                      \
+    X(flows_idle, flows, "flows that ended because they were idle")                            \
+    X(flows_lost, flows, "flows that ended with the worker that served them")                  \
+    X(unreachable, times, "ICMP errors, such as a closed port (several at once count as one)") \
+    X(flows_displaced, flows, "flows that ended early because a new client needed their place")
 
 typedef enum shm_proxy_counter_id {
 #define SHM_PROXY_COUNTER_ID(id, unit, text) SHM_PROXY_COUNT_##id,

@@ -21,7 +21,8 @@ AT(shm_rtp_config_t, rtcp_bandwidth_bps, 120);
 AT(shm_rtp_config_t, rtcp_local, 136);
 AT(shm_rtp_config_t, cname, 184);
 AT(shm_rtp_config_t, history_packets, 312);
-SIZE(shm_rtp_config_t, 344);
+AT(shm_rtp_config_t, event_types, 344);
+SIZE(shm_rtp_config_t, 360);
 
 SIZE(shm_rtp_tx_t, 28);
 AT(shm_rtp_tx_t, samples, 4);

@@ -46,7 +46,8 @@ typedef enum shm_rtp_underrun {
 #define SHM_RTP_NACK_SEND 0x04u    /* keep sent packets, send them again on request */
 #define SHM_RTP_NACK_RECEIVE 0x08u /* request missing packets */
 #define SHM_RTP_REDUCED_SIZE 0x10u /* RFC 5506: feedback without SR or RR before it */
-#define SHM_RTP_FLAGS 0x1fu
+#define SHM_RTP_EVENT_TYPES 0x20u  /* event_types is given */
+#define SHM_RTP_FLAGS 0x3fu
 
 /* A number of 0 means the default in the comment. -1 means none if the comment says so. The process
  * that opens the channel has drawn ssrc, first_ts and first_seq. */
@@ -101,6 +102,10 @@ typedef struct shm_rtp_config {
     int64_t nack_first_wait_ns; /* 10 ms */
     int64_t nack_retry_ns;      /* 50 ms */
     int64_t nack_give_up_ns;    /* 500 ms */
+
+    /* Bit n: packets of payload type n carry no media frames. Not given: those of a dynamic type,
+     * not ours, that have 4 bytes. */
+    uint64_t event_types[2];
 } shm_rtp_config_t;
 
 /* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value,
@@ -164,6 +169,7 @@ typedef enum shm_rtp_kind {
 #define SHM_RTP_NEW_SOURCE 0x02u /* first of another SSRC, or resync because of one */
 #define SHM_RTP_RESTARTED 0x04u  /* resync: the source restarted */
 #define SHM_RTP_DRY 0x08u        /* erasure: the buffer had run dry */
+#define SHM_RTP_EVENT 0x10u      /* frame: no media, so it has not waited in the jitter buffer */
 
 /* For a packet, the rx record's own time and stamp are its arrival. For an erasure and a resync the
  * time is when it was delivered, stamp SHM_STAMP_NONE. After this struct: csrc_count * 4 bytes of
@@ -181,7 +187,7 @@ typedef struct shm_rtp_rx {
     uint32_t frames;  /* erasure: missing frames, 0 if the buffer ran dry; frame: 1 */
     uint16_t extension_profile; /* 0xBEDE, 0x100x: RFC 8285 */
     uint16_t extension_bytes;   /* 0: none, or an empty one */
-    int64_t due_ns;   /* playout time; SHM_RTP_AS_ARRIVED: the arrival */
+    int64_t due_ns;   /* playout time; SHM_RTP_AS_ARRIVED, SHM_RTP_EVENT: the arrival */
     uint8_t csrc_count;
     uint8_t reserved[7];
 } shm_rtp_rx_t;
@@ -212,7 +218,7 @@ typedef struct shm_rtp_rx {
     X(late, frames, "frames that arrived after they were skipped")                               \
     X(duplicates, frames, "frames that arrived again")                                           \
     X(overflow, frames, "frames removed from a full jitter buffer")                              \
-    X(discarded, frames, "frames with a large timestamp jump that no frame followed")            \
+    X(discarded, frames, "frames far off in time or number that no frame followed")            \
     X(erasures, events, "erasures delivered in place of missing frames")                         \
     X(concealed_ns, ns, "media time missing at playout")                                         \
     X(pause_ns, ns, "media time in which the sender paused")                                     \

@@ -16,6 +16,15 @@ int shm_engine_has_addresses(const shm_config_t *c)
     return strncmp(c->engine, SHM_LOCAL_ENGINE, sizeof c->engine) != 0;
 }
 
+bool shm_engine_grows(const shm_config_t *c)
+{
+    shm_udt_config_t own;
+    if (strncmp(c->engine, SHM_UDT_ENGINE, sizeof c->engine) != 0)
+        return false;
+    memcpy(&own, c->engine_config, sizeof own);
+    return own.accepts != 0;
+}
+
 static uint64_t mux_part(const shm_config_t *c)
 {
     mux_config_t own;

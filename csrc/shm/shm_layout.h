@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 13u
+#define SHM_LAYOUT_VERSION 16u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -241,8 +241,6 @@ typedef struct shm_tx_cursors {
     rt_a64_t finished;                           /* packets that have their verdict, and are counted */
     rt_a64_t read;                               /* cursor: next record that the worker takes in */
     rt_a64_t freeing_to;     /* 1 + place: being zeroed up to there; 0: not freeing */
-    rt_a64_t moving;         /* from_place << 32 | to_place of a relocation
-                                in progress; UINT64_MAX: none */
     rt_a64_t sequence_high;  /* a 64-bit sequence within 2^31 of every one in the ring */
     /* P: rarely, on a full ring */
     _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: a producer sleeps on room_event */
@@ -355,7 +353,9 @@ typedef struct shm_reader {
     X(impair_rx_reordered, packets, "packets reordered on the impaired path")                    \
     X(impair_rx_corrupted, packets, "packets corrupted on the impaired path")                    \
     X(impair_rx_queue_dropped, packets,                                                          \
-      "packets dropped because the queue of the impaired path was full")
+      "packets dropped because the queue of the impaired path was full")                         \
+    X(tx_call_slow, packets,                                                                     \
+      "packets with verdict send_slow whose send call began in time, and took too long")
 
 typedef enum shm_counter_id {
 #define SHM_COUNTER_ID(id, unit, text) SHM_COUNT_##id,

@@ -81,6 +81,7 @@ static int map_file(shm_segment_t *s, int fd, uint64_t bytes, int writable)
     *s = (shm_segment_t){.base = base, .bytes = bytes, .writable = writable};
     s->owner_uid = fstat(fd, &st) == 0 ? st.st_uid : UINT32_MAX;
     int rc = bus_guard_add(base, bytes, &s->guard);
+    s->torn = bus_guard_torn(s->guard);
     if (rc < 0)
         shm_segment_unmap(s);
     return rc;
@@ -89,11 +90,11 @@ static int map_file(shm_segment_t *s, int fd, uint64_t bytes, int writable)
 /* --- making ------------------------------------------------------------------------------- */
 
 /* posix_fallocate makes a full /dev/shm an error here and not a SIGBUS at some later store. */
-static int reserve(int fd, uint64_t bytes)
+static int reserve(int fd, uint64_t from, uint64_t bytes)
 {
     int err;
     do {
-        err = posix_fallocate(fd, 0, (off_t)bytes);
+        err = posix_fallocate(fd, (off_t)from, (off_t)bytes);
     } while (err == EINTR);
     if (err == 0)
         return 0;
@@ -132,8 +133,11 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     int rc = shm_config_check(c);
     if (rc < 0)
         return rc;
-    uint64_t bytes = shm_segment_bytes(c);
-    rc = reserve(fd, bytes);
+    geometry_t g = geometry_of(c);
+    uint64_t bytes = g.total;
+    bool grows = shm_engine_grows(c);
+    rc = reserve(fd, 0, grows ? g.stats : bytes);
+    rc = rc || !grows ? rc : reserve(fd, g.engine, bytes - g.engine);
     if (rc < 0)
         return rc;
 
@@ -148,7 +152,6 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     shm_segment_change_opener(s, c->opener_pid);
     rt_store_relaxed(&s->status->worker_slot, UINT32_MAX);
     rt_store_relaxed(&s->status->cpu, UINT32_MAX);
-    rt_store_relaxed(&s->tx->moving, UINT64_MAX);
     for (uint32_t i = 0; i < c->producers; i++)
         rt_store_relaxed(&s->producers[i].intent, SHM_INTENT_NONE);
     /* V1: everything above is whole before the version is; pairs with V2 in read_identity. */
@@ -161,8 +164,9 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
 static int check_version(uint64_t magic, uint32_t version)
 {
     if (version == 0)
-        return rt_err_set(-EPROTO, "not a finished shmring segment: its creator is still writing it or "
-                                   "died; try again, or remove it with \"shmring gc\"");
+        return rt_err_set(-EPROTO,
+                          "not a finished shmring segment: its creator is still writing it or "
+                          "died; try again, or remove it with \"shmring gc\"");
     if (magic != SHM_MAGIC)
         return rt_err_set(-EPROTO, "not a shmring segment (magic number 0x%016llx)",
                           (unsigned long long)magic);
@@ -259,6 +263,11 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
         return rc;
     find_parts(s, id.segment_id, c);
     return 0;
+}
+
+bool shm_segment_is(const shm_segment_t *s, const char *name_space, const char *name)
+{
+    return strcmp(s->config.name_space, name_space) == 0 && strcmp(s->config.name, name) == 0;
 }
 
 void shm_segment_unmap(shm_segment_t *s)

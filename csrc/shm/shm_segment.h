@@ -14,6 +14,7 @@ typedef struct shm_segment {
     uint64_t bytes;
     int writable; /* 0: mapped read-only (a tap) */
     uint32_t guard; /* place in the bus guard's table; 0: not watched */
+    const rt_a32_t *torn; /* bus_guard_torn of the library that mapped it */
     uint32_t owner_uid; /* of the file */
     uint64_t segment_id;
     shm_config_t config; /* private copy */
@@ -53,6 +54,10 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c);
  * -ENOSPC. */
 int shm_segment_map(shm_segment_t *s, int fd, int writable);
 
+/* Whether it is the channel of this name. A client of another channel may have given its file this
+ * name, too. */
+bool shm_segment_is(const shm_segment_t *s, const char *name_space, const char *name);
+
 /* Writes state, error and reason into the file without mapping or checking it: for the pool of a
  * dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
 int shm_segment_write_state(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
@@ -73,7 +78,7 @@ void shm_segment_change_opener(shm_segment_t *s, uint32_t pid);
  * process, and no other process sees what is written. */
 static inline bool shm_segment_torn(const shm_segment_t *s)
 {
-    return bus_guard_torn(s->guard);
+    return s->torn != NULL && rt_load_acquire(s->torn) != 0;
 }
 
 void shm_segment_unmap(shm_segment_t *s);

@@ -1,5 +1,6 @@
-/* tap_ring.h: the log of a tap: copies of a channel's datagrams, in memory that the tapping tool
- * has made and passed to the worker. One writer (the worker), any number of readers (of that tool).
+/* tap_ring.h: the log of a tap: copies of a channel's datagrams, in memory that the worker
+ * has made and the tapping tool can read. One writer (the worker), any number of readers (of that
+ * tool).
  * tap_ring.c explains how it works, LAYOUT.md describes the layout.
  *
  * Trust: the writer never reads from this memory. It knows from its own numbers where to write, so
@@ -25,7 +26,7 @@ typedef enum tap_kind {
     TAP_MARK = 5,     /* requested by a client; the payload is text */
 } tap_kind_t;
 
-#define TAP_HAS_SEQUENCE 0x01u /* report.sequence is the packet's, as send() or recv() returns it */
+#define TAP_HAS_SEQUENCE 0x01u /* report.sequence is that of send() or recv() */
 #define TAP_AWAITS_STAMP 0x02u /* TAP_SENT: a TAP_STAMPED of the same number follows */
 #define TAP_FILTERED 0x04u     /* TAP_ARRIVED, but not from the remote of a connected channel */
 #define TAP_SHARED_STAMP 0x08u /* TAP_ARRIVED: one stamp covers several datagrams */

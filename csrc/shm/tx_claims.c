@@ -21,13 +21,6 @@ static uint32_t step_end(const tx_queue_t *q, uint32_t from)
 
 /* --- the length of an unfinished claim ------------------------------------------------------- */
 
-static uint32_t unread_units(const tx_queue_t *q)
-{
-    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
-    uint32_t place = shm_cursor_place(tail);
-    return place < q->units ? tx_used_units(tx_place_of(q, q->read_ref), place, q->units) : 0;
-}
-
 /* The tail as it was directly after the claim, if the claim had this length. */
 static shm_cursor_t tail_behind(const tx_queue_t *q, const tx_length_t *length)
 {
@@ -62,15 +55,15 @@ static void note_length(tx_search_t *s, tx_length_t length)
 static void collect_lengths(tx_queue_t *q, tx_search_t *s)
 {
     shm_cursor_t claim = shm_cursor(q->read_seq, tx_place_of(q, q->read_ref));
-    uint32_t most = unread_units(q);
+    uint64_t most = tx_queue_tail_ref(q) - q->read_ref;
     for (uint32_t end = step_end(q, s->next_slot); s->next_slot < end; s->next_slot++) {
         const shm_producer_t *p = slot_at(q, s->next_slot);
         if (rt_load_acquire(&p->intent) != claim)
             continue;
         uint32_t units = rt_load_relaxed(&p->intent_units);
         if (units >= TX_RECORD_LEAST_UNITS && units <= most)
-            note_length(s, (tx_length_t){.units = units,
-                                         .moves = s->next_slot == SHM_WORKER_PRODUCER});
+            note_length(
+                s, (tx_length_t){.units = units, .moves = s->next_slot == SHM_WORKER_PRODUCER});
     }
 }
 
@@ -81,7 +74,7 @@ RT_RACY static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint6
 {
     if (rt_load_acquire(&q->cursors->tail) == tail_then)
         return true;
-    uint64_t end = q->read_ref + unread_units(q);
+    uint64_t end = tx_queue_tail_ref(q);
     if (ref >= end)
         return false;
     uint64_t word = rt_load_acquire(tx_word_of(q, ref));
@@ -97,9 +90,8 @@ RT_RACY static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint6
 static void ask_ring(const tx_queue_t *q, tx_search_t *s)
 {
     for (unsigned i = 0; i < s->count; i++)
-        s->found[i].leads =
-            s->found[i].leads ||
-            begins_at(q, tail_behind(q, &s->found[i]), q->read_ref + s->found[i].units);
+        s->found[i].leads = s->found[i].leads || begins_at(q, tail_behind(q, &s->found[i]),
+                                                           q->read_ref + s->found[i].units);
 }
 
 /* Asks the slots for lengths whose end is announced as the beginning of another claim. */
@@ -233,7 +225,7 @@ static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
     const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, o->ref);
     uint32_t old_seq = rt_read_once(&r->tail_seq);
     if (o->walk_until == 0)
-        o->walk_until = q->read_ref + unread_units(q);
+        o->walk_until = tx_queue_tail_ref(q);
     if (q->read_ref < o->walk_until && q->open_count < TX_OPEN_CLAIMS)
         return -1; /* it may have been moved behind the records that were read */
     if (o->walk_ref < q->head_ref)
@@ -262,8 +254,9 @@ bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns)
     int replaced = flags != shm_word_flags(word) ? has_replaced(q, o) : 0;
     if (replaced < 0)
         return false;
-    uint64_t ended = shm_word(shm_word_seq(word), shm_word_units(word), replaced ? flags : SHM_TX_ORPHAN,
-                              replaced ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED);
+    uint64_t ended =
+        shm_word(shm_word_seq(word), shm_word_units(word), replaced ? flags : SHM_TX_ORPHAN,
+                 replaced ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED);
     o->next_slot = SHM_WORKER_PRODUCER + 1;
     if (!rt_cas(tx_word_of(q, o->ref), &word, ended))
         return false;

@@ -1,4 +1,4 @@
-/* tx_parts.h: what the files of the worker's side share: tx_queue.c,
+/* tx_parts.h: what the files of the worker's side share: tx_item.c, tx_move.c, tx_queue.c,
  * tx_release.c, tx_takeover.c. */
 #ifndef SHM_TX_PARTS_H
 #define SHM_TX_PARTS_H
@@ -8,12 +8,11 @@
 
 #include <errno.h>
 
-#define TX_MOVING_NONE UINT64_MAX
-
-static inline void tx_set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_record_state_t state)
+static inline void tx_set_state(tx_queue_t *q, uint64_t ref, uint64_t word,
+                                shm_record_state_t state)
 {
-    rt_store_release(tx_word_of(q, ref),
-                     shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
+    rt_store_release(tx_word_of(q, ref), shm_word(shm_word_seq(word), shm_word_units(word),
+                                                  shm_word_flags(word), state));
 }
 
 /* Returns -EBADMSG. Damage affects only its own channel: the worker that serves the queue checks
@@ -57,6 +56,15 @@ int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item);
 
 /* Frees slots of the known dead whose claims are resolved. Looks at some slots in each call. */
 void tx_sweep_dead_producers(tx_queue_t *q);
+
+/* The deadline of the record at the head, or 0 if it may not be moved: packets without a deadline
+ * keep the order of their records. */
+int64_t tx_movable_due_ns(tx_queue_t *q, uint64_t word);
+
+/* Moves the record at the head into the worker's own claim at that place, of that length, made from
+ * a tail with that sequence. A dead worker may have left the claim at any step. It is aborted if
+ * the record may not be moved or has another length. Returns whether the record was moved. */
+bool tx_finish_move(tx_queue_t *q, uint32_t to, uint32_t units, uint32_t tail_seq);
 
 void tx_zero_span(tx_queue_t *q, uint32_t from, uint32_t to);
 void tx_wake_producers(tx_queue_t *q);

@@ -1,6 +1,6 @@
 /* tx_queue.c: the worker's side of the tx ring. This file takes records in and finishes them.
- * tx_release.c frees and moves them, tx_takeover.c continues after another worker died. tx_ring.c
- * explains how it works.
+ * tx_item.c reads their headers, tx_release.c frees them, tx_move.c moves them, and tx_takeover.c
+ * continues after another worker died. tx_ring.c explains how it works.
  *
  * Places are kept as refs that do not wrap (ref % units is the place). Nothing read from the ring
  * is used before it is checked here: a record must be inside the ring, inside the claimed part, and
@@ -13,7 +13,7 @@
 
 #define SHORTEST_HALT_NS (10 * RT_NS_PER_US) /* worth remembering */
 
-/* --- reading a record ---------------------------------------------------------------------- */
+/* --- halts --------------------------------------------------------------------------------- */
 
 /* Remembers that the records of these refs waited for an unfinished claim. */
 static void note_halt(tx_queue_t *q, uint64_t from_ref, uint64_t until_ref, int64_t since_mono_ns,
@@ -29,68 +29,13 @@ static void note_halt(tx_queue_t *q, uint64_t from_ref, uint64_t until_ref, int6
         q->halts_until_ref = until_ref;
 }
 
-static void find_halt(const tx_queue_t *q, tx_item_t *item)
-{
-    unsigned count = q->halts_made < TX_HALTS ? q->halts_made : TX_HALTS;
-    for (unsigned i = 0; i < count; i++) {
-        const tx_halt_t *h = &q->halts[i];
-        bool later = h->until_mono_ns > item->halted_until_mono_ns;
-        if (item->ref < h->from_ref || item->ref >= h->until_ref || !later)
-            continue;
-        item->halted_from_mono_ns = h->from_mono_ns;
-        item->halted_until_mono_ns = h->until_mono_ns;
-    }
-}
-
-/* Reads an address before the payload. false: it is none. */
-static bool read_address(tx_item_t *item, shm_addr_t *to)
-{
-    rt_copy_once(to, item->payload, sizeof *to);
-    item->payload += sizeof *to;
-    return to->family == 4 || to->family == 6;
-}
-
-int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
-{
-    const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, ref);
-    unsigned flags = shm_word_flags(word);
-    uint32_t payload_bytes = rt_read_once(&r->payload_bytes);
-
-    item->ref = ref;
-    item->sequence = tx_widen(q, shm_word_seq(word));
-    item->due_ns = flags & SHM_TX_HAS_DUE ? rt_read_once(&r->time_ns) : 0;
-    item->enqueued_mono_ns = rt_read_once(&r->enqueued_mono_ns);
-    item->payload_bytes = payload_bytes;
-    item->producer = rt_read_once(&r->producer);
-    item->flags = (uint8_t)flags;
-    item->payload = (const uint8_t *)(r + 1);
-    item->dest.family = item->source.family = 0;
-    item->halted_from_mono_ns = item->halted_until_mono_ns = 0;
-    if (ref < q->halts_until_ref)
-        find_halt(q, item);
-    if (payload_bytes > q->max_payload_bytes ||
-        tx_record_units(payload_bytes, tx_record_addresses(flags)) > shm_word_units(word))
-        return -EBADMSG;
-    if (flags & SHM_TX_HAS_DEST && !read_address(item, &item->dest))
-        return -EBADMSG;
-    return flags & SHM_TX_HAS_SOURCE && !read_address(item, &item->source) ? -EBADMSG : 0;
-}
-
 /* --- finishing ----------------------------------------------------------------------------- */
-
-/* Notes all claims that may take the place of a packet that is marked as replaced. */
-static void note_replaced(tx_queue_t *q)
-{
-    uint32_t tail = shm_cursor_place(rt_load_acquire(&q->cursors->tail));
-    if (tail < q->units)
-        q->replaced_until_ref = q->read_ref + tx_used_units(tx_place_of(q, q->read_ref), tail, q->units);
-}
 
 static void finish_word(tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     tx_set_state(q, ref, word, SHM_RECORD_DONE);
-    if (shm_word_flags(word) & SHM_TX_REPLACED)
-        note_replaced(q);
+    if (shm_word_flags(word) & SHM_TX_REPLACED) /* any claim so far may take its place */
+        q->replaced_until_ref = tx_queue_tail_ref(q);
     q->live_units -= shm_word_units(word) < q->live_units ? shm_word_units(word) : q->live_units;
     tx_count_finished(q, 1);
 }
@@ -283,15 +228,6 @@ static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 
 /* --- claims that are not finished ------------------------------------------------------------- */
 
-/* A worker died before it had copied the record that it moved: the
- * original is still in its place. */
-static int drop_move(tx_queue_t *q, const unread_t *u, uint32_t units, uint64_t found)
-{
-    uint64_t word = shm_word(q->read_seq, units, SHM_TX_RELOCATED, SHM_RECORD_ABORTED);
-    (void)rt_cas(tx_word_of(q, u->ref), &found, word);
-    return -EAGAIN;
-}
-
 /* Stores the words of a claim on behalf of its owner, who has not done so yet. If the owner is
  * faster, it has stored the same words. */
 static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool moves)
@@ -308,8 +244,11 @@ static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool mo
         !rt_cas(tx_word_of(q, q->read_ref), &empty, shm_word(q->read_seq, pad, 0, SHM_RECORD_PAD)))
         return -EAGAIN;
     empty = 0;
-    if (moves)
-        return drop_move(q, &(unread_t){.ref = record}, units - pad, empty);
+    if (moves) { /* no other one is behind it: what take_over counted stays right */
+        q->moved_until_ref = record;
+        (void)tx_finish_move(q, tx_place_of(q, record), units - pad, q->read_seq);
+        return -EAGAIN;
+    }
     (void)rt_cas(tx_word_of(q, record), &empty,
                  shm_word(q->read_seq, units - pad, 0, SHM_RECORD_CLAIMED));
     return -EAGAIN;
@@ -396,13 +335,11 @@ static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_
 {
     bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
     bool says = shm_word_state(u->word) == SHM_RECORD_CLAIMED;
-    bool in_order = u->replay || relocated || shm_word_seq(u->word) == q->read_seq;
-    if (says && (!in_order || !tx_word_fits(q, u->ref, u->word, u->left - u->pad)))
+    bool in_order = u->replay || shm_word_seq(u->word) == q->read_seq;
+    if (says && (relocated || !in_order || !tx_word_fits(q, u->ref, u->word, u->left - u->pad)))
         return give_up_on_ring(q, u->tail, item);
     if (!says && u->replay)
         return give_up_on_ring(q, u->tail, item);
-    if (says && relocated)
-        return drop_move(q, u, shm_word_units(u->word), u->word);
     if (!u->replay && !claim_timed_out(q, now_mono_ns))
         return 0;
     if (says) { /* behind those that were finished: its producer may have passed one itself */
@@ -497,7 +434,7 @@ static int next_unread(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
     uint32_t place = tx_place_of(q, q->read_ref);
     if (shm_cursor_place(q->tail_seen) == place) {
         shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
-        if (shm_cursor_place(tail) >= q->units) { /* it serves nobody */
+        if (shm_cursor_place(tail) >= q->units) {               /* it serves nobody */
             (void)tx_note_damage(q);
             return 0;
         }
@@ -582,8 +519,8 @@ static int end_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, int why, tx
 }
 
 /* The record to take is no longer as it was scheduled. */
-static __attribute__((noinline, cold)) int refuse_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word,
-                                                            tx_item_t *item)
+static __attribute__((noinline, cold)) int refuse_scheduled(tx_queue_t *q, uint64_t ref,
+                                                            uint64_t word, tx_item_t *item)
 {
     int rc = check_scheduled(q, ref, word, item);
     if (rc == -ESTALE)
@@ -600,7 +537,8 @@ int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
                                 SHM_RECORD_SENDING);
     bool waits = shm_word_state(word) == SHM_RECORD_COMMITTED &&
                  tx_word_fits(q, ref, word, q->read_ref - ref);
-    if (waits && tx_read_record(q, ref, word, item) == 0 && rt_cas(tx_word_of(q, ref), &word, sending))
+    if (waits && tx_read_record(q, ref, word, item) == 0 &&
+        rt_cas(tx_word_of(q, ref), &word, sending))
         return 0;
     return refuse_scheduled(q, ref, word, item);
 }

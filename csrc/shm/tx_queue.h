@@ -94,10 +94,10 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item);
 int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item);
 
 /* Shows what is finished, frees finished records at the head, at most max_bytes of zeroing, and
- * wakes producers that wait for room. If few unsent records keep much finished space from being freed, it moves up to
- * max_moves of them to the tail: those with a deadline at least TX_MOVE_AHEAD_NS ahead of now_ns
- * (the channel's clock), because records due earlier leave soon, in their order. Returns the number
- * of records freed or moved. *moved gets the number moved. */
+ * wakes producers that wait for room. If few unsent records keep much finished space from being
+ * freed, it moves up to max_moves of them to the tail: those with a deadline at least
+ * TX_MOVE_AHEAD_NS ahead of now_ns (the channel's clock), because records due earlier leave soon,
+ * in their order. Returns the number of records freed or moved. *moved gets the number moved. */
 #define TX_MOVE_AHEAD_NS (5 * RT_NS_PER_MS)
 unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
                           unsigned *moved);

@@ -138,6 +138,16 @@ static inline uint32_t tx_place_of(const tx_queue_t *q, uint64_t ref)
     return (uint32_t)(__builtin_expect(in_lap < q->units, 1) ? in_lap : ref % q->units);
 }
 
+/* Where the ring ends now. Once read_ref is there, all that was queued or moved until now has been
+ * taken in. */
+static inline uint64_t tx_queue_tail_ref(const tx_queue_t *q)
+{
+    uint32_t tail = shm_cursor_place(rt_load_acquire(&q->cursors->tail));
+    if (tail >= q->units) /* overwritten */
+        return q->read_ref;
+    return q->read_ref + tx_used_units(tx_place_of(q, q->read_ref), tail, q->units);
+}
+
 static inline rt_a64_t *tx_word_of(const tx_queue_t *q, uint64_t ref)
 {
     return tx_word_at(q->data, tx_place_of(q, ref));

@@ -1,16 +1,5 @@
-/* tx_release.c: the worker frees finished records of the tx ring, and moves those that prevent it.
- *
- * Moving a record (relocation) makes room when few packets that are due later come before much
- * finished space. A successor can complete or undo each of its steps:
- *
- *      claim at the tail without using a sequence; copy, note the tail's
- *      sequence in the copy's header;
- *      word CLAIMED|RELOCATED
- *      moving = from, to
- *      original COMMITTED -> DONE          (a canceller may win here: then the copy is ABORTED)
- *      copy     CLAIMED   -> COMMITTED
- *      moving = none
- */
+/* tx_release.c: the worker frees finished records of the tx ring, and decides which are moved
+ * because they prevent it (tx_move.c). */
 #include "shm/tx_claims.h"
 #include "shm/tx_parts.h"
 #include "shm/tx_queue.h"
@@ -19,7 +8,7 @@
 
 #include <string.h>
 
-#define MOVE_ATTEMPTS 8u /* at the tail, while others move it */
+#define MOVE_ATTEMPTS 8u      /* at the tail, while others move it */
 #define RELEASE_RECORDS 4096u /* looked at in one step */
 
 /* --- freeing ------------------------------------------------------------------------------- */
@@ -27,7 +16,8 @@
 void tx_zero_span(tx_queue_t *q, uint32_t from, uint32_t to)
 {
     if (to < from) {
-        memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0, (size_t)(q->units - from) * SHM_UNIT_BYTES);
+        memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0,
+               (size_t)(q->units - from) * SHM_UNIT_BYTES);
         from = 0;
     }
     memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0, (size_t)(to - from) * SHM_UNIT_BYTES);
@@ -148,47 +138,22 @@ static uint32_t claim_for_move(tx_queue_t *q, uint32_t need, uint32_t *tail_seq)
     return UINT32_MAX;
 }
 
-static bool may_move(tx_queue_t *q, uint64_t word, int64_t now_ns)
-{
-    tx_item_t item;
-    return shm_word_state(word) == SHM_RECORD_COMMITTED && !tx_was_passed(q, q->head_ref) &&
-           tx_word_fits(q, q->head_ref, word, q->read_ref - q->head_ref) &&
-           tx_read_record(q, q->head_ref, word, &item) == 0 && item.due_ns != 0 &&
-           item.due_ns > now_ns && item.due_ns - now_ns >= TX_MOVE_AHEAD_NS;
-}
-
 static bool move_head_record(tx_queue_t *q, int64_t now_ns)
 {
     uint64_t word = rt_load_acquire(tx_word_of(q, q->head_ref));
-    if (!may_move(q, word, now_ns))
+    int64_t due_ns = tx_movable_due_ns(q, word);
+    rt_a64_t *announced = &q->segment->producers[SHM_WORKER_PRODUCER].intent;
+    if (due_ns == 0 || due_ns <= now_ns || due_ns - now_ns < TX_MOVE_AHEAD_NS)
         return false;
-    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE)
+    if (rt_load_relaxed(announced) != SHM_INTENT_NONE)
         return false; /* a dead predecessor's move is still unread */
 
     uint32_t units = shm_word_units(word);
-    uint32_t from = tx_place_of(q, q->head_ref);
     uint32_t tail_seq = 0;
     uint32_t to = claim_for_move(q, units, &tail_seq);
-    if (to == UINT32_MAX) {
-        rt_store_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
-        return false;
-    }
-    unsigned flags = shm_word_flags(word) | SHM_TX_RELOCATED;
-    uint32_t seq = shm_word_seq(word);
-    rt_a64_t *copy = tx_word_at(q->data, to);
-    memcpy(copy + 1, tx_word_at(q->data, from) + 1, (size_t)(units - 1) * SHM_UNIT_BYTES);
-    ((shm_tx_record_t *)(void *)copy)->tail_seq = tail_seq;
-    rt_store_release(copy, shm_word(seq, units, flags, SHM_RECORD_CLAIMED));
-    rt_store_release(&q->cursors->moving, (uint64_t)from << 32 | to);
-    uint64_t done = shm_word(seq, units, shm_word_flags(word), SHM_RECORD_DONE);
-    bool mine = rt_cas(tx_word_of(q, q->head_ref), &word, done);
-    rt_store_release(copy, shm_word(seq, units, flags,
-                                    mine ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
-    rt_store_release(&q->cursors->moving, TX_MOVING_NONE);
-    rt_store_release(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
-    if (mine)
-        q->live_units -= units < q->live_units ? units : q->live_units;
-    return mine;
+    bool moved = to != UINT32_MAX && tx_finish_move(q, to, units, tail_seq);
+    rt_store_release(announced, SHM_INTENT_NONE);
+    return moved;
 }
 
 /* Covers a client that died before it could count its cancellation: it must not leave a record at

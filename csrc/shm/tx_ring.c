@@ -58,7 +58,9 @@
  *
  * Sending and cancelling. A record that was taken in stays in its place until it is due. Then the
  * worker moves its word from COMMITTED to SENDING. A client that cancels it moves it from COMMITTED
- * to CANCELLED. Both use compare-and-swap, so one of them wins. After the send the word is DONE. A
+ * to CANCELLED. Both use compare-and-swap, so one of them wins. The same decides about a record
+ * that is being moved (tx_move.c): who cancels it finds the original COMMITTED, or DONE and then
+ * its copy, which he may cancel before its mover commits it. After the send the word is DONE. A
  * worker that finds SENDING after the death of another knows that this packet may be on the wire
  * and never sends it again.
  *
@@ -86,8 +88,10 @@
  *       the word
  *   T10 word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other
  *       stores
- *   T11 finished, R in tx_release.c -> A in tx_ring_waiting: a thread that sees that no packet waits
- *       sees all of them in the counters
+ *   T11 finished, R in tx_release.c -> A in tx_ring_waiting: a thread that sees that no packet
+ *       waits sees all of them in the counters
+ *   T12 original DONE, R in tx_move.c -> A in cancel_pass: a thread that sees that a record was
+ *       moved sees its copy whole
  */
 #include "shm/tx_ring.h"
 
@@ -107,8 +111,9 @@
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
 {
     if (!s->writable)
-        return rt_err_set(-EACCES, "this process has the channel read-only: attach without readonly "
-                                   "to send");
+        return rt_err_set(-EACCES,
+                          "this process has the channel read-only: attach without readonly "
+                          "to send");
     if (slot == SHM_WORKER_PRODUCER || slot >= s->config.producers)
         return rt_err_set(-EINVAL, "producer slot %u is not between 1 and %u", slot,
                           s->config.producers - 1);
@@ -166,10 +171,16 @@ static uint64_t widen(tx_producer_t *p, shm_cursor_t tail)
 
 static int refuse_size(const tx_producer_t *p, uint32_t payload_bytes)
 {
-    return rt_err_set(-EMSGSIZE,
-                      "payload of %u bytes is longer than this channel's limit of %u: open it with a "
-                      "larger max_payload (at most %u)",
-                      payload_bytes, p->max_payload_bytes, SHM_MAX_PAYLOAD);
+    if (payload_bytes > SHM_MAX_PAYLOAD)
+        return rt_err_set(-EMSGSIZE,
+                          "payload of %u bytes is longer than any datagram can be (%u): send it in "
+                          "parts",
+                          payload_bytes, SHM_MAX_PAYLOAD);
+    return rt_err_set(
+        -EMSGSIZE,
+        "payload of %u bytes is longer than this channel's limit of %u: open it with a "
+        "larger max_payload (at most %u)",
+        payload_bytes, p->max_payload_bytes, SHM_MAX_PAYLOAD);
 }
 
 static int refuse_tail(const tx_producer_t *p, shm_cursor_t tail)
@@ -236,8 +247,8 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
         }
         rt_store_relaxed(&p->slot->intent_units, take);
         rt_store_relaxed(&p->slot->intent, tail);
-        shm_cursor_t next = shm_cursor(shm_cursor_seq(tail) + 1,
-                                       (shm_cursor_place(tail) + take) % p->units);
+        shm_cursor_t next =
+            shm_cursor(shm_cursor_seq(tail) + 1, (shm_cursor_place(tail) + take) % p->units);
         shm_cursor_t expected = tail;
         if (rt_cas(&p->cursors->tail, &expected, next)) { /* T1 */
             out->sequence = widen(p, tail);
@@ -299,8 +310,8 @@ int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_byt
     return 0;
 }
 
-int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_bytes, const void *data,
-                            uint32_t bytes, int64_t now_mono_ns)
+int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_bytes,
+                            const void *data, uint32_t bytes, int64_t now_mono_ns)
 {
     tx_claim_t claim;
     if (bytes <= p->max_payload_bytes)
@@ -382,7 +393,7 @@ RT_RACY static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
     w->left -= step;
     if (w->left == 0)
         return false;
-    w->word = rt_load_acquire(tx_word_at(s->tx_data, w->place));
+    w->word = rt_load_acquire(tx_word_at(s->tx_data, w->place)); /* T12 */
     return true;
 }
 
@@ -408,53 +419,68 @@ static void offer(tx_claim_t *claim, uint32_t old_seq, int64_t old_due_ns)
     uint64_t has_due = (uint64_t)SHM_TX_HAS_DUE << 8;
     if (claim->keeps_due) {
         claim->record->time_ns = old_due_ns;
-        claim->commit_word = old_due_ns ? claim->commit_word | has_due : claim->commit_word & ~has_due;
+        claim->commit_word =
+            old_due_ns ? claim->commit_word | has_due : claim->commit_word & ~has_due;
     }
     claim->record->tail_seq = old_seq;
     uint64_t w = claim->commit_word;
     rt_store_release(&claim->record->word,
-                     shm_word(shm_word_seq(w), shm_word_units(w), shm_word_flags(w) | SHM_TX_REPLACES,
-                              SHM_RECORD_CLAIMED));
+                     shm_word(shm_word_seq(w), shm_word_units(w),
+                              shm_word_flags(w) | SHM_TX_REPLACES, SHM_RECORD_CLAIMED));
 }
 
-/* Returns 1 if it is cancelled; 0: the worker was faster, or no record can be there. instead: the
- * claim that takes its place, NULL: none. */
-RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, tx_claim_t *instead,
-                             int64_t *due_ns)
+/* The copy of a record that is being moved, too: its mover may be stopped or dead. It is asked only
+ * after the original was found to be done: then it is whole. */
+static bool can_be_cancelled(uint64_t word)
+{
+    unsigned state = shm_word_state(word);
+    return state == SHM_RECORD_COMMITTED ||
+           (state == SHM_RECORD_CLAIMED && (shm_word_flags(word) & SHM_TX_RELOCATED));
+}
+
+/* Returns 1 if it is cancelled; 0: the worker was faster, or no record can be there. *word is as
+ * found last. instead: the claim that takes its place, NULL: none. */
+RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t *word,
+                             tx_claim_t *instead, int64_t *due_ns)
 {
     const shm_tx_record_t *record =
         (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);
     if ((place + sizeof *record / SHM_UNIT_BYTES) * SHM_UNIT_BYTES > s->config.tx_bytes)
         return 0;
-    int64_t due = rt_read_once(&record->time_ns);
-    if (instead)
-        offer(instead, shm_word_seq(word), due);
-    uint64_t cancelled = shm_word(shm_word_seq(word), shm_word_units(word),
-                                  shm_word_flags(word) | (instead ? SHM_TX_REPLACED : 0u),
-                                  SHM_RECORD_CANCELLED);
-    if (!rt_cas(tx_word_at(s->tx_data, place), &word, cancelled))
-        return 0;
-    rt_fence_full(); /* T9 */
-    rt_fetch_add(&s->tx->cancels, 1);
-    if (due_ns)
-        *due_ns = due;
-    return 1;
+    while (can_be_cancelled(*word)) {
+        int64_t due = rt_read_once(&record->time_ns);
+        if (instead)
+            offer(instead, shm_word_seq(*word), due);
+        uint64_t cancelled = shm_word(shm_word_seq(*word), shm_word_units(*word),
+                                      shm_word_flags(*word) | (instead ? SHM_TX_REPLACED : 0u),
+                                      SHM_RECORD_CANCELLED);
+        if (!rt_cas(tx_word_at(s->tx_data, place), word, cancelled)) /* T12 */
+            continue;
+        rt_fence_full(); /* T9 */
+        rt_fetch_add(&s->tx->cancels, 1);
+        if (due_ns)
+            *due_ns = due;
+        return 1;
+    }
+    return 0;
 }
 
 /* One pass from head to tail. *whole: 0 if an unfinished claim or the worker's freeing cut it
  * short. */
-static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *instead, int64_t *due_ns,
-                       bool *whole)
+static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *instead,
+                       int64_t *due_ns, bool *whole)
 {
     uint32_t units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES);
     walk_t w = {.left = 0};
-    for (bool more = walk_start(s, units, &w); more; more = walk_next(s, units, &w)) {
-        bool committed = shm_word_state(w.word) == SHM_RECORD_COMMITTED;
-        if (committed && shm_word_seq(w.word) == sequence &&
-            cancel_at(s, w.place, w.word, instead, due_ns))
+    bool decided = false; /* then a copy of it is given up */
+    for (bool more = walk_start(s, units, &w); more && !decided; more = walk_next(s, units, &w)) {
+        if (shm_word_seq(w.word) != sequence)
+            continue;
+        if (cancel_at(s, w.place, &w.word, instead, due_ns))
             return 1;
+        decided = shm_word_state(w.word) == SHM_RECORD_CANCELLED;
     }
-    *whole = w.left == 0;
+    *whole = w.left == 0 || decided;
     return 0;
 }
 
@@ -467,11 +493,12 @@ static int refuse_walk(void)
         (int)(WALK_TIMEOUT_NS / RT_NS_PER_MS));
 }
 
-/* The worker may move the record to the tail during the walk. A second complete walk finds it
- * there, because a record is moved at most once per lap. A walk that was cut short is repeated
- * until the worker has written the length of the claim that cut it short, but not forever: the
- * claim may have been overwritten. */
-static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *instead, int64_t *due_ns)
+/* The worker may move the record to the tail during the walk. A second complete walk finds it or
+ * its unfinished copy there, because a record is moved at most once per lap. A walk that was cut
+ * short is repeated until the worker has written the length of the claim that cut it short, but not
+ * forever: the claim may have been overwritten. */
+static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *instead,
+                     int64_t *due_ns)
 {
     const struct timespec nap = {.tv_nsec = 100000};
     int64_t until_mono_ns = 0;

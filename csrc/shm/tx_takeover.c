@@ -1,7 +1,7 @@
 /* tx_takeover.c: initialises the worker's side of the tx ring.
  *
  * Taking over from a dead worker. The segment holds enough to continue: head and read cursor, the
- * span that was being zeroed, the relocation in progress, and each record's state. Records between
+ * span that was being zeroed, the announced move, and each record's state. Records between
  * head and read were taken in before. They are handed out again if still COMMITTED, reported as
  * uncertain if SENDING, and skipped if DONE.
  */
@@ -23,22 +23,28 @@ static uint32_t complete_freeing(tx_queue_t *q, uint32_t head)
     return to;
 }
 
-static void complete_move(tx_queue_t *q)
+/* Finishes the announced move if its claim has a word. An announcement at the tail is withdrawn:
+ * the claim was not made. Any other may be that of a lost race, and stays until the claim made
+ * there is read. */
+static void complete_move(tx_queue_t *q, shm_cursor_t tail)
 {
-    uint64_t moving = rt_load_acquire(&q->cursors->moving);
-    uint32_t from = (uint32_t)(moving >> 32);
-    uint32_t to = (uint32_t)moving;
-    if (moving != TX_MOVING_NONE && from < q->units && to < q->units) {
-        uint64_t copy = rt_load_relaxed(tx_word_at(q->data, to));
-        unsigned original = shm_word_state(rt_load_acquire(tx_word_at(q->data, from)));
-        bool gone = original == SHM_RECORD_DONE || original == SHM_RECORD_EMPTY;
-        if (shm_word_state(copy) == SHM_RECORD_CLAIMED)
-            rt_store_release(tx_word_at(q->data, to),
-                             shm_word(shm_word_seq(copy), shm_word_units(copy), shm_word_flags(copy),
-                                      gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
+    rt_a64_t *announced = &q->segment->producers[SHM_WORKER_PRODUCER].intent;
+    shm_cursor_t from = rt_load_relaxed(announced);
+    uint32_t to = shm_cursor_place(from);
+    if (from == SHM_INTENT_NONE || to >= q->units)
+        return;
+    uint64_t word = rt_load_acquire(tx_word_at(q->data, to));
+    if (shm_word_state(word) == SHM_RECORD_PAD) {
+        to = 0;
+        word = rt_load_acquire(tx_word_at(q->data, to));
     }
-    /* This comes last: a successor of this successor may have to do the rest again. */
-    rt_store_release(&q->cursors->moving, TX_MOVING_NONE);
+    uint32_t units = shm_word_units(word);
+    bool own = (shm_word_flags(word) & SHM_TX_RELOCATED) && units >= TX_RECORD_LEAST_UNITS &&
+               to + units <= q->units;
+    if (own && shm_word_state(word) == SHM_RECORD_CLAIMED)
+        (void)tx_finish_move(q, to, units, shm_cursor_seq(from));
+    if (own || from == tail) /* last: a successor of this successor may have to do the rest again */
+        rt_store_release(announced, SHM_INTENT_NONE);
 }
 
 /* Packets between head and read cursor that have no verdict yet. With it the count of finished
@@ -65,26 +71,28 @@ static int take_over(tx_queue_t *q)
     shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
     shm_cursor_t read = rt_load_relaxed(&q->cursors->read);
     uint32_t head = rt_load_relaxed(&q->cursors->head_place);
-    if (head >= q->units || shm_cursor_place(tail) >= q->units || shm_cursor_place(read) >= q->units)
+    if (head >= q->units || shm_cursor_place(tail) >= q->units ||
+        shm_cursor_place(read) >= q->units)
         return rt_err_set(-EPROTO,
                           "tx ring of channel \"%s\" has a cursor outside its %u units: it was "
                           "overwritten; close the channel and open it again",
                           q->segment->config.name, q->units);
     head = complete_freeing(q, head);
-    complete_move(q);
     uint32_t behind = tx_used_units(head, shm_cursor_place(tail), q->units);
     uint32_t seen = tx_used_units(head, shm_cursor_place(read), q->units);
     if (seen > behind)
-        return rt_err_set(-EPROTO,
-                          "tx ring of channel \"%s\" was read past its tail: it was overwritten; close "
-                          "the channel and open it again",
-                          q->segment->config.name);
+        return rt_err_set(
+            -EPROTO,
+            "tx ring of channel \"%s\" was read past its tail: it was overwritten; close "
+            "the channel and open it again",
+            q->segment->config.name);
     q->head_ref = q->read_ref = head;
     q->replay_until_ref = q->head_ref + seen;
     q->moved_until_ref = q->replaced_until_ref = q->head_ref + behind;
     q->tail_seen = tail;
     q->read_seq = shm_cursor_seq(read);
     q->sequence_high = rt_load_relaxed(&q->cursors->sequence_high);
+    complete_move(q, tail);
     uint64_t next = rt_seq64_near(q->sequence_high, q->read_seq);
     q->finished = next - count_waiting(q);
     rt_store_relaxed(&q->cursors->finished, q->finished);

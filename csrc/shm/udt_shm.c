@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <string.h>
 
-_Static_assert(sizeof(shm_udt_port_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
-_Static_assert(sizeof(shm_udt_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
-_Static_assert(SHM_UDT_PORT_COUNTER_TOTAL <= SHM_UDT_PORT_COUNTER_SPACE, "not enough room for the counters");
+_Static_assert(sizeof(shm_udt_port_config_t) <= SHM_ENGINE_CONFIG_BYTES,
+               "fits the channel's configuration");
+_Static_assert(sizeof(shm_udt_config_t) <= SHM_ENGINE_CONFIG_BYTES,
+               "fits the channel's configuration");
+_Static_assert(SHM_UDT_PORT_COUNTER_TOTAL <= SHM_UDT_PORT_COUNTER_SPACE,
+               "not enough room for the counters");
 _Static_assert(sizeof(shm_udt_state_t) <= SHM_PAGE_BYTES, "the engine part is one page");
 
-SIZE(shm_udt_port_config_t, 16);
+SIZE(shm_udt_port_config_t, 32);
+AT(shm_udt_port_config_t, max_bytes, 24);
 SIZE(shm_udt_request_t, 16);
 SIZE(shm_udt_port_command_t, 16);
 SIZE(shm_udt_port_state_t, 208);
@@ -50,7 +54,8 @@ int shm_udt_config_check(const shm_udt_config_t *c)
 {
     int rc = shm_check_config_bytes("UDT", c->config_bytes, sizeof *c);
     if (rc == 0 && memchr(c->port, '\0', sizeof c->port) == NULL)
-        rc = rt_err_set(-EINVAL, "the port's name is not terminated: it has at most %u bytes", SHM_NAME_MAX);
+        rc = rt_err_set(-EINVAL, "the port's name is not terminated: it has at most %u bytes",
+                        SHM_NAME_MAX);
     rc = rc ? rc : shm_name_check("name of the port's channel", c->port);
     rc = rc ? rc : shm_check_range("mode", c->mode, SHM_UDT_STREAM, SHM_UDT_MESSAGES);
     rc = rc ? rc : shm_check_range("rendezvous", c->rendezvous, 0, 1);
@@ -60,7 +65,8 @@ int shm_udt_config_check(const shm_udt_config_t *c)
     rc = rc ? rc : check_or_default("window_packets", c->window_packets, 32, UINT32_C(1) << 20);
     rc = rc ? rc : check_or_default("send_bytes", c->send_bytes, 65536, INT64_C(1) << 31);
     rc = rc ? rc : check_or_default("receive_packets", c->receive_packets, 32, UINT32_C(1) << 20);
-    rc = rc ? rc : check_or_default("max_bandwidth", (int64_t)c->max_bandwidth, 1, INT64_C(1) << 40);
+    rc =
+        rc ? rc : check_or_default("max_bandwidth", (int64_t)c->max_bandwidth, 1, INT64_C(1) << 40);
     rc = rc ? rc : check_or_default("connect_ns", c->connect_ns, 1, INT64_MAX / 4);
     if (rc == 0 && (c->burst_ns < -1 || c->burst_ns > RT_NS_PER_S))
         rc = rt_err_set(-EINVAL, "burst_ns is %lld; it must be between 0 and a second, or -1",

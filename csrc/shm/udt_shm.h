@@ -54,11 +54,15 @@ typedef enum shm_udt_mode { SHM_UDT_STREAM = 1, SHM_UDT_MESSAGES = 2 } shm_udt_m
  * its socket), rx_bytes of at least 128 bytes for each request that may wait. rcvbuf_bytes 0: 12
  * MB, enough for one window of packets. */
 typedef struct shm_udt_port_config {
-    uint32_t config_bytes; /* sizeof this struct */
-    uint32_t max_sockets;  /* 1 .. SHM_UDT_MAX_SOCKETS connections on this port at a time */
-    uint32_t listens;      /* 0, or shm_udt_mode_t: listens from the beginning; otherwise
-                              SHM_UDT_LISTEN starts it */
-    uint32_t backlog;      /* requests that may wait, 1 .. SHM_UDT_MAX_BACKLOG */
+    uint32_t config_bytes;   /* sizeof this struct */
+    uint32_t max_sockets;    /* 1 .. SHM_UDT_MAX_SOCKETS connections on this port at a time */
+    uint32_t listens;        /* 0, or shm_udt_mode_t: listens from the beginning; otherwise
+                                SHM_UDT_LISTEN starts it */
+    uint32_t backlog;        /* requests that may wait, 1 .. SHM_UDT_MAX_BACKLOG */
+    uint32_t max_per_source; /* requests and accepted connections of one IPv4 address or of one IPv6
+                                network of 64 bits; 0: no limit */
+    uint32_t reserved;
+    uint64_t max_bytes; /* segments of all accepted connections together; 0: no limit */
 } shm_udt_port_config_t;
 
 /* A connection request. The record's source is the peer's address. */
@@ -128,11 +132,11 @@ typedef struct shm_udt_config {
     uint32_t config_bytes; /* sizeof this struct */
     uint32_t accepts;      /* number of a shm_udt_request_t; 0: connects to the channel's remote */
     char port[SHM_NAME_BYTES];
-    uint8_t mode;       /* shm_udt_mode_t */
-    uint8_t rendezvous; /* 1: both ends connect */
-    uint8_t cc;         /* shm_udt_cc_t */
-    uint32_t socket_id; /* 0: random */
-    uint32_t mss_bytes; /* 76 .. 65535; 1500 */
+    uint8_t mode;             /* shm_udt_mode_t */
+    uint8_t rendezvous;       /* 1: both ends connect */
+    uint8_t cc;               /* shm_udt_cc_t */
+    uint32_t socket_id;       /* 0: random */
+    uint32_t mss_bytes;       /* 76 .. 65535; 1500 */
     uint32_t window_packets;  /* UDT_FC, 32 .. 2^20: 25600 */
     uint32_t send_bytes;      /* size of the worker's send buffer, up to 2^31; 8192 packets */
     uint32_t receive_packets; /* size of its receive buffer, 32 .. 2^20; 8192 */
@@ -165,8 +169,8 @@ typedef enum shm_udt_got {
     SHM_UDT_GOT_BROKEN = 5,    /* closed by the peer, or silent for too long:
                                   comes after the received data */
     SHM_UDT_GOT_PEER_ERROR = 6,
-    SHM_UDT_GOT_CLOSED = 7,    /* after SHM_UDT_CLOSE: everything was
-                                  sent, or the linger time is over */
+    SHM_UDT_GOT_CLOSED = 7, /* after SHM_UDT_CLOSE: everything was
+                               sent, or the linger time is over */
 } shm_udt_got_t;
 
 typedef enum shm_udt_conn_state {
@@ -184,17 +188,17 @@ typedef struct shm_udt_state {
     rt_a32_t error; /* the protocol's number, 0: none */
     rt_a32_t socket_id;
     rt_a32_t peer_id;
-    rt_a32_t mss_bytes;   /* agreed with the peer */
-    rt_a32_t peer_errors; /* times the peer reported that it could not store received data */
-    rt_a64_t unsent_bytes;    /* in the worker's send buffer, including unacknowledged bytes */
-    rt_a64_t unread_bytes;    /* in its receive buffer, in order; of a stream */
-    shm_addr_t peer;          /* written before state leaves 0 */
-    shm_addr_t local;         /* of this host: what the peer sends to. family 0: the port's */
+    rt_a32_t mss_bytes;    /* agreed with the peer */
+    rt_a32_t peer_errors;  /* times the peer reported that it could not store received data */
+    rt_a64_t unsent_bytes; /* in the worker's send buffer, including unacknowledged bytes */
+    rt_a64_t unread_bytes; /* in its receive buffer, in order; of a stream */
+    shm_addr_t peer;       /* written before state leaves 0 */
+    shm_addr_t local;      /* of this host: what the peer sends to. family 0: the port's */
     _Alignas(RT_LINE_BYTES) uint8_t stats[SHM_UDT_STATS_BYTES]; /* udt_stats_t */
 } shm_udt_state_t;
 
 typedef enum shm_udt_op {
-    SHM_UDT_CLOSE = 1, /* sends queued data within value ns, then tells the peer */
+    SHM_UDT_CLOSE = 1,         /* sends queued data within value ns, then tells the peer */
     SHM_UDT_SET_BANDWIDTH = 2, /* value: bytes per second, 0: unlimited */
     SHM_UDT_REPORT_ERROR = 3,  /* tells the peer that received data could not be stored */
 } shm_udt_op_t;

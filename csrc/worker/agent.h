@@ -25,14 +25,16 @@
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     sockets    as many messages as fit before another channel is due, and into 300 us
  *                (agents/common/intake.h)
- *     udp, local 256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
+ *     udp, local 256 records taken in, 64 packets a send call, 4 entries of
+ *                the schedule swept a push
  *     mux        128 records taken in, 256 messages a round
  *     rtp        256 records taken in, 256 examined for one that waits, 64 without a packet handled
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
  *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
  *     proxy      16 messages of clients, 4 while their flows are new; 256 messages of servers; 64
- *                datagrams handed over in each direction, 8 flows ended, 16 when the channel ends
+ *                datagrams handed over in each direction, 8 flows ended, 16 when the channel ends;
+ *                another impairment moves no datagram
  *     cyclic     64 stray records; one datagram a cycle; 256 KiB
  *                copied in search of a whole payload
  *     bells      16 readers and 16 watchers a call, 16 bells a pass between deadlines; all of them
@@ -78,6 +80,7 @@
 typedef struct worker worker_t;
 typedef struct wrk_job wrk_job_t;
 typedef struct wrk_tap wrk_tap_t;
+typedef struct wrk_piece wrk_piece_t;
 
 typedef struct agent_ops {
     const char *engine; /* as in shm_config_t.engine */
@@ -89,6 +92,10 @@ typedef struct agent_ops {
     /* Each packet of the tx ring is counted once, by its verdict or as lost. A successor counts
      * those that were not counted. */
     bool counts_each;
+
+    /* Requests may make a channel take so much more memory than it took at first. It counts for
+     * its user from the beginning. */
+    uint64_t room_bytes;
 
     /* Size of the state. It is zeroed, is at ch->agent and is aligned to a cache line. */
     size_t state_bytes;
@@ -135,6 +142,13 @@ typedef struct agent_ops {
      * NULL: there are none. */
     void (*send_final)(wrk_channel_t *ch, int64_t now_mono_ns);
 } agent_ops_t;
+
+/* What the worker took for a channel beside its segment (channel_memory.h). */
+typedef struct wrk_memory {
+    wrk_piece_t *pieces;
+    uint64_t used_bytes;
+    uint64_t limit_bytes; /* 0: none */
+} wrk_memory_t;
 
 typedef struct wrk_bell {
     uint32_t slot; /* of the reader, or WRK_WATCHER */
@@ -185,6 +199,7 @@ struct wrk_channel {
     bool pressing;  /* has a short period: when the core is behind, its deadlines come first */
 
     bool failed;
+    bool ended; /* closed: only its memory is left */
     const agent_ops_t *ops;
     uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;
@@ -199,8 +214,9 @@ struct wrk_channel {
     uint32_t place;        /* in the worker's table */
     name_node_t by_name;
     uint64_t present_bytes; /* bytes of the segment made present so far, in advance of their use */
-    size_t agent_bytes;
-    void *agent_memory; /* the memory that contains agent */
+    wrk_memory_t memory;
+    uint64_t blocks; /* of 512 bytes that the segment's file had at least */
+    uint64_t left_bytes; /* of the segment of an ended channel: its pages below are unmapped */
     wrk_channel_t *absent_next;
     wrk_bell_t *bells; /* of readers and watchers, bell_count in use; room for one per slot */
     uint32_t bell_count;
@@ -214,6 +230,7 @@ struct wrk_channel {
     bool readers_next;    /* the next slot check is for an orphaned reader */
     uint32_t expensive_checks;  /* consecutive slot checks that cost too much (slots.c) */
     wrk_job_t *jobs; /* deferred commands, oldest first */
+    wrk_job_t *jobs_last;
     wrk_tap_t *taps; /* NULL: no taps, the usual case */
     uint64_t tap_number; /* datagrams that were tapped */
 };
@@ -275,6 +292,9 @@ void wrk_reschedule(wrk_channel_t *ch);
 
 /* Publishes the records that were put into the rx ring, wakes readers, counts what they lost. */
 void wrk_rx_publish(wrk_channel_t *ch);
+
+/* Packets without a deadline were sent: an answer may come soon. */
+void wrk_sent_at_once(wrk_channel_t *ch);
 
 /* The channel has failed for good: state FAILED. Its clients and observers learn error (an errno)
  * and reason (one clause for a person, with the wrong value, cut to SHM_REASON_BYTES - 1). Other
@@ -350,6 +370,16 @@ int64_t wrk_woken_ns(const wrk_channel_t *ch);
  * day is set. */
 int64_t wrk_clock_shift_ns(const wrk_channel_t *ch);
 clock_map_t *wrk_clock_map(wrk_channel_t *ch);
+
+/* Memory for the channel, zeroed, at the start of a cache line. It counts for the user who opened
+ * the channel, and is given back with it at the latest. Pages become present as they are used.
+ * NULL with a text, for -ENOMEM: there is none, or it is more than the user may have. */
+void *wrk_take_memory(wrk_channel_t *ch, uint64_t bytes);
+/* NULL: nothing happens. */
+void wrk_give_memory(wrk_channel_t *ch, void *memory);
+/* Counts memory that something else allocates for the channel, at most so much at any time. Returns
+ * 0, or -ENOMEM with a text. */
+int wrk_count_memory(wrk_channel_t *ch, uint64_t bytes);
 
 /* Buffers for udp_recv, shared by all sockets of the worker. */
 udp_rx_pool_t *wrk_rx_pool(wrk_channel_t *ch);

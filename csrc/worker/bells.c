@@ -1,11 +1,32 @@
 #include "worker/bells.h"
 
+#include "base/rt_err.h"
+
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define RINGS_PER_CALL 16u /* 0.5 to 3 us each */
 
 /* --- bells ---------------------------------------------------------------------------------- */
+
+/* After the shutdown nobody can send to the worker's end any more, so no descriptors reach the
+ * worker that way. An eventfd would not do: its holders share the flag that keeps a write from
+ * waiting. A pipe would not do: a reader can hold its lock for as long as it likes. */
+int bells_make(wrk_bell_ends_t *ends)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+        return rt_err_system(errno, "making a bell");
+    if (shutdown(pair[0], SHUT_RD) != 0) {
+        int rc = rt_err_system(errno, "making a bell");
+        close(pair[0]);
+        close(pair[1]);
+        return rc;
+    }
+    *ends = (wrk_bell_ends_t){.own = pair[0], .theirs = pair[1]};
+    return 0;
+}
 
 /* Errors do not matter: a full socket is rung already, and one that hung up has no reader. */
 void wrk_ring(int bell_fd)

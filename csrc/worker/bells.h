@@ -6,7 +6,16 @@
 
 #include "worker/worker.h"
 
-/* Rings one bell, a Unix socket. Never waits for it. */
+/* The two ends of a bell. */
+typedef struct wrk_bell_ends {
+    int own;    /* the worker rings it */
+    int theirs; /* handed out and closed here: readable once the bell was rung */
+} wrk_bell_ends_t;
+
+/* Returns 0, or -errno with a text. */
+int bells_make(wrk_bell_ends_t *ends);
+
+/* Rings one bell. Never waits for it. */
 void wrk_ring(int bell_fd);
 
 /* A bell that was attached, with room for it. slot: of the reader, or WRK_WATCHER. */

@@ -3,8 +3,10 @@
 #include "base/rt_err.h"
 #include "base/rt_linux.h"
 #include "base/rt_futex.h"
+#include "shm/shm_engine.h"
 #include "shm/tx_ring.h"
 #include "worker/bells.h"
+#include "worker/channel_memory.h"
 #include "worker/channels.h"
 #include "worker/pool_files.h"
 #include "worker/slots.h"
@@ -19,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CUT_SHORT "its segment was cut short below its mapping"
 #define PURGE_STEP 256u
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
 #define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
@@ -54,7 +57,8 @@ static void absent_remove(wrk_channel_t *ch)
 static void prefault_agent(wrk_channel_t *ch)
 {
     size_t before = (uintptr_t)ch->agent % SHM_PAGE_BYTES; /* of its first page */
-    (void)madvise((uint8_t *)ch->agent - before, before + ch->agent_bytes, MADV_POPULATE_WRITE);
+    (void)madvise((uint8_t *)ch->agent - before, before + ch->ops->state_bytes,
+                  MADV_POPULATE_WRITE);
     ch->agent_present = true;
 }
 
@@ -107,6 +111,7 @@ static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
         return rc;
     ch->config = *config;
     ch->stats = ch->segment.stats;
+    ch->blocks = shm_engine_grows(config) ? 0 : ch->segment.bytes / 512;
     return 0;
 }
 
@@ -126,42 +131,17 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
     return rc;
 }
 
-/* Memory that is fresh from the kernel is zero: then calloc does not touch it, and a page becomes
- * present when it is used or prefaulted. Zeroing it here was a fifth of the cost of a takeover. */
-static void *make_agent(wrk_channel_t *ch)
-{
-    ch->agent_bytes = ch->ops->state_bytes;
-    ch->agent_memory = calloc(1, ch->agent_bytes + RT_LINE_BYTES);
-    if (ch->agent_memory == NULL)
-        return NULL;
-    size_t beyond = (uintptr_t)ch->agent_memory % RT_LINE_BYTES;
-    return (uint8_t *)ch->agent_memory + (beyond ? RT_LINE_BYTES - beyond : 0);
-}
-
-static void free_agent(wrk_channel_t *ch)
-{
-    free(ch->agent_memory);
-    ch->agent_memory = ch->agent = NULL;
-}
-
 static int start_agent(wrk_channel_t *ch, bool takeover)
 {
     ch->ops = agent_find(ch->config.engine);
     if (ch->ops == NULL)
         return -EINVAL;
-    ch->agent = make_agent(ch);
+    ch->agent = wrk_take_memory(ch, ch->ops->state_bytes);
     if (ch->agent == NULL)
-        return rt_err_set(
-            -ENOMEM,
-            "no memory for %zu bytes of state of channel \"%s\": close channels of this "
-            "worker, or raise its limit (ulimit -v)",
-            ch->agent_bytes, ch->config.name);
+        return -ENOMEM;
     uncounted_open(ch, takeover);
     ch->tx_paused = ch->held;
-    int rc = ch->ops->open(ch, rt_mono_ns());
-    if (rc < 0)
-        free_agent(ch);
-    return rc;
+    return ch->ops->open(ch, rt_mono_ns());
 }
 
 static void publish_status(wrk_channel_t *ch, bool takeover)
@@ -224,9 +204,9 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     int rc = map_segment(ch, config);
     if (rc < 0)
         return rc;
-    ch->bells = calloc((size_t)config->readers + config->producers, sizeof *ch->bells);
+    ch->bells = wrk_take_memory(ch, (config->readers + config->producers) * sizeof *ch->bells);
     if (ch->bells == NULL)
-        return rt_err_set(-ENOMEM, "no memory for the bells of clients");
+        return -ENOMEM;
     ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
                         : config->held != 0;
     rc = start_rings(ch, takeover);
@@ -239,7 +219,6 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     if (rc < 0) {
         poller_forget(&ch->worker->poller, &ch->bell);
         close_agent(ch);
-        free_agent(ch);
     }
     return rc;
 }
@@ -267,7 +246,7 @@ static void delete_channel(wrk_channel_t *ch)
         close(ch->socket_fd);
     shm_segment_unmap(&ch->segment);
     slots_close(ch);
-    free(ch->bells);
+    channel_memory_end(ch);
     free(ch);
 }
 
@@ -281,16 +260,20 @@ static int check_room(worker_t *w, const shm_config_t *config)
     return 0;
 }
 
-int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd,
-                 int bell_fd, int socket_fd)
+int channel_open(worker_t *w, const shm_config_t *config, const ctl_open_t *how, int segment_fd,
+                 int bell_fd, int socket_fd, uint64_t *memory_bytes)
 {
+    bool takeover = (how->flags & CTL_OPEN_TAKEOVER) != 0;
     int rc = check_belongs(w, config);
     rc = rc ? rc : check_room(w, config);
     rc = rc ? rc : prepare_clock(w, config);
     wrk_channel_t *ch = rc ? NULL : new_channel(w, segment_fd, bell_fd, socket_fd);
-    if (rc == 0)
-        rc = ch == NULL ? rt_err_set(-ENOMEM, "no memory for a channel")
-                        : open_prepared(ch, config, takeover);
+    if (ch != NULL) {
+        channel_memory_init(ch, how->memory_limit_bytes);
+        rc = open_prepared(ch, config, takeover);
+    } else if (rc == 0) {
+        rc = rt_err_set(-ENOMEM, "no memory for a channel");
+    }
     if (rc < 0) {
         if (ch != NULL)
             delete_channel(ch);
@@ -302,6 +285,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
     }
     channels_add(ch);
     w->opened_mono_ns = rt_mono_ns();
+    *memory_bytes = channel_memory_settle(ch);
     if (ch->ops->memory_as_used)
         prefault_agent(ch);
     else
@@ -318,6 +302,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
 void channel_end(wrk_channel_t *ch)
 {
     wrk_note(ch, SHM_EVENT_channel_closed, 1, 0, 0, 0, rt_mono_ns());
+    ch->ended = true;
     poller_forget(&ch->worker->poller, &ch->bell);
     close_agent(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
@@ -335,7 +320,6 @@ void channel_free(wrk_channel_t *ch)
         ch->worker->turn_of = NULL;
     close(ch->segment_fd);
     close(ch->bell_fd);
-    free_agent(ch);
     delete_channel(ch);
 }
 
@@ -399,12 +383,29 @@ void channel_reset_stats(wrk_channel_t *ch)
 
 /* --- housekeeping -------------------------------------------------------------------------- */
 
+/* A thread that uses a page of a hole waits until the hole is made, which takes 1 ms a MiB, and
+ * pages that are removed and used again would make this one wait for ever. */
+static void check_blocks(wrk_channel_t *ch)
+{
+    struct stat s;
+    if (ch->failed || fstat(ch->segment_fd, &s) != 0)
+        return;
+    bool lost = (uint64_t)s.st_blocks < ch->blocks;
+    ch->blocks = (uint64_t)s.st_blocks;
+    if (!lost)
+        return;
+    bool cut = (uint64_t)s.st_size < ch->segment.bytes;
+    wrk_channel_fail(ch, EFAULT, cut ? CUT_SHORT : "a client made holes in its segment");
+    bus_guard_tear(ch->segment.guard);
+}
+
 void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rt_store_relaxed(&ch->segment.status->heartbeat_mono_ns, (uint64_t)now_mono_ns);
     rt_store_relaxed(&ch->stats->wake_margin_ns, idle_margin_ns(&ch->worker->idle));
     if (shm_segment_torn(&ch->segment))
-        wrk_channel_fail(ch, EFAULT, "its segment was cut short below its mapping");
+        wrk_channel_fail(ch, EFAULT, CUT_SHORT);
+    check_blocks(ch);
     slots_check_cost(ch);
     if (ch->failed)
         return;

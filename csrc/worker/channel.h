@@ -3,13 +3,16 @@
 #ifndef WRK_CHANNEL_H
 #define WRK_CHANNEL_H
 
+#include "shm/ctl_msg.h"
 #include "worker/worker.h"
 
 /* Opens a channel. Owns the descriptors from now on: they are closed on failure. socket_fd -1: none
- * given. Returns 0; -EEXIST, -ENOSPC (WRK_MAX_CHANNELS), -ENOENT (engine), -EPROTO (segment does
- * not belong to this configuration), or an error of mapping or opening; with a text. */
-int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd,
-                 int bell_fd, int socket_fd);
+ * given. *memory_bytes: what counts for its user beside the segment. Returns 0; -ENOMEM (none, or
+ * more than how->memory_limit_bytes), -EEXIST, -ENOSPC (WRK_MAX_CHANNELS), -ENOENT (engine),
+ * -EPROTO (segment does not belong to this configuration), or an error of mapping or opening; with
+ * a text. */
+int channel_open(worker_t *w, const shm_config_t *config, const ctl_open_t *how, int segment_fd,
+                 int bell_fd, int socket_fd, uint64_t *memory_bytes);
 
 /* Ends it for good: state CLOSED, all waiters are woken. Packets that still waited in the tx ring
  * have been purged before. channel_free follows when nothing of the channel is held any more

@@ -215,7 +215,8 @@ int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
 
 wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name)
 {
-    return channel_find(ch->worker, name);
+    wrk_channel_t *found = channel_find(ch->worker, name);
+    return found != NULL && !found->ended ? found : NULL;
 }
 
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)

@@ -17,7 +17,7 @@ typedef struct shape {
 static const shape_t SHAPES[] = {
     [CTL_OPEN] = {"OPEN", sizeof(ctl_open_t) + sizeof(shm_config_t), 2, 3, true, 0},
     [CTL_CLOSE] = {"CLOSE", sizeof(ctl_channel_t), 0, 0, true, 0},
-    [CTL_ATTACH] = {"ATTACH", sizeof(ctl_attach_t), 0, 1, false, 0},
+    [CTL_ATTACH] = {"ATTACH", sizeof(ctl_attach_t), 0, 0, false, 0},
     [CTL_DETACH] = {"DETACH", sizeof(ctl_attached_t), 0, 0, false, 0},
     [CTL_HOLD] = {"HOLD", sizeof(ctl_channel_t), 0, 0, false, 0},
     [CTL_RELEASE] = {"RELEASE", sizeof(ctl_channel_t), 0, 0, false, 0},
@@ -29,8 +29,9 @@ static const shape_t SHAPES[] = {
     [CTL_ADOPT] = {"ADOPT", 0, 0, 0, true, 0},
     [CTL_QUIT] = {"QUIT", 0, 0, 0, true, 0},
     [CTL_ENGINE] = {"ENGINE", sizeof(ctl_channel_t), 0, 0, false, CTL_ENGINE_BYTES},
-    [CTL_TAP] = {"TAP", sizeof(ctl_tap_t), 1, 1, false, 0},
+    [CTL_TAP] = {"TAP", sizeof(ctl_tap_t), 0, 0, false, 0},
     [CTL_MARK] = {"MARK", sizeof(ctl_channel_t), 0, 0, false, CTL_MARK_BYTES},
+    [CTL_CLIENT] = {"CLIENT", sizeof(ctl_client_t), 0, 0, true, 0},
 };
 #define SHAPE_COUNT (sizeof SHAPES / sizeof SHAPES[0])
 
@@ -64,10 +65,9 @@ static int take_attach(command_t *out, const uint8_t *body)
     const uint32_t known = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER;
     if (out->attach.what != CTL_ATTACH_WATCHER &&
         (out->attach.what == 0 || (out->attach.what & ~known) != 0))
-        return rt_err_set(-EINVAL,
-                          "ATTACH has 0x%x: give producer (%u), reader (%u) or both, or watcher (%u)",
-                          out->attach.what, CTL_ATTACH_PRODUCER, CTL_ATTACH_READER,
-                          CTL_ATTACH_WATCHER);
+        return rt_err_set(
+            -EINVAL, "ATTACH has 0x%x: give producer (%u), reader (%u) or both, or watcher (%u)",
+            out->attach.what, CTL_ATTACH_PRODUCER, CTL_ATTACH_READER, CTL_ATTACH_WATCHER);
     return take_name(out, &out->attach.channel);
 }
 
@@ -85,6 +85,12 @@ static int take_body(command_t *out, const uint8_t *body, size_t body_bytes)
     case CTL_TAP:
         memcpy(&out->tap, body, sizeof out->tap);
         return take_name(out, &out->tap.channel);
+    case CTL_CLIENT:
+        memcpy(&out->client, body, sizeof out->client);
+        if (out->client.group_count > CTL_MOST_GROUPS)
+            return rt_err_set(-EINVAL, "CLIENT has %u groups, at most %u are taken",
+                              out->client.group_count, CTL_MOST_GROUPS);
+        return 0;
     case CTL_LIST:
         memcpy(&out->list, body, sizeof out->list);
         return 0;
@@ -128,7 +134,8 @@ int command_parse(command_t *out, const void *message, size_t bytes, unsigned fd
         return rt_err_set(-EPROTO,
                           "%s has a body of %zu bytes (header: %u), expected %u to %u: client and "
                           "worker must be of the same shmring version",
-                          shape->name, bytes - sizeof head, head.body_bytes, shape->body_bytes, most);
+                          shape->name, bytes - sizeof head, head.body_bytes, shape->body_bytes,
+                          most);
     if (fds < shape->min_fds || fds > shape->max_fds)
         return rt_err_set(-EPROTO, "%s has %u descriptors, expected %u to %u", shape->name, fds,
                           shape->min_fds, shape->max_fds);

@@ -17,11 +17,12 @@ typedef struct command {
     bool pool_only; /* only for pools and processes of the same user */
     ctl_list_t list;
     ctl_open_t open;
-    shm_config_t config;       /* OPEN: checked by shm_config_check */
-    ctl_attach_t attach;       /* ATTACH */
-    ctl_attached_t detach;     /* DETACH */
-    ctl_tap_t tap;             /* TAP */
-    char name[SHM_NAME_BYTES]; /* every op that names a channel; terminated and checked */
+    shm_config_t config;        /* OPEN: checked by shm_config_check */
+    ctl_attach_t attach;        /* ATTACH */
+    ctl_attached_t detach;      /* DETACH */
+    ctl_tap_t tap;              /* TAP */
+    ctl_client_t client;        /* CLIENT */
+    char name[SHM_NAME_BYTES];  /* every op that names a channel; terminated and checked */
     const uint8_t *engine_body; /* ENGINE, MARK: inside the message */
     size_t engine_bytes;
 } command_t;

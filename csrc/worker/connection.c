@@ -50,6 +50,13 @@ int connection_reply(int fd, uint32_t op, uint32_t request, const reply_t *reply
     return send_message(fd, &head, body, reply->fds, reply->result < 0 ? 0 : reply->fd_count);
 }
 
+void connection_refuse(int fd, int result)
+{
+    static reply_t reply; /* large */
+    reply.result = result;
+    (void)connection_reply(fd, 0, 0, &reply);
+}
+
 void connection_send(wrk_conn_t *conn, uint32_t op, uint32_t request, const reply_t *reply)
 {
     if (connection_reply(conn->source.fd, op, request, reply) < 0)

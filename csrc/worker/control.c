@@ -27,22 +27,12 @@ static void retry_accept(worker_t *w)
 
 /* --- connections --------------------------------------------------------------------------- */
 
-static void forget_jobs_of(worker_t *w, const wrk_conn_t *conn)
-{
-    for (uint32_t i = 0; i < w->channel_count; i++)
-        for (wrk_job_t *job = w->channels[i]->jobs; job != NULL; job = job->next)
-            if (job->conn == conn)
-                job->conn = NULL;
-}
-
 static void drop_conn(wrk_conn_t *conn)
 {
     worker_t *w = conn->worker;
     int fd = conn->source.fd;
     poller_forget(&w->poller, &conn->source);
     close(fd);
-    if (w->jobs_of != NULL)
-        forget_jobs_of(w, conn);
     tap_forget_conn(w, conn);
     for (wrk_conn_t **at = &w->conns; *at != NULL; at = &(*at)->next) {
         if (*at == conn) {
@@ -123,24 +113,48 @@ static int check_awaited(const command_t *c)
     uint32_t now_ms = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS);
     if (c->until_ms == 0 || (int32_t)(now_ms - c->until_ms) <= 0)
         return 0;
-    return rt_err_set(-ETIMEDOUT,
-                      "the request was not carried out: its client stopped waiting");
+    return rt_err_set(-ETIMEDOUT, "the request was not carried out: its client stopped waiting");
 }
 
 /* The kernel passes no descriptors while more of this user's are in flight than this process may
  * have open, whoever sent them. */
 static void answer(wrk_conn_t *conn, const command_t *command, reply_t *reply)
 {
-    int owned = reply->last_is_owned ? reply->fds[reply->fd_count - 1] : -1;
     int rc = connection_reply(conn->source.fd, command->op, command->request, reply);
-    if (owned >= 0)
-        close(owned);
+    close_all(reply->fds + reply->fd_count - reply->owned, reply->owned);
     if (rc == -ETOOMANYREFS) {
         control_without_fds(conn, command, reply);
         rc = connection_reply(conn->source.fd, command->op, command->request, reply);
     }
     if (rc < 0)
         (void)shutdown(conn->source.fd, SHUT_RDWR);
+}
+
+static int check_count(const worker_t *w)
+{
+    if (w->conn_count <= CONTROL_MAX_CONNS)
+        return 0;
+    return rt_err_set(-EUSERS, "worker %u has %u connections, the limit: close channels",
+                      w->args.slot, CONTROL_MAX_CONNS);
+}
+
+/* Only processes of this user, and root, reach the listener. The door's relays are among them, and
+ * name the client whose requests follow. */
+static int name_client(wrk_conn_t *conn, const ctl_client_t *client)
+{
+    if (conn->named || conn == conn->worker->pool)
+        return rt_err_set(-EPERM, "this connection has its client already");
+    conn->groups = calloc(client->group_count + 1, sizeof *conn->groups);
+    if (conn->groups == NULL)
+        return rt_err_set(-ENOMEM, "no memory for the groups of a client");
+    memcpy(conn->groups, client->groups, client->group_count * sizeof *conn->groups);
+    conn->group_count = client->group_count;
+    conn->named = true;
+    conn->pid = client->pid > 0 ? client->pid : SHM_OWNER_ELSEWHERE;
+    conn->uid = client->uid;
+    conn->gid = client->gid;
+    conn->trusted = client->uid == 0 || client->uid == geteuid();
+    return 0;
 }
 
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
@@ -158,19 +172,24 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
                                    "uid %u may not do this: only root, the worker's own user "
                                    "and its pool may",
                                    (unsigned)conn->uid);
-    if (reply->result == 0)
-        control_run(conn, &command, fds, count, reply);
-    else
+    bool names = command.op == CTL_CLIENT;
+    if (names)
+        command.request = 0; /* its refusal is the reason of a hang-up */
+    if (reply->result != 0)
         close_all(fds, count);
+    else if (names)
+        reply->result = name_client(conn, &command.client);
+    else
+        control_run(conn, &command, fds, count, reply);
     /* A client that asks for a channel of another worker has done nothing wrong. */
     if (reply->result < 0 && reply->result != -ENOENT)
         worker_note(conn->worker, NULL, SHM_EVENT_request_refused, 1, -reply->result, 0, command.op,
                     rt_err_text(), rt_mono_ns());
     if (reply->result == -EBADMSG)
         return -EBADMSG;
-    if (!reply->deferred)
+    if (!reply->deferred && !(names && reply->result == 0))
         answer(conn, &command, reply);
-    return 0;
+    return names ? reply->result : 0;
 }
 
 static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -180,15 +199,20 @@ static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_n
     static uint8_t buffer[CTL_MAX_BYTES];
     static reply_t reply;
     wrk_conn_t *conn = (wrk_conn_t *)source; /* its first member */
+    if (conn->job.op != 0)
+        return;
     int fds[ROOM_FDS];
     unsigned count = 0;
     bool fds_lost = false;
     ssize_t n = receive(source->fd, buffer, sizeof buffer, fds, &count, &fds_lost);
+    if (n < 0 && errno == ECONNRESET) /* once, if it hung up without reading answers */
+        n = receive(source->fd, buffer, sizeof buffer, fds, &count, &fds_lost);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     reply.body_bytes = 0;
     reply.fd_count = 0;
-    reply.deferred = reply.last_is_owned = false;
+    reply.owned = 0;
+    reply.deferred = false;
     if (n <= 0 || run_message(conn, buffer, (size_t)n, fds, count, fds_lost, &reply) < 0) {
         if (n == 0)
             close_all(fds, count);
@@ -212,7 +236,7 @@ static int add_conn(worker_t *w, int fd, wrk_conn_t **out)
     conn->uid = peer.uid;
     conn->gid = peer.gid;
     conn->trusted = peer.uid == 0 || peer.uid == geteuid();
-    int rc = poller_watch(&w->poller, &conn->source, fd, EPOLLIN | EPOLLRDHUP);
+    int rc = poller_watch(&w->poller, &conn->source, fd, CONNECTION_EVENTS);
     if (rc < 0) {
         free(conn);
         return rc;
@@ -224,47 +248,19 @@ static int add_conn(worker_t *w, int fd, wrk_conn_t **out)
     return 0;
 }
 
-/* Sends the reason, rt_err_text(), before it hangs up. */
-static void refuse(int fd, int result)
-{
-    static reply_t none;
-    none.result = result;
-    (void)connection_reply(fd, 0, 0, &none);
-    close(fd);
-}
-
-static int check_count(const worker_t *w, const wrk_conn_t *conn)
-{
-    if (w->conn_count > CONTROL_MAX_CONNS)
-        return rt_err_set(-EUSERS, "worker %u has %u connections, the limit: close channels",
-                          w->args.slot, CONTROL_MAX_CONNS);
-    if (conn->trusted)
-        return 0;
-    uint32_t own = 0;
-    for (const wrk_conn_t *c = w->conns; c != NULL; c = c->next)
-        own += c->uid == conn->uid;
-    if (own > CONTROL_MAX_OF_USER)
-        return rt_err_set(-EUSERS,
-                          "user %u has %u connections to worker %u, the limit of one user: close "
-                          "channels",
-                          (unsigned)conn->uid, CONTROL_MAX_OF_USER, w->args.slot);
-    return 0;
-}
-
 static void welcome(worker_t *w, int fd)
 {
     wrk_conn_t *conn = NULL;
     rt_err_clear();
     int rc = add_conn(w, fd, &conn);
     if (rc < 0) {
-        refuse(fd, rc);
+        connection_refuse(fd, rc);
+        close(fd);
         return;
     }
-    rc = check_count(w, conn);
+    rc = check_count(w);
     if (rc < 0) {
-        static reply_t none;
-        none.result = rc;
-        (void)connection_reply(fd, 0, 0, &none);
+        connection_refuse(fd, rc);
         drop_conn(conn);
     }
 }
@@ -276,8 +272,10 @@ static int accept_to_refuse(worker_t *w)
         close(w->spare_fd);
     w->spare_fd = -1;
     int fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0)
-        refuse(fd, rt_err_system(EMFILE, "accepting a connection"));
+    if (fd >= 0) {
+        connection_refuse(fd, rt_err_system(EMFILE, "accepting a connection"));
+        close(fd);
+    }
     w->spare_fd = fcntl(w->listen_fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? -1 : 0;
 }
@@ -299,18 +297,6 @@ static void on_accept(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 
 /* --- open, close --------------------------------------------------------------------------- */
 
-/* The socket gets the runtime directory's owner, and the same users have access. */
-static void set_access(worker_t *w)
-{
-    struct stat dir;
-    mode_t mode = 0600;
-    if (stat(w->args.runtime_dir, &dir) == 0 && (dir.st_mode & S_IXGRP)) {
-        mode = 0660;
-        (void)!chown(w->socket_path, (uid_t)-1, dir.st_gid);
-    }
-    (void)chmod(w->socket_path, mode);
-}
-
 static int listen_here(worker_t *w)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -328,12 +314,11 @@ static int listen_here(worker_t *w)
         return rt_err_system(errno, "control socket");
     /* The pool starts one worker per slot: an existing socket was left by a dead worker. */
     (void)unlink(w->socket_path);
-    mode_t old = umask(0177);
+    mode_t old = umask(0177); /* for this user alone: others come in by the door */
     int rc = bind(w->listen_fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
     (void)umask(old);
     if (rc < 0)
         return rt_err_set(rc, "bind %s: %s", w->socket_path, strerror(-rc));
-    set_access(w);
     if (listen(w->listen_fd, LISTEN_BACKLOG) != 0)
         return rt_err_set(-errno, "listen %s: %s", w->socket_path, strerror(errno));
     w->listener.on_event = on_accept;

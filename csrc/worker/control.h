@@ -10,10 +10,8 @@
 #include "worker/worker.h"
 
 #define CONTROL_MAX_CONNS 4096u
-#define CONTROL_MAX_OF_USER 512u /* of a user who is neither root nor the worker's own user */
 
-/* Listens and takes over the pool's connection. Called before capabilities are dropped, because the
- * socket gets the runtime directory's group. Returns 0 or -errno with a text. */
+/* Listens and takes over the pool's connection. Returns 0 or -errno with a text. */
 int control_open(worker_t *w);
 void control_close(worker_t *w);
 

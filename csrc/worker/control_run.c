@@ -3,6 +3,7 @@
 
 #include "worker/bells.h"
 #include "worker/channel.h"
+#include "worker/channel_memory.h"
 #include "worker/channels.h"
 #include "worker/slots.h"
 #include "worker/tap.h"
@@ -24,16 +25,10 @@
 
 static bool in_group(const wrk_conn_t *conn, gid_t group)
 {
-    if (conn->gid == group)
-        return true;
-    gid_t groups[256];
-    socklen_t bytes = sizeof groups;
-    if (getsockopt(conn->source.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes) != 0)
-        return false;
-    for (size_t i = 0; i < bytes / sizeof groups[0]; i++)
-        if (groups[i] == group)
+    for (uint32_t i = 0; i < conn->group_count; i++)
+        if (conn->groups[i] == group)
             return true;
-    return false;
+    return conn->gid == group;
 }
 
 /* A client that may write to the segment may command the channel. */
@@ -50,7 +45,7 @@ static bool may_use(const wrk_conn_t *conn, const wrk_channel_t *ch)
 static wrk_channel_t *find_usable(wrk_conn_t *conn, const char *name, reply_t *reply)
 {
     wrk_channel_t *ch = channel_find(conn->worker, name);
-    if (ch == NULL) {
+    if (ch == NULL || ch->ended) {
         reply->result =
             rt_err_set(-ENOENT, "channel \"%s\" is not open in worker %u of pool \"%s\"", name,
                        conn->worker->args.slot, conn->worker->args.pool);
@@ -70,12 +65,16 @@ static wrk_channel_t *find_usable(wrk_conn_t *conn, const char *name, reply_t *r
 static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count,
                      reply_t *reply)
 {
-    bool takeover = (c->open.flags & CTL_OPEN_TAKEOVER) != 0;
-    reply->result = channel_open(conn->worker, &c->config, takeover, fds[0], fds[1],
-                                 fd_count > 2 ? fds[2] : -1);
-    wrk_channel_t *ch = reply->result == 0 ? channel_find(conn->worker, c->name) : NULL;
-    bool has_it = takeover && fd_count > 2;
-    if (ch != NULL && !has_it && ch->socket_fd >= 0)
+    ctl_opened_t opened;
+    reply->result = channel_open(conn->worker, &c->config, &c->open, fds[0], fds[1],
+                                 fd_count > 2 ? fds[2] : -1, &opened.memory_bytes);
+    if (reply->result < 0)
+        return;
+    memcpy(reply->body, &opened, sizeof opened);
+    reply->body_bytes = sizeof opened;
+    const wrk_channel_t *ch = channel_find(conn->worker, c->name);
+    bool has_it = (c->open.flags & CTL_OPEN_TAKEOVER) != 0 && fd_count > 2;
+    if (!has_it && ch->socket_fd >= 0)
         reply->fds[reply->fd_count++] = ch->socket_fd;
 }
 
@@ -102,17 +101,6 @@ static void leave_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     slots_hung_up(ch, WRK_PRODUCERS, producer);
     slots_hung_up(ch, WRK_READERS, reader);
-}
-
-/* Only a Unix socket is accepted: any other descriptor could make the worker wait. */
-static int check_bell(int fd)
-{
-    int domain = 0;
-    socklen_t bytes = sizeof domain;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) != 0 || domain != AF_UNIX)
-        return rt_err_set(-EINVAL, "the descriptor passed with ATTACH is not a Unix socket: pass one "
-                                   "that is connected to its waiting end");
-    return 0;
 }
 
 /* Returns the descriptor that holds the slots' locks, or -errno with a text. After an error a slot
@@ -150,17 +138,14 @@ static int note_attachment(wrk_conn_t *conn, wrk_channel_t *ch, int bell, const 
     return 0;
 }
 
-/* Like give_slots. */
+/* Like give_slots. bell: -1, or the worker's end of the reader's. */
 static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, int bell,
                   ctl_attached_t *got)
 {
-    if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
-        return rt_err_set(-EINVAL, "ATTACH came with a bell, but not as reader or watcher");
-    int rc = bell >= 0 ? check_bell(bell) : 0;
-    int locks = rc ? rc : give_slots(conn, ch, ask, got);
+    int locks = give_slots(conn, ch, ask, got);
     if (locks < 0)
         return locks;
-    rc = note_attachment(conn, ch, bell, got);
+    int rc = note_attachment(conn, ch, bell, got);
     if (rc < 0) {
         close(locks);
         leave_slots(ch, got->producer, got->reader);
@@ -170,6 +155,19 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
     if (bell >= 0 && got->reader == ask->reader)
         wrk_ring(bell);
     return locks;
+}
+
+static void close_both(const wrk_bell_ends_t *bell)
+{
+    close(bell->own);
+    close(bell->theirs);
+}
+
+/* After it only others that are owned, too. */
+static void hand_out(reply_t *reply, int fd)
+{
+    reply->fds[reply->fd_count++] = fd;
+    reply->owned++;
 }
 
 static uint32_t count_watchers(const wrk_channel_t *ch)
@@ -183,10 +181,8 @@ static uint32_t count_watchers(const wrk_channel_t *ch)
 /* Returns 0, or -errno with a text. */
 static int attach_watcher(wrk_conn_t *conn, wrk_channel_t *ch, int bell, const ctl_attached_t *got)
 {
-    if (bell < 0)
-        return rt_err_set(-EINVAL, "ATTACH as watcher came without a bell");
-    int rc = check_bell(bell);
-    if (rc == 0 && count_watchers(ch) >= ch->config.producers)
+    int rc = 0;
+    if (count_watchers(ch) >= ch->config.producers)
         rc = rt_err_set(-EUSERS,
                         "channel \"%s\" has %u watchers, as many as it may have producers: close "
                         "some of its ends, or open it with more producers",
@@ -197,31 +193,32 @@ static int attach_watcher(wrk_conn_t *conn, wrk_channel_t *ch, int bell, const c
     return rc;
 }
 
-static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
-                       unsigned fd_count, reply_t *reply)
+static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, reply_t *reply)
 {
     ctl_attached_t got = {.channel = c->attach.channel,
                           .producer = CTL_NO_SLOT,
                           .reader = CTL_NO_SLOT,
                           .epoch = rt_load_relaxed(&ch->segment.status->epoch)};
-    int bell = fd_count > 0 ? fds[0] : -1;
+    wrk_bell_ends_t bell = {-1, -1};
     bool watches = c->attach.what == CTL_ATTACH_WATCHER;
-    int locks = watches ? attach_watcher(conn, ch, bell, &got)
-                        : attach(conn, ch, &c->attach, bell, &got);
-    reply->result = locks < 0 ? locks : 0;
-    if (locks < 0) {
-        if (bell >= 0)
-            close(bell);
+    int rc = c->attach.what != CTL_ATTACH_PRODUCER ? bells_make(&bell) : 0;
+    if (rc == 0)
+        rc = watches ? attach_watcher(conn, ch, bell.own, &got)
+                     : attach(conn, ch, &c->attach, bell.own, &got);
+    reply->result = rc < 0 ? rc : 0;
+    if (rc < 0) {
+        if (bell.own >= 0)
+            close_both(&bell);
         return;
     }
     memcpy(reply->body, &got, sizeof got);
     reply->body_bytes = sizeof got;
-    if (watches)
-        return;
     if (got.producer != CTL_NO_SLOT)
         reply->fds[reply->fd_count++] = ch->bell_fd;
-    reply->fds[reply->fd_count++] = locks;
-    reply->last_is_owned = true;
+    if (bell.theirs >= 0)
+        hand_out(reply, bell.theirs);
+    if (!watches)
+        hand_out(reply, rc);
 }
 
 static void note_gone(wrk_conn_t *conn, const wrk_attachment_t *a, shm_event_id_t how)
@@ -278,6 +275,7 @@ bool control_drop_step(worker_t *w)
     drop_some(conn);
     if (conn->attachments == NULL) {
         w->gone = conn->next;
+        free(conn->groups);
         free(conn);
     }
     return true;
@@ -286,19 +284,17 @@ bool control_drop_step(worker_t *w)
 /* --- deferred commands --------------------------------------------------------------------- */
 
 /* Cancelling a million packets takes a tenth of a second, so it is done in pieces between
- * deadlines. */
+ * deadlines. A connection waits with its next request until then. */
 static void defer(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, reply_t *reply)
 {
-    wrk_job_t *job = malloc(sizeof *job);
-    if (job == NULL) {
-        reply->result = rt_err_set(-ENOMEM, "no memory for a deferred command");
-        return;
-    }
+    wrk_job_t *job = &conn->job;
     *job = (wrk_job_t){.conn = conn, .op = c->op, .request = c->request};
-    wrk_job_t **at = &ch->jobs;
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = job;
+    if (ch->jobs == NULL)
+        ch->jobs = job;
+    else
+        ch->jobs_last->next = job;
+    ch->jobs_last = job;
+    poller_change(&conn->worker->poller, &conn->source, EPOLLET); /* a hang-up is told once */
     conn->worker->jobs_of = ch;
     conn->worker->job_count++;
     reply->deferred = true;
@@ -313,9 +309,9 @@ static void answer_job(wrk_channel_t *ch, int result)
     reply.result = result;
     reply.body_bytes = 0;
     reply.fd_count = 0;
-    if (job->conn != NULL)
-        connection_send(job->conn, job->op, job->request, &reply);
-    free(job);
+    connection_send(job->conn, job->op, job->request, &reply);
+    job->op = 0;
+    poller_change(&ch->worker->poller, &job->conn->source, CONNECTION_EVENTS);
 }
 
 static wrk_channel_t *next_with_jobs(const worker_t *w)
@@ -353,16 +349,39 @@ static void forget_channel(wrk_channel_t *ch)
         w->jobs_of = NULL;
 }
 
-void control_close_channel(wrk_channel_t *ch)
+static void free_ended(wrk_channel_t *ch)
 {
-    channel_end(ch);
     forget_channel(ch);
     channel_free(ch);
 }
 
+void control_close_channel(wrk_channel_t *ch)
+{
+    if (!ch->ended)
+        channel_end(ch);
+    free_ended(ch);
+}
+
+/* A piece of a close. Returns whether it was the last. */
+static bool close_step(wrk_channel_t *ch)
+{
+    if (!ch->jobs->purged) {
+        ch->jobs->purged = true; /* the rest waits for a longer gap between deadlines */
+        return false;
+    }
+    if (!ch->ended) {
+        channel_end(ch);
+        return false;
+    }
+    if (channel_memory_leave_step(&ch->segment, &ch->left_bytes))
+        return false;
+    free_ended(ch); /* answers its jobs */
+    return true;
+}
+
 bool control_closes_next(const worker_t *w)
 {
-    return w->gone == NULL && w->jobs_of != NULL && w->jobs_of->jobs->purged;
+    return w->gone == NULL && w->jobs_of != NULL && w->jobs_of->jobs->purged && !w->jobs_of->ended;
 }
 
 bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
@@ -372,16 +391,11 @@ bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
         return false;
     if (!ch->jobs->purged && !channel_purge_step(ch, now_mono_ns))
         return true;
-    bool closes = ch->jobs->op == CTL_CLOSE;
-    if (closes && !ch->jobs->purged) {
-        ch->jobs->purged = true; /* the rest waits for a longer gap between deadlines */
-        return true;
-    }
-    if (closes) {
-        control_close_channel(ch); /* answers its jobs */
-    } else {
+    if (ch->jobs->op == CTL_PURGE) {
         channel_purge_rx(ch);
         answer_job(ch, 0);
+    } else if (!close_step(ch)) {
+        return true;
     }
     w->jobs_of = next_with_jobs(w);
     return true;
@@ -447,24 +461,24 @@ static void run_engine(wrk_channel_t *ch, const command_t *c, reply_t *reply)
                                ch->ops->engine, ch->config.name);
 }
 
-static void run_tap(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_tap_t *ask, int fd,
-                    reply_t *reply)
+static void run_tap(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_tap_t *ask, reply_t *reply)
 {
-    reply->result = tap_open(ch, conn, ask, fd);
-    if (reply->result < 0)
+    int memory = tap_open(ch, conn, ask);
+    reply->result = memory < 0 ? memory : 0;
+    if (memory < 0)
         return;
+    hand_out(reply, memory);
     ctl_tapped_t tapped = {.epoch = rt_load_relaxed(&ch->segment.status->epoch),
                            .taps = tap_count(ch)};
     memcpy(reply->body, &tapped, sizeof tapped);
     reply->body_bytes = sizeof tapped;
 }
 
-static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
-                           unsigned fd_count, reply_t *reply)
+static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, reply_t *reply)
 {
     switch (c->op) {
     case CTL_ATTACH:
-        run_attach(conn, ch, c, fds, fd_count, reply);
+        run_attach(conn, ch, c, reply);
         return;
     case CTL_DETACH:
         run_detach(conn, ch, &c->detach, reply);
@@ -485,11 +499,10 @@ static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t 
         run_engine(ch, c, reply);
         return;
     case CTL_TAP:
-        run_tap(conn, ch, &c->tap, fds[0], reply);
+        run_tap(conn, ch, &c->tap, reply);
         return;
     case CTL_MARK:
-        reply->result =
-            (int)tap_mark(ch, c->engine_body, (uint32_t)c->engine_bytes, rt_mono_ns());
+        reply->result = (int)tap_mark(ch, c->engine_body, (uint32_t)c->engine_bytes, rt_mono_ns());
         return;
     default: /* CLOSE, PURGE */
         defer(conn, ch, c, reply);
@@ -505,24 +518,23 @@ void control_run(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_cou
     }
     wrk_channel_t *ch = find_usable(conn, c->name, reply);
     if (ch != NULL)
-        run_on_channel(conn, ch, c, fds, fd_count, reply);
-    else
-        for (unsigned i = 0; i < fd_count; i++)
-            close(fds[i]);
+        run_on_channel(conn, ch, c, reply);
 }
 
 void control_without_fds(wrk_conn_t *conn, const command_t *c, reply_t *reply)
 {
     wrk_channel_t *ch = channel_find(conn->worker, c->name);
-    reply->fd_count = 0;
+    reply->fd_count = reply->owned = 0;
     if (c->op == CTL_OPEN && ch != NULL) {
         wrk_note(ch, SHM_EVENT_socket_not_held, 1, 0, 0, 0, rt_mono_ns());
         return;
     }
     if (c->op == CTL_ATTACH)
         drop_attachment(&conn->attachments, true); /* the latest one */
-    reply->result = rt_err_set(-ETOOMANYREFS,
-                               "this worker cannot pass descriptors: processes of its user have more "
-                               "of them in flight than it may have open files: raise the limit "
-                               "(ulimit -n, LimitNOFILE= of the service)");
+    else if (c->op == CTL_TAP)
+        tap_forget_latest(conn->worker);
+    reply->result = rt_err_set(
+        -ETOOMANYREFS, "this worker cannot pass descriptors: processes of its user have more "
+                       "of them in flight than it may have open files: raise the limit "
+                       "(ulimit -n, LimitNOFILE= of the service)");
 }

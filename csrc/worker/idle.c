@@ -60,7 +60,9 @@
 
 void idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns)
 {
-    *i = (idle_t){.page = page, .bounded = bounded, .last_event_mono_ns = now_mono_ns};
+    *i = (idle_t){.page = page, .bounded = bounded};
+    soon_init(&i->event, EXPECT_WITHIN_NS, now_mono_ns);
+    soon_init(&i->answer, SOON_ANSWER_NS, now_mono_ns);
     wake_margin_config_t normal = wake_margin_config_default();
     wake_margin_config_t half = normal;
     half.min_ns = POWER_MARGIN_MIN_NS;
@@ -79,15 +81,33 @@ void idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mon
     spin_budget_init(&i->budget, &budget, now_mono_ns);
 }
 
+static void note_answer(idle_t *i, int64_t now_mono_ns)
+{
+    /* A stream in one direction brings none, and nobody waits awake for it. */
+    bool may_be_one = i->came != i->came_before;
+    i->came_before = i->came;
+    i->came = 0;
+    /* It belongs to what came before: a packet that was sent to this host arrives at once. */
+    if (now_mono_ns - i->answer.began_ns < SHORTEST_SLEEP_NS)
+        return;
+    soon_end(&i->answer, now_mono_ns);
+    if (may_be_one)
+        soon_begin(&i->answer, now_mono_ns);
+    else
+        i->answer.began_ns = now_mono_ns;
+}
+
 void idle_note_event(idle_t *i, int64_t now_mono_ns)
 {
-    int64_t gap = now_mono_ns - i->last_event_mono_ns;
-    i->last_event_mono_ns = now_mono_ns;
-    /* An eighth follows a change of rate within about ten events. Long pauses count as 1 ms. */
-    gap = gap < RT_NS_PER_MS ? gap : RT_NS_PER_MS;
-    i->gap_ns += (gap - i->gap_ns) / 8;
-    bool expected = i->gap_ns <= EXPECT_WITHIN_NS;
-    i->spin_until_mono_ns = expected ? now_mono_ns + 2 * i->gap_ns : 0;
+    soon_end(&i->event, now_mono_ns);
+    soon_begin(&i->event, now_mono_ns);
+    if (i->came != 0)
+        note_answer(i, now_mono_ns);
+}
+
+static bool is_expecting(idle_t *i, int64_t now_mono_ns)
+{
+    return soon_lasts(&i->event, now_mono_ns) || soon_lasts(&i->answer, now_mono_ns);
 }
 
 int64_t idle_margin_ns(const idle_t *i)
@@ -170,7 +190,7 @@ int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
 {
     int64_t until = next_mono_ns - idle_margin_ns(i);
     /* A rest that the next event ends costs more than it gives the budget: the forced ones do. */
-    if (i->profile != SHM_PROFILE_POWER && now_mono_ns < i->spin_until_mono_ns)
+    if (i->profile != SHM_PROFILE_POWER && is_expecting(i, now_mono_ns))
         return 0;
     if (i->profile == SHM_PROFILE_LATENCY) {
         int64_t rest = i->bounded ? spin_budget_wants_rest_ns(&i->budget, now_mono_ns, until) : 0;

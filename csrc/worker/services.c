@@ -27,6 +27,7 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
 void wrk_rx_publish(wrk_channel_t *ch)
 {
     (void)rx_writer_publish(&ch->rx);
+    idle_note_came(&ch->worker->idle, IDLE_ARRIVED);
     uint64_t lost = rx_writer_lost(&ch->rx);
     if (lost > 0) {
         wrk_count(ch, SHM_COUNT_rx_overwritten, lost);
@@ -34,6 +35,11 @@ void wrk_rx_publish(wrk_channel_t *ch)
     }
     if (ch->bell_count > 0)
         bells_ring_readers(ch);
+}
+
+void wrk_sent_at_once(wrk_channel_t *ch)
+{
+    idle_note_came(&ch->worker->idle, IDLE_SENT);
 }
 
 void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a,

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -346,9 +345,9 @@ int slots_open(wrk_channel_t *ch, bool takeover)
 {
     uint32_t producers = ch->config.producers;
     uint32_t readers = ch->config.readers;
-    uint32_t *pids = calloc((size_t)producers + readers, sizeof *pids);
+    uint32_t *pids = wrk_take_memory(ch, (producers + readers) * sizeof *pids);
     if (pids == NULL)
-        return rt_err_set(-ENOMEM, "no memory for %u slots", producers + readers);
+        return -ENOMEM;
     ch->slots[WRK_PRODUCERS] = (wrk_slots_t){.count = producers, .pids = pids};
     ch->slots[WRK_READERS] = (wrk_slots_t){.count = readers, .pids = pids + producers};
     if (takeover) {
@@ -361,7 +360,6 @@ int slots_open(wrk_channel_t *ch, bool takeover)
 void slots_close(wrk_channel_t *ch)
 {
     ch->worker->orphans -= ch->slots[WRK_PRODUCERS].orphans + ch->slots[WRK_READERS].orphans;
-    free(ch->slots[WRK_PRODUCERS].pids);
     memset(ch->slots, 0, sizeof ch->slots);
 }
 

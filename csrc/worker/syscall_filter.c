@@ -46,6 +46,11 @@
 
 #if !defined(FILTER_ARCHITECTURE) || defined(FILTER_SANITIZED)
 
+bool syscall_filter_is_wanted(void)
+{
+    return false;
+}
+
 int syscall_filter_install(worker_t *w)
 {
     rt_store_relaxed(&w->page->calls_filtered, 0);
@@ -140,7 +145,6 @@ static const uint32_t ALLOWED[] = {
     __NR_close,
     __NR_dup,
     __NR_dup3,
-    __NR_fcntl,
     __NR_flock,
     __NR_fstat,
     __NR_newfstatat,
@@ -225,11 +229,19 @@ static const condition_t READING_OPEN[] = {NONE_OF(1, O_ACCMODE | O_CREAT | O_TR
 #endif
 static const condition_t UNBLOCKING[] = {{LOW(0), WHOLE, 1, {SIG_UNBLOCK}}};
 static const condition_t NOT_EXECUTABLE[] = {NONE_OF(2, PROT_EXEC)};
-/* SOCK_RAW would let CAP_NET_RAW send anything. */
+/* SOCK_RAW would let CAP_NET_RAW send anything, and a socket of netlink would let CAP_NET_ADMIN
+ * change interfaces. The one that asks for routes is open already. */
 static const condition_t SOCKETS[] = {
-    {LOW(0), WHOLE, 4, {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}},
+    {LOW(0), WHOLE, 3, {AF_UNIX, AF_INET, AF_INET6}},
     {LOW(1), 0xf, 2, {SOCK_DGRAM, SOCK_SEQPACKET}},
 };
+/* F_SETOWN, F_SETSIG and O_ASYNC would send any signal to any process of this user. musl sets
+ * FD_CLOEXEC again after opening. */
+static const condition_t DESCRIPTOR_COMMANDS[] = {
+    {LOW(1), WHOLE, 5, {F_OFD_SETLK, F_OFD_GETLK, F_ADD_SEALS, F_DUPFD_CLOEXEC, F_SETFD}},
+};
+static const condition_t PAIRS[] = {{LOW(0), WHOLE, 1, {AF_UNIX}}};
+static const condition_t OWN_USER[] = {{LOW(1), WHOLE, 1, {0600}}};
 static const condition_t REQUESTS[] = {
     {LOW(1),
      WHOLE,
@@ -314,7 +326,10 @@ static void build(program_t *p)
 #endif
     ADD_IF(p, __NR_mmap, NOT_EXECUTABLE);
     ADD_IF(p, __NR_mprotect, NOT_EXECUTABLE);
+    ADD_IF(p, __NR_fcntl, DESCRIPTOR_COMMANDS);
     ADD_IF(p, __NR_socket, SOCKETS);
+    ADD_IF(p, __NR_socketpair, PAIRS);
+    ADD_IF(p, __NR_fchmod, OWN_USER);
     ADD_IF(p, __NR_ioctl, REQUESTS);
     ADD_IF(p, __NR_prctl, NAMING);
     ADD_IF(p, __NR_prlimit64, ASKING_OWN_LIMIT);
@@ -397,15 +412,24 @@ static int set_filter(const program_t *p)
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : -errno;
 }
 
+static bool is_wished(const char *word)
+{
+    const char *wish = secure_getenv("SHMRING_SYSCALL_FILTER");
+    return wish != NULL && strcmp(wish, word) == 0;
+}
+
+bool syscall_filter_is_wanted(void)
+{
+    return !is_wished("off");
+}
+
 int syscall_filter_install(worker_t *w)
 {
     static program_t program;
     rt_store_relaxed(&w->page->calls_filtered, 0);
-    const char *wish = secure_getenv("SHMRING_SYSCALL_FILTER");
-    wish = wish != NULL ? wish : "";
-    if (strcmp(wish, "off") == 0)
+    if (!syscall_filter_is_wanted())
         return 0;
-    program.refusal = strcmp(wish, "kill") == 0 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_TRAP;
+    program.refusal = is_wished("kill") ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_TRAP;
     struct sigaction action = {.sa_sigaction = on_trapped, .sa_flags = SA_SIGINFO | SA_NODEFER};
     filtered = w;
     sigset_t sigsys;

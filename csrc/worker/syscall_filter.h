@@ -2,7 +2,8 @@
  *
  * The worker takes messages, datagrams and shared memory from others. If one of them ever makes it
  * run foreign code, that code can start no program, open no file for writing, make no memory
- * executable, and reach no other process.
+ * executable, reach no other process, and change no interface over netlink. Which names it can
+ * remove: file_guard.h.
  *
  * Any other call fails with EPERM, is counted in the worker's page (calls_refused), and its number
  * goes into the worker's log of errors. The worker is not killed: a rare call that the table lacks,
@@ -16,6 +17,9 @@
 #define WRK_SYSCALL_FILTER_H
 
 #include "worker/worker.h"
+
+/* False: it is off, see above. */
+bool syscall_filter_is_wanted(void);
 
 /* For the rest of the process. Call it once after everything is set up, together with no_new_privs.
  * Returns 0 also if it is off; -errno and a text: the kernel refused, and there is no filter. */

@@ -7,70 +7,54 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #define STEP_BYTES (UINT64_C(32) << 10)
 #define COPIED_BYTES_PER_NS 2 /* from memory, into memory that has not been touched lately */
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* --- open ----------------------------------------------------------------------------------- */
 
-/* Memory of ordinary pages that can become neither shorter (an access beyond its end kills a
- * process) nor longer. */
-static int check_memory(int fd, uint64_t *bytes, uint64_t *allocated)
+/* Memory that can become neither shorter (an access beyond its end kills a process) nor longer, and
+ * that only this user may open for writing. */
+static int make_memory(uint64_t bytes)
 {
-    struct stat facts;
-    struct statfs where;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS)
-        return rt_err_set(-EINVAL,
-                          "the memory passed with TAP is not sealed: make it with memfd_create and "
-                          "seal it with F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_SEAL");
-    if (fstat(fd, &facts) != 0 || fstatfs(fd, &where) != 0 || where.f_type != TMPFS_MAGIC)
-        return rt_err_set(-EINVAL,
-                          "the memory passed with TAP has huge pages: leave out MFD_HUGETLB");
-    *bytes = (uint64_t)facts.st_size;
-    *allocated = (uint64_t)facts.st_blocks * 512;
-    return tap_bytes_check(*bytes);
+    int fd = memfd_create("shmring-tap", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && fchmod(fd, 0600) == 0 && ftruncate(fd, (off_t)bytes) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    int rc = rt_err_system(errno, "making the memory of a tap");
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
-/* The process that first touches a page pays for it. */
-static int check_allocated(uint64_t bytes, uint64_t allocated)
+static int map_memory(wrk_tap_t *tap)
 {
-    if (allocated >= bytes)
-        return 0;
-    return rt_err_set(-EINVAL,
-                      "the memory passed with TAP has %llu bytes, %llu of them are allocated: allocate "
-                      "all of it (posix_fallocate) before passing it",
-                      (unsigned long long)bytes, (unsigned long long)allocated);
-}
-
-static int map_memory(wrk_tap_t *tap, const wrk_channel_t *ch, int fd)
-{
-    uint64_t allocated = 0;
-    int rc = check_memory(fd, &tap->bytes, &allocated);
-    rc = rc ? rc : tap_check_room(ch, tap->uid, tap->bytes);
-    rc = rc ? rc : check_allocated(tap->bytes, allocated);
-    if (rc < 0)
-        return rc;
-    void *memory = mmap(NULL, tap->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory = mmap(NULL, tap->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, tap->fd, 0);
     if (memory == MAP_FAILED)
-        return rt_err_set(
-            -errno,
-            "mapping %llu bytes for a tap: %s; ask for less, raise the limit of locked "
-            "memory of the worker, and open the memory for writing",
-            (unsigned long long)tap->bytes, strerror(errno));
+        return rt_err_set(-errno,
+                          "mapping %llu bytes for a tap: %s; ask for less, or raise the limit of "
+                          "locked memory of the worker",
+                          (unsigned long long)tap->bytes, strerror(errno));
     tap->memory = memory;
-    rc = bus_guard_add(memory, tap->bytes, &tap->guard);
+    int rc = bus_guard_add(memory, tap->bytes, &tap->guard);
     if (rc < 0)
         (void)munmap(memory, tap->bytes);
     return rc;
+}
+
+/* A descriptor with which pages can be read, but not taken away. */
+static int open_for_tool(const wrk_tap_t *tap)
+{
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", tap->fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 ? fd : rt_err_system(errno, "opening the memory of a tap again");
 }
 
 static uint32_t taps_of(const worker_t *w)
@@ -93,11 +77,11 @@ static int check_bytes(const char *whose, uint64_t used, uint64_t more, uint64_t
 {
     if (used + more <= most)
         return 0;
-    return rt_err_set(-ENOSPC,
-                      "a tap of %llu bytes is too large: %s has taps of %llu bytes, the limit is %llu: end "
-                      "some of them, or ask for a smaller buffer",
-                      (unsigned long long)more, whose, (unsigned long long)used,
-                      (unsigned long long)most);
+    return rt_err_set(
+        -ENOSPC,
+        "a tap of %llu bytes is too large: %s has taps of %llu bytes, the limit is %llu: end "
+        "some of them, or ask for a smaller buffer",
+        (unsigned long long)more, whose, (unsigned long long)used, (unsigned long long)most);
 }
 
 int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes)
@@ -119,10 +103,11 @@ static int check_number(const wrk_channel_t *ch)
         return rt_err_set(-EUSERS, "channel \"%s\" has %u taps, the limit: end one of them",
                           ch->config.name, WRK_TAPS_PER_CHANNEL);
     if (taps_of(ch->worker) >= WRK_TAPS_MOST)
-        return rt_err_set(-EUSERS,
-                          "this worker has %u taps, the limit, including those that have just ended: "
-                          "end some, or try again in a few seconds",
-                          WRK_TAPS_MOST);
+        return rt_err_set(
+            -EUSERS,
+            "this worker has %u taps, the limit, including those that have just ended: "
+            "end some, or try again in a few seconds",
+            WRK_TAPS_MOST);
     return 0;
 }
 
@@ -135,24 +120,40 @@ static int check_ask(const ctl_tap_t *ask)
     return 0;
 }
 
-int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd)
+/* Returns the tool's descriptor, or -errno with a text. */
+static int make(wrk_tap_t *tap)
+{
+    tap->fd = make_memory(tap->bytes);
+    int theirs = tap->fd < 0 ? tap->fd : open_for_tool(tap);
+    int rc = theirs < 0 ? theirs : map_memory(tap);
+    if (rc >= 0)
+        return theirs;
+    if (theirs >= 0)
+        close(theirs);
+    if (tap->fd >= 0)
+        close(tap->fd);
+    return rc;
+}
+
+int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask)
 {
     worker_t *w = ch->worker;
     int rc = check_ask(ask);
+    rc = rc ? rc : tap_bytes_check(ask->memory_bytes);
     rc = rc ? rc : check_number(ch);
-    wrk_tap_t *tap = rc ? NULL : calloc(1, sizeof *tap);
-    if (rc == 0 && tap == NULL)
-        rc = rt_err_set(-ENOMEM, "no memory for a tap");
-    if (rc == 0) {
-        tap->uid = conn->uid;
-        rc = map_memory(tap, ch, fd);
-    }
-    if (rc < 0) {
-        free(tap);
-        close(fd);
+    rc = rc ? rc : tap_check_room(ch, conn->uid, ask->memory_bytes);
+    if (rc < 0)
         return rc;
+    wrk_tap_t *tap = calloc(1, sizeof *tap);
+    if (tap == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a tap");
+    tap->uid = conn->uid;
+    tap->bytes = ask->memory_bytes;
+    int theirs = make(tap);
+    if (theirs < 0) {
+        free(tap);
+        return theirs;
     }
-    tap->fd = fd;
     tap->conn = conn;
     tap->channel = ch;
     tap->what = ask->what;
@@ -167,43 +168,56 @@ int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd)
     ch->taps = tap;
     if (ch->failed)
         tap_writer_end(&tap->writer, TAP_FAILED);
-    return 0;
+    return theirs;
 }
 
 /* --- the end -------------------------------------------------------------------------------- */
 
-static void end_tap(wrk_tap_t *tap, bool tool_gone)
+static void begin_steps(worker_t *w, wrk_tap_t *tap)
+{
+    if (tap->stepped_bytes == tap->bytes)
+        w->tap_steps++;
+    tap->stepped_bytes = 0;
+}
+
+static void end_tap(wrk_tap_t *tap)
 {
     wrk_tap_t **at = &tap->channel->taps;
     while (*at != tap)
         at = &(*at)->next;
     *at = tap->next;
-    if (tap->stepped_bytes == tap->bytes)
-        tap->channel->worker->tap_steps++;
+    begin_steps(tap->channel->worker, tap);
     bus_guard_remove(tap->guard);
     tap->guard = 0;
     tap->channel = NULL;
-    tap->tool_gone = tool_gone;
-    tap->stepped_bytes = 0;
+}
+
+static void lose_tool(worker_t *w, wrk_tap_t *tap)
+{
+    tap->conn = NULL;
+    if (tap->channel != NULL)
+        end_tap(tap);
+    else if (tap->memory == NULL)
+        begin_steps(w, tap);
+}
+
+void tap_forget_latest(worker_t *w)
+{
+    lose_tool(w, w->taps);
 }
 
 void tap_forget_conn(worker_t *w, const wrk_conn_t *conn)
 {
-    for (wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all) {
-        if (tap->conn != conn)
-            continue;
-        tap->conn = NULL;
-        if (tap->channel != NULL)
-            end_tap(tap, true);
-        tap->tool_gone = true;
-    }
+    for (wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all)
+        if (tap->conn == conn)
+            lose_tool(w, tap);
 }
 
 void tap_forget_channel(wrk_channel_t *ch)
 {
     while (ch->taps != NULL) {
         tap_writer_end(&ch->taps->writer, TAP_CLOSED);
-        end_tap(ch->taps, false);
+        end_tap(ch->taps);
     }
 }
 
@@ -223,40 +237,31 @@ static void destroy(worker_t *w, wrk_tap_t *tap)
     free(tap);
 }
 
-/* Maps existing pages before their use. Allocates none: that is the tool's task. */
-static void map_ahead(uint8_t *from, uint64_t bytes)
-{
-    uint8_t there[STEP_BYTES / SHM_PAGE_BYTES];
-    uint64_t pages = bytes / SHM_PAGE_BYTES;
-    if (mincore(from, bytes, there) != 0)
-        return;
-    for (uint64_t i = 0; i < pages; i++)
-        if (!(there[i] & 1))
-            return;
-    (void)madvise(from, bytes, MADV_POPULATE_WRITE);
-}
-
-/* The last holder of the memory frees all its pages at once, which takes 1 ms for 16 MiB. So that
- * this is not the worker, the pages of a tool that is gone are freed here before, in pieces. */
+/* The last holder of the memory frees all its pages at once, which takes 1 ms for 16 MiB. So the
+ * pages of a tool that is gone are freed here before, in pieces. As long as a tool holds memory, it
+ * counts, also after the channel was closed. */
 static void step(worker_t *w, wrk_tap_t *tap)
 {
     uint64_t left = tap->bytes - tap->stepped_bytes;
     uint64_t piece = left < STEP_BYTES ? left : STEP_BYTES;
-    uint8_t *from = tap->memory + tap->stepped_bytes;
-    if (tap->channel != NULL) {
-        map_ahead(from, piece);
-    } else {
-        (void)munmap(from, piece);
-        if (tap->tool_gone)
-            (void)fallocate(tap->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                            (off_t)tap->stepped_bytes, (off_t)piece);
-    }
+    bool freed = tap->memory == NULL;
+    if (tap->channel != NULL)
+        (void)madvise(tap->memory + tap->stepped_bytes, piece, MADV_POPULATE_WRITE);
+    else if (!freed)
+        (void)munmap(tap->memory + tap->stepped_bytes, piece);
+    else
+        (void)fallocate(tap->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t)tap->stepped_bytes, (off_t)piece);
     tap->stepped_bytes += piece;
     if (piece < left)
         return;
     w->tap_steps--;
     if (tap->channel == NULL)
+        tap->memory = NULL;
+    if (freed)
         destroy(w, tap);
+    else if (tap->channel == NULL && tap->conn == NULL)
+        begin_steps(w, tap);
 }
 
 bool tap_step(worker_t *w)

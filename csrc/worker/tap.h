@@ -1,10 +1,10 @@
 /* tap.h: copies a channel's datagrams for tools that ask for them (shm/tap_ring.h). Worker's
  * thread.
  *
- * The tool creates the memory and passes it over its control connection. The worker checks and maps
- * it and writes to it, and reads nothing from it. The taps of a connection end with it. Memory is
- * made present and unmapped in small pieces when nothing is due, so that no channel misses a
- * deadline when a tool comes or dies. */
+ * The worker makes the memory, writes to it, and hands out a descriptor that can only be read: a
+ * tool that could take its pages away would make the worker wait for new ones. The taps of a
+ * connection end with it. Memory is made present, unmapped and freed in small pieces when nothing
+ * is due, so that no channel misses a deadline when a tool comes or dies. */
 #ifndef WRK_TAP_H
 #define WRK_TAP_H
 
@@ -15,8 +15,7 @@
 #define WRK_TAPS_PER_CHANNEL 4u
 #define WRK_TAPS_MOST 64u /* of a worker, including those whose memory is still being unmapped */
 
-/* Memory of taps, in bytes: of a channel, of one user on this worker, of the worker. A tool can
- * free pages without the worker's knowledge, and then the worker pays for what it writes. */
+/* Memory of taps, in bytes: of a channel, of one user on this worker, of the worker. */
 #define WRK_TAP_CHANNEL_BYTES TAP_MOST_BYTES
 #define WRK_TAP_USER_BYTES TAP_MOST_BYTES
 #define WRK_TAP_WORKER_BYTES (2 * TAP_MOST_BYTES)
@@ -35,27 +34,29 @@ struct wrk_tap {
     wrk_tap_t *next;        /* of the channel */
     wrk_tap_t *next_all;    /* of the worker */
     wrk_channel_t *channel; /* NULL: the tap has ended */
-    wrk_conn_t *conn;
+    wrk_conn_t *conn;       /* NULL: the tool is gone, and the pages are freed, too */
     tap_writer_t writer;
-    uint8_t *memory;
-    uint32_t guard; /* the tool may free pages, and then the machine may have none left */
+    uint8_t *memory; /* NULL: unmapped */
+    uint32_t guard;  /* the machine may have no page left */
     uint64_t bytes;
     uid_t uid;              /* user of the connection */
-    uint64_t stepped_bytes; /* bytes of it made present so far; after its end: unmapped so far */
+    uint64_t stepped_bytes; /* made present so far; after its end: unmapped, or freed, so far */
     int fd;
     uint32_t what;       /* CTL_TAP_* */
     uint32_t snap_bytes; /* most bytes copied of a datagram */
-    bool tool_gone;      /* nothing reads it any more: its pages are freed, too */
 };
 
 /* Whether the channel, this user and the worker may have a tap of this many bytes. Returns 0;
  * -EUSERS, -ENOSPC with a text. */
 int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes);
 
-/* Opens a tap of the connection on the channel, in memory fd (owned from now on, also on failure).
- * Returns 0; as tap_check_room; -EINVAL (no sealed memory of a valid size, or not all of it
- * allocated), -ENOMEM, -EAGAIN, -EACCES (mapping it failed), with a text. */
-int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd);
+/* Opens a tap of the connection on the channel. Returns the memory's descriptor for the tool, which
+ * the caller closes; as tap_check_room; -EINVAL (a size that cannot be), -ENOMEM, -EMFILE or
+ * another -errno, with a text. */
+int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask);
+
+/* Ends the tap that was opened last: its tool cannot get the memory. */
+void tap_forget_latest(worker_t *w);
 
 /* How many taps the channel has. */
 uint32_t tap_count(const wrk_channel_t *ch);
@@ -73,7 +74,8 @@ void tap_channel_failed(wrk_channel_t *ch);
  */
 uint32_t tap_mark(wrk_channel_t *ch, const void *text, uint32_t bytes, int64_t now_mono_ns);
 
-/* Makes a small part of memory present or unmaps it, about 5 us. Returns false: there was none.
+/* Makes a small part of memory present, or unmaps or frees it, about 10 us. Returns false: there
+ * was none.
  */
 bool tap_step(worker_t *w);
 

@@ -1,8 +1,11 @@
 #include "worker/uncounted.h"
 
+#include "base/rt_math.h"
 #include "proto/pacing/verdict.h"
 
-#define MOST_UNCOUNTED 256 /* a batch for each of the workers that died one after the other */
+/* More than ever die in a row in full batches. A larger difference, or one of more packets than were
+ * finished, comes from overwritten counters. */
+#define MOST_UNCOUNTED (1 << 24)
 
 /* tx_sent repeats what the verdicts of the sent packets say. The dead worker may have stored one of
  * the two without the other. */
@@ -30,7 +33,8 @@ void uncounted_count(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     ch->counted_all = true;
     int64_t uncounted = tx_queue_uncounted(&ch->tx);
-    if (uncounted < 0 || uncounted > MOST_UNCOUNTED) { /* the numbers were overwritten */
+    int64_t most = rt_min64((int64_t)ch->tx.finished, MOST_UNCOUNTED);
+    if (uncounted < 0 || uncounted > most) {
         tx_queue_mark_counted(&ch->tx);
     } else if (uncounted > 0) {
         wrk_count(ch, SHM_COUNT_tx_failed, (uint64_t)uncounted);

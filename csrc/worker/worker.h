@@ -74,6 +74,8 @@ typedef struct worker {
     uint32_t conn_count;
     char socket_path[256];
 
+    wrk_piece_t *given_back; /* memory of channels that is still to be unmapped, in steps */
+
     wrk_channel_t *jobs_of; /* a channel with deferred commands, NULL: none anywhere */
     uint32_t job_count;
 

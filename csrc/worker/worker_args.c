@@ -28,7 +28,7 @@ static const char *const PROFILES[] = {"balanced", "latency", "power", NULL};
 static const rule_t RULES[] = {
     {"namespace", NAME, AT(name_space), 0, 0, NULL},
     {"pool", NAME, AT(pool), 0, 0, NULL},
-    {"slot", NUMBER, AT(slot), 0, 65535, NULL},
+    {"slot", NUMBER, AT(slot), 0, (1 << 24) - 1, NULL},
     {"cpu", NUMBER, AT(cpu), WRK_CPU_NONE, 65535, NULL},
     {"policy", WORD, AT(fifo), 0, 0, POLICIES},
     {"priority", NUMBER, AT(priority), 0, 99, NULL},
@@ -39,6 +39,7 @@ static const rule_t RULES[] = {
     {"pool-fd", NUMBER, AT(pool_fd), 0, INT_MAX, NULL},
     {"private", FLAG, AT(private_pool), 0, 0, NULL},
     {"strict", FLAG, AT(strict), 0, 0, NULL},
+    {"door", NUMBER, AT(door_fd), 0, INT_MAX, NULL},
     {"examine", NUMBER, AT(examine_ms), 0, WRK_EXAMINE_MOST_MS, NULL},
     {"device", TEXT, AT(device), 0, 0, NULL},
 };
@@ -101,7 +102,9 @@ static int parse_option(worker_args_t *args, const rule_t *rule, const char *tex
 
 static int check_complete(const worker_args_t *args)
 {
-    bool serves = args->examine_ms == WRK_EXAMINE_NOT;
+    bool serves = args->examine_ms == WRK_EXAMINE_NOT && args->door_fd < 0;
+    if (args->door_fd >= 0 && args->runtime_dir == NULL)
+        return rt_err_set(-EINVAL, "missing option: --door needs --runtime");
     if (serves &&
         (args->name_space[0] == '\0' || args->pool[0] == '\0' || args->runtime_dir == NULL ||
          args->page_fd < 0 || args->rx_fd < 0 || args->pool_fd < 0))
@@ -119,6 +122,7 @@ int worker_args_parse(worker_args_t *args, int argc, char **argv)
                             .page_fd = -1,
                             .rx_fd = -1,
                             .pool_fd = -1,
+                            .door_fd = -1,
                             .examine_ms = WRK_EXAMINE_NOT,
                             .device = ""};
     struct option options[RULE_COUNT + 1] = {{.name = NULL}};

@@ -24,6 +24,7 @@ typedef struct worker_args {
     int pool_fd;
     bool private_pool;
     bool strict;
+    int door_fd;        /* >= 0: be the pool's door instead (door.h) */
     int examine_ms;     /* WRK_EXAMINE_NOT: serve; otherwise examine this
                            machine for this long instead */
     const char *device; /* points into argv; interface to examine, "" for none */

@@ -10,9 +10,13 @@
 #include "worker/worker_examine.h"
 
 #include "base/rt_caps.h"
+#include "base/rt_err.h"
 #include "base/rt_hist.h"
 #include "io/udp_probe.h"
 #include "proto/pacing/wake_margin.h"
+#include "worker/file_guard.h"
+#include "worker/privileges.h"
+#include "worker/syscall_filter.h"
 #include "worker/worker_setup.h"
 
 #include <errno.h>
@@ -126,6 +130,24 @@ static void print_features(const char *device)
     }
 }
 
+static void print_limit(const char *name, bool wanted, int rc)
+{
+    printf("\"%s\": ", name);
+    print_text(!wanted ? "switched off, or a build with sanitizers" : rc < 0 ? rt_err_text() : "");
+}
+
+/* For the rest of this process, as in a worker. */
+static void print_confinement(worker_t *w)
+{
+    bool wanted = syscall_filter_is_wanted();
+    (void)privileges_drop();
+    printf("{\"fact\": \"confinement\", ");
+    print_limit("files", wanted, wanted ? file_guard_install(w->args.runtime_dir) : 0);
+    printf(", ");
+    print_limit("calls", wanted, syscall_filter_install(w));
+    printf("}\n");
+}
+
 typedef struct latencies {
     rt_hist_t hist;
     uint64_t beyond_margin;
@@ -181,5 +203,6 @@ int worker_examine(const worker_args_t *args)
         print_latencies(&latencies[false], false);
         print_latencies(&latencies[true], true);
     }
+    print_confinement(&w);
     return fflush(stdout) == 0 ? 0 : -EIO;
 }

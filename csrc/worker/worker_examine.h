@@ -17,8 +17,9 @@
  *   feature   name, works, reason: one for each of udp_probe.h; args->device for those of a card
  *   latency   on_tick (the deadlines fell on the kernel's tick), n, min_ns, p50_ns, p99_ns, max_ns,
  *             beyond_margin (wake-ups later than the largest margin a worker sleeps with)
+ *   confinement  files (file_guard.h), calls (syscall_filter.h): why it is not restricted, or empty
  *
- * The last one is printed twice, and only with args->examine_ms > 0: it sleeps until deadlines 1 ms
+ * Latency is printed twice, and only with args->examine_ms > 0: it sleeps until deadlines 1 ms
  * apart, for that long. Returns 0, or -EIO if standard output could not be written. */
 int worker_examine(const worker_args_t *args);
 

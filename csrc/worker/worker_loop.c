@@ -35,6 +35,7 @@
 #include "worker/bells.h"
 #include "worker/card_clock.h"
 #include "worker/channel.h"
+#include "worker/channel_memory.h"
 #include "worker/channels.h"
 #include "worker/clock_watch.h"
 #include "worker/control_run.h"
@@ -192,14 +193,14 @@ static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
 /* What control messages left to do, in pieces. */
 static bool control_step(worker_t *w)
 {
-    if (w->gone == NULL && w->jobs_of == NULL)
+    if (w->gone == NULL && w->jobs_of == NULL && w->given_back == NULL)
         return false;
     int64_t now = rt_mono_ns();
     const postpone_limits_t *limits =
         control_closes_next(w) ? &POSTPONE_CONTROL : &POSTPONE_CONTROL_STEP;
     if (!postpone_ends(limits, &w->steps_wait_since_mono_ns, now, next_deadline(w)))
         return false;
-    return control_drop_step(w) || control_jobs_step(w, now);
+    return control_drop_step(w) || channel_memory_step(w) || control_jobs_step(w, now);
 }
 
 /* --- duties -------------------------------------------------------------------------------- */
@@ -335,6 +336,7 @@ static __attribute__((noinline)) void note_long_pass(worker_t *w, int64_t from_m
     int64_t off_ns = kept ? w->off_cpu_ns : off_cpu_ns(w, rt_thread_cpu_ns(), to_mono_ns);
     worker_note(w, NULL, SHM_EVENT_long_loop, 1, 0, to_mono_ns - from_mono_ns, off_ns, NULL,
                 to_mono_ns);
+    w->next_housekeeping_mono_ns = to_mono_ns; /* a client may have taken pages away */
 }
 
 static __attribute__((noinline)) void note_missed_wake(worker_t *w)

@@ -1,15 +1,18 @@
 /* worker_main.c: one worker process. Order of start (the pool waits for the last step):
  *
  *   arguments -> lock file -> page -> core, class, memory -> sockets -> page's name
- *   -> fewer capabilities -> system call filter -> page.version
+ *   -> fewer capabilities -> fewer names, system call filter -> page.version
  *   -> "ready" on the pool's connection -> loop */
 #include "base/rt_err.h"
+#include "io/udp_route.h"
 #include "shm/bus_guard.h"
 #include "worker/channel.h"
 #include "worker/channels.h"
 #include "worker/clock_watch.h"
 #include "worker/control.h"
 #include "worker/control_run.h"
+#include "worker/door/door.h"
+#include "worker/file_guard.h"
 #include "worker/pool_files.h"
 #include "worker/privileges.h"
 #include "worker/syscall_filter.h"
@@ -92,14 +95,9 @@ static void on_signal(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 
 static int watch_signals(worker_t *w)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
-        return rt_err_set(-errno, "sigprocmask: %s", strerror(errno));
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    int fd = worker_signal_fd(SIGTERM);
     if (fd < 0)
-        return rt_err_system(errno, "signalfd");
+        return fd;
     w->signals.on_event = on_signal;
     return poller_watch(&w->poller, &w->signals, fd, EPOLLIN);
 }
@@ -115,9 +113,14 @@ static void keep_freed_memory(void)
 #endif
 }
 
-/* If the kernel has no seccomp, only a strict pool refuses to serve. */
-static int filter_calls(worker_t *w)
+/* If the kernel has no seccomp, only a strict pool refuses to serve. Many kernels have no Landlock:
+ * `shmring doctor` says so. */
+static int confine(worker_t *w)
 {
+    (void)udp_route_open();
+    if (syscall_filter_is_wanted())
+        (void)file_guard_install(w->args.runtime_dir);
+    rt_err_clear();
     int rc = syscall_filter_install(w);
     if (rc < 0)
         worker_note(w, NULL, SHM_EVENT_privileges_refused, 1, -rc, 0, 0, rt_err_text(),
@@ -140,7 +143,7 @@ static int start(worker_t *w)
     rc = rc ? rc : control_open(w);
     rc = rc ? rc : pool_file_publish_page(w);
     rc = rc ? rc : privileges_drop();
-    rc = rc ? rc : filter_calls(w);
+    rc = rc ? rc : confine(w);
     if (rc == 0) {
         w->idle.profile = SHM_PROFILE_POWER; /* until there is a channel */
         rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)rt_mono_ns());
@@ -214,6 +217,8 @@ int main(int argc, char **argv)
     int rc = worker_args_parse(&w.args, argc, argv);
     if (rc == 0 && w.args.examine_ms != WRK_EXAMINE_NOT)
         return worker_examine(&w.args) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (rc == 0 && w.args.door_fd >= 0)
+        return door_run(&w.args) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     rc = rc ? rc : start(&w);
     if (rc < 0) {
         fail(&w, rc);

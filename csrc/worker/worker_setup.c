@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define STACK_PREFAULT_BYTES (256u * 1024u)
@@ -157,4 +158,15 @@ int worker_setup(worker_t *w)
         return rc;
     rt_err_clear();
     return 0;
+}
+
+int worker_signal_fd(int number)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return rt_err_set(-errno, "sigprocmask: %s", strerror(errno));
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd >= 0 ? fd : rt_err_system(errno, "signalfd");
 }

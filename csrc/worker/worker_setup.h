@@ -15,4 +15,8 @@
  * timer slack. */
 int worker_setup(worker_t *w);
 
+/* Blocks a signal. Returns a descriptor that says when it has come (signalfd), or -errno with a
+ * text. */
+int worker_signal_fd(int number);
+
 #endif

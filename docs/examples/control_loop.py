@@ -28,7 +28,7 @@ def main(cycles: int = 100) -> None:
                 time.sleep(0.03)
             speed += 0.1 * (100.0 - speed)
             drive.send(b"%.3f" % speed, at=due)
-            for report in drive.reports():
+            for report in drive.reports(timeout=0):
                 if report.verdict != shmring.Verdict.ON_TIME:
                     alarm(report)
         drive.flush(timeout=5.0)

@@ -48,6 +48,7 @@ class Player:
         interface: str | None = None,
         ttl: int | None = None,
         broadcast: bool = False,
+        gso: bool = True,
         late: Late = "send",
         profile: Profile | None = None,
         capacity: int | None = None,
@@ -67,6 +68,7 @@ class Player:
             interface=interface,
             ttl=ttl,
             broadcast=broadcast,
+            gso=gso,
             late=late,
             profile=profile,
             capacity=capacity,
@@ -162,6 +164,7 @@ def replay(
     interface: str | None = None,
     ttl: int | None = None,
     broadcast: bool = False,
+    gso: bool = True,
     late: Late = "send",
     profile: Profile | None = None,
     capacity: int | None = None,
@@ -190,6 +193,8 @@ def replay(
     interface: through which multicast and link-local packets leave. None: the system's choice.
     ttl: hop limit of the packets. None: the system's.
     broadcast: allow sending to broadcast addresses.
+    gso: send packets that are due together in one message. Captures on loopback and on a veth pair
+        show such a message as one packet.
     late: what happens to packets past their time: "send" or "drop".
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
     capacity: how many packets may be queued ahead of their time. None: 16384, or as many as a
@@ -216,6 +221,7 @@ def replay(
         interface=interface,
         ttl=ttl,
         broadcast=broadcast,
+        gso=gso,
         late=late,
         profile=profile,
         capacity=capacity,

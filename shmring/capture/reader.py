@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Self
 from shmring._facts import values
 from shmring._numbers import CaptureFates
 from shmring._proto import ffi, lib
+from shmring.capture.gzipped import GZIP, Gunzip
 from shmring.lanes.lane import RECORDS
 
 _PIECE_BYTES = 4 << 20  # more than the longest block
@@ -47,6 +48,8 @@ class Reader:
         self._end: int = 0
         self._bytes: Any = ffi.from_buffer("uint8_t[]", self._piece)
         self.records: Any = ffi.new("capture_record_t[]", RECORDS)
+        self._gunzip: Gunzip | None = None
+        self._begun = False
         self.cut_bytes = 0
         """What is left at the end of the file and is no whole packet."""
 
@@ -75,15 +78,12 @@ class Reader:
             return None
 
     @property
-    def read_bytes(self) -> int:
-        """How much of the file was read in this round."""
-        return int(self.state.file.taken_bytes)
-
-    @property
     def share(self) -> float | None:
         """How much of the file was read in this round, 0 to 1. None: it is a pipe."""
         size = self.size_bytes
-        return self.read_bytes / size if size else None
+        gunzip = self._gunzip
+        taken = int(self.state.file.taken_bytes) if gunzip is None else gunzip.taken_bytes
+        return min(1.0, taken / size) if size else None
 
     @property
     def payloads(self) -> memoryview:
@@ -99,6 +99,7 @@ class Reader:
         """Begin with the first packet again. The flows stay. Raises `OSError` for a pipe."""
         self._file.seek(0)
         self._begin = self._end = 0
+        self._gunzip, self._begun = None, False
         lib.capture_rewind(self.state)
 
     @property
@@ -168,11 +169,33 @@ class Reader:
         left = self._end - self._begin
         ffi.memmove(self._bytes, self._bytes + self._begin, left)
         self._begin, self._end = 0, left
-        more = int(self._file.readinto(memoryview(self._piece)[left:]) or 0)
+        more = self._read_into(memoryview(self._piece)[left:])
         self._end += more
         if not more:
             self._check_end(left)
         return more > 0
+
+    def _read_into(self, into: memoryview) -> int:
+        if not self._begun:
+            return self._read_first(into)
+        if self._gunzip is None:
+            return int(self._file.readinto(into) or 0)
+        try:
+            return self._gunzip.read_into(into)
+        except ValueError as damage:
+            raise ValueError(f"{self.name}: {damage}") from None
+
+    def _read_first(self, into: memoryview) -> int:
+        """Read the first two bytes, which tell what gzip has compressed."""
+        first = self._file.read(len(GZIP)) or b""
+        if len(first) == 1:
+            first += self._file.read(1) or b""
+        self._begun = True
+        if first == GZIP:
+            self._gunzip = Gunzip(self._file.read, first)
+            return self._read_into(into)
+        into[: len(first)] = first
+        return len(first)
 
     def _check_end(self, left: int) -> None:
         self.cut_bytes = left + int(self.state.file.skipped_bytes)

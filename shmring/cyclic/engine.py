@@ -71,6 +71,8 @@ class Cyclic(Engine[CyclicChannel]):
         self.refuse(options, _REFUSED)
         plain = _plain(dict(options))
         config, failsafe = self._config(plain["max_payload"])
+        if not self._most_early_ns:
+            plain.setdefault("tolerance_ns", _options.cycle_tolerance_ns(config.period_ns))
         first = None if self.payload is None else payload_bytes(self.payload, "payload")
         _check_length("payload", first, plain["max_payload"])
         slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's

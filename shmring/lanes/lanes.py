@@ -51,6 +51,7 @@ class Lanes:
         interface: str | None,
         ttl: int | None,
         broadcast: bool,
+        gso: bool,
         late: Late,
         profile: Profile | None,
         capacity: int | None,
@@ -80,6 +81,7 @@ class Lanes:
             "max_payload": max_payload,
             "tx_stamp": tx_stamp,
             "broadcast": broadcast,
+            "gso": gso,
             "multicast_interface": interface,
             "ttl": ttl,
             "multicast_ttl": ttl,
@@ -208,6 +210,7 @@ class Lanes:
             "packets": self.queued,
             "sent": sum(each.tx_sent for each in stats),
             "late": self._late(stats),
+            "slow_calls": sum(each.tx_call_slow for each in stats) if self._deadlines else 0,
             "failed": sum(each.tx_failed for each in stats),
             "not_sent": sum(each.tx_dropped_late + each.tx_cancelled for each in stats),
             "seconds": max(0, time.monotonic_ns() - began_ns) / 1e9,
@@ -236,7 +239,7 @@ class Lanes:
         return [lane.stats() for lane in self._lanes.values()]
 
     def _late(self, stats: Iterable[ChannelStats]) -> int:
-        return sum(each.tx_late for each in stats) if self._deadlines else 0
+        return sum(each.tx_started_late for each in stats) if self._deadlines else 0
 
 
 def _sizes(capacity: int) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class SendingReport:
     sent: int
     """Packets that were handed to the kernel."""
     late: int
-    """Packets that were sent later than the tolerance of 50 us after their time."""
+    """Packets whose send call began later than the tolerance of 50 us after their time."""
+    slow_calls: int
+    """Packets that were not late, in send calls that took more than 100 us."""
     failed: int
     """Packets that the kernel refused, such as those to a network without a route."""
     not_sent: int

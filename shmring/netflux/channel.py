@@ -51,6 +51,12 @@ class NetfluxSettings(NamedTuple):
     """Whether the link sends: true unless `NetfluxChannel.stop_sending` was called."""
 
 
+_NO_RECORD = (
+    ": give {} bytes, or open or attach with Netflux(send=netflux.records.Codec(...)), which takes "
+    "objects"
+)
+
+
 class LinkSettings(TypedDict, total=False):
     """Keyword arguments of `NetfluxChannel.configure`, see `Netflux`. None leaves a setting as it
     is."""
@@ -200,7 +206,12 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         Then the previous values stay. `WorkerFailed`: nothing was sent for 3 s.
         """
         encode = self._encode
-        self._endpoint.put(values if encode is None else encode(values))
+        try:
+            self._endpoint.put(values if encode is None else encode(values))
+        except TypeError:
+            if encode is None:
+                payload_bytes(values, "values", _NO_RECORD.format(self.send_bytes))
+            raise
 
     def snapshot(self) -> NetfluxSnapshot | None:
         """Return the newest values of the partner, or None before the first ones. Does not wait.

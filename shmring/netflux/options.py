@@ -65,7 +65,7 @@ _TIMES: dict[str, tuple[str, int, int]] = {
 REFUSED: dict[str, str] = dict.fromkeys(
     (
         *("capacity", "packet_bytes", "rx_packet_bytes", "max_payload", "overflow", "late"),
-        *("catch_up", "align", "clock", "reports", "report_capacity", "tolerance_ns", "tx_stamp"),
+        *("catch_up", "align", "clock", "reports", "report_capacity", "tx_stamp"),
         *("stamp_every", "txtime", "connect", "gso", "gro"),
     ),
     "a link queues no packets, and its records give the sizes: leave it out",
@@ -115,6 +115,7 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
     failsafe = own.get("failsafe")
     if failsafe is None and config.settings.on_stale == lib.SHM_NETFLUX_FAILSAFE:
         raise BadConfig('on_stale is "failsafe" but failsafe is not given: give the values')
+    given.setdefault("tolerance_ns", _options.cycle_tolerance_ns(config.settings.cycle_ns))
     plain = _plain(given, receive_bytes)
     slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's
     engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), lib.shm_netflux_bytes(slots))

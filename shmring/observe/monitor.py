@@ -109,9 +109,12 @@ class ChannelMonitor:
 
     def __init__(self, name: paths.ShmName) -> None:
         self._monitor = ffi.gc(ffi.new("monitor_t *"), lib.monitor_close)
+        space, channel = name.namespace.encode(), str(name.channel).encode()
         fd = paths.open_shm(name.posix_name)
         try:
             _check(lib.monitor_open(self._monitor, fd))
+            if not lib.shm_segment_is(ffi.addressof(self._monitor, "s"), space, channel):
+                raise OSError(errno.EPROTO, "the file has another channel's name")
         finally:
             os.close(fd)
         self._row = ffi.new("int64_t[]", self._monitor.words)

@@ -65,7 +65,9 @@ class Proxy(Engine[ProxyChannel]):
     forward: what happens to datagrams from clients to the server. None: they pass at once.
     backward: the same, from the server to clients.
     flows: how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the
-        worker. Datagrams of more clients are dropped and counted as `ProxyStats.forward_no_flow`.
+        worker. If all are in use, a new client gets the place of one that sent a single datagram
+        and was silent for a second, or of one whose host has more than a quarter of the flows.
+        Otherwise its datagrams are dropped and counted as `ProxyStats.forward_no_flow`.
     idle_ns: a flow without datagrams for this long ends, ns, 1 ms to 1 day.
     """
 

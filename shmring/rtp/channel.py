@@ -13,6 +13,7 @@ from shmring.rtp.batch import RtpBatch
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync, item_of
 from shmring.rtp.options import CODEC_NUMBERS, DELIVERIES, ENGINE, RX_HEAD_BYTES
 from shmring.rtp.records import BYE, BlockOptions, FrameOptions, RecordMaker
+from shmring.rtp.sdp import FIRST_DYNAMIC, describe
 from shmring.rtp.statistics import RtpChannelStats, read_rtp
 from shmring.stats import read_values
 from shmring.types import Buffer
@@ -295,9 +296,9 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         """Return the samples of a frame, or of many items one after the other: int16, a view of
         format ``h``, which `numpy.asarray` accepts without a copy.
 
-        An erasure becomes silence of the same length. Other events become nothing. Raises
-        `BadConfig` for a frame of a payload type that is neither the channel's with its codec nor
-        G.711 or L16 by RFC 3551.
+        An erasure becomes silence of the same length. Telephone events and all other items
+        become nothing. Raises `BadConfig` for a frame of a payload type that is neither the
+        channel's with its codec nor G.711 or L16 by RFC 3551.
         """
         if isinstance(item, (RtpFrame, RtpErasure, RtpResync, RtpBye)):
             return self._samples(item)
@@ -305,6 +306,32 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         return memoryview(b"".join(map(self._samples, items))).cast("h")
 
     # --- more -------------------------------------------------------------------------------------
+
+    def sdp(self, encoding: str | None = None, *, media: str = "audio") -> str:
+        """Return a session description (RFC 8866) of the stream that is sent to `remote`, for the
+        program there. Without a remote, it describes what is received at `local`.
+
+        encoding: name of the payload format, such as ``"opus"``. None: that of the codec or of the
+            static payload type.
+        media: "audio" or "video".
+
+        Raises `BadConfig` if a dynamic payload type needs an encoding.
+        """
+        segment = self._endpoint.mapped()
+        host, port = self.remote or self.local or ("0.0.0.0", 0)
+        return describe(
+            self.name, self._rtp, (host, port), segment.config, self._encoding(encoding), media
+        )
+
+    def _encoding(self, given: str | None) -> str | None:
+        if given is None and self._codec:
+            return self._codec.name.upper()
+        if given is None and self.payload_type >= FIRST_DYNAMIC:
+            raise errors.BadConfig(
+                f"payload type {self.payload_type} of channel {self.name!r} has no fixed format: "
+                'give the name of the encoding, such as sdp("opus")'
+            )
+        return given
 
     def stats(self) -> RtpChannelStats:
         """Return the counters and measurements of the channel and, in `rtp`, of the stream."""
@@ -314,11 +341,11 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     # --- inside -----------------------------------------------------------------------------------
 
     def _samples(self, item: RtpItem) -> memoryview:
-        if isinstance(item, RtpFrame):
+        if isinstance(item, RtpFrame) and not item.event:
             return self._decoder(item.payload_type).decode(item.data)
         if isinstance(item, RtpErasure):
             return audio.silence(item.samples * self._rtp.channels)
-        if isinstance(item, (RtpResync, RtpBye)):
+        if isinstance(item, (RtpFrame, RtpResync, RtpBye)):
             return audio.silence(0)
         raise TypeError(f"item must be frames and events as recv() returns them, not {item!r:.80}")
 

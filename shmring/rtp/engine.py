@@ -46,6 +46,9 @@ class Rtp(Engine[RtpChannel]):
     max_dropout: a gap of at most this many sequence numbers is loss, 1 to 32767.
     max_misorder: packets at most this far behind are late, not a restart, 1 to 32767.
     switch_silence_ns: how long the source must be silent before another one takes over, 0 to 1 h.
+    event_types: payload types, 0 to 127, of packets that carry no media frames, such as telephone
+        events (RFC 4733). They do not wait in the jitter buffer. None: packets of 4 bytes whose
+        type is above 95 and not `payload_type`.
 
     Receiving, when:
 
@@ -102,6 +105,7 @@ class Rtp(Engine[RtpChannel]):
     max_dropout: int = 3000
     max_misorder: int = 100
     switch_silence_ns: int = 0
+    event_types: tuple[int, ...] | None = None
     delivery: Delivery = "playout"
     percentile: float = 0.98
     min_delay_ns: int = 5_000_000

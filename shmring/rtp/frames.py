@@ -18,11 +18,12 @@ FRAME, ERASURE, RESYNC, BYE = (
     int(lib.SHM_RTP_GOT_RESYNC),
     int(lib.SHM_RTP_GOT_BYE),
 )
-_RECOVERED, _NEW_SOURCE, _RESTARTED, _DRY = (
+_RECOVERED, _NEW_SOURCE, _RESTARTED, _DRY, _EVENT = (
     int(lib.SHM_RTP_RECOVERED),
     int(lib.SHM_RTP_NEW_SOURCE),
     int(lib.SHM_RTP_RESTARTED),
     int(lib.SHM_RTP_DRY),
+    int(lib.SHM_RTP_EVENT),
 )
 
 
@@ -36,7 +37,7 @@ class RtpFrame(NamedTuple):
     sequence: int
     """RTP sequence number, extended: the first cycle of 65536 is 1, and it never goes back."""
     due_ns: int
-    """Playout time. With ``delivery="as_arrived"``: its time of arrival."""
+    """Playout time. The time of arrival with ``delivery="as_arrived"``, and of an `event`."""
     timestamp_ns: int
     """Time of arrival. `stamp` gives the source of this timestamp."""
     stamp: Stamp
@@ -58,6 +59,16 @@ class RtpFrame(NamedTuple):
     """0: none."""
     extension: bytes
     """Body of the header extension. See `elements`."""
+    event: bool = False
+    """It carries no media, such as a telephone event (RFC 4733): see ``event_types`` of `Rtp`."""
+
+    def __repr__(self) -> str:
+        """The fields, and the lengths of payload and header extension."""
+        shown = {
+            name: f"<{len(value)} bytes>" if isinstance(value, bytes) else repr(value)
+            for name, value in self._asdict().items()
+        }
+        return f"RtpFrame({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
     def elements(self) -> tuple[tuple[int, bytes], ...]:
         """(id, data) of each element of the header extension, RFC 8285."""
@@ -211,6 +222,7 @@ def parse(
         lost_before,
         profile,
         bytes(record[extension_at:payload_at]),
+        bool(flags & _EVENT),
     )
 
 

@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 
 from shmring import _address, _options
+from shmring._arguments import iterable
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
@@ -204,6 +205,11 @@ def _set_flags(config: Any, own: dict[str, Any], direction: object) -> None:
         config.flags |= lib.SHM_RTP_NO_MARKER
     if "expected_ssrc" in own:
         config.flags |= lib.SHM_RTP_FIXED_SOURCE
+    if "event_types" in own:
+        config.flags |= lib.SHM_RTP_EVENT_TYPES
+        for number in iterable(own["event_types"], "event_types", "payload types"):
+            number = _options.integer("event_types", number, 0, 127)
+            config.event_types[number // 64] |= 1 << number % 64
     if _options.switch("reduced_size", own.get("reduced_size", False)):
         config.flags |= lib.SHM_RTP_REDUCED_SIZE
     if _options.switch("nack", own.get("nack", False)):

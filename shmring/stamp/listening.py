@@ -28,6 +28,11 @@ _NOBODY: Address = ("0.0.0.0", 0)
 _numbers = itertools.count()
 
 
+def _end(channel: Channel, seconds: float | None) -> int:
+    """Return the time in so many seconds. None: never."""
+    return 1 << 62 if seconds is None else channel.now_ns() + round(seconds * _NS_PER_S)
+
+
 class Listening:
     """Receives the stream of one sender, that of `shmring.generate` for example, which another
     thread or a signal handler can stop."""
@@ -37,6 +42,7 @@ class Listening:
         local: Address,
         *,
         seconds: float | None = 10.0,
+        wait: float | None = None,
         timeout: float = 1.0,
         interface: str | None = None,
         profile: Profile | None = None,
@@ -47,6 +53,7 @@ class Listening:
 
         local: the (host, port) to receive on.
         seconds: how long from the first packet. None: until `stop`.
+        wait: how long to wait for the first packet. None: until it comes, or `stop`.
         timeout: a packet is lost if it did not come this many seconds after the one behind it left.
         interface, profile, pool, progress: as for `shmring.measure`.
 
@@ -56,8 +63,10 @@ class Listening:
         """
         if seconds is not None:
             positive(seconds, "seconds", "or None for no end")
+        if wait is not None:
+            positive(wait, "wait", "or None for no end")
         positive(timeout, "timeout", "seconds")
-        self._seconds, self._timeout_ns = seconds, round(timeout * _NS_PER_S)
+        self._seconds, self._wait, self._timeout_ns = seconds, wait, round(timeout * _NS_PER_S)
         self._pool = pool
         self._options: dict[str, Any] = {
             "direction": "rx",
@@ -97,12 +106,11 @@ class Listening:
             )
             watch = self._watch
             watch.begin(probes, "same", None)
-            until_ns = 1 << 62
+            until_ns = _end(channel, self._wait)
             while not self._stopped and channel.now_ns() < until_ns:
                 if probes.read(listening=True) and not watch.start_ns:
                     watch.start_ns = channel.now_ns()
-                    if self._seconds is not None:
-                        until_ns = watch.start_ns + round(self._seconds * _NS_PER_S)
+                    until_ns = _end(channel, self._seconds)
                 probes.settle()
                 watch.look(channel.now_ns(), self._share(channel.now_ns()))
                 time.sleep(_TURN_S)

@@ -186,7 +186,8 @@ class MeasureReport(FlowCounts):
     """Whether a stream was received, not reflected: then only `forward` has delays, `sent` counts
     the sequence numbers, and lateness of the sender is part of the delay."""
     seconds: float
-    """From the first probe to the last reply."""
+    """From the first probe that left to the last one (listening: that arrived). Waiting does not
+    count."""
     lost_here: int
     """Of the lost probes, dropped on this host: the receive buffer or ring was full."""
     strangers: int
@@ -217,6 +218,11 @@ class MeasureReport(FlowCounts):
         return self.lost - self.lost_here
 
     @property
+    def rate_pps(self) -> float:
+        """Probes a second while they were sent. 0 of fewer than two."""
+        return (self.sent - 1) / self.seconds if self.sent > 1 and self.seconds else 0.0
+
+    @property
     def late_share(self) -> float:
         """Probes that left late, as a share of those sent, 0 to 1."""
         return self.late / self.sent if self.sent else 0.0
@@ -231,7 +237,7 @@ class MeasureReport(FlowCounts):
         facts: dict[str, Any] = {"verdict": self.verdict}
         facts |= {
             name: getattr(self, name)
-            for name in ("lost_unplaced", "loss_share", "lost_in_network", "late_share")
+            for name in ("lost_unplaced", "loss_share", "lost_in_network", "late_share", "rate_pps")
         }
         for field in dataclasses.fields(self):
             value: Any = getattr(self, field.name)

@@ -92,6 +92,7 @@ class Measurement:
         interface: str | None = None,
         ttl: int | None = None,
         dscp: int | None = None,
+        gso: bool = True,
         profile: Profile | None = None,
         pool: Opening | str | None = None,
         progress: Callable[[MeasureProgress], object] | None = None,
@@ -122,6 +123,7 @@ class Measurement:
             "profile": profile,
             "ttl": ttl,
             "dscp": dscp,
+            "gso": gso,
             "device": interface,
         }
         self._watch = Watch(progress)
@@ -236,7 +238,7 @@ class Measurement:
             return ReceiveTimeout(f"stopped before {where} answered")
         stats = channel.stats()
         if stats.tx_failed:
-            reports = [one for one in channel.reports() if one.error]
+            reports = [one for one in channel.reports(timeout=0) if one.error]
             why = reports[-1].error_text if reports else "the kernel refused the packets"
             return ReceiveTimeout(
                 f"{where} cannot be reached: {why}. Check the address and the route"
@@ -469,7 +471,7 @@ def report_of(
         **_delays(probes, None),
         host=host,
         listening=listening,
-        seconds=max(0, channel.now_ns() - watch.start_ns) / _NS_PER_S if watch.start_ns else 0.0,
+        seconds=probes.span_ns / _NS_PER_S,
         lost_here=min(counts["lost"], dropped),
         strangers=probes.strangers + probes.malformed + stats.rx_filtered,
         reflector_counts=probes.reflector_counts,
@@ -503,6 +505,7 @@ def measure(
     interface: str | None = None,
     ttl: int | None = None,
     dscp: int | None = None,
+    gso: bool = True,
     profile: Profile | None = None,
     pool: Opening | str | None = None,
     progress: Callable[[MeasureProgress], object] | None = None,
@@ -522,7 +525,7 @@ def measure(
         "auto": same if the first probes allow it, else measured.
     local: the (host, port) to send from.
     interface: send and receive on this network interface only.
-    ttl, dscp: of the probes, as in `Pool.open`.
+    ttl, dscp, gso: of the probes, as in `Pool.open`.
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
     pool: which pool sends, or its name. None: the default pool.
     progress: is called with a `MeasureProgress` about five times a second.
@@ -542,6 +545,7 @@ def measure(
         interface=interface,
         ttl=ttl,
         dscp=dscp,
+        gso=gso,
         profile=profile,
         pool=pool,
         progress=progress,

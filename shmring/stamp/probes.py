@@ -136,6 +136,13 @@ class Probes:
         return int(self._raw.malformed)
 
     @property
+    def span_ns(self) -> int:
+        """Time from the first probe that left to the last one. Of a stream: that arrived."""
+        times = [(flow.began_ns, flow.ended_ns) for flow in self._flows if flow.began_ns]
+        begins, ends = zip(*times, strict=True) if times else ((0,), (0,))
+        return int(max(ends) - min(begins))
+
+    @property
     def used(self) -> list[int]:
         """Numbers of the flows that have probes."""
         return [number for number, flow in enumerate(self._flows) if flow.counts.planned]

@@ -106,6 +106,7 @@ class Reflector:
         idle_s: float = IDLE_S,
         hold_ns: int = HOLD_NS,
         profile: Profile | None = None,
+        gso: bool = True,
         pool: Opening | str | None = None,
     ) -> None:
         """Check the arguments, which are those of `shmring.reflect`, and open the channel."""
@@ -127,7 +128,9 @@ class Reflector:
             least=_LEAST_CAPACITY,
         )
         """How many requests and replies may wait, and the shared memory of both."""
-        self._channel = _open(local, pool, profile, self.queue.count)
+        self._channel = _open(
+            local, pool=pool, profile=profile, gso=gso, **_sizes(self.queue.count)
+        )
         self._arrivals = Arrivals(self._channel)
         self._began_ns = time.monotonic_ns()
 
@@ -213,7 +216,7 @@ class Reflector:
             fates=Reflected(**values(ReflectorFates, self._state.fates)),
             not_queued=self._not_queued,
             failed=stats.tx_failed,
-            late=stats.tx_late,
+            late=stats.tx_started_late,
             lateness=stats.lateness,
             sessions=lib.stamp_reflector_sessions(self._state, now_ns),
             session_total=int(self._state.session_total),
@@ -249,31 +252,25 @@ def _sizes(capacity: int) -> dict[str, Any]:
     }
 
 
-def _open(
-    local: Address | None, pool: Opening | str | None, profile: Profile | None, capacity: int
-) -> Channel:
+def _open(local: Address | None, **options: Any) -> Channel:
     host, port = ("", PORT) if local is None else local
     if host:
-        return _open_at((host, port), pool, profile, capacity)
+        return _open_at((host, port), **options)
     with contextlib.suppress(ShmringOSError):  # a host without IPv6
-        return _open_at(("::", port), pool, profile, capacity)
-    return _open_at(("0.0.0.0", port), pool, profile, capacity)
+        return _open_at(("::", port), **options)
+    return _open_at(("0.0.0.0", port), **options)
 
 
-def _open_at(
-    local: Address, pool: Opening | str | None, profile: Profile | None, capacity: int
-) -> Channel:
+def _open_at(local: Address, **options: Any) -> Channel:
     try:
         channel: Channel = open_channel(
             f"reflect.{os.getpid()}.{next(_numbers)}",
-            pool=pool,
             local=local,
-            profile=profile,
             gro=False,  # packets that were put together may have one timestamp
             rx_stamp="kernel",  # whose clock is the one of T3
             txtime="off",  # a card's own clock might launch before it
             reports="off",
-            **_sizes(capacity),
+            **options,
         )
         return channel
     except (NoPermission, ShmringOSError) as caught:
@@ -298,6 +295,7 @@ def reflect(
     idle_s: float = IDLE_S,
     hold_ns: int = HOLD_NS,
     profile: Profile | None = None,
+    gso: bool = True,
     pool: Opening | str | None = None,
 ) -> ReflectorReport:
     """Answer STAMP test packets (RFC 8762, unauthenticated) in this thread, and return a report.
@@ -318,10 +316,10 @@ def reflect(
     idle_s: a session that is silent for so many seconds is forgotten.
     hold_ns: time from the arrival of a request to its reply, if that can be kept. It lets replies
         leave exactly at their T3, with the gaps of the requests.
-    profile: how the worker waits, as for `Pool.open`.
+    profile, gso: as in `Pool.open`.
     pool: where the channel is opened, or the name of a named pool. None: `default_pool`.
 
-    A reply is as long as its request. Not answered, but counted: requests with fewer than 44 bytes,
+    A reply is as long as its request. Not answered, but counted: requests with fewer than 41 bytes,
     corrupt ones, replies of other reflectors, and packets from ports below 1024 other than 862.
     Raises `NoPermission` (the port), `BadConfig`, `BadAddress`, and what `Pool.open` raises.
     """
@@ -334,6 +332,7 @@ def reflect(
         idle_s=idle_s,
         hold_ns=hold_ns,
         profile=profile,
+        gso=gso,
         pool=pool,
     ) as reflector:
         return reflector.serve(seconds)

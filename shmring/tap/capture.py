@@ -27,14 +27,15 @@ class Capture:
         channel: str,
         namespace: str,
         wanted: tuple[str, ...],
+        link: int,
         snap_bytes: int,
         real_offset_ns: int,
         clock: str,
         wire_times: bool,
     ) -> None:
-        """`wanted`: a choice of ``tx``, ``rx`` and ``not sent``. `real_offset_ns`: the difference
-        from the channel's clock to Unix time. `wire_times`: a sent packet has its transmit
-        timestamp as its time, if there is one."""
+        """`wanted`: a choice of ``tx``, ``rx`` and ``not sent``. `link`: a link type of `pcapng`.
+        `real_offset_ns`: the difference from the channel's clock to Unix time. `wire_times`: a sent
+        packet has its transmit timestamp as its time, if there is one."""
         self._writer = pcapng.Writer(sink)
         self._real_offset_ns = real_offset_ns
         self._wire_times = wire_times
@@ -62,7 +63,7 @@ class Capture:
         )
         self._received = dict.fromkeys(wanted, 0)
         self._numbers = {
-            name: self._writer.interface(f"{channel} {name}", _DESCRIPTIONS[name], snap_bytes)
+            name: self._writer.interface(f"{channel} {name}", _DESCRIPTIONS[name], snap_bytes, link)
             for name in wanted
         }
 

@@ -1,9 +1,8 @@
-"""The log of a tap, in the process that made its memory."""
+"""The log of a tap, in the process that reads it."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from shmring import _check
 from shmring._ring import ffi, lib
 
-SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 TAKE_BYTES = 1 << 20
 PAGE_BYTES = 4096
 
@@ -29,34 +27,32 @@ class Batch:
     """Datagrams that were overwritten before the first of these was read."""
 
 
-class TapLog:
-    """Memory to which only a worker writes. It is sealed, reserved, and accounted to
-    this process."""
+def memory_bytes(buffer_bytes: int) -> int:
+    """Return the size of the memory of a log with a buffer of this size. Raises `BadConfig`."""
+    size = -(-buffer_bytes // PAGE_BYTES) * PAGE_BYTES + int(lib.TAP_HEAD_BYTES)
+    _check.check(lib.tap_bytes_check(size))
+    return size
 
-    def __init__(self, size_bytes: int) -> None:
-        """Raises `BadConfig`, `NoSpace`."""
-        size = -(-size_bytes // PAGE_BYTES) * PAGE_BYTES + int(lib.TAP_HEAD_BYTES)
-        _check.check(lib.tap_bytes_check(size))
-        self.fd = os.memfd_create("shmring-tap", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+class TapLog:
+    """Memory to which only a worker writes, and which it has made a log."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        """Takes `fd` over. Raises `NoSpace`, `LayoutMismatch`."""
         try:
-            os.posix_fallocate(self.fd, 0, size)
-            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SEALS)
-            self._memory = mmap.mmap(self.fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+            self._memory = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
         except OSError as reason:
-            os.close(self.fd)
             raise _check.error(
                 reason.errno or errno.ENOMEM,
-                f"{size} bytes of memory for a tap: {reason.strerror}: use a smaller buffer",
+                f"mapping {size} bytes of a tap: {reason.strerror}: use a smaller buffer",
             ) from None
-        self._size = size
+        finally:
+            os.close(fd)
         self._view = ffi.from_buffer(self._memory)
         self._reader = ffi.new("tap_reader_t *")
         self._batch = ffi.new("tap_batch_t *")
         self._buffer = ffi.new("uint8_t[]", TAKE_BYTES)
-
-    def begin(self) -> None:
-        """Called after a worker has made the memory its log. Raises `LayoutMismatch`."""
-        _check.check(lib.tap_reader_init(self._reader, self._view, self._size))
+        _check.check(lib.tap_reader_init(self._reader, self._view, size))
 
     def take(self) -> Batch | None:
         """Return some of the next records, or None if there are none now."""
@@ -77,9 +73,7 @@ class TapLog:
         return int(lib.tap_reader_unreported(self._reader))
 
     def close(self) -> None:
-        """Give the memory back. The worker must have been told before."""
-        if self.fd >= 0:
+        """Unmap the memory. The worker frees it after the connection has ended."""
+        if not self._memory.closed:
             ffi.release(self._view)
             self._memory.close()
-            os.close(self.fd)
-            self.fd = -1

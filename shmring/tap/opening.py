@@ -15,7 +15,8 @@ from shmring._attachment import Attachment
 from shmring._check import error, last_text
 from shmring._ring import ffi, lib
 from shmring.tap.capture import Capture
-from shmring.tap.pcapng import Sink
+from shmring.tap.packets import plain_ip
+from shmring.tap.pcapng import LINKTYPE_IPV4, LINKTYPE_IPV6, LINKTYPE_RAW, Sink
 from shmring.tap.session import NS_PER_S, WHY_A_WORKER, Plan, Tap
 from shmring.types import TapDirection, TapTimes, TapTrigger
 
@@ -65,8 +66,9 @@ def open(
     `memory_bytes`: at most this much memory is used for `keep`.
 
     The worker makes the copies and never waits, so a stopped or killed tap disturbs no process.
-    `namespace`: as for `shmring.attach`. Raises `ValueError`, `ChannelNotFound`, `ChannelClosed`,
-    `NoPermission`, `NoSpace` (too many taps, no memory), `WorkerFailed`, `OSError` (the output).
+    `namespace`: as for `shmring.attach`. `channel` may also name it: ``"NAMESPACE/name"``. Raises
+    `ValueError`, `ChannelNotFound`, `ChannelClosed`, `NoPermission`, `NoSpace` (too many taps, no
+    memory), `WorkerFailed`, `OSError` (the output).
     """
     what = _what(direction, not_sent, triggers if keep is not None else ())
     keep_ns = None if keep is None else _nanoseconds(keep, "keep")
@@ -78,7 +80,7 @@ def open(
             raise ValueError(f"{name} is {value}: it must be at least {least}")
     if count is not None and count < 1:
         raise ValueError(f"count is {count}: it must be at least 1")
-    space, segment = _segment(channel, namespace)
+    space, channel, segment = _segment(channel, namespace)
     config = segment.config
     clock_tai = config.clock == lib.RT_CLOCK_TAI
     plan = Plan(
@@ -100,6 +102,7 @@ def open(
             channel=channel,
             namespace=space,
             wanted=_interfaces(direction, not_sent),
+            link=_link(config),
             snap_bytes=snap,
             real_offset_ns=_real_offset_ns(clock_tai),
             clock="CLOCK_TAI" if clock_tai else "CLOCK_MONOTONIC",
@@ -116,7 +119,7 @@ def trigger(channel: str, text: str = "", *, namespace: str | None = None) -> in
     Returns how many taps there are. Taps without ``"api"`` among their triggers only write the
     comment. Raises the exceptions of `open`.
     """
-    _, segment = _segment(channel, namespace)
+    _, channel, segment = _segment(channel, namespace)
     attachment = Attachment(segment)
     with _explained(channel):
         try:
@@ -142,14 +145,29 @@ def _interfaces(direction: str, not_sent: bool) -> tuple[str, ...]:
     return (*ways, "not sent") if not_sent else ways
 
 
+def _link(config: Any) -> int:
+    """Return the link type of a channel's packets. A socket of all IPv6 addresses has packets of
+    both IP versions, and ports of a ``mux`` may differ. A local channel has no addresses: its
+    packets are shown as IPv6."""
+    if config.local.family == 4:
+        return LINKTYPE_IPV4
+    if not config.local.family:
+        is_local = ffi.string(config.engine) == b"local"
+        return LINKTYPE_IPV6 if is_local else LINKTYPE_RAW
+    ip = bytes(config.local.ip)
+    return LINKTYPE_IPV6 if any(ip) and plain_ip(ip) == ip else LINKTYPE_RAW
+
+
 def _nanoseconds(seconds: float, name: str) -> int:
     if not 0 <= seconds <= _MOST_S:
         raise ValueError(f"{name} is {seconds!r}: it must be 0 s to a year")
     return round(seconds * NS_PER_S)
 
 
-def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
-    """Return the namespace's name and the channel's segment, mapped for reading."""
+def _segment(channel: str, namespace: str | None) -> tuple[str, str, Any]:
+    """Return the names of namespace and channel, and the channel's segment, mapped for reading."""
+    if isinstance(channel, str) and "/" in channel:
+        namespace, _, channel = channel.rpartition("/")
     with _host.translated(f"channel {channel!r}"):
         space = paths.namespace_of(namespace)
         paths.check_name("channel name", channel)
@@ -173,7 +191,7 @@ def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
             raise error(errno.EPROTO, f"channel {channel!r}: {last_text()}")
     finally:
         os.close(fd)
-    return space, ffi.gc(segment, lib.shm_segment_unmap)
+    return space, channel, ffi.gc(segment, lib.shm_segment_unmap)
 
 
 def _real_offset_ns(clock_tai: bool) -> int:

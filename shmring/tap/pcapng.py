@@ -14,6 +14,10 @@ from shmring._proto import lib
 
 LINKTYPE_RAW: int = lib.CAPTURE_LINK_RAW
 """Packets begin with their IPv4 or IPv6 header."""
+LINKTYPE_IPV4: int = lib.CAPTURE_LINK_IPV4
+LINKTYPE_IPV6: int = lib.CAPTURE_LINK_IPV6
+"""The same of one IP version. Libpcap, and so tcpdump, reads one interface of LINKTYPE_RAW in a
+file, but any number of these."""
 
 INBOUND = 1
 OUTBOUND = 2
@@ -85,9 +89,11 @@ class Writer:
         options = _text(_COMMENT, comment) + _text(_SHB_OS, system)
         self._block(_SECTION, body, options + _text(_SHB_USERAPPL, application))
 
-    def interface(self, name: str, description: str, snap_bytes: int = 0) -> int:
+    def interface(
+        self, name: str, description: str, snap_bytes: int = 0, link: int = LINKTYPE_RAW
+    ) -> int:
         """Declare an interface of raw IP packets with times in ns. Return its number."""
-        body = struct.pack("=HHI", LINKTYPE_RAW, 0, snap_bytes)
+        body = struct.pack("=HHI", link, 0, snap_bytes)
         options = _text(_IF_NAME, name) + _text(_IF_DESCRIPTION, description)
         self._block(_INTERFACE, body, options + _option(_IF_TSRESOL, bytes([_TSRESOL_NS])))
         self._interfaces += 1

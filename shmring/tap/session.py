@@ -18,7 +18,7 @@ from shmring._ring import lib
 from shmring.tap import records
 from shmring.tap.capture import Capture
 from shmring.tap.keeper import Keeper
-from shmring.tap.log import Batch, TapLog
+from shmring.tap.log import Batch, TapLog, memory_bytes
 from shmring.tap.records import Record
 from shmring.tap.stamps import StampMerger
 
@@ -178,15 +178,13 @@ class Tap:
     # --- the worker's side --------------------------------------------------------------------
 
     def _attach(self) -> TapLog:
-        log = TapLog(self._plan.buffer_bytes)
+        plan = self._plan
+        size = memory_bytes(plan.buffer_bytes)
         try:
-            self._attachment.tap(self._plan.what, self._plan.snap_bytes, log.fd)
-            log.begin()
+            return TapLog(self._attachment.tap(plan.what, plan.snap_bytes, size), size)
         except BaseException:
             self._attachment.disconnect()
-            log.close()
             raise
-        return log
 
     def _worker_gone(self) -> bool:
         with contextlib.suppress(OSError, ValueError):

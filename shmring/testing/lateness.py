@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Literal
 
 from rtworkers.examine import Latency, examine
@@ -14,12 +16,15 @@ if TYPE_CHECKING:
 
 FLOOR_S = 0.5
 """How long the floor is measured."""
+WHY_S = 30.0
+"""How long the explanation may take."""
 
 
 def check_lateness(
     channel: Channel | RtpChannel, p99_ns: int, relative_to: Literal["host"] | None
 ) -> None:
     """`assert_lateness` of shmring.pytest_plugin."""
+    __tracebackhide__ = True
     if relative_to not in ("host", None):
         raise ValueError(f'relative_to is {relative_to!r}: use "host" or None')
     stats = channel.stats()
@@ -68,4 +73,21 @@ def _text(stats: ChannelStats, measured_ns: int, p99_ns: int, floor: Latency | N
             f": p99_ns={p99_ns} and this host's floor of {floor.p99_ns} ns (p99 of {floor.n} "
             f"wake-ups, class {stats.policy}, {core})"
         )
-    return f"{text}. To see why: rtstat why {stats.name}"
+    return f"{text}\n\n{_why(stats)}"
+
+
+def _why(stats: ChannelStats) -> str:
+    """Return what ``rtstat why`` says now. When the test has failed, the channel is gone."""
+    command = [sys.executable, "-m", "rtstat", "why", f"{stats.namespace}/{stats.name}"]
+    try:
+        done = subprocess.run(
+            [*command, "--seconds", "0.2"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=WHY_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as caught:
+        return f"rtstat why {stats.namespace}/{stats.name}: {caught}"
+    return (done.stdout or done.stderr).rstrip()

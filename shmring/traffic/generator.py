@@ -98,6 +98,7 @@ class Generator:
         interface: str | None = None,
         ttl: int | None = None,
         broadcast: bool = False,
+        gso: bool = True,
         late: Late = "send",
         profile: Profile | None = None,
         capacity: int | None = None,
@@ -138,6 +139,7 @@ class Generator:
             interface=interface,
             ttl=ttl,
             broadcast=broadcast,
+            gso=gso,
             late=late,
             profile=profile,
             capacity=capacity,
@@ -320,6 +322,7 @@ def generate(
     interface: str | None = None,
     ttl: int | None = None,
     broadcast: bool = False,
+    gso: bool = True,
     late: Late = "send",
     profile: Profile | None = None,
     capacity: int | None = None,
@@ -344,6 +347,8 @@ def generate(
     interface: through which multicast and link-local packets leave. None: the system's choice.
     ttl: hop limit of the packets. None: the system's.
     broadcast: allow sending to broadcast addresses.
+    gso: send packets that are due together in one message. Captures on loopback and on a veth pair
+        show such a message as one packet.
     late: what happens to packets past their time: "send" or "drop".
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
     capacity: how many packets may be queued ahead of their time. None: what is due in half a
@@ -367,6 +372,7 @@ def generate(
         interface=interface,
         ttl=ttl,
         broadcast=broadcast,
+        gso=gso,
         late=late,
         profile=profile,
         capacity=capacity,

@@ -84,6 +84,10 @@ class UdtListener:
         """The bound address: (host, port)."""
         return self.local
 
+    def use(self, settings: Settings) -> None:
+        """Answer requests from now on with these settings of connections."""
+        self._shared.settings = settings
+
     def fileno(self) -> int:
         """Return a descriptor that is readable while `accept` would return at once."""
         if self._shared.ended:
@@ -193,6 +197,15 @@ class _Shared:
             os.eventfd_write(self.ready_fd, 1)
             self.changed.notify()
 
+    def drop_silent(self) -> list[UdtSocket]:
+        """Take out those whose peers never said anything, for the caller to close."""
+        with self.changed:
+            silent = [waiting for waiting in self.queue if _never_spoke(waiting)]
+            for connection in silent:
+                self.queue.remove(connection)
+                os.eventfd_read(self.ready_fd)
+        return silent
+
     def end(self) -> None:
         """Tell the thread, which closes the rest."""
         if self.pid != os.getpid():
@@ -229,16 +242,24 @@ def _answer(shared: _Shared) -> None:
         poll.register(shared.stop_fd, select.POLLIN)
         while not shared.ended:
             packet = endpoint.try_recv()
-            if packet is None:
-                poll.poll()
-            else:
+            if packet is not None:
                 _answer_one(shared, packet)
+                continue
+            poll.poll(ANSWER_S * 1000 if shared.queue else None)
+            for connection in shared.drop_silent():
+                connection.close(linger=0)
     except errors.ChannelClosed:
         pass
     except Exception:
         log.exception("a UDT listener ends")
     finally:
         shared.finish()
+
+
+def _never_spoke(connection: UdtSocket) -> bool:
+    with contextlib.suppress(errors.ShmringError):
+        return connection.facts().error == Code.ECONNSETUP
+    return False
 
 
 def _answer_one(shared: _Shared, packet: Packet) -> None:

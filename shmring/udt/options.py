@@ -5,7 +5,7 @@ import socket as _socket
 from collections.abc import Callable
 from typing import Any, Self, TypedDict
 
-from shmring import _address, _options
+from shmring import _address, _options, room
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
@@ -32,6 +32,7 @@ MOST_SECONDS = 2**32
 RING_BYTES = 1 << 21
 BACKLOG, MOST_BACKLOG = 128, int(lib.SHM_UDT_MAX_BACKLOG)
 MAX_SOCKETS = 4096
+MAX_PER_SOURCE = 256
 UDP_BUFFER_BYTES = 4 << 20
 
 _RECORD_MAX = lib.SHM_MAX_RECORD
@@ -82,6 +83,12 @@ class PortOptions(TypedDict, total=False):
     sndbuf_bytes: the kernel's send buffer. Default 4 MiB.
     max_sockets: maximum number of connections on the port at the same time, 1 to 65536. Default
         4096.
+    max_per_source: accepted connections, and requests that wait, from one IPv4 address or one IPv6
+        network of 64 bits, 1 to 65536. Default 256.
+    max_bytes: shared memory that accepted connections may need together, bytes, 64 KiB or more.
+        Each may need twice `ring_bytes` and a bit. Default: three quarters of /dev/shm.
+    gso: send packets that are due together in one message, which captures on loopback and on a veth
+        pair show as one packet. Default True.
     impair: an impaired path between this port and the network, sending side. Default: none.
     impair_rx: the same, receiving side.
     cpu: core of the worker that serves the port and all of its connections. Default: the one with
@@ -94,6 +101,9 @@ class PortOptions(TypedDict, total=False):
     rcvbuf_bytes: int | None
     sndbuf_bytes: int | None
     max_sockets: int | None
+    max_per_source: int | None
+    max_bytes: int | None
+    gso: bool | None
     impair: Impairment | None
     impair_rx: Impairment | None
     cpu: int | None
@@ -189,6 +199,12 @@ def port_channel(
     config.config_bytes = ffi.sizeof("shm_udt_port_config_t")
     config.max_sockets = _options.integer(
         "max_sockets", given.pop("max_sockets", MAX_SOCKETS), 1, 65536
+    )
+    config.max_per_source = _options.integer(
+        "max_per_source", given.pop("max_per_source", MAX_PER_SOURCE), 1, 65536
+    )
+    config.max_bytes = _options.integer(
+        "max_bytes", given.pop("max_bytes", room.total_bytes() // 4 * 3), 1 << 16, 2**63 - 1
     )
     config.backlog = 1
     plain: dict[str, Any] = {

@@ -8,7 +8,7 @@ import secrets
 import threading
 from typing import Any, Self, Unpack
 
-from rtworkers import page
+from rtworkers import affinity, page
 from shmring import _address, errors
 from shmring._endpoint import Endpoint
 from shmring._opening import Opening
@@ -93,7 +93,7 @@ class Port:
         """Core that connections must name to use the same worker. None: there is one worker."""
         segment = self._endpoint.mapped()
         status = segment.status
-        return None if page.core(status.cpu) is None else int(status.worker_slot)
+        return None if page.core(status.cpu) is None else int(status.worker_slot) % affinity.CORES
 
     @property
     def closed(self) -> bool:

@@ -227,6 +227,11 @@ class UdtServer:
         """The bound address."""
         return self._listener.local
 
+    @property
+    def sockets(self) -> tuple[UdtListener, ...]:
+        """The listener, as a server of asyncio shows its sockets. Empty after `close`."""
+        return () if self._listener.closed else (self._listener,)
+
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
         await asyncio.shield(self._accepting)

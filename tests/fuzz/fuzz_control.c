@@ -179,6 +179,8 @@ static void stop(fuzz_t *f)
     worker_t *w = &f->worker;
     for (unsigned i = 0; i < CONNS; i++)
         hang_up(f, i);
+    while (control_jobs_step(w, rt_mono_ns())) /* a connection waits for its own */
+        run_worker(w);
     require(w->conn_count == 0, "who hung up is forgotten");
     while (w->channel_count > 0)
         control_close_channel(w->channels[0]);
@@ -284,12 +286,13 @@ static void send_sound(fuzz_t *f)
             ctl_attach_t attach;
             ctl_attached_t attached;
             ctl_tap_t tap;
+            ctl_client_t client;
             uint8_t bytes[sizeof(ctl_attach_t)];
         };
     } message = {.head = {.magic = CTL_MAGIC}};
     _Static_assert(sizeof(ctl_attach_t) == sizeof(ctl_attached_t), "one union for both");
     unsigned how = take_number(f, 1);
-    uint32_t op = take_number(f, 1) % (CTL_MARK + 1);
+    uint32_t op = take_number(f, 1) % (CTL_CLIENT + 1);
     bool taps = op == CTL_TAP;
     bool slots = op == CTL_ATTACH || op == CTL_DETACH;
     bool bare = op == CTL_PING || op == CTL_ADOPT || op == CTL_QUIT;
@@ -301,21 +304,23 @@ static void send_sound(fuzz_t *f)
         message.attach.producer = (uint32_t)(int8_t)take_number(f, 1);
         message.attach.reader = (uint32_t)(int8_t)take_number(f, 1);
     }
-    if (taps)
+    if (taps) {
         message.tap.what = take_number(f, 1);
+        message.tap.memory_bytes = how & 0x40 ? TAP_LEAST_BYTES : take_number(f, 3);
+    }
+    if (op == CTL_CLIENT)
+        message.client = (ctl_client_t){.pid = how, .uid = how >> 4, .group_count = take_number(f, 2)};
     message.head.op = op;
-    message.head.body_bytes = (uint32_t)(bare    ? 0
-                                         : taps  ? sizeof(ctl_tap_t)
-                                         : slots ? sizeof(ctl_attach_t)
+    message.head.body_bytes = (uint32_t)(bare             ? 0
+                                         : taps           ? sizeof(ctl_tap_t)
+                                         : slots          ? sizeof(ctl_attach_t)
                                          : op == CTL_LIST ? sizeof(ctl_list_t)
-                                                 : sizeof(ctl_channel_t));
-    int bell = how & 0x10 ? eventfd(0, EFD_CLOEXEC)
-                          : memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (taps && ftruncate(bell, TAP_LEAST_BYTES) == 0)
-        (void)fcntl(bell, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | (how & 0x40 ? F_SEAL_SEAL : 0));
-    post(f, how % CONNS, &message, sizeof message.head + message.head.body_bytes, &bell,
+                                         : op == CTL_CLIENT ? sizeof(ctl_client_t)
+                                                          : sizeof(ctl_channel_t));
+    int unasked = how & 0x10 ? eventfd(0, EFD_CLOEXEC) : memfd_create("fuzz", MFD_CLOEXEC);
+    post(f, how % CONNS, &message, sizeof message.head + message.head.body_bytes, &unasked,
          how >> 5 & 1);
-    close(bell);
+    close(unasked);
 }
 
 /* A channel a, b, c or d of a good configuration, of which the message may change some bytes. */

@@ -14,6 +14,7 @@
 #include "shm/latest_box.c"
 
 #include "worker/agents/cyclic/cyclic.h"
+#include "channel_end.h"
 #include "worker/worker.h"
 
 #include "base/rt_err.h"
@@ -97,6 +98,7 @@ static void start(fuzz_t *f)
 static void end(fuzz_t *f)
 {
     f->channel.ops->close(&f->channel);
+    end_channel_memory(&f->channel);
     free(f->channel.segment.engine);
     hostile_segment_free(&f->channel.segment);
 }
@@ -187,6 +189,7 @@ static void hold_and_release(fuzz_t *f)
 static void take_over(fuzz_t *f)
 {
     f->channel.ops->close(&f->channel);
+    end_channel_memory(&f->channel);
     open_agent(f);
 }
 

@@ -303,7 +303,9 @@ static void attach_end(endpoint_t *e, uint32_t producer, uint32_t reader)
     fuzz_require((rc == 0) == good, "a slot that is there, and only such a one");
     if (e->rx.mode == SHM_READ_SHARED || !e->segment->writable)
         return;
-    rc = endpoint_attach_reader(e, reader, READER_BELL);
+    rc = endpoint_attach_reader(e, reader);
+    if (rc == 0)
+        endpoint_select(e, READER_BELL, READER_BELL);
     fuzz_require((rc == 0) == (reader < READERS), "likewise of readers");
 }
 

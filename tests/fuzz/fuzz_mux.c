@@ -9,6 +9,8 @@
 #include "hostile.h"
 
 #include "shm/tx_claims.c"
+#include "shm/tx_item.c"
+#include "shm/tx_move.c"
 #include "shm/tx_queue.c"
 #include "shm/tx_release.c"
 #include "shm/tx_takeover.c"

@@ -15,6 +15,7 @@
 #include "../c/netflux_put.h"
 
 #include "worker/agents/netflux/netflux.h"
+#include "channel_end.h"
 #include "worker/worker.h"
 
 #include "base/rt_err.h"
@@ -109,7 +110,7 @@ static void start(fuzz_t *f)
 
 static void end(fuzz_t *f)
 {
-    agent_path_close(&f->agent.path);
+    end_channel_memory(&f->channel);
     free(f->channel.segment.engine);
     hostile_segment_free(&f->channel.segment);
 }
@@ -240,7 +241,7 @@ static void hold_and_release(fuzz_t *f)
 static void take_over(fuzz_t *f)
 {
     shm_netflux_config_t link = f->agent.config;
-    agent_path_close(&f->agent.path);
+    end_channel_memory(&f->channel);
     open_agent(f, &link);
 }
 

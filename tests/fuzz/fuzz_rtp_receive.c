@@ -7,6 +7,7 @@
  *
  * The agent's own code runs, without worker and without sockets: what it sends goes nowhere. */
 #include "worker/agents/rtp/rtp.h"
+#include "channel_end.h"
 #include "worker/worker.h"
 
 #include "base/rt_err.h"
@@ -87,7 +88,9 @@ static shm_rtp_config_t configuration(fuzz_t *f)
                           .expected_ssrc = 1};
     c.delivery = (uint8_t)(take(f, 1) % 3);
     c.rtcp = take(f, 1) % 2 ? SHM_RTP_RTCP_MUX : SHM_RTP_RTCP_OFF;
-    c.flags = (uint8_t)(take(f, 1) & (SHM_RTP_FIXED_SOURCE | SHM_RTP_REDUCED_SIZE));
+    c.flags = (uint8_t)(take(f, 1) &
+                        (SHM_RTP_FIXED_SOURCE | SHM_RTP_REDUCED_SIZE | SHM_RTP_EVENT_TYPES));
+    c.event_types[0] = 2;
     if (c.rtcp != SHM_RTP_RTCP_OFF)
         c.flags |= SHM_RTP_NACK_RECEIVE;
     c.max_frames = (uint16_t)(4 + take(f, 1) % 16);
@@ -126,7 +129,7 @@ static void start(fuzz_t *f)
 static void end(fuzz_t *f)
 {
     rtp_agent_rtcp_close(&f->channel);
-    rtp_agent_rx_close(&f->channel);
+    end_channel_memory(&f->channel);
     free_segment(&f->channel.segment);
 }
 

@@ -95,7 +95,7 @@ static void compare(fuzz_t *f, stamp_arrivals_t *in, unsigned kind)
             stamp_reflection_t how = {.error = {.multiplier = 1},
                                       .t2_ns = f->now_ns + (int64_t)take(f, 3),
                                       .t3_ns = f->now_ns + (int64_t)take(f, 3)};
-            stamp_reflect(in->payload, &how);
+            stamp_reflect(in->payload, *in->length, &how);
         }
     }
     stamp_offset_t after;

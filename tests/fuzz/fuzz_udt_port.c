@@ -107,6 +107,15 @@ static void accept_one(const udt_handshake_t *request, const udt_address_t *from
     REQUIRE(udt_port_add(&port, &s->conn, from) == 0);
 }
 
+/* Not even if it comes back from where it went, where its cookie is good. */
+static void answer_is_no_request(const udt_address_t *to, const uint8_t answer[UDT_HANDSHAKE_BYTES])
+{
+    static udt_port_result_t again;
+    udt_port_verdict_t verdict =
+        udt_port_receive(&port, answer, UDT_HANDSHAKE_BYTES, to, now_ns, now_ns, &again);
+    REQUIRE(verdict == UDT_PORT_DROPPED || verdict == UDT_PORT_CONN);
+}
+
 static void receive(const uint8_t *data, size_t size, const udt_address_t *from)
 {
     static udt_port_result_t result;
@@ -115,7 +124,9 @@ static void receive(const uint8_t *data, size_t size, const udt_address_t *from)
     udt_port_verdict_t verdict =
         udt_port_receive(&port, exact, size, from, now_ns, now_ns, &result);
     free(exact);
-    if (verdict == UDT_PORT_REQUEST) {
+    if (verdict == UDT_PORT_REPLY) {
+        answer_is_no_request(from, result.reply);
+    } else if (verdict == UDT_PORT_REQUEST) {
         accept_one(&result.request, from);
     } else if (verdict == UDT_PORT_CONN) {
         slot_t *s = slot_of(result.conn);
@@ -132,6 +143,13 @@ static void receive_raw(input_t *in, const udt_address_t *from)
     in->at += size;
 }
 
+/* Of a socket here, or the one after it. */
+static uint32_t some_id(input_t *in)
+{
+    uint8_t which = take(in);
+    return slots[which % CAPACITY].conn.config.socket_id + (which & 128 ? 1 : 0);
+}
+
 static void receive_handshake(input_t *in, const udt_address_t *from)
 {
     static const int32_t requests[] = {1, -1, -1, -1, 0, -2, 1002, 3};
@@ -145,9 +163,11 @@ static void receive_handshake(input_t *in, const udt_address_t *from)
         .window_packets = how & 64 ? take(in) : 32,
         .request = requests[how & 7],
         .socket_id = take(in) % 4u,
-        .cookie = how & 128 ? take(in) : udt_cookie_make(&secret, from, now_ns),
+        .cookie = udt_cookie_make(&secret, from, now_ns),
     };
-    udt_put_handshake(data, &hs, take(in) % 12u == 0 ? 0 : port.last_id + take(in) % 4u);
+    if (how & 128 || hs.request == UDT_REQUEST_REGULAR)
+        hs.cookie = how & 128 ? take(in) : UDT_NO_COOKIE;
+    udt_put_handshake(data, &hs, take(in) % 12u == 0 ? 0 : some_id(in));
     receive(data, sizeof data, from);
 }
 
@@ -155,7 +175,7 @@ static void receive_control(input_t *in, const udt_address_t *from)
 {
     uint8_t data[UDT_CONTROL_BYTES];
     udt_type_t type = take(in) & 1 ? UDT_TYPE_KEEPALIVE : UDT_TYPE_SHUTDOWN;
-    receive(data, udt_put_control(data, type, 0, port.last_id + take(in) % 8u), from);
+    receive(data, udt_put_control(data, type, 0, some_id(in)), from);
 }
 
 static void open_another(input_t *in, const udt_address_t *peer)
@@ -235,7 +255,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input_t in = {data, data + size};
     memset(slots, 0, sizeof slots);
     port_memory = malloc(udt_port_memory_bytes(CAPACITY));
-    udt_port_init(&port, port_memory, CAPACITY, &secret, 1u + take(&in));
+    udt_port_init(&port, port_memory, CAPACITY, &secret);
+    port.ids = take(&in);
     udt_listener_init(&listener, UDT_MODE_STREAM, &secret);
     udt_port_listen(&port, &listener);
     now_ns = 1000 * RT_NS_PER_S;

@@ -188,7 +188,6 @@ static inline void hostile_segment_make(shm_segment_t *s, const shm_config_t *co
     s->late_packets = hostile_part(config->late_slots * sizeof *s->late_packets);
     s->tx_data = hostile_part(config->tx_bytes);
     s->rx_data = hostile_part(config->rx_bytes);
-    atomic_store(&s->tx->moving, UINT64_MAX);
     for (uint32_t i = 0; i < config->producers; i++)
         atomic_store(&s->producers[i].intent, SHM_INTENT_NONE);
 }

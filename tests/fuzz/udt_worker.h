@@ -14,6 +14,8 @@
 #include "hostile.h"
 
 #include "shm/tx_claims.c"
+#include "shm/tx_item.c"
+#include "shm/tx_move.c"
 #include "shm/tx_queue.c"
 #include "shm/tx_release.c"
 #include "shm/tx_takeover.c"
@@ -23,6 +25,7 @@
 #include "shm/udt_shm.h"
 #include "worker/agents/udt/udt.h"
 #include "worker/channel.h"
+#include "channel_end.h"
 #include "worker/channels.h"
 #include "worker/worker.h"
 
@@ -188,7 +191,6 @@ static void clear_parts(shm_segment_t *s)
     memset(s->tx_data, 0, RING_BYTES);
     memset(s->rx_data, 0, RING_BYTES);
     memset(s->engine, 0, STATE_BYTES);
-    atomic_store(&s->tx->moving, UINT64_MAX);
     for (unsigned i = 0; i < 2; i++)
         atomic_store(&s->producers[i].intent, SHM_INTENT_NONE);
 }
@@ -215,6 +217,7 @@ static int start_agent(fuzz_t *f, unsigned n, bool takeover, bool held)
     if (rc < 0) {
         fuzz_require(rt_err_text()[0] != '\0', "a refusal says why");
         rt_err_clear();
+        end_channel_memory(ch);
         free(ch->agent);
         ch->agent = NULL;
         return rc;
@@ -250,6 +253,7 @@ static void close_side(fuzz_t *f, unsigned n)
     hostile_new_call();
     f->is_good &= n >= BAD;
     ch->ops->close(ch);
+    end_channel_memory(ch);
     ch->failed = true;
     if (ch->active_index != WRK_INACTIVE) {
         wrk_channel_t *last = worker.active[--worker.active_count];

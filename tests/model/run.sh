@@ -94,6 +94,7 @@ mutant() {
 small="-DPACKETS_1=1 -DPACKETS_2=1 -DUNITS=4"
 race="$small -DP_CRASHES=1"
 lap="-DUNITS=4 -DPACKETS_2=1 -DMAX_NEED=1 -DP_CRASHES=0"
+lap_long="-DUNITS=4 -DPACKETS_2=3 -DMAX_NEED=1 -DP_CRASHES=0" # enough packets for the tail to go round
 deaths="$small -DP_CRASHES=2"
 takeover="-DPRODUCERS=1 -DP_CRASHES=1 -DW_CRASHES=2 -DABORTS=1 -DCAPACITY=1"
 cancel="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1 -DUNITS=4 -DMAX_NEED=1"
@@ -111,7 +112,7 @@ run tx-untake-takeover tx -DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DUNTAKES=1 
 run tx-long tx $long
 run tx-replace tx $replace
 mutant STALE_INTENT tx $race
-mutant LAP tx $lap
+mutant LAP tx $lap_long
 mutant SKIP_LIVE tx $race
 mutant OVERTAKE tx -DPACKETS_2=1 -DP_CRASHES=0 -DUNITS=5
 mutant RESEND tx $takeover
@@ -127,14 +128,24 @@ mutant FREE_MARKED tx $replace
 move="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1 -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2 -DPACKETS_1=1"
 move_twice="-DPRODUCERS=1 -DPACKETS_1=1 -DP_CRASHES=0 -DW_CRASHES=2 -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2"
 move_two_deaths="-DQUEUED=1 -DLAZY=1 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=2 -DMOVES=1 -DUNITS=7 -DSTART=0"
+move_far="-DQUEUED=1 -DFAR=1 -DPRODUCERS=1 -DPACKETS_1=3 -DP_CRASHES=0 -DW_CRASHES=2 -DMOVES=4 -DMAX_NEED=1 -DRESERVE=2 -DUNITS=4"
+move_far_cancel="-DQUEUED=1 -DFAR=1 -DPRODUCERS=1 -DPACKETS_1=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=2 -DMOVES=2 -DMAX_NEED=1 -DRESERVE=2 -DUNITS=4"
 move_deaths="-DPACKETS_1=2 -DPACKETS_2=1 -DP_CRASHES=2 -DMOVES=1 -DUNITS=7 -DSTART=0 -DRESERVE=2"
 run relocate-cancel tx $move
 run relocate-twice tx $move_twice
 run relocate-deaths tx $move_two_deaths
-mutant NO_JOURNAL tx $move
+run relocate-far tx $move_far
+run relocate-far-cancel tx $move_far_cancel
+mutant NO_REPAIR tx $move
 mutant BLIND_MOVE tx $move
+mutant BLIND_END tx $move
+mutant COPY_OF_CANCELLED tx $move_far_cancel
+mutant UNSAID_ABORT tx $move_far_cancel
 mutant MOVED_COUNT tx $move
-mutant JOURNAL_FIRST tx $move_twice
+mutant COUNT_FINISHED_MOVE tx $move_far
+mutant WITHDRAW_FIRST tx $move_twice
+mutant DROP_MOVE tx $move_far
+mutant KEEP_ANNOUNCED tx $move_far
 mutant FIRST_SLOT tx $move_two_deaths
 
 # --- the rx ring ---------------------------------------------------------------------------------
@@ -186,6 +197,7 @@ if [ $deep -eq 1 ]; then
     seconds=900 megabytes=12000
     run deep-netflux-out netflux -DSLOTS=2 -DPUTS=2 -DLOOKS=1 -DCRASHES=2
     run deep-tx-race tx -DP_CRASHES=1
+    run deep-tx-lap tx $lap_long
     run deep-tx-three tx -DPRODUCERS=3 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
     run deep-relocate-deaths tx $move_deaths
     mutant LEADS tx $move_deaths

@@ -1,5 +1,5 @@
 /*
- * tx.pml: the tx ring as csrc/shm/tx_ring.c (producers, canceller) and csrc/shm/tx_queue.c, tx_release.c, tx_takeover.c (worker)
+ * tx.pml: the tx ring as csrc/shm/tx_ring.c (producers, canceller) and csrc/shm/tx_queue.c, tx_release.c, tx_move.c, tx_takeover.c (worker)
  * play it. run.sh says with -D how many of each there are and who may die.
  *
  * One statement is one access to shared memory; what only touches locals is folded into the statement
@@ -21,6 +21,7 @@
  *   REUSE    dead producers whose slot another process gets
  *   QUEUED   1: a packet of one unit was taken in before, from a process that is gone, and waits for its time
  *   LAZY     1: until all producers have ended, the worker does nothing but move. They die over claims only
+ *   FAR      1: the packet of QUEUED is not sent before all producers have ended
  *   REPLACES packets that take the place of another one that waits
  */
 
@@ -87,6 +88,9 @@
 #ifndef LAZY
 #define LAZY 0
 #endif
+#ifndef FAR
+#define FAR 0
+#endif
 #if PRODUCERS < 3
 #undef PACKETS_3
 #define PACKETS_3 0
@@ -143,7 +147,6 @@ byte tail_seq, tail_place = START;
 byte head = START;
 byte read_seq, read_place = START;
 byte freeing_to;     /* 1 + place; 0: not freeing */
-byte moving_from = NONE, moving_to;
 byte finished;
 
 byte own[UNITS];     /* who holds a unit: 0 free, else 1 + slot */
@@ -407,31 +410,66 @@ said:       atomic { /* T10 */
 proctype Canceller()
 {
     byte at, tries, seq, units;
-    bit moved;
+    bit moved, whole, was;
     do
     :: tries == CANCELS -> break
-    :: tries < CANCELS ->
+    :: tries < CANCELS && tail_seq > 0 ->
         tries++;
-        at = 0;
+        seq = 0;
         do
-        :: at < UNITS - 1 -> at++
+        :: seq + 1 < tail_seq -> seq++
         :: break
         od;
+again:  atomic { /* the walk, T12 */
+            at = NONE;
+            whole = 1;
+            k = head;
+            do
+            :: k == tail_place -> break
+            :: k != tail_place && ring[k].state == EMPTY -> whole = 0; break
+            :: k != tail_place && ring[k].state != EMPTY ->
+                if
+                :: ring[k].seq == seq && (ring[k].state == COMMITTED ||
+                                          (ring[k].state == CLAIMED && ring[k].moved)) ->
+                    at = k;
+                    was = ring[k].state == COMMITTED;
+                    units = ring[k].units;
+                    moved = ring[k].moved;
+                    break
+#ifndef MUTANT_COPY_OF_CANCELLED
+                :: ring[k].seq == seq && (ring[k].state == CANCELLED || ring[k].state == SENDING) -> whole = 0; break
+#else
+                :: ring[k].seq == seq && ring[k].state == SENDING -> whole = 0; break
+#endif
+                :: else -> k = AHEAD(k, ring[k].units)
+                fi
+            od;
+            /* "too late" is true */
+            assert(at != NONE || !whole || !committed[seq] || verdict[seq] || cancelled[seq]);
+            whole = 0
+        }
         if
-        :: d_step { ring[at].state == COMMITTED ->
-                seq = ring[at].seq; units = ring[at].units; moved = ring[at].moved }
+        :: at == NONE -> at = 0
+        :: at != NONE ->
             d_step {
                 if
-                :: ring[at].state == COMMITTED && ring[at].seq == seq && ring[at].units == units &&
-                    ring[at].moved == moved ->
+                :: ring[at].state == (was -> COMMITTED : CLAIMED) && ring[at].seq == seq &&
+                    ring[at].units == units && ring[at].moved == moved ->
                     ring[at].state = CANCELLED;
-                    cancelled[seq] = 1
+                    assert(!cancelled[seq]); /* the answer is given once */
+                    cancelled[seq] = 1;
+                    whole = 1
                 :: else
-                fi
+                fi;
+                at = 0; units = 0; moved = 0; was = 0
             }
-        :: tries < CANCELS -> skip
-        :: break
-        fi
+            if
+            :: !whole -> goto again
+            :: whole -> whole = 0
+            fi
+        fi;
+        seq = 0
+    :: break
     od
 }
 
@@ -556,7 +594,7 @@ inline advance(by, is_packet)
 inline check_order(at)
 {
     if
-    :: !ring[at].moved && own[at] > 1 ->
+    :: !ring[at].moved && own[at] > 1 && own[at] < SLOTS ->
         assert(ring[at].seq >= due_in[own[at] - 1]);
         due_in[own[at] - 1] = ring[at].seq + 1
     :: else
@@ -589,6 +627,72 @@ inline ask_ring()
         k++
     od
 }
+
+#if MOVES
+#ifdef MUTANT_DROP_MOVE /* what has no word yet is given up */
+#define MAY_FINISH(to) (ring[to].state == CLAIMED || won)
+#else
+#define MAY_FINISH(to) true
+#endif
+
+inline set_word_of_move(to, size)
+{
+    d_step {
+        n_seq = ring[to].from_seq; /* of another try: the same */
+        set_word(to, CLAIMED, seq, size, 1, 0);
+        ring[to].from_seq = n_seq
+    }
+}
+/* tx_finish_move */
+inline finish_move(to, size, from_tail)
+{
+    d_step {
+        seq = ring[hd].seq;
+        mine = (ring[hd].state == DONE && ring[to].state == CLAIMED && ring[to].seq == seq)
+    }
+    if
+    :: !mine && MAY_FINISH(to) && ring[hd].state == COMMITTED && ring[hd].units == size && !opened[hd] &&
+        (hd != r_place || replay > 0) ->
+        set_word_of_move(to, size); /* T10 */
+        ring[to].from_seq = from_tail;
+        d_step { /* T12 */
+            if
+#ifdef MUTANT_BLIND_MOVE
+            :: true -> ring[hd].state = DONE; mine = 1
+#else
+            :: ring[hd].state == COMMITTED -> ring[hd].state = DONE; mine = 1
+            :: else
+#endif
+            fi;
+            if
+            :: mine -> sched[hd] = 0 /* its ref now lies below the head, or says DONE: -ESTALE */
+            :: else
+            fi
+        }
+    :: else
+    fi;
+#ifndef MUTANT_UNSAID_ABORT
+    if
+    :: !mine -> ring[to].from_seq = from_tail
+    :: else
+    fi;
+#endif
+    d_step {
+        if
+#ifndef MUTANT_BLIND_END
+        :: ring[to].state == CANCELLED
+#endif
+        :: ring[to].state == EMPTY ->
+            n_seq = ring[to].from_seq;
+            set_word(to, ABORTED, 0, size, 1, 0);
+            ring[to].from_seq = n_seq
+        :: else -> ring[to].state = (mine -> COMMITTED : ABORTED)
+        fi;
+        mine = 0;
+        seq = 0
+    }
+}
+#endif
 
 /* tx_claims_search, write_claim: the claim at the read cursor, whose word is empty */
 inline search()
@@ -657,11 +761,23 @@ inline search()
             if
             :: ring[at].state == EMPTY ->
                 assert(take == span[r_place]);
-                assert(who > 0 || own[at] == 1);
-                set_word(at, (who == 0 -> ABORTED : CLAIMED), r_seq, take - pad, who == 0, 0)
+                if
+                :: who > 0 -> set_word(at, CLAIMED, r_seq, take - pad, 0, 0)
+                :: else -> assert(own[at] == 1)
+                fi
             :: else
             fi
         }
+#if MOVES
+        if
+        :: who == 0 ->
+#ifndef MUTANT_COUNT_FINISHED_MOVE
+            uncounted = 0;
+#endif
+            finish_move(at, (take - pad), r_seq)
+        :: else
+        fi
+#endif
     fi;
     who = 0
 }
@@ -672,7 +788,11 @@ inline pass()
     d_step {
         opened[at] = 1;
         o_start[at] = (in_replay && at == 0 && pad_at != NONE -> pad_at : r_place);
-        pad_at = NONE
+        pad_at = NONE;
+        if
+        :: CLAIM_IS(0) -> WITHDRAW(0) /* forget_own_claim */
+        :: else
+        fi
     }
     advance(pad + take, (!in_replay -> 1 : 0))
 }
@@ -778,8 +898,7 @@ inline take_in()
         fi;
         if
         :: state == EMPTY -> assert(!in_replay); search()
-        :: state == CLAIMED && moved ->
-            d_step { ring[at].state = ABORTED; ring[at].seq = r_seq }
+        :: state == CLAIMED && moved -> assert(false) /* take_over has completed it */
 #ifndef MUTANT_OVERTAKE
         :: state == CLAIMED && !moved && ANY(CAME) -> skip /* that one first */
         :: state == CLAIMED && !moved && !ANY(CAME) ->
@@ -952,7 +1071,7 @@ inline look_after_slot(j)
 /* claim_for_move, move_head_record */
 inline move()
 {
-    d_step { need = ring[hd].units; seq = ring[hd].seq; t_seq = tail_seq; t_place = tail_place; won = 0 }
+    d_step { need = ring[hd].units; t_seq = tail_seq; t_place = tail_place; won = 0 }
     do
     :: won -> break
     :: !won ->
@@ -985,32 +1104,19 @@ inline move()
         :: pad > 0 -> d_step { set_word(t_place, PAD, t_seq, pad, 0, 0); t_place = 0 }
         :: else
         fi;
-        d_step { set_word(t_place, CLAIMED, seq, need, 1, 0); ring[t_place].from_seq = t_seq }
-#ifndef MUTANT_NO_JOURNAL
-        d_step { moving_from = hd; moving_to = t_place }
-#endif
-        d_step {
-            if
-#ifdef MUTANT_BLIND_MOVE
-            :: true -> ring[hd].state = DONE; mine = 1
-#else
-            :: ring[hd].state == COMMITTED -> ring[hd].state = DONE; mine = 1
-            :: else -> mine = 0
-#endif
-            fi
-        }
-        ring[t_place].state = (mine -> COMMITTED : ABORTED);
-        moving_from = NONE;
-        if
-        :: mine -> sched[hd] = 0 /* its ref now lies below the head: -ESTALE */
-        :: else
-        fi
+        finish_move(t_place, need, t_seq)
     :: else
     fi;
-    atomic { WITHDRAW(0); need = 0; seq = 0; t_seq = 0; t_place = 0; pad = 0; take = 0; won = 0; mine = 0 }
+    atomic { WITHDRAW(0); need = 0; t_seq = 0; t_place = 0; pad = 0; take = 0; won = 0 }
 }
 #define CAN_MOVE (moves < MOVES && hd != r_place && slot[0].seq == NONE && \
-                  ring[hd].state == COMMITTED && !opened[hd])
+                  ring[hd].state == COMMITTED && !opened[hd] && MUST_MOVE)
+#if FAR /* must_move; only this packet is due far enough ahead. An attempt without room would be polling */
+#define MUST_MOVE (ring[hd].seq == 0 && USED(hd, tail_place) + MAX_NEED + RESERVE > UNITS && \
+                   USED(hd, tail_place) + MAX_NEED < UNITS)
+#else
+#define MUST_MOVE true
+#endif
 #endif
 
 /* take_over: complete_freeing, complete_move, count_waiting */
@@ -1023,29 +1129,6 @@ inline take_over()
         freeing_to = 0
     :: else
     fi;
-    if
-    :: moving_from != NONE ->
-        d_step {
-            pad = moving_from;
-            to = moving_to
-        }
-#ifndef MUTANT_JOURNAL_FIRST
-        if
-        :: ring[to].state == CLAIMED ->
-            ring[to].state = (ring[pad].state == DONE || ring[pad].state == EMPTY -> COMMITTED : ABORTED)
-        :: else
-        fi;
-        moving_from = NONE
-#else
-        moving_from = NONE;
-        if
-        :: ring[to].state == CLAIMED ->
-            ring[to].state = (ring[pad].state == DONE || ring[pad].state == EMPTY -> COMMITTED : ABORTED)
-        :: else
-        fi
-#endif
-    :: else
-    fi;
     d_step {
         hd = head;
         r_place = head;
@@ -1055,6 +1138,45 @@ inline take_over()
 #if REPLACES
         undecided_left = uncounted;
 #endif
+    }
+#if MOVES
+    if /* complete_move */
+    :: slot[0].seq != NONE ->
+        d_step {
+            at = (ring[slot[0].place].state == PAD -> 0 : slot[0].place);
+            take = ring[at].units;
+#ifdef MUTANT_KEEP_ANNOUNCED
+            won = ring[at].moved
+#else
+            won = ring[at].moved || TAIL_IS(slot[0].seq, slot[0].place)
+#endif
+        }
+#ifdef MUTANT_WITHDRAW_FIRST
+        t_seq = slot[0].seq;
+        WITHDRAW(0);
+#else
+        t_seq = slot[0].seq;
+#endif
+#ifndef MUTANT_NO_REPAIR
+        if
+        :: ring[at].moved && ring[at].state == CLAIMED -> finish_move(at, take, t_seq)
+        :: else
+        fi;
+#endif
+        d_step {
+            if
+            :: won -> WITHDRAW(0)
+            :: else
+            fi;
+            won = 0;
+            t_seq = 0;
+            take = 0;
+            at = 0
+        }
+    :: else
+    fi;
+#endif
+    d_step {
         n_waiting = 0;
         k = head;
         do
@@ -1081,7 +1203,11 @@ inline take_over()
 #else
 #define AWAKE true
 #endif
+#if FAR
+#define DUE(j) (sched[j] && AWAKE && (ring[j].seq > 0 || over == PRODUCERS))
+#else
 #define DUE(j) (sched[j] && AWAKE)
+#endif
 
 /* tx_queue_reap */
 #define REAPABLE(j) (ring[j].state == CANCELLED && USED(hd, j) < USED(hd, r_place) && replay == 0 && !opened[j])
@@ -1244,6 +1370,7 @@ proctype Judge()
     assert(over == PRODUCERS);                             /* no live producer waits for room */
     assert(TAIL_IS(read_seq, read_place));                 /* nothing stands in the way */
     assert(head == tail_place && finished == tail_seq);    /* all space free, all packets counted */
+    assert(slot[0].seq == NONE);                           /* a move can be announced again */
     d_step {
         k = 0;
         do

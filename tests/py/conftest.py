@@ -29,6 +29,8 @@ settings.load_profile("busy")
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "models")]
 pytest_plugins = ["needs"]
 
+import after_kill  # noqa: E402
+
 # Processes started with -c or -m would otherwise find the sources in the current folder first,
 # which hold no compiled parts.
 os.environ["PYTHONSAFEPATH"] = "1"
@@ -85,6 +87,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check: a long test, left out unless --check is given")
+    config.add_cleanup(after_kill.watch())
 
 
 def pytest_runtest_logfinish() -> None:

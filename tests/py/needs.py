@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import ctypes.util
 import functools
 import mmap
 import os
@@ -27,6 +28,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -106,9 +108,21 @@ def _has_ipv6() -> bool:
     return False
 
 
+def _may_forge() -> bool:
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW),
+    ):
+        return True
+    return False
+
+
 ADD = "unshare --net tc qdisc add dev lo root"
 NEEDS = {
     "fifo": Need(_may_be_real_time, "docker run --cap-add SYS_NICE, or as root"),
+    "libpcap": Need(
+        lambda: ctypes.util.find_library("pcap") is not None, "apt install libpcap0.8"
+    ),
     "mlock": Need(_may_lock_memory, "docker run --cap-add IPC_LOCK, or as root"),
     "netns": Need(
         lambda: _succeeds("unshare", "--net", "ip", "link"),
@@ -125,6 +139,9 @@ NEEDS = {
     "mount": Need(
         lambda: _succeeds("unshare", "--mount", "mount", "-t", "tmpfs", "none", "/dev/shm"),
         "docker run --cap-add SYS_ADMIN, or as root",
+    ),
+    "fuse": Need(
+        lambda: os.access("/dev/fuse", os.W_OK), "modprobe fuse, docker run --device /dev/fuse"
     ),
     "userns": Need(
         lambda: _succeeds("unshare", "--user", "--map-root-user", "--net", "--mount", "true"),
@@ -148,6 +165,7 @@ NEEDS = {
         "apt install libsrt-openssl-dev g++",
     ),
     "ipv6": Need(_has_ipv6, "sysctl net.ipv6.conf.lo.disable_ipv6=0"),
+    "raw": Need(_may_forge, "docker run --cap-add NET_RAW, or as root"),
     "tun": Need(lambda: os.access("/dev/net/tun", os.W_OK), "docker run --device /dev/net/tun"),
     "setcap": Need(_may_give_capabilities, "apt install libcap2-bin, run as root"),
     "cores": Need(lambda: len(os.sched_getaffinity(0)) > 1, "a machine with two cores"),
@@ -244,6 +262,17 @@ def require_module(name: str) -> Any:
 def require_shm_mb(number: int) -> None:
     if shutil.disk_usage("/dev/shm").free >> 20 < number:
         skip(f"{number} MB of shared memory")
+
+
+_patience_s = 60.0  # of a process for all its tests: somebody else may have the memory for good
+
+
+def await_shm_mb(number: int) -> None:
+    """Wait until tests that run side by side have left so much of /dev/shm."""
+    global _patience_s
+    while shutil.disk_usage("/dev/shm").free >> 20 < number and _patience_s > 0:
+        time.sleep(0.02)
+        _patience_s -= 0.02
 
 
 def enabled_by(reason: str) -> str:

@@ -286,6 +286,10 @@ def _blame(case: Case, sender_ns: int) -> str:
     return "the sender was late, not the worker"
 
 
+_NO_CLASS = "It runs without a real-time class, so any other process may have its core"
+_GIVE_CLASS = "give the workers real-time priority: shmring doctor realtime says how"
+
+
 def _off_core(case: Case) -> Finding | None:
     away_ns = case.away_ns
     queued_late = _queued_late(case)
@@ -302,14 +306,7 @@ def _off_core(case: Case) -> Finding | None:
     if queued_late:
         head += f". They were also queued late, by {duration(median(queued_late))} (median)"
     if case.worker is not None and case.worker.policy != "fifo":
-        return Finding(
-            "preempted",
-            f"{head}. It runs without a real-time class, so any other process may have its core",
-            (
-                "give the workers SCHED_FIFO: shmring help permissions; shmring doctor says what "
-                "is missing",
-            ),
-        )
+        return Finding("preempted", f"{head}. {_NO_CLASS}", (_GIVE_CLASS,))
     return Finding(
         "stopped",
         f"{head}. It has a real-time class, so it was stopped (SIGSTOP, a debugger), the machine "
@@ -369,14 +366,13 @@ def _no_room(case: Case) -> Finding | None:
 def _woke_late(case: Case) -> Finding | None:
     if not case.mostly(Verdict.WOKE_LATE):
         return None
+    head = f"the worker woke up {duration(case.median_ns)} later than its wake margin covers"
+    if case.worker is not None and case.worker.policy != "fifo":
+        return Finding("woke_late", f"{head}. {_NO_CLASS}", (_GIVE_CLASS,))
     return Finding(
         "woke_late",
-        f"the worker woke up {duration(case.median_ns)} later than its wake margin covers",
-        (
-            'profile="latency" spins instead of sleeping, and uses a whole core',
-            "shmring doctor names what delays wake-ups on this machine (C-states, timer slack, "
-            "frequency governor)",
-        ),
+        head,
+        ('profile="latency" spins instead of sleeping, and uses a whole core',),
     )
 
 

@@ -5,10 +5,13 @@ They are the section "Fields" of docs/reference/rtstat.md. `make schema` writes 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rtstat.fields import KINDS, TIMES, Field
 from rtstat.table import FIELDS
+from shmring import ChannelStats, CyclicStats, NetfluxLink, NetfluxStats, ProxyStats, RtpStats
 
 _TITLES = {
     "snapshot": "A snapshot",
@@ -30,11 +33,49 @@ _TITLES = {
 }
 
 
+_ELSEWHERE: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "channel": (
+        "The [counters](statistics.md#counters) (accumulated) and the "
+        "[histograms](statistics.md#histograms), and:",
+        (ChannelStats,),
+    ),
+    "rtp": (
+        "The [counters](rtp.md#rtp-counters) (accumulated) and the "
+        "[values now](rtp.md#rtp-now) (instantaneous), and:",
+        (RtpStats,),
+    ),
+    "cyclic": (
+        "The [counters](cyclic.md#cyclic-counters) (accumulated) and the "
+        "[values now](cyclic.md#cyclic-now) (instantaneous), and:",
+        (CyclicStats,),
+    ),
+    "netflux": (
+        "The [counters](netflux.md#netflux-counters) (accumulated), the "
+        "[values now](netflux.md#netflux-now)\n(instantaneous) and the "
+        "[histograms](netflux.md#netflux-histograms), and:",
+        (NetfluxLink, NetfluxStats),
+    ),
+    "proxy": (
+        "The [counters](../howto/impair.md#proxy-counters) (accumulated) and the "
+        "[values now](../howto/impair.md#proxy-now) (instantaneous).",
+        (ProxyStats,),
+    ),
+}
+"""What another page explains of a scope: the sentence that says so, and the classes that inherit
+its numbers."""
+
+
 def page() -> str:
     """Return all tables."""
     parts = [_kinds(), _times()]
     for scope, title in _TITLES.items():
-        parts.append(f"### {title}\n\n{_table(FIELDS[scope])}")
+        said, elsewhere = _ELSEWHERE.get(scope, ("", ()))
+        parts.append(f"### {title}")
+        if said:
+            parts.append(said)
+        known = {name for kind in elsewhere for name in _inherited(kind)}
+        if any(field.name not in known for field in FIELDS[scope]):
+            parts.append(_table(FIELDS[scope], known))
     return "\n\n".join(parts) + "\n"
 
 
@@ -58,24 +99,38 @@ def _times() -> str:
     )
 
 
-def _table(fields: Iterable[Field]) -> str:
-    lines = ["| name | unit | kind | meaning |", "|---|---|---|---|"]
-    return "\n".join([*lines, *_rows(list(fields))])
+def _inherited(kind: Any) -> set[str]:
+    numbers = (base for base in kind.__bases__ if dataclasses.is_dataclass(base))
+    return {field.name for base in numbers for field in dataclasses.fields(base)}
 
 
-def _rows(fields: list[Field]) -> Iterator[str]:
-    names = {field.name for field in fields}
-    histograms = {name.removesuffix("_p999_ns") for name in names if name.endswith("_p999_ns")}
-    histograms = {name for name in histograms if not name.endswith("_interval")}
+def _table(fields: Iterable[Field], known: set[str]) -> str:
+    lines = ["| name | unit | meaning |", "|---|---|---|"]
+    return "\n".join([*lines, *_rows(list(fields), known)])
+
+
+def _rows(fields: list[Field], known: set[str]) -> Iterator[str]:
+    """A row for each field that is not `known` from another page, below the name of its kind."""
+    ends = {field.name.removesuffix("_p999_ns") for field in fields}
+    histograms = {name for name in ends if f"{name}_interval" in ends}
+    kind = ""
     for field in fields:
         head = next((name for name in histograms if _is_part(field.name, name)), None)
-        if head is None:
-            yield f"| `{field.name}` | {field.unit} | {field.kind} | {field.help} |"
-        elif field.name == f"{head}_count":
-            meaning = field.help.partition(":")[0]
-            yield f"| `{head}_*` | ns | accumulated, interval | {meaning} |"
+        name, unit, meaning = f"`{field.name}`", field.unit, field.help
+        of: str = field.kind
+        if head is not None:
+            if head in known or field.name != f"{head}_count":
+                continue
+            name, unit, meaning = f"`{head}_*`", "ns", field.help.partition(":")[0]
+            of = "accumulated, interval"
+        elif field.name in known:
+            continue
+        if of != kind:
+            kind = of
+            yield f"| *{kind}* | | |"
+        yield f"| {name} | {unit} | {meaning} |"
 
 
-def _is_part(name: str, histogram: str) -> bool:
-    rest = name.removeprefix(f"{histogram}_")
-    return rest != name and rest.removeprefix("interval_") in {*TIMES, "mean_ns"}
+def _is_part(field: str, histogram: str) -> bool:
+    rest = field.removeprefix(f"{histogram}_")
+    return rest != field and rest.removeprefix("interval_") in {*TIMES, "mean_ns"}

@@ -1,12 +1,14 @@
 """The server of `--serve-metrics` and `--serve-web`: a few pages over HTTP, for reading only.
 
-Every client may be hostile. Requests are limited in size and time, and connections in number. A
-request for a host name that is not ours is refused, because a page of another site could otherwise
-read ours after its name was changed to our address (DNS rebinding).
+Every client may be hostile. Requests are limited in size and time, and connections in number. None
+of them can lock others out: if there are too many, a new one is served, and `_leaver` tells which
+is closed for it. A request for a host name that is not ours is refused, because a page of another
+site could otherwise read ours after its name was changed to our address (DNS rebinding).
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gzip
 import io
@@ -16,10 +18,11 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from html import escape
 from socketserver import ThreadingMixIn
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -27,6 +30,10 @@ from shmring_cli.ending import Told
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_CONNECTIONS = 64
+MAX_OF_A_PEER = 16
+"""Of these, how many one peer keeps while others want to connect."""
+MAX_THREADS = 512
+"""Connections with those that are closed already, whose threads need up to a second to notice."""
 MAX_REQUEST_BYTES = 16384
 REQUEST_S = 10.0
 """How long a client may take to send its request."""
@@ -208,26 +215,72 @@ class _Replies(io.BufferedIOBase):
         return int.from_bytes(found, sys.byteorder)
 
 
+class _Client:
+    """A connection."""
+
+    def __init__(self, connection: socket.socket, host: str) -> None:
+        self._connection = connection
+        self.peer = _peer(host)
+        self.has_asked = False
+        """Whether its request is complete."""
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Have the thread of this connection end."""
+        self.is_closed = True
+        with contextlib.suppress(OSError):  # its client was faster
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+def _peer(host: str) -> str:
+    """Return what one user can have: an address, a network of IPv6, or all of the loopback."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return "localhost"
+    return str(address) if address.version == 4 else f"{int(address) >> 64:x}::/64"
+
+
+def _leaver(clients: Iterable[_Client]) -> _Client | None:
+    """Return the connection that is closed for a new one, if there are too many. Clients are given
+    in the order in which they came.
+
+    It is the oldest of the worst: first of peers with too many, then those that have not asked yet,
+    then of the peer with most.
+    """
+    here = [client for client in clients if not client.is_closed]
+    if len(here) < MAX_CONNECTIONS:
+        return None
+    count = Counter(client.peer for client in here)
+    return max(here, key=lambda c: (count[c.peer] > MAX_OF_A_PEER, not c.has_asked, count[c.peer]))
+
+
 class _Handler(WSGIRequestHandler):
     def setup(self) -> None:
         self.connection = self.request
         self.rfile = io.BufferedReader(_Requests(self.connection))
         self.wfile = _Replies(self.connection)
 
+    def parse_request(self) -> bool:
+        """Read the request."""
+        is_whole = super().parse_request()
+        cast(Server, self.server).note_asked(self.connection)
+        return is_whole
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Serves an application, with a thread for each connection, of which there is a limited
-    number."""
+    """Serves an application, with a thread for each connection."""
 
     daemon_threads = True
 
     def __init__(self, host: str, port: int, app: Application) -> None:
         """Raises `OSError`."""
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._free = threading.Semaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._clients: dict[socket.socket, _Client] = {}  # in the order in which they came
         super().__init__((host, port), _Handler)
         self.set_app(app)
 
@@ -240,18 +293,29 @@ class Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread, or close the connection if there are too many."""
-        if not self._free.acquire(blocking=False):
+        """Start a thread, and close another connection if there are too many."""
+        with self._lock:
+            is_served = len(self._clients) < MAX_THREADS
+            if is_served:
+                leaver = _leaver(self._clients.values())
+                if leaver is not None:
+                    leaver.close()
+                self._clients[request] = _Client(request, client_address[0])
+        if is_served:
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, in a thread of its own."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        with self._lock:
+            self._clients.pop(request, None)
+        super().shutdown_request(request)
+
+    def note_asked(self, connection: socket.socket) -> None:
+        """Note that the request of a connection is complete."""
+        with self._lock:
+            self._clients[connection].has_asked = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnect before they have the page."""

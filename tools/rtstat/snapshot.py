@@ -26,7 +26,6 @@ may use a watch.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -65,7 +64,6 @@ _LATES, _CLOCKS = tuple(layout.LATE), tuple(layout.CLOCK)
 _PREFIX = "shmring:"
 # A worker names its page shortly before the page is complete.
 _NEWBORN_S = 1.0
-_NOT_OURS = (errno.EACCES, errno.EPERM)
 
 
 class Event(Frozen):
@@ -222,9 +220,9 @@ class Watch:
                     channels.append(view)
             except FileNotFoundError:  # closed since the scan
                 continue
-            except OSError as error:  # its file was truncated: opened again in the next snapshot
+            except Exception as caught:  # its file was truncated: opened again next time
                 file.channel = file.worker = None
-                file.reason, file.permitted = error.strerror or str(error), True
+                file.reason, file.permitted = paths.why_unread(caught), True
             if file.monitor is None and file.reason:
                 unreadable.append(_unreadable(file))
         seconds = None if self._looked_ns is None else (mono_ns - self._looked_ns) / NS_PER_S
@@ -381,9 +379,9 @@ def _open(file: _File, facts: os.stat_result, now_s: float) -> bool:
             file.channel = ChannelMonitor(file.name)
     except FileNotFoundError:
         return False
-    except OSError as error:
-        file.permitted = error.errno not in _NOT_OURS
-        file.reason = error.strerror or str(error)
+    except Exception as caught:
+        file.permitted = not isinstance(caught, PermissionError)
+        file.reason = paths.why_unread(caught)
         is_young = file.name.channel is None and now_s - facts.st_ctime < _NEWBORN_S
         return not (file.permitted and is_young)
     file.reason = ""

@@ -10,8 +10,8 @@ from rtstat.troubles import RULES
 
 def page() -> str:
     """Return the table, the worst trouble first."""
-    lines = ["| name | severity | of a | figure | when |", "|---|---|---|---|---|"]
+    lines = ["| name | severity | figure | when |", "|---|---|---|---|"]
     for rule in sorted(RULES, key=lambda rule: rule.severity):  # broken before troubled
         when = f"{rule.meaning} (interval)" if rule.grows else rule.meaning
-        lines.append(f"| `{rule.name}` | {rule.severity} | {rule.scope} | {rule.unit} | {when} |")
+        lines.append(f"| `{rule.name}` | {rule.severity} | {rule.unit} | {when} |")
     return "\n".join(lines) + "\n"

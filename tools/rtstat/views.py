@@ -265,6 +265,11 @@ class ChannelView(Numbers):
         return self["cpu"] if self["cpu"] >= 0 else None
 
     @property
+    def policy(self) -> str:
+        """Scheduling policy of its worker: ``fifo`` or ``other``."""
+        return policy_name(self["sched_policy"])
+
+    @property
     def opener_pid(self) -> int | None:
         """The process that opened it. None: unknown, or in another pid namespace."""
         return self.facts.opener_pid

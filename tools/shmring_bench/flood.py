@@ -60,8 +60,8 @@ def datagram(kind: str, number: int) -> bytes:
     if kind == "udt":
         # a connection request, from another socket each time
         return _HANDSHAKE.pack(
-            *(0x80000000, 0, 0, 0, 4, 1, number & 0x7FFFFFFF, 1500, 8192, 1, number & 0x3FFFFFFF),
-            *(number if number % 2 else 0, 0, 0, 0, 0),
+            *(0x80000000, 0, 0, 0, 4, 1, number & 0x7FFFFFFF, 1500, 8192, 1),
+            *(number & 0x3FFFFFFF or 1, 0, 0, 0, 0, 0),
         )
     if kind == "rtp":
         # another stream with each packet

@@ -1,4 +1,5 @@
-"""The ends of a round trip between two processes, for `shmring bench ipc`, by several means.
+"""The ends of a round trip between two processes, for `shmring bench ipc` and `rtt`, by several
+means.
 
 A link is made in the asking process and passed to the answering one, which calls `answer`.
 """
@@ -20,6 +21,7 @@ from shmring_bench.measure import Unavailable
 PAYLOAD = bytes(64)
 LAST = b"end"
 WAIT_S = 10.0
+SHARED_POOL = "shared"
 
 Send = Callable[[bytes], Any]
 Receive = Callable[[], bytes]
@@ -35,6 +37,16 @@ def shmring_ends(text: str, answers: bool) -> Ends:
     source, target = (shmring.attach(name, namespace=text) for name in (there, here))
     source.try_recv()  # attaches: it reads what arrives from now on
     return target.send, lambda: bytes(source.recv(timeout=WAIT_S).data)
+
+
+def channel_ends(text: str, answers: bool) -> Ends:
+    """Two ports, a namespace, and the pool that both share. No pool: each has its own."""
+    *ports, namespace, pool = text.split(" ")
+    here, there = (("127.0.0.1", int(ports[i])) for i in (answers, not answers))
+    name = "answer" if answers else "ask"
+    channel = shmring.open(name, pool=pool or None, namespace=namespace, local=here, remote=there)
+    channel.try_recv()  # attaches: it reads what arrives from now on
+    return channel.send, lambda: channel.recv(timeout=WAIT_S).data
 
 
 def socket_ends(text: str, answers: bool) -> Ends:
@@ -104,6 +116,7 @@ def _package(module: str, distribution: str) -> Any:
 
 CONNECT: dict[str, Connect] = {
     "shmring": shmring_ends,
+    "udp-channel": channel_ends,
     "socket": socket_ends,
     "zeromq-ipc": zeromq_ends,
     "iceoryx2": iceoryx2_ends,
@@ -147,12 +160,12 @@ def asking(system: str, text: str, cpu: int | None) -> Iterator[Ends]:
 @contextmanager
 def known_to_both(system: str, namespace: str) -> Iterator[str]:
     """What both processes know of a link: ports, a path, or names."""
-    if system == "socket":
+    if system in ("socket", "udp-channel"):
         with socket.socket(type=socket.SOCK_DGRAM) as a, socket.socket(type=socket.SOCK_DGRAM) as b:
             for sock in (a, b):
                 sock.bind(("127.0.0.1", 0))
             text = " ".join(str(sock.getsockname()[1]) for sock in (a, b))
-        yield text
+        yield text if system == "socket" else f"{text} {namespace}"
     elif system == "zeromq-ipc":
         with tempfile.TemporaryDirectory(prefix="shmring-bench-") as folder:
             yield f"{folder}/pair"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, cast
 
 import shmring
 from shmring.types import Profile
-from shmring_bench import floor
+from shmring_bench import floor, ipc_peer
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
 
 PAYLOAD = bytes(64)
 WARM_UP = 200
+PATIENCE_S = 20.0
 
 
 def run(plan: Plan) -> Iterator[Row]:
@@ -39,6 +42,31 @@ def run(plan: Plan) -> Iterator[Row]:
                 "recv": functools.partial(_channels, plan, profile),
             },
         )
+    for case, at_once in {"endpoint": 1, "endpoint-100": 100}.items():
+        yield from alternate(
+            plan,
+            case,
+            {
+                "shmring": functools.partial(_endpoints, plan, at_once, _of_shmring),
+                "asyncio": functools.partial(_endpoints, plan, at_once, _of_asyncio),
+            },
+        )
+    yield from alternate(
+        plan,
+        "processes",
+        {
+            "shmring": functools.partial(_processes, plan, "udp-channel"),
+            "socket": functools.partial(_processes, plan, "socket"),
+        },
+    )
+    yield from alternate(
+        plan,
+        "programs",
+        {
+            "shmring": functools.partial(_programs, plan, "udp-channel"),
+            "socket": functools.partial(_programs, plan, "socket"),
+        },
+    )
 
 
 def _channels(plan: Plan, profile: Profile, *, awaits: bool = False) -> Figures:
@@ -91,6 +119,121 @@ def _sockets(plan: Plan) -> Figures:
             near.recv(2048)
 
         return _time(round_trip, plan.run_s(1))
+
+
+# --- datagram endpoints of asyncio ----------------------------------------------------------------
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._transport.sendto(data, addr)
+
+
+class _Asking(asyncio.DatagramProtocol):
+    """Sends the next packet for each answer, until the end, and keeps the times of all but the
+    first ones."""
+
+    def __init__(self, at_once: int, seconds: float) -> None:
+        self._at_once = at_once
+        self._seconds = seconds
+        self._until_ns = 0
+        self._warm_up = WARM_UP + at_once
+        self.ended = asyncio.get_running_loop().create_future()
+        self.took_ns: list[int] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        for _ in range(self._at_once):
+            self._ask(time.perf_counter_ns())
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        now_ns = time.perf_counter_ns()
+        if self._warm_up > 0:
+            self._warm_up -= 1
+            self._until_ns = now_ns + round(self._seconds * 1e9)
+        else:
+            self.took_ns.append(now_ns - int.from_bytes(data[:8]))
+        if now_ns < self._until_ns or self._warm_up > 0:
+            self._ask(time.perf_counter_ns())
+        elif not self.ended.done():
+            self.ended.set_result(None)
+
+    def _ask(self, now_ns: int) -> None:
+        self._transport.sendto(now_ns.to_bytes(8) + PAYLOAD[8:])
+
+
+Endpoint = Callable[..., Awaitable[tuple[asyncio.BaseTransport, Any]]]
+
+
+def _of_shmring(plan: Plan, stack: contextlib.ExitStack) -> Endpoint:
+    pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
+    return functools.partial(shmring.create_datagram_endpoint, pool=pool)
+
+
+def _of_asyncio(_plan: Plan, _stack: contextlib.ExitStack) -> Endpoint:
+    return asyncio.get_running_loop().create_datagram_endpoint
+
+
+def _endpoints(
+    plan: Plan, at_once: int, make: Callable[[Plan, contextlib.ExitStack], Endpoint]
+) -> Figures:
+    """Two datagram endpoints in one event loop, and so many packets under way."""
+    seconds = plan.run_s(1)
+
+    async def main() -> Figures:
+        with contextlib.ExitStack() as stack:
+            endpoint = make(plan, stack)
+            server, _ = await endpoint(_Echo, local_addr=("127.0.0.1", 0))
+            client, asking = await endpoint(
+                lambda: _Asking(at_once, seconds), remote_addr=server.get_extra_info("sockname")
+            )
+            await asyncio.wait_for(asking.ended, seconds + PATIENCE_S)
+            for transport in (client, server):
+                transport.close()
+            took_ns = sorted(asking.took_ns)
+            figures = _figures(quantile(took_ns, 0.5), quantile(took_ns, 0.99), took_ns[-1])
+            return {**figures, ("rate", "per_s"): len(took_ns) / seconds}
+
+    with plan.on_other_core():
+        return asyncio.run(main())
+
+
+# --- two processes --------------------------------------------------------------------------------
+
+
+def _processes(plan: Plan, system: str) -> Figures:
+    """Two processes on one core, the worker of both on the other."""
+    pool = shmring.Pool(ipc_peer.SHARED_POOL, plan.cpus, namespace=plan.namespace)
+    with plan.on_other_core(), pool:
+        return _ask(plan, system, ipc_peer.SHARED_POOL, plan.other_cpu)
+
+
+def _programs(plan: Plan, system: str) -> Figures:
+    """Two processes with a pool each, on any core."""
+    try:
+        return _ask(plan, system, "", None)
+    finally:
+        shmring.close_default_pool(plan.namespace, linger=0)
+
+
+def _ask(plan: Plan, system: str, pool: str, cpu: int | None) -> Figures:
+    """Blocking calls of two processes."""
+    with (
+        ipc_peer.known_to_both(system, f"{plan.namespace} {pool}") as text,
+        ipc_peer.asking(system, text, cpu) as (send, receive),
+    ):
+
+        def round_trip() -> None:
+            send(PAYLOAD)
+            receive()
+
+        return _time(round_trip, plan.run_s(1))
+
+
+# --- what they share ------------------------------------------------------------------------------
 
 
 def _time(round_trip: Callable[[], None], seconds: float) -> Figures:

@@ -276,7 +276,10 @@ def _idle(plan: Plan) -> Figures:
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
-        listener = stack.enter_context(udt.listen((LOOPBACK, 0), pool=pool))
+        all_of_us: udt.PortOptions = {"max_per_source": IDLE}
+        listener = stack.enter_context(
+            udt.listen((LOOPBACK, 0), pool=pool, port_options=all_of_us)
+        )
         port = stack.enter_context(udt.Port((LOOPBACK, 0), pool=pool))
         worker = worker_pid(pool)
         pids = worker, os.getpid()

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, the parser of a command line, the text of an error."""
+"""What commands share: exit codes, the parser of a command line, an option, an error's text."""
 
 from __future__ import annotations
 
@@ -78,6 +78,16 @@ class CommandParser(Parser):
             self._intermixing = False
         self._refuse(rest)
         return arguments, []
+
+
+def add_gso(parser: argparse.ArgumentParser) -> None:
+    """Add the option that keeps packets apart in captures."""
+    parser.add_argument(
+        "--no-gso",
+        dest="gso",
+        action="store_false",
+        help="send each packet in a message of its own. Captures here show a message as one packet",
+    )
 
 
 def describe(error: BaseException) -> str:

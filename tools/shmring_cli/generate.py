@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         json_line(report.to_dict() | {"lacking": lacking})
     else:
-        show.done(sending.summary(report))
+        show.done()
         sending.tell(report)
         if not report.packets and not report.stopped:
             print("no packet was due in this time: see --dry-run")
@@ -99,6 +99,7 @@ def _generator(
         interface=arguments.interface,
         ttl=arguments.ttl,
         broadcast=arguments.broadcast,
+        gso=arguments.gso,
         late=arguments.late,
         pool=pool,
         progress=progress,

@@ -46,7 +46,7 @@ from shmring.proxy.timetable import apply
 from shmring.proxy.words import FIELDS
 from shmring.udt import connecting
 from shmring_cli import realtime, sending
-from shmring_cli.common import FAILED, FINE, USAGE, describe
+from shmring_cli.common import FAILED, FINE, USAGE, add_gso, describe
 from shmring_cli.ending import Told
 from shmring_cli.output import NS_PER_S, Progress, address_text, duration, json_line, quantity
 
@@ -92,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--idle", default="60s", metavar="TIME", help="a silent client's flow ends (default 60s)"
     )
+    add_gso(parser)
     parser.add_argument("--pool", metavar="POOL", help="use the workers of `shmring up POOL`")
     parser.add_argument(
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
@@ -221,6 +222,7 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
                 pool=pool,
                 namespace=arguments.namespace if isinstance(pool, str) else None,
                 local=plan.local,
+                gso=arguments.gso,
             )
         )
         if not arguments.json:
@@ -327,6 +329,7 @@ def _facts(ch: shmring.ProxyChannel, seconds: float | None) -> dict[str, Any]:
             "open": stats.proxy.flows,
             "opened": stats.proxy.flows_opened,
             "idle": stats.proxy.flows_idle,
+            "displaced": stats.proxy.flows_displaced,
             "lost": stats.proxy.flows_lost,
         },
         "unreachable": stats.proxy.unreachable,
@@ -379,6 +382,8 @@ def _notes(stats: shmring.ProxyChannelStats) -> Iterator[str]:
     proxy = stats.proxy
     if proxy.forward_no_flow:
         yield "some clients got no flow: allow more, --flows, or end idle ones sooner, --idle"
+    if proxy.flows_displaced:
+        yield f"all flows were in use: {proxy.flows_displaced} ended for new clients, --flows"
     if stats.rx_kernel_drops:
         yield (
             f"{stats.rx_kernel_drops} datagrams were dropped by the kernel before the proxy read "

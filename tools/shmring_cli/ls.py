@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import time
 from typing import Any
 
@@ -87,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     namespace = None if arguments.all else (arguments.namespace or paths.default_namespace())
     rows = _channels(namespace, max(0.0, arguments.seconds))
     unreadable = shmring.unreadable(namespace)
-    workers = _workers(namespace)
+    workers = page.listed(namespace)
     now_ns = time.monotonic_ns()
     if arguments.json:
         for row in rows:
@@ -143,33 +142,18 @@ def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: floa
 
 
 def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.ChannelStats | None]:
-    """Return the counters and statistics of a channel of any owner. None: it is gone."""
+    """Return the counters and statistics of a channel of any owner. None: it is gone, or its
+    configuration is damaged."""
     try:
         with shmring.attach(
             info.name, namespace=info.namespace, readonly=True, owner=info.owner_uid
         ) as tap:
             stats = tap.stats()
-    except OSError:
+    except Exception:  # whatever a file of any contents leads to stays with its row
         return {}, None
     counters = {counter: getattr(stats, counter) for counter in _COUNTERS}
     counters["readers_lost"] = stats.shared_lost + sum(reader.lost for reader in stats.readers)
     return counters, stats
-
-
-def _workers(namespace: str | None) -> list[page.PageFacts]:
-    found = (_worker(name) for name in paths.shm_names(namespace) if name.pool is not None)
-    return [facts for facts in found if facts is not None]
-
-
-def _worker(name: paths.ShmName) -> page.PageFacts | None:
-    try:
-        fd = paths.open_shm(name.posix_name)
-    except OSError:
-        return None  # gone, another user's, or no file at all
-    try:
-        return page.facts(fd)
-    finally:
-        os.close(fd)
 
 
 def _health(worker: page.PageFacts, now_ns: int) -> str:

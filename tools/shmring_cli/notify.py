@@ -21,5 +21,7 @@ def tell(*lines: str) -> None:
 def watchdog_s() -> float | None:
     """Return how often this process must say ``WATCHDOG=1``. None: never."""
     for_pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
-    limit_us = os.environ.get("WATCHDOG_USEC", "0")
-    return int(limit_us) / 2e6 if for_pid == str(os.getpid()) and limit_us.isdigit() else None
+    limit_us = os.environ.get("WATCHDOG_USEC", "")
+    if for_pid != str(os.getpid()) or not limit_us.isdigit():
+        return None
+    return int(limit_us) / 2e6 or None

@@ -1,7 +1,7 @@
 """Answer STAMP test packets (RFC 8762), so that others can measure delay, loss and clocks to here.
 
 `shmring clock HOST` on another host compares its clock with the one here. Senders of other
-makers work, too: STAMP, and TWAMP Light with packets of at least 44 bytes, unauthenticated.
+makers work, too: STAMP, and TWAMP Light with packets of at least 41 bytes, unauthenticated.
 Replies have the kernel's time of the arrival and the time at which they leave. It answers until
 it is stopped, and then says what it did.
 
@@ -32,7 +32,7 @@ import shmring
 from shmring import capture, stamp
 from shmring.stamp import reflector as settings
 from shmring_cli import realtime, sending
-from shmring_cli.common import FINE, USAGE
+from shmring_cli.common import FINE, USAGE, add_gso
 from shmring_cli.output import address_text, duration, json_line, room_text
 
 
@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="stop after so long: 10, 5m, 2h (default: never)",
     )
+    add_gso(parser)
     parser.add_argument(
         "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
     )
@@ -118,6 +119,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 max_pps=arguments.max_pps or None,
                 sessions=arguments.sessions,
                 idle_s=arguments.idle,
+                gso=arguments.gso,
                 pool=pool,
             )
         )

@@ -172,7 +172,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.json:
         json_line(report.to_dict() | {"lacking": lacking})
     else:
-        show.done(_summary(report))
+        show.done()
         _tell(report)
     return sending.exit_code(report, arguments.late_limit)
 
@@ -196,21 +196,15 @@ def _player(
         interface=arguments.interface,
         ttl=arguments.ttl,
         broadcast=arguments.broadcast,
+        gso=arguments.gso,
         late=arguments.late,
         pool=pool,
         progress=progress,
     )
 
 
-def _summary(report: capture.ReplayReport) -> str:
-    text = sending.summary(report)
-    if report.rounds > 1:
-        text += f", {report.rounds} rounds"
-    return text
-
-
 def _tell(report: capture.ReplayReport) -> None:
-    sending.tell(report)
+    sending.tell(report, report.rounds)
     if not report.packets and not report.stopped:
         print("the file has no packets to send: see `shmring replay FILE --dry-run`")
     for line in _notes(report.capture):

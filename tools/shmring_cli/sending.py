@@ -11,7 +11,7 @@ from shmring import capture, stamp
 from shmring.capture import routes
 from shmring.lanes.report import SendingReport
 from shmring.udt import connecting
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import FAILED, FINE, add_gso
 from shmring_cli.output import NS_PER_S, Progress, duration, quantity, room_text
 
 LATE = 3
@@ -36,6 +36,7 @@ def add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broadcast", action="store_true", help="allow sending to broadcast addresses"
     )
+    add_gso(parser)
 
 
 def add_when(parser: argparse.ArgumentParser) -> None:
@@ -92,28 +93,27 @@ class Show:
             text += f", round {now.round}"
         self._line.update(now.share or 0.0, text)
 
-    def done(self, text: str) -> None:
-        """Show the result."""
-        self._line.done(text)
+    def done(self) -> None:
+        """Take the line away."""
+        self._line.clear()
 
 
 # --- the report -----------------------------------------------------------------------------------
 
 
-def summary(report: SendingReport) -> str:
-    """Return how many packets were sent, in one line."""
+def tell(report: SendingReport, rounds: int = 1) -> None:
+    """Print what was sent, and how good it was."""
     rate = report.sent / report.seconds if report.seconds > 0 else 0.0
-    return f"{report.sent} packets in {report.seconds:.3f} s, {quantity(rate, 'pps')}"
-
-
-def tell(report: SendingReport) -> None:
-    """Print how good it was."""
+    played = f", {rounds} rounds" if rounds > 1 else ""
+    print(f"packets: {report.sent} in {report.seconds:.3f} s, {quantity(rate, 'pps')}{played}")
     for label, values in (("lateness", report.lateness), ("gap error", report.gap_error)):
         if values.count:
             shown = [f"p{p} {duration(values.percentile(p))}" for p in (50, 99)]
             print(f"{label}: {', '.join(shown)}, max {duration(values.max)}")
     if report.lateness.count:
         print(f"late: {report.late} packets, {quantity(report.late_share * 100, 'percent')}")
+    if report.slow_calls:
+        print(f"slow: {report.slow_calls} packets left in time, in send calls of more than 100 µs")
     if report.queue.count:
         print(room_text("queue", report.queue))
     if report.failed:

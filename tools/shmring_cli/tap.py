@@ -128,9 +128,6 @@ def _add_other_work(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    space, slash, arguments.channel = arguments.channel.rpartition("/")
-    if slash:
-        arguments.namespace = space
     if arguments.mark is not None:
         return _mark(arguments)
     wanted = arguments.trigger
@@ -189,7 +186,7 @@ def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -
     stats = running.stats()
     stream = sys.stderr if to_stdout else sys.stdout
     if arguments.json:
-        facts = {"channel": arguments.channel, "ended": running.ended}
+        facts = {"channel": arguments.channel.rpartition("/")[2], "ended": running.ended}
         print(json.dumps({**facts, **dataclasses.asdict(stats)}), file=stream)
         return
     text = f"{stats.written} packets written, {stats.seen} seen, {stats.late} late"

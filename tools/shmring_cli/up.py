@@ -64,26 +64,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--group", help="its members may use the pool")
     limits = UserLimits()
+    for option, default, unit, what in (
+        ("channels", limits.channels, "N", "channels that one member of the group may have open"),
+        ("shm", limits.shm_bytes >> 20, "MIB", "memory of all channels of one member"),
+        ("channel-shm", limits.channel_bytes >> 20, "MIB", "shared memory of one channel"),
+        ("connections", limits.connections, "N", "connections of one member to the pool"),
+    ):
+        parser.add_argument(
+            f"--user-{option}",
+            type=int,
+            default=default,
+            metavar=unit,
+            help=f"{what} (default {default})",
+        )
     parser.add_argument(
-        "--user-channels",
-        type=int,
-        default=limits.channels,
-        metavar="N",
-        help=f"channels that one member of the group may have open (default {limits.channels})",
-    )
-    parser.add_argument(
-        "--user-shm",
-        type=int,
-        default=limits.shm_bytes >> 20,
-        metavar="MIB",
-        help=f"shared memory of all channels of one member (default {limits.shm_bytes >> 20})",
-    )
-    parser.add_argument(
-        "--user-connections",
-        type=int,
-        default=limits.connections,
-        metavar="N",
-        help=f"connections of one member to the pool (default {limits.connections})",
+        "--worker-per-user",
+        action="store_true",
+        help="give each member of the group workers of his own, one on each of --cpus",
     )
     parser.add_argument("--json", action="store_true", help="print readiness as one JSON object")
 
@@ -111,7 +108,9 @@ def _serve(arguments: argparse.Namespace, told: Told, lacking: list[str]) -> int
             channels=arguments.user_channels,
             shm_bytes=arguments.user_shm << 20,
             connections=arguments.user_connections,
+            channel_bytes=arguments.user_channel_shm << 20,
         ),
+        worker_per_user=arguments.worker_per_user,
     )
     try:
         _say_ready(pool, lacking if arguments.json else None)

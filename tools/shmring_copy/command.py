@@ -7,8 +7,8 @@ files wait in DIR/.shmring-udt, and the same command continues them.
 With --plain each end talks to libudt's programs `sendfile` and `recvfile`. Then the end
 with the files listens, and the other one asks for them by name.
 
-There is no encryption and no password: anyone who reaches the port may put files into
-DIR. Use the command in networks you trust, or through a tunnel.
+There is no encryption. Without --secret-file anyone who reaches the port may put files
+into DIR. Use the command in networks you trust, or through a tunnel.
 
 examples:
   shmring udt recv inbox                          wait for one transfer on port 9000
@@ -49,8 +49,8 @@ _RECV = """\
 Receive the files of one `shmring udt send` into DIR, which is created if necessary.
 
 Existing files are replaced when the new ones are complete and checked. Interrupted
-files continue where they stopped as soon as the sender asks again. Exit code 0 means
-that everything is there and checked.
+transfers continue where they stopped when both commands are started again. Exit code 0
+means that everything is there and checked.
 
 With --plain HOST: ask libudt's `sendfile` there, or a `shmring udt send --plain`, for
 the files NAME.... This protocol has no hash: the size is checked, the hash is shown.
@@ -59,6 +59,7 @@ examples:
   shmring udt recv inbox                                one transfer, then end
   shmring udt recv inbox --keep                         one after the other, until Ctrl-C
   shmring udt recv inbox --bind 192.0.2.7:9100 --json   for scripts: one row per event
+  shmring udt recv inbox --secret-file key              only from who has the same file
   shmring udt recv --plain 192.0.2.7 film.mov inbox     from libudt's sendfile
 """
 
@@ -83,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: the files to ask for")
     recv.add_argument("folder", metavar="DIR", help="folder for the files")
     recv.add_argument("--bind", metavar="HOST:PORT", help="where to listen (default 0.0.0.0:9000)")
+    recv.add_argument(
+        "--update",
+        action="store_true",
+        help="skip files that exist and are equal. Any sender may learn their hashes",
+    )
     recv.add_argument("--plain", metavar="HOST", help="ask libudt's sendfile at this host")
     for action in (send, recv):
         action.add_argument(

@@ -11,7 +11,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Any, Self
 
 from shmring_copy.protocol import (
     CHECKPOINT_BYTES,
+    DIGEST_BYTES,
+    TOKEN_BYTES,
     Checkpoint,
     Entry,
     TransferError,
@@ -28,7 +32,11 @@ from shmring_copy.protocol import (
 )
 
 STAGING = ".shmring-udt"
-"""Folder inside the receiving one, for incomplete files."""
+"""Folder inside the receiving one. Each transfer has a folder there, named by its token, with its
+incomplete files, and a list of its complete ones."""
+
+_DONE = "done"
+_DONE_ROW = struct.Struct(f"16s{DIGEST_BYTES}s")
 
 Alive = Callable[[], object]
 """Called from time to time while a long file is read."""
@@ -155,19 +163,33 @@ class _Held:
 class Folder:
     """A folder that receives files. Parts of files wait in `STAGING` and are moved once checked.
 
+    What exists already is shown only to the sender that it came from, because its hash tells those
+    who guess whether they are right. `begin_transfer` recognizes the sender.
+
     One process at a time may use it. Errors of the file system are `OSError`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Create it if necessary. Raises `BlockingIOError` if another process receives there."""
+    def __init__(self, path: str | os.PathLike[str], *, update: bool = False) -> None:
+        """Create it if necessary. update: show complete files to every sender.
+
+        Raises `BlockingIOError` if another process receives there.
+        """
         os.makedirs(path, exist_ok=True)
+        self._update = update
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._token = ""
+        self._parts = -1
+        self._done_file = -1
+        self._done: dict[bytes, bytes] = {}
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: dict[int, _Held] = {}
         self._begun = -1
         self._file = -1
         self._staging = -1
         try:
-            self._staging = self._open_folder([os.fsencode(STAGING)], make=True)
+            self._staging = self._open_folder([os.fsencode(STAGING)], make=True, mode=0o700)
+            os.fchmod(self._staging, 0o700)  # an older version left its tokens to the umask
             self._lock(path)
         except BaseException:
             self.close()
@@ -185,6 +207,7 @@ class Folder:
         """Forget the current file. Its parts stay for the next time. May be called more
         than once."""
         self._end_file()
+        self._leave_transfer()
         root, self._root = self._root, -1
         staging, self._staging = self._staging, -1
         if staging >= 0:
@@ -200,6 +223,46 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # --- a transfer -------------------------------------------------------------------------------
+
+    def begin_transfer(self, knows: Callable[[bytes], bool] = lambda _: False) -> bytes:
+        """Continue the transfer whose token the sender knows, or begin one. Return its token."""
+        self._leave_transfer()
+        tokens = (bytes.fromhex(name) for name in os.listdir(self._staging) if _is_token(name))
+        token = next(filter(knows, tokens), None) or secrets.token_bytes(TOKEN_BYTES)
+        self._token = token.hex()
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._token, 0o700, dir_fd=self._staging)
+        self._parts = os.open(self._token, _FOLDER, dir_fd=self._staging)
+        self._done_file = os.open(_DONE, _WRITE, 0o600, dir_fd=self._parts)
+        rows = os.pread(self._done_file, self._done_bytes(), 0)
+        self._done = dict(_DONE_ROW.iter_unpack(rows))
+        return token
+
+    def _done_bytes(self) -> int:
+        """Return the size of the list of complete files, without a row that was cut off."""
+        return os.fstat(self._done_file).st_size // _DONE_ROW.size * _DONE_ROW.size
+
+    def end_transfer(self) -> None:
+        """The transfer is complete: nobody will continue it."""
+        for name in os.listdir(self._parts):
+            os.unlink(name, dir_fd=self._parts)
+        self._leave_transfer()
+
+    def _leave_transfer(self) -> None:
+        """What is there waits for its sender."""
+        parts, self._parts = self._parts, -1
+        done, self._done_file = self._done_file, -1
+        if done >= 0:
+            os.close(done)
+        if parts < 0:
+            return
+        with contextlib.suppress(OSError):
+            if not self._done and os.listdir(parts) == [_DONE]:
+                os.unlink(_DONE, dir_fd=parts)
+            os.rmdir(self._token, dir_fd=self._staging)  # stays while it is not empty
+        os.close(parts)
+
     # --- before a file ----------------------------------------------------------------------------
 
     def make_folder(self, entry: Entry) -> None:
@@ -209,17 +272,20 @@ class Folder:
             pass
 
     def look(self, index: int, entry: Entry, alive: Alive) -> list[Checkpoint]:
-        """Find what already exists of a file, and hash it."""
+        """Find what this sender may know of a file that already exists, and hash it."""
         _refuse_staging(entry)
         self._held[index] = held = _Held(complete=False)
         with contextlib.suppress(FileNotFoundError):
-            self._look_at(held, entry, _part_name(entry), self._staging, alive)
+            self._look_at(held, entry, _part_name(entry), self._parts, alive)
             return held.checkpoints
         parent, name = _split(entry)
         with contextlib.suppress(FileNotFoundError), self._opened(parent, make=False) as folder:
             held.complete = True
             self._look_at(held, entry, name, folder, alive)
-        return held.checkpoints
+        came = self._done.get(_path_hash(entry))
+        if not self._update and [mark.digest for mark in held.checkpoints] != [came]:
+            self.anew(index)  # it has changed since: that is nobody's business
+        return self._held[index].checkpoints
 
     def _look_at(self, held: _Held, entry: Entry, name: bytes, folder: int, alive: Alive) -> None:
         file = os.open(name, _READ, dir_fd=folder)
@@ -227,7 +293,7 @@ class Folder:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EEXIST, "something else has this name")
-            if held.complete and found.st_size != entry.size:
+            if held.complete and (found.st_size != entry.size or not self._may_show(entry)):
                 return
             size = min(found.st_size, entry.size)
             offsets = [size] if held.complete and size else checkpoint_offsets(size)
@@ -239,6 +305,9 @@ class Folder:
                 at = offset
         finally:
             os.close(file)
+
+    def _may_show(self, entry: Entry) -> bool:
+        return self._update or _path_hash(entry) in self._done
 
     def anew(self, index: int) -> None:
         """Call this instead of `look` if existing parts of a file must not be used."""
@@ -255,7 +324,7 @@ class Folder:
         self._begun = index
         if self._in_place:
             return
-        self._file = os.open(_part_name(entry), _WRITE, 0o600, dir_fd=self._staging)
+        self._file = os.open(_part_name(entry), _WRITE, 0o600, dir_fd=self._parts)
         os.ftruncate(self._file, offset)
         os.lseek(self._file, offset, os.SEEK_SET)
 
@@ -278,15 +347,19 @@ class Folder:
         try:
             if not good:
                 if not self._in_place:
-                    os.unlink(_part_name(entry), dir_fd=self._staging)
+                    os.unlink(_part_name(entry), dir_fd=self._parts)
                 return False
             parent, name = _split(entry)
             with self._opened(parent, make=True) as folder:
                 if not self._in_place:
                     _refuse_folder(name, folder)
-                    os.fchmod(self._file, entry.mode)
-                    os.rename(_part_name(entry), name, src_dir_fd=self._staging, dst_dir_fd=folder)
+                    os.fchmod(self._file, entry.mode & ~self._umask)
+                    os.rename(_part_name(entry), name, src_dir_fd=self._parts, dst_dir_fd=folder)
                 _set_time(name, entry, folder)
+            if self._done.get(_path_hash(entry)) != digest:
+                row = _DONE_ROW.pack(_path_hash(entry), digest)
+                os.pwrite(self._done_file, row, self._done_bytes())
+                self._done[_path_hash(entry)] = digest
         finally:
             self._end_file()
         return True
@@ -300,7 +373,7 @@ class Folder:
     def finish_folder(self, entry: Entry) -> None:
         """Give a folder its permissions and time, once everything in it is there."""
         with self._opened(entry.path.split(b"/"), make=True) as folder:
-            os.fchmod(folder, entry.mode | stat.S_IRWXU)
+            os.fchmod(folder, entry.mode & ~self._umask | stat.S_IRWXU)
             os.utime(folder, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _end_file(self) -> None:
@@ -319,13 +392,13 @@ class Folder:
         finally:
             os.close(folder)
 
-    def _open_folder(self, names: list[bytes], *, make: bool) -> int:
+    def _open_folder(self, names: list[bytes], *, make: bool, mode: int = 0o777) -> int:
         folder = os.dup(self._root)
         try:
             for name in names:
                 if make:
                     with contextlib.suppress(FileExistsError):
-                        os.mkdir(name, 0o777, dir_fd=folder)
+                        os.mkdir(name, mode, dir_fd=folder)
                 below = os.open(name, _FOLDER, dir_fd=folder)
                 os.close(folder)
                 folder = below
@@ -340,8 +413,16 @@ def _split(entry: Entry) -> tuple[list[bytes], bytes]:
     return parent, name
 
 
+def _path_hash(entry: Entry) -> bytes:
+    return hashlib.blake2b(entry.path, digest_size=16).digest()
+
+
 def _part_name(entry: Entry) -> bytes:
-    return hashlib.blake2b(entry.path, digest_size=16).hexdigest().encode() + b".part"
+    return _path_hash(entry).hex().encode() + b".part"
+
+
+def _is_token(name: str) -> bool:
+    return len(name) == 2 * TOKEN_BYTES and not set(name) - set("0123456789abcdef")
 
 
 def _refuse_staging(entry: Entry) -> None:

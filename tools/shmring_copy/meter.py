@@ -42,6 +42,10 @@ class Meter:
         self._started = self._ticked = self._rowed = time.monotonic()
         self._window: collections.deque[tuple[float, int]] = collections.deque()
 
+    def start(self) -> None:
+        """The work begins: rates do not count the wait for the peer."""
+        self._started = time.monotonic()
+
     def watch(self, sock: UdtSocket) -> None:
         self._sock = sock
 

@@ -6,20 +6,29 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import shmring
 from shmring import room
-from shmring.udt import UdtOptions
+from shmring.udt import PortOptions, UdtOptions
 from shmring.udt.options import RING_BYTES
+from shmring_cli.common import add_gso
 from shmring_cli.output import room_text
 
 DEFAULT_PORT = 9000
+LEAST_SECRET_BYTES = 16
 ANYWHERE = "0.0.0.0"
 
 _FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _BITS = 8
 _STEP_BYTES = 1 << 16
 _MOST_BITS = 10**15
+
+
+class SocketOptions(UdtOptions, total=False):
+    """Options of connections and of their port."""
+
+    port_options: PortOptions
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +45,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="congestion control; daimd is UDT's own, fixed is --limit (default bbr)",
     )
     parser.add_argument("--mss", type=int, default=1500, help="largest packet (default 1500)")
+    add_gso(parser)
     parser.add_argument(
         "--patience", type=float, default=60.0, metavar="S", help="limit for a silent peer (60)"
     )
@@ -43,12 +53,17 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
     )
+    parser.add_argument(
+        "--secret-file",
+        metavar="FILE",
+        help="talk only to an end that has a file with the same contents",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per event")
 
 
-def socket_options(arguments: argparse.Namespace) -> UdtOptions:
-    """Return the options of connections. The memory of their rings is in `arguments.rings`, for
-    `pool_of`. Raises `ValueError`."""
+def socket_options(arguments: argparse.Namespace) -> SocketOptions:
+    """Return the options of connections and of their port. The memory of their rings is in
+    `arguments.rings`, for `pool_of`. Raises `ValueError`."""
     if arguments.cc == "fixed" and arguments.limit is None:
         raise ValueError("--cc fixed needs a rate: add --limit")
     if not arguments.patience > 0:
@@ -61,7 +76,24 @@ def socket_options(arguments: argparse.Namespace) -> UdtOptions:
         "congestion": arguments.cc,
         "max_bandwidth": limit,
         "ring_bytes": rings.count * _STEP_BYTES,
+        "port_options": {"gso": arguments.gso},
     }
+
+
+def secret_of(arguments: argparse.Namespace) -> bytes | None:
+    """Return the secret of both ends, without the end of its line. Raises `ValueError`,
+    `OSError`."""
+    if arguments.secret_file is None:
+        return None
+    if arguments.plain:
+        raise ValueError("--secret-file: the protocol of --plain has no secrets")
+    secret = Path(arguments.secret_file).read_bytes().strip()
+    if len(secret) < LEAST_SECRET_BYTES:
+        raise ValueError(
+            f"{arguments.secret_file} has {len(secret)} bytes: a secret has at least "
+            f"{LEAST_SECRET_BYTES}. `openssl rand -hex 32 > {arguments.secret_file}` makes one"
+        )
+    return secret
 
 
 @contextlib.contextmanager
@@ -69,9 +101,7 @@ def pool_of(arguments: argparse.Namespace) -> Iterator[shmring.Pool | str]:
     """Use private workers, which need no privileges, or those of a named pool. Say which size
     `socket_options` chose: the words of the command are right by now."""
     if not arguments.json:
-        print(
-            room_text("rings", arguments.rings, "x 64 KiB each way"), file=sys.stderr, flush=True
-        )
+        print(room_text("rings", arguments.rings, "x 64 KiB each way"), file=sys.stderr, flush=True)
     if arguments.pool is not None:
         yield arguments.pool
         return

@@ -1,7 +1,8 @@
 """Transfers of files and folders over a stream: the protocol, without sockets and without files.
 
-The sender lists its files. The receiver asks for one file after the other and says which part of it
-it already has. The sender sends the rest. docs/howto/udt-transfer.md has the format byte by byte.
+Both ends prove what they know: a secret of both users, and the token of a transfer that was
+interrupted. Then the sender lists its files. The receiver asks for one file after the other and
+says which part of it it already has. The sender sends the rest.
 
 Each end makes frames with its methods, and `feed` returns the meaning of the peer's bytes. All data
 from the peer is checked before use, and the memory that a peer can make this end use is bounded:
@@ -13,6 +14,8 @@ from __future__ import annotations
 import collections
 import enum
 import hashlib
+import hmac
+import secrets
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +24,13 @@ from typing import Any
 from shmring.errors import ShmringError
 
 MAGIC = b"shmr-udt"
-VERSION = 2
-OLDEST_VERSION = 2
+VERSION = 3
+OLDEST_VERSION = 3
 
 IDENTITY_BYTES = 16
+NONCE_BYTES = 16
+TOKEN_BYTES = 16
+PROOF_BYTES = 32
 DIGEST_BYTES = 32
 MAX_PATH = 4096
 MAX_NAME = 255
@@ -68,9 +74,11 @@ class Frame(enum.IntEnum):
     DATA = 4
     END = 5
     UNREADABLE = 6
+    PROOF = 7
     WANT = 16
     RESULT = 17
     DONE = 18
+    TOKEN = 19
     BUSY = 32
     ABORT = 33
 
@@ -99,6 +107,24 @@ class Checkpoint:
 
 
 # What `feed` tells.
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The sender knows the secret, and perhaps the token of an earlier transfer."""
+
+    _peer: _End
+    _proof: bytes
+
+    def knows(self, token: bytes) -> bool:
+        return hmac.compare_digest(self._proof, self._peer.prove(b"token", token))
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The receiver knows the secret. The token continues this transfer if it is interrupted."""
+
+    token: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +267,14 @@ class _End:
 
     _expected: frozenset[Frame]
 
-    def __init__(self, identity: bytes = bytes(IDENTITY_BYTES)) -> None:
+    def __init__(
+        self, identity: bytes = bytes(IDENTITY_BYTES), secret: bytes | None = None
+    ) -> None:
         self._identity = identity
+        self._secret = secret
+        self._nonces: dict[type[_End], bytes] = {type(self): secrets.token_bytes(NONCE_BYTES)}
+        self.met = False
+        """Whether both ends have proved what they know."""
         self.peer: bytes | None = None
         """The peer's identity. None: its greeting has not arrived."""
         self._buffer = bytearray()
@@ -252,7 +284,29 @@ class _End:
 
     def greeting(self) -> bytes:
         """Return the greeting. Both ends send it first, without waiting for the peer."""
-        return _GREETING.pack(MAGIC, VERSION, OLDEST_VERSION) + self._identity
+        nonce = self._nonces[type(self)]
+        return _GREETING.pack(MAGIC, VERSION, OLDEST_VERSION) + self._identity + nonce
+
+    def prove(self, what: bytes, key: bytes) -> bytes:
+        """Return the proof that somebody knows a key, for this connection only.
+
+        what: the kind of key, and who proves it.
+        """
+        nonces = self._nonces[Sender] + self._nonces[Receiver]
+        key = hashlib.blake2b(key, digest_size=32).digest()
+        return hmac.digest(key, b"shmring udt " + what + b"\0" + nonces, "sha256")
+
+    def _prove_secret(self, who: type[_End]) -> bytes:
+        if self._secret is None:
+            return bytes(PROOF_BYTES)
+        return self.prove(who.__name__.encode(), self._secret)
+
+    def _check_secret(self, who: type[_End], proof: bytes) -> None:
+        if self._secret is not None and not hmac.compare_digest(proof, self._prove_secret(who)):
+            raise TransferError(
+                f"the {who.__name__.lower()} does not know the secret of this end: give "
+                "--secret-file with the same contents to both ends"
+            )
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Any]:
         """Parse bytes of the peer, in pieces of any size, and yield their meaning.
@@ -280,7 +334,7 @@ class _End:
         if not self._greeted:
             return _GREETING.size
         if self.peer is None:
-            return IDENTITY_BYTES
+            return IDENTITY_BYTES + NONCE_BYTES
         return HEAD_BYTES if self._kind is None else self._left
 
     def _take_block(self) -> Iterator[Any]:
@@ -290,7 +344,9 @@ class _End:
             self._take_greeting(block)
             return
         if self.peer is None:
-            self.peer = block
+            self.peer = block[:IDENTITY_BYTES]
+            other = Receiver if isinstance(self, Sender) else Sender
+            self._nonces[other] = block[IDENTITY_BYTES:]
             return
         if self._kind is not None:
             kind, self._kind = self._kind, None
@@ -333,11 +389,14 @@ class _End:
 class Sender(_End):
     """The end that has the files."""
 
-    _expected = frozenset((Frame.WANT, Frame.RESULT, Frame.DONE, Frame.BUSY, Frame.ABORT))
+    _expected = frozenset(
+        (Frame.TOKEN, Frame.WANT, Frame.RESULT, Frame.DONE, Frame.BUSY, Frame.ABORT)
+    )
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        """Raises `TransferError` like `check_entries`."""
-        super().__init__()
+    def __init__(self, entries: Sequence[Entry], secret: bytes | None = None) -> None:
+        """secret: that the receiver must know, too. None: it need not know any. Raises
+        `TransferError` like `check_entries`."""
+        super().__init__(secret=secret)
         check_entries(entries)
         self.entries = tuple(entries)
         self._wanted_now = 0
@@ -345,9 +404,14 @@ class Sender(_End):
         self._sent: set[int] = set()
         self._open = {index for index, entry in enumerate(entries) if not entry.is_folder}
 
-    def opening(self) -> Iterator[bytes]:
-        """Return the greeting and the list of files, which are sent first."""
-        yield self.greeting()
+    def proof(self, token: bytes | None = None) -> bytes:
+        """Prove the secret, and the token of an earlier transfer. Call it when the peer's greeting
+        has arrived."""
+        known = bytes(PROOF_BYTES) if token is None else self.prove(b"token", token)
+        return _frame(Frame.PROOF, self._prove_secret(Sender) + known)
+
+    def listing(self) -> Iterator[bytes]:
+        """Return the list of files, which is sent when the ends have met."""
         block = b""
         total = 0
         for entry in self.entries:
@@ -388,7 +452,16 @@ class Sender(_End):
         return _frame(Frame.UNREADABLE, _INDEX.pack(index) + _text(text))
 
     def _take_frame(self, kind: Frame, body: bytes) -> Iterator[Any]:
-        if kind == Frame.WANT:
+        if kind in (Frame.BUSY, Frame.ABORT):
+            yield from super()._take_frame(kind, body)
+        elif (kind == Frame.TOKEN) is self.met:
+            raise TransferError("the peer sent its proof twice, or something else before it")
+        elif kind == Frame.TOKEN:
+            _exactly(body, PROOF_BYTES + TOKEN_BYTES)
+            self._check_secret(Receiver, body[:PROOF_BYTES])
+            self.met = True
+            yield Token(body[PROOF_BYTES:])
+        elif kind == Frame.WANT:
             yield self._take_want(body)
         elif kind == Frame.RESULT:
             yield self._take_result(body)
@@ -397,8 +470,6 @@ class Sender(_End):
             if self._open:
                 raise TransferError(f"the peer gave no result for {len(self._open)} files")
             yield Done()
-        else:
-            yield from super()._take_frame(kind, body)
 
     def _take_want(self, body: bytes) -> Want:
         index, count = _WANT.unpack_from(_at_least(body, _WANT.size))
@@ -438,6 +509,7 @@ class Receiver(_End):
 
     _expected = frozenset(
         (
+            Frame.PROOF,
             Frame.ENTRIES,
             Frame.MANIFEST_END,
             Frame.BEGIN,
@@ -449,9 +521,14 @@ class Receiver(_End):
         )
     )
 
-    def __init__(self, identity: bytes = bytes(IDENTITY_BYTES)) -> None:
-        """identity: differs between receivers, and stays the same when this one starts again."""
-        super().__init__(identity)
+    def __init__(
+        self, identity: bytes = bytes(IDENTITY_BYTES), secret: bytes | None = None
+    ) -> None:
+        """identity: differs between receivers, and stays the same when this one starts again.
+
+        secret: that the sender must know, too. None: it need not know any.
+        """
+        super().__init__(identity, secret)
         self.entries: tuple[Entry, ...] = ()
         self._coming: list[Entry] = []
         self._manifest_bytes = 0
@@ -462,6 +539,11 @@ class Receiver(_End):
     def may_want(self) -> int:
         """Return how many more files may be requested now."""
         return MAX_WANTED - len(self._asked)
+
+    def token(self, token: bytes) -> bytes:
+        """Prove the secret, and give the token of this transfer. It answers the sender's proof."""
+        self.met = True
+        return _frame(Frame.TOKEN, self._prove_secret(Receiver) + token)
 
     def want(self, index: int, checkpoints: Sequence[Checkpoint] = ()) -> bytes:
         """Ask for a file."""
@@ -480,6 +562,8 @@ class Receiver(_End):
     def _take_frame(self, kind: Frame, body: bytes) -> Iterator[Any]:
         if kind in (Frame.BUSY, Frame.ABORT):
             yield from super()._take_frame(kind, body)
+        elif not self.met:
+            yield self._take_proof(kind, body)
         elif not self.entries:
             yield from self._take_manifest(kind, body)
         elif kind == Frame.BEGIN:
@@ -495,6 +579,13 @@ class Receiver(_End):
             yield Unreadable(index, _read_text(body[_INDEX.size :]))
         elif kind != Frame.DATA:
             raise TransferError("the peer sent a second list of files")
+
+    def _take_proof(self, kind: Frame, body: bytes) -> Proof:
+        if kind != Frame.PROOF:
+            raise TransferError("the peer sent something else before its proof")
+        _exactly(body, 2 * PROOF_BYTES)
+        self._check_secret(Sender, body[:PROOF_BYTES])
+        return Proof(self, body[PROOF_BYTES:])
 
     def _take_manifest(self, kind: Frame, body: bytes) -> Iterator[Manifest]:
         if kind == Frame.ENTRIES:

@@ -16,9 +16,17 @@ from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import identity, plain, protocol
 from shmring_copy.files import Folder
 from shmring_copy.meter import Line, Meter, accept, interrupted
-from shmring_copy.options import ANYWHERE, DEFAULT_PORT, address, pool_of, show, socket_options
+from shmring_copy.options import (
+    ANYWHERE,
+    DEFAULT_PORT,
+    SocketOptions,
+    address,
+    pool_of,
+    secret_of,
+    show,
+    socket_options,
+)
 from shmring_copy.protocol import Checkpoint, Entry, Receiver, TransferError
-from shmring_copy.rival import who_listens
 
 READ_BYTES = 1 << 18
 CLOSE_S = 5.0
@@ -26,6 +34,7 @@ CLOSE_S = 5.0
 
 def run(arguments: argparse.Namespace) -> int:
     options = socket_options(arguments)
+    secret = secret_of(arguments)
     if arguments.plain is not None:
         return _ask_plain(arguments, options)
     if arguments.names:
@@ -37,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bind is not None:
         where = connecting.resolve(address(arguments.bind))
     with (
-        Folder(arguments.folder) as folder,
+        Folder(arguments.folder, update=arguments.update) as folder,
         pool_of(arguments) as pool,
         _listen(where, pool, arguments.namespace, options) as listener,
     ):
@@ -45,32 +54,37 @@ def run(arguments: argparse.Namespace) -> int:
         meter.row("listening", local=list(listener.local))
         meter.warn(f"listening at {show(listener.local)}")
         while True:
-            code = _take_one(arguments, listener, folder)
-            if not arguments.keep:
+            code = _take_one(arguments, listener, folder, secret)
+            if not arguments.keep and code is not None:
                 return code
 
 
 def _listen(
-    where: tuple[str, int], pool: Pool | str, namespace: str | None, options: udt.UdtOptions
+    where: tuple[str, int], pool: Pool | str, namespace: str | None, options: SocketOptions
 ) -> udt.UdtListener:
     try:
         return udt.listen(where, pool=pool, namespace=namespace, **options)
     except UdtError as caught:
-        holder = who_listens(where) if caught.errno == errno.EADDRINUSE else ""
-        if not holder:
+        if caught.errno != errno.EADDRINUSE:
             raise
         raise OSError(
             errno.EADDRINUSE,
-            f"{show(where)} is in use by {holder}: senders to it reach that one. Choose another "
-            "port with --bind :PORT, and name it in the sender's HOST:PORT",
+            f"{caught}. Senders to that port reach who has it: choose another one with --bind "
+            ":PORT, and name it in the sender's HOST:PORT",
         ) from caught
 
 
-def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: Folder) -> int:
+def _take_one(
+    arguments: argparse.Namespace,
+    listener: udt.UdtListener,
+    folder: Folder,
+    secret: bytes | None,
+) -> int | None:
+    """Return the exit code of one transfer. None: a stranger who does not know the secret."""
     sock, peer = accept(listener, arguments.told)
     meter = Meter(f"from {show(peer)}", sending=False, as_json=arguments.json)
     meter.row("connected", peer=list(peer))
-    protocol_end = Receiver(identity.of_folder(arguments.folder))
+    protocol_end = Receiver(identity.of_folder(arguments.folder), secret)
     line = Line(sock, meter, arguments.patience, arguments.told)
     job = _Receiving(sock, protocol_end, folder, meter, line)
     try:
@@ -79,10 +93,11 @@ def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: 
         job.give_up(caught)
         text = describe(caught)
         if isinstance(caught, UdtError) and interrupted(caught):
-            text = f"{text} The transfer continues here when the sender asks again."
+            again = "" if arguments.keep else "Start this command again. "
+            text = f"{text} {again}The transfer continues here when the sender asks again."
         meter.end(text)
         meter.warn(f"shmring udt: {show(peer)}: {text}")
-        return FAILED
+        return FAILED if protocol_end.met or secret is None else None
     except BaseException:
         sock.close(linger=0)
         raise
@@ -118,6 +133,7 @@ class _Receiving:
                 self._handle(event)
             self._ask()
         self._finish_folders()
+        self._folder.end_transfer()
         # Everything is in its place, even if the sender does not learn that.
         with contextlib.suppress(UdtError):
             self._line.send(self._peer.done())
@@ -142,7 +158,11 @@ class _Receiving:
                 path = protocol.show(self._peer.entries[self._now].path)
                 raise OSError(caught.errno, f"{path}: {caught.strerror}") from caught
             self._meter.moved_bytes += len(event.view)
+        elif isinstance(event, protocol.Proof):
+            token = self._folder.begin_transfer(event.knows)
+            self._line.send(self._peer.token(token))
         elif isinstance(event, protocol.Manifest):
+            self._meter.start()
             self._begin_all(event)
         elif isinstance(event, protocol.Begin):
             self._now = event.index
@@ -225,7 +245,7 @@ class _Receiving:
 # --- from libudt's sendfile -----------------------------------------------------------------------
 
 
-def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
+def _ask_plain(arguments: argparse.Namespace, options: SocketOptions) -> int:
     if not arguments.names:
         raise ValueError("--plain HOST: name at least one file before DIR")
     if arguments.keep or arguments.bind is not None:
@@ -257,6 +277,7 @@ def _take_plain(name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter:
     protocol.check_path(local)
     entry = Entry(local, size, time.time_ns())
     meter.total_bytes = size
+    folder.begin_transfer()
     folder.anew(0)
     folder.begin(0, entry, 0)
     room = memoryview(bytearray(READ_BYTES))

@@ -17,7 +17,14 @@ from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import files, plain, protocol
 from shmring_copy.identity import Memory
 from shmring_copy.meter import Line, Meter, accept, interrupted
-from shmring_copy.options import address, pool_of, show, socket_options
+from shmring_copy.options import (
+    SocketOptions,
+    address,
+    pool_of,
+    secret_of,
+    show,
+    socket_options,
+)
 from shmring_copy.protocol import Sender, TransferError, Want
 
 READ_BYTES = protocol.MAX_DATA
@@ -26,13 +33,14 @@ CLOSE_S = 5.0
 
 def run(arguments: argparse.Namespace) -> int:
     options = socket_options(arguments)
+    secret = secret_of(arguments)
     where = connecting.resolve(address(arguments.host))
     if arguments.plain:
         return _serve_plain(arguments, where, options)
     if arguments.keep:
         raise ValueError("--keep needs an end that listens: recv, or send --plain")
     sources, left_out = files.scan(arguments.files)
-    sender = Sender([source.entry for source in sources])
+    sender = Sender([source.entry for source in sources], secret)
     meter = Meter(f"to {show(where)}", sending=True, as_json=arguments.json)
     for name in left_out:
         meter.warn(f"{name}: left out, neither a file nor a folder")
@@ -102,10 +110,10 @@ class _Sending:
 
     def run(self) -> None:
         """Raises `TransferError`, `UdtError`, `OSError`."""
-        greeting, *manifest = self._sender.opening()
-        self._line.send(greeting)
+        listing = list(self._sender.listing())
+        self._line.send(self._sender.greeting())
         self._meet()
-        for block in manifest:
+        for block in listing:
             self._line.send(block)
         while True:
             while self._events:
@@ -129,7 +137,12 @@ class _Sending:
                 "it. Start the first one again, or send to another port. With --any-receiver the "
                 "transfer begins anew there"
             )
-        self._memory.keep(self._sender.peer)
+        self._line.send(self._sender.proof(self._memory.token(self._sender.peer)))
+        while not self._sender.met:
+            self._events.extend(self._take())
+            while self._events:
+                self._handle(self._events.popleft())
+        self._meter.start()
 
     def give_up(self, error: BaseException) -> None:
         """Tell the peer why, if it is still there, and close."""
@@ -147,7 +160,9 @@ class _Sending:
     def _handle(self, event: Any) -> None:
         if isinstance(event, protocol.Abort):
             raise TransferError(f"the receiver gave up: {event.text}")
-        if isinstance(event, Want):
+        if isinstance(event, protocol.Token) and self._sender.peer is not None:
+            self._memory.keep(self._sender.peer, event.token)
+        elif isinstance(event, Want):
             try:
                 self._send_file(event)
             except UdtError:
@@ -214,7 +229,7 @@ class _Sending:
 
 
 def _serve_plain(
-    arguments: argparse.Namespace, where: tuple[str, int], options: udt.UdtOptions
+    arguments: argparse.Namespace, where: tuple[str, int], options: SocketOptions
 ) -> int:
     names: dict[bytes, str] = {}
     for path in arguments.files:

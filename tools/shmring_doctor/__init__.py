@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from rtworkers import affinity, page, paths
+from rtworkers import affinity, page
 from rtworkers import examine as worker
 from rtworkers.examine import SECONDS
 from shmring_doctor import (
@@ -77,7 +77,9 @@ def choose_cpus() -> tuple[tuple[int, ...], str]:
     They are those of the workers that run on this host, else the last core that this process may
     use, where benchmarks and demos put their workers.
     """
-    pinned = {facts.cpu for facts in _running_workers() if facts.cpu is not None}
+    most = os.sysconf("SC_NPROCESSORS_CONF")  # a forged page may name any other core
+    cores = (facts.cpu for facts in page.listed(None))
+    pinned = {core for core in cores if core is not None and core < most}
     if pinned:
         return tuple(sorted(pinned)), "those of the workers that run here"
     return (max(affinity.allowed_cores()),), "no worker is pinned; choose with --cpus"
@@ -90,22 +92,6 @@ def examine_realtime(cpu: int) -> list[Finding]:
     facts = privileges.gather(machine, worker.examine((cpu,))[0], around)
     wanted = {privileges.PROGRAM.id, privileges.REALTIME.id, privileges.MEMLOCK.id}
     return [finding for finding in privileges.judge(facts) if finding.id in wanted]
-
-
-def _running_workers() -> list[page.PageFacts]:
-    found = []
-    for name in paths.shm_names(None):
-        if name.pool is None:
-            continue
-        try:
-            fd = paths.open_shm(name.posix_name)
-        except OSError:
-            continue
-        facts = page.facts(fd)
-        os.close(fd)
-        if facts is not None:
-            found.append(facts)
-    return found
 
 
 def examine(
@@ -141,7 +127,7 @@ def examine(
             )
         ),
         *rivals.judge(seen),
-        *cpu.judge(cpu.gather(machine, cores, around)),
+        *cpu.judge(cpu.gather(machine, cores, around, page.spinning())),
         *interrupts.judge(interrupts.gather(machine, cores, before, after)),
         *clocks.judge(clocks.gather(machine, first.clock)),
         *memory.judge(memory.gather(machine)),
@@ -149,7 +135,5 @@ def examine(
         *interfaces.judge(interfaces.gather(interface_names, first, around)),
         *container.judge(around),
         *installation.judge(installation.gather()),
-        *measure.judge(
-            measure.Facts(around, tuple(runs), steal, quick=seconds <= 0)
-        ),
+        *measure.judge(measure.Facts(around, tuple(runs), steal, quick=seconds <= 0)),
     ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rtworkers import page
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import (
     Check,
@@ -104,13 +106,20 @@ class Facts:
     latency_wish_us: int | None = None
     """Value of /dev/cpu_dma_latency: no core may sleep deeper. None: it cannot be read."""
     idle_driver: str | None = None
+    spinning: tuple[page.PageFacts, ...] = ()
+    """Workers that never sleep."""
 
     @property
     def cpus(self) -> frozenset[int]:
         return frozenset(core.number for core in self.cores)
 
 
-def gather(host: Host, cpus: tuple[int, ...], surroundings: Surroundings) -> Facts:
+def gather(
+    host: Host,
+    cpus: tuple[int, ...],
+    surroundings: Surroundings,
+    spinning: Iterable[page.PageFacts] = (),
+) -> Facts:
     """Read sysfs and the kernel's command line."""
     words = host.boot_words()
     nohz = host.cpus(f"{_CPU}/nohz_full")
@@ -125,6 +134,7 @@ def gather(host: Host, cpus: tuple[int, ...], surroundings: Surroundings) -> Fac
         rcu_nocbs=None if words is None else _listed(words.get("rcu_nocbs")) | (nohz or set()),
         latency_wish_us=_latency_wish(host),
         idle_driver=host.read(f"{_CPU}/cpuidle/current_driver"),
+        spinning=tuple(spinning),
     )
 
 
@@ -198,7 +208,12 @@ def _count(facts: Facts) -> Finding:
     text = f"{len(facts.online)} online ({format_cpus(facts.online)})"
     text += f", {cores(facts.cpus)} for workers"
     left = facts.online - facts.cpus
-    check = COUNT.about({"online": sorted(facts.online)})
+    check = COUNT.about({"online": sorted(facts.online), "spinning": len(facts.spinning)})
+    if facts.spinning and page.cores_left(facts.spinning, facts.online) <= 0:
+        return check.unfit(
+            f"{text}: workers of the profile latency, which never sleep, take all",
+            hint('use the profile "balanced", or leave a core without such a worker'),
+        )
     if left:
         return check.ok(text)
     more = "more virtual cores for this machine" if facts.surroundings.virtual else "a second core"

@@ -68,7 +68,14 @@ RTTIME = Check(
     "RLIMIT_RTTIME kills a real-time process that runs this long without sleeping, and a worker "
     "spins before deadlines.",
 )
-CHECKS = (PROGRAM, REALTIME, MEMLOCK, NET_ADMIN, FILE_CAPABILITIES, NOFILE, RTTIME)
+CONFINEMENT = Check(
+    "privileges.confinement",
+    "confined workers",
+    "If a fault ever lets an attacker run code in a worker, that code can make only the system "
+    "calls of a list (seccomp), and remove files only below /dev/shm and in the pool's own folder "
+    "(Landlock).",
+)
+CHECKS = (PROGRAM, REALTIME, MEMLOCK, NET_ADMIN, FILE_CAPABILITIES, NOFILE, RTTIME, CONFINEMENT)
 
 NOFILE_LEAST = 256
 NOFILE_ENOUGH = 4096
@@ -196,6 +203,7 @@ def judge(facts: Facts) -> list[Finding]:
         _on_file(facts),
         _nofile(facts),
         _rttime(facts),
+        _confinement(facts),
     ]
 
 
@@ -372,4 +380,24 @@ def _rttime(facts: Facts) -> Finding:
         f"killed after {facts.rttime_us} us without a sleep",
         unit("LimitRTTIME=infinity"),
         command("sudo prlimit --rttime=unlimited:unlimited --pid $$"),
+    )
+
+
+def _confinement(facts: Facts) -> Finding:
+    found = facts.examination.confinement
+    if found is None:
+        return CONFINEMENT.hidden("no worker could be asked")
+    missing = [
+        *([f"its system calls are not filtered: {found.calls}"] if found.calls else []),
+        *([f"it may remove any file of its user: {found.files}"] if found.files else []),
+    ]
+    check = CONFINEMENT.about({"files": not found.files, "calls": not found.calls})
+    if not missing:
+        return check.ok("its system calls and the files that it may remove are limited")
+    return check.limits(
+        "; ".join(missing),
+        hint(
+            "use a kernel with Landlock (5.13), and let a container's filter allow seccomp and "
+            "landlock_* (--security-opt seccomp=FILE)"
+        ),
     )

@@ -17,6 +17,7 @@ examples:
   shmring measure 10.0.0.7 --json --loss-limit 0.1       for a test: exit code 3 above 0.1 %
   shmring measure 10.0.0.7 --png path.png                delay over time, and its distribution
   shmring measure --listen 5004 --seconds 10             a stream from shmring generate
+  shmring measure --listen 5004 --wait 30                give up if none comes within 30 s
 
 exit codes: 0 fine, 1 wrong usage, 2 failure (also if no reflector answers), 3 more packets were
 lost in the network than --loss-limit allows, or left late here than --late-limit allows
@@ -35,8 +36,16 @@ from pathlib import Path
 import shmring
 from shmring import stamp
 from shmring_cli import flow_words, realtime, sending
-from shmring_cli.common import FAILED, FINE, USAGE
-from shmring_cli.output import duration, json_line, paragraph, quantity, room_text, text_table
+from shmring_cli.common import FAILED, FINE, USAGE, add_gso
+from shmring_cli.output import (
+    address_text,
+    duration,
+    json_line,
+    paragraph,
+    quantity,
+    room_text,
+    text_table,
+)
 from shmring_measure.live import Live
 
 OVER_LIMIT = 3
@@ -61,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[ADDR:]PORT",
         help="receive the stream of shmring generate instead",
     )
+    parser.add_argument(
+        "--wait",
+        type=sending.seconds,
+        metavar="TIME",
+        help="with --listen: end if no packet has come for so long (default: wait until Ctrl-C)",
+    )
     _add_probes(parser)
     _add_limits(parser)
     parser.add_argument("--json", action="store_true", help="print the report as a JSON object")
@@ -84,6 +99,7 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interface", metavar="NAME", help="use only this network interface")
     parser.add_argument("--ttl", type=int, metavar="N", help="hop limit of the probes")
     parser.add_argument("--dscp", type=int, metavar="N", help="DSCP of the probes, 0 to 63")
+    add_gso(parser)
     parser.add_argument(
         "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
     )
@@ -132,6 +148,9 @@ def run(arguments: argparse.Namespace) -> int:
     with realtime.shown("shmring measure") as lacking, sending.pool(arguments) as pool:
         measurement = _measurement(arguments, pool, live)
         with arguments.told.then(measurement.stop), live:
+            if arguments.listen is not None and not arguments.json:
+                where = address_text(arguments.listen)
+                print(f"shmring measure: waiting for a sender to {where}", file=sys.stderr)
             report = measurement.run()
     if arguments.json:
         json_line(report.to_dict() | {"lacking": lacking})
@@ -151,10 +170,13 @@ def _measurement(
 ) -> stamp.Measurement | stamp.Listening:
     if (arguments.host is None) == (arguments.listen is None):
         raise ValueError("give the reflector, or --listen PORT: shmring measure 10.0.0.7")
+    if arguments.listen is None and arguments.wait is not None:
+        raise ValueError("--wait is for --listen: a reflector must run already")
     if arguments.listen is not None:
         return stamp.Listening(
             arguments.listen,
             seconds=_listen_seconds(arguments.seconds),
+            wait=arguments.wait,
             timeout=arguments.timeout,
             pool=pool,
             progress=live,
@@ -169,6 +191,7 @@ def _measurement(
         interface=arguments.interface,
         ttl=arguments.ttl,
         dscp=arguments.dscp,
+        gso=arguments.gso,
         pool=pool,
         progress=live,
     )
@@ -221,8 +244,8 @@ def _row(report: stamp.MeasureReport, label: str, way: str) -> list[str]:
 
 
 def _notes(report: stamp.MeasureReport) -> list[tuple[str, str]]:
-    rate = quantity(report.sent / report.seconds if report.seconds else 0.0, "pps")
-    notes = [("packets", f"{report.sent} in {report.seconds:.1f} s, {rate}")]
+    rate = quantity(report.rate_pps, "pps")
+    notes = [("packets", f"{report.sent} in {report.seconds:.3f} s, {rate}")]
     if report.lateness.count:
         shown = ", ".join(f"p{p} {duration(report.lateness.percentile(p))}" for p in (50, 99))
         notes.append(("lateness here", f"{shown}, {report.late} late"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+import functools
 import keyword
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
 
@@ -31,7 +33,6 @@ from .tree import (
     Definition,
     EnumType,
     Fields,
-    FieldTree,
     Initial,
     Member,
     NamedType,
@@ -44,22 +45,34 @@ from .tree import (
     Values,
 )
 
-_RESERVED = {"_order_", "_pack_", "_rules_"}
+_MOST_VALUES = 8 * MAX_PAYLOAD_BYTES
+_MOST_FIELDS = MAX_PAYLOAD_BYTES
+_MOST_LEVELS = 64
+_MOST_INITIAL_VALUES = 1 << 20
+# What a dataclass or an enumeration uses itself, also in the functions that it makes.
+_NO_FIELD = re.compile(r"__.*|_(order|pack|rules)_|_(dflt|type)_.*|_HAS_DEFAULT_FACTORY|MISSING")
+_NO_MEMBER = re.compile(r"__.*|_.*_|mro")
 _NS_OF = {"TIME": 1_000_000, "LTIME": 1}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Made:
-    """A type, and how to make its initial value."""
+    """A type, and how to make its initial value.
+
+    values: how many single values it has. levels: how many types it has in each other.
+    """
 
     kind: FieldType
     default: Callable[[], Any]
+    values: int = 1
+    levels: int = 0
 
 
 def _identifier(text: str) -> str:
     """Return a valid Python name: ``my value`` becomes ``my_value``, ``from`` becomes ``from_``."""
-    name = re.sub(r"\W", "_", text)
-    if name[:1].isdigit():
+    plain = unicodedata.normalize("NFKC", text)  # as Python does it with names
+    name = "".join(sign if f"a{sign}".isidentifier() else "_" for sign in plain)
+    if not name.isidentifier():
         name = "_" + name
     return name + "_" if keyword.iskeyword(name) else name
 
@@ -79,7 +92,9 @@ class _Builder:
         self._rules: RuleName = namespace["_rules_"]
         self._definitions: dict[str, Definition] = {}
         self._made: dict[str, _Made] = {}
-        self._making: list[str] = []
+        self._making: set[str] = set()
+        self._depth = 0
+        self._initial_values = 0
         for definition in definitions:
             key = definition.token.text.upper()
             if key in SCALARS or key == "STRING":
@@ -115,11 +130,11 @@ class _Builder:
         if key in self._making:
             raise self._error(f"{token.text} contains itself", token)
         if key not in self._made:
-            self._making.append(key)
+            self._making.add(key)
             definition = self._definitions[key]
             made = self._make(definition.type, definition.token.text)
             self._made[key] = self._with_initial(made, definition.initial)
-            self._making.pop()
+            self._making.remove(key)
         return self._made[key]
 
     def _scalar(self, kind: Scalar) -> _Made:
@@ -130,7 +145,24 @@ class _Builder:
         return _Made(kind, (lambda: "\0") if kind.code == "c" else int)
 
     def _make(self, tree: TypeTree, name: str) -> _Made:
-        """name: for classes without a name of their own."""
+        """Make a type within limits, which are checked on the way down and on the way up: a type
+        that is used again was made before. name: for classes without a name of their own."""
+        self._depth += 1
+        self._check_levels(tree, name, self._depth)
+        made = self._make_type(tree, name)
+        self._depth -= 1
+        self._check_levels(tree, name, made.levels + 1)
+        if made.values > _MOST_VALUES:
+            message = f"{name} has {made.values} values; they do not fit in a datagram"
+            raise self._error(message, tree.token)
+        return dataclasses.replace(made, levels=made.levels + 1)
+
+    def _check_levels(self, tree: TypeTree, name: str, levels: int) -> None:
+        if levels > _MOST_LEVELS:
+            message = f"{name} is nested too deeply: at most {_MOST_LEVELS} types in each other"
+            raise self._error(message, tree.token)
+
+    def _make_type(self, tree: TypeTree, name: str) -> _Made:
         if isinstance(tree, NamedType):
             return self._named(tree.token)
         try:
@@ -146,16 +178,27 @@ class _Builder:
 
     def _array(self, tree: ArrayType, name: str) -> _Made:
         made = self._make(tree.element, name)
+        self._check_levels(tree, name, made.levels + len(tree.lengths))
         for length in reversed(tree.lengths):
             made = self._repeat(made, length)
         return made
 
     def _repeat(self, element: _Made, length: int) -> _Made:
         kind = Array(element.kind, length)
-        return _Made(kind, lambda: [element.default() for _ in range(length)])
+        return _Made(
+            kind,
+            lambda: [element.default() for _ in range(length)],
+            element.values * length,
+            element.levels + 1,
+        )
 
     def _enumeration(self, tree: EnumType, name: str) -> _Made:
-        members = {_identifier(token.text): value for token, value in tree.members}
+        members: dict[str, int] = {}
+        for token, value in tree.members:
+            member = _identifier(token.text)
+            if _NO_MEMBER.fullmatch(member):
+                raise self._error(f"the name {token.text} is reserved in Python", token)
+            members[member] = value
         if len(members) < len(tree.members):
             raise self._error(f"{name} has a member twice", tree.token)
         base = "INT" if tree.base is None else tree.base.text.upper()
@@ -166,31 +209,40 @@ class _Builder:
             kind = Enumeration(made, SCALARS[base])
         except ValueError as error:
             raise self._error(str(error), tree.token) from None
+        hidden = next((token for token, _ in tree.members if not _has(made, token)), None)
+        if hidden is not None:
+            raise self._error(f"the name {hidden.text} is reserved in Python", hidden)
         first = next(iter(made))
         return _Made(kind, lambda: first)
 
     def _struct(self, tree: StructType, name: str) -> _Made:
         if not tree.fields:
             raise self._error(f"{name} has no fields", tree.token)
+        if len(tree.fields) > _MOST_FIELDS:
+            message = f"{name} has {len(tree.fields)} fields; at most {_MOST_FIELDS}"
+            raise self._error(message, tree.token)
         fields: list[tuple[str, Any, Any]] = []
         taken: set[str] = set()
+        values = levels = 0
         for field in tree.fields:
             field_name = _identifier(field.token.text)
-            if field_name.upper() in taken or field_name in _RESERVED:
+            if field_name.upper() in taken or _NO_FIELD.fullmatch(field_name):
                 raise self._error(f"the name {field.token.text} is taken", field.token)
             taken.add(field_name.upper())
-            fields.append((field_name, *self._field(field, name)))
+            made = self._make(field.type, f"{name}_{field.token.text}")
+            values += made.values
+            levels = max(levels, made.levels)
+            fields.append((field_name, *self._field(made, field.initial)))
         namespace = dict(self._namespace)
         if tree.pack:
             namespace["_pack_"] = tree.pack
         record = dataclasses.make_dataclass(_identifier(name), fields, namespace=namespace)
         record.__doc__ = f"Made of the definition of {name}."
-        return _Made(record, record)
+        return _Made(record, record, values, levels)
 
-    def _field(self, field: FieldTree, owner: str) -> tuple[Any, Any]:
+    def _field(self, made: _Made, initial: Initial | None) -> tuple[Any, Any]:
         """Return annotation and default of a field."""
-        made = self._make(field.type, f"{owner}_{field.token.text}")
-        made = self._with_initial(made, field.initial)
+        made = self._with_initial(made, initial)
         kind = made.kind
         annotation = kind if isinstance(kind, type) else Annotated[_python_type(kind), kind]
         if isinstance(kind, Array | type):
@@ -202,8 +254,12 @@ class _Builder:
     def _with_initial(self, made: _Made, initial: Initial | None) -> _Made:
         if initial is None:
             return made
+        self._initial_values += made.values
+        if self._initial_values > _MOST_INITIAL_VALUES:
+            message = f"more than {_MOST_INITIAL_VALUES} initial values, those not given included"
+            raise self._error(message, initial.token)
         value = self._value(made, initial)
-        return _Made(made.kind, lambda: copy.deepcopy(value))
+        return dataclasses.replace(made, default=lambda: copy.deepcopy(value))
 
     def _value(self, made: _Made, initial: Initial) -> Any:
         kind = made.kind
@@ -243,13 +299,14 @@ class _Builder:
         return value
 
     def _record_value(self, value: Any, initial: Fields) -> Any:
-        kinds = _kinds(type(value))
+        fields = {field.name.upper(): field for field in dataclasses.fields(value)}
         for token, item in initial.items:
-            name = next((n for n in kinds if n.upper() == _identifier(token.text).upper()), None)
-            if name is None:
+            field = fields.get(_identifier(token.text).upper())
+            if field is None:
                 raise self._error(f"{type(value).__name__} has no field {token.text}", token)
+            name = field.name
             current = getattr(value, name)
-            made = _Made(kinds[name], lambda current=current: current)  # type: ignore[misc]
+            made = _Made(field_type(field.type), lambda current=current: current)  # type: ignore[misc]
             setattr(value, name, self._value(made, item))
         return value
 
@@ -302,18 +359,23 @@ def _python_type(kind: FieldType) -> Any:
     return {"f": float, "d": float, "c": str, "?": bool, "": bool}.get(kind.code, int)
 
 
-def _kinds(record: type[Any]) -> dict[str, FieldType]:
-    return {field.name: field_type(field.type) for field in dataclasses.fields(record)}
+def _has(members: type[enum.IntEnum], token: Token) -> bool:
+    return _identifier(token.text) in members.__members__
+
+
+@functools.lru_cache(maxsize=16)
+def _by_name(members: type[enum.IntEnum]) -> dict[str, enum.IntEnum]:
+    """The languages do not tell capital letters from small ones."""
+    return {name.upper(): member for name, member in members.__members__.items()}
 
 
 def _member(members: type[enum.IntEnum], value: Any) -> enum.IntEnum:
     if isinstance(value, Member) and len(value.names) in (1, 2):
-        name = _identifier(value.names[-1]).upper()
         owner = value.names[0].upper() if len(value.names) == 2 else None
-        for member in members:
-            if member.name.upper() == name and owner in (None, members.__name__.upper()):
-                return member
-    if type(value) is int and value in [member.value for member in members]:
+        member = _by_name(members).get(_identifier(value.names[-1]).upper())
+        if member is not None and owner in (None, members.__name__.upper()):
+            return member
+    if type(value) is int and value in members._value2member_map_:
         return members(value)
     shown = ".".join(value.names) if isinstance(value, Member) else repr(value)
     names = ", ".join(members.__members__)

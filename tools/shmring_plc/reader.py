@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,12 +40,13 @@ except ModuleNotFoundError:
 
 _DEEPEST = 400
 _LARGEST = 10**300
+_LONGEST_NUMBER = 400
 _LITERAL_PREFIXES = {*SCALARS, "B", "W", "DW", "LW", "L"}
 _OPERATORS = {"PLUS", "DASH", "STAR", "HASH", "DOT", "ROUND", "_ASSIGN", "$END"}
 _REFUSED = {
-    "UNION": "a UNION has no unique meaning",
-    "POINTER": "an address is useless at the other end",
-    "REFERENCE": "an address is useless at the other end",
+    "U": "a UNION has no unique meaning",
+    "P": "an address is useless at the other end",
+    "R": "an address is useless at the other end",
 }
 
 
@@ -59,7 +61,7 @@ def parse(grammar: str, text: Text, plain: str, reader: Reader) -> list[Definiti
     try:
         for word in run.iter_parse():
             if word.type == "REFUSED":
-                reason = _REFUSED[word.upper()]
+                reason = _REFUSED[word[0].upper()]
                 raise text.error(f"{word} cannot be sent: {reason}", token_of(word))
             if len(run.parser_state.state_stack) > _DEEPEST:
                 raise text.error("this is nested too deeply", token_of(word))
@@ -125,7 +127,7 @@ class Reader(Transformer_NonRecursive[Word, Any]):
         self._constants = {name.upper(): value for name, value in constants.items()}
         self._string_length = string_length
 
-        self._packs: list[tuple[Token, int]] = []
+        self._packs: deque[tuple[Token, int]] = deque()
 
     def pack(self, place: Token, mode: int) -> None:
         """Note the pack mode for the next structure."""
@@ -135,7 +137,7 @@ class Reader(Transformer_NonRecursive[Word, Any]):
         """Consume the pack modes before a type. Return the last one, or 0."""
         mode = 0
         while self._packs and self._packs[0][0][1:3] < token[1:3]:
-            mode = self._packs.pop(0)[1]
+            mode = self._packs.popleft()[1]
         return mode
 
     # --- definitions ------------------------------------------------------------------------------
@@ -199,17 +201,24 @@ class Reader(Transformer_NonRecursive[Word, Any]):
     # --- constants --------------------------------------------------------------------------------
 
     def number(self, word: Word) -> Value:
-        plain = word.replace("_", "")
+        plain = self._short(word).replace("_", "")
         return self._result(token_of(word), int(plain) if plain.isdigit() else float(plain))
 
     def based(self, word: Word) -> Value:
-        return self._result(token_of(word), self._literal(based_int, word))
+        return self._result(token_of(word), self._literal(based_int, self._short(word)))
 
     def time(self, word: Word) -> Value:
-        return Value(token_of(word), Time(self._literal(time_ns, word)))
+        return Value(token_of(word), Time(self._literal(time_ns, self._short(word))))
 
     def text(self, word: Word) -> Value:
         return Value(token_of(word), self._literal(text_of, word))
+
+    def _short(self, word: Word) -> Word:
+        """Check a number: Python does not read very long ones."""
+        if len(word) > _LONGEST_NUMBER:
+            message = f"this number has {len(word)} characters; at most {_LONGEST_NUMBER}"
+            raise self._text.error(message, token_of(word))
+        return word
 
     def _literal(self, meaning: Any, word: Word) -> Any:
         try:

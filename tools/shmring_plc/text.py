@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable
 
@@ -15,21 +16,32 @@ _PARTS = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 _CLOSING = {"(*": "*)", "/*": "*/"}
+_MOST_CHARACTERS = 1 << 18
+_LONGEST_MESSAGE = 600
 
 
 class Text:
     """A text to parse. source: its name in messages."""
 
     def __init__(self, text: str, source: str) -> None:
+        """Raise DefinitionError if it is too long."""
         self.text = text.removeprefix("\ufeff")
         self._source = source
+        if len(text) > _MOST_CHARACTERS:
+            message = f"{len(text)} characters; at most {_MOST_CHARACTERS}: read it in parts"
+            raise self.error(message, Token("", 1, 1))
+        self._line_ends = [end.start() for end in re.finditer(r"\n", self.text)]
 
     def place(self, at: int) -> Token:
         """The line and column of an index."""
-        return Token("", self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
+        line = bisect.bisect_left(self._line_ends, at)
+        return Token("", line + 1, at - (self._line_ends[line - 1] if line else -1))
 
     def error(self, message: str, token: Token) -> DefinitionError:
-        """Make an error that points at a word."""
+        """Make an error that points at a word. What it quotes of the text may be very long."""
+        if len(message) > _LONGEST_MESSAGE:
+            half = _LONGEST_MESSAGE // 2
+            message = f"{message[:half]} ... {message[-half:]}"
         return DefinitionError(message, self._source, token.line, token.column)
 
     def plain(self, pragma: Callable[[int, str], None]) -> str:

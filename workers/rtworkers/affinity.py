@@ -9,6 +9,11 @@ from collections.abc import Mapping, Sequence
 
 UNPINNED = -1
 
+CORES = 4096
+"""Cores are numbered below this. With a worker for each user, each of them has so many slots."""
+
+MOST_USERS = 4095
+
 # Read at import: a thread that pins itself later must not pin the workers it starts.
 _STARTED_WITH = frozenset(os.sched_getaffinity(0))
 
@@ -41,8 +46,10 @@ def check_cores(cpus: object) -> tuple[int, ...] | None:
     for cpu in cores:
         if isinstance(cpu, bool) or not isinstance(cpu, int):
             raise TypeError(f"cpus: core numbers are integers, not {cpu!r}")
-        if not 0 <= cpu <= 4095:
-            raise ValueError(f"cpus: core {cpu} is not in 0 .. 4095: use one of {describe_cores()}")
+        if not 0 <= cpu < CORES:
+            raise ValueError(
+                f"cpus: core {cpu} is not in 0 .. {CORES - 1}: use one of {describe_cores()}"
+            )
     if not cores:
         raise ValueError("cpus is empty: name at least one core, or use None for no pinning")
     return tuple(dict.fromkeys(cores))
@@ -96,6 +103,15 @@ def place(cpus: tuple[int, ...] | None, wanted: int | None, load: Mapping[int, i
             f"make the pool with Pool(cpus={[*cpus, wanted]})"
         )
     return wanted
+
+
+def explain_spinning() -> str:
+    """Return what programs suffer if each core has a worker that spins, and the fix."""
+    return (
+        "workers of the profile latency never sleep, and they take all cores (usable: "
+        f"{describe_cores()}): programs wait until a worker rests, often for milliseconds. Use the "
+        'profile "balanced", or leave a core without such a worker'
+    )
 
 
 def explain_cpu(wanted: int) -> str:

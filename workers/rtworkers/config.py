@@ -26,22 +26,34 @@ class PoolSettings:
     private: bool = True
     strict: bool = False
     group: int | None = None
+    worker_per_user: bool = False
+    """Members of the group share no worker."""
 
     def __post_init__(self) -> None:
         paths.check_name("namespace", self.namespace)
         paths.check_name("pool name", self.name)
-        paths.check_socket_paths(self.directory)
+        paths.check_socket_paths(self.directory, (self._most_users + 1) * affinity.CORES - 1)
         check_choice("policy", self.policy, POLICIES)
         check_choice("profile", self.profile, PROFILES)
         check_priority(self.priority)
+        if self.worker_per_user and self.group is None:
+            raise ValueError(
+                "worker_per_user is for pools that others use, too: name their group, group=..."
+            )
 
     @property
-    def slots(self) -> tuple[int, ...]:
-        return affinity.slots_of(self.cpus)
+    def _most_users(self) -> int:
+        """How many users may have workers of their own."""
+        return affinity.MOST_USERS if self.worker_per_user else 0
+
+    def has_slot(self, slot: int) -> bool:
+        """Return whether a worker may be in `slot`."""
+        user, own = divmod(slot, affinity.CORES)
+        return user <= self._most_users and own in affinity.slots_of(self.cpus)
 
     def cpu_of(self, slot: int) -> int:
         """Return the core of the worker in `slot`, or `affinity.UNPINNED`."""
-        return affinity.UNPINNED if self.cpus is None else slot
+        return affinity.UNPINNED if self.cpus is None else slot % affinity.CORES
 
     def arguments(self, slot: int, cpu: int, page_fd: int, rx_fd: int, pool_fd: int) -> list[str]:
         """Return the command line of the worker in `slot`, without the program's name."""

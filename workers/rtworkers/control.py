@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtworkers import liveness
+from rtworkers import liveness, paths
 from rtworkers.layout import (
+    CTL_HELLO_POOL,
     CTL_MAGIC,
     CTL_MAX_BYTES,
     CTL_MAX_FDS,
@@ -33,8 +34,10 @@ from rtworkers.opener import is_stopped
 HEADER = struct.Struct("=IIIiII")
 CHANNEL = struct.Struct(f"={SHM_NAME_BYTES}s7x")
 LIST = struct.Struct("=II")
-OPEN = struct.Struct("=II")
+OPEN = struct.Struct("=IIQ")
+OPENED = struct.Struct("=Q")
 PONG = struct.Struct("=IIq")
+HELLO = struct.Struct("=II")
 
 REPLY_TIMEOUT_S = 5.0
 # After so long without an answer, a client looks whether the other process is stopped.
@@ -108,10 +111,19 @@ def channel_body(name: str) -> bytes:
 
 
 def open_request(
-    config: bytes, segment: int, bell: int, sock: int | None, *, takeover: bool
+    config: bytes,
+    segment: int,
+    bell: int,
+    sock: int | None,
+    *,
+    takeover: bool,
+    memory_limit: int,
 ) -> Request:
-    """OPEN: the channel of `segment`. `sock` is a bound socket to take over, or None."""
-    body = OPEN.pack(CTL_OPEN_TAKEOVER if takeover else 0, 0) + config
+    """OPEN: the channel of `segment`. `sock` is a bound socket to take over, or None.
+
+    memory_limit: bytes that the worker may take beside the segment. 0: no limit.
+    """
+    body = OPEN.pack(CTL_OPEN_TAKEOVER if takeover else 0, 0, memory_limit) + config
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
 
 
@@ -138,8 +150,7 @@ class Connection:
         """Connect to the worker that listens on `path`. Raises `OSError` if there is none."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            sock.connect(os.fspath(path))
-            pid, _, _ = liveness.peer(sock)
+            pid = reach(sock, path)
         except BaseException:
             sock.close()
             raise
@@ -294,7 +305,12 @@ class Connection:
 
     def _receive_now(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         """Receive one message, with the socket's timeout. Its descriptors are not inherited."""
-        return self._sock.recvmsg(CTL_MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
+        received = self._sock.recvmsg(CTL_MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)
+        if not received[0]:
+            # The last message may still wait: the kernel looks for a message and then for the peer,
+            # which may have sent one and hung up in between (unix_dgram_recvmsg).
+            received = self._sock.recvmsg(CTL_MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)
+        return received[:3]
 
     def _receive_answer(self, number: int, timeout: float, op: Op) -> Reply:
         while True:
@@ -326,6 +342,34 @@ class Connection:
                 "service)",
             )
         return _parse(data, fds)
+
+
+def reach(sock: socket.socket, path: Path) -> int:
+    """Connect to the socket `path` of a worker or of a pool, by the pool's door if only its user
+    may do that. Return the process there. Raises `OSError`, `WorkerSilent`."""
+    try:
+        sock.connect(os.fspath(path))
+    except PermissionError as closed:
+        try:
+            sock.connect(os.fspath(paths.door_socket(path.parent)))
+        except FileNotFoundError:
+            raise closed from None
+        return _say_hello(sock, path)
+    return liveness.peer(sock)[0]
+
+
+def _say_hello(sock: socket.socket, path: Path) -> int:
+    timeout = sock.gettimeout()
+    number = path.stem.removeprefix("worker-")
+    slot = int(number) if number.isdecimal() else CTL_HELLO_POOL
+    door = Connection(sock, f"the door of pool {path.parent.name!r}", liveness.peer(sock)[0])
+    try:
+        reply = door.request(Request(Op.HELLO, HELLO.pack(slot, 0)))
+    except ControlError as refused:
+        raise OSError(refused.errno, refused.strerror) from None  # of the kind of its errno
+    finally:
+        sock.settimeout(timeout)
+    return int(PONG.unpack_from(reply.body)[0])
 
 
 def stopped_text(pid: int) -> str:

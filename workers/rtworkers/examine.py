@@ -54,6 +54,16 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class Confinement:
+    """Why a worker is not restricted for the case that it runs foreign code. Empty: it is."""
+
+    files: str
+    """To names of its own: Landlock."""
+    calls: str
+    """To a list of system calls: seccomp."""
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Wake-ups of the cyclic test, ns after the deadline."""
 
@@ -77,6 +87,7 @@ class Examination:
     features: dict[str, Feature] = field(default_factory=dict)
     between_ticks: Latency | None = None
     on_tick: Latency | None = None
+    confinement: Confinement | None = None
     error: str = ""
     """Why there are no results."""
 
@@ -113,6 +124,8 @@ class Examination:
                 told["clock"] = Clock(**facts)
             elif kind == "feature":
                 features[facts["name"]] = Feature(**facts)
+            elif kind == "confinement":
+                told["confinement"] = Confinement(**facts)
             elif kind == "latency":
                 which = "on_tick" if facts.pop("on_tick") else "between_ticks"
                 told[which] = Latency(**facts)

@@ -136,8 +136,9 @@ def workers(pool: str | None = None, namespace: str | None = None) -> list[Worke
     space = paths.namespace_of(namespace)
     if pool is not None:
         paths.check_name("pool name", pool)
-    found = (record(n) for n in paths.shm_names(space) if n.pool is not None)
-    return [r for r in found if r is not None and (pool is None or r.pool == pool)]
+    names = (name for name in paths.shm_names(space) if pool in (None, name.pool))
+    pages = (name for name in names if name.pool is not None)
+    return [one for one in paths.read_each(pages, record) if isinstance(one, WorkerRecord)]
 
 
 def events(
@@ -169,17 +170,10 @@ def errors(
 
 
 def record(name: paths.ShmName) -> WorkerRecord | None:
-    """Return the page of one worker. None: it is gone, truncated, or of another user or version."""
-    try:
-        fd = paths.open_shm(name.posix_name)
-    except OSError:
-        return None
-    try:
+    """Return the page of one worker. None: it is of another version, or has just begun. Raises
+    `OSError` and `ValueError` if it is gone, truncated, or another user's."""
+    with paths.opened_shm(name.posix_name) as fd:
         return _read(name, page.copy(fd))
-    except ValueError:
-        return None
-    finally:
-        os.close(fd)
 
 
 def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,31 +102,14 @@ def launch(
     the worker removes the runtime directory. Raises its exceptions, and `WorkerStartError` if there
     is no program, if it ended, or if it reported an error.
     """
-    try:
-        binary = worker_binary()
-    except FileNotFoundError as error:
-        raise WorkerStartError(str(error)) from None
     with contextlib.ExitStack() as undo:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(ours.close)
         undo.enter_context(theirs)
         stderr_fd = os.memfd_create(f"shmring-worker-{slot}-stderr", os.MFD_CLOEXEC)
         undo.callback(os.close, stderr_fd)
-        try:
-            child = subprocess.Popen(
-                [str(binary), *settings.arguments(slot, cpu, page_fd, rx_fd, theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr_fd,
-                pass_fds=(page_fd, rx_fd, theirs.fileno()),
-                start_new_session=True,  # Ctrl-C is for the pool, not for its workers
-            )
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
-                raise
-            raise WorkerStartError(
-                affinity.explain_unrunnable(str(binary), str(error.strerror))
-            ) from None
+        words = settings.arguments(slot, cpu, page_fd, rx_fd, theirs.fileno())
+        child = start_program(words, (page_fd, rx_fd, theirs.fileno()), stderr_fd)
         undo.callback(child.wait)
         undo.callback(child.kill)
         settle_directory()
@@ -137,6 +120,32 @@ def launch(
     _wait_ready(worker, slot)
     affinity.release(worker.pid, cpu)
     return worker
+
+
+def start_program(
+    words: Sequence[str], fds: Sequence[int], stderr_fd: int
+) -> subprocess.Popen[bytes]:
+    """Start the worker program with these arguments and descriptors. Raises `OSError`, and
+    `WorkerStartError` if there is no program, or none that can run here."""
+    try:
+        binary = worker_binary()
+    except FileNotFoundError as error:
+        raise WorkerStartError(str(error)) from None
+    try:
+        return subprocess.Popen(
+            [str(binary), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr_fd,
+            pass_fds=fds,
+            start_new_session=True,  # Ctrl-C is for the pool, not for its other processes
+        )
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
+            raise
+        raise WorkerStartError(
+            affinity.explain_unrunnable(str(binary), str(error.strerror))
+        ) from None
 
 
 def _wait_ready(worker: Process, slot: int) -> None:

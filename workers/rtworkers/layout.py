@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 SHM_MAGIC = 0x676e69726d687300
-SHM_LAYOUT_VERSION = 0xd
+SHM_LAYOUT_VERSION = 0x10
 SHM_OWNER_ELSEWHERE = 0xfffffffe
 SHM_NAME_BYTES = 0x41
 SHM_RECORDER_EVENTS = 0x400
@@ -17,6 +17,7 @@ CTL_MAGIC = 0x314c5443
 CTL_MAX_BYTES = 0x10000
 CTL_MAX_FDS = 0x3
 CTL_OPEN_TAKEOVER = 0x1
+CTL_HELLO_POOL = 0xffffffff
 WORKER_SEGMENT_BYTES = 184320
 ERROR_LOG_BYTES = 16512
 
@@ -69,6 +70,8 @@ class Op(IntEnum):
     ENGINE = 14
     TAP = 15
     MARK = 16
+    HELLO = 17
+    CLIENT = 18
 
 
 class EventId(IntEnum):

@@ -14,6 +14,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ from pathlib import Path
 import posix_ipc
 
 from rtworkers import paths
+from rtworkers.opener import is_dead
+
+CHILD_STARTS_S = 5.0
+LOOK_S = 0.002
 
 
 def lock_shared(fd: int) -> None:
@@ -72,8 +77,11 @@ def hold_directory(directory: Path, group: int | None = None) -> int:
 def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
     """Hold `directory` and become its only pool process. Return the descriptors of both locks.
 
-    Raises `BlockingIOError` with the process that is its pool now.
+    Raises `BlockingIOError` with the process that is its pool now. If that is dead, a child of it
+    holds the lock: a worker that it was just starting does so until it runs its own program. That
+    is waited for, `CHILD_STARTS_S` at most.
     """
+    give_up = time.monotonic() + CHILD_STARTS_S
     while True:
         lock_fd = hold_directory(directory, group)
         try:
@@ -89,8 +97,21 @@ def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
         owner = os.pread(owner_fd, 32, 0).decode("ascii", "replace").strip()
         os.close(owner_fd)
         os.close(lock_fd)
-        if (directory / "lock").exists():
-            raise BlockingIOError(errno.EAGAIN, f"process {owner or '(starting)'} is this pool")
+        left_a_child = owner.isdecimal() and is_dead(int(owner))
+        if left_a_child and time.monotonic() < give_up:
+            time.sleep(LOOK_S)
+        elif left_a_child:
+            raise BlockingIOError(
+                errno.EAGAIN,
+                f"process {owner} was this pool and is dead, but a child of it has held "
+                f"{directory / 'owner'} for {CHILD_STARTS_S:g} s more: end that process",
+            )
+        elif (directory / "lock").exists():
+            raise BlockingIOError(
+                errno.EAGAIN,
+                f"process {owner or '(starting)'} is this pool already; open channels through it "
+                f"with shmring.open(..., pool={directory.name!r})",
+            )
     try:
         os.ftruncate(owner_fd, 0)
         os.pwrite(owner_fd, f"{os.getpid()}\n".encode("ascii"), 0)

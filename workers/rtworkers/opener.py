@@ -74,6 +74,12 @@ def sees_worker(pid: int) -> bool:
     return seen is not None and not seen.dead and seen.name.startswith(_WORKER_NAME)
 
 
+def is_dead(pid: int) -> bool:
+    """Return whether no process has this id, or only a zombie."""
+    seen = _look(pid)
+    return _is_gone(pid) if seen is None else seen.dead
+
+
 def is_stopped(pid: int) -> bool:
     """Return whether a signal or a debugger stopped the process, as far as /proc shows it."""
     seen = _look(pid)
@@ -112,7 +118,7 @@ def _is_gone(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the latter: the number is no process's
         return True
     except PermissionError:
         pass

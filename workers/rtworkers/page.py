@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import struct
+import time
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
-from rtworkers import layout, liveness
+from rtworkers import layout, liveness, paths
 from rtworkers.layout import WORKER_SEGMENT_BYTES
 
 HEAD = struct.Struct("<QI")  # magic, version
 _PAGE = struct.Struct(layout.WORKER_PAGE)
 NOT_PINNED = 0xFFFFFFFF
+_HEARD_NS = 1_000_000_000
 _POLICIES = {
     os.SCHED_OTHER: "other",
     os.SCHED_FIFO: "fifo",
@@ -61,6 +64,13 @@ class PageFacts:
     calls_refused: int
 
 
+def cores_left(spinning: Iterable[PageFacts], cores: Set[int]) -> int:
+    """Return how many of the cores workers that spin leave to others, at most. One that is not
+    pinned takes any."""
+    taken = [worker.cpu for worker in spinning]
+    return len(cores - {cpu for cpu in taken if cpu is not None}) - taken.count(None)
+
+
 def create(posix_name: str) -> int:
     """Make an empty page without a name and own it. Return its descriptor, open for reading and
     writing. Its worker gives it `posix_name` when it serves.
@@ -96,9 +106,7 @@ def copy(fd: int) -> bytes:
 def numbers(page: bytes) -> dict[str, Any]:
     """Return all fields as they are in shared memory. Raises ValueError for a page that its worker
     has not finished, and for one of another version of this package."""
-    now: dict[str, Any] = dict(
-        zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True)
-    )
+    now: dict[str, Any] = dict(zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True))
     if now["version"] == 0:
         raise ValueError("its worker has not finished it yet, or has died")
     if now["magic"] != layout.SHM_MAGIC:
@@ -109,6 +117,34 @@ def numbers(page: bytes) -> dict[str, Any]:
             f"{layout.SHM_LAYOUT_VERSION}: use the same shmring version in all processes"
         )
     return now
+
+
+def listed(namespace: str | None) -> list[PageFacts]:
+    """Return the pages of all workers on this host, or in one namespace, that this user may read.
+
+    Any user can make a page: the facts of another user's may be false.
+    """
+
+    def look(name: paths.ShmName) -> PageFacts | None:
+        with paths.opened_shm(name.posix_name) as fd:
+            return facts(fd)
+
+    pages = (name for name in paths.shm_names(namespace) if name.pool is not None)
+    return [one for one in paths.read_each(pages, look) if isinstance(one, PageFacts)]
+
+
+def spinning() -> list[PageFacts]:
+    """Return the pages of workers that never sleep, so that ordinary processes get only what their
+    rests leave."""
+    since_ns = time.monotonic_ns() - _HEARD_NS
+    return [
+        one
+        for one in listed(None)
+        if one.profile == "latency"
+        and one.policy != "other"
+        and one.channels > 0
+        and one.heartbeat_ns > since_ns
+    ]
 
 
 def facts(fd: int) -> PageFacts | None:

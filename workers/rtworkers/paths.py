@@ -1,9 +1,11 @@
-"""The paths of the runtime directory and the names in POSIX shared memory.
+"""The paths of the runtime directory and the names in POSIX shared memory, and the reader of all
+listings of them.
 
     <base>/<namespace>/<pool>/lock              held shared by the pool and by each of its workers
                               owner             held exclusively by the process that is the pool
                               pool.sock         requests to a named pool
                               worker-<slot>.sock  control socket of one worker
+                              door.sock         requests of other users, if the pool has a group
     /dev/shm/shmring:<namespace>:c:<channel>    a channel's segment
     /dev/shm/shmring:<namespace>:w:<pool>:<slot>  a worker's page
 
@@ -17,8 +19,10 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 SHM_DIRECTORY = Path("/dev/shm")
 NAME_MAX = 64
@@ -74,9 +78,14 @@ def worker_socket(directory: Path, slot: int) -> Path:
     return directory / f"worker-{slot}.sock"
 
 
-def check_socket_paths(directory: Path) -> None:
-    """Raise `ValueError` if a socket in `directory` would have a longer path than Linux accepts."""
-    longest = worker_socket(directory, 9999)
+def door_socket(directory: Path) -> Path:
+    """Return the socket by which other users reach the pool and the workers in `directory`."""
+    return directory / "door.sock"
+
+
+def check_socket_paths(directory: Path, most_slot: int) -> None:
+    """Raise `ValueError` if a socket in `directory` could have a longer path than Linux accepts."""
+    longest = worker_socket(directory, most_slot)
     length = len(os.fsencode(longest))
     if length > SOCKET_PATH_MAX:
         raise ValueError(
@@ -98,7 +107,7 @@ def make_directory(directory: Path, group: int | None) -> None:
         try:
             if folder == directory.parent.parent:
                 folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
+            _make_private(folder)
         except OSError as caught:
             if caught.errno not in _UNUSABLE:
                 raise
@@ -116,6 +125,17 @@ def make_directory(directory: Path, group: int | None) -> None:
                 folder.chmod(0o750)
             else:
                 folder.chmod(stat.S_IMODE(facts.st_mode) | 0o011)
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that its owner may use, whatever the umask is, if it does not exist."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(0o700)
 
 
 def channel_segment(namespace: str, channel: str) -> str:
@@ -153,6 +173,16 @@ def open_shm(posix_name: str, *, writable: bool = False) -> int:
     return fd
 
 
+@contextmanager
+def opened_shm(posix_name: str) -> Iterator[int]:
+    """Open a file in POSIX shared memory for reading, like `open_shm`, during the block."""
+    fd = open_shm(posix_name)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 class ShmName(NamedTuple):
     """The parts of one of our names in POSIX shared memory."""
 
@@ -186,3 +216,62 @@ def shm_names(namespace: str | None = None) -> list[ShmName]:
         return []
     names = [name for name in map(parse_shm_name, found) if name is not None]
     return [name for name in names if namespace is None or name.namespace == namespace]
+
+
+# --- listings ------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def listed(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what `folder` contains, sorted. Nothing if it is gone, or another user's: whoever
+    removes the last pool of a namespace removes its folder, also during a look, and then
+    `Path.glob` raises."""
+    try:
+        return sorted(folder.glob(pattern))
+    except (FileNotFoundError, PermissionError):
+        return []
+
+
+_OWN_LIMITS = (errno.EMFILE, errno.ENFILE)
+
+
+class Unread(NamedTuple):
+    """A file that could not be read."""
+
+    name: ShmName
+    reason: str
+    hidden: bool
+    """Whether this user may not open it."""
+
+
+def read_each(
+    names: Iterable[ShmName], read: Callable[[ShmName], T | None]
+) -> Iterator[T | Unread]:
+    """Yield what `read` returns of each file, or why it raised. Any user can make a file of any
+    name, with any contents, and what is wrong with one must not end the listing.
+
+    Leaves out files that are gone meanwhile, and those of which `read` returns None. Raises the
+    `OSError` of a process that may open no more files, for that is no fault of the file.
+    """
+    for name in names:
+        try:
+            found = read(name)
+        except FileNotFoundError:
+            continue
+        except Exception as caught:
+            if isinstance(caught, OSError) and caught.errno in _OWN_LIMITS:
+                raise
+            yield Unread(name, why_unread(caught), isinstance(caught, PermissionError))
+            continue
+        if found is not None:
+            yield found
+
+
+def why_unread(caught: Exception) -> str:
+    """Return the error of a file in words."""
+    if isinstance(caught, OSError):
+        return caught.strerror or str(caught)
+    if isinstance(caught, ValueError):
+        return str(caught)
+    return f"{type(caught).__name__}: {caught}"  # no reader foresaw such contents

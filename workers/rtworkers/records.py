@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from rtworkers import paths
 from rtworkers.opener import Opener
 
 SUFFIX = ".channel"
@@ -97,13 +98,14 @@ def read(directory: Path, name: str) -> Record | None:
 
 def names(directory: Path) -> list[str]:
     """Return the channels that have a record, sorted."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in directory.glob(f"*{SUFFIX}"))
+    return [path.name.removesuffix(SUFFIX) for path in paths.listed(directory, f"*{SUFFIX}")]
 
 
 def find(namespace_directory: Path, name: str) -> Iterator[Path]:
     """Return the directories of the pools that recorded a channel of this name."""
-    for path in namespace_directory.glob(f"*/{name}{SUFFIX}"):
-        yield path.parent
+    for directory in paths.listed(namespace_directory):
+        if os.path.exists(_path(directory, name)):
+            yield directory
 
 
 def remove(directory: Path, name: str) -> None:

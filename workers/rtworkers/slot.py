@@ -30,6 +30,10 @@ class Holding:
     socket_fd: int = -1
     opener: Opener | None = None
     """Who opened it, or took it over. None: unknown."""
+    memory_limit: int = 0
+    """What a worker may take for it beside the segment, bytes. 0: no limit."""
+    memory_bytes: int = 0
+    """What of that counts for the user who opened it."""
     former: Opener | None = None
     """From whom `opener` took it over."""
     held_anew: bool = False

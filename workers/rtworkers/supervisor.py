@@ -35,6 +35,7 @@ from pathlib import Path
 from rtworkers import affinity, launch, liveness, page, paths, records, restart_policy
 from rtworkers.config import PoolSettings
 from rtworkers.control import (
+    OPENED,
     REPLY_TIMEOUT_S,
     Reply,
     Request,
@@ -46,8 +47,10 @@ from rtworkers.control import (
     open_request,
     refusal,
 )
+from rtworkers.door import Door
 from rtworkers.launch import Process
 from rtworkers.layout import EventId, Op
+from rtworkers.leavings import Leavings
 from rtworkers.opener import Opener
 from rtworkers.rare_log import RareLog
 from rtworkers.restart_policy import FREE_CRASHES, Action, Phase
@@ -90,6 +93,7 @@ class Supervisor:
         self._mark_failed = mark_failed
         self._lock = threading.RLock()
         self._slots: dict[int, Slot] = {}
+        self._users: dict[int, int] = {}  # with a worker for each user: their numbers, from 1 on
         self._starting: dict[int, threading.Lock] = {}
         self._channels: dict[str, Slot] = {}
         self._watched: dict[int, tuple[Slot, Process]] = {}
@@ -98,6 +102,8 @@ class Supervisor:
         self._leave = False
         self._forgotten = False
         self._notes = RareLog(log)
+        self.leavings = Leavings()
+        self._door: Door | None = None
         self._owner_fd = -1
         self._lock_fd = -1
         if not settings.private:
@@ -112,11 +118,28 @@ class Supervisor:
 
     # --- what pools ask for -------------------------------------------------------------------
 
-    def place(self, cpu: int | None) -> int:
-        """Return the slot for a new channel. Raises `ValueError`, `TypeError`."""
+    def place(self, cpu: int | None, uid: int) -> int:
+        """Return the slot for a new channel of a user. Raises `ValueError`, `TypeError`."""
         with self._lock:
-            load = {number: len(slot.holdings) for number, slot in self._slots.items()}
-        return affinity.place(self.settings.cpus, cpu, load)
+            first = self._first_slot(uid)
+            load = {number - first: len(slot.holdings) for number, slot in self._slots.items()}
+        return first + affinity.place(self.settings.cpus, cpu, load)
+
+    def _first_slot(self, uid: int) -> int:
+        """Return the first slot of the workers that serve a user. The caller holds the tables'
+        lock. Raises `ValueError`."""
+        if not self.settings.worker_per_user or uid in (0, os.geteuid()):
+            return 0
+        if uid not in self._users:
+            used = {number // affinity.CORES for number in self._slots} | set(self._users.values())
+            number = max(used, default=0) + 1
+            if number > affinity.MOST_USERS:
+                raise ValueError(
+                    f"{affinity.MOST_USERS} users have had workers of their own, the limit: close "
+                    "the pool and start it again"
+                )
+            self._users[uid] = number
+        return self._users[uid] * affinity.CORES
 
     def ensure(self, number: int) -> tuple[Slot, bool]:
         """Return the worker of a slot, which is started if necessary, and whether it was started.
@@ -180,7 +203,15 @@ class Supervisor:
                 self._close_served(slot, name)  # under one lock: no hand-over in between
             holding = slot.holdings.pop(name)
             liveness.remove_own(holding.posix_name, holding.segment_fd)  # if the worker did not
-            holding.close()
+            self._let_go(holding)
+
+    def _let_go(self, holding: Holding) -> None:
+        """Let go of a channel that has ended and lost its name."""
+        if self.settings.group is not None:
+            uid = os.geteuid() if holding.opener is None else holding.opener.uid
+            self.leavings.add(holding.segment_fd, uid)
+            holding.segment_fd = -1
+        holding.close()
 
     def _withdraw(self, slot: Slot, name: str) -> None:
         """Take a channel out of the pool's tables and records. The caller holds the slot's lock,
@@ -268,6 +299,13 @@ class Supervisor:
         except (OSError, WorkerDown) as error:
             self._notes.warning("channel %s was not given back in full: %s", holding.name, error)
 
+    def memory_bytes(self, name: str) -> int:
+        """Return what its worker takes for a channel beside the segment, as far as it counts."""
+        with self._lock:
+            slot = self._channels.get(name)
+        holding = None if slot is None else slot.holdings.get(name)
+        return 0 if holding is None else holding.memory_bytes
+
     def channel_names(self) -> list[str]:
         with self._lock:
             return sorted(self._channels)
@@ -299,6 +337,9 @@ class Supervisor:
         """The last action of the supervisor's thread."""
         with self._lock:  # it may have seen the request to stop before its wake-up
             leave = self._leave
+        if self._door is not None:
+            self._door.forget() if leave else self._door.close()
+            _let_go.append(self._door)
         if leave:
             for slot in self._slots.values():
                 _let_go.append(slot.process)
@@ -307,15 +348,20 @@ class Supervisor:
             self._end(list(self._slots.values()))
         self._slots.clear()
         self._channels.clear()
+        self.leavings.give_back()
         self._close_own()
 
     def forget(self) -> None:
         """In a forked child: close what was inherited, and touch nothing else."""
         self._forgotten = True
+        if self._door is not None:
+            self._door.forget()
+            _let_go.append(self._door)
         for slot in self._slots.values():
             _let_go.append(slot.process)
             with contextlib.suppress(OSError, BufferError):
                 slot.close()
+        self.leavings.forget()
         self._close_own()
 
     # --- adoption ------------------------------------------------------------------------------
@@ -323,8 +369,9 @@ class Supervisor:
     def adopt(self) -> list[str]:
         """Take over the workers that a previous process of this pool left. Return
         their channels."""
+        self._open_door()
         names: list[str] = []
-        for path in sorted(self.settings.directory.glob("worker-*.sock")):
+        for path in paths.listed(self.settings.directory, "worker-*.sock"):
             number = path.stem.removeprefix("worker-")
             if number.isdecimal():
                 names += self._adopt(int(number), path)
@@ -357,8 +404,11 @@ class Supervisor:
             requests = (Request(Op.EXPORT, channel_body(name)) for name in names)
             for name, reply in zip(names, process.connection.request_row(requests), strict=True):
                 self._keep_exported(slot, name, reply)
+        openers = [one.opener for one in slot.holdings.values() if one.opener is not None]
         with self._lock:
             self._slots[number] = slot
+            if number >= affinity.CORES and openers:
+                self._users[openers[0].uid] = number // affinity.CORES
         self._watch(slot, process)
         return list(slot.holdings)
 
@@ -401,6 +451,7 @@ class Supervisor:
             if not self.stopping:
                 self._slots[number] = slot
                 self._watch(slot, slot.process)
+                self._open_door()
                 return slot
         self._end([slot])  # the pool was closed in the meantime
         raise WorkerDown(f"pool {self.settings.name!r} is closed")
@@ -418,6 +469,34 @@ class Supervisor:
             return launch.launch(
                 self.settings, slot.number, slot.cpu, slot.page_fd, slot.rx_fd, settle_directory
             )
+
+    def _open_door(self) -> None:
+        """Let other users in, if the pool has a group. Raises `WorkerStartError`, `OSError`."""
+        with self._lock:
+            if self.settings.group is None or self._door is not None:
+                return
+            self._door = Door(self.settings)
+            self._epoll.register(self._door.pidfd, select.EPOLLIN)
+            self._start_thread()
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _reopen_door(self) -> float | None:
+        """Start another door in the place of one that has ended. Return the seconds until another
+        attempt, if this one fails."""
+        with self._lock:
+            if self._door is not None and self._door.has_ended():
+                self._epoll.unregister(self._door.pidfd)
+                self._door.close()
+                self._door = None
+                self._notes.warning("the door of the pool has ended and is started again")
+            wanted = bool(self._slots) or not self.settings.private
+        if self._door is None and wanted:
+            try:
+                self._open_door()
+            except (WorkerStartError, OSError) as error:
+                self._notes.warning("%s", error)
+                return HEARTBEAT_PERIOD_S
+        return None
 
     def _watch(self, slot: Slot, process: Process) -> None:
         with self._lock:
@@ -444,9 +523,7 @@ class Supervisor:
     def _request_open(
         self, process: Process, holding: Holding, sock: int | None, *, takeover: bool
     ) -> Reply:
-        request = open_request(
-            holding.config, holding.segment_fd, holding.bell_fd, sock, takeover=takeover
-        )
+        request = _open_request(holding, sock, takeover=takeover)
         try:
             return process.connection.request(request)
         except WorkerSilent:
@@ -460,6 +537,7 @@ class Supervisor:
         if reply.fds:
             holding.socket_fd = reply.fds.pop()
         reply.close()
+        (holding.memory_bytes,) = OPENED.unpack(reply.body)
         try:
             self._note(slot, holding)
         except BaseException:
@@ -498,8 +576,9 @@ class Supervisor:
                 self._on_death(*watched)
         with self._lock:
             slots = list(self._slots.values())
-        waits = [self._look_after(slot) for slot in slots]
-        return min(waits, default=None)
+        waits = [self._reopen_door(), self.leavings.give_back_due()]
+        waits += [self._look_after(slot) for slot in slots]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     @property
     def stopping(self) -> bool:
@@ -546,7 +625,7 @@ class Supervisor:
             if slot.process is not None:  # it may be handed over late, or only the name be removed
                 slot.process.connection.post(Request(Op.CLOSE, channel_body(holding.name)))
             del slot.holdings[holding.name]
-            holding.close()
+            self._let_go(holding)
 
     def _on_death(self, slot: Slot, process: Process) -> None:
         with slot.lock:
@@ -689,6 +768,7 @@ class Supervisor:
         for holding in slot.holdings.values():
             liveness.remove_own(holding.posix_name, holding.segment_fd)
             records.remove(self.settings.directory, holding.name)
+            self._let_go(holding)
         liveness.remove_own(slot.page_name, slot.page_fd)
         slot.close()
 
@@ -714,7 +794,18 @@ _supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 def _takeover_request(holding: Holding) -> Request:
     sock = holding.socket_fd if holding.socket_fd >= 0 else None
-    return open_request(holding.config, holding.segment_fd, holding.bell_fd, sock, takeover=True)
+    return _open_request(holding, sock, takeover=True)
+
+
+def _open_request(holding: Holding, sock: int | None, *, takeover: bool) -> Request:
+    return open_request(
+        holding.config,
+        holding.segment_fd,
+        holding.bell_fd,
+        sock,
+        takeover=takeover,
+        memory_limit=holding.memory_limit,
+    )
 
 
 def _fetch_socket(process: Process, holding: Holding) -> None:

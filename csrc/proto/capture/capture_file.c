@@ -12,7 +12,6 @@
 #define PCAP_MAGIC_NS 0xA1B23C4Du
 #define PCAP_HEAD_BYTES 24u
 #define PCAP_RECORD_BYTES 16u
-#define GZIP_MAGIC 0x8B1Fu /* its first two bytes, in the order of little-endian machines */
 
 static int is_pcap(capture_file_t *f, const uint8_t *p)
 {
@@ -29,9 +28,6 @@ static int is_pcap(capture_file_t *f, const uint8_t *p)
 
 static int refuse_format(const uint8_t *p)
 {
-    if ((p[0] | p[1] << 8) == GZIP_MAGIC)
-        return rt_err_set(-EBADMSG, "the capture is compressed with gzip: unpack it, for example "
-                                    "`zcat FILE | shmring replay -`");
     return rt_err_set(-EBADMSG,
                       "the file begins with %02x%02x%02x%02x: this is neither pcap (a1b2c3d4, "
                       "a1b23c4d) nor pcapng (0a0d0d0a). Convert it with `editcap -F pcapng`",

@@ -33,6 +33,9 @@
 
 #define CAPTURE_LINK_NULL 0u
 #define CAPTURE_LINK_ETHERNET 1u
+/* Raw IP, as systems wrote it before it had a number of its own. */
+#define CAPTURE_LINK_RAW_OLD 12u
+#define CAPTURE_LINK_RAW_OPENBSD 14u
 #define CAPTURE_LINK_RAW 101u
 #define CAPTURE_LINK_LOOP 108u
 #define CAPTURE_LINK_LINUX_SLL 113u

@@ -222,6 +222,8 @@ capture_fate_t capture_udp(const capture_frame_t *frame, capture_datagram_t *out
         return take_link(&r, 16, 14, out);
     case CAPTURE_LINK_LINUX_SLL2:
         return take_link(&r, 20, 0, out);
+    case CAPTURE_LINK_RAW_OLD:
+    case CAPTURE_LINK_RAW_OPENBSD:
     case CAPTURE_LINK_RAW:
     case CAPTURE_LINK_IPV4:
     case CAPTURE_LINK_IPV6:

@@ -287,20 +287,6 @@ static void line_give_out(impair_line_t *line)
     line->count--;
 }
 
-/* Moves the entries to the beginning of other storage, which is at least as large. */
-static void line_move(impair_line_t *line, uint8_t *store, uint64_t bytes)
-{
-    impair_line_t to = {.store = store, .bytes = bytes, .wrap = UINT64_MAX};
-    const impair_entry_t *entry;
-    while ((entry = line_front(line)) != NULL) {
-        memcpy(store + to.tail, entry, entry->entry_bytes);
-        to.tail += entry->entry_bytes;
-        to.count++;
-        line_give_out(line);
-    }
-    *line = to;
-}
-
 /* --- the way of a datagram ---------------------------------------------------------------- */
 
 static bool meets_burst(impair_t *im)
@@ -407,7 +393,8 @@ static int pass_copy(impair_t *im, const impair_in_t *in, const impair_draw_t *d
         im->counters.queue_dropped++;
         return 0;
     }
-    impair_line_t *line = draw->reorder ? &im->held_back : &im->line;
+    bool reorder = draw->reorder && im->held_back.bytes != 0;
+    impair_line_t *line = reorder ? &im->held_back : &im->line;
     impair_entry_t *entry = line_claim(line, entry_bytes(in->len));
     if (entry == NULL) {
         im->counters.queue_dropped++;
@@ -416,12 +403,12 @@ static int pass_copy(impair_t *im, const impair_in_t *in, const impair_draw_t *d
     }
     int64_t exit_ns = travel(im, serialise(im, in->len), draw->jitter_ns);
     entry->offered_ns = im->now_ns;
-    entry->due_ns = draw->reorder ? hold_back(im, exit_ns) : exit_ns;
-    entry->flags = flags | (draw->corrupt ? IMPAIR_OUT_CORRUPTED : 0) |
-                   (draw->reorder ? IMPAIR_OUT_REORDERED : 0);
+    entry->due_ns = reorder ? hold_back(im, exit_ns) : exit_ns;
+    entry->flags =
+        flags | (draw->corrupt ? IMPAIR_OUT_CORRUPTED : 0) | (reorder ? IMPAIR_OUT_REORDERED : 0);
     fill_entry(entry, in, draw);
     im->counters.corrupted += draw->corrupt;
-    im->counters.reordered += draw->reorder;
+    im->counters.reordered += reorder;
     return 1;
 }
 
@@ -464,15 +451,23 @@ int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns)
     return passed;
 }
 
+/* What is in the storage before is due before what came later. */
+static const impair_line_t *first_of(const impair_line_t *old, const impair_line_t *line)
+{
+    return old->count > 0 ? old : line;
+}
+
 /* The line whose front is due first. If both are due at once, the one in order, because the other
  * must be overtaken. */
-static impair_line_t *next_line(impair_t *im)
+static const impair_line_t *next_line(const impair_t *im)
 {
-    const impair_entry_t *ordered = line_front(&im->line);
-    const impair_entry_t *held = line_front(&im->held_back);
+    const impair_line_t *line = first_of(&im->old_line, &im->line);
+    const impair_line_t *held_back = first_of(&im->old_held_back, &im->held_back);
+    const impair_entry_t *ordered = line_front(line);
+    const impair_entry_t *held = line_front(held_back);
     if (ordered == NULL)
-        return held != NULL ? &im->held_back : NULL;
-    return held != NULL && held->due_ns < ordered->due_ns ? &im->held_back : &im->line;
+        return held != NULL ? held_back : NULL;
+    return held != NULL && held->due_ns < ordered->due_ns ? held_back : line;
 }
 
 static void show_entry(impair_entry_t *entry, impair_out_t *out)
@@ -495,7 +490,7 @@ size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns)
         now_ns = im->now_ns;
     size_t n = 0;
     while (n < max) {
-        impair_line_t *line = next_line(im);
+        impair_line_t *line = (impair_line_t *)next_line(im);
         if (line == NULL || line_front(line)->due_ns > now_ns)
             break;
         show_entry(line_front(line), &out[n++]);
@@ -507,16 +502,18 @@ size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns)
 
 int64_t impair_deadline_ns(const impair_t *im)
 {
-    const impair_entry_t *ordered = line_front(&im->line);
-    const impair_entry_t *held = line_front(&im->held_back);
-    int64_t ordered_ns = ordered != NULL ? ordered->due_ns : INT64_MAX;
-    int64_t held_ns = held != NULL ? held->due_ns : INT64_MAX;
-    return held_ns < ordered_ns ? held_ns : ordered_ns;
+    const impair_line_t *line = next_line(im);
+    return line != NULL ? line_front(line)->due_ns : INT64_MAX;
+}
+
+static uint64_t old_queued(const impair_t *im)
+{
+    return im->old_line.count + im->old_held_back.count;
 }
 
 uint64_t impair_queued(const impair_t *im)
 {
-    return im->line.count + im->held_back.count;
+    return im->line.count + im->held_back.count + old_queued(im);
 }
 
 uint64_t impair_stored_bytes(const impair_t *im)
@@ -529,6 +526,8 @@ void impair_clear(impair_t *im)
     im->counters.queue_dropped += impair_queued(im);
     line_clear(&im->line);
     line_clear(&im->held_back);
+    line_clear(&im->old_line);
+    line_clear(&im->old_held_back);
     im->link_free_ns = im->now_ns;
     im->link_free_rest = 0;
     im->last_exit_ns = im->now_ns;
@@ -566,15 +565,28 @@ static uint64_t changed_bytes(const impair_t *im, const impair_config_t *changed
 size_t impair_change_bytes(const impair_t *im, const impair_config_t *config)
 {
     impair_config_t c = changed_config(im, config);
-    return storage_suffices(im, &c) ? 0 : (size_t)changed_bytes(im, &c);
+    bool waits = im->old_line.store != NULL;
+    return waits || storage_suffices(im, &c) ? 0 : (size_t)changed_bytes(im, &c);
 }
 
-static void move_storage(impair_t *im, const impair_config_t *changed, uint8_t *memory)
+static void use_storage(impair_t *im, const impair_config_t *changed, uint8_t *memory)
 {
     bool two = changed_bytes(im, changed) > changed->store_bytes;
-    line_move(&im->line, memory, changed->store_bytes);
+    im->old_line = im->line;
+    im->old_held_back = im->held_back;
+    im->line = (impair_line_t){.store = memory, .bytes = changed->store_bytes};
     if (two)
-        line_move(&im->held_back, memory + changed->store_bytes, changed->store_bytes);
+        im->held_back =
+            (impair_line_t){.store = memory + changed->store_bytes, .bytes = changed->store_bytes};
+}
+
+void *impair_old_memory(impair_t *im)
+{
+    void *memory = im->old_line.store;
+    if (old_queued(im) > 0)
+        return NULL;
+    im->old_line = im->old_held_back = (impair_line_t){.store = NULL};
+    return memory;
 }
 
 /* What waits keeps its exit times: its bytes leave the queue evenly until then. */
@@ -600,7 +612,7 @@ int impair_change(impair_t *im, const impair_config_t *config, void *memory, siz
     impair_config_t c = changed_config(im, config);
     move_clock(im, now_ns);
     if (needed > 0)
-        move_storage(im, &c, memory);
+        use_storage(im, &c, memory);
     if (c.rate_bps != im->config.rate_bps)
         change_rate(im);
     bool other_seed = c.seed != im->config.seed;

@@ -161,6 +161,8 @@ typedef struct impair {
     int64_t old_until_ns;    /* ... to here */
     impair_line_t line;      /* on the way in order */
     impair_line_t held_back; /* reordered */
+    impair_line_t old_line;  /* the same in the storage before, until they are due */
+    impair_line_t old_held_back;
 } impair_t;
 
 /* Checks every field. Returns 0, or -EINVAL with a text that names field, value and limit. */
@@ -179,16 +181,24 @@ size_t impair_memory_bytes(const impair_config_t *config);
  * stops using the link. Returns 0, or -EINVAL, -ENOBUFS (memory too small) with a text. */
 int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_t bytes);
 
-/* Memory that impair_change needs for this configuration, 0 if the present storage suffices. The
- * configuration checks. It must name neither store_bytes nor max_datagram_bytes: the latter stays.
- */
+/* Memory that impair_change needs for this configuration, 0 if the present storage suffices, and as
+ * long as the storage before is in use. The configuration checks. It must name neither store_bytes
+ * nor max_datagram_bytes: the latter stays. */
 size_t impair_change_bytes(const impair_t *im, const impair_config_t *config);
 
-/* Changes the configuration from now on. memory: NULL if impair_change_bytes says 0, otherwise at
- * least so many bytes, as for impair_init. Datagrams on the way are then moved there, and the old
- * memory is the caller's again. Returns 0, or -EINVAL, -ENOBUFS with a text: nothing is changed. */
+/* Changes the configuration from now on, whatever is on the way, in bounded time. memory: NULL if
+ * impair_change_bytes says 0, otherwise at least so many bytes, as for impair_init, for what is
+ * offered from now on. Datagrams on the way stay where they are: see impair_old_memory. If more
+ * storage is needed while the one before is in use, the path keeps what it has, and the caller
+ * changes it to the same again later: until then more may be dropped for lack of storage, and
+ * nothing is reordered if it was not before. Returns 0, or -EINVAL, -ENOBUFS with a text: nothing
+ * is changed. */
 int impair_change(impair_t *im, const impair_config_t *config, void *memory, size_t bytes,
                   int64_t now_ns);
+
+/* The memory that was replaced, once nothing is in it: the caller's again, as is what was emitted
+ * from it. NULL: there is none, or it is in use. */
+void *impair_old_memory(impair_t *im);
 
 /* Offers one datagram, which is copied. Returns the number of copies that are on their way: 0 (lost
  * or dropped), 1 or 2; -EMSGSIZE (longer than max_datagram_bytes), -EINVAL (tag too long): not
@@ -205,7 +215,7 @@ int64_t impair_deadline_ns(const impair_t *im);
 /* Datagrams on the way. */
 uint64_t impair_queued(const impair_t *im);
 
-/* Storage that they use, bytes. */
+/* The present storage that they use, bytes. */
 uint64_t impair_stored_bytes(const impair_t *im);
 
 /* Loses all datagrams on the way, counted as queue_dropped, and idles the bottleneck. The

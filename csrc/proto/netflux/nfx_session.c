@@ -332,7 +332,7 @@ void nfx_session_sent(nfx_session_t *s, int64_t sent_mono_ns)
         rt_hist_add(&s->stats->hists[NFX_HIST_own_interval], sent_mono_ns - s->last_sent_ns);
     s->last_sent_ns = sent_mono_ns;
     nfx_count(s->stats, NFX_COUNT_sent, 1);
-    nfx_count(s->stats, NFX_COUNT_sent_stale, s->emitted_stale);
+    nfx_count(s->stats, NFX_COUNT_sent_stale, s->emitted_stale && !s->emitted_failsafe);
     nfx_count(s->stats, NFX_COUNT_sent_failsafe, s->emitted_failsafe);
     nfx_gauge(s->stats, NFX_GAUGE_last_sent_mono_ns, (uint64_t)sent_mono_ns);
 }

@@ -15,7 +15,7 @@
     X(sent, packets, "packets handed to the kernel")                                         \
     X(send_failed, packets, "packets refused by the kernel (no number is used up)")          \
     X(skipped, instants, "instants of the send grid that passed without a send")             \
-    X(sent_stale, packets, "packets sent while the values were stale")                       \
+    X(sent_stale, packets, "packets sent with values that were stale")                       \
     X(sent_failsafe, packets, "packets sent with the fail-safe values")                      \
     X(accepted, packets, "packets accepted from the partner")                                \
     X(rejected_short, packets, "packets shorter than the header and the agreed payload")     \

@@ -24,10 +24,19 @@ struct due_chunk {
     due_entry_t entries[DUE_HEAP_CHUNK_ENTRIES];
 };
 
-static size_t directory_bytes(const due_heap_t *h)
+/* The ends of the runs, and that of the heap. */
+#define PARTLY_USED_CHUNKS (2u * DUE_HEAP_RUNS + 1u)
+
+static size_t directory_bytes(uint64_t max_entries)
 {
-    uint64_t chunks = (h->max_entries + ROOT) / DUE_HEAP_CHUNK_ENTRIES + 1;
+    uint64_t chunks = (max_entries + ROOT) / DUE_HEAP_CHUNK_ENTRIES + 1;
     return (size_t)chunks * sizeof(due_chunk_t *);
+}
+
+uint64_t due_heap_most_bytes(uint64_t max_entries)
+{
+    uint64_t chunks = max_entries / DUE_HEAP_CHUNK_ENTRIES + PARTLY_USED_CHUNKS;
+    return directory_bytes(max_entries) + chunks * sizeof(due_chunk_t);
 }
 
 int due_heap_init(due_heap_t *h, uint64_t max_entries)
@@ -37,10 +46,10 @@ int due_heap_init(due_heap_t *h, uint64_t max_entries)
         return rt_err_set(-EINVAL, "schedule of %" PRIu64 " entries; set 1 .. %" PRIu64,
                           max_entries, MAX_ENTRIES);
     h->max_entries = max_entries;
-    h->heap = malloc(directory_bytes(h));
+    h->heap = malloc(directory_bytes(max_entries));
     if (h->heap == NULL)
         return rt_err_set(-ENOMEM, "no %zu bytes for a schedule of %" PRIu64 " entries",
-                          directory_bytes(h), max_entries);
+                          directory_bytes(max_entries), max_entries);
     return 0;
 }
 

@@ -61,6 +61,9 @@ typedef struct due_heap {
 /* max_entries 1 .. 2^32. Returns 0, or -EINVAL, -ENOMEM with a text. */
 int due_heap_init(due_heap_t *h, uint64_t max_entries);
 
+/* The most memory that it takes. */
+uint64_t due_heap_most_bytes(uint64_t max_entries);
+
 /* Frees all memory. Safe on a zeroed struct, and may be called twice. */
 void due_heap_close(due_heap_t *h);
 

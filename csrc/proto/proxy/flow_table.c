@@ -22,9 +22,9 @@ void flow_table_init(flow_table_t *t, void *memory, uint32_t flows, const rt_sec
         .secret = *secret,
         .capacity = flows,
         .mask = bucket_count(flows) - 1,
-        .oldest = FLOW_NONE,
-        .newest = FLOW_NONE,
     };
+    for (uint32_t rank = 0; rank < FLOW_RANKS; rank++)
+        t->by_use[rank] = (flow_list_t){.oldest = FLOW_NONE, .newest = FLOW_NONE};
     t->buckets = (uint32_t *)(void *)(t->entries + flows);
     for (uint32_t i = 0; i <= t->mask; i++)
         t->buckets[i] = FLOW_NONE;
@@ -57,37 +57,52 @@ uint32_t flow_table_find(const flow_table_t *t, const flow_key_t *key)
 
 static void unlink_use(flow_table_t *t, const flow_entry_t *e)
 {
+    flow_list_t *list = &t->by_use[e->rank];
     if (e->older != FLOW_NONE)
         t->entries[e->older].newer = e->newer;
     else
-        t->oldest = e->newer;
+        list->oldest = e->newer;
     if (e->newer != FLOW_NONE)
         t->entries[e->newer].older = e->older;
     else
-        t->newest = e->older;
+        list->newest = e->older;
 }
 
-static void link_newest(flow_table_t *t, uint32_t flow, int64_t now_ns)
+static void link_newest(flow_table_t *t, uint32_t flow, uint32_t rank, int64_t now_ns)
 {
     flow_entry_t *e = &t->entries[flow];
+    flow_list_t *list = &t->by_use[rank];
     e->used_ns = now_ns;
-    e->older = t->newest;
+    e->rank = rank;
+    e->older = list->newest;
     e->newer = FLOW_NONE;
-    if (t->newest != FLOW_NONE)
-        t->entries[t->newest].newer = flow;
+    if (list->newest != FLOW_NONE)
+        t->entries[list->newest].newer = flow;
     else
-        t->oldest = flow;
-    t->newest = flow;
+        list->oldest = flow;
+    list->newest = flow;
 }
 
-void flow_table_touch(flow_table_t *t, uint32_t flow, int64_t now_ns)
+void flow_table_use(flow_table_t *t, uint32_t flow, uint32_t rank, int64_t now_ns)
 {
-    if (t->newest == flow) {
+    if (t->by_use[rank].newest == flow) {
         t->entries[flow].used_ns = now_ns;
         return;
     }
     unlink_use(t, &t->entries[flow]);
-    link_newest(t, flow, now_ns);
+    link_newest(t, flow, rank, now_ns);
+}
+
+uint32_t flow_table_oldest(const flow_table_t *t)
+{
+    uint32_t found = FLOW_NONE;
+    for (uint32_t rank = 0; rank < FLOW_RANKS; rank++) {
+        uint32_t flow = t->by_use[rank].oldest;
+        if (found == FLOW_NONE ||
+            (flow != FLOW_NONE && t->entries[flow].used_ns < t->entries[found].used_ns))
+            found = flow;
+    }
+    return found;
 }
 
 /* --- add, remove --------------------------------------------------------------------------- */
@@ -103,7 +118,7 @@ uint32_t flow_table_add(flow_table_t *t, const flow_key_t *key, int64_t now_ns)
     e->bucket = bucket_of(t, key);
     e->next_in_bucket = t->buckets[e->bucket];
     t->buckets[e->bucket] = flow;
-    link_newest(t, flow, now_ns);
+    link_newest(t, flow, 0, now_ns);
     t->count++;
     return flow;
 }

@@ -223,9 +223,10 @@ static rtcp_error_t check_first(const uint8_t *data, bool reduced_size)
 {
     if (data[0] >> 6 != RTP_VERSION)
         return RTCP_ERR_VERSION;
-    if (reduced_size)
-        return RTCP_OK;
-    return data[1] == RTCP_SR || data[1] == RTCP_RR ? RTCP_OK : RTCP_ERR_FIRST;
+    unsigned type = data[1];
+    bool may_begin =
+        type == RTCP_SR || type == RTCP_RR || type == RTCP_BYE || type == RTCP_APP || reduced_size;
+    return may_begin ? RTCP_OK : RTCP_ERR_FIRST;
 }
 
 rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size)

@@ -1,7 +1,7 @@
 /* rtcp.h: RTCP on the wire: SR, RR, SDES, BYE (RFC 3550 section 6) and the generic NACK (RFC 4585
  * section 6.2.1), read and built.
  *
- *   compound packet:  | SR or RR | SDES | ... | BYE |
+ *   compound packet:  | SR or RR | SDES | ... | BYE |     BYE or APP may also come first
  *   each of these:    |V=2|P| count | type | words - 1 |  body
  *
  * A compound is checked as a whole first (rtcp_check); then each packet is read by the function for
@@ -36,7 +36,7 @@ typedef enum rtcp_error {
     RTCP_OK = 0,
     RTCP_ERR_SHORT = -1,   /* no room for a header */
     RTCP_ERR_VERSION = -2, /* a packet that is not version 2 */
-    RTCP_ERR_FIRST = -3,   /* the first one is neither SR nor RR */
+    RTCP_ERR_FIRST = -3,   /* the first one is none of SR, RR, BYE and APP */
     RTCP_ERR_LENGTH = -4,  /* lengths do not add up to the datagram */
     RTCP_ERR_PADDING = -5, /* padding before the last packet, of 0 bytes, odd, or too long */
     RTCP_ERR_BODY = -6,    /* shorter than its count implies, or a broken list inside */
@@ -55,9 +55,9 @@ typedef struct rtcp_reader {
 } rtcp_reader_t;
 
 /* Makes the validity checks of appendix A.2 on a whole datagram, and checks the body of every
- * packet of a known type against its count. reduced_size: any type may come first (RFC 5506).
- * Returns RTCP_OK or the first error. The functions that read a packet need a datagram that has
- * passed, and do not fail. */
+ * packet of a known type against its count. A BYE or APP may come first, as baresip sends them.
+ * reduced_size: any type may (RFC 5506). Returns RTCP_OK or the first error. The functions that
+ * read a packet need a datagram that has passed, and do not fail. */
 rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size);
 
 /* True if a datagram on a port shared by both (rtcp-mux) is RTCP: RFC 5761 section 4. */

@@ -10,9 +10,7 @@
  *       |______-------''''''''
  *       +------------------------------> arrival
  *
- * The floor's slope comes from the fastest packet of each two seconds, by a least squares line
- * through sixteen of them. A step in the floor (another path) is removed first, because it would
- * look like slope. The accumulated slope is subtracted from all transits (`shift`). It is a
+ * The floor's slope (rtp_skew.h) is subtracted from all transits. What is subtracted (`shift`) is a
  * function of time without jumps, so old and new values in the window stay comparable.
  *
  * What remains goes into the window. Its minimum is the floor, and its percentile minus the floor
@@ -31,7 +29,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #define MS RT_NS_PER_MS
@@ -44,16 +41,12 @@
 #define DEFAULT_RESYNC_NS (1000 * MS)
 #define LONGEST_NS (60 * RT_NS_PER_S)
 #define WARM_UP 16u
-#define BLOCK_NS (2 * RT_NS_PER_S)
-#define BLOCKS_FOR_SKEW 6u
-#define MAX_SKEW 1e-3
-#define FLOOR_STEP_NS 1e6
-#define FLOOR_STEP_FACTOR 4.0
 #define FAR_SEQ 3000
 #define FOLLOWS_WITHIN 100u
 #define GAP_AT_ONCE 1000u
 #define SEQ_CYCLE UINT64_C(65536)
 #define ERASURES_PER_S 1000
+#define REORDERED_MOST 16u /* how far back a signal waits for missing packets */
 
 /* ---- configuration ---- */
 
@@ -83,8 +76,7 @@ int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_confi
     b->entry_count = entry_count;
     rtp_jitter_init(&b->jitter, c->clock_rate);
     if (c->min_delay_ns > c->max_delay_ns)
-        return rt_err_set(-EINVAL,
-                          "delay between %" PRId64 " and %" PRId64 " ns; take min <= max",
+        return rt_err_set(-EINVAL, "delay between %" PRId64 " and %" PRId64 " ns; take min <= max",
                           c->min_delay_ns, c->max_delay_ns);
     return 0;
 }
@@ -160,105 +152,6 @@ static void steer_offset(rtp_jitter_buffer_t *b, int64_t now_ns)
     b->offset_ns -= down;
 }
 
-/* ---- clock skew ---- */
-
-static int64_t shift_at(const rtp_jitter_buffer_skew_t *s, int64_t at_ns)
-{
-    return s->shift_ns + (int64_t)(s->rate * (double)(at_ns - s->shift_at_ns));
-}
-
-static double median(double *values, uint32_t count)
-{
-    for (uint32_t i = 1; i < count; i++) {
-        double v = values[i];
-        uint32_t at = i;
-        for (; at > 0 && values[at - 1] > v; at--)
-            values[at] = values[at - 1];
-        values[at] = v;
-    }
-    return (values[(count - 1) / 2] + values[count / 2]) / 2;
-}
-
-/* Fills floor[] with the blocks' transits after removing steps: a difference far from the median
- * one is replaced by the median. */
-static void flatten_steps(const rtp_jitter_buffer_skew_t *s, double *floor)
-{
-    double differences[RTP_JITTER_BUFFER_BLOCKS] = {0};
-    double scratch[RTP_JITTER_BUFFER_BLOCKS] = {0};
-    uint32_t n = s->count - 1;
-    for (uint32_t i = 0; i < n; i++)
-        scratch[i] = differences[i] = (double)(s->transit_ns[i + 1] - s->transit_ns[i]);
-    double middle = median(scratch, n);
-    for (uint32_t i = 0; i < n; i++)
-        scratch[i] = fabs(differences[i] - middle);
-    double limit = fmax(FLOOR_STEP_FACTOR * median(scratch, n), FLOOR_STEP_NS);
-    floor[0] = 0;
-    for (uint32_t i = 0; i < n; i++)
-        floor[i + 1] = floor[i] + (fabs(differences[i] - middle) > limit ? middle : differences[i]);
-}
-
-static double slope(const rtp_jitter_buffer_skew_t *s)
-{
-    double floor[RTP_JITTER_BUFFER_BLOCKS];
-    double mean_t = 0;
-    double mean_y = 0;
-    flatten_steps(s, floor);
-    for (uint32_t i = 0; i < s->count; i++) {
-        mean_t += (double)(s->at_ns[i] - s->at_ns[0]) / s->count;
-        mean_y += floor[i] / s->count;
-    }
-    double above = 0;
-    double below = 0;
-    for (uint32_t i = 0; i < s->count; i++) {
-        double t = (double)(s->at_ns[i] - s->at_ns[0]) - mean_t;
-        above += t * (floor[i] - mean_y);
-        below += t * t;
-    }
-    return below > 0 ? fmax(-MAX_SKEW, fmin(MAX_SKEW, above / below)) : 0;
-}
-
-static void close_block(rtp_jitter_buffer_skew_t *s, int64_t now_ns)
-{
-    if (s->count == RTP_JITTER_BUFFER_BLOCKS) {
-        s->count--;
-        memmove(&s->at_ns[0], &s->at_ns[1], s->count * sizeof s->at_ns[0]);
-        memmove(&s->transit_ns[0], &s->transit_ns[1], s->count * sizeof s->transit_ns[0]);
-    }
-    s->at_ns[s->count] = s->block_at_ns;
-    s->transit_ns[s->count] = s->block_transit_ns;
-    s->count++;
-    s->block_open = false;
-    if (s->count < BLOCKS_FOR_SKEW)
-        return;
-    s->shift_ns = shift_at(s, now_ns);
-    s->shift_at_ns = now_ns;
-    s->rate = slope(s);
-}
-
-static void skew_add(rtp_jitter_buffer_skew_t *s, int64_t transit_ns, int64_t arrival_ns)
-{
-    if (s->block_open && arrival_ns - s->block_start_ns >= BLOCK_NS)
-        close_block(s, arrival_ns);
-    if (!s->block_open) {
-        s->block_open = true;
-        s->block_start_ns = arrival_ns;
-    } else if (transit_ns >= s->block_transit_ns) {
-        return;
-    }
-    s->block_transit_ns = transit_ns;
-    s->block_at_ns = arrival_ns;
-}
-
-/* A new timeline: transits before and after it are not comparable.
- * The rate is still the clock's. */
-static void skew_restart(rtp_jitter_buffer_skew_t *s, int64_t now_ns)
-{
-    s->count = 0;
-    s->block_open = false;
-    s->shift_ns = 0;
-    s->shift_at_ns = now_ns;
-}
-
 /* ---- times ---- */
 
 static int64_t media_ns(const rtp_jitter_buffer_t *b, int64_t media)
@@ -273,23 +166,72 @@ static int64_t playout_ns(const rtp_jitter_buffer_t *b, int64_t media)
 
 /* ---- what has been seen ---- */
 
-static bool is_seen(const rtp_jitter_buffer_t *b, uint64_t seq)
+static bool is_in(const uint64_t *map, uint64_t seq)
 {
-    if (seq > b->top_seq || b->top_seq - seq >= RTP_JITTER_BUFFER_SEEN)
-        return false;
-    return b->seen[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] >> (seq % 64) & 1;
+    return map[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] >> (seq % 64) & 1;
 }
 
-static void mark_seen(rtp_jitter_buffer_t *b, uint64_t seq)
+static void put_in(uint64_t *map, uint64_t seq, bool value)
+{
+    uint64_t *word = &map[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)];
+    *word = (*word & ~(UINT64_C(1) << (seq % 64))) | (uint64_t)value << (seq % 64);
+}
+
+static bool is_recorded(const rtp_jitter_buffer_t *b, uint64_t seq)
+{
+    return seq <= b->top_seq && b->top_seq - seq < RTP_JITTER_BUFFER_SEEN;
+}
+
+static bool is_seen(const rtp_jitter_buffer_t *b, uint64_t seq)
+{
+    return is_recorded(b, seq) && is_in(b->seen, seq);
+}
+
+static bool is_signal(const rtp_jitter_buffer_t *b, uint64_t seq)
+{
+    return is_recorded(b, seq) && is_in(b->signal, seq);
+}
+
+static void forget_seen(rtp_jitter_buffer_t *b)
+{
+    memset(b->seen, 0, sizeof b->seen);
+    memset(b->signal, 0, sizeof b->signal);
+}
+
+static void mark_seen(rtp_jitter_buffer_t *b, uint64_t seq, bool signal)
 {
     if (seq > b->top_seq && seq - b->top_seq >= RTP_JITTER_BUFFER_SEEN)
-        memset(b->seen, 0, sizeof b->seen);
-    for (uint64_t s = b->top_seq + 1; s < seq && seq - b->top_seq < RTP_JITTER_BUFFER_SEEN; s++)
-        b->seen[s / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] &= ~(UINT64_C(1) << (s % 64));
+        forget_seen(b);
+    for (uint64_t s = b->top_seq + 1; s < seq && seq - b->top_seq < RTP_JITTER_BUFFER_SEEN; s++) {
+        put_in(b->seen, s, false);
+        put_in(b->signal, s, false);
+    }
     if (seq > b->top_seq)
         b->top_seq = seq;
-    if (b->top_seq - seq < RTP_JITTER_BUFFER_SEEN)
-        b->seen[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] |= UINT64_C(1) << (seq % 64);
+    if (!is_recorded(b, seq))
+        return;
+    put_in(b->seen, seq, true);
+    put_in(b->signal, seq, signal);
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* How many of the numbers from next_seq to before end, which is recorded, are of no signal that
+ * came. */
+static uint64_t frames_below(const rtp_jitter_buffer_t *b, uint64_t end)
+{
+    uint64_t frames = end - b->next_seq;
+    uint64_t from = larger(b->next_seq, b->top_seq + 1 - RTP_JITTER_BUFFER_SEEN);
+    for (uint64_t seq = from; seq < end; seq = (seq / 64 + 1) * 64) {
+        uint64_t signals = b->signal[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] >> (seq % 64);
+        if (end - seq < 64)
+            signals &= (UINT64_C(1) << (end - seq)) - 1;
+        frames -= (uint64_t)__builtin_popcountll(signals);
+    }
+    return frames;
 }
 
 /* ---- packets in ---- */
@@ -311,16 +253,27 @@ static void pass_over(rtp_jitter_buffer_t *b, uint64_t seq)
         b->counters.lost++;
 }
 
+/* Removes what is held at this index. Few signals are before a frame, and few frames before a
+ * signal that does not wait for their time. */
+static void remove_held(rtp_jitter_buffer_t *b, uint32_t at)
+{
+    b->signals -= b->entries[at].signal;
+    memmove(&b->entries[b->first + 1], &b->entries[b->first], (at - b->first) * sizeof *b->entries);
+    b->first++;
+    b->held--;
+}
+
 static void drop_oldest(rtp_jitter_buffer_t *b, rtp_jitter_buffer_dropped_t *dropped)
 {
     const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
-    for (; b->next_seq < head->seq && head->seq - b->next_seq < FAR_SEQ; b->next_seq++)
-        pass_over(b, b->next_seq);
-    b->next_seq = head->seq + 1;
-    b->last_media = head->media;
     give_back(b, head->item, RTP_JITTER_BUFFER_OVERFLOW, dropped);
-    b->first++;
-    b->held--;
+    if (!head->signal) {
+        for (; b->next_seq < head->seq && head->seq - b->next_seq < FAR_SEQ; b->next_seq++)
+            pass_over(b, b->next_seq);
+        b->next_seq = head->seq + 1;
+        b->last_media = head->media;
+    }
+    remove_held(b, b->first);
 }
 
 static uint32_t place_among_held(const rtp_jitter_buffer_t *b, uint64_t seq)
@@ -356,6 +309,7 @@ static void insert(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entr
     memmove(place + 1, place, (b->held - at) * sizeof *place);
     *place = *entry;
     b->held++;
+    b->signals += entry->signal;
 }
 
 /* The first packet of a timeline. Everything held belongs to the previous one. */
@@ -377,9 +331,9 @@ static void start_timeline(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *en
     b->top_media = entry->media;
     b->concealed_to = INT64_MIN;
     b->top_seq = entry->seq - 1;
-    memset(b->seen, 0, sizeof b->seen);
+    forget_seen(b);
     memset(&b->window, 0, sizeof b->window);
-    skew_restart(&b->skew, entry->arrival_ns);
+    rtp_skew_restart(&b->skew, entry->arrival_ns);
     rtp_jitter_break(&b->jitter);
     if (delay_ns < b->config.first_delay_ns)
         delay_ns = b->config.first_delay_ns;
@@ -391,8 +345,8 @@ static void start_timeline(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *en
 static void take_timing(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry)
 {
     int64_t transit_ns = entry->arrival_ns - media_ns(b, entry->media);
-    skew_add(&b->skew, transit_ns, entry->arrival_ns);
-    b->shift_ns = shift_at(&b->skew, entry->arrival_ns);
+    rtp_skew_add(&b->skew, transit_ns, entry->arrival_ns);
+    b->shift_ns = rtp_skew_shift_ns(&b->skew, entry->arrival_ns);
     window_add(&b->window, transit_ns - b->shift_ns);
     steer_offset(b, entry->arrival_ns);
     rtp_jitter_add(&b->jitter, (uint32_t)entry->media, entry->arrival_ns);
@@ -407,6 +361,13 @@ static bool is_late(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_
            playout_ns(b, entry->media) < entry->arrival_ns;
 }
 
+/* Called before it is marked as seen. */
+static void uncount_lost(rtp_jitter_buffer_t *b, uint64_t seq)
+{
+    if (b->playing && seq < b->next_seq && seq > b->counted_from && is_recorded(b, seq))
+        b->counters.lost--;
+}
+
 static void accept(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry, unsigned flags,
                    rtp_jitter_buffer_dropped_t *dropped)
 {
@@ -417,10 +378,9 @@ static void accept(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entr
     if (!(flags & RTP_JITTER_BUFFER_NO_TIMING))
         take_timing(b, entry);
     bool late = is_late(b, entry);
-    if (late && entry->seq < b->next_seq && entry->seq > b->counted_from &&
-        b->top_seq - entry->seq < RTP_JITTER_BUFFER_SEEN)
-        b->counters.lost--;
-    mark_seen(b, entry->seq);
+    if (late)
+        uncount_lost(b, entry->seq);
+    mark_seen(b, entry->seq, false);
     if (entry->media > b->top_media)
         b->top_media = entry->media;
     if (late) {
@@ -438,19 +398,54 @@ static void accept(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entr
     insert(b, entry, dropped);
 }
 
+static bool is_far_in_number(const rtp_jitter_buffer_t *b, uint64_t seq)
+{
+    int64_t step = (int64_t)(seq - b->top_seq);
+    return step > FAR_SEQ || step < -FAR_SEQ;
+}
+
+/* Before the first frame of a timeline its numbers are not known: a signal gets one between those
+ * of the timeline before and of the new one. The number of a signal alone proves no jump: if it is
+ * far off, the signal is given out and its number is not recorded. */
+static void accept_signal(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *entry,
+                          rtp_jitter_buffer_dropped_t *dropped)
+{
+    entry->signal = true;
+    if (b->restart)
+        entry->seq = (b->top_seq / SEQ_CYCLE + 1) * SEQ_CYCLE + entry->seq % SEQ_CYCLE;
+    if (b->started && !b->restart && !is_far_in_number(b, entry->seq)) {
+        if (is_seen(b, entry->seq)) {
+            give_back(b, entry->item, RTP_JITTER_BUFFER_DUPLICATE, dropped);
+            return;
+        }
+        uncount_lost(b, entry->seq);
+        mark_seen(b, entry->seq, true);
+    }
+    insert(b, entry, dropped);
+}
+
+/* The first packets of a timeline may have come too early. So while little is known, a frame that
+ * no delay waits for is in doubt: if another one comes at its time after it, timing begins anew.
+ * Frames that the path held up do not, because they come together. */
+static bool is_late_for_early_ones(const rtp_jitter_buffer_t *b, int64_t transit_ns, unsigned flags)
+{
+    return b->window.count < WARM_UP && !(flags & RTP_JITTER_BUFFER_NO_TIMING) &&
+           transit_ns - b->shift_ns - floor_ns(b) > b->config.max_delay_ns;
+}
+
 /* Whether numbers or times are outside what any path could cause. A frame that is only late, with a
  * timestamp that fits its number, is not. */
 static bool is_far_off(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry,
                        int64_t transit_ns)
 {
-    int64_t seq_step = (int64_t)(entry->seq - b->top_seq);
-    if (seq_step > FAR_SEQ || seq_step < -FAR_SEQ)
+    if (is_far_in_number(b, entry->seq))
         return true;
-    int64_t off_ns = transit_ns - shift_at(&b->skew, entry->arrival_ns) - floor_ns(b);
+    int64_t off_ns = transit_ns - rtp_skew_shift_ns(&b->skew, entry->arrival_ns) - floor_ns(b);
     if (off_ns < -b->config.resync_ns)
         return true;
     if (off_ns <= b->config.resync_ns)
         return false;
+    int64_t seq_step = (int64_t)(entry->seq - b->top_seq);
     int64_t expected = b->top_media + seq_step * (int64_t)b->step;
     int64_t away_ns = rtp_units_to_ns(entry->media - expected, b->config.clock_rate);
     return b->step == 0 || away_ns > b->config.resync_ns / 2 || away_ns < -b->config.resync_ns / 2;
@@ -461,8 +456,11 @@ static bool follows_suspect(const rtp_jitter_buffer_t *b, const rtp_jitter_buffe
 {
     int64_t apart_ns = transit_ns - b->suspect_transit_ns;
     uint64_t seq_step = entry->seq - b->suspect.seq;
+    int64_t least_ns = -b->config.resync_ns;
+    if (is_late_for_early_ones(b, transit_ns, 0))
+        least_ns = (media_ns(b, b->suspect.media) - media_ns(b, entry->media)) / 2;
     return b->has_suspect && seq_step > 0 && seq_step <= FOLLOWS_WITHIN &&
-           apart_ns < b->config.resync_ns && apart_ns > -b->config.resync_ns;
+           apart_ns < b->config.resync_ns && apart_ns > least_ns;
 }
 
 static void forget_suspect(rtp_jitter_buffer_t *b, rtp_jitter_buffer_dropped_t *dropped)
@@ -504,6 +502,10 @@ void rtp_jitter_buffer_in(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_in_t *
     rtp_jitter_buffer_entry_t entry = extend(b, in);
     dropped->count = 0;
     b->counters.received++;
+    if (in->flags & RTP_JITTER_BUFFER_SIGNAL) {
+        accept_signal(b, &entry, dropped);
+        return;
+    }
     if (!b->started || b->restart ||
         (b->in_late_run && in->arrival_ns - b->late_since_ns >= b->config.resync_ns)) {
         forget_suspect(b, dropped);
@@ -512,7 +514,7 @@ void rtp_jitter_buffer_in(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_in_t *
         return;
     }
     int64_t transit_ns = in->arrival_ns - media_ns(b, entry.media);
-    if (!is_far_off(b, &entry, transit_ns)) {
+    if (!is_late_for_early_ones(b, transit_ns, in->flags) && !is_far_off(b, &entry, transit_ns)) {
         forget_suspect(b, dropped);
         accept(b, &entry, in->flags, dropped);
     } else if (follows_suspect(b, &entry, transit_ns)) {
@@ -539,23 +541,22 @@ typedef enum next_kind {
     NEXT_GAP,
     NEXT_DRY,
     NEXT_RESYNC,
+    NEXT_SIGNAL,
 } next_kind_t;
 
 typedef struct next {
     next_kind_t kind;
+    uint32_t at; /* frame, gap, signal: index of the frame, of the one after it, of the signal */
+    uint64_t seq;
     int64_t due_ns;
     int64_t media;   /* gap, dry: its start */
+    int64_t step;    /* gap: media time of each missing frame */
     uint64_t frames; /* gap */
 } next_t;
 
 static bool is_old(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry)
 {
     return entry->seq < b->resync_seq;
-}
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
 }
 
 /* How many of the missing frames were due before any frame after them came. */
@@ -585,12 +586,20 @@ static uint64_t frames_at_once(const rtp_jitter_buffer_t *b, int64_t step, uint6
     return frames < missing ? frames : missing;
 }
 
-static next_t next_gap(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head)
+/* Between frames that join no media time is missing: what was lost carried none, or was another
+ * packet of a picture. */
+static int64_t missing_span(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head)
 {
-    uint64_t missing = head->seq - b->next_seq;
-    int64_t span = head->media > b->last_media ? head->media - b->last_media : 0;
-    int64_t step = span / (int64_t)(missing + 1);
-    next_t next = {.kind = NEXT_GAP, .frames = 1, .media = b->last_media + step};
+    int64_t span = head->media - b->last_media;
+    return span <= (int64_t)b->step ? 0 : span;
+}
+
+static next_t next_gap(const rtp_jitter_buffer_t *b, uint32_t at, uint64_t missing)
+{
+    const rtp_jitter_buffer_entry_t *head = &b->entries[at];
+    int64_t step = missing_span(b, head) / (int64_t)(missing + 1);
+    next_t next = {.kind = NEXT_GAP, .at = at, .seq = b->next_seq, .frames = 1, .step = step};
+    next.media = step > 0 ? b->last_media + step : head->media;
     next.due_ns = is_old(b, head) ? INT64_MIN : playout_ns(b, next.media);
     if (missing > GAP_AT_ONCE || is_old(b, head))
         next.frames = missing;
@@ -613,18 +622,59 @@ static next_t next_dry(const rtp_jitter_buffer_t *b)
     return next;
 }
 
-static next_t find_next(const rtp_jitter_buffer_t *b)
+/* The first frame or signal held, as an index. */
+static uint32_t find_held(const rtp_jitter_buffer_t *b, bool signal)
+{
+    uint32_t at = b->first;
+    while (at < b->first + b->held && b->entries[at].signal != signal)
+        at++;
+    return at;
+}
+
+static next_t next_of_media(const rtp_jitter_buffer_t *b)
 {
     if (b->resync_seq != 0 && (b->held == 0 || !is_old(b, &b->entries[b->first])))
-        return (next_t){.kind = NEXT_RESYNC, .due_ns = INT64_MIN};
-    if (b->held == 0)
+        return (next_t){.kind = NEXT_RESYNC, .seq = b->resync_seq, .due_ns = INT64_MIN};
+    if (b->held == b->signals)
         return next_dry(b);
-    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
+    uint32_t at = find_held(b, false);
+    const rtp_jitter_buffer_entry_t *head = &b->entries[at];
     /* More than a cycle: not a gap, but the start of another timeline before the last one. */
-    if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing)
-        return next_gap(b, head);
+    if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing) {
+        uint64_t missing = frames_below(b, head->seq);
+        if (missing > 0)
+            return next_gap(b, at, missing);
+    }
     bool at_once = is_old(b, head) || b->config.mode == RTP_JITTER_BUFFER_IN_ORDER;
-    return (next_t){.kind = NEXT_FRAME, .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
+    return (next_t){.kind = NEXT_FRAME,
+                    .at = at,
+                    .seq = head->seq,
+                    .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
+}
+
+/* At once, unless one of the packets just before it may still come. */
+static int64_t signal_due_ns(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *signal)
+{
+    if (is_old(b, signal))
+        return INT64_MIN;
+    uint64_t from = larger(b->next_seq, signal->seq - REORDERED_MOST);
+    for (uint64_t seq = from; seq < signal->seq; seq++)
+        if (!is_seen(b, seq))
+            return signal->arrival_ns + rtp_jitter_buffer_delay_ns(b);
+    return INT64_MIN;
+}
+
+static next_t find_next(const rtp_jitter_buffer_t *b)
+{
+    next_t media = next_of_media(b);
+    if (b->signals == 0)
+        return media;
+    uint32_t at = find_held(b, true);
+    const rtp_jitter_buffer_entry_t *signal = &b->entries[at];
+    int64_t due_ns = signal_due_ns(b, signal);
+    if (media.due_ns < due_ns || (media.due_ns == due_ns && media.seq < signal->seq))
+        return media;
+    return (next_t){.kind = NEXT_SIGNAL, .at = at, .seq = signal->seq, .due_ns = due_ns};
 }
 
 /* Erasures of a dry buffer were losses as far as frames are missing, otherwise a pause. */
@@ -651,37 +701,44 @@ static void learn_step(rtp_jitter_buffer_t *b, int64_t step)
     b->step_before = step;
 }
 
-static void give_frame(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event)
+static void give_held(rtp_jitter_buffer_t *b, uint32_t at, rtp_jitter_buffer_event_t *event)
 {
-    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
-    settle_dry(b, 0);
-    learn_step(b, head->media - b->last_media);
+    const rtp_jitter_buffer_entry_t *entry = &b->entries[at];
+    bool is_timed = !entry->signal && !is_old(b, entry);
     *event = (rtp_jitter_buffer_event_t){
         .kind = RTP_JITTER_BUFFER_FRAME,
-        .ts = (uint32_t)head->media,
-        .seq = head->seq,
+        .ts = (uint32_t)entry->media,
+        .seq = entry->seq,
         .frames = 1,
-        .item = head->item,
-        .due_ns = is_old(b, head) ? head->arrival_ns : playout_ns(b, head->media),
-        .arrival_ns = head->arrival_ns,
+        .item = entry->item,
+        .due_ns = is_timed ? playout_ns(b, entry->media) : entry->arrival_ns,
+        .arrival_ns = entry->arrival_ns,
     };
+    remove_held(b, at);
+    b->counters.delivered++;
+}
+
+static void give_frame(rtp_jitter_buffer_t *b, uint32_t at, rtp_jitter_buffer_event_t *event)
+{
+    const rtp_jitter_buffer_entry_t *head = &b->entries[at];
+    settle_dry(b, 0);
+    learn_step(b, head->media - b->last_media);
     if (!b->playing)
         b->counted_from = head->seq;
     b->playing = true;
     b->next_seq = head->seq + 1;
     b->last_media = head->media;
-    b->first++;
-    b->held--;
-    b->counters.delivered++;
+    give_held(b, at, event);
 }
 
 /* Returns false if an erasure of the dry buffer has covered that time already. */
 static bool give_gap(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_event_t *event)
 {
-    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
-    settle_dry(b, head->seq - b->next_seq);
-    int64_t step = next->media - b->last_media;
-    int64_t span = step * (int64_t)next->frames;
+    const rtp_jitter_buffer_entry_t *head = &b->entries[next->at];
+    settle_dry(b, frames_below(b, head->seq));
+    while (is_signal(b, b->next_seq))
+        b->next_seq++;
+    int64_t span = next->step * (int64_t)next->frames;
     *event = (rtp_jitter_buffer_event_t){
         .kind = RTP_JITTER_BUFFER_ERASURE,
         .ts = (uint32_t)next->media,
@@ -690,8 +747,10 @@ static bool give_gap(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buff
         .ts_span = (int32_t)span,
         .due_ns = is_old(b, head) ? head->arrival_ns : next->due_ns,
     };
-    for (uint64_t i = 0; i < next->frames; i++)
-        pass_over(b, b->next_seq++);
+    for (uint64_t i = 0; i < next->frames; b->next_seq++) {
+        i += !is_signal(b, b->next_seq);
+        pass_over(b, b->next_seq);
+    }
     b->last_media += span;
     if (next->media < b->concealed_to)
         return false;
@@ -735,7 +794,10 @@ static bool give(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_e
 {
     switch (next->kind) {
     case NEXT_FRAME:
-        give_frame(b, event);
+        give_frame(b, next->at, event);
+        return true;
+    case NEXT_SIGNAL:
+        give_held(b, next->at, event);
         return true;
     case NEXT_GAP:
         return give_gap(b, next, event);

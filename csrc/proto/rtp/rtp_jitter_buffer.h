@@ -19,8 +19,12 @@
  *   running dry  an empty buffer gives erasures without a frame for up to
  *              conceal_ns. Then this counts as a pause of the sender.
  *   discontinuity  a jump of the sender's timestamps or sequence numbers, proved by a second packet
- *              after the jump, or a change of the path that the delay cannot follow: held frames
+ *              after the jump, a change of the path that the delay cannot follow, or first packets
+ *              that came so early that the others would all be late: held frames
  *              are delivered, an RTP_JITTER_BUFFER_RESYNC reports it, and timing restarts.
+ *   signals    packets without media, such as telephone events (RFC 4733), have no playout time.
+ *              Each is given out as soon as the packets just before it have come. A missing one is
+ *              awaited for the delay at most. They are never late, and no erasure stands for them.
  *
  * It holds descriptions of frames, never their bytes: `item` is the caller's, and each comes back
  * once, delivered or dropped. Conservation, at any time:
@@ -33,13 +37,13 @@
 
 #include "base/rt_clock.h"
 #include "proto/rtp/rtp_jitter.h"
+#include "proto/rtp/rtp_skew.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define RTP_JITTER_BUFFER_WINDOW 256u
-#define RTP_JITTER_BUFFER_BLOCKS 16u
 #define RTP_JITTER_BUFFER_SEEN 1024u
 
 typedef enum rtp_jitter_buffer_mode {
@@ -66,9 +70,11 @@ typedef struct rtp_jitter_buffer_entry {
     int64_t media; /* timestamp, extended */
     uint64_t item;
     int64_t arrival_ns;
+    bool signal;
 } rtp_jitter_buffer_entry_t;
 
 #define RTP_JITTER_BUFFER_NO_TIMING 0x1u /* a retransmission: has no information about the path */
+#define RTP_JITTER_BUFFER_SIGNAL 0x2u    /* carries no media */
 
 typedef struct rtp_jitter_buffer_in {
     uint64_t item;
@@ -82,7 +88,7 @@ typedef enum rtp_jitter_buffer_reason {
     RTP_JITTER_BUFFER_LATE = 0,
     RTP_JITTER_BUFFER_DUPLICATE = 1,
     RTP_JITTER_BUFFER_OVERFLOW = 2,  /* the oldest held frame was removed to make room */
-    RTP_JITTER_BUFFER_DISCARDED = 3, /* a large jump that no frame followed */
+    RTP_JITTER_BUFFER_DISCARDED = 3, /* in doubt, and no frame followed it */
 } rtp_jitter_buffer_reason_t;
 
 /* Items that one call returned undelivered. */
@@ -110,8 +116,8 @@ typedef struct rtp_jitter_buffer_event {
     uint32_t frames;    /* erasure: missing frames, 0: the buffer had run dry; frame: 1 */
     int32_t ts_span;    /* erasure: timestamp units; resync: jump of the timestamp */
     uint64_t item;      /* frame */
-    int64_t due_ns;     /* playout time; of a frame before a resync, which it had no more: its
-                           arrival; resync: playout time of the first frame after it */
+    int64_t due_ns;     /* playout time; of a signal, and of a frame before a resync, which have
+                           none: the arrival; resync: playout time of the first frame after it */
     int64_t arrival_ns; /* frame */
 } rtp_jitter_buffer_event_t;
 
@@ -137,41 +143,29 @@ typedef struct rtp_jitter_buffer_window {
     uint32_t next;
 } rtp_jitter_buffer_window_t;
 
-/* The fastest transit of each block of time, for the skew. Private. */
-typedef struct rtp_jitter_buffer_skew {
-    int64_t at_ns[RTP_JITTER_BUFFER_BLOCKS];
-    int64_t transit_ns[RTP_JITTER_BUFFER_BLOCKS];
-    uint32_t count;
-    int64_t block_start_ns;
-    int64_t block_at_ns;
-    int64_t block_transit_ns;
-    bool block_open;
-    double rate;      /* ns per ns */
-    int64_t shift_ns; /* removed up to shift_at_ns */
-    int64_t shift_at_ns;
-} rtp_jitter_buffer_skew_t;
-
 typedef struct rtp_jitter_buffer {
     rtp_jitter_buffer_config_t config; /* with the defaults filled in */
     rtp_jitter_buffer_counters_t counters;
     rtp_jitter_t jitter;
     rtp_jitter_buffer_window_t window;
-    rtp_jitter_buffer_skew_t skew;
+    rtp_skew_t skew;
 
     rtp_jitter_buffer_entry_t *entries; /* [first .. first + held), ascending */
     uint32_t entry_count;
     uint32_t first;
-    uint32_t held;
+    uint32_t held;    /* frames and signals */
+    uint32_t signals; /* of them */
 
     bool started; /* a packet has come */
     bool playing; /* something has been delivered since the start or the last resync */
     bool restart; /* the next packet starts a new timeline */
     uint64_t top_seq;
     int64_t top_media;
-    uint64_t
-        seen[RTP_JITTER_BUFFER_SEEN / 64]; /* which of the last numbers up to top_seq have come */
-    int64_t origin_media;                  /* media time 0 */
-    int64_t offset_ns; /* playout time less media time and skew: transit + delay */
+    /* Which of the last numbers up to top_seq have come, and which of these were signals. */
+    uint64_t seen[RTP_JITTER_BUFFER_SEEN / 64];
+    uint64_t signal[RTP_JITTER_BUFFER_SEEN / 64];
+    int64_t origin_media; /* media time 0 */
+    int64_t offset_ns;    /* playout time less media time and skew: transit + delay */
     int64_t offset_at_ns;
     int64_t shift_ns; /* skew taken out as of the last arrival */
 

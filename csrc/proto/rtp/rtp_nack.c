@@ -145,7 +145,6 @@ size_t rtp_history_memory_bytes(uint32_t packets, uint32_t max_bytes)
 
 void rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t max_bytes)
 {
-    memset(memory, 0, rtp_history_memory_bytes(packets, max_bytes));
     *h = (rtp_history_t){
         .slots = memory, .slot_bytes = slot_bytes_for(max_bytes), .mask = packets - 1};
 }

@@ -72,7 +72,8 @@ typedef struct rtp_history {
 /* Bytes for that many packets (a power of two up to 32768) of up to max_bytes (1 .. 65535) each. */
 size_t rtp_history_memory_bytes(uint32_t packets, uint32_t max_bytes);
 
-/* memory: rtp_history_memory_bytes(...) bytes, aligned for int64_t, kept by the caller. */
+/* memory: rtp_history_memory_bytes(...) bytes of zeroes, aligned for int64_t, kept by the caller.
+ * Only what is put is touched. */
 void rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t max_bytes);
 
 /* Copies a packet just sent over the one `packets` numbers before it. Returns 0, or -EMSGSIZE

@@ -122,14 +122,33 @@ void stamp_put_request(uint8_t *out, const stamp_request_t *request)
     rt_put16(out + AT_SSID, request->ssid);
 }
 
+/* A time of 0 is none. So answers of UDT, where its control packets have zeros, are no requests. */
 static bool is_time(uint64_t raw, stamp_error_t error)
 {
-    return error.multiplier > 0 && (error.format == STAMP_NTP || (raw & UINT32_MAX) < NS_PER_S);
+    return raw != 0 && error.multiplier > 0 &&
+           (error.format == STAMP_NTP || (raw & UINT32_MAX) < NS_PER_S);
+}
+
+/* Whether the datagram is a compound of RTCP (RFC 5761 section 4) whose lengths add up to its size.
+ * Fields of a report can look like those of a request, but a report is no request. */
+static bool is_rtcp(const uint8_t *packet, size_t size)
+{
+    size_t at = 0;
+    while (at < size) {
+        bool begins = size - at >= 4 && packet[at] >> 6 == 2 && packet[at + 1] >= 192 &&
+                      packet[at + 1] <= 223;
+        if (!begins)
+            return false;
+        at += ((size_t)rt_get16(packet + at + 2) + 1) * 4;
+    }
+    return at == size;
 }
 
 stamp_fault_t stamp_get_request(const uint8_t *packet, size_t size, stamp_request_t *out)
 {
-    return size < STAMP_BYTES ? STAMP_TOO_SHORT : stamp_get_head(packet, size, out);
+    if (size < STAMP_LEAST_BYTES)
+        return STAMP_TOO_SHORT;
+    return is_rtcp(packet, size) ? STAMP_CORRUPT : stamp_get_head(packet, size, out);
 }
 
 stamp_fault_t stamp_get_head(const uint8_t *packet, size_t size, stamp_request_t *out)
@@ -148,7 +167,7 @@ stamp_fault_t stamp_get_head(const uint8_t *packet, size_t size, stamp_request_t
 
 stamp_fault_t stamp_get_reply(const uint8_t *packet, size_t size, stamp_reply_t *out)
 {
-    if (size < STAMP_BYTES)
+    if (size < STAMP_LEAST_BYTES)
         return STAMP_TOO_SHORT;
     uint64_t t1 = get64(packet + AT_REQUEST_TIMESTAMP);
     uint64_t t2 = get64(packet + AT_RECEIVED);
@@ -181,13 +200,14 @@ bool stamp_is_reply(const uint8_t *packet, size_t size)
     return held_ns >= 0 && held_ns <= STAMP_MAX_HELD_NS;
 }
 
-void stamp_reflect(uint8_t *packet, const stamp_reflection_t *how)
+void stamp_reflect(uint8_t *packet, size_t size, const stamp_reflection_t *how)
 {
     stamp_format_t format = how->error.format;
     memcpy(packet + AT_REQUEST_SEQUENCE, packet + AT_SEQUENCE, 4);
     memcpy(packet + AT_REQUEST_TIMESTAMP, packet + AT_TIMESTAMP, 8);
     memcpy(packet + AT_REQUEST_ERROR, packet + AT_ERROR, 2);
-    memset(packet + AT_REQUEST_ZERO, 0, STAMP_BYTES - AT_REQUEST_ZERO);
+    memset(packet + AT_REQUEST_ZERO, 0,
+           (size < STAMP_BYTES ? size : STAMP_BYTES) - AT_REQUEST_ZERO);
     packet[AT_REQUEST_TTL] = how->request_ttl;
     rt_put32(packet + AT_SEQUENCE, how->sequence);
     put64(packet + AT_TIMESTAMP, stamp_from_ns(how->t3_ns, format));

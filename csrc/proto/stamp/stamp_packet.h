@@ -15,8 +15,10 @@
  *   41   zero                             zero
  *   44   padding or extensions, any       the same bytes
  *
- * Packets of TWAMP (RFC 5357, unauthenticated) have the same fields. Their requests are accepted if
- * they have 44 bytes: the padding of TWAMP may be anything, so the zeros are not checked.
+ * Packets of TWAMP (RFC 5357, unauthenticated) have the same fields, without the last three zeros:
+ * a reply has 41 bytes at least, and a request of 41 (RFC 6038, symmetric) is answered by as many.
+ * The padding of TWAMP may be anything, so the zeros are not checked. Reflectors of TWAMP and of
+ * RFC 8762 alone write 0 in the place of the SSID.
  *
  * A timestamp is NTP's (Z = 0: seconds since 1900 UTC, and 2**-32 s) or PTP's, truncated (Z = 1:
  * seconds since 1970 TAI, and ns). Here a time is int64_t ns since 1970 in UTC or TAI.
@@ -31,7 +33,8 @@
 
 #define STAMP_PORT 862u
 #define STAMP_BYTES 44u
-#define STAMP_HEAD_BYTES 16u /* sequence, timestamp, error estimate, SSID */
+#define STAMP_LEAST_BYTES 41u /* of TWAMP's replies, and of requests that can be answered */
+#define STAMP_HEAD_BYTES 16u  /* sequence, timestamp, error estimate, SSID */
 /* What a reply says of the TTL of its request when the receiver does not know it. */
 #define STAMP_TTL_UNKNOWN 255u
 /* A reflector keeps a packet no longer. See stamp_is_reply. */
@@ -70,8 +73,9 @@ typedef struct stamp_reply {
 /* Why a packet is refused. */
 typedef enum stamp_fault {
     STAMP_FINE = 0,
-    STAMP_TOO_SHORT = 1, /* fewer than 44 bytes, or 16 */
-    STAMP_CORRUPT = 2,   /* a multiplier of 0 (RFC 4656 section 4.1.2), or 10**9 ns and more */
+    STAMP_TOO_SHORT = 1, /* fewer than 41 bytes, or 16 */
+    STAMP_CORRUPT = 2,   /* a multiplier of 0 (RFC 4656 section 4.1.2), a time of 0, or
+                            10**9 ns and more, or a compound of RTCP */
 } stamp_fault_t;
 
 /* --- times ------------------------------------------------------------------------------------ */
@@ -102,7 +106,7 @@ stamp_error_t stamp_error_from_raw(uint16_t raw);
 /* Writes the 44 bytes of a request. Padding after them is the caller's. */
 void stamp_put_request(uint8_t *out, const stamp_request_t *request);
 
-/* Read the first 44 bytes of size. Nothing else is read. On a fault *out is undefined. */
+/* Read the first 41 bytes of size. Nothing else is read. On a fault *out is undefined. */
 stamp_fault_t stamp_get_request(const uint8_t *packet, size_t size, stamp_request_t *out);
 stamp_fault_t stamp_get_reply(const uint8_t *packet, size_t size, stamp_reply_t *out);
 
@@ -110,7 +114,7 @@ stamp_fault_t stamp_get_reply(const uint8_t *packet, size_t size, stamp_reply_t 
  * as short packets of generators are. */
 stamp_fault_t stamp_get_head(const uint8_t *packet, size_t size, stamp_request_t *out);
 
-/* Whether a packet of at least 44 bytes has the form of a reply: its receive timestamp lies up to
+/* Whether a packet of at least 41 bytes has the form of a reply: its receive timestamp lies up to
  * STAMP_MAX_HELD_NS before its timestamp. Requests have zeros or padding in this place. A reflector
  * that never answers such a packet, and never holds one longer, cannot play ping-pong with anybody
  * who sends its replies back, whether it is a reflector or an echo. */
@@ -125,7 +129,7 @@ typedef struct stamp_reflection {
 } stamp_reflection_t;
 
 /* Makes a reply of a request that stamp_get_request accepted, in its place. The reply has the same
- * length, the same SSID and the same bytes after the first 44. */
-void stamp_reflect(uint8_t *packet, const stamp_reflection_t *how);
+ * size, the same SSID and the same bytes after the first 44. */
+void stamp_reflect(uint8_t *packet, size_t size, const stamp_reflection_t *how);
 
 #endif

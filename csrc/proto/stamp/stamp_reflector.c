@@ -126,9 +126,9 @@ static stamp_fate_t judge(stamp_reflector_t *r, const uint8_t *packet, uint32_t 
 }
 
 /* Answers a request that is well formed and allowed. due_ns: when the reply leaves. */
-static stamp_fate_t answer(stamp_reflector_t *r, uint8_t *packet, const stamp_end_t *from,
-                           const stamp_request_t *request, int64_t arrived_ns,
-                           const stamp_times_t *times, int64_t *due_ns)
+static stamp_fate_t answer(stamp_reflector_t *r, uint8_t *packet, uint32_t length,
+                           const stamp_end_t *from, const stamp_request_t *request,
+                           int64_t arrived_ns, const stamp_times_t *times, int64_t *due_ns)
 {
     if (arrived_ns > times->now_ns) /* the ring is memory of others: T2 must not be after T3 */
         arrived_ns = times->now_ns;
@@ -157,7 +157,7 @@ static stamp_fate_t answer(stamp_reflector_t *r, uint8_t *packet, const stamp_en
         .t2_ns = arrived_ns + to_world_ns,
         .t3_ns = *due_ns + to_world_ns,
     };
-    stamp_reflect(packet, &how);
+    stamp_reflect(packet, length, &how);
     return STAMP_FATE_answered;
 }
 
@@ -173,7 +173,8 @@ uint32_t stamp_reflector_answer(stamp_reflector_t *r, const stamp_arrivals_t *in
         const stamp_end_t *from = stamp_entry(in, in->source, i);
         stamp_fate_t fate = judge(r, packet, length, from, &request);
         if (fate == STAMP_FATE_answered)
-            fate = answer(r, packet, from, &request, stamp_arrival_ns(in, i), times, &due_ns);
+            fate =
+                answer(r, packet, length, from, &request, stamp_arrival_ns(in, i), times, &due_ns);
         r->fates[fate]++;
         if (fate != STAMP_FATE_answered)
             continue;

@@ -27,7 +27,7 @@
  * of it. */
 #define STAMP_FATES(X)                                                                          \
     X(answered, packets, "requests that were answered")                                         \
-    X(too_short, packets, "packets with fewer than 44 bytes: their reply would be longer")      \
+    X(too_short, packets, "packets with fewer than 41 bytes: their reply would be longer")      \
     X(corrupt, packets, "packets without an error estimate, or with an impossible time")        \
     X(reply, packets, "replies, which are never answered: otherwise two reflectors could loop") \
     X(source_port, packets, "packets from ports below 1024 other than 862, and from port 0")    \

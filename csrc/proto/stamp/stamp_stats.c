@@ -186,6 +186,14 @@ void stamp_stats_finish(stamp_stats_t *s)
     end_burst(s);
 }
 
+static void note_time(stamp_stats_t *s, int64_t at_ns)
+{
+    if (s->began_ns == 0 || at_ns < s->began_ns)
+        s->began_ns = at_ns;
+    if (at_ns > s->ended_ns)
+        s->ended_ns = at_ns;
+}
+
 /* --- what this host did ----------------------------------------------------------------------- */
 
 uint64_t stamp_stats_plan(stamp_stats_t *s, int64_t due_ns)
@@ -213,6 +221,7 @@ void stamp_stats_sent(stamp_stats_t *s, uint64_t number, int64_t left_ns)
         return;
     p->left_ns = left_ns;
     p->flags |= REPORTED;
+    note_time(s, left_ns);
     s->counts.sent++;
     if (left_ns - p->due_ns > s->settings.late_ns) {
         p->flags |= LATE;
@@ -355,6 +364,13 @@ static stamp_outcome_t take(stamp_stats_t *s, uint64_t number, const stamp_reply
     return STAMP_RECEIVED;
 }
 
+bool stamp_stats_expects(const stamp_stats_t *s, uint32_t sequence, int64_t t1_ns, bool answered)
+{
+    uint64_t number = rt_seq64_near(s->next, sequence);
+    const stamp_probe_t *p = probe(s, number);
+    return is_held(s, number) && p->due_ns == t1_ns && answered == ((p->flags & REPLIED) != 0);
+}
+
 stamp_outcome_t stamp_stats_reply(stamp_stats_t *s, const stamp_reply_t *r, int64_t t4_ns)
 {
     uint64_t number = rt_seq64_near(s->next, r->request_sequence);
@@ -431,6 +447,7 @@ stamp_outcome_t stamp_stats_arrival(stamp_stats_t *s, uint32_t sequence, int64_t
         s->counts.too_old++;
         return STAMP_TOO_OLD;
     }
+    note_time(s, t4_ns);
     stamp_probe_t *p = probe(s, number);
     if (p->flags & REPLIED) {
         s->counts.duplicates++;

@@ -119,6 +119,9 @@ typedef struct stamp_stats {
     uint64_t burst;    /* lost probes right before head */
     uint64_t tail;     /* lost probes behind the last reply */
     uint32_t arrivals; /* first replies */
+    /* When the first and the last probe left. Of a stream: arrived. */
+    int64_t began_ns;
+    int64_t ended_ns;
     /* The reflector's own numbers, since it started. */
     uint64_t reflected_base;
     uint64_t reflected_next; /* behind the highest; 0: none yet */
@@ -154,6 +157,10 @@ uint64_t stamp_stats_plan(stamp_stats_t *s, int64_t due_ns);
 /* The report of a probe: it left then, or (left_ns = 0) it did not. Unknown numbers are ignored. */
 void stamp_stats_sent(stamp_stats_t *s, uint64_t number, int64_t left_ns);
 void stamp_stats_not_sent(stamp_stats_t *s, uint64_t number, bool failed);
+
+/* Whether a reply with this sequence and T1 can be of this flow. answered: whether its probe has
+ * been answered before. */
+bool stamp_stats_expects(const stamp_stats_t *s, uint32_t sequence, int64_t t1_ns, bool answered);
 
 /* A reply arrived at t4_ns. Its times are in the clock of the departures, except that the
  * reflector's clock may differ. All of its fields may be lies. */

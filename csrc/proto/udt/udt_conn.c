@@ -24,6 +24,10 @@
  * acknowledges or reports as lost what was never sent. Here a forged packet could then break it,
  * too, so such a datagram is refused like any other, and a peer that really disagrees with us ends
  * in silence.
+ *
+ * Nobody authenticates: what a datagram must show besides the peer's address and our id, of 31
+ * random bits, is in docs/reference/udt.md. A shutdown shows nothing else, because libudt's does
+ * not, so the id must not be guessed.
  */
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_conn_private.h"
@@ -237,8 +241,19 @@ static int64_t life_deadline_ns(const udt_conn_t *c)
     return udt_exp_deadline_ns(&c->exp, &c->rtt);
 }
 
+/* A handshake costs its sender nothing. A peer that means it says something at once: data, or a
+ * keep-alive within a second. */
+static bool awaits_first_word(const udt_conn_t *c)
+{
+    return c->setup.is_server && !c->setup.heard;
+}
+
 static void check_timers(udt_conn_t *c)
 {
+    if (awaits_first_word(c) && c->now_ns >= c->setup.give_up_ns) {
+        conn_break(c, UDT_ECONNSETUP);
+        return;
+    }
     switch (udt_exp_check(&c->exp, &c->rtt, c->now_ns)) {
     case UDT_EXP_BROKEN:
         conn_break(c, UDT_ECONNLOST);
@@ -276,7 +291,7 @@ static void emit_notes(udt_conn_t *c, udt_outbox_t *box)
 static void emit_talk(udt_conn_t *c, udt_outbox_t *box)
 {
     /* A client that has not received our answer yet accepts any packet for it. */
-    if (c->setup.is_server && !c->setup.heard && udt_conn_deadline_ns(c) <= c->now_ns)
+    if (awaits_first_word(c) && udt_conn_deadline_ns(c) <= c->now_ns)
         udt_conn_answer_again(c);
     setup_emit(c, box);
     emit_notes(c, box);
@@ -325,6 +340,8 @@ int64_t udt_conn_deadline_ns(const udt_conn_t *c)
     if (c->keepalive_due || c->error_due || c->setup.reply_due)
         return c->now_ns;
     int64_t at_ns = life_deadline_ns(c);
+    if (awaits_first_word(c))
+        at_ns = rt_min64(at_ns, c->setup.give_up_ns);
     at_ns = rt_min64(at_ns, receiver_deadline_ns(c));
     at_ns = rt_min64(at_ns, sender_deadline_ns(c));
     if (c->state == UDT_CONN_LINGERING)

@@ -140,6 +140,7 @@ int udt_conn_accept(udt_conn_t *c, const udt_handshake_t *request, int64_t now_m
     c->isn = request->isn;
     c->setup.is_server = true;
     c->setup.cookie = request->cookie;
+    c->setup.give_up_ns = c->now_ns + UDT_FIRST_WORD_NS;
     become_connected(c, request);
     udt_conn_answer_again(c);
     return 0;

@@ -18,10 +18,11 @@
 /* The protocol's own error numbers. */
 typedef enum udt_error {
     UDT_OK = 0,
-    UDT_ENOSERVER = 1001, /* no answer in time */
-    UDT_ECONNREJ = 1002,  /* the peer refused */
-    UDT_ESECFAIL = 1004,  /* the answer does not belong to the request */
-    UDT_ECONNLOST = 2001, /* closed by the peer, or silent for too long */
+    UDT_ECONNSETUP = 1000, /* accepted, and the peer never said anything */
+    UDT_ENOSERVER = 1001,  /* no answer in time */
+    UDT_ECONNREJ = 1002,   /* the peer refused */
+    UDT_ESECFAIL = 1004,   /* the answer does not belong to the request */
+    UDT_ECONNLOST = 2001,  /* closed by the peer, or silent for too long */
 } udt_error_t;
 
 typedef enum udt_conn_state {
@@ -79,7 +80,7 @@ typedef struct udt_setup {
     uint32_t cookie;
     uint32_t unanswered; /* second requests since the last answer */
     int64_t next_ns;
-    int64_t give_up_ns;
+    int64_t give_up_ns;   /* not connected until then; of a server: nothing heard until then */
     udt_handshake_t peer; /* as received last */
     bool peer_known;
     bool is_server;

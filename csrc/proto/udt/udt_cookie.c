@@ -22,7 +22,8 @@ uint64_t udt_address_hash(const udt_secret_t *secret, const udt_address_t *from,
 
 static uint32_t cookie_of(const udt_secret_t *secret, const udt_address_t *from, int64_t period)
 {
-    return (uint32_t)udt_address_hash(secret, from, (uint64_t)period);
+    uint32_t cookie = (uint32_t)udt_address_hash(secret, from, (uint64_t)period);
+    return cookie != UDT_NO_COOKIE ? cookie : 1;
 }
 
 uint32_t udt_cookie_make(const udt_secret_t *secret, const udt_address_t *from, int64_t now_mono_ns)

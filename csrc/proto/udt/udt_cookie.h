@@ -22,6 +22,8 @@ typedef struct udt_address {
 
 typedef rt_secret_t udt_secret_t;
 
+#define UDT_NO_COOKIE 0u /* in a first request; udt_cookie_make never returns it */
+
 static inline bool udt_address_equals(const udt_address_t *a, const udt_address_t *b)
 {
     for (int i = 0; i < 16; i++) {

@@ -42,9 +42,14 @@ udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data,
         return UDT_LISTENER_IGNORE;
     }
     udt_handshake_read(&view, request);
-    if (request->request == UDT_REQUEST_REGULAR)
+    if (!udt_handshake_is_valid(request)) {
+        l->counters.bad_values++;
+        return UDT_LISTENER_IGNORE;
+    }
+    if (request->request == UDT_REQUEST_REGULAR && request->cookie == UDT_NO_COOKIE)
         return answer_first(l, request, from, now_mono_ns, reply);
-    if (!udt_cookie_is_good(&l->secret, from, request->cookie, now_mono_ns)) {
+    if (request->request != UDT_REQUEST_RESPONSE ||
+        !udt_cookie_is_good(&l->secret, from, request->cookie, now_mono_ns)) {
         l->counters.bad_cookie++;
         return UDT_LISTENER_IGNORE;
     }
@@ -52,10 +57,6 @@ udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data,
         l->counters.bad_version++;
         udt_listener_refuse(request, reply);
         return UDT_LISTENER_REPLY;
-    }
-    if (!udt_handshake_is_valid(request)) {
-        l->counters.bad_values++;
-        return UDT_LISTENER_IGNORE;
     }
     l->counters.requests++;
     return UDT_LISTENER_REQUEST;

@@ -1,10 +1,13 @@
 /* udt_listener.h: how a listening port answers connection requests.
  *
- *     request  1  ----> REPLY   (the same with a cookie; nothing is kept)
- *     request -1  ----> cookie? version and mode?
- *                          no         no: REPLY (refused)
- *                        IGNORE
- *                          yes  ----> REQUEST
+ *     request  1, cookie 0  ----> REPLY   (the same with a cookie; nothing is kept)
+ *     request -1, its cookie ---> version and mode?
+ *                                   no:  REPLY (refused)
+ *                                   yes: REQUEST
+ *     anything else         ----> IGNORE
+ *
+ * No reply is a request, so two listeners cannot answer each other for ever, whatever source is
+ * forged: a reply has a cookie or says "refused", and goes to the id of a socket, never to id 0.
  *
  * At REQUEST the caller looks for a connection with the same address, socket id and first packet
  * number. If it has one, the client did not get the answer: udt_conn_answer_again. If it has none
@@ -24,12 +27,12 @@ typedef enum udt_listener_verdict {
 } udt_listener_verdict_t;
 
 typedef struct udt_listener_counters {
-    uint64_t cookies;      /* first requests, answered */
-    uint64_t requests;     /* valid ones */
-    uint64_t bad_parse;    /* not a handshake, or not of 48 bytes */
-    uint64_t bad_cookie;   /* none, a wrong one, or an expired one */
-    uint64_t bad_version;  /* refused: not version 4, or a stream where messages are expected */
-    uint64_t bad_values;   /* ignored: an invalid packet size, window or id */
+    uint64_t cookies;     /* first requests, answered */
+    uint64_t requests;    /* valid ones */
+    uint64_t bad_parse;   /* not a handshake, or not of 48 bytes */
+    uint64_t bad_cookie;  /* none, a wrong one, or an expired one; or no request at all */
+    uint64_t bad_version; /* refused: not version 4, or a stream where messages are expected */
+    uint64_t bad_values;  /* ignored: an invalid packet size, window or id */
 } udt_listener_counters_t;
 
 typedef struct udt_listener {

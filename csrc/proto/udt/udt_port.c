@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define ID_FACTOR UINT32_C(2654435761) /* 2^32 / golden ratio: spreads numbers that count down */
+/* 2^32 / golden ratio: spreads ids that callers chose in order. */
+#define ID_FACTOR UINT32_C(2654435761)
 
 static uint32_t table_size(uint32_t connections)
 {
@@ -14,23 +15,22 @@ static uint32_t table_size(uint32_t connections)
 
 size_t udt_port_memory_bytes(uint32_t connections)
 {
-    return connections * sizeof(udt_port_entry_t) + 2 * table_size(connections) * sizeof(uint32_t);
+    return connections * sizeof(udt_port_entry_t) + 3 * table_size(connections) * sizeof(uint32_t);
 }
 
-void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret,
-                   uint32_t first_id)
+void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret)
 {
     memset(memory, 0, udt_port_memory_bytes(connections));
     *p = (udt_port_t){
         .entries = memory,
         .capacity = connections,
         .mask = table_size(connections) - 1,
-        .last_id = first_id,
         .secret = *secret,
         .free = 1,
     };
     p->by_id = (uint32_t *)(void *)(p->entries + connections);
     p->by_peer = p->by_id + table_size(connections);
+    p->sources = p->by_peer + table_size(connections);
     for (uint32_t i = 1; i < connections; i++)
         p->entries[i - 1].next_by_id = i + 1;
 }
@@ -96,12 +96,23 @@ static void unlink_peer(udt_port_t *p, udt_port_entry_t *e, uint32_t number)
     e->in_peers = false;
 }
 
+uint32_t *udt_port_source(const udt_port_t *p, const udt_address_t *from)
+{
+    udt_address_t network = *from;
+    network.port = 0;
+    if (network.is_ipv6)
+        memset(network.ip + 8, 0, 8);
+    return &p->sources[udt_address_hash(&p->secret, &network, 0) & p->mask];
+}
+
 uint32_t udt_port_new_id(udt_port_t *p)
 {
+    uint32_t id;
     do {
-        p->last_id = p->last_id > 1 && p->last_id <= UDT_SEQ_MASK ? p->last_id - 1 : UDT_SEQ_MASK;
-    } while (find_entry(p, p->last_id) != NULL);
-    return p->last_id;
+        id = (uint32_t)rt_siphash(&p->secret, &p->ids, 1, UINT64_C(8) << 56) & UDT_SEQ_MASK;
+        p->ids++;
+    } while (id == 0 || find_entry(p, id) != NULL);
+    return id;
 }
 
 int udt_port_add(udt_port_t *p, udt_conn_t *conn, const udt_address_t *peer)
@@ -117,6 +128,10 @@ int udt_port_add(udt_port_t *p, udt_conn_t *conn, const udt_address_t *peer)
     *e = (udt_port_entry_t){.conn = conn, .peer = *peer, .next_by_id = *id_bucket(p, id)};
     *id_bucket(p, id) = number;
     link_peer(p, e, number);
+    if (conn->setup.is_server) {
+        e->source = udt_port_source(p, peer);
+        ++*e->source;
+    }
     p->count++;
     return 0;
 }
@@ -132,6 +147,8 @@ int udt_port_remove(udt_port_t *p, const udt_conn_t *conn)
     udt_port_entry_t *e = entry(p, number);
     *at = e->next_by_id;
     unlink_peer(p, e, number);
+    if (e->source != NULL)
+        --*e->source;
     *e = (udt_port_entry_t){.next_by_id = p->free};
     p->free = number;
     p->count--;

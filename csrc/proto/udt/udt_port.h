@@ -10,7 +10,10 @@
  *     by peer    address, the peer's id and first packet number (accepted ones: a request may be
  *                repeated), or the address alone (a rendezvous)
  *
- * The second table's keys come from the network, so its hash has a secret: nobody can choose
+ *     sources    how many requests and accepted connections there are from each network: one IPv4
+ *                address, or 64 bits of IPv6. Two networks may share a place, rarely
+ *
+ * The keys of the last two come from the network, so their hash has a secret: nobody can choose
  * addresses that collide.
  *
  * Caller's memory, one thread, no clock, no socket. */
@@ -26,6 +29,7 @@ typedef struct udt_port_entry {
     uint64_t peer_hash;
     uint32_t next_by_id; /* entries count from 1 here; 0: end of the chain */
     uint32_t next_by_peer;
+    uint32_t *source; /* accepted ones: where they count */
     bool in_peers;
 } udt_port_entry_t;
 
@@ -33,15 +37,16 @@ typedef struct udt_port {
     udt_port_entry_t *entries;
     uint32_t *by_id;
     uint32_t *by_peer;
+    uint32_t *sources;
     uint32_t capacity;
-    uint32_t mask;  /* of both tables */
+    uint32_t mask;  /* of the tables */
     uint32_t free;  /* chain of free entries, by next_by_id */
     uint32_t count; /* connections */
-    uint32_t last_id;
+    uint64_t ids;   /* drawn so far */
     udt_secret_t secret;
     udt_listener_t *listener;
     uint64_t unknown_source; /* datagrams for another peer's id, or from an unknown address */
-    uint64_t unknown_id;    /* datagrams for an unknown id */
+    uint64_t unknown_id;     /* datagrams for an unknown id */
 } udt_port_t;
 
 typedef enum udt_port_verdict {
@@ -61,14 +66,18 @@ typedef struct udt_port_result {
 /* Memory for that many connections, at least 1. */
 size_t udt_port_memory_bytes(uint32_t connections);
 
-/* memory: aligned to 8, owned by the caller. first_id: random; ids count down from there. */
-void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret,
-                   uint32_t first_id);
+/* memory: aligned to 8, owned by the caller. */
+void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret);
 
 /* NULL: stop listening. The caller owns the listener. */
 void udt_port_listen(udt_port_t *p, udt_listener_t *listener);
 
-/* An id that no connection here has, 1 .. 2^31 - 1. */
+/* The number of requests and accepted connections of an address's network. Accepted connections are
+ * counted here while they are in the tables. The caller counts requests. */
+uint32_t *udt_port_source(const udt_port_t *p, const udt_address_t *from);
+
+/* An id that no connection here has, 1 .. 2^31 - 1. Nobody can guess it from others: for most
+ * control packets the id is all that a peer must know besides its own address (udt_conn.c). */
 uint32_t udt_port_new_id(udt_port_t *p);
 
 /* conn: connecting, or just accepted. The caller owns it, and must not move it until it is removed.

@@ -11,6 +11,7 @@
 #define UDT_REQUEST_NS (250 * RT_NS_PER_MS)  /* between two handshakes */
 #define UDT_CONNECT_NS (3 * RT_NS_PER_S)     /* default time-out of a client */
 #define UDT_RENDEZVOUS_NS (30 * RT_NS_PER_S) /* and of a side of a rendezvous */
+#define UDT_FIRST_WORD_NS (5 * RT_NS_PER_S)  /* for an accepted peer to say anything */
 #define UDT_LEAVE_NS (10 * RT_NS_PER_MS)     /* between two shutdowns */
 #define UDT_KEEPALIVE_NS                                                \
     RT_NS_PER_S /* between two signs of life; libudt's 300 ms would do, \

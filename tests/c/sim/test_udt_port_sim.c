@@ -220,8 +220,13 @@ static void work(void)
 
 static void *open_link(impair_t *link, uint64_t seed)
 {
-    impair_config_t config = {.loss = 0.03, .duplicate = 0.03, .reorder = 0.03, .delay_ns = 20 * MS,
-                              .jitter_ns = 3 * MS, .max_datagram_bytes = 1500, .seed = seed};
+    impair_config_t config = {.loss = 0.03,
+                              .duplicate = 0.03,
+                              .reorder = 0.03,
+                              .delay_ns = 20 * MS,
+                              .jitter_ns = 3 * MS,
+                              .max_datagram_bytes = 1500,
+                              .seed = seed};
     size_t bytes = impair_memory_bytes(&config);
     void *memory = malloc(bytes);
     CHECK_EQ(impair_init(link, &config, memory, bytes), 0);
@@ -237,7 +242,7 @@ static unsigned one_round(uint64_t seed)
     void *up_memory = open_link(&up, seed);
     void *down_memory = open_link(&down, seed + 1);
     port_memory = malloc(udt_port_memory_bytes(ROOM));
-    udt_port_init(&port, port_memory, ROOM, &secret, 77);
+    udt_port_init(&port, port_memory, ROOM, &secret);
     udt_listener_init(&listener, UDT_MODE_STREAM, &secret);
     udt_port_listen(&port, &listener);
     for (unsigned i = 0; i < CLIENTS; i++) {

@@ -288,6 +288,7 @@ static void test_a_silence_shorter_than_that_is_survived(void)
     open_both(UDT_MODE_STREAM, (impair_config_t){.delay_ns = MS});
     connect_both();
     w.ends[0].to_send = 5000000;
+    run_application(&w, &w.ends[0]);
     pass(100 * MS);
     w.ends[0].cut = w.ends[1].cut = true;
     pass(30 * SEC);
@@ -383,6 +384,7 @@ static void test_a_goodbye_that_is_lost(void)
     begin(9);
     open_both(UDT_MODE_STREAM, (impair_config_t){.delay_ns = MS});
     connect_both();
+    pass(2 * SEC); /* a server waits less for the first word */
     w.ends[0].cut = true;
     udt_conn_close(&w.ends[0].conn, w.now_ns);
     CHECK(run_until(&w, both_are_over, w.now_ns + 100 * SEC));

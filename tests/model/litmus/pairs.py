@@ -291,7 +291,7 @@ class Pair:
     without: str
 
 
-_TX = ("shm/tx_ring.c", "shm/tx_queue.c", "shm/tx_release.c")
+_TX = ("shm/tx_ring.c", "shm/tx_queue.c", "shm/tx_release.c", "shm/tx_move.c")
 _RX = ("shm/rx_ring.c",)
 _BOXES = ("shm/latest_box.c", "shm/netflux_shm.c")
 
@@ -308,6 +308,7 @@ PAIRS = [
     Pair(_TX, ("T9",), COUNT, "the worker searches for a cancelled record and does not find it"),
     Pair(_TX, ("T10",), OVERWRITE, "bytes inside an open claim are taken for the record behind it"),
     Pair(_TX, ("T11",), PUBLISH, "a packet that shows as finished is missing in the counters"),
+    Pair(_TX, ("T12",), PUBLISH_BY_SWAP, "a packet that was moved is not found by who cancels it"),
     Pair(_RX, ("X1", "X2"), PUBLISH, "a packet is read before it is whole"),
     Pair(_RX, ("X3", "X4"), OVERWRITE, "a torn packet is believed"),
     Pair(_RX, ("X5",), SLEEP_TAKEN, "a reader sleeps although there is a packet"),

@@ -208,6 +208,8 @@ class FlowWorld(PoolWorld):
     # --- the ledger -----------------------------------------------------------------------------
 
     def judge(self) -> None:
+        if not self.pool_died:
+            self.wait_for("workers are replaced", self.all_replaced)
         senders = [actor for _, actor, _ in self.lives.values()]
         self.injector.finish()
         for actor in senders:

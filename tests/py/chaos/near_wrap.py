@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 
 TX_CURSORS_AT, RX_CURSORS_AT = 4480, 4992  # the same in each segment
-TAIL, HEAD_PLACE, FINISHED, READ, SEQUENCE_HIGH = 0, 128, 136, 144, 168  # shm_tx_cursors_t
+TAIL, HEAD_PLACE, FINISHED, READ, SEQUENCE_HIGH = 0, 128, 136, 144, 160  # shm_tx_cursors_t
 RX_TAIL, RX_FLOOR, RX_SEQUENCE_HIGH, RX_PURGED, RX_SHARED_HEAD = 0, 8, 16, 24, 128
 
 

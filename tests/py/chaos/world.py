@@ -27,7 +27,8 @@ from stage import (
 )
 
 MS = 1_000_000
-WORKER_LIFE_NS = 1_050 * MS  # below a second, the pool takes a death for a crash and pauses
+SUCCESSOR_SERVES_NS = 500 * MS  # after a death, at the latest
+WORKER_LIFE_NS = 1_500 * MS  # below a second since it serves, the pool takes a death for a crash
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Event:
     what: str  # "kill" or "stop"
     role: str
     pid: int
-    until_ns: int = 0  # of a stop; of a worker's death: until it was replaced
+    until_ns: int = 0  # of a stop
 
 
 class Failed(AssertionError):
@@ -120,6 +121,7 @@ class World:
         while not (found := condition()):
             if time.monotonic() > give_up:
                 raise Failed(f"{self.engine}: {what}: not within {timeout} s")
+            self.continue_due()  # what is stopped may be what is waited for
             time.sleep(0.002)
         return found
 
@@ -237,16 +239,23 @@ class PoolWorld(World):
         self.replacing.append((event, up_pid, before))
 
     def watch_replacing(self) -> None:
-        """Once a dead worker's successor serves, note how long the machine kept those waiting that
-        had to bring it up."""
+        """Note how long the machine kept those waiting that had to replace a dead worker, until
+        its successor surely serves."""
         for entry in list(self.replacing):
             event, up_pid, before = entry
             fresh = [pid for pid in self.workers() if pid != event.pid]
-            if fresh and time.monotonic_ns() - event.at_ns > 60 * MS:
-                delay = max(0, run_delay_ns(up_pid) - before) + sum(map(run_delay_ns, fresh))
-                self.excused[event.at_ns] = delay
-                event.until_ns = time.monotonic_ns()
-                self.replacing.remove(entry)
+            since_ns = time.monotonic_ns() - max([event.at_ns, *(end for _, end in self.down)])
+            if fresh:
+                now_up = up_pid if self.up is None else self.up.pid
+                waited = run_delay_ns(now_up) - (before if now_up == up_pid else 0)
+                delay = waited + sum(map(run_delay_ns, fresh))
+                self.excused[event.at_ns] = max(delay, self.excused.get(event.at_ns, 0))
+                if since_ns > SUCCESSOR_SERVES_NS:
+                    self.replacing.remove(entry)
+
+    def all_replaced(self) -> bool:
+        self.watch_replacing()
+        return not self.replacing
 
     def kill_up(self) -> None:
         assert self.up is not None
@@ -269,22 +278,20 @@ class PoolWorld(World):
 
     def allowed_delays(self) -> list[Interval]:
         """When the worker could not serve because of our own kills and stops."""
+        stops = [
+            (e.at_ns, e.until_ns) for e in self.events if e.what == "stop" and e.role == "up"
+        ]
         allowed = []
         for event in self.events:
             if event.what == "stop" and event.role == "worker":
                 allowed.append((event.at_ns, event.until_ns))
             if event.what == "kill" and event.role == "worker":
+                waited_ns = self.excused.get(event.at_ns, 0)
+                allowed.append((event.at_ns, event.at_ns + waited_ns))
                 # Without the pool's process nobody replaces a worker.
-                stops = [
-                    (e.at_ns, e.until_ns)
-                    for e in self.events
-                    if e.what == "stop" and e.role == "up"
-                ]
                 for begin, end in [*self.down, *stops]:
                     if begin < event.at_ns + 1000 * MS and end > event.at_ns:
-                        allowed.append((max(begin, event.at_ns), end))
-                excused = self.excused.get(event.at_ns, 0)
-                allowed.append((event.at_ns, event.at_ns + excused))
+                        allowed.append((max(begin, event.at_ns), end + waited_ns))
         return _merged(allowed)
 
     def end_up(self) -> None:

@@ -64,10 +64,10 @@ def test_an_example_runs(name: str, examples: Path, tmp_path: Path) -> None:
 def test_examples_are_short_and_known(examples: Path) -> None:
     scripts = {path.stem: path.read_text("utf-8") for path in examples.glob("*.py")}
     assert scripts.keys() == EXAMPLES.keys() | ELSEWHERE
-    page = (examples.parent / "tutorials" / "examples.md").read_text("utf-8")
+    page = (examples.parent / "index.md").read_text("utf-8")
     for name, text in scripts.items():
         assert text.count("\n") <= 40, name
-        assert f"({'../examples/' + name}.py)" in page
+        assert f"(examples/{name}.py)" in page
 
 
 def test_the_charts_of_performance_are_drawn_from_their_data(

@@ -217,6 +217,14 @@ def test_a_sender_before_its_start():
     sender.stop()
 
 
+def test_all_that_the_original_brings():
+    names: dict[str, object] = {}
+    exec("from netflux_main import *", names)
+    ours = {"NetfluxData", "NetfluxMain", "NetfluxReceiver", "NetfluxSender", "main"}
+    others = {"Any", "Dict", "dataclass", "field", "struct", "threading", "time"}
+    assert names.keys() - {"__builtins__"} == ours | others | {"NetfluxStatisticsTracker"}
+
+
 def test_main_before_its_start(capsys):
     main = netflux.NetfluxMain()
     assert (main.local_port, main.remote_ip, main.remote_port) == (2000, "172.10.10.10", 2000)
@@ -227,8 +235,9 @@ def test_main_before_its_start(capsys):
     assert isinstance(main.statistics, netflux.NetfluxStatisticsTracker)
     assert main.statistics.get_stats() == netflux.NetfluxStatistics()
     assert main.statistics.cycle_time_ms == 5.0
-    main.stop()
     assert capsys.readouterr().out == ""
+    main.stop()
+    assert capsys.readouterr().out.endswith("\nNetflux stopped.\n")
 
 
 def test_statistics_begin_with_the_names_of_old():
@@ -263,10 +272,11 @@ def test_settings_of_main_are_those_of_its_parts():
     assert main.statistics.cycle_time_ms == 1.0
 
 
-STATUS = """\
+STATUS = """
 ============================================================
 NETFLUX STATUS
 ============================================================
+
 [RECEIVER]
   Error: True
   Error Message: Not started
@@ -275,21 +285,25 @@ NETFLUX STATUS
   Packets Received: 0
   Packets Rejected: 0
   Watchdog Timeout: False
+
 [SENDER]
   Error: False
   Own Seq #: 0
   Packets Sent: 0
   Send Errors: 0
+
 [STATISTICS]
   Avg Partner Interval: 0.00 ms
   Avg Own Interval: 0.00 ms
   Last RTT: 0.00 ms
   Partner Lost Packets: 0
   Feedback Lost Packets: 0
+
 [DATA]
   Send: NetfluxData(value1=1.5, value2=0.0, value3=0, value4=0, flags=0)
   Recv: NetfluxData(value1=0.0, value2=0.0, value3=0, value4=0, flags=0)
 ============================================================
+
 """
 
 
@@ -395,8 +409,9 @@ def test_what_is_printed_can_be_switched(capsys, monkeypatch):
     talks = netflux.NetfluxMain(local_port=65536)
     assert talks.start() is False
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Starting Netflux"
-    assert lines[-1] == "Failed to start receiver: bind(): port must be 0-65535."
+    assert lines[0] == "Starting Netflux..."
+    failed = "Failed to start receiver: "  # of the receiver, and once more of the whole
+    assert lines[-1] == f"{failed}{failed}bind(): port must be 0-65535."
 
     netflux.set_printing(False)
     try:

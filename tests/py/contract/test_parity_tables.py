@@ -351,7 +351,9 @@ UDT4: list[tuple[Any, ...]] = [
     *[(f"{SET}(s, {option}, 1)", "ValueError") for option in (3, 10, 11, 17, 18, 19, 20, 99, -1)],
     *[(f"{SET}(s, {option}, 0)", "UDTException 5003") for option in (0, 4, 5, 6)],
     *[(f"{SET}(b, {option}, 70000)", "UDTException 5001") for option in (0, 5, 6, 8, 9)],
-    *[(f"{SET}({sock}, 4, 7)", "UDTException 5002") for sock in "lc"],
+    (f"{SET}(c, 4, 7)", "UDTException 5002"),
+    (f"{SET}(l, 4, 7)", "0"),
+    (f"{SET}(l, 12, True)", "0"),
     (f"{SET}(b, 15, True)", "UDTException 5001"),
     (f"{SET}(c, 12, True)", "UDTException 5001"),
     (f"{SET}(b, 4, 7)", "0"),
@@ -387,7 +389,10 @@ UDT4: list[tuple[Any, ...]] = [
     ("udt4.sendmsg(m, b'x')", "UDTException 2002"),
     ("udt4.recvmsg(m, 1)", "UDTException 2002"),
     ("udt4.perfmon(s)", "UDTException 2002"),
-    ("udt4.sendmsg(c, b'x')", "UDTException 5009"),
+    *[(f"udt4.sendmsg({sock}, b'x')", "UDTException 5009") for sock in "sblc"],
+    *[(f"udt4.recvmsg({sock}, 1)", "UDTException 5009") for sock in "sbl"],
+    ("udt4.send(m, b'x')", "UDTException 5010"),
+    ("udt4.recv(m, 1)", "UDTException 5010"),
     ("udt4.recvmsg(c, 1)", "UDTException 5009"),
     ("udt4.sendmsg(c, b'x', 1, -1, True)", "UDTException 5009"),
     ("udt4.send(c, b'abc')", "3"),
@@ -707,7 +712,7 @@ UDPCOM: list[tuple[Any, ...]] = [
 
 @pytest.mark.parametrize(("expression", "original", "differs"), rows(UDPCOM))
 def test_udpcom(expression: str, original: str, differs: Differs | None) -> None:
-    check(expression, original, differs, {"udpcom": udpcom}, "udpcom")
+    check(expression, original, differs, {"udpcom": udpcom}, "rtudp")
 
 
 # --- netflux ------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def test_numbers_are_those_of_the_compiler() -> None:
 def test_an_enumerator_an_operation_and_an_event_more(schema: dict[str, Any], copy: Path) -> None:
     for path, old, new in (
         ("shm/shm_config.h", "SHM_OVERFLOW_WAIT = 1,", " SHM_OVERFLOW_NEW = 2,"),
-        ("shm/ctl_msg.h", "CTL_MARK = 16,", " CTL_NEW = 17,"),
+        ("shm/ctl_msg.h", "CTL_CLIENT = 18,", " CTL_NEW = 19,"),
         ("shm/observe_layout.h", "SHM_EVENTS(X) \\\n", ' X(newly, ERROR, "new", "a", "", "") \\\n'),
     ):
         text = re.sub(r" +\\\n", " \\\\\n", (copy / "csrc" / path).read_text("utf-8"))
@@ -154,7 +154,7 @@ def test_an_enumerator_an_operation_and_an_event_more(schema: dict[str, Any], co
         (copy / "csrc" / path).write_text(text.replace(old, old + new), "utf-8")
     made = schema["make"](copy)["workers/rtworkers/layout.py"]
     assert '"wait": 1, "new": 2}' in made
-    assert "    NEW = 17\n" in made
+    assert "    NEW = 19\n" in made
     assert "    NEWLY = 0\n" in made
     assert '    ("newly", "new", True, ("a", "", "")),\n' in made
 

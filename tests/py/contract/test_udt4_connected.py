@@ -577,6 +577,22 @@ def test_options_that_are_fixed_once_connected(streams: Pair) -> None:
     udt4.setsockopt(client, udt4.UDT_LINGER, (0, 0))
 
 
+def test_a_connection_inherits_what_its_listener_was_told_last() -> None:
+    listener = udt4.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
+    client = udt4.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
+    udt4.bind(listener, HERE, 0)
+    udt4.listen(listener, 1)
+    udt4.setsockopt(listener, udt4.UDT_FC, 100)
+    udt4.connect(client, *udt4.getsockname(listener))
+    server, _ = udt4.accept(listener)
+    assert udt4.getsockopt(server, udt4.UDT_FC) == 100
+    udt4.send(client, b"x")
+    assert read(server, 1) == b"x"
+    eventually(lambda: 0 < udt4.perfmon(client).pktFlowWindow <= 100)
+    for sock in (client, server, listener):
+        udt4.close(sock)
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 

@@ -233,15 +233,28 @@ def test_a_rendezvous_neither_listens_nor_accepts_nor_starts_unbound(sock: UDTSO
 def test_calls_that_need_a_connection(sock: UDTSOCKET) -> None:
     for call, args in (
         (udt4.send, (b"x",)),
-        (udt4.sendmsg, (b"x",)),
         (udt4.recv, (1,)),
-        (udt4.recvmsg, (1,)),
         (udt4.sendfile, (__file__,)),
         (udt4.recvfile, ("/dev/null",)),
         (udt4.perfmon, ()),
         (udt4.getpeername, ()),
     ):
         fails(udt4.ENOCONN, call, sock, *args)
+
+
+def test_a_call_of_the_wrong_mode_says_so_before_it_looks_for_a_connection(
+    sock: UDTSOCKET,
+) -> None:
+    fails(udt4.ESTREAMILL, udt4.sendmsg, sock, b"x")
+    fails(udt4.ESTREAMILL, udt4.recvmsg, sock, 1)
+    messages = udt4.socket(2, 2, 0)
+    for call, args in (
+        (udt4.send, (b"x",)),
+        (udt4.recv, (1,)),
+        (udt4.sendfile, (__file__,)),
+        (udt4.recvfile, ("/dev/null",)),
+    ):
+        fails(udt4.EDGRAMILL, call, messages, *args)
 
 
 def test_a_closed_socket() -> None:
@@ -443,8 +456,11 @@ def test_options_that_are_fixed_once_bound(sock: UDTSOCKET, option: int, value: 
     fails(udt4.EBOUNDSOCK, udt4.setsockopt, sock, option, value)
 
 
-def test_options_that_may_be_set_when_bound(sock: UDTSOCKET) -> None:
+@pytest.mark.parametrize("listening", [False, True])
+def test_options_that_may_be_set_until_connected(sock: UDTSOCKET, listening: bool) -> None:
     udt4.bind(sock, HERE, 0)
+    if listening:
+        udt4.listen(sock, 1)
     for option, value in (
         (udt4.UDT_FC, 100),
         (udt4.UDT_RENDEZVOUS, True),

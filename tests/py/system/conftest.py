@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from after_kill import runtime_prefix
 
 T = TypeVar("T")
 
@@ -90,27 +91,12 @@ def python(shmring_namespace: str) -> Iterator[Callable[..., OtherProcess]]:
     yield start
     for process in started:
         process.close()
-    # Workers of a private pool end a moment after its process.
-    give_up = time.monotonic() + PATIENCE_S
-    while any(_is_of(process, name) for process in started for name in _files(shmring_namespace)):
-        assert time.monotonic() < give_up, "a worker outlives the process of its private pool"
-        time.sleep(0.002)
-
-
-def _files(namespace: str) -> list[str]:
-    from rtworkers import paths
-
-    return [name.posix_name for name in paths.shm_names(namespace)]
-
-
-def _is_of(process: OtherProcess, file: str) -> bool:
-    return f":w:private-{process.pid}-" in file
 
 
 @pytest.fixture
 def other_runtime() -> Iterator[Path]:
     """A short path, as Unix sockets need it, for a runtime directory of its own."""
-    with tempfile.TemporaryDirectory(prefix="rt") as folder:
+    with tempfile.TemporaryDirectory(prefix=runtime_prefix(os.getpid())) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 

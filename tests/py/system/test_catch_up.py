@@ -56,7 +56,7 @@ def reports_after_a_hole(
     ch.flush(timeout=20)
     reports: list[shmring.SendReport] = []
     while len(reports) < COUNT:
-        reports += eventually(lambda: list(ch.reports()))
+        reports += eventually(lambda: list(ch.reports(timeout=0)))
     assert ch.stats().tx_sent == COUNT
     return sorted(reports)
 

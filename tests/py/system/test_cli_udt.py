@@ -97,6 +97,20 @@ def send(*words, code=0):
         return command.end(code)
 
 
+@contextmanager
+def half_way(tmp_path):
+    """In the middle of a transfer: its file, the address, `recv` and `send`."""
+    source = tmp_path / "big"
+    source.write_bytes(content(30 * MB))
+    with (
+        receiving(tmp_path / "in") as (recv, where),
+        running("send", source, where, "--limit", "60M") as first,
+    ):
+        while first.until("progress")["bytes"] < 5 * MB:
+            pass
+        yield source, where, recv, first
+
+
 @pytest.fixture(autouse=True)
 def state(tmp_path, monkeypatch):
     """Where senders remember their receivers."""
@@ -164,7 +178,7 @@ def test_folders_come_with_all_that_is_in_them(tmp_path):
     assert not (target / "photos" / "link").exists()
     assert of_kind(rows, "left_out")[0]["paths"] == [str(root / "link")]
     assert (target / "photos/a/empty").stat().st_mtime_ns == 1_500_000_000_000_000_000
-    with receiving(target) as (recv, where):
+    with receiving(target, "--update") as (recv, where):
         (end,) = of_kind(send(root, where), "end")
         recv.end()
     assert end["moved_bytes"] == 0
@@ -182,9 +196,11 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
             while first.until("progress")["bytes"] < 6 * MB:
                 pass
             first.process.send_signal(signal.SIGKILL)
-        assert not recv.until("end")["ok"]
+        end = recv.until("end")
+        assert not end["ok"]
+        assert "this command again" not in end["error"], "it is there until the end"
         assert not (target / "big").exists()
-        (part,) = (target / files.STAGING).iterdir()
+        (part,) = (target / files.STAGING).glob("*/*.part")
         had = part.stat().st_size
         assert had >= 4 * MB
         (end,) = of_kind(send(source, where), "end")
@@ -196,20 +212,13 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
 
 @pytest.mark.check
 def test_a_receiver_that_dies_is_noticed_and_another_one_goes_on(tmp_path):
-    data = content(30 * MB)
-    source = tmp_path / "big"
-    source.write_bytes(data)
-    with (
-        receiving(tmp_path / "in") as (recv, where),
-        running("send", source, where, "--limit", "60M") as first,
-    ):
-        while first.until("progress")["bytes"] < 5 * MB:
-            pass
+    with half_way(tmp_path) as (source, _, recv, first):
+        data = source.read_bytes()
         recv.process.send_signal(signal.SIGKILL)
         (end,) = of_kind(first.end(2), "end")
         assert 0 < end["moved_bytes"] < len(data)
         assert "closed" in end["error"]
-    (part,) = (tmp_path / "in" / files.STAGING).iterdir()
+    (part,) = (tmp_path / "in" / files.STAGING).glob("*/*.part")
     had = part.stat().st_size
     assert had > 0
     with receiving(tmp_path / "in") as (recv, where):
@@ -242,17 +251,45 @@ def test_a_file_that_grows_or_is_written_meanwhile_arrives_as_it_was_read(tmp_pa
 
 
 @pytest.mark.check
+def test_a_receiver_that_ends_does_not_say_that_it_waits(tmp_path):
+    with half_way(tmp_path) as (_, _, recv, first):
+        first.process.send_signal(signal.SIGKILL)
+        assert "Start this command again. " in of_kind(recv.end(2), "end")[0]["error"]
+
+
+@pytest.mark.check
+def test_packets_are_apart_without_gso(tmp_path, namespace):
+    with receiving(tmp_path / "in", "--no-gso"):
+        (port,) = shmring.channels(namespace)
+        with shmring.attach(port.name, readonly=True) as channel:
+            assert not channel.stats().gso
+
+
+@pytest.mark.check
+def test_rates_count_the_work_and_not_the_wait_for_the_receiver(tmp_path):
+    source = tmp_path / "a"
+    source.write_bytes(content(1000))
+    with receiving(tmp_path / "in", "--keep") as (recv, where), shmring.Pool() as pool:
+        host, port = where.split(":")
+        stranger = udt.connect((host, int(port)), pool=pool)
+        recv.until("connected")
+        with running("send", source, where) as command:
+            command.until("connected")
+            time.sleep(4)
+            stranger.close(linger=0)
+            (end,) = of_kind(command.end(), "end")
+    assert end["seconds"] < 4
+
+
+@pytest.mark.check
 def test_of_a_part_that_was_damaged_only_what_is_right_is_kept(tmp_path):
-    data = content(10 * MB)
-    source = tmp_path / "big"
-    source.write_bytes(data)
-    staging = tmp_path / "in" / files.STAGING
-    staging.mkdir(parents=True)
+    source, where = begin_and_lose_the_receiver(tmp_path)
+    data = source.read_bytes()
     damaged = bytearray(data[: 8 * MB])
     damaged[5 * MB] ^= 1
-    name = files._part_name(protocol.Entry(b"big")).decode()
-    (staging / name).write_bytes(damaged)
-    with receiving(tmp_path / "in") as (recv, where):
+    (part,) = (tmp_path / "in" / files.STAGING).glob("*/*.part")
+    part.write_bytes(damaged)
+    with receiving_at(tmp_path / "in", where) as recv:
         (end,) = of_kind(send(source, where), "end")
         recv.end()
     assert end["kept_bytes"] == 4 << 20  # the last checkpoint before the damage
@@ -353,6 +390,8 @@ def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
         with shmring.Pool(policy="other") as pool:
             for junk in (b"GET / HTTP/1.1\r\n\r\n", evil_manifest()):
                 with udt.connect((host, int(port)), pool=pool) as sock:
+                    if junk == evil_manifest():
+                        meet(sock, protocol.Sender([protocol.Entry(b"a")]))
                     sock.sendall(junk)
                     end = recv.until("end")
                     assert not end["ok"]
@@ -365,7 +404,16 @@ def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
 
 def evil_manifest():
     entries = [protocol.Entry(b"aa", is_folder=True), protocol.Entry(b"aa/evil")]
-    return b"".join(protocol.Sender(entries).opening()).replace(b"aa", b"..")
+    return b"".join(protocol.Sender(entries).listing()).replace(b"aa", b"..")
+
+
+def meet(sock, sender):
+    """Greet a receiver and prove nothing."""
+    sock.sendall(sender.greeting())
+    while sender.peer is None:
+        list(sender.feed(sock.recv(timeout=PATIENCE_S)))
+    sock.sendall(sender.proof())
+    events(sock, sender, protocol.Token)
 
 
 def events(sock, end, kind):
@@ -377,6 +425,26 @@ def events(sock, end, kind):
 
 
 @pytest.mark.check
+def test_only_who_knows_the_secret_sends_and_receives(tmp_path):
+    source = tmp_path / "a"
+    source.write_bytes(b"mine")
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+    (tmp_path / "other").write_text("0123456789abcdeF\n")
+    with receiving(tmp_path / "in", "--secret-file", tmp_path / "key") as (recv, where):
+        for words in ([], ["--secret-file", tmp_path / "other"]):
+            (end,) = of_kind(send(source, where, *words, code=2), "end")
+            assert "does not know the secret" in end["error"]
+            assert not recv.until("end")["ok"]
+        assert not (tmp_path / "in" / "a").exists()
+        send(source, where, "--secret-file", tmp_path / "key")
+        assert of_kind(recv.end(), "end")[-1]["ok"], "strangers ended it"
+    assert (tmp_path / "in" / "a").read_bytes() == b"mine"
+    with receiving(tmp_path / "in") as (recv, where):
+        (end,) = of_kind(send(source, where, "--secret-file", tmp_path / "key", code=2), "end")
+        assert "does not know the secret" in end["error"]
+
+
+@pytest.mark.check
 def test_what_does_not_prove_is_asked_for_once_more(tmp_path):
     data = content(MB)
     right = hashlib.blake2b(data, digest_size=32).digest()
@@ -384,7 +452,8 @@ def test_what_does_not_prove_is_asked_for_once_more(tmp_path):
         host, port = where.split(":")
         with udt.connect((host, int(port)), pool=pool) as sock:
             sender = protocol.Sender([protocol.Entry(b"a", len(data))])
-            sock.sendall(b"".join(sender.opening()))
+            meet(sock, sender)
+            sock.sendall(b"".join(sender.listing()))
             for damage in (1, 0):
                 want = events(sock, sender, protocol.Want)
                 assert want.checkpoints == ()
@@ -466,6 +535,7 @@ def test_plain_gives_only_what_it_was_told_to(tmp_path):
         (["recv", "a", "b"], "one DIR"),
         (["recv", "--plain", "127.0.0.1", "in"], "at least one file"),
         (["recv", "--patience", "0", "in"], "--patience"),
+        (["recv", "--secret-file", "/dev/null", "in"], "at least 16"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(words, text, tmp_path):
@@ -516,14 +586,7 @@ def test_a_port_in_use_names_who_listens_there(shmring_namespace, tmp_path):
 
 def begin_and_lose_the_receiver(tmp_path):
     """Kill the receiver in the middle of a transfer; its address, which is free then."""
-    source = tmp_path / "big"
-    source.write_bytes(content(30 * MB))
-    with (
-        receiving(tmp_path / "in") as (recv, where),
-        running("send", source, where, "--limit", "60M") as first,
-    ):
-        while first.until("progress")["bytes"] < 5 * MB:
-            pass
+    with half_way(tmp_path) as (source, where, recv, first):
         recv.process.send_signal(signal.SIGKILL)
         first.end(2)
     return source, where
@@ -545,7 +608,7 @@ def receiving_at(folder, where):
 @pytest.mark.check
 def test_a_transfer_does_not_go_on_with_somebody_elses_receiver(tmp_path, state):
     source, where = begin_and_lose_the_receiver(tmp_path)
-    assert len(list(state.iterdir())) == 1
+    assert len(list(state.iterdir())) == 2  # the receiver, and the token that it gave
     with receiving_at(tmp_path / "theirs", where) as recv:
         with running("send", source, where) as command:
             rows = command.end(2)

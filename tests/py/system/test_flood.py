@@ -4,6 +4,7 @@ flood` measures how late its packets become."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ SECONDS = 1.5
 
 @pytest.mark.parametrize("kind", flood.KINDS)
 def test_a_flood_of_one_channel_costs_another_nothing(
-    shmring_pool: shmring.Pool, kind: str
+    shmring_pool: shmring.Pool, kind: str, eventually: Callable[..., Any]
 ) -> None:
     with (
         flood.victim(kind, shmring_pool) as flooded,
@@ -42,5 +43,6 @@ def test_a_flood_of_one_channel_costs_another_nothing(
         stats: Any = channel.stats()
         assert stats.tx_sent == stats.rx_received == PACKETS
         assert stats.rx_overwritten == stats.rx_kernel_drops == 0
+        eventually(lambda: shmring_pool.workers()[0].state == "running")  # or it had no core
         (worker,) = shmring_pool.workers()
-        assert (worker.restarts, worker.state, worker.calls_refused) == (0, "running", 0)
+        assert (worker.restarts, worker.calls_refused) == (0, 0)

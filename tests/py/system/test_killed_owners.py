@@ -122,3 +122,24 @@ def test_the_next_pool_clears_up_after_one_that_died_with_its_worker(
     shmring.Pool(policy="other").close()
     assert not left_in_shm(shmring_namespace)
     assert not list(other_runtime.rglob("*"))
+
+
+TESTS = """
+import after_kill, os, sys, shmring
+after_kill.watch()
+pool = shmring.Pool('stays', policy='other', namespace=f'test-{os.getpid()}-0')
+pool.open('ctl', local=('127.0.0.1', 0))
+print('ready', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_test_process_leaves_no_worker_of_a_named_pool(
+    python: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    tests = python(TESTS, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])})
+    assert tests.line() == "ready"
+    assert left_in_shm(f"test-{tests.pid}-")
+    tests.kill()
+    eventually(lambda: not left_in_shm(f"test-{tests.pid}-"))
+    eventually(lambda: not list(paths.runtime_base().glob(f"test-{tests.pid}-*")))

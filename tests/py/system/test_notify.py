@@ -44,6 +44,12 @@ def test_nothing_is_told_without_systemd(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify.tell("READY=1")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert notify.watchdog_s() is None
+    for nothing in ("0", "", "soon"):
+        monkeypatch.setenv("WATCHDOG_USEC", nothing)
+        assert notify.watchdog_s() is None
     monkeypatch.setenv("WATCHDOG_USEC", "1000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert notify.watchdog_s() is None

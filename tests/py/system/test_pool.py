@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import shmring
-from rtworkers import paths
+from rtworkers import affinity, page, paths
 from rtworkers.launch import worker_binary
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -123,7 +123,7 @@ def test_a_worker_soon_has_all_of_a_channel_in_memory(
 
 def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
     first = shmring_pool.open("ctl", local=LOOPBACK)
-    with pytest.raises(shmring.ChannelExists, match="open already"):
+    with pytest.raises(shmring.ChannelExists, match=f"opened by this process .{os.getpid()}"):
         shmring_pool.open("ctl", local=LOOPBACK)
     with (
         shmring.Pool(namespace=shmring_namespace, policy="other") as other,
@@ -203,6 +203,15 @@ def test_a_port_in_use(shmring_pool: shmring.Pool) -> None:
     first = shmring_pool.open("first", local=LOOPBACK)
     with pytest.raises(OSError, match="second") as caught:
         shmring_pool.open("second", local=first.local)
+    assert caught.value.errno == errno.EADDRINUSE
+    host, port = first.local
+    namespace = shmring_pool.namespace
+    owner = f"channel {namespace}/first, opened by process {os.getpid()}"
+    assert f"{host}:{port} is in use by {owner}" in str(caught.value)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(LOOPBACK)
+        with pytest.raises(OSError, match=rf"in use by process {os.getpid()} \(") as caught:
+            shmring_pool.open("third", local=other.getsockname())
     assert caught.value.errno == errno.EADDRINUSE
     assert shmring_pool.channels() == ["first"]
 
@@ -327,6 +336,22 @@ def test_a_core_that_does_not_exist_is_a_warning_that_names_the_fix(shmring_name
             pool.open("second", local=LOOPBACK)
         with pytest.raises(shmring.NoPermission, match="core 4000"):
             pool.open("third", local=LOOPBACK, strict=True)
+
+
+@pytest.mark.needs("fifo")
+def test_a_worker_that_would_spin_on_the_last_core_is_a_warning(
+    shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = max(affinity.allowed_cores())
+    monkeypatch.setattr(affinity, "allowed_cores", lambda: frozenset({core}))
+    with shmring.Pool(cpus=[core], policy="fifo", namespace=shmring_namespace) as pool:
+        pool.open("usual", local=LOOPBACK)
+        with pytest.warns(shmring.RealtimeWarning, match="no core without a worker that spins"):
+            pool.open("ctl", local=LOOPBACK, profile="latency")
+        assert pool.name in [worker.pool for worker in page.spinning()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # it spins already
+            pool.open("another", local=LOOPBACK, profile="latency")
 
 
 def test_strict_makes_it_an_error(

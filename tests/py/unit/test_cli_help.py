@@ -20,8 +20,8 @@ def test_the_list_has_every_page_with_its_title(capsys: pytest.CaptureFixture[st
 
 
 def test_a_page_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shmring_cli.main(["help", "clocks"]) == 0
-    assert capsys.readouterr().out.startswith("# Clocks\n")
+    assert shmring_cli.main(["help", "memory"]) == 0
+    assert capsys.readouterr().out.startswith("# Memory of a channel\n")
 
 
 def test_an_unknown_page_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         (["plot", "night.csv", "--knd", "cdf"], "'--kind'"),
         (["udt", "sendd", "a", "b"], "'send'"),
         (["udt", "recv", "inbox", "--patince", "3"], "'--patience'"),
-        (["help", "clokcs"], "'clocks'"),
+        (["help", "pemissions"], "'permissions'"),
     ],
 )
 def test_shmring_guesses(words: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:

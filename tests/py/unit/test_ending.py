@@ -75,6 +75,29 @@ def test_ten_thousand_signals_at_the_end_of_a_wait(rest: str) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
 
 
+@pytest.mark.usefixtures("shmring_namespace")
+def test_a_pool_ends_by_a_signal_that_another_thread_took() -> None:
+    script = """
+import signal, threading, time
+import shmring
+pool = shmring.Pool(policy="other")
+signal.signal(signal.SIGTERM, lambda *_: pool.request_stop())
+
+def take_it():
+    time.sleep(0.2)  # the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+threading.Thread(target=take_it).start()
+pool.serve_forever()
+pool.close()
+print("ended")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 0)
+
+
 def test_a_command_that_ends_by_itself_is_interrupted_once() -> None:
     script = """
 import os, signal

@@ -223,6 +223,72 @@ def test_definitions_that_would_take_long(text: str) -> None:
             read(ST.format(text))
 
 
+def chain(links: int, one: str, *, backwards: bool) -> str:
+    """Types that use each other. Those that were made before need no recursion to be made."""
+    types = [f"TYPE T{i} : {one.format(f'T{i + 1}')} END_TYPE" for i in range(links)]
+    types.append(f"TYPE T{links} : STRUCT x : INT; END_STRUCT; END_TYPE")
+    return "\n".join(reversed(types) if backwards else types)
+
+
+MANY = 100_000
+NAMES = [f"x{number}" for number in range(MANY)]
+BITS = ";".join(f"x{number}:BIT" for number in range(20_000))
+HUGE = {
+    "digits": (ST.format("INT := " + "9" * 5000), "5000 characters"),
+    "digits of a length": (ST.format("STRING[" + "9" * 5000 + "]"), "5000 characters"),
+    "digits of a time": (ST.format("TIME := T#" + "9" * 5000 + "s"), "5003 characters"),
+    "ranges": (ST.format("ARRAY[" + ",".join(["0..0"] * 20_000) + "] OF INT"), "nested too"),
+    "more ranges": (ST.format("ARRAY[" + ",".join(["0..0"] * MANY) + "] OF INT"), "in parts"),
+    "names": (ST.format("BIT; " + ",".join(NAMES[:20_000]) + ":BIT"), "fields; at most 1499"),
+    "more names": (ST.format("BIT; " + ",".join(NAMES) + ":BIT"), "read it in parts"),
+    "fields": (ST.format("BIT; " + BITS), "fields; at most 1499"),
+    "aliases": (chain(5000, "{};", backwards=False), "nested too deeply"),
+    "aliases backwards": (chain(5000, "{};", backwards=True), "nested too deeply"),
+    "arrays": (chain(5000, "ARRAY[0..0] OF {};", backwards=True), "nested too deeply"),
+    "structures": (chain(5000, "STRUCT a : {}; END_STRUCT", backwards=True), "nested too deeply"),
+    "doubling": (chain(40, "STRUCT a, b : {}; END_STRUCT", backwards=True), "16384 values"),
+    "initial values": (
+        ST.format("ARRAY[0..9000] OF INT")
+        + "".join(f"\nTYPE X{number} : A := (x := [1]); END_TYPE" for number in range(1000)),
+        "initial values",
+    ),
+    "unknown member": (ST.format("INT := " + ".".join(["a"] * 50_000)), " ... "),
+    "pragmas": ("{attribute 'pack_mode' := '1'}\n" * 8000 + "x", "expected TYPE"),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_huge_definitions(case: str) -> None:
+    """Each took seconds to minutes, or ended in an error of Python's."""
+    text, says = HUGE[case]
+    with pytest.raises(plc.DefinitionError) as caught:
+        plc.read_structured_text(text)
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("__class__", "__post_init__", "__slots__", "__dict__", "_rules_", "_dflt_x"),
+        *("_HAS_DEFAULT_FACTORY", "MISSING", "self", "mro", "name", "value", "_value_", "_ignore_"),
+        *("_E__x", "from", "\u00b5", "a\u00b2", "\ufb01", "real", "to_bytes", "_x_", "T"),
+    ],
+)
+def test_names_that_mean_something_in_python(name: str) -> None:
+    """They are refused, or they are names like all others."""
+    array = "ARRAY[0..1] OF INT"
+    for kind, value in ((array, [0, 0]), ("INT := 7", 7)):
+        text = f"TYPE A : STRUCT {name} : {kind}; y : {array}; END_STRUCT END_TYPE"
+        with contextlib.suppress(plc.DefinitionError):
+            record = plc.read_structured_text(text)["A"]
+            assert list(dataclasses.asdict(record()).values()) == [value, [0, 0]]
+            assert record() == record()
+    with contextlib.suppress(plc.DefinitionError):
+        members = plc.read_structured_text(f"TYPE E : (y := 3, {name} := 5); END_TYPE")["E"]
+        assert [int(member) for member in members] == [3, 5]
+
+
 # --- the memory of a tap --------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from rtworkers import affinity
 from rtworkers.config import PoolSettings
+from rtworkers.door import Door
 from rtworkers.launch import WorkerStartError, describe_status, launch, worker_binary
 
 
@@ -34,8 +36,19 @@ def test_command_line() -> None:
 
 def test_unpinned_pools_have_one_slot() -> None:
     pool = settings(cpus=None)
-    assert pool.slots == (0,)
+    assert [slot for slot in range(9000) if pool.has_slot(slot)] == [0]
     assert pool.cpu_of(0) == affinity.UNPINNED
+    own = settings(cpus=(3,), group=1, worker_per_user=True)
+    assert [slot for slot in range(9000) if own.has_slot(slot)] == [3, 4099, 8195]
+    assert own.cpu_of(8195) == 3
+
+
+def test_all_slots_have_sockets_that_fit() -> None:
+    """107 bytes at most."""
+    directory = Path("/run") / ("x" * 85)  # with worker-4095.sock
+    assert settings(directory=directory, group=1).has_slot(1)
+    with pytest.raises(ValueError, match=r"worker-16777215\.sock has 111 bytes"):
+        settings(directory=directory, group=1, worker_per_user=True)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +60,7 @@ def test_unpinned_pools_have_one_slot() -> None:
         ({"profile": "fast"}, "'balanced', 'latency', 'power'"),
         ({"name": "a b"}, "pool name"),
         ({"namespace": ""}, "namespace"),
+        ({"worker_per_user": True}, "group="),
     ],
 )
 def test_wrong_values_are_refused(changes: dict[str, Any], text: str) -> None:
@@ -172,3 +186,20 @@ def test_a_worker_that_does_not_come_up_says_why(
     monkeypatch.setenv("SHMRING_WORKER", worker_script(tmp_path, body))
     with (tmp_path / "page").open("wb") as file, pytest.raises(WorkerStartError, match=text):
         launch(settings(), 1, 1, file.fileno(), file.fileno())
+
+
+@pytest.mark.parametrize(
+    ("mode", "body", "text"),
+    [
+        (0o755, "echo 'no sockets here' >&2; exit 3", "exit status 3 .*: no sockets here"),
+        (0o644, "", "Permission denied.*install shmring again"),
+    ],
+)
+def test_a_door_that_does_not_open_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, body: str, text: str
+) -> None:
+    program = Path(worker_script(tmp_path, body))
+    program.chmod(mode)
+    monkeypatch.setenv("SHMRING_WORKER", str(program))
+    with pytest.raises(WorkerStartError, match=text):
+        Door(settings(directory=tmp_path, group=os.getgid()))

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,28 @@ def test_a_refusal_that_leaves_the_request_unread_says_why(
         with pytest.raises(control.ControlError, match="4096 connections") as caught:
             connect(partner).request(Request(Op.ATTACH))
         assert caught.value.errno == errno.EUSERS
+
+
+def test_an_end_that_comes_before_the_last_message(
+    connect: Callable[[Partner], Connection],
+) -> None:
+    """The kernel may say so if the worker answers and hangs up during a look for its answer."""
+
+    class Hasty(socket.socket):
+        hasty = True
+
+        def recvmsg(self, *arguments: Any) -> Any:
+            if self.hasty:
+                self.hasty = False
+                return b"", [], 0, None
+            return super().recvmsg(*arguments)
+
+    def partner(sock: socket.socket) -> None:
+        answer(sock, receive(sock)[1], 3)
+
+    connection = connect(partner)
+    connection._sock = Hasty(fileno=connection._sock.detach())
+    assert connection.request(Request(Op.PING)).result == 3
 
 
 def test_an_answer_found_in_place_of_a_refusal_leaves_no_descriptor(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rtworkers import layout, liveness, page, paths
+from rtworkers import layout, liveness, opener, page, paths
 
 
 @pytest.fixture
@@ -53,6 +53,40 @@ def test_whoever_comes_while_a_directory_is_removed_gets_a_new_one(directory: Pa
             assert not (directory / "lock").exists()
         output, _ = late.communicate(timeout=30)
     assert output == "True\n"
+
+
+def test_a_child_that_has_not_started_yet_does_not_stand_for_a_dead_pool(directory: Path) -> None:
+    """A fork copies the lock's descriptor, which only the program that follows closes."""
+    script = (
+        "import os, sys, time; from pathlib import Path; from rtworkers import liveness\n"
+        f"liveness.own_directory(Path({str(directory)!r}))\n"
+        "if os.fork():\n"
+        "    os._exit(0)\n"
+        "time.sleep(0.3)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    owned = liveness.own_directory(directory)
+    assert liveness.owner(directory) == os.getpid()
+    for fd in owned:
+        os.close(fd)
+
+
+def test_a_child_that_keeps_the_lock_of_a_dead_pool_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "CHILD_STARTS_S", 0.05)
+    script = (
+        "import os, sys; from pathlib import Path; from rtworkers import liveness\n"
+        f"liveness.own_directory(Path({str(directory)!r}))\n"
+        "if os.fork():\n"
+        "    os._exit(0)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as pool:
+        while pool.poll() is None:
+            time.sleep(0.01)
+        with pytest.raises(BlockingIOError, match=f"process {pool.pid} was this pool and is dead"):
+            liveness.own_directory(directory)
 
 
 def test_only_one_process_is_the_pool(directory: Path) -> None:
@@ -116,3 +150,9 @@ def test_only_the_own_file_of_a_name_is_removed() -> None:
 
 def test_an_unwritten_page_says_nothing() -> None:
     assert page.read(bytes(layout.WORKER_SEGMENT_BYTES)) is None
+
+
+@pytest.mark.parametrize("pid", [(1 << 22) + 1, (1 << 31) - 1, 1 << 31, 0xFFFFFFF0])
+def test_a_process_whose_number_is_out_of_range_is_gone(pid: int) -> None:
+    assert not opener.ran_at(pid, time.monotonic_ns())
+    assert opener.Opener(pid, 0, 0, "").is_dead

@@ -101,10 +101,20 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_fix(
         paths.make_directory(tmp_path / "other" / "ns" / "pool", None)
 
 
+def test_the_umask_cannot_lock_this_user_out(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        paths.make_directory(tmp_path / "base" / "ns" / "pool", None)
+    finally:
+        os.umask(before)
+    for folder in ("base", "base/ns", "base/ns/pool"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
 def test_too_long_socket_paths_are_refused_early() -> None:
-    paths.check_socket_paths(Path("/run/shmring/default/private-12345-0"))
+    paths.check_socket_paths(Path("/run/shmring/default/private-12345-0"), 4095)
     with pytest.raises(ValueError, match=r"107.*SHMRING_RUNTIME_DIR"):
-        paths.check_socket_paths(Path("/run/shmring") / ("n" * 60) / ("p" * 60))
+        paths.check_socket_paths(Path("/run/shmring") / ("n" * 60) / ("p" * 60), 0)
 
 
 names = st.from_regex(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}\Z")
@@ -158,7 +168,7 @@ def test_only_files_are_opened_and_none_is_waited_for(
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match=name):
         paths.open_shm(f"/{name}", writable=writable)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_file_is_opened(strange: Path) -> None:
@@ -166,3 +176,16 @@ def test_a_file_is_opened(strange: Path) -> None:
     assert os.write(fd, b"y") == 1
     assert not os.get_inheritable(fd)
     os.close(fd)
+
+
+def test_a_folder_that_is_removed_during_a_look_contains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def removed_first(folder: Path) -> object:
+        os.rmdir(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", removed_first)
+    assert paths.listed(tmp_path) == []

@@ -32,10 +32,15 @@ def _opener(channel: ChannelView) -> str:
     return f"process {channel.opener_pid}, which opened it,"
 
 
+def _repeats(channel: ChannelView) -> bool:
+    """Return whether it sends values again and again, also those of a dead program."""
+    return channel.engine in ("cyclic", "netflux")
+
+
 def _was_fed(channel: ChannelView) -> bool:
     """Return whether a process ever gave it something to send. A grid of ticks needs none."""
     part = channel.part
-    if part is None or channel.engine not in ("cyclic", "netflux"):
+    if part is None or not _repeats(channel):
         return channel["tx_next_sequence"] > 0
     return part["updates" if channel.engine == "cyclic" else "sent"] > 0
 
@@ -46,25 +51,28 @@ def _deserted(channel: ChannelView) -> bool:
 
 
 def _no_producer(channel: ChannelView) -> Found | None:
-    if channel.direction == "rx" or not _deserted(channel) or not _was_fed(channel):
+    if not _repeats(channel) or not _deserted(channel) or not _was_fed(channel):
         return None
-    what = "It sends its last or fail-safe values"
-    if channel.engine not in ("cyclic", "netflux"):
-        left = channel.tx_waiting
-        what = f"{packets(left)} still to be sent" if left else "Nothing is sent on it"
     return Found(
         1,
-        f"{_opener(channel)} is dead, and no process is attached to send. {what}",
+        f"{_opener(channel)} is dead, and no process is attached to send. It sends its last or "
+        "fail-safe values",
         f"start its program again, or close it: shmring close {full_name(channel)}",
     )
 
 
 def _orphaned(channel: ChannelView) -> Found | None:
-    if not _deserted(channel) or channel["readers"] or _no_producer(channel):
+    sent = channel.direction != "rx" and _was_fed(channel)
+    if not _deserted(channel) or _no_producer(channel) or (channel["readers"] and not sent):
         return None
+    what = ""
+    if channel["readers"]:
+        what = " to send. Nothing is sent on it"
+    if sent and channel.tx_waiting:  # it may have queued them and ended, as a program may
+        what = f" to send. {packets(channel.tx_waiting)} still to be sent"
     return Found(
         1,
-        f"{_opener(channel)} is dead, and no process is attached",
+        f"{_opener(channel)} is dead, and no process is attached{what}",
         f"start its program again, or close it: shmring close {full_name(channel)}",
     )
 
@@ -82,12 +90,12 @@ RULES = (
     ),
     Rule(
         *("no_producer", "broken", "channel", "", _no_producer),
-        "programs sent on it, but now its opener is dead, and no process is attached to send",
+        "it sends the values of its opener, which is dead, and no process is attached to send",
         own=True,
     ),
     Rule(
         *("orphaned", "troubled", "channel", "", _orphaned),
-        "the process that opened the channel is dead, and none is attached",
+        "the process that opened the channel is dead, and none is attached, or none that sends",
         own=True,
     ),
 )

@@ -28,7 +28,7 @@ _SCHEDULED, _WAITING = CHANNEL_WORDS["scheduled"], CHANNEL_WORDS["tx_waiting"]
 _EARLIER = "queue packets earlier than their deadlines"
 _LATE_FIXES = {
     "tx_enqueued_late": _EARLIER,
-    "tx_woke_late": 'let the worker spin: profile="latency", and see shmring doctor',
+    "tx_woke_late": 'let the worker spin: profile="latency"',
     "tx_send_slow": "see what slows the kernel's sending: shmring doctor",
     "tx_queued_behind": "spread the channels over more cores: Pool(cpus=[...])",
     "tx_producer_halted": "give the program that sends a core or a priority of its own",
@@ -38,6 +38,9 @@ _LATE_FIXES = {
 def _late_fix(channel: ChannelView, reason: str) -> str:
     if channel.engine in ("cyclic", "netflux") and reason == "tx_enqueued_late":
         reason = "tx_woke_late"  # nothing is queued there
+    if reason == "tx_woke_late" and channel.policy != "fifo":
+        # Any process may have its core. A worker that spins has used up its share when one does.
+        return "give the workers real-time priority: shmring doctor realtime"
     return _LATE_FIXES[reason]
 
 

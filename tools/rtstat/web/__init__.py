@@ -24,7 +24,6 @@ from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView
 from shmring_cli.common import FINE
 
-MAX_BROWSERS = 32
 INTERVAL_S = 1.0
 
 _JSON = "application/json"
@@ -69,11 +68,7 @@ def _static(text: str, kind: str, content: bytes) -> Page:
 def _events(readings: Readings, environ: Environ) -> Reply:
     if environ["REQUEST_METHOD"] == "HEAD":
         return Reply("text/event-stream", b"")
-    browser = readings.join()
-    if browser is None:
-        full = f"{MAX_BROWSERS} browsers are connected: close one\n"
-        return Reply(TEXT, full.encode(), "503 Service Unavailable")
-    return Reply("text/event-stream", browser)
+    return Reply("text/event-stream", readings.join())
 
 
 def _lateness(readings: Readings, environ: Environ) -> Reply:
@@ -159,12 +154,9 @@ class Readings:
 
     # --- browsers -------------------------------------------------------------------------------
 
-    def join(self) -> Browser | None:
-        """Return a new browser, which gets every reading that it has time for. None: there are
-        `MAX_BROWSERS`."""
+    def join(self) -> Browser:
+        """Return a new browser, which gets every reading that it has time for."""
         with self._changed:
-            if self._browsers >= MAX_BROWSERS:
-                return None
             self._browsers += 1
             self._changed.notify_all()
         return Browser(self)

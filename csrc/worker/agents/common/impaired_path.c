@@ -7,7 +7,6 @@
 #include "worker/agents/common/tap.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { TX, RX };
@@ -56,21 +55,20 @@ bool agent_path_is_impaired(const shm_config_t *c)
     return impair_config_active(&tx) || impair_config_active(&rx);
 }
 
-static int open_one(const shm_impair_t *wanted, impair_t **path, void **memory)
+static int open_one(wrk_channel_t *ch, const shm_impair_t *wanted, impair_t **path)
 {
     impair_config_t config = agent_path_config(wanted);
     int rc = impair_config_check(&config);
     if (rc < 0 || !impair_config_active(&config))
         return rc;
     size_t bytes = impair_memory_bytes(&config);
-    *path = malloc(sizeof **path);
-    *memory = malloc(bytes);
-    if (*path == NULL || *memory == NULL)
-        return rt_err_set(-ENOMEM,
-                          "no memory for an impaired path of %zu bytes: lower its delay, "
-                          "rate or queue",
-                          bytes);
-    return impair_init(*path, &config, *memory, bytes);
+    void *memory = wrk_take_memory(ch, bytes);
+    *path = memory != NULL ? wrk_take_memory(ch, sizeof **path) : NULL;
+    if (*path == NULL) {
+        rt_err_append("an impaired path of %zu bytes (delay, rate, queue)", bytes);
+        return -ENOMEM;
+    }
+    return impair_init(*path, &config, memory, bytes);
 }
 
 void agent_path_show(wrk_channel_t *ch, const impair_t *path, const impair_counters_t *base,
@@ -145,24 +143,12 @@ int agent_path_open(wrk_channel_t *ch, agent_path_t *l)
 {
     int rc = 0;
     if (ch->config.direction & SHM_TX)
-        rc = open_one(&ch->config.impair_tx, &l->tx, &l->memory[TX]);
+        rc = open_one(ch, &ch->config.impair_tx, &l->tx);
     if (rc == 0 && ch->config.direction & SHM_RX)
-        rc = open_one(&ch->config.impair_rx, &l->rx, &l->memory[RX]);
-    if (rc < 0)
-        agent_path_close(l);
-    else if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
+        rc = open_one(ch, &ch->config.impair_rx, &l->rx);
+    if (rc == 0 && rt_load_relaxed(&ch->segment.status->epoch) != 0)
         take_over(ch, l);
     return rc;
-}
-
-void agent_path_close(agent_path_t *l)
-{
-    free(l->tx);
-    free(l->rx);
-    free(l->memory[TX]);
-    free(l->memory[RX]);
-    l->tx = l->rx = NULL;
-    l->memory[TX] = l->memory[RX] = NULL;
 }
 
 void agent_path_clear(wrk_channel_t *ch, agent_path_t *l)

@@ -18,7 +18,6 @@ typedef struct agent_path {
     const uint64_t *delivered;
     impair_t *tx; /* NULL: none */
     impair_t *rx;
-    void *memory[2];
     impair_counters_t base[2]; /* counts at the last statistics reset */
     int64_t rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing leaves rx before this */
     uint64_t rx_taken;         /* arrivals offered, for a successor; 32 bits of it */
@@ -40,7 +39,6 @@ bool agent_path_is_impaired(const shm_config_t *c);
 /* The caller has set udp, deliver and delivered. Creates the paths that the configuration asks for.
  * Returns 0 or -errno with a text. */
 int agent_path_open(wrk_channel_t *ch, agent_path_t *l);
-void agent_path_close(agent_path_t *l);
 void agent_path_clear(wrk_channel_t *ch, agent_path_t *l);
 void agent_path_reset(agent_path_t *l);
 /* Offers datagrams instead of handing them to the kernel. Takes all of them. */

@@ -304,6 +304,14 @@ static bool is_late(const agent_batch_t *b, unsigned i, verdict_t verdict)
     return verdict != VERDICT_ON_TIME && b->start_mono_ns[i] != 0;
 }
 
+/* The kernel took long over a packet that was not late. */
+static bool is_call_slow(const wrk_channel_t *ch, const agent_batch_t *b, unsigned i,
+                         verdict_t verdict, int64_t start_mono_ns)
+{
+    return verdict == VERDICT_SEND_SLOW &&
+           !verdict_is_late(b->start_mono_ns[i], start_mono_ns, ch->config.tolerance_ns);
+}
+
 void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, unsigned first,
                 unsigned count, int64_t start_mono_ns, int64_t end_mono_ns)
 {
@@ -319,15 +327,17 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         verdict_t verdict = judge(ch, l, b, i, start_mono_ns, end_mono_ns);
         bytes += item->payload_bytes;
         wrk_count(ch, (shm_counter_id_t)(SHM_COUNT_tx_on_time + (int)verdict), 1);
+        if (is_call_slow(ch, b, i, verdict, start_mono_ns))
+            wrk_count(ch, SHM_COUNT_tx_call_slow, 1);
         measure(ch, b, i, start_mono_ns);
         bool stamped = message->want_stamp && message->stamp_id != 0;
         /* The stamp of a message is nearest to its first packet. */
         bool teaches = stamped && message->stamp_id != last_id && l->last_message_stamped;
         l->last_message_stamped = stamped;
         last_id = message->stamp_id;
-        bool keeps = is_late(b, i, verdict) &&
-                     run_add(ch, &late, verdict, item, start_mono_ns - b->start_mono_ns[i],
-                             start_mono_ns);
+        bool keeps =
+            is_late(b, i, verdict) &&
+            run_add(ch, &late, verdict, item, start_mono_ns - b->start_mono_ns[i], start_mono_ns);
         if (!reported && !stamped && !keeps)
             continue;
         shm_report_t report = {

@@ -9,9 +9,19 @@
 #define LEAST_PACKETS 64u
 #define SWEEP_PER_PUSH 4u
 
+static uint64_t at_least(uint64_t most_packets)
+{
+    return most_packets > LEAST_PACKETS ? most_packets : LEAST_PACKETS;
+}
+
+uint64_t agent_schedule_most_bytes(uint64_t most_packets)
+{
+    return 2 * due_heap_most_bytes(2 * at_least(most_packets));
+}
+
 int agent_schedule_init(agent_schedule_t *s, uint64_t most_packets)
 {
-    uint64_t most = most_packets > LEAST_PACKETS ? most_packets : LEAST_PACKETS;
+    uint64_t most = at_least(most_packets);
     *s = (agent_schedule_t){.sweep_from = most + most / 2};
     int rc = due_heap_init(&s->heaps[0], 2 * most);
     return rc ? rc : due_heap_init(&s->heaps[1], 2 * most);

@@ -17,7 +17,9 @@ typedef struct agent_schedule {
     uint64_t sweep_from; /* number of entries in the filling heap at which they change places */
 } agent_schedule_t;
 
-/* most_packets: the most that can wait in the ring. Returns 0 or -errno with a text. */
+/* most_packets: the most that can wait in the ring. Returns 0 or -errno with a text. It never takes
+ * more memory than agent_schedule_most_bytes. */
+uint64_t agent_schedule_most_bytes(uint64_t most_packets);
 int agent_schedule_init(agent_schedule_t *s, uint64_t most_packets);
 /* Safe on a zeroed struct. */
 void agent_schedule_close(agent_schedule_t *s);

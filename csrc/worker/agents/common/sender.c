@@ -38,8 +38,6 @@
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
 
-#include "base/rt_seq.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -323,29 +321,28 @@ static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
     fill_by_age(ch, now_mono_ns);
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     send_batch(ch);
+    wrk_sent_at_once(ch);
 }
 
 /* --- with a deadline ----------------------------------------------------------------------- */
 
 static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns);
 
-/* 0: nothing. Otherwise the least number of records of the ring to take in before anything due is
- * sent. On time: none, because the unread records were queued after the due ones. After a stall
- * (this core was taken away, or busy) an unread packet may be due before one that is scheduled. */
-static uint32_t left_to_read(wrk_channel_t *ch, int64_t now_mono_ns)
+/* Whether the ring is to be taken in before anything due is sent. On time: no, because the unread
+ * records were queued after the due ones. After a stall (this core was taken away, or busy) an
+ * unread packet may be due before one that is scheduled. Places are compared, because a record that
+ * was moved to the tail has a number from before. */
+static bool must_read_up(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     agent_sender_t *a = agent_sender_of(ch);
     if (!a->reading_up) {
         int64_t due = agent_schedule_next_ns(&a->schedule);
         if (due == RT_NEVER_NS ||
             now_mono_ns - AGENT_LEAD_NS <= due + agent_start_shift_ns(ch, &a->ledger))
-            return 0;
-        a->read_up_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
+            return false;
+        a->read_up_to_ref = tx_queue_tail_ref(&ch->tx);
     }
-    if (ch->tx.read_ref < ch->tx.replay_until_ref) /* what a dead worker had taken in */
-        return 1;
-    int32_t left = rt_seq32_diff(a->read_up_before, ch->tx.read_seq);
-    return left > 0 ? (uint32_t)left : 0;
+    return ch->tx.read_ref < a->read_up_to_ref;
 }
 
 /* Takes in a part of what waited in the ring when the worker noticed that it is late. Returns
@@ -355,13 +352,13 @@ static bool read_up(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_sender_t *a = agent_sender_of(ch);
     unsigned budget = TAKE_IN_PER_CALL;
     bool found = true;
-    uint32_t left = left_to_read(ch, now_mono_ns);
-    while (left > 0 && found && a->ready_count < AGENT_BATCH) {
+    bool more = must_read_up(ch, now_mono_ns);
+    while (more && found && a->ready_count < AGENT_BATCH) {
         a->reading_up = true;
         found = take_in_one(ch, &budget, now_mono_ns);
-        left = left_to_read(ch, now_mono_ns);
+        more = must_read_up(ch, now_mono_ns);
     }
-    a->reading_up = left > 0 && budget == 0; /* otherwise the next one is still being written */
+    a->reading_up = more && budget == 0; /* otherwise the next one is still being written */
     a->read_up_mono_ns = now_mono_ns;
     return !a->reading_up;
 }
@@ -507,7 +504,9 @@ int agent_sender_open(wrk_channel_t *ch, bool unstamped_path, int64_t now_mono_n
     a->send_cost_ns = FIRST_SEND_COST_NS;
     catch_up_init(&a->left, ch->config.catch_up);
     agent_ledger_init(&a->ledger, a->udp, unstamped_path, now_mono_ns);
-    return agent_schedule_init(&a->schedule, most_packets(&ch->config));
+    uint64_t most = most_packets(&ch->config);
+    int rc = wrk_count_memory(ch, agent_schedule_most_bytes(most));
+    return rc ? rc : agent_schedule_init(&a->schedule, most);
 }
 
 void agent_sender_close(wrk_channel_t *ch)

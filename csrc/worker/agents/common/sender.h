@@ -23,18 +23,18 @@ typedef struct agent_sender {
     /* Set by the engine. */
     udp_t *udp; /* all zero if the engine has no socket */
     agent_path_t *path;
-    agent_put_t *put;                   /* the way out without a socket; NULL: the socket */
+    agent_put_t *put;                         /* the way out without a socket; NULL: the socket */
     void (*block_changed)(wrk_channel_t *ch); /* block.now is another one. NULL: nothing to do */
 
     agent_schedule_t schedule;      /* due times in the channel's clock, order by sequence */
     due_entry_t ready[AGENT_BATCH]; /* without a deadline, in the order of the ring */
     unsigned ready_count;
-    bool reading_up;          /* after a stall: the ring is taken in before anything is sent */
-    uint32_t read_up_before;  /* sequence up to which it is taken in */
-    int64_t read_up_mono_ns;  /* the last part of that */
-    catch_up_t left;          /* of the packets that left: due in the channel's clock, start mono */
-    catch_up_t planned;       /* and with those of the batch */
-    agent_block_t block;       /* there is no room */
+    bool reading_up;         /* after a stall: the ring is taken in before anything is sent */
+    uint64_t read_up_to_ref; /* its end when that was noticed */
+    int64_t read_up_mono_ns; /* the last part of that */
+    catch_up_t left;         /* of the packets that left: due in the channel's clock, start mono */
+    catch_up_t planned;      /* and with those of the batch */
+    agent_block_t block;     /* there is no room */
     agent_purge_t purge;
     int64_t send_cost_ns; /* per packet, smoothed */
     agent_batch_t batch;

@@ -5,7 +5,6 @@
 #include "shm/shm_engine.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 /* Behind a backlog of 512 channels of 44 Hz a cycle of 1 kHz is late by a tenth of its period and
@@ -110,16 +109,16 @@ static int check_config(const wrk_channel_t *ch)
 
 /* --- open ----------------------------------------------------------------------------------- */
 
-static int take_memory(cyclic_agent_t *a)
+static int take_memory(wrk_channel_t *ch)
 {
+    cyclic_agent_t *a = cyclic_agent_of(ch);
     size_t each = (size_t)a->config.payload_bytes + 1; /* never 0 */
-    a->memory = calloc(3, each);
-    if (a->memory == NULL)
-        return rt_err_set(-ENOMEM, "no memory for three payloads of %u bytes",
-                          a->config.payload_bytes);
-    a->payload[0].data = a->memory;
-    a->payload[1].data = a->memory + each;
-    a->failsafe.data = a->memory + 2 * each;
+    uint8_t *memory = wrk_take_memory(ch, 3 * each);
+    if (memory == NULL)
+        return -ENOMEM;
+    a->payload[0].data = memory;
+    a->payload[1].data = memory + each;
+    a->failsafe.data = memory + 2 * each;
     return 0;
 }
 
@@ -129,9 +128,7 @@ static void close_parts(wrk_channel_t *ch)
     if (!a->local) {
         wrk_unwatch(ch, &a->socket);
         agent_socket_close(&a->udp, a->phc);
-        agent_path_close(&a->path);
     }
-    free(a->memory);
 }
 
 static int open_socket(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -180,7 +177,7 @@ static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
     a->box = shm_cyclic_box(ch->segment.engine, ch->config.producers, a->config.payload_bytes);
     a->local = ch->config.remote.family == 0;
     ch->pressing = a->config.period_ns <= PRESSING_MOST_NS;
-    rc = take_memory(a);
+    rc = take_memory(ch);
     if (rc < 0)
         return rc;
     if (a->local)

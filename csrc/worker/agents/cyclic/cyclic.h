@@ -38,7 +38,6 @@ typedef struct cyclic_agent {
     /* sending */
     cycle_t cycle;
     agent_rhythm_t rhythm;
-    uint8_t *memory;             /* of the three payloads */
     cyclic_payload_t payload[2]; /* the one in use, and room for the next */
     cyclic_payload_t failsafe;
     unsigned in_use; /* of payload */

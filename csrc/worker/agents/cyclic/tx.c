@@ -159,7 +159,7 @@ static void left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t star
     cyclic_agent_t *a = cyclic_agent_of(ch);
     agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
     cyclic_agent_count(a, SHM_CYCLIC_COUNT_sent, 1);
-    cyclic_agent_count(a, SHM_CYCLIC_COUNT_sent_stale, a->out.stale);
+    cyclic_agent_count(a, SHM_CYCLIC_COUNT_sent_stale, a->out.stale && !a->out.failsafe);
     cyclic_agent_count(a, SHM_CYCLIC_COUNT_sent_failsafe, a->out.failsafe);
     rt_store_relaxed(&a->head->gauges[SHM_CYCLIC_GAUGE_last_sent_mono_ns], (uint64_t)start_mono_ns);
 }

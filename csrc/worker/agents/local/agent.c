@@ -183,7 +183,6 @@ static void close_channel(wrk_channel_t *ch)
     local_agent_t *a = local_of(ch);
     agent_path_counters(ch, &a->path);
     agent_sender_close(ch);
-    agent_path_close(&a->path);
 }
 
 static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)

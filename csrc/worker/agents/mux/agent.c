@@ -6,7 +6,6 @@
 #include "worker/agents/common/socket.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_SEND_COST_NS 2000
@@ -56,10 +55,10 @@ static int make_tables(wrk_channel_t *ch)
     m->send_cost_ns = FIRST_SEND_COST_NS;
     m->input = (wrk_source_t){.on_event = mux_agent_on_input, .fd = -1};
     mux_agent_rx_open(ch);
-    m->sockets = calloc(m->port_count, sizeof(mux_socket_t *));
+    m->sockets = wrk_take_memory(ch, m->port_count * sizeof(mux_socket_t *));
     if (m->sockets == NULL)
-        return rt_err_set(-ENOMEM, "no memory for a table of %u ports", m->port_count);
-    return 0;
+        return -ENOMEM;
+    return wrk_count_memory(ch, m->port_count * sizeof(mux_socket_t)); /* while they are open */
 }
 
 static void close_channel(wrk_channel_t *ch)
@@ -70,7 +69,6 @@ static void close_channel(wrk_channel_t *ch)
     m->park = -1;
     mux_agent_close_ports(ch);
     poller_close(&m->poller);
-    free(m->sockets);
 }
 
 static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -112,7 +112,6 @@ static void close_parts(wrk_channel_t *ch)
     netflux_agent_t *a = netflux_agent_of(ch);
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
-    agent_path_close(&a->path);
 }
 
 static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define DRAINED_PER_CALL 64u
 #define ENDED_PER_CALL 16u /* flows, for some 5 us each */
@@ -80,26 +79,11 @@ static int check_channel(const wrk_channel_t *ch, shm_proxy_config_t *c)
     return 0;
 }
 
-/* Only an address of this host can be bound. */
-static bool is_of_this_host(const udp_addr_t *address)
-{
-    udp_addr_t local = *address;
-    udp_addr_set_port(&local, 0);
-    int fd = socket(local.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool is = fd >= 0 && bind(fd, &local.sa, udp_addr_len(&local)) == 0;
-    if (fd >= 0)
-        (void)close(fd);
-    return is;
-}
-
 /* Its own datagrams would be those of new clients, without end. */
 static int check_no_loop(const proxy_agent_t *a)
 {
     const udp_addr_t *to = &a->flow_config.remote;
-    const udp_addr_t *local = &a->listener.eff.local;
-    if (udp_addr_port(to) != udp_addr_port(local))
-        return 0;
-    if (!udp_addr_equal(to, local) && !(udp_addr_is_wildcard(local) && is_of_this_host(to)))
+    if (!proxy_is_own_address(a, to))
         return 0;
     char text[UDP_ADDR_TEXT_BYTES];
     return rt_err_set(
@@ -221,7 +205,6 @@ static void close_channel(wrk_channel_t *ch)
     proxy_flows_close(a);
     poller_close(&a->poller);
     agent_socket_close(&a->listener, a->phc);
-    proxy_paths_close(a);
 }
 
 static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -287,6 +270,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     proxy_agent_t *a = proxy_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
+    proxy_paths_settle(a);
     (void)udp_drops_refresh(&a->listener);
     wrk_kernel_drops(ch, proxy_kernel_drops(a), now_mono_ns);
     proxy_show_counters(a);
@@ -294,6 +278,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t PROXY_AGENT = {
     .engine = SHM_PROXY_ENGINE,
+    .room_bytes = UINT64_C(64) << 20, /* for longer paths (proxy_request) */
     .state_bytes = sizeof(proxy_agent_t),
     .open = open_channel,
     .close = close_channel,

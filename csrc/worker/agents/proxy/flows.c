@@ -6,10 +6,10 @@
 #include "base/rt_err.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* After a socket could not be opened, none is tried for so long: each datagram of a new client
  * would cost the system calls again. */
@@ -17,6 +17,9 @@
 /* The worker of a flow whose end is so late did not run: what arrived meanwhile is read first. */
 #define STOPPED_NS (100 * RT_NS_PER_MS)
 #define READ_FIRST_NS (20 * RT_NS_PER_MS)
+/* A client that sent one datagram has so long to send another, or its server to answer it, before
+ * its flow may be given to somebody else. */
+#define SILENT_NS RT_NS_PER_S
 
 /* --- open ---------------------------------------------------------------------------------- */
 
@@ -46,17 +49,23 @@ int proxy_flows_open(proxy_agent_t *a)
     rt_secret_t secret;
     if (getrandom(&secret, sizeof secret, 0) != (ssize_t)sizeof secret)
         return rt_err_set(-errno, "getrandom: %s", strerror(errno));
-    a->table_memory = malloc(flow_table_bytes(a->config.flows));
-    a->flows = calloc(a->config.flows, sizeof *a->flows);
-    if (a->table_memory == NULL || a->flows == NULL)
-        return rt_err_set(-ENOMEM, "no memory for %u flows", a->config.flows);
-    flow_table_init(&a->table, a->table_memory, a->config.flows, &secret);
+    wrk_channel_t *ch = a->channel;
+    void *table = wrk_take_memory(ch, flow_table_bytes(a->config.flows));
+    void *sources = wrk_take_memory(ch, flow_table_bytes(a->config.flows));
+    a->flows = wrk_take_memory(ch, a->config.flows * sizeof *a->flows);
+    a->kept = wrk_take_memory(ch, a->config.flows * sizeof *a->kept);
+    if (table == NULL || sources == NULL || a->flows == NULL || a->kept == NULL)
+        return -ENOMEM;
+    flow_table_init(&a->table, table, a->config.flows, &secret);
+    flow_table_init(&a->sources, sources, a->config.flows, &secret);
     return poller_open(&a->poller);
 }
 
 static void end_flow(proxy_agent_t *a, uint32_t place)
 {
     proxy_flow_t *flow = &a->flows[place];
+    if (flow_table_rank(&a->table, place) == PROXY_KEPT && --a->kept[flow->kept_for] == 0)
+        flow_table_remove(&a->sources, flow->kept_for);
     poller_forget(&a->poller, &flow->source);
     udp_close(&flow->udp);
     flow_table_remove(&a->table, place);
@@ -73,8 +82,6 @@ bool proxy_flows_end(proxy_agent_t *a, uint32_t most)
 void proxy_flows_close(proxy_agent_t *a)
 {
     (void)proxy_flows_end(a, UINT32_MAX);
-    free(a->flows);
-    free(a->table_memory);
 }
 
 /* --- clients ------------------------------------------------------------------------------- */
@@ -89,6 +96,62 @@ static flow_key_t key_of(const udp_addr_t *client)
         key.word[1] = client->v4.sin_addr.s_addr;
     }
     return key;
+}
+
+/* An IPv6 host can have any address of its network of 64 bits. IPv4 addresses in IPv6 form differ
+ * in the last bits alone. */
+static flow_key_t source_of(const udp_addr_t *client)
+{
+    flow_key_t key = key_of(client);
+    key.word[0] &= ~(uint64_t)UINT16_MAX;
+    if (client->sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&client->v6.sin6_addr))
+        key.word[2] = 0;
+    return key;
+}
+
+/* source: its place, or FLOW_NONE. */
+static bool has_its_share(const proxy_agent_t *a, uint32_t source)
+{
+    uint32_t share = a->config.flows > 4 ? a->config.flows / 4 : 1;
+    return source != FLOW_NONE && a->kept[source] >= share;
+}
+
+/* Its client has sent another datagram. */
+static void raise_rank(proxy_agent_t *a, uint32_t place, const udp_addr_t *client,
+                       int64_t now_mono_ns)
+{
+    flow_key_t key = source_of(client);
+    uint32_t source = flow_table_find(&a->sources, &key);
+    if (has_its_share(a, source)) {
+        flow_table_use(&a->table, place, PROXY_EXTRA, now_mono_ns);
+        return;
+    }
+    if (source == FLOW_NONE)
+        source = flow_table_add(&a->sources, &key, now_mono_ns);
+    a->kept[source]++;
+    a->flows[place].kept_for = source;
+    flow_table_use(&a->table, place, PROXY_KEPT, now_mono_ns);
+}
+
+/* Only an address of this host can be bound. */
+static bool is_of_this_host(const udp_addr_t *address)
+{
+    udp_addr_t local = *address;
+    udp_addr_set_port(&local, 0);
+    int fd = socket(local.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool is = fd >= 0 && bind(fd, &local.sa, udp_addr_len(&local)) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return is;
+}
+
+bool proxy_is_own_address(const proxy_agent_t *a, const udp_addr_t *address)
+{
+    const udp_addr_t *local = &a->listener.eff.local;
+    if (udp_addr_port(address) != udp_addr_port(local))
+        return false;
+    return udp_addr_equal(address, local) ||
+           (udp_addr_is_wildcard(local) && is_of_this_host(address));
 }
 
 static int open_socket(proxy_agent_t *a, proxy_flow_t *flow)
@@ -114,14 +177,42 @@ static uint32_t refuse(proxy_agent_t *a, int error)
     return FLOW_NONE;
 }
 
+/* Ends the flow that has been silent for longest of this rank, if for silent_ns. */
+static bool displace(proxy_agent_t *a, proxy_rank_t rank, int64_t silent_ns, int64_t now_mono_ns)
+{
+    for (unsigned i = 0; i < PROXY_AGENT_EXPIRIES; i++) {
+        uint32_t oldest = flow_table_oldest_of(&a->table, rank);
+        if (oldest == FLOW_NONE || flow_table_used_ns(&a->table, oldest) > now_mono_ns - silent_ns)
+            return false;
+        if (a->flows[oldest].on_paths == 0) {
+            end_flow(a, oldest);
+            proxy_count(a, SHM_PROXY_COUNT_flows_displaced, 1);
+            return true;
+        }
+        flow_table_touch(&a->table, oldest, now_mono_ns);
+    }
+    return false;
+}
+
+static bool make_room(proxy_agent_t *a, const udp_addr_t *client, int64_t now_mono_ns)
+{
+    if (displace(a, PROXY_NEW, SILENT_NS, now_mono_ns))
+        return true;
+    flow_key_t key = source_of(client);
+    return !has_its_share(a, flow_table_find(&a->sources, &key)) &&
+           displace(a, PROXY_EXTRA, 0, now_mono_ns);
+}
+
 static uint32_t open_flow(proxy_agent_t *a, const flow_key_t *key, const udp_addr_t *client,
                           int64_t now_mono_ns)
 {
     if (now_mono_ns < a->open_from_ns)
         return refuse(a, a->open_error);
-    uint32_t place = flow_table_add(&a->table, key, now_mono_ns);
-    if (place == FLOW_NONE)
+    if (proxy_is_own_address(a, client)) /* forged: answers would come back as its datagrams */
+        return refuse(a, EADDRINUSE);
+    if (a->table.count == a->config.flows && !make_room(a, client, now_mono_ns))
         return refuse(a, ENOSPC);
+    uint32_t place = flow_table_add(&a->table, key, now_mono_ns);
     proxy_flow_t *flow = &a->flows[place];
     int rc = open_socket(a, flow);
     if (rc < 0) {
@@ -145,7 +236,10 @@ uint32_t proxy_flow_of(proxy_agent_t *a, const udp_addr_t *client, int64_t now_m
     uint32_t place = flow_table_find(&a->table, &key);
     if (place == FLOW_NONE)
         return open_flow(a, &key, client, now_mono_ns);
-    flow_table_touch(&a->table, place, now_mono_ns);
+    if (flow_table_rank(&a->table, place) == PROXY_KEPT)
+        flow_table_touch(&a->table, place, now_mono_ns);
+    else
+        raise_rank(a, place, client, now_mono_ns);
     return place;
 }
 

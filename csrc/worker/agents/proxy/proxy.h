@@ -11,6 +11,11 @@
  * sockets are in an epoll of their own, which is one source of the worker's, so an idle flow costs
  * nothing.
  *
+ * A datagram's source address may be forged. So if all flows are in use, a new client gets the
+ * place of a flow whose client sent one datagram, and then was silent. A quarter of all flows are
+ * kept for each source (an IPv4 address, or the first 64 bits of an IPv6 address). If it has more,
+ * clients of other sources get their places.
+ *
  * All datagrams of a direction pass one path, whatever flow they belong to: they share its rate and
  * its queue and keep their order, as on one link. A datagram is offered to its path at the time at
  * which the kernel stamped its arrival, not when this worker read it, so the time on the path does
@@ -34,17 +39,25 @@ enum {
     PROXY_AGENT_EXPIRIES = 8, /* flows that end in one call */
 };
 
+/* Ranks of flows in the table. */
+typedef enum proxy_rank {
+    PROXY_NEW = 0,   /* its client has sent one datagram */
+    PROXY_EXTRA = 1, /* more, but its source has as many flows as are kept for one */
+    PROXY_KEPT = 2,
+} proxy_rank_t;
+
 typedef struct proxy_flow {
     wrk_source_t source; /* first: of the epoll of flows */
     udp_t udp;           /* connected to the server */
     udp_addr_t client;
     udp_addr_t local;  /* the address of this host that the client sends to; none: the listener's */
     uint32_t on_paths; /* its datagrams there */
+    uint32_t kept_for; /* of PROXY_KEPT: place of its source */
 } proxy_flow_t;
 
 typedef struct proxy_path {
     impair_t im;
-    void *memory;
+    impair_config_t wanted; /* as asked for; its storage may have to wait */
     impair_counters_t base; /* at the last statistics reset */
 } proxy_path_t;
 
@@ -63,9 +76,10 @@ typedef struct proxy_agent {
     wrk_source_t input;
     udp_config_t flow_config;
     uint64_t files_most; /* descriptors above belong to others */
-    void *table_memory;
     flow_table_t table;
     proxy_flow_t *flows;    /* by place in the table */
+    flow_table_t sources;   /* those that have flows of rank PROXY_KEPT */
+    uint32_t *kept;         /* how many, by place among the sources */
     uint64_t flow_drops;    /* of the kernel, at sockets of all flows so far */
     int64_t expire_from_ns; /* no flow ends before this */
     int64_t open_from_ns;   /* no flow opens before this, because of open_error */
@@ -89,6 +103,9 @@ static inline void proxy_count(proxy_agent_t *a, shm_proxy_counter_id_t id, uint
 
 /* --- flows --- */
 
+/* Whether what is sent to this address comes to the proxy's own listener. Makes system calls if its
+ * port is the listener's. */
+bool proxy_is_own_address(const proxy_agent_t *a, const udp_addr_t *address);
 /* Checks that the configured number can be had, and makes the table. Returns 0 or -errno with a
  * text. */
 int proxy_flows_open(proxy_agent_t *a);
@@ -123,7 +140,8 @@ uint64_t proxy_kernel_drops(const proxy_agent_t *a);
 
 /* Makes the paths. takeover: as the predecessor had them. Returns 0 or -errno with a text. */
 int proxy_paths_open(proxy_agent_t *a, bool takeover);
-void proxy_paths_close(proxy_agent_t *a);
+/* Gives back storage that a change replaced, once it is empty, and makes what waited for that. */
+void proxy_paths_settle(proxy_agent_t *a);
 int proxy_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                   uint32_t *reply_bytes);
 

@@ -6,7 +6,6 @@
 #include "base/rt_err.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -27,20 +26,26 @@ static void inherit(const proxy_agent_t *a, shm_impair_t wanted[SHM_PROXY_WAYS])
     memcpy(wanted, left, sizeof left);
 }
 
-static int open_path(proxy_path_t *path, const shm_impair_t *wanted)
+static void *take_memory(wrk_channel_t *ch, size_t bytes)
+{
+    void *memory = wrk_take_memory(ch, bytes);
+    if (memory == NULL)
+        rt_err_append("an impaired path of %zu bytes (delay, rate, queue)", bytes);
+    return memory;
+}
+
+static int open_path(wrk_channel_t *ch, proxy_path_t *path, const shm_impair_t *wanted)
 {
     impair_config_t config = agent_path_config(wanted);
     int rc = impair_config_check(&config);
     if (rc < 0)
         return rc;
     size_t bytes = impair_memory_bytes(&config);
-    path->memory = malloc(bytes);
-    if (path->memory == NULL)
-        return rt_err_set(-ENOMEM,
-                          "no memory for an impaired path of %zu bytes: lower its delay, rate or "
-                          "queue",
-                          bytes);
-    return impair_init(&path->im, &config, path->memory, bytes);
+    void *memory = take_memory(ch, bytes);
+    if (memory == NULL)
+        return -ENOMEM;
+    path->wanted = config;
+    return impair_init(&path->im, &config, memory, bytes);
 }
 
 int proxy_paths_open(proxy_agent_t *a, bool takeover)
@@ -50,19 +55,13 @@ int proxy_paths_open(proxy_agent_t *a, bool takeover)
     if (takeover)
         inherit(a, wanted);
     for (unsigned way = 0; way < SHM_PROXY_WAYS; way++) {
-        int rc = open_path(&a->paths[way], &wanted[way]);
+        int rc = open_path(a->channel, &a->paths[way], &wanted[way]);
         if (rc < 0)
             return rc;
         shm_proxy_put_impair(a->state, way, &wanted[way]);
     }
     rt_store_relaxed(&a->state->set, 1);
     return 0;
-}
-
-void proxy_paths_close(proxy_agent_t *a)
-{
-    for (unsigned way = 0; way < SHM_PROXY_WAYS; way++)
-        free(a->paths[way].memory);
 }
 
 /* --- change -------------------------------------------------------------------------------- */
@@ -73,29 +72,37 @@ typedef struct change {
     void *memory; /* NULL: the path's own suffices */
 } change_t;
 
-static int prepare(const proxy_path_t *path, const shm_impair_t *wanted, change_t *out)
+static int prepare(wrk_channel_t *ch, const proxy_path_t *path, const impair_config_t *wanted,
+                   change_t *out)
 {
-    out->config = agent_path_config(wanted);
+    out->config = *wanted;
     int rc = impair_config_check(&out->config);
     if (rc < 0)
         return rc;
     out->bytes = impair_change_bytes(&path->im, &out->config);
-    out->memory = out->bytes > 0 ? malloc(out->bytes) : NULL;
-    if (out->bytes > 0 && out->memory == NULL)
-        return rt_err_set(-ENOMEM,
-                          "no memory for an impaired path of %zu bytes: lower its delay, rate or "
-                          "queue",
-                          out->bytes);
-    return 0;
+    out->memory = out->bytes > 0 ? take_memory(ch, out->bytes) : NULL;
+    return out->bytes > 0 && out->memory == NULL ? -ENOMEM : 0;
 }
 
 static void apply(proxy_path_t *path, const change_t *change, int64_t now_mono_ns)
 {
     (void)impair_change(&path->im, &change->config, change->memory, change->bytes, now_mono_ns);
-    if (change->memory == NULL)
-        return;
-    free(path->memory);
-    path->memory = change->memory;
+    path->wanted = change->config;
+}
+
+void proxy_paths_settle(proxy_agent_t *a)
+{
+    for (unsigned way = 0; way < SHM_PROXY_WAYS; way++) {
+        proxy_path_t *path = &a->paths[way];
+        change_t change = {.bytes = 0};
+        wrk_give_memory(a->channel, impair_old_memory(&path->im));
+        if (impair_change_bytes(&path->im, &path->wanted) == 0)
+            continue;
+        if (prepare(a->channel, path, &path->wanted, &change) == 0)
+            apply(path, &change, rt_mono_ns());
+        else
+            rt_err_clear(); /* it keeps what it has, and tries again */
+    }
 }
 
 /* Both or none. */
@@ -104,11 +111,13 @@ static int set(proxy_agent_t *a, const shm_proxy_command_t *c)
     change_t changes[SHM_PROXY_WAYS] = {{.bytes = 0}};
     int rc = 0;
     for (unsigned way = 0; way < SHM_PROXY_WAYS && rc == 0; way++)
-        if (c->ways & 1u << way)
-            rc = prepare(&a->paths[way], &c->impair[way], &changes[way]);
+        if (c->ways & 1u << way) {
+            impair_config_t wanted = agent_path_config(&c->impair[way]);
+            rc = prepare(a->channel, &a->paths[way], &wanted, &changes[way]);
+        }
     for (unsigned way = 0; way < SHM_PROXY_WAYS; way++) {
         if (rc < 0) {
-            free(changes[way].memory);
+            wrk_give_memory(a->channel, changes[way].memory);
         } else if (c->ways & 1u << way) {
             apply(&a->paths[way], &changes[way], rt_mono_ns());
             shm_proxy_put_impair(a->state, way, &c->impair[way]);

@@ -115,12 +115,9 @@ static void close_parts(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
-    agent_path_close(&a->path);
     agent_park_close(a->control.park);
     a->control.park = -1;
     rtp_agent_rtcp_close(ch);
-    rtp_agent_rx_close(ch);
-    rtp_agent_tx_close(ch);
 }
 
 static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -3,13 +3,12 @@
 #include "base/rt_clock.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A packet that waited longer is no use to a listener. */
 #define PROBATION_NS RT_NS_PER_S
 
-int probation_init(probation_t *p, unsigned min_sequential, uint32_t place_bytes)
+int probation_init(probation_t *p, wrk_channel_t *ch, unsigned min_sequential, uint32_t place_bytes)
 {
     unsigned before = min_sequential - 1;
     *p = (probation_t){
@@ -18,15 +17,8 @@ int probation_init(probation_t *p, unsigned min_sequential, uint32_t place_bytes
     };
     if (p->room == 0)
         return 0;
-    p->store = malloc((size_t)p->room * place_bytes);
+    p->store = wrk_take_memory(ch, (uint64_t)p->room * place_bytes);
     return p->store != NULL ? 0 : -ENOMEM;
-}
-
-void probation_close(probation_t *p)
-{
-    free(p->store);
-    p->store = NULL;
-    p->room = p->count = 0;
 }
 
 static bool follows(const probation_t *p, const rtp_view_t *v)

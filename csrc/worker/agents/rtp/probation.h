@@ -8,7 +8,7 @@
 #define RTP_AGENT_PROBATION_H
 
 #include "proto/rtp/rtp_packet.h"
-#include "shm/rx_ring.h"
+#include "worker/agent.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,9 +25,10 @@ typedef struct probation {
     uint16_t last_seq;
 } probation_t;
 
-/* min_sequential: packets that validate a source. Returns 0, -ENOMEM. */
-int probation_init(probation_t *p, unsigned min_sequential, uint32_t place_bytes);
-void probation_close(probation_t *p);
+/* min_sequential: packets that validate a source. Takes memory of the channel. Returns 0, or
+ * -ENOMEM with a text. */
+int probation_init(probation_t *p, wrk_channel_t *ch, unsigned min_sequential,
+                   uint32_t place_bytes);
 
 /* Keeps a copy of a packet on probation. */
 void probation_keep(probation_t *p, const rx_item_t *item, const rtp_view_t *v);

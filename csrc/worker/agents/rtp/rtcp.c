@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,13 +34,12 @@ static int make_history(wrk_channel_t *ch, int64_t now_mono_ns)
         ch->config.max_payload_bytes - (uint32_t)sizeof(shm_rtp_tx_t) + SHM_RTP_HEAD_BYTES;
     c->resend_tokens = RESENDS_AT_ONCE;
     c->resend_tokens_at_mono_ns = now_mono_ns;
-    c->history_memory = malloc(rtp_history_memory_bytes(packets, longest));
-    if (c->history_memory == NULL)
-        return rt_err_set(
-            -ENOMEM,
-            "no memory for a history of %u packets of %u bytes: lower history_packets "
-            "or the longest packet",
-            packets, longest);
+    c->history_memory = wrk_take_memory(ch, rtp_history_memory_bytes(packets, longest));
+    if (c->history_memory == NULL) {
+        rt_err_append("a history of %u packets of %u bytes (history_packets, max_payload)", packets,
+                      longest);
+        return -ENOMEM;
+    }
     rtp_history_init(&c->history, c->history_memory, packets, longest);
     return 0;
 }
@@ -105,9 +103,9 @@ static int open_session(wrk_channel_t *ch, int64_t now_mono_ns)
     char drawn[40];
     (void)snprintf(drawn, sizeof drawn, "%016llx@shmring",
                    (unsigned long long)ch->segment.segment_id);
-    c->members = malloc(MEMBERS * sizeof *c->members);
+    c->members = wrk_take_memory(ch, MEMBERS * sizeof *c->members);
     if (c->members == NULL)
-        return rt_err_set(-ENOMEM, "no memory for a table of %u members", MEMBERS);
+        return -ENOMEM;
     rtcp_session_config_t config = {
         .ssrc = r->ssrc,
         .cname = r->cname[0] != '\0' ? r->cname : drawn,
@@ -154,10 +152,6 @@ void rtp_agent_rtcp_close(wrk_channel_t *ch)
         udp_close(&c->udp);
         c->open = false;
     }
-    free(c->history_memory);
-    free(c->members);
-    c->history_memory = NULL;
-    c->members = NULL;
 }
 
 void rtp_agent_rtcp_watch(wrk_channel_t *ch)

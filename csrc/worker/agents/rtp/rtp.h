@@ -90,7 +90,6 @@ void rtp_agent_watch(wrk_channel_t *ch); /* depends on direction, held and block
 /* --- sending --- */
 
 int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
-void rtp_agent_tx_close(wrk_channel_t *ch);
 unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
 void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch);
@@ -104,7 +103,6 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch);
 /* --- receiving --- */
 
 int rtp_agent_rx_open(wrk_channel_t *ch);
-void rtp_agent_rx_close(wrk_channel_t *ch);
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
 /* A datagram of the media socket, as agent_path_t.deliver. */
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);

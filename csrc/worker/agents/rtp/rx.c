@@ -10,7 +10,6 @@
 #include "base/rt_err.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LEAST_ENTRIES 4u /* of rtp_jitter_buffer_init */
@@ -19,6 +18,8 @@
 #define SPARE_FRAMES 16u
 #define SPARE_SLOTS 2u /* one for the packet that comes in, and one whose place is in doubt */
 #define SEQ_CYCLE UINT64_C(65536)
+#define FIRST_DYNAMIC_TYPE 96u /* RFC 3551 */
+#define EVENT_BYTES 4u
 
 _Static_assert(offsetof(rtp_slot_t, body) == offsetof(rtp_slot_t, head) + sizeof(shm_rtp_rx_t),
                "head and body are contiguous");
@@ -53,20 +54,19 @@ static rtp_jitter_buffer_config_t buffer_config(const shm_rtp_config_t *c)
     };
 }
 
-static int make_store(const wrk_channel_t *ch, rtp_receiver_t *r, uint32_t frames)
+static int make_store(wrk_channel_t *ch, rtp_receiver_t *r, uint32_t frames)
 {
     uint32_t slots = frames + SPARE_SLOTS;
     r->room = ch->config.max_payload_bytes - (uint32_t)sizeof(shm_rtp_rx_t);
     r->slot_bytes = ((uint32_t)sizeof(rtp_slot_t) + r->room + 7u) & ~7u;
-    r->entries = malloc(frames * sizeof *r->entries);
-    r->store = malloc((size_t)slots * r->slot_bytes);
-    r->free_slots = malloc(slots * sizeof *r->free_slots);
-    if (r->entries == NULL || r->store == NULL || r->free_slots == NULL)
-        return rt_err_set(
-            -ENOMEM,
-            "no memory for a jitter buffer of %u frames of %u bytes: lower max_frames "
-            "or the longest packet",
-            frames, r->slot_bytes);
+    r->entries = wrk_take_memory(ch, frames * sizeof *r->entries);
+    r->free_slots = r->entries ? wrk_take_memory(ch, slots * sizeof *r->free_slots) : NULL;
+    r->store = r->free_slots ? wrk_take_memory(ch, (uint64_t)slots * r->slot_bytes) : NULL;
+    if (r->store == NULL) {
+        rt_err_append("a jitter buffer of %u frames of %u bytes (max_frames, max_payload)", frames,
+                      r->slot_bytes);
+        return -ENOMEM;
+    }
     while (r->free_count < slots) {
         r->free_slots[r->free_count] = r->free_count;
         r->free_count++;
@@ -74,7 +74,7 @@ static int make_store(const wrk_channel_t *ch, rtp_receiver_t *r, uint32_t frame
     return 0;
 }
 
-static int make_buffer(const wrk_channel_t *ch, rtp_receiver_t *r, const shm_rtp_config_t *c)
+static int make_buffer(wrk_channel_t *ch, rtp_receiver_t *r, const shm_rtp_config_t *c)
 {
     rtp_jitter_buffer_config_t config = buffer_config(c);
     rtp_jitter_buffer_entry_t few[LEAST_ENTRIES];
@@ -145,21 +145,12 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     rtp_source_config_t source = source_config(&a->config);
     rtp_source_init(&r->source, &source);
     int rc = make_buffer(ch, r, &a->config);
-    if (rc == 0 && probation_init(&r->probation, r->source.config.min_sequential,
-                                  RTP_HEADER_BYTES + r->room) < 0)
-        rc = rt_err_set(-ENOMEM, "no memory for the first packets of a source");
+    rc = rc ? rc
+            : probation_init(&r->probation, ch, r->source.config.min_sequential,
+                             RTP_HEADER_BYTES + r->room);
     r->resync_first = ch->rx.sequence > 0;
     wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     return rc;
-}
-
-void rtp_agent_rx_close(wrk_channel_t *ch)
-{
-    rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
-    free(r->entries);
-    free(r->store);
-    free(r->free_slots);
-    probation_close(&r->probation);
 }
 
 /* --- slots --------------------------------------------------------------------------------- */
@@ -284,7 +275,7 @@ static void give_frame(wrk_channel_t *ch, const rtp_jitter_buffer_event_t *e, in
     rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
     rtp_slot_t *s = slot_at(r, e->item);
     int64_t due_ns = to_channel(ch, e->due_ns);
-    if (r->resync_first) {
+    if (r->resync_first && !(s->head.flags & SHM_RTP_EVENT)) {
         shm_rtp_rx_t head = {.ssrc = s->head.ssrc, .seq = e->seq, .ts = e->ts, .due_ns = due_ns};
         put_resync(ch, &head, now_mono_ns);
     }
@@ -373,6 +364,22 @@ int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch)
 
 /* --- arrivals ------------------------------------------------------------------------------ */
 
+/* Whether a packet carries no media frame. Types that nobody named tell by their size: an event
+ * (RFC 4733) has 4 bytes. */
+static bool is_event(const shm_rtp_config_t *c, const rtp_view_t *v)
+{
+    if (c->flags & SHM_RTP_EVENT_TYPES)
+        return c->event_types[v->payload_type / 64] >> (v->payload_type % 64) & 1;
+    return v->payload_type >= FIRST_DYNAMIC_TYPE && v->payload_type != c->payload_type &&
+           v->payload_bytes == EVENT_BYTES;
+}
+
+static uint8_t flags_of(const wrk_channel_t *ch, const rtp_view_t *v, bool recovered)
+{
+    return (recovered ? SHM_RTP_RECOVERED : 0) |
+           (is_event(&rtp_agent_of(ch)->config, v) ? SHM_RTP_EVENT : 0);
+}
+
 static void into_buffer(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_t *v,
                         int64_t arrival_mono_ns, bool recovered)
 {
@@ -383,13 +390,15 @@ static void into_buffer(wrk_channel_t *ch, const rx_item_t *item, const rtp_view
         return;
     }
     r->free_count--;
-    slot_at(r, number)->head.flags = recovered ? SHM_RTP_RECOVERED : 0;
+    uint8_t flags = flags_of(ch, v, recovered);
+    slot_at(r, number)->head.flags = flags;
     rtp_jitter_buffer_in_t in = {
         .item = number,
         .arrival_ns = arrival_mono_ns,
         .ts = v->ts,
         .seq = v->seq,
-        .flags = recovered ? RTP_JITTER_BUFFER_NO_TIMING : 0,
+        .flags = (uint16_t)((recovered ? RTP_JITTER_BUFFER_NO_TIMING : 0) |
+                            (flags & SHM_RTP_EVENT ? RTP_JITTER_BUFFER_SIGNAL : 0)),
     };
     rtp_jitter_buffer_dropped_t dropped;
     rtp_jitter_buffer_in(&r->buffer, &in, &dropped);
@@ -417,7 +426,7 @@ static void as_arrived(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_
         rtp_agent_count(a, SHM_RTP_COUNT_resyncs, r->resync_flags != 0);
         put_resync(ch, &head, now_mono_ns);
     }
-    s->head.flags = recovered ? SHM_RTP_RECOVERED : 0;
+    s->head.flags = flags_of(ch, v, recovered);
     put_frame(ch, s, seq, item->time_ns, now_mono_ns);
     rtp_agent_count(a, SHM_RTP_COUNT_delivered, 1);
 }

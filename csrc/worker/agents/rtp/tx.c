@@ -23,7 +23,6 @@
 #include "shm/tx_ring.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TAKE_IN_PER_CALL 256u
@@ -74,14 +73,15 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch)
 
 /* --- open ---------------------------------------------------------------------------------- */
 
-static int make_filling(rtp_agent_t *a)
+static int make_filling(wrk_channel_t *ch)
 {
+    rtp_agent_t *a = rtp_agent_of(ch);
     if (a->config.underrun != SHM_RTP_FILL)
         return 0;
     size_t bytes = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet;
-    a->filling = malloc(bytes);
+    a->filling = wrk_take_memory(ch, bytes);
     if (a->filling == NULL)
-        return rt_err_set(-ENOMEM, "no memory for a filling packet of %zu bytes", bytes);
+        return -ENOMEM;
     memset(a->filling, a->config.fill_byte, bytes);
     return 0;
 }
@@ -90,7 +90,7 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_plan_init(&a->plan, &a->config);
-    int rc = make_filling(a);
+    int rc = make_filling(ch);
     agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     catch_up_init(&a->left, ch->config.catch_up);
     uint32_t current = rt_load_acquire(&a->state->current);
@@ -101,13 +101,6 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     a->published[SHM_RTP_COUNT_sent] = a->plan.stream.packets;
     a->published[SHM_RTP_COUNT_sent_octets] = a->plan.stream.octets;
     return rc;
-}
-
-void rtp_agent_tx_close(wrk_channel_t *ch)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    free(a->filling);
-    a->filling = NULL;
 }
 
 /* --- records ------------------------------------------------------------------------------- */

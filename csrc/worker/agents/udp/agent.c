@@ -81,7 +81,6 @@ static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = start(ch, now_mono_ns);
     if (rc < 0) {
         agent_sender_close(ch);
-        agent_path_close(&a->path);
         close_socket(ch);
         return rc;
     }
@@ -97,7 +96,6 @@ static void close_channel(wrk_channel_t *ch)
     agent_path_counters(ch, &a->path);
     close_socket(ch);
     agent_sender_close(ch);
-    agent_path_close(&a->path);
 }
 
 /* --- hold, duties -------------------------------------------------------------------------- */

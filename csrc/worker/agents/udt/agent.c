@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define LINGER_MOST_NS (INT64_MAX / 4)
 #define MORE_NS RT_NS_PER_MS
@@ -61,8 +60,6 @@ static void close_channel(wrk_channel_t *ch)
     if (a->notifies_loss)
         udt_agent_notify_lost(a);
     udt_agent_leave_port(a);
-    if (a->memory != NULL)
-        (void)munmap(a->memory, a->memory_bytes);
     udt_agent_publish_state(a, SHM_UDT_CLOSED);
 }
 

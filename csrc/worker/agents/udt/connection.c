@@ -38,18 +38,25 @@ static void untouch(udt_port_agent_t *p, udt_agent_t *a)
     a->touched = false;
 }
 
+static uint64_t accepted_bytes(const udt_agent_t *a)
+{
+    return a->conn.setup.is_server ? a->channel->segment.bytes : 0;
+}
+
 int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a)
 {
     udt_address_t peer = udt_address_of(&a->ends.peer);
     int rc = udt_port_add(&p->sockets, &a->conn, &peer);
     if (rc < 0)
-        return rt_err_set(rc, "channel \"%s\" cannot take another connection", p->channel->config.name);
+        return rt_err_set(rc, "channel \"%s\" cannot take another connection",
+                          p->channel->config.name);
     a->port = p;
     a->next = p->agents;
     a->at = &p->agents;
     if (p->agents != NULL)
         p->agents->at = &a->next;
     p->agents = a;
+    p->accepted_bytes += accepted_bytes(a);
     rt_store_relaxed(&p->state->sockets, p->sockets.count);
     return 0;
 }
@@ -66,6 +73,7 @@ void udt_agent_leave_port(udt_agent_t *a)
     if (a->next != NULL)
         a->next->at = a->at;
     (void)udt_port_remove(&p->sockets, &a->conn);
+    p->accepted_bytes -= accepted_bytes(a);
     if (a->touched)
         untouch(p, a);
     rt_store_relaxed(&p->state->sockets, p->sockets.count);

@@ -58,6 +58,7 @@ void udt_port_agent_forget(udt_port_agent_t *p, udt_waiting_t *w)
         at = &p->waiting[*at].next;
     *at = w->next;
     unlink_waiting(p, w);
+    --*w->source;
     w->number = 0;
     p->waiting_count--;
     publish_waiting(p);
@@ -149,14 +150,25 @@ static void announce(udt_port_agent_t *p, const udt_waiting_t *w)
     (void)rx_writer_put(&ch->rx, &item);
 }
 
-static void let_wait(udt_port_agent_t *p, const udt_handshake_t *hs, const udt_ends_t *ends,
-                     uint32_t bucket, int64_t now_mono_ns)
+/* One more connection would be more than this port takes, of all peers or of this one's network. */
+static bool is_full(const udt_port_agent_t *p, uint32_t from_source)
 {
-    if (p->waiting_count >= p->backlog || p->sockets.count >= p->sockets.capacity) {
+    return p->waiting_count >= p->backlog || p->sockets.count >= p->sockets.capacity ||
+           (p->max_per_source != 0 && from_source >= p->max_per_source) ||
+           !udt_port_agent_has_bytes(p, p->connection_bytes);
+}
+
+static void let_wait(udt_port_agent_t *p, const udt_handshake_t *hs, const udt_ends_t *ends,
+                     const udt_address_t *address, uint32_t bucket, int64_t now_mono_ns)
+{
+    uint32_t *source = udt_port_source(&p->sockets, address);
+    if (is_full(p, *source)) {
         refuse(p, hs, ends);
         return;
     }
     udt_waiting_t *w = free_place(p);
+    w->source = source;
+    ++*source;
     w->handshake = *hs;
     w->ends = *ends;
     p->generation = p->generation + 1 < UINT32_C(1) << (32 - PLACE_BITS) ? p->generation + 1 : 1;
@@ -176,7 +188,7 @@ void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, cons
     uint32_t bucket = bucket_of(p, address, hs);
     udt_waiting_t *w = find_waiting(p, &ends->peer, hs, bucket);
     if (w == NULL) {
-        let_wait(p, hs, ends, bucket, now_mono_ns);
+        let_wait(p, hs, ends, address, bucket, now_mono_ns);
         return;
     }
     unlink_waiting(p, w);

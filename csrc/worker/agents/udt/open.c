@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #define DEFAULT_MSS_BYTES 1500u
@@ -42,7 +41,8 @@ static int check_peer(const udt_port_agent_t *p, udt_agent_t *a)
     const shm_addr_t *remote = &a->channel->config.remote;
     udt_port_agent_address(p, remote, &a->ends.peer);
     if (!udp_addr_is_set(&a->ends.peer) || remote->port == 0)
-        return rt_err_set(-EINVAL, "there is no address to connect to: set remote to an address and a port");
+        return rt_err_set(-EINVAL,
+                          "there is no address to connect to: set remote to an address and a port");
     if (a->ends.peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
         return rt_err_set(-EINVAL, "remote is IPv6, but channel \"%s\" is bound to IPv4",
                           p->channel->config.name);
@@ -88,27 +88,23 @@ static size_t whole_pages(size_t bytes)
     return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
 }
 
-/* Pages are allocated as they are used: most connections never fill their buffers. Huge pages would
- * be allocated at once. */
+/* Most connections never fill their buffers, so most of these pages are never used. */
 static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memory_t *out)
 {
     size_t own = whole_pages(udt_conn_memory_bytes(c));
     size_t send = whole_pages(c->send_bytes);
-    a->memory_bytes = own + send + whole_pages(udt_conn_receive_bytes(c));
-    void *at = mmap(NULL, a->memory_bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED)
-        return rt_err_set(-ENOMEM,
-                          "no memory for buffers of %zu bytes: lower send_bytes or "
-                          "receive_packets",
-                          a->memory_bytes);
-    (void)madvise(at, a->memory_bytes, MADV_NOHUGEPAGE);
+    size_t bytes = own + send + whole_pages(udt_conn_receive_bytes(c));
+    uint8_t *at = wrk_take_memory(a->channel, bytes);
+    if (at == NULL) {
+        rt_err_append("buffers of %zu bytes (send_bytes, receive_packets)", bytes);
+        return -ENOMEM;
+    }
     a->memory = at;
     *out = (udt_conn_memory_t){
         .own = at,
         .own_is_zero = true,
-        .send = (uint8_t *)at + own,
-        .receive = (uint8_t *)at + own + send,
+        .send = at + own,
+        .receive = at + own + send,
     };
     return 0;
 }
@@ -145,10 +141,7 @@ static int start(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t 
         rc = accept_request(p, a, w, now_mono_ns);
     else if (rc == 0 && !a->channel->held)
         udt_conn_connect(&a->conn, now_mono_ns);
-    rc = rc ? rc : udt_agent_join(p, a);
-    if (rc < 0 && a->memory != NULL)
-        (void)munmap(a->memory, a->memory_bytes);
-    return rc;
+    return rc ? rc : udt_agent_join(p, a);
 }
 
 static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
@@ -160,6 +153,14 @@ static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
     if (p->listener.mode != (udt_mode_t)a->config.mode)
         return rt_err_set(-EINVAL, "mode is %u, and channel \"%s\" listens for %u", a->config.mode,
                           p->channel->config.name, (unsigned)p->listener.mode);
+    p->connection_bytes = a->channel->segment.bytes;
+    if (!udt_port_agent_has_bytes(p, p->connection_bytes))
+        return rt_err_set(
+            -ENOSPC,
+            "accepted connections of channel \"%s\" have %llu of %llu bytes of shared "
+            "memory, and this one needs %llu: raise max_bytes or lower ring_bytes",
+            p->channel->config.name, (unsigned long long)p->accepted_bytes,
+            (unsigned long long)p->max_bytes, (unsigned long long)p->connection_bytes);
     a->ends = (*w)->ends;
     a->peer_shm = udt_plain_address(&a->ends.peer);
     return 0;

@@ -4,9 +4,7 @@
 #include "worker/agents/udt/udt.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #define DEFAULT_RCVBUF_BYTES (12u << 20)
@@ -120,29 +118,19 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_port_config_t *c)
     return 0;
 }
 
-static void free_tables(udt_port_agent_t *p)
+static int make_tables(udt_port_agent_t *p, uint32_t max_sockets)
 {
-    free(p->sockets_memory);
-    free(p->buckets);
-    free(p->waiting);
-    if (p->refused.bytes != NULL)
-        (void)munmap(p->refused.bytes, REFUSED_BYTES);
-}
-
-static int make_tables(udt_port_agent_t *p, uint32_t max_sockets, uint32_t first_id)
-{
-    void *refused =
-        mmap(NULL, REFUSED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    p->refused.bytes = refused == MAP_FAILED ? NULL : refused;
-    p->waiting = calloc(SHM_UDT_MAX_BACKLOG, sizeof *p->waiting);
-    p->buckets = malloc(SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
-    p->sockets_memory = malloc(udt_port_memory_bytes(max_sockets));
+    wrk_channel_t *ch = p->channel;
+    p->refused.bytes = wrk_take_memory(ch, REFUSED_BYTES);
+    p->waiting = wrk_take_memory(ch, SHM_UDT_MAX_BACKLOG * sizeof *p->waiting);
+    p->buckets = wrk_take_memory(ch, SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
+    p->sockets_memory = wrk_take_memory(ch, udt_port_memory_bytes(max_sockets));
     if (p->waiting == NULL || p->buckets == NULL || p->sockets_memory == NULL ||
         p->refused.bytes == NULL)
-        return rt_err_set(-ENOMEM, "no memory for a port of %u connections", max_sockets);
+        return -ENOMEM;
     memset(p->buckets, 0xff, SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
     p->oldest = p->newest = UDT_NO_PLACE;
-    udt_port_init(&p->sockets, p->sockets_memory, max_sockets, &p->secret, first_id);
+    udt_port_init(&p->sockets, p->sockets_memory, max_sockets, &p->secret);
     return 0;
 }
 
@@ -165,13 +153,13 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
 {
     wrk_channel_t *ch = p->channel;
     bool takeover = rt_load_relaxed(&ch->segment.status->epoch) != 0;
-    uint32_t first_id;
-    if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret ||
-        getrandom(&first_id, sizeof first_id, 0) != (ssize_t)sizeof first_id)
+    if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret)
         return rt_err_set(-errno, "getrandom: %s", strerror(errno));
     p->path = (agent_path_t){.udp = &p->udp, .deliver = udt_port_agent_deliver};
     udt_port_agent_rx_open(p);
-    int rc = make_tables(p, c->max_sockets, first_id & UDT_SEQ_MASK);
+    p->max_per_source = c->max_per_source;
+    p->max_bytes = c->max_bytes;
+    int rc = make_tables(p, c->max_sockets);
     rc = rc ? rc : agent_path_open(ch, &p->path);
     rc = rc ? rc : begin_to_listen(p, c, takeover);
     if (rc < 0)
@@ -201,8 +189,6 @@ static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
         return rc;
     rc = start(p, &c);
     if (rc < 0) {
-        agent_path_close(&p->path);
-        free_tables(p);
         agent_socket_close(&p->udp, p->phc);
         return rc;
     }
@@ -223,8 +209,6 @@ static void close_channel(wrk_channel_t *ch)
     agent_path_counters(ch, &p->path);
     wrk_unwatch(ch, &p->socket);
     agent_socket_close(&p->udp, p->phc);
-    agent_path_close(&p->path);
-    free_tables(p);
 }
 
 /* --- requests ------------------------------------------------------------------------------ */

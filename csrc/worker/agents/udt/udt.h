@@ -49,6 +49,7 @@ typedef struct udt_ends {
 typedef struct udt_waiting {
     udt_handshake_t handshake;
     udt_ends_t ends;
+    uint32_t *source; /* where it counts */
     uint32_t bucket;
     uint32_t next; /* next in the same bucket */
     int64_t heard_mono_ns;
@@ -92,6 +93,10 @@ typedef struct udt_port_agent {
     udt_address_t last_address; /* and in the form of the protocol */
 
     bool listens;
+    uint32_t max_per_source;   /* 0: no limit */
+    uint64_t max_bytes;        /* 0: no limit */
+    uint64_t accepted_bytes;   /* of the segments of accepted connections */
+    uint64_t connection_bytes; /* of the last one */
     udt_listener_t listener;
     udt_waiting_t *waiting; /* SHM_UDT_MAX_BACKLOG places */
     uint32_t *buckets;      /* first request of each bucket, as many as places; UDT_NO_PLACE */
@@ -137,7 +142,6 @@ struct udt_agent {
     shm_udt_config_t config;
     udt_conn_t conn;
     void *memory; /* of its buffers; NULL: none */
-    size_t memory_bytes;
     udt_ends_t ends;
     shm_addr_t peer_shm;
     bool notifies_loss; /* LOST: its port and its peer are still to be notified */
@@ -227,6 +231,11 @@ void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, cons
                             const udt_address_t *address, int64_t now_mono_ns);
 /* Adds what listener and sockets have counted since the last call. */
 void udt_port_agent_counters(udt_port_agent_t *p);
+/* Whether accepted connections may take so many bytes more. */
+static inline bool udt_port_agent_has_bytes(const udt_port_agent_t *p, uint64_t bytes)
+{
+    return p->max_bytes == 0 || p->accepted_bytes + bytes <= p->max_bytes;
+}
 /* NULL: no request of that number waits. */
 udt_waiting_t *udt_port_agent_waiting(udt_port_agent_t *p, uint32_t number);
 void udt_port_agent_forget(udt_port_agent_t *p, udt_waiting_t *w);

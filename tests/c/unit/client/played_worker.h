@@ -86,7 +86,7 @@ static inline void pw_answer(played_worker_t *w, int fd, const ctl_header_t *ask
         pw_send(fd, &late, &body, &w->segment_fd, 1);
     int fds[] = {w->bell_fd, w->segment_fd};
     rt_store_relaxed(&w->asked_producer, ask->producer);
-    pw_send(fd, &header, &body, producer ? fds : fds + 1, producer ? 2 : 1);
+    pw_send(fd, &header, &body, fds, ask->what == CTL_ATTACH_WATCHER ? 1 : 2);
     rt_fetch_add(&w->attached, 1);
 }
 

@@ -60,16 +60,16 @@ static void say(pair_t *p, uint32_t request, int32_t result, const void *body, u
 
 static int ask(pair_t *p, control_reply_t *reply)
 {
-    return control_request(&p->client, CTL_PING, "why", 3, NULL, 0, RT_NEVER_NS, reply);
+    return control_request(&p->client, CTL_PING, "why", 3, RT_NEVER_NS, reply);
 }
 
-static void test_a_request_is_a_header_and_a_body_with_descriptors(void)
+static void test_a_request_is_a_header_and_a_body(void)
 {
     pair_t p = connected();
     control_reply_t reply;
     uint8_t got[128];
     say(&p, FIRST, 7, "because", 7, &p.worker, 1);
-    CHECK_EQ(control_request(&p.client, CTL_PING, "why", 3, &p.worker, 1, RT_NEVER_NS, &reply), 0);
+    CHECK_EQ(control_request(&p.client, CTL_PING, "why", 3, RT_NEVER_NS, &reply), 0);
     CHECK_EQ(reply.result, 7);
     CHECK_EQ(reply.bytes, 7);
     CHECK_EQ(memcmp(reply.body, "because", 7), 0);
@@ -179,9 +179,9 @@ static void test_nobody_listens(void)
     char path[200];
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = '\0';
-    CHECK_EQ(control_connect(&c, "/tmp/none-such.sock", RT_NEVER_NS), -ENOENT);
+    CHECK_EQ(control_connect(&c, "/tmp/none-such.sock", 0, RT_NEVER_NS), -ENOENT);
     CHECK_EQ(c.fd, -1);
-    CHECK_EQ(control_connect(&c, path, RT_NEVER_NS), -ENAMETOOLONG);
+    CHECK_EQ(control_connect(&c, path, 0, RT_NEVER_NS), -ENAMETOOLONG);
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */
@@ -251,14 +251,14 @@ static void test_signals_while_it_connects(void)
     (void)snprintf(path, sizeof path, "/tmp/control-%d.sock", (int)getpid());
     int listener = listen_full(path, &queued);
     signals_begin(-1, NULL, -EINTR);
-    CHECK_EQ(control_connect(&c, path, RT_NEVER_NS), -EINTR);
+    CHECK_EQ(control_connect(&c, path, 0, RT_NEVER_NS), -EINTR);
     CHECK_EQ(signals.times, 1);
     CHECK_EQ(c.fd, -1);
     signals_begin(-1, &c, 0);
-    CHECK_EQ(control_connect(&c, path, RT_NEVER_NS), -EPIPE);
+    CHECK_EQ(control_connect(&c, path, 0, RT_NEVER_NS), -EPIPE);
     CHECK_EQ(c.fd, -1);
     signals_begin(listener, NULL, 0);
-    CHECK_EQ(control_connect(&c, path, RT_NEVER_NS), 0);
+    CHECK_EQ(control_connect(&c, path, 0, RT_NEVER_NS), 0);
     CHECK(signals.times >= 3);
     CHECK_EQ(c.peer_pid, getpid());
     signals_end();
@@ -293,7 +293,7 @@ static void test_signals_that_interrupt_nothing(void)
     control_on_signal = on_signal;
     CHECK_EQ(control_nap(), -EINTR);
     CHECK_EQ(ask(&p, &reply), -EINTR);
-    CHECK_EQ(control_connect(&c, path, RT_NEVER_NS), -EINTR);
+    CHECK_EQ(control_connect(&c, path, 0, RT_NEVER_NS), -EINTR);
     CHECK_EQ(signals.times, 3);
     control_on_signal = NULL;
     hang_up(&p);
@@ -309,7 +309,7 @@ static void test_a_stopped_worker_with_a_full_queue(void)
     control_t c;
     (void)snprintf(path, sizeof path, "/tmp/control-%d.sock", (int)getpid());
     int listener = listen_full(path, &queued);
-    CHECK_EQ(control_connect(&c, path, RT_NEVER_NS), -ETIMEDOUT);
+    CHECK_EQ(control_connect(&c, path, 0, RT_NEVER_NS), -ETIMEDOUT);
     CHECK(strstr(rt_err_text(), "full for 5 s") != NULL);
     CHECK_EQ(c.fd, -1);
     close(queued);
@@ -319,7 +319,7 @@ static void test_a_stopped_worker_with_a_full_queue(void)
 
 int main(void)
 {
-    RUN(test_a_request_is_a_header_and_a_body_with_descriptors);
+    RUN(test_a_request_is_a_header_and_a_body);
     RUN(test_a_refusal_bears_the_workers_text);
     RUN(test_answers_to_former_requests_are_passed_over);
     RUN(test_a_worker_that_hangs_up_may_say_why);

@@ -5,7 +5,9 @@
 #include "client/endpoint.h"
 #include "client/readiness.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 typedef struct rig {
@@ -202,8 +204,8 @@ static void test_a_reader_attaches_first_and_misses_nothing(void)
     CHECK_EQ(endpoint_poll(&r.end), -ESTALE);
     arrive(&r, "one");
     CHECK_EQ(endpoint_poll(&r.end), -ESTALE);
-    CHECK_EQ(endpoint_attach_reader(&r.end, SHM_TEST_READERS, -1), -EINVAL);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, SHM_TEST_READERS), -EINVAL);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0), 0);
     CHECK_EQ(endpoint_poll(&r.end), 1);
     CHECK_EQ(r.end.spare_packet.payload_bytes, 3);
     CHECK_EQ(memcmp(r.end.spare, "one", 3), 0);
@@ -237,7 +239,7 @@ static void test_what_does_not_fit_stays(void)
     packet_record_t records[4];
     uint64_t used;
     open_rig(&r);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0), 0);
     arrive(&r, "abc");
     arrive(&r, "defg");
     CHECK_EQ(endpoint_waiting(&r.end), 2);
@@ -260,7 +262,7 @@ static void test_each_packet_has_its_own_row(void)
     packet_record_t records[4];
     uint64_t used;
     open_rig(&r);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0), 0);
     arrive(&r, "a");
     arrive(&r, "bcde");
     arrive(&r, "f");
@@ -301,7 +303,7 @@ static void test_a_payload_is_copied_once_where_every_packet_fits(void)
     rig_t r;
     uint8_t to[SHM_MAX_PAYLOAD] = {0};
     open_rig(&r);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0), 0);
     uint32_t longest = r.segment.config.max_payload_bytes;
     r.end.spare[0] = '-';
     arrive(&r, "abc");
@@ -326,25 +328,99 @@ static void test_a_payload_is_copied_once_where_every_packet_fits(void)
     close_rig(&r);
 }
 
-static void test_the_doorbell_is_readable_while_packets_are_there(void)
+/* A reader that may wait for its bells: *own, and ends[1], which the worker rings by ends[0]. */
+static void open_waiting_rig(rig_t *r, int *own, int ends[2])
+{
+    *own = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    CHECK(*own >= 0 &&
+          socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    open_rig(r);
+    CHECK_EQ(endpoint_attach_reader(&r->end, 0), 0);
+    endpoint_select(&r->end, ends[1], *own);
+}
+
+static void close_waiting_rig(rig_t *r, int own, const int ends[2])
+{
+    close_rig(r);
+    close(own);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void test_the_bells_are_readable_while_packets_are_there(void)
 {
     rig_t r;
-    uint8_t ring;
-    int bell = doorbell_open();
-    REQUIRE(bell >= 0);
-    open_rig(&r);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, bell), 0);
-    endpoint_rearm(&r.end);
-    CHECK(recv(bell, &ring, 1, MSG_PEEK | MSG_DONTWAIT) < 0);
+    uint64_t rings;
+    int own, ends[2];
+    open_waiting_rig(&r, &own, ends);
+    CHECK(read(own, &rings, sizeof rings) < 0);
     arrive(&r, "a");
     endpoint_rearm(&r.end); /* finds the packet that came without a ring */
-    CHECK_EQ(recv(bell, &ring, 1, MSG_PEEK | MSG_DONTWAIT), 1);
+    CHECK_EQ(read(own, &rings, sizeof rings), sizeof rings);
+    endpoint_rearm(&r.end);
+    CHECK_EQ(send(ends[0], "", 1, 0), 1);
     CHECK_EQ(endpoint_poll(&r.end), 1);
     endpoint_taken(&r.end);
-    CHECK(recv(bell, &ring, 1, MSG_PEEK | MSG_DONTWAIT) < 0);
+    CHECK(read(own, &rings, sizeof rings) < 0);
+    CHECK(read(ends[1], &rings, sizeof rings) < 0);
     CHECK_EQ(rt_load_relaxed(&r.end.reader->bell_want), 1);
-    close_rig(&r);
-    close(bell);
+    close_waiting_rig(&r, own, ends);
+}
+
+static void test_an_end_that_polls_asks_for_no_ring(void)
+{
+    rig_t r;
+    uint64_t rings;
+    int own, ends[2];
+    open_waiting_rig(&r, &own, ends);
+    CHECK_EQ(send(ends[0], "", 1, 0), 1);
+    endpoint_poll_on(&r.end, true);
+    CHECK(read(ends[1], &rings, sizeof rings) < 0);
+    for (int i = 0; i < 2; i++) {
+        arrive(&r, "a");
+        CHECK_EQ(rt_load_relaxed(&r.end.reader->bell_want), 0);
+        CHECK_EQ(endpoint_poll(&r.end), 1);
+        endpoint_taken(&r.end);
+    }
+    endpoint_rearm(&r.end); /* a call that found nothing */
+    CHECK_EQ(rt_load_relaxed(&r.end.reader->bell_want), 0);
+    arrive(&r, "a");
+    endpoint_poll_on(&r.end, false);
+    CHECK_EQ(rt_load_relaxed(&r.end.reader->bell_want), 1);
+    CHECK_EQ(read(own, &rings, sizeof rings), sizeof rings);
+    close_waiting_rig(&r, own, ends);
+}
+
+static bool is_readable(int fd, int within_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, within_ms) == 1;
+}
+
+/* Also where this process has no descriptor left for a timer. */
+static void test_it_is_readable_from_one_bell_to_the_next(void)
+{
+    readiness_t r;
+    int ends[2];
+    struct rlimit was, none;
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &was) == 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    for (int without_timer = 0; without_timer < 2; without_timer++) {
+        REQUIRE(readiness_open(&r) == 0);
+        CHECK_EQ(readiness_watch_bell(&r, ends[1]), 0);
+        CHECK(!is_readable(r.epoll_fd, 0));
+        none = (struct rlimit){.rlim_cur = 0, .rlim_max = was.rlim_max};
+        CHECK_EQ(setrlimit(RLIMIT_NOFILE, without_timer ? &none : &was), 0);
+        readiness_await_successor(&r);
+        CHECK_EQ(setrlimit(RLIMIT_NOFILE, &was), 0);
+        CHECK_EQ(r.timer_fd < 0, without_timer);
+        CHECK(is_readable(r.epoll_fd, 1000));
+        CHECK_EQ(readiness_watch_bell(&r, ends[1]), 0);
+        CHECK(!is_readable(r.epoll_fd, 0));
+        readiness_close(&r);
+    }
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -355,13 +431,13 @@ static void test_a_child_is_a_party_of_its_own(void)
     uint64_t sequence;
     open_rig(&r);
     CHECK_EQ(endpoint_attach_producer(&r.end, 1, r.bell_fd), 0);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0), 0);
     arrive(&r, "kept");
     CHECK_EQ(endpoint_poll(&r.end), 1);
     endpoint_forget_slots(&r.end);
     CHECK_EQ(send_text(&r, "x", &sequence), -ESTALE);
     CHECK(r.end.reader == NULL);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 1, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 1), 0);
     CHECK_EQ(endpoint_poll(&r.end), 1); /* of a broadcast it has a copy of its own */
     close_rig(&r);
     open_rig_as(&r, shm_test_config(65536, 200), SHM_READ_SHARED);
@@ -391,7 +467,7 @@ static void test_a_sleep_ends_in_time_and_when_something_comes(void)
     rig_t r;
     endpoint_sleep_t s;
     open_rig(&r);
-    CHECK_EQ(endpoint_attach_reader(&r.end, 0, -1), 0);
+    CHECK_EQ(endpoint_attach_reader(&r.end, 0), 0);
     int64_t until = rt_mono_ns() + 5 * RT_NS_PER_MS;
     endpoint_before_sleep(&r.end, ENDPOINT_RX, until, &s);
     CHECK_EQ(endpoint_sleep(&s), -ETIMEDOUT);
@@ -419,7 +495,9 @@ int main(void)
     RUN(test_each_packet_has_its_own_row);
     RUN(test_a_batch_takes_the_rows_of_a_matrix);
     RUN(test_a_payload_is_copied_once_where_every_packet_fits);
-    RUN(test_the_doorbell_is_readable_while_packets_are_there);
+    RUN(test_the_bells_are_readable_while_packets_are_there);
+    RUN(test_an_end_that_polls_asks_for_no_ring);
+    RUN(test_it_is_readable_from_one_bell_to_the_next);
     RUN(test_a_child_is_a_party_of_its_own);
     RUN(test_a_worker_that_says_nothing_for_a_second_is_unheard);
     RUN(test_a_sleep_ends_in_time_and_when_something_comes);

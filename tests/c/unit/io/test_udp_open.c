@@ -1,7 +1,10 @@
 /* Options, what became of them, errors and their texts, sockets taken over. */
 #include "io_test.h"
 
+#include "base/rt_caps.h"
+
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -317,6 +320,67 @@ static void test_taking_over_twice_changes_nothing(void)
     io_close_pair(&udp, &heir);
 }
 
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    CHECK_EQ(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+/* Programs set up the socket that they pass in: mDNS and SSDP share their port. */
+static void test_what_its_owner_set_stays(void)
+{
+    static const struct {
+        int level, name, value;
+    } set[] = {
+        {SOL_SOCKET, SO_REUSEADDR, 1}, {SOL_SOCKET, SO_REUSEPORT, 1},
+        {SOL_SOCKET, SO_BROADCAST, 1}, {SOL_IP, IP_MULTICAST_LOOP, 0},
+        {SOL_IP, IP_MULTICAST_TTL, 7}, {SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO},
+        {SOL_IP, IP_TTL, 9},
+    };
+    const udp_addr_t local = io_addr("127.0.0.1", 0);
+    udp_config_t cfg = io_config();
+    udp_t udp;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    for (unsigned i = 0; i < sizeof set / sizeof set[0]; i++)
+        CHECK_EQ(setsockopt(fd, set[i].level, set[i].name, &set[i].value, sizeof(int)), 0);
+    CHECK_EQ(bind(fd, &local.sa, sizeof local.v4), 0);
+    REQUIRE(udp_adopt(&udp, fd, &cfg) == 0);
+    for (unsigned i = 0; i < sizeof set / sizeof set[0]; i++)
+        CHECK_EQ(option_of(fd, set[i].level, set[i].name), set[i].value);
+    udp_close(&udp);
+}
+
+/* Whoever passed a socket in keeps it, so it gets nothing that he could not set himself. What a
+ * former worker has set holds. */
+static void test_no_capability_is_used_for_a_foreign_socket(void)
+{
+    udp_t udp, heir;
+    udp_config_t cfg = io_config();
+    rt_caps_t caps = rt_caps_get();
+    if (!TEST_HAS("netns", caps.permitted & RT_CAP(CAP_NET_ADMIN)))
+        return;
+    rt_caps_t lowered = {.permitted = caps.permitted};
+    REQUIRE(rt_caps_set(&lowered) == 0);
+    cfg.local = io_addr("127.0.0.1", 0);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    REQUIRE(bind(fd, &cfg.local.sa, udp_addr_len(&cfg.local)) == 0);
+    cfg.rcvbuf_bytes = 1u << 30;
+    REQUIRE(udp_adopt(&heir, dup(fd), &cfg) == 0);
+    CHECK(heir.eff.rcvbuf_bytes < cfg.rcvbuf_bytes);
+    udp_close(&heir);
+    cfg.so_priority = 15;
+    CHECK_EQ(udp_adopt(&heir, fd, &cfg), -EPERM);
+    cfg.rcvbuf_bytes = 64u << 20;
+    REQUIRE(io_opened(&udp, &cfg));
+    CHECK_EQ(udp.eff.rcvbuf_bytes, cfg.rcvbuf_bytes);
+    REQUIRE(udp_adopt(&heir, dup(udp.fd), &cfg) == 0);
+    CHECK_EQ(memcmp(&heir.eff, &udp.eff, sizeof heir.eff), 0);
+    io_close_pair(&udp, &heir);
+    CHECK_EQ(rt_caps_set(&caps), 0);
+}
+
 static void test_drops_of_the_socket_are_known_to_its_heir(void)
 {
     udp_t tx, rx, heir;
@@ -449,6 +513,8 @@ int main(void)
     RUN(test_running_out_of_descriptors_is_named);
     RUN(test_a_socket_survives_its_owner);
     RUN(test_taking_over_twice_changes_nothing);
+    RUN(test_what_its_owner_set_stays);
+    RUN(test_no_capability_is_used_for_a_foreign_socket);
     RUN(test_drops_of_the_socket_are_known_to_its_heir);
     RUN(test_only_fitting_sockets_are_taken_over);
     RUN(test_the_remote_can_change);

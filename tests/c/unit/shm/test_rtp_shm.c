@@ -38,7 +38,7 @@ static const spoil_t spoils[] = {
     SPOIL(samples_per_packet, INT64_C(86400) * 8000 + 1, -EINVAL, "samples"),
     SPOIL(bytes_per_packet, 65496, -EINVAL, "bytes_per_packet"),
     SPOIL(payload_type, 128, -EINVAL, "payload_type"),
-    SPOIL(flags, 0x20, -EINVAL, "flags"),
+    SPOIL(flags, 0x40, -EINVAL, "flags"),
     SPOIL(flags, SHM_RTP_NACK_SEND, -EINVAL, "RTCP"),
     SPOIL(delivery, 3, -EINVAL, "delivery"),
     SPOIL(rtcp, 3, -EINVAL, "rtcp"),

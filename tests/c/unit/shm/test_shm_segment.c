@@ -50,7 +50,6 @@ static void check_new(const shm_segment_t *s)
     CHECK_EQ((uintptr_t)s->tx_data % SHM_PAGE_BYTES, 0);
     for (uint32_t i = 0; i < config.producers; i++)
         CHECK_EQ(rt_load_relaxed(&s->producers[i].intent), SHM_INTENT_NONE);
-    CHECK_EQ(rt_load_relaxed(&s->tx->moving), UINT64_MAX);
     CHECK_EQ(rt_load_relaxed(&s->status->state), SHM_STATE_NEW);
 }
 

@@ -573,91 +573,6 @@ static void test_an_abort_that_was_read_is_counted_once(void)
     close_ring();
 }
 
-/* The steps of a move, as far as its worker came. */
-typedef enum move_stage {
-    ANNOUNCED,  /* not claimed */
-    CLAIMED_IT, /* the tail has moved */
-    COPIED,     /* the copy's word is there */
-    NOTED,      /* moving says from and to */
-    MOVED_OUT,  /* the original is done */
-    MOVED_IN,   /* the copy is committed */
-} move_stage_t;
-
-static void check_move(move_stage_t stage, bool cancel, bool behind_claim, bool packet_after)
-{
-    open_at(0);
-    (void)push(&first, 40);
-    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
-    tx_claim_t claim;
-    if (behind_claim)
-        CHECK_EQ(tx_producer_claim(&second, 8, 0, 1, NULL, &claim), 0);
-
-    shm_producer_t *own = &seg.producers[SHM_WORKER_PRODUCER];
-    shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
-    uint32_t seq = shm_cursor_seq(tail), to = shm_cursor_place(tail);
-    uint64_t word = rt_load_relaxed(tx_word_at(seg.tx_data, 0));
-    uint32_t units = shm_word_units(word);
-    rt_store_relaxed(&own->intent_units, units);
-    rt_store_relaxed(&own->intent, tail);
-    if (stage >= CLAIMED_IT)
-        rt_store_relaxed(&seg.tx->tail, shm_cursor(seq, to + units));
-    if (stage >= COPIED) {
-        memcpy(seg.tx_data + 8 * (size_t)(to + 1), seg.tx_data + 8, 8 * (size_t)(units - 1));
-        rt_store_relaxed(tx_word_at(seg.tx_data, to),
-                         shm_word(0, units, SHM_TX_RELOCATED, SHM_RECORD_CLAIMED));
-    }
-    if (stage >= NOTED)
-        rt_store_relaxed(&seg.tx->moving, to);
-    bool cancelled = cancel && tx_ring_cancel(&seg, 0, NULL) == 1;
-    if (stage >= MOVED_OUT && !cancelled)
-        rt_store_relaxed(tx_word_at(seg.tx_data, 0), shm_word(0, units, 0, SHM_RECORD_DONE));
-    if (stage >= MOVED_IN && !cancelled)
-        rt_store_relaxed(tx_word_at(seg.tx_data, to),
-                         shm_word(0, units, SHM_TX_RELOCATED, SHM_RECORD_COMMITTED));
-    if (packet_after)
-        (void)push(&third, 8);
-
-    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
-    bool moved = stage >= MOVED_OUT && !cancelled;
-    if (!moved)
-        check_next(cancelled ? -ECANCELED : 1, 0);
-    uint64_t ref = item.ref;
-    if (behind_claim) {
-        check_next(0, 0);
-        tx_producer_commit(&second, &claim);
-        check_next(1, 1);
-        send(item.ref);
-    }
-    if (moved) {
-        check_next(1, 0);
-        CHECK_EQ(item.payload_bytes, 40);
-        ref = item.ref;
-    }
-    if (packet_after) {
-        /* A claim the move made and did not get to use is waited for, then skipped. */
-        (void)shm_test_next(&queue, 1, &item);
-        if (item.sequence != (behind_claim ? 2 : 1))
-            check_next(1, behind_claim ? 2 : 1);
-        send(item.ref);
-    }
-    if (!cancelled)
-        send(ref);
-    while (shm_test_next(&queue, 1, &item) != 0) {
-    }
-    check_empty();
-    CHECK_EQ(rt_load_relaxed(&seg.tx->moving), UINT64_MAX);
-    if (stage >= CLAIMED_IT)
-        CHECK_EQ(rt_load_relaxed(&own->intent), SHM_INTENT_NONE);
-    close_ring();
-}
-
-static void test_a_half_done_move_is_completed_or_undone(void)
-{
-    for (move_stage_t stage = ANNOUNCED; stage <= MOVED_IN; stage++)
-        for (unsigned variant = 0; variant < 8; variant++)
-            check_move(stage, variant & 1, variant & 2, variant & 4);
-}
-
 static void test_takeover_of_a_spoilt_ring_is_refused(void)
 {
     open_at(0);
@@ -712,7 +627,6 @@ int main(void)
     RUN(test_successors_may_die_during_the_replay);
     RUN(test_half_freed_space_is_freed);
     RUN(test_an_abort_that_was_read_is_counted_once);
-    RUN(test_a_half_done_move_is_completed_or_undone);
     RUN(test_takeover_of_a_spoilt_ring_is_refused);
     RUN(test_slots_of_the_known_dead_survive_a_takeover);
     return rt_test_result();

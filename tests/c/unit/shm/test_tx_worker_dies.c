@@ -2,11 +2,13 @@
  * packets of the near and the far future, moves, padding, cancels, an abort and a producer's death.
  * Successors take over and may die as well. Nothing may be sent twice, nothing be lost but what was
  * being sent at that instant, and every packet be counted once. Then the same with a client that
- * cancels at every step. */
+ * cancels at every step, and with a long packet of the far future at the head of a full ring, whose
+ * move its workers die over: others must find room, and the packet must stay cancellable. */
 #include "shm_test.h"
 
 #include "crash.h"
 #include "shm/tx_claims.c"
+#include "shm/tx_move.c"
 #include "shm/tx_queue.c"
 #include "shm/tx_release.c"
 #include "shm/tx_takeover.c"
@@ -17,11 +19,13 @@ enum {
     RING_BYTES = 4096,
     UNITS = RING_BYTES / SHM_UNIT_BYTES,
     MAX_PAYLOAD = 200,
-    ROUNDS = 16,      /* in which packets are pushed */
+    ROUNDS = 16, /* in which packets are pushed */
     PER_ROUND = 5,
-    MAX_ROUNDS = 60,  /* to the end, deaths included */
-    MAX_PACKETS = 128,
+    MAX_ROUNDS = 60, /* to the end, deaths included */
+    MAX_PACKETS = 192,
     MANY = 8,         /* deaths in one run */
+    FULL_ROUNDS = 14, /* with a full ring: more than two laps */
+    AFTER_DEATH = 6,  /* of them, at least */
 };
 
 typedef enum kind { NEAR, FAR, CANCELLED, ABORTED, ORPHAN } kind_t;
@@ -37,7 +41,7 @@ static tx_queue_t queue;
 static uint64_t schedule[MAX_PACKETS]; /* refs, in the worker's own memory */
 static unsigned scheduled, moves, deaths, refused;
 static packet_t packets[MAX_PACKETS];
-static uint64_t next_sequence;
+static uint64_t first_sequence, next_sequence;
 static int64_t now_ns;
 static uint32_t dead_pid;
 static const char *where = "";
@@ -59,7 +63,8 @@ static uint64_t push(kind_t kind)
     uint32_t n = (uint32_t)next_sequence;
     uint32_t bytes = shm_test_length(1, n, MAX_PAYLOAD);
     shm_test_fill(payload, bytes, 1, n);
-    int rc = tx_producer_push(&producer, payload, bytes, kind == FAR ? INT64_MAX : 1 + n, 1, NULL, &sequence);
+    int rc = tx_producer_push(&producer, payload, bytes, kind == FAR ? INT64_MAX : 1 + n, 1, NULL,
+                              &sequence);
     if (rc == -ENOBUFS) { /* room comes with time: a worker may have to take over first */
         refused++;
         return UINT64_MAX;
@@ -106,7 +111,8 @@ static void clients_act(unsigned n)
         claim(&producer, ABORTED);
     if (n == 5) {
         if (announce_first)
-            rt_store_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent, rt_load_relaxed(&seg.tx->tail));
+            rt_store_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent,
+                             rt_load_relaxed(&seg.tx->tail));
         claim(&doomed, ORPHAN);
     }
     if (n == 7)
@@ -152,23 +158,30 @@ static void send_one(uint64_t ref, bool all)
     if (rc != 0)
         return;
     uint32_t sender, n;
-    expect(shm_test_check(item.payload, item.payload_bytes, MAX_PAYLOAD, &sender, &n) && n == item.sequence,
+    expect(shm_test_check(item.payload, item.payload_bytes, MAX_PAYLOAD, &sender, &n) &&
+               n == item.sequence,
            "a packet is torn or bears another's sequence");
     packets[item.sequence].sent++;
     tx_queue_finish(&queue, ref);
 }
 
-static void work(bool all)
+static void serve(bool all)
 {
     tx_item_t item;
-    unsigned moved, budget = 200, n = scheduled;
+    unsigned budget = 200;
     take_in();
-    n = scheduled;
+    unsigned n = scheduled;
     scheduled = 0;
     for (unsigned i = 0; i < n; i++)
         send_one(schedule[i], all);
     while (tx_queue_reap(&queue, &budget, &item))
         note(-ECANCELED, &item);
+}
+
+static void work(bool all)
+{
+    unsigned moved;
+    serve(all);
     (void)tx_queue_release(&queue, 0, 1024, 2, &moved);
     moves += moved;
     now_ns += TX_OWNER_CHECK_NS;
@@ -179,7 +192,7 @@ static void work(bool all)
 static void check_outcomes(void)
 {
     unsigned unknown = 0;
-    for (uint64_t i = 0; i < next_sequence; i++) {
+    for (uint64_t i = first_sequence; i < next_sequence; i++) {
         const packet_t *p = &packets[i];
         bool sendable = p->kind == NEAR || p->kind == FAR;
         expect(p->sent <= sendable, "sent twice, or although it must not be sent");
@@ -195,17 +208,16 @@ static void check_outcomes(void)
 static void check_empty(void)
 {
     expect(tx_ring_waiting(&seg) == 0, "packets count as waiting");
-    expect(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]) == 0, "a sound packet counts as corrupt");
-    expect(rt_load_relaxed(&seg.tx->finished) == next_sequence, "the count of finished packets is off");
+    expect(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]) == 0,
+           "a sound packet counts as corrupt");
+    expect(rt_load_relaxed(&seg.tx->finished) == next_sequence,
+           "the count of finished packets is off");
     expect(tx_ring_next_sequence(&seg) == next_sequence, "the next sequence is off");
     expect(rt_load_relaxed(&seg.tx->head_place) == shm_cursor_place(rt_load_relaxed(&seg.tx->tail)),
            "space is not freed");
-    expect(rt_load_relaxed(&seg.tx->moving) == TX_MOVING_NONE, "a move is still noted");
     expect(rt_load_relaxed(&seg.tx->freeing_to) == 0, "freeing is still noted");
-    /* A worker that died before it claimed what it announced: the next
-     * packet's reader takes it away. */
-    shm_cursor_t own = rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent);
-    expect(own == SHM_INTENT_NONE || own == rt_load_relaxed(&seg.tx->tail), "a move is still announced");
+    expect(rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent) == SHM_INTENT_NONE,
+           "a move is still announced");
     for (uint32_t at = 0; at < UNITS; at++)
         expect(rt_load_relaxed(tx_word_at(seg.tx_data, at)) == 0, "a freed unit is not zero");
 }
@@ -215,22 +227,33 @@ static unsigned long next_death(const unsigned long *steps)
     return deaths < MANY ? steps[deaths] : 0;
 }
 
+static int open_run(uint64_t sequence, uint32_t place)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    int fd = shm_test_open(&seg, &c);
+    memset(packets, 0, sizeof packets);
+    first_sequence = next_sequence = sequence;
+    now_ns = 1;
+    deaths = moves = scheduled = refused = 0;
+    shm_test_move_tx(&seg, sequence, place);
+    (void)tx_producer_init(&producer, &seg, 1);
+    (void)tx_producer_init(&doomed, &seg, 2);
+    rt_store_relaxed(&seg.producers[2].owner, dead_pid);
+    return fd;
+}
+
+static bool is_empty(void)
+{
+    return queue.head_ref == queue.read_ref && !tx_queue_pending(&queue);
+}
+
 /* Runs it to the end, worker number i dying at its step number steps[i] (0: it lives on). Returns
  * the steps of the last life. */
 static unsigned long run(const unsigned long steps[MANY], uint32_t place)
 {
     static volatile unsigned round;
     static volatile bool acted;
-    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
-    int fd = shm_test_open(&seg, &c);
-    memset(packets, 0, sizeof packets);
-    next_sequence = 0;
-    now_ns = 1;
-    deaths = moves = scheduled = refused = 0;
-    shm_test_move_tx(&seg, 0, place);
-    (void)tx_producer_init(&producer, &seg, 1);
-    (void)tx_producer_init(&doomed, &seg, 2);
-    rt_store_relaxed(&seg.producers[2].owner, dead_pid);
+    int fd = open_run(0, place);
 
     round = 0;
     acted = false;
@@ -240,8 +263,7 @@ static unsigned long run(const unsigned long steps[MANY], uint32_t place)
     }
     crash_at(next_death(steps));
     expect(shm_test_queue_init(&queue, &seg, 1) == 0, "a successor refuses the ring");
-    for (; round < MAX_ROUNDS && (round < ROUNDS || queue.head_ref != queue.read_ref || tx_queue_pending(&queue));
-         round++, acted = false) {
+    for (; round < MAX_ROUNDS && (round < ROUNDS || !is_empty()); round++, acted = false) {
         unsigned long left = crash_left;
         crash_left = 0;
         if (!acted)
@@ -300,8 +322,8 @@ static void test_many_deaths_in_one_run(void)
         uint64_t seed = rng;
         for (int n = 0; n < MANY; n++)
             steps[n] = 1 + rt_test_rand(&rng) % (rt_test_rand(&rng) % 2 ? 30 : 600);
-        (void)snprintf(label, sizeof label, "RT_TEST_SEED=%" PRIu64 ", deaths at %lu %lu %lu ...", seed,
-                       steps[0], steps[1], steps[2]);
+        (void)snprintf(label, sizeof label, "RT_TEST_SEED=%" PRIu64 ", deaths at %lu %lu %lu ...",
+                       seed, steps[0], steps[1], steps[2]);
         (void)run(steps, (uint32_t)(rt_test_rand(&rng) % UNITS));
     }
 }
@@ -328,14 +350,11 @@ static bool orphan_in_the_way(void)
     return false;
 }
 
-/* Cancels the packet of the far future that waits longest. A cancel that would walk
- * into what the worker is just zeroing or claiming, or has to resolve, waits for the
- * worker, which stands still here. */
+/* Cancels the packet of the far future that waits longest. A cancel that would walk into what the
+ * worker is just zeroing, or has to resolve, waits for the worker, which stands still here. */
 static void strike(void)
 {
-    bool claiming = rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE &&
-                    rt_load_relaxed(&seg.tx->moving) == TX_MOVING_NONE;
-    if (rt_load_relaxed(&seg.tx->freeing_to) != 0 || claiming || orphan_in_the_way())
+    if (rt_load_relaxed(&seg.tx->freeing_to) != 0 || orphan_in_the_way())
         return;
     for (uint64_t i = 0; i < next_sequence; i++) {
         if (packets[i].kind == FAR && packets[i].sent == 0) {
@@ -362,6 +381,110 @@ static void test_a_cancel_at_every_step(void)
     CHECK(struck > all / 4);
 }
 
+/* --- a full ring behind a packet of the far future ----------------------------------------------
+ */
+
+/* A long one: the reserve has room for it once. */
+static uint64_t long_sequence(void)
+{
+    uint64_t best = 0;
+    for (uint32_t n = 0; n < 32; n++)
+        if (shm_test_length(1, n, MAX_PAYLOAD) > shm_test_length(1, (uint32_t)best, MAX_PAYLOAD))
+            best = n;
+    return best;
+}
+
+static void cancel_surely(uint64_t sequence)
+{
+    cancel(sequence);
+    expect(packets[sequence].kind == CANCELLED, "too late for a packet that waits");
+}
+
+/* The first worker dies at that step of its move, the others at those of their lives. early: it is
+ * cancelled before the first successor looks. Returns the steps of the last life. */
+static unsigned long run_full(const unsigned long steps[MANY], uint32_t place, bool early)
+{
+    static volatile unsigned round, blocked;
+    static volatile bool acted;
+    static uint64_t far;
+    int fd = open_run(long_sequence(), place);
+    far = push(FAR);
+    while (push(NEAR) != UINT64_MAX) {
+    }
+    round = blocked = 0;
+    acted = true;
+    if (setjmp(crash_exit) != 0) {
+        crash_at(0);
+        deaths++;
+        scheduled = 0;
+        round = round < FULL_ROUNDS - AFTER_DEATH ? round : FULL_ROUNDS - AFTER_DEATH;
+        bool cut = rt_load_relaxed(&seg.tx->freeing_to) != 0; /* half zeroed: "try again" */
+        if (early && !cut && packets[far].kind == FAR)
+            cancel_surely(far);
+    }
+    if (deaths > 0)
+        crash_at(next_death(steps));
+    expect(shm_test_queue_init(&queue, &seg, 1) == 0, "a successor refuses the ring");
+    if (deaths == 0) {
+        serve(false);
+        crash_at(next_death(steps));
+    }
+    for (; round < FULL_ROUNDS; round++, acted = false) {
+        uint64_t before = next_sequence;
+        for (int i = 0; !acted && i < PER_ROUND; i++)
+            (void)push(NEAR);
+        blocked = acted || next_sequence != before ? 0 : blocked + 1;
+        acted = true;
+        work(false);
+    }
+    unsigned long done = crash_steps;
+    crash_at(0);
+    expect(blocked < AFTER_DEATH / 2, "a packet of the far future keeps the ring full");
+    if (packets[far].kind == FAR)
+        cancel_surely(far);
+    for (round = 0; round < MAX_ROUNDS && !is_empty(); round++)
+        work(true);
+    expect(packets[far].kind == CANCELLED && packets[far].cancelled + deaths >= 1,
+           "a cancelled packet has no verdict");
+    check_outcomes();
+    check_empty();
+    shm_test_close(&seg, fd);
+    return done;
+}
+
+/* The first worker at each step of its first move, and those after it at steps of their own. */
+static void die_over_a_move(bool early)
+{
+    enum { OF_A_MOVE = 60, OF_A_TAKEOVER = 48, APART = 6 };
+    static unsigned long steps[MANY];
+    static uint32_t place;
+    where = label;
+    for (place = 0; place < UNITS && rt_test_result() == 0; place += 23) {
+        memset(steps, 0, sizeof steps);
+        CHECK(run_full(steps, place, false) > OF_A_MOVE);
+        CHECK(moves > 0);
+        for (steps[0] = 1; steps[0] <= OF_A_MOVE && rt_test_result() == 0; steps[0]++) {
+            for (unsigned long next = place % APART; next <= OF_A_TAKEOVER; next += APART) {
+                steps[1] = steps[2] = steps[3] = next; /* 0: it lives on */
+                (void)snprintf(label, sizeof label,
+                               "full ring at %u, deaths at %lu and three times %lu", place,
+                               steps[0], next);
+                (void)run_full(steps, place, early);
+            }
+        }
+    }
+}
+
+static void test_a_move_that_workers_die_over_is_finished(void)
+{
+    die_over_a_move(false);
+}
+
+static void test_what_is_being_moved_can_be_cancelled(void)
+{
+    die_over_a_move(true);
+}
+
 int main(void)
 {
     pid_t pid = fork();
@@ -379,5 +502,7 @@ int main(void)
     RUN(test_an_announcement_goes_with_the_claim_that_is_passed);
     RUN(test_many_deaths_in_one_run);
     RUN(test_a_cancel_at_every_step);
+    RUN(test_a_move_that_workers_die_over_is_finished);
+    RUN(test_what_is_being_moved_can_be_cancelled);
     return rt_test_result();
 }

@@ -56,7 +56,7 @@ static void test_good_messages_are_taken(void)
     CHECK_EQ(parse(CTL_HOLD, &channel, sizeof channel, 0), 0);
     CHECK_STR_EQ(command.name, "a.b-c");
     ctl_attach_t attach = {.channel = channel, .what = CTL_ATTACH_READER, .reader = 3};
-    CHECK_EQ(parse(CTL_ATTACH, &attach, sizeof attach, 1), 0);
+    CHECK_EQ(parse(CTL_ATTACH, &attach, sizeof attach, 0), 0);
     CHECK_EQ(command.attach.reader, 3);
 }
 
@@ -76,6 +76,9 @@ static void test_sizes_and_descriptors_are_checked(void)
     CHECK_EQ(parse(CTL_OPEN, &body, sizeof body, 1), -EPROTO);
     CHECK_EQ(parse(CTL_OPEN, &body, sizeof body, 4), -EPROTO);
     CHECK_EQ(parse(CTL_PING, "", 0, 1), -EPROTO);
+    ctl_attach_t attach = {.channel = {.name = "x"}, .what = CTL_ATTACH_READER};
+    CHECK_EQ(parse(CTL_ATTACH, &attach, sizeof attach, 0), 0);
+    CHECK_EQ(parse(CTL_ATTACH, &attach, sizeof attach, 1), -EPROTO); /* bells come from the worker */
     CHECK_EQ(parse(CTL_PING, "x", 1, 0), -EPROTO);
     CHECK_EQ(parse(0, "", 0, 0), -EPROTO);
     CHECK_EQ(parse(CTL_ENGINE + 1, "", 0, 0), -EPROTO);

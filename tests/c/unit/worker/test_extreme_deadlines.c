@@ -53,6 +53,7 @@ static void close_channel(wt_channel_t *ch)
 /* Those ahead are taken back one by one, and all at once. */
 static void take_back_the_rest(wt_channel_t *ch, const uint64_t *sequences)
 {
+    wt_settle(&worker); /* what was sent is counted before it leaves the ring */
     CHECK_EQ(tx_ring_waiting(&ch->segment), FUTURE);
     CHECK_EQ(tx_ring_cancel(&ch->segment, sequences[PAST], NULL), 1);
     wt_ring(ch);

@@ -1,4 +1,5 @@
-/* Rests that the budget of a real-time worker wants: between two deadlines, not across one. */
+/* Rests that the budget of a real-time worker wants: between two deadlines, not across one. And for
+ * what a worker stays awake. */
 #include "rt_test.h"
 
 #include "base/rt_clock.h"
@@ -104,6 +105,39 @@ static void test_no_rest_that_nothing_asks_for(void)
     CHECK_EQ(rt_load_relaxed(&page.sleeps), 0);
 }
 
+/* Serves arrivals and packets that a program sends at once, by turns or not, each so long after the
+ * one before. Returns how many of them found the worker awake. */
+static unsigned served_awake(const uint32_t kinds[2], int64_t each_ns)
+{
+    int64_t now = rt_mono_ns();
+    idle_t idle = awake_for(0, false, now);
+    unsigned awake = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        int64_t asleep = 0;
+        for (int64_t at = now; at < now + each_ns && asleep == 0; at += RT_NS_PER_US)
+            asleep = idle_sleep_ns(&idle, at, now + RT_NS_PER_S);
+        awake += asleep == 0;
+        now += each_ns;
+        idle_note_came(&idle, kinds[i % 2]);
+        idle_note_event(&idle, now);
+    }
+    return awake;
+}
+
+static void test_answers_that_come_soon_find_the_worker_awake(void)
+{
+    const uint32_t by_turns[2] = {IDLE_ARRIVED, IDLE_SENT};
+    CHECK(served_awake(by_turns, 100 * RT_NS_PER_US) > 150);
+    CHECK_EQ(served_awake(by_turns, 500 * RT_NS_PER_US), 0);
+}
+
+static void test_nobody_waits_awake_for_a_stream_in_one_direction(void)
+{
+    const uint32_t arrivals[2] = {IDLE_ARRIVED, IDLE_ARRIVED};
+    CHECK_EQ(served_awake(arrivals, 100 * RT_NS_PER_US), 0);
+    CHECK(served_awake(arrivals, 30 * RT_NS_PER_US) > 150); /* sleeping would not pay */
+}
+
 int main(void)
 {
     RUN(test_a_rest_is_taken_where_it_fits);
@@ -114,5 +148,7 @@ int main(void)
     RUN(test_no_rest_ahead_is_long);
     RUN(test_a_forced_rest_is_a_sleep);
     RUN(test_no_rest_that_nothing_asks_for);
+    RUN(test_answers_that_come_soon_find_the_worker_awake);
+    RUN(test_nobody_waits_awake_for_a_stream_in_one_direction);
     return rt_test_result();
 }

@@ -55,7 +55,7 @@ static void test_who_lost_the_connection_finishes_its_packet(void)
     wt_channel_t client = ch;
     int fd = wt_connect(&worker);
     REQUIRE(fd >= 0);
-    CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+    CHECK_EQ(wt_attach(&worker, fd, &client, NULL), 0);
     tx_claim_t claim;
     CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
     close(fd);
@@ -72,7 +72,7 @@ static void test_who_outlives_a_worker_finishes_its_packet(void)
     CHECK_EQ(tx_producer_claim(&ch.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
     REQUIRE(replace_worker(&ch));
     wt_channel_t other = ch;
-    CHECK_EQ(wt_attach(&worker, worker.pool, &other, -1), 0);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &other, NULL), 0);
     CHECK(other.producer_slot != ch.producer_slot);
     finish_late(&other, &ch, &claim);
     close(other.locks_fd);
@@ -94,7 +94,7 @@ static bool begin_and_unplug(const wt_channel_t *ch, wt_channel_t *client, tx_cl
 {
     *client = *ch;
     *fd = wt_connect(&worker);
-    if (*fd < 0 || wt_attach(&worker, *fd, client, -1) != 0 ||
+    if (*fd < 0 || wt_attach(&worker, *fd, client, NULL) != 0 ||
         tx_producer_claim(&client->producer, 8, 0, rt_mono_ns(), NULL, claim) != 0)
         return false;
     close(*fd);
@@ -152,7 +152,7 @@ static void *claim_and_commit(void *argument)
     wt_nap_ms(20); /* the first thread is a zombie by now */
     tx_claim_t claim;
     int fd = wt_connect(&worker);
-    bool ok = fd >= 0 && wt_attach(&worker, fd, job->ch, -1) == 0 &&
+    bool ok = fd >= 0 && wt_attach(&worker, fd, job->ch, NULL) == 0 &&
               tx_producer_claim(&job->ch->producer, 8, 0, rt_mono_ns(), NULL, &claim) == 0;
     (void)!write(job->done, "c", 1);
     wt_nap_ms(STUCK_MS);
@@ -206,7 +206,7 @@ static void test_attached_processes_cost_a_successor_few_looks(void)
     REQUIRE(wt_open(&worker, &ch));
     wt_channel_t client = ch;
     for (int i = 0; i < MANY; i++) {
-        CHECK_EQ(wt_attach(&worker, worker.pool, &client, -1), 0);
+        CHECK_EQ(wt_attach(&worker, worker.pool, &client, NULL), 0);
         locks[i] = client.locks_fd;
     }
     REQUIRE(replace_worker(&ch));
@@ -235,7 +235,7 @@ static void test_attached_processes_cost_a_successor_few_looks(void)
         close(locks[i]);
     unsigned attached = 0;
     for (int i = 0; i < MANY; i++) {
-        attached += wt_attach(&worker, worker.pool, &client, -1) == 0;
+        attached += wt_attach(&worker, worker.pool, &client, NULL) == 0;
         locks[i] = client.locks_fd;
     }
     CHECK(attached >= MANY - 1);
@@ -252,7 +252,7 @@ static int hang_up_and_ask(wt_channel_t *ch, uint32_t op, const void *body, size
     int fd = wt_connect(&worker);
     wt_channel_t client = *ch;
     for (int i = 0; i < MANY; i++) {
-        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        CHECK_EQ(wt_attach(&worker, fd, &client, NULL), 0);
         close(client.locks_fd);
     }
     (void)kill(worker.pid, SIGSTOP);
@@ -345,7 +345,7 @@ static void test_a_channel_with_too_many_locks_fails_alone(void)
     REQUIRE(fd >= 0);
     wt_channel_t client = ch; /* its locks lie behind those */
     int conn = wt_connect(&worker);
-    CHECK_EQ(wt_attach(&worker, conn, &client, -1), 0);
+    CHECK_EQ(wt_attach(&worker, conn, &client, NULL), 0);
     close(conn); /* an orphan, looked at every 50 ms */
     CHECK(state_becomes(&ch, SHM_STATE_FAILED));
     CHECK_EQ(rt_load_relaxed(&ch.segment.status->error), ENOLCK);
@@ -392,14 +392,14 @@ static void test_a_worker_that_is_preempted_fails_nobody(void)
     wt_channel_t client = ch;
     int fd = wt_connect(&worker);
     for (int i = 0; i < MANY; i++) {
-        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        CHECK_EQ(wt_attach(&worker, fd, &client, NULL), 0);
         locks[i] = client.locks_fd;
     }
     close(fd);
     uint64_t before = looks(&worker);
     pid_t stopper = start_stopper();
     for (int i = 0; i < PREEMPTED_ASKS; i++)
-        CHECK_EQ(wt_attach(&worker, worker.pool, &client, -1), -EUSERS);
+        CHECK_EQ(wt_attach(&worker, worker.pool, &client, NULL), -EUSERS);
     (void)kill(stopper, SIGKILL);
     CHECK_EQ(waitpid(stopper, NULL, 0), stopper);
     (void)kill(worker.pid, SIGCONT);
@@ -429,7 +429,7 @@ static int in_other_namespace(void)
                  SHM_OWNER_ELSEWHERE);
         wt_channel_t client = ch;
         int fd = wt_connect(&worker);
-        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        CHECK_EQ(wt_attach(&worker, fd, &client, NULL), 0);
         tx_claim_t claim;
         CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
         wt_die(&client, fd);

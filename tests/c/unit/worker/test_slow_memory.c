@@ -70,7 +70,7 @@ static void test_others_do_not_wait_for_it(void)
     REQUIRE(late >= 0);
     REQUIRE(wt_open(&worker, &ch));
     wt_channel_t client = ch;
-    CHECK_EQ(wt_attach(&worker, worker.pool, &client, -1), 0);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &client, NULL), 0);
     job_t job = {.ch = &client, .data = data, .result = 1};
     pthread_t thread;
     REQUIRE(pthread_create(&thread, NULL, send_late, &job) == 0);

@@ -6,7 +6,6 @@
 #include "base/rt_err.h"
 #include "worker/tap.h"
 
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define LOG_BYTES (TAP_HEAD_BYTES + (1u << 20))
 
 typedef struct tap {
@@ -20,30 +19,29 @@ typedef struct tap {
 static wt_worker_t worker;
 static uint8_t buffer[4 * TAP_RECORD_MOST];
 
-static int memory_of(uint64_t bytes, int seals, unsigned flags)
+/* fd: where to put the memory, or NULL. */
+static int ask(int conn, const wt_channel_t *ch, uint32_t what, uint32_t snap, uint64_t bytes,
+               ctl_tapped_t *answer, int *fd)
 {
-    int fd = memfd_create("shmring-tap", MFD_CLOEXEC | flags);
-    bool allocated = bytes > LOG_BYTES + 1 || bytes == 0 || posix_fallocate(fd, 0, (off_t)bytes) == 0;
-    if (fd >= 0 && allocated && ftruncate(fd, (off_t)bytes) == 0 && seals != 0)
-        CHECK_EQ(fcntl(fd, F_ADD_SEALS, seals), 0);
-    return fd;
-}
-
-static int ask(int conn, const wt_channel_t *ch, uint32_t what, uint32_t snap, int fd,
-               ctl_tapped_t *answer)
-{
-    ctl_tap_t body = {.what = what, .snap_bytes = snap};
+    ctl_tap_t body = {.what = what, .snap_bytes = snap, .memory_bytes = bytes};
+    int fds[CTL_MAX_FDS] = {-1, -1, -1};
     memcpy(body.channel.name, ch->config.name, sizeof body.channel.name);
-    return wt_ask(&worker, conn, CTL_TAP, &body, sizeof body, &fd, fd >= 0, answer, sizeof *answer,
-                  NULL);
+    int rc =
+        wt_ask(&worker, conn, CTL_TAP, &body, sizeof body, NULL, 0, answer, sizeof *answer, fds);
+    if (fd != NULL)
+        *fd = fds[0];
+    else if (fds[0] >= 0)
+        close(fds[0]);
+    return rc;
 }
 
 static bool tap_begin(tap_t *t, const wt_channel_t *ch, uint32_t what, uint32_t snap)
 {
     t->conn = wt_connect(&worker);
-    t->fd = memory_of(LOG_BYTES, SEALS, MFD_ALLOW_SEALING);
+    if (!CHECK_EQ(ask(t->conn, ch, what, snap, LOG_BYTES, &t->answer, &t->fd), 0))
+        return false;
     t->memory = mmap(NULL, LOG_BYTES, PROT_READ, MAP_SHARED, t->fd, 0);
-    return CHECK_EQ(ask(t->conn, ch, what, snap, t->fd, &t->answer), 0) &&
+    return CHECK(t->memory != MAP_FAILED) &&
            CHECK_EQ(tap_reader_init(&t->reader, t->memory, LOG_BYTES), 0);
 }
 
@@ -95,6 +93,17 @@ static bool worker_lets_go(void)
     return !worker_maps_taps();
 }
 
+/* Whether the pages of a tap are given back, in a while. */
+static bool is_freed(int fd)
+{
+    struct stat facts = {.st_blocks = 1};
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && facts.st_blocks > 0; i++) {
+        CHECK_EQ(fstat(fd, &facts), 0);
+        wt_nap_ms(10);
+    }
+    return facts.st_blocks == 0;
+}
+
 static bool begin(wt_channel_t *ch, int *peer, unsigned every)
 {
     uint16_t port = 0;
@@ -117,7 +126,7 @@ static void end(wt_channel_t *ch, int peer)
 
 /* --- refusals ------------------------------------------------------------------------------- */
 
-static void test_memory_that_could_harm_is_refused(void)
+static void test_what_cannot_be_is_refused(void)
 {
     wt_channel_t ch;
     int peer;
@@ -125,43 +134,45 @@ static void test_memory_that_could_harm_is_refused(void)
         return;
     const struct {
         uint64_t bytes;
-        int seals;
-        unsigned flags;
-        int result;
         const char *word;
     } bad[] = {
-        {LOG_BYTES, 0, 0, -EINVAL, "not sealed"},
-        {LOG_BYTES, F_SEAL_SHRINK | F_SEAL_GROW, MFD_ALLOW_SEALING, -EINVAL, "not sealed"},
-        {LOG_BYTES, F_SEAL_GROW | F_SEAL_SEAL, MFD_ALLOW_SEALING, -EINVAL, "not sealed"},
-        {LOG_BYTES, SEALS | F_SEAL_WRITE, MFD_ALLOW_SEALING, -EPERM, "mapping"},
-        {0, SEALS, MFD_ALLOW_SEALING, -EINVAL, "has 0 bytes"},
-        {4096, SEALS, MFD_ALLOW_SEALING, -EINVAL, "has 4096 bytes"},
-        {LOG_BYTES + 1, SEALS, MFD_ALLOW_SEALING, -EINVAL, "multiple of 4096"},
-        {16u << 20, SEALS, MFD_ALLOW_SEALING, -EINVAL, "allocate all of it"}, /* sparse */
-        {UINT64_C(5) << 30, SEALS, MFD_ALLOW_SEALING, -EINVAL, "give it"},
+        {0, "has 0 bytes"},
+        {4096, "has 4096 bytes"},
+        {LOG_BYTES + 1, "multiple of 4096"},
+        {UINT64_C(5) << 30, "give it"},
     };
     ctl_tapped_t answer;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        int fd = memory_of(bad[i].bytes, bad[i].seals, bad[i].flags);
-        CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, fd, &answer), bad[i].result);
+        CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, bad[i].bytes, &answer, NULL), -EINVAL);
         CHECK(strstr(worker.text, bad[i].word) != NULL);
-        close(fd);
     }
-    int ends[2];
-    REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
-    CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, ends[1], &answer), -EINVAL);
-    close(ends[0]);
-    close(ends[1]);
-    int fd = memory_of(LOG_BYTES, SEALS, MFD_ALLOW_SEALING);
-    CHECK_EQ(ask(worker.pool, &ch, 0, 0, fd, &answer), -EINVAL);
-    CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_NOT_SENT, 0, fd, &answer), -EINVAL);
-    CHECK_EQ(ask(worker.pool, &ch, 64 | CTL_TAP_TX, 0, fd, &answer), -EINVAL);
-    CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, -1, &answer), -EPROTO);
+    CHECK_EQ(ask(worker.pool, &ch, 0, 0, LOG_BYTES, &answer, NULL), -EINVAL);
+    CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_NOT_SENT, 0, LOG_BYTES, &answer, NULL), -EINVAL);
+    CHECK_EQ(ask(worker.pool, &ch, 64 | CTL_TAP_TX, 0, LOG_BYTES, &answer, NULL), -EINVAL);
     wt_channel_t none = {.config = {.name = "nobody"}};
-    CHECK_EQ(ask(worker.pool, &none, CTL_TAP_TX, 0, fd, &answer), -ENOENT);
-    close(fd);
+    CHECK_EQ(ask(worker.pool, &none, CTL_TAP_TX, 0, LOG_BYTES, &answer, NULL), -ENOENT);
     wt_settle(&worker);
     CHECK(!worker_maps_taps());
+    end(&ch, peer);
+}
+
+/* A tool that could take pages away would make the worker wait for new ones. */
+static void test_a_tool_can_only_read_its_memory(void)
+{
+    wt_channel_t ch;
+    int peer;
+    tap_t t;
+    struct stat facts;
+    if (!begin(&ch, &peer, 0))
+        return;
+    REQUIRE(tap_begin(&t, &ch, CTL_TAP_TX, 0));
+    CHECK_EQ(fallocate(t.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES), -1);
+    CHECK_EQ(ftruncate(t.fd, 0), -1);
+    CHECK(write(t.fd, "x", 1) < 0);
+    CHECK(mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, t.fd, 0) == MAP_FAILED);
+    CHECK_EQ(fstat(t.fd, &facts), 0);
+    CHECK_EQ(facts.st_mode & 07777, 0600); /* nor can another user open it again */
+    tap_end(&t);
     end(&ch, peer);
 }
 
@@ -198,16 +209,14 @@ static void test_a_channel_has_few_taps_and_gets_them_back(void)
         CHECK(tap_begin(&taps[i], &ch, CTL_TAP_TX, 0));
         CHECK_EQ(taps[i].answer.taps, i + 1);
     }
-    int fd = memory_of(LOG_BYTES, SEALS, MFD_ALLOW_SEALING);
-    CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, fd, &answer), -EUSERS);
+    CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, LOG_BYTES, &answer, NULL), -EUSERS);
     tap_end(&taps[2]);
     int rc = -EUSERS;
     for (int i = 0; i < WT_TIMEOUT_MS / 10 && rc == -EUSERS; i++) {
-        rc = ask(worker.pool, &ch, CTL_TAP_TX, 0, fd, &answer);
+        rc = ask(worker.pool, &ch, CTL_TAP_TX, 0, LOG_BYTES, &answer, NULL);
         wt_nap_ms(10);
     }
     CHECK_EQ(rc, 0);
-    close(fd);
     for (unsigned i = 0; i < 4; i++)
         if (i != 2)
             tap_end(&taps[i]);
@@ -357,7 +366,6 @@ static void test_hanging_up_is_the_end_of_a_tap(void)
     wt_channel_t ch;
     int peer;
     tap_t t;
-    struct stat facts;
     if (!begin(&ch, &peer, 0))
         return;
     if (tap_begin(&t, &ch, CTL_TAP_TX | CTL_TAP_RX, 0)) {
@@ -365,9 +373,7 @@ static void test_hanging_up_is_the_end_of_a_tap(void)
         close(t.conn);
         t.conn = -1;
         CHECK(worker_lets_go());
-        wt_settle(&worker);
-        CHECK_EQ(fstat(t.fd, &facts), 0);
-        CHECK_EQ(facts.st_blocks, 0); /* its pages were given back */
+        CHECK(is_freed(t.fd));
     }
     tap_end(&t);
     end(&ch, peer);
@@ -387,10 +393,13 @@ static void test_a_closed_channel_ends_its_taps_and_leaves_them_their_copies(voi
         CHECK_EQ(wt_push(&ch, "last", 4, 0, NULL), 0);
         CHECK_EQ(wt_recv(peer, text, sizeof text, WT_TIMEOUT_MS), 4);
         CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
-        CHECK_EQ(rt_load_acquire(&t.reader.head->state), TAP_CLOSED);
+        CHECK_EQ(tap_reader_state(&t.reader), TAP_CLOSED);
         CHECK(worker_lets_go());
         CHECK(read_some(&t, records, payloads, 1) >= 1);
         CHECK(memcmp(payloads[0], "last", 4) == 0);
+        close(t.conn);
+        t.conn = -1;
+        CHECK(is_freed(t.fd));
     }
     tap_end(&t);
     wt_settle(&worker);
@@ -408,17 +417,21 @@ static void test_a_tool_that_scribbles_harms_nobody(void)
     if (!begin(&ch, &peer, 1))
         return;
     if (tap_begin(&t, &ch, CTL_TAP_TX | CTL_TAP_RX, 0)) {
-        uint8_t *all = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, t.fd, 0);
+        (void)snprintf(text, sizeof text, "/proc/self/fd/%d", t.fd);
+        int again = open(text, O_RDWR | O_CLOEXEC); /* only the worker's own user may */
+        uint8_t *all = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, again, 0);
+        REQUIRE(all != MAP_FAILED);
         for (unsigned i = 0; i < 300; i++) {
             for (unsigned k = 0; k < 256; k++)
                 all[rt_test_rand(&rng) % (k % 2 ? LOG_BYTES : 1024u)] = (uint8_t)rt_test_rand(&rng);
             if (i % 50 == 0) /* and takes its pages away */
-                (void)fallocate(t.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES);
+                (void)fallocate(again, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES);
             (void)snprintf(text, sizeof text, "datagram %u", i);
             CHECK_EQ(wt_push(&ch, text, strlen(text), 0, NULL), 0);
             CHECK_EQ(wt_recv(peer, text, sizeof text, WT_TIMEOUT_MS), (int)strlen(text));
         }
         (void)munmap(all, LOG_BYTES);
+        close(again);
     }
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 300);
     tap_end(&t);
@@ -427,7 +440,8 @@ static void test_a_tool_that_scribbles_harms_nobody(void)
 
 int main(void)
 {
-    RUN(test_memory_that_could_harm_is_refused);
+    RUN(test_what_cannot_be_is_refused);
+    RUN(test_a_tool_can_only_read_its_memory);
     RUN(test_memory_of_taps_is_bounded);
     RUN(test_a_channel_has_few_taps_and_gets_them_back);
     RUN(test_sent_datagrams_with_verdict_and_stamp);

@@ -10,9 +10,10 @@ static bool succeed(wt_channel_t *ch, shm_counter_id_t id, uint64_t value)
     (void)waitpid(worker.pid, NULL, 0);
     close(worker.pool);
     rt_store_relaxed(&ch->segment.stats->counters[id], value);
-    return wt_launch(&worker, NULL) && wt_reply(&worker, worker.pool, 0, NULL, 0, NULL, NULL) == 0 &&
+    return wt_launch(&worker, NULL) &&
+           wt_reply(&worker, worker.pool, 0, NULL, 0, NULL, NULL) == 0 &&
            wt_send_open(&worker, ch, CTL_OPEN_TAKEOVER) == 0 &&
-           wt_attach(&worker, worker.pool, ch, -1) == 0;
+           wt_attach(&worker, worker.pool, ch, NULL) == 0;
 }
 
 static void send_some(wt_channel_t *ch, uint64_t packets)
@@ -30,6 +31,8 @@ static void expect_failed(wt_channel_t *ch, uint64_t failed)
     wt_nap_ms(200);
     CHECK_EQ(wt_exact(&worker, ch, SHM_COUNT_tx_failed), failed);
 }
+
+enum { MANY = 330 }; /* a batch of 64 from each of five workers that died in a row, and more */
 
 static void test_what_a_dead_worker_did_not_count_is_counted(void)
 {
@@ -54,6 +57,9 @@ static void test_what_a_dead_worker_did_not_count_is_counted(void)
     expect_failed(&ch, 0);
     REQUIRE(succeed(&ch, SHM_COUNT_tx_on_time, 3));
     expect_failed(&ch, 1);
+    send_some(&ch, MANY);
+    REQUIRE(succeed(&ch, SHM_COUNT_tx_on_time, 3));
+    expect_failed(&ch, 1 + MANY);
     wt_drop(&ch);
     wt_stop(&worker);
     close(sink);

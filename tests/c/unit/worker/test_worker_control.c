@@ -1,6 +1,7 @@
 /* A worker process and its control connections: commands, hang-ups, takeovers. */
 #include "unit/worker/worker_test.h"
 
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include "proto/pacing/verdict.h"
@@ -40,7 +41,7 @@ static void test_hang_up_frees_slots(void)
         wt_channel_t client = ch;
         int fd = wt_connect(&worker);
         REQUIRE(fd >= 0);
-        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        CHECK_EQ(wt_attach(&worker, fd, &client, NULL), 0);
         slots[i] = client.producer_slot;
         /* Dies between claim and commit: its record is in everybody's way. */
         tx_claim_t claim;
@@ -156,43 +157,25 @@ static void fill(wt_channel_t *ch, int packets)
     close(peer);
 }
 
-/* A reader's bell that its client made blocking and full must not stop the worker. */
+/* A bell that its client made blocking, and never clears, must not stop the worker. */
 static void test_a_full_blocking_bell_stops_nobody(void)
 {
+    enum { RINGS = 1000 }; /* more than a socket holds */
     wt_channel_t ch = {.config = wt_config("full", 9)};
     REQUIRE(wt_segment(&ch));
     CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
-    int bell = wt_bell();
-    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, bell), 0);
-    rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
-    fill(&ch, 1);
-    char rings[8];
-    CHECK_EQ(read(bell, rings, sizeof rings), 1);
+    int bell = -1, held = 0;
+    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, &bell), 0);
     CHECK_EQ(fcntl(bell, F_SETFL, 0), 0);
-    while (send(bell, "", 1, MSG_DONTWAIT) == 1)
-        ;
-    CHECK_EQ(errno, EAGAIN);
-    rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
-    fill(&ch, 1);
+    for (int i = 0; i < RINGS; i++) {
+        rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
+        fill(&ch, 1);
+    }
+    CHECK_EQ(ioctl(bell, FIONREAD, &held), 0);
+    CHECK(held > 0 && held < RINGS);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0); /* rings everybody, too */
     wt_drop(&ch);
     close(bell);
-}
-
-static void test_only_a_unix_socket_is_a_bell(void)
-{
-    uint16_t port = 0;
-    int bells[] = {eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), wt_udp(&port)};
-    wt_channel_t ch = {.config = wt_config("odd-bell", 9)};
-    REQUIRE(wt_segment(&ch));
-    CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
-    for (unsigned i = 0; i < 2; i++) {
-        CHECK_EQ(wt_attach(&worker, worker.pool, &ch, bells[i]), -EINVAL);
-        CHECK(strstr(worker.text, "Unix socket") != NULL);
-        close(bells[i]);
-    }
-    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
-    wt_drop(&ch);
 }
 
 /* Descriptors that wait in a socket nobody reads. Returns its ends. */
@@ -219,13 +202,37 @@ static void test_descriptors_in_flight_make_no_worker_hang_up(void)
     CHECK_EQ(wt_send_open(&worker, &ch, 0), 0); /* without its socket */
     CHECK_EQ(ch.socket_fd, -1);
     for (int i = 0; i < 20; i++) /* each gives its slots back */
-        CHECK_EQ(wt_attach(&worker, worker.pool, &ch, -1), -ETOOMANYREFS);
+        CHECK_EQ(wt_attach(&worker, worker.pool, &ch, NULL), -ETOOMANYREFS);
     CHECK(strstr(worker.text, "LimitNOFILE") != NULL);
     CHECK_EQ(prlimit(worker.pid, RLIMIT_NOFILE, &before, NULL), 0);
     close(ends[0]);
     close(ends[1]);
-    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, -1), 0);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, NULL), 0);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+/* Until it is done, the worker reads nothing more of this connection, whatever waits there. */
+static void test_a_connection_has_one_deferred_command(void)
+{
+    wt_channel_t ch = {.config = wt_config("purged", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    ctl_channel_t name = {.name = "purged"};
+    int fd = wt_connect(&worker);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(wt_post(fd, CTL_PURGE, 2 * i + 1, &name, sizeof name, NULL, 0));
+        CHECK(wt_post(fd, CTL_PING, 2 * i + 2, NULL, 0, NULL, 0));
+    }
+    for (uint32_t i = 1; i <= 6; i++) /* in order: no PING was answered before a PURGE was done */
+        CHECK_EQ(wt_reply(&worker, fd, i, NULL, 0, NULL, NULL), 0);
+    CHECK(wt_post(fd, CTL_PURGE, 7, &name, sizeof name, NULL, 0));
+    CHECK(wt_post(fd, CTL_CLOSE, 8, &name, sizeof name, NULL, 0));
+    close(fd); /* what was asked before is done all the same */
+    for (int i = 0;
+         i < WT_TIMEOUT_MS / 10 && rt_load_acquire(&ch.segment.status->state) != SHM_STATE_CLOSED;
+         i++)
+        wt_nap_ms(10);
+    CHECK_EQ(rt_load_acquire(&ch.segment.status->state), SHM_STATE_CLOSED);
     wt_drop(&ch);
 }
 
@@ -295,7 +302,7 @@ static void test_takeover_sends_the_rest_once(void)
     /* What was being sent at the moment of death: one, or a batch where the worker was late. */
     CHECK(missing <= BATCH);
     int64_t due = rt_mono_ns() + 10 * RT_NS_PER_MS;
-    CHECK_EQ(wt_attach(&second, second.pool, &ch, -1), 0);
+    CHECK_EQ(wt_attach(&second, second.pool, &ch, NULL), 0);
     CHECK_EQ(wt_push(&ch, &value, sizeof value, due, NULL), 0);
     CHECK(wt_recv(sink, &value, sizeof value, WT_TIMEOUT_MS) > 0);
     wt_drop(&ch);
@@ -317,8 +324,8 @@ static void test_a_lost_ring_is_made_good_by_the_next_worker(void)
     wt_channel_t ch = {.config = wt_config("unrung", 9)};
     REQUIRE(wt_segment(&ch));
     CHECK_EQ(wt_send_open(&first, &ch, 0), 0);
-    int bell = wt_bell();
-    CHECK_EQ(wt_attach(&first, first.pool, &ch, bell), 0);
+    int bell = -1;
+    CHECK_EQ(wt_attach(&first, first.pool, &ch, &bell), 0);
     CHECK(!readable(bell)); /* who is new reads what is there before it waits */
     (void)kill(first.pid, SIGKILL);
     (void)waitpid(first.pid, NULL, 0);
@@ -332,13 +339,17 @@ static void test_a_lost_ring_is_made_good_by_the_next_worker(void)
         .what = CTL_ATTACH_READER, .producer = CTL_NO_SLOT, .reader = ch.reader_slot};
     memcpy(again.channel.name, ch.config.name, sizeof again.channel.name);
     ctl_attached_t got = {.reader = CTL_NO_SLOT};
-    CHECK_EQ(wt_ask(&second, second.pool, CTL_ATTACH, &again, sizeof again, &bell, 1, &got,
-                    sizeof got, NULL),
+    int fds[CTL_MAX_FDS] = {-1, -1, -1};
+    CHECK_EQ(read(bell, &got, sizeof got), 0); /* hung up: the worker is gone */
+    CHECK_EQ(wt_ask(&second, second.pool, CTL_ATTACH, &again, sizeof again, NULL, 0, &got,
+                    sizeof got, fds),
              0);
     CHECK_EQ(got.reader, ch.reader_slot);
-    CHECK(readable(bell));
+    CHECK(readable(fds[0]));
     wt_drop(&ch);
     close(bell);
+    close(fds[0]);
+    close(fds[1]);
     wt_stop(&second);
 }
 
@@ -348,12 +359,12 @@ static void test_a_watcher_is_rung_once_for_each_request(void)
     REQUIRE(wt_start(&w, NULL));
     wt_channel_t ch = {.config = wt_config("watched", 9)};
     REQUIRE(wt_open(&w, &ch));
-    int bell = wt_bell();
+    int bell = -1;
     ctl_attach_t ask = {.what = CTL_ATTACH_WATCHER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
     memcpy(ask.channel.name, ch.config.name, sizeof ask.channel.name);
-    CHECK(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, NULL, 0, NULL, 0, NULL) < 0);
-    CHECK_EQ(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, &bell, 1, NULL, 0, NULL), 0);
-    CHECK(readable(bell)); /* it finds the bell rung */
+    CHECK_EQ(wt_ask(&w, w.pool, CTL_ATTACH, &ask, sizeof ask, NULL, 0, NULL, 0, &bell), 0);
+    CHECK(readable(bell));                                         /* it finds the bell rung */
+    CHECK(send(bell, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE); /* nor descriptors with it */
     char ring;
     CHECK_EQ(read(bell, &ring, sizeof ring), 1);
     int value = 1;
@@ -464,8 +475,8 @@ int main(void)
     RUN(test_lists_and_pings);
     RUN(test_a_long_list_comes_in_pages);
     RUN(test_a_full_blocking_bell_stops_nobody);
-    RUN(test_only_a_unix_socket_is_a_bell);
     RUN(test_descriptors_in_flight_make_no_worker_hang_up);
+    RUN(test_a_connection_has_one_deferred_command);
     RUN(test_malformed_messages_do_no_harm);
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);

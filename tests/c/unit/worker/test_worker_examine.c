@@ -7,7 +7,7 @@
 
 /* Counts of lines by their fact, and of those that are no JSON object. */
 typedef struct told {
-    int setups, clocks, features, latencies, broken;
+    int setups, clocks, features, latencies, confinements, broken;
     int on_tick, between;
 } told_t;
 
@@ -20,6 +20,7 @@ static void take_line(told_t *t, const char *line)
     t->clocks += strstr(line, "\"fact\": \"clock\"") != NULL;
     t->features += strstr(line, "\"fact\": \"feature\"") != NULL;
     t->latencies += strstr(line, "\"fact\": \"latency\"") != NULL;
+    t->confinements += strstr(line, "\"fact\": \"confinement\"") != NULL;
     int n = 0;
     const char *at = strstr(line, "\"n\": ");
     if (at != NULL)
@@ -53,6 +54,7 @@ static void test_it_tells_of_the_machine(void)
     CHECK_EQ(told.clocks, 1);
     CHECK_EQ(told.features, UDP_FEATURES);
     CHECK_EQ(told.latencies, 0);
+    CHECK_EQ(told.confinements, 1);
 }
 
 static void test_it_sleeps_once_a_millisecond(void)

@@ -124,9 +124,9 @@ static void test_arrivals_reach_the_ring(void)
     int peer = wt_udp(&port);
     wt_channel_t ch = {.config = wt_config("rx", port)};
     REQUIRE(wt_open(&worker, &ch));
-    int bell = wt_bell();
+    int bell = -1;
     wt_channel_t other = ch;
-    CHECK_EQ(wt_attach(&worker, worker.pool, &other, bell), 0);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &other, &bell), 0);
     rt_store_relaxed(&ch.segment.readers[other.reader_slot].bell_want, 1);
 
     shm_addr_t bound = ch.segment.status->bound;
@@ -499,7 +499,7 @@ static void test_only_what_a_reader_missed_counts_as_overwritten(void)
     CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
     fill(&ch, 100);
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_overwritten), 0); /* nobody reads */
-    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, -1), 0);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, NULL), 0);
     (void)read_all(&ch.reader);
     for (int i = 0; i < 10; i++) {
         fill(&ch, 20);

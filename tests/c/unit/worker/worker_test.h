@@ -357,7 +357,8 @@ static inline int wt_send_open(wt_worker_t *w, wt_channel_t *ch, uint32_t flags)
     return rc;
 }
 
-static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader_bell)
+/* bell: where to put the reader's, or NULL. */
+static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int *bell)
 {
     ctl_attach_t ask = {.what = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER,
                         .producer = CTL_NO_SLOT,
@@ -365,12 +366,15 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader
     memcpy(ask.channel.name, ch->config.name, sizeof ask.channel.name);
     ctl_attached_t got;
     int fds[CTL_MAX_FDS] = {-1, -1, -1};
-    int rc = wt_ask(w, fd, CTL_ATTACH, &ask, sizeof ask, &reader_bell, reader_bell >= 0, &got,
-                    sizeof got, fds);
+    int rc = wt_ask(w, fd, CTL_ATTACH, &ask, sizeof ask, NULL, 0, &got, sizeof got, fds);
     if (rc < 0)
         return rc;
     close(fds[0]);
-    ch->locks_fd = fds[1]; /* a former one may be that of a channel this is a copy of */
+    if (bell != NULL)
+        *bell = fds[1];
+    else
+        close(fds[1]);
+    ch->locks_fd = fds[2]; /* a former one may be that of a channel this is a copy of */
     ch->producer_slot = got.producer;
     ch->reader_slot = got.reader;
     rc = tx_producer_init(&ch->producer, &ch->segment, got.producer);
@@ -378,19 +382,6 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader
     slot_reader_init(&ch->reports, ch->segment.report, ch->segment.reports,
                      ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
     return rc;
-}
-
-/* A reader's bell: a datagram socket connected to itself. */
-static inline int wt_bell(void)
-{
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct sockaddr_un self = {.sun_family = AF_UNIX};
-    socklen_t bytes = sizeof self;
-    bool ok = bind(fd, (struct sockaddr *)&self, sizeof self.sun_family) == 0 &&
-              getsockname(fd, (struct sockaddr *)&self, &bytes) == 0 &&
-              connect(fd, (struct sockaddr *)&self, bytes) == 0;
-    CHECK(ok);
-    return fd;
 }
 
 /* A client whose connection this is dies. */
@@ -411,7 +402,7 @@ static inline bool wt_open(wt_worker_t *w, wt_channel_t *ch)
     if (rc != 0)
         (void)fprintf(stderr, "OPEN: %s\n", w->text);
     CHECK_EQ(rc, 0);
-    rc = rc ? rc : wt_attach(w, w->pool, ch, -1);
+    rc = rc ? rc : wt_attach(w, w->pool, ch, NULL);
     CHECK_EQ(rc, 0);
     return rc == 0;
 }

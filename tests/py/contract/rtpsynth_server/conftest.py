@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 
+import needs
 import pytest
 
 import shmring
@@ -30,6 +31,12 @@ class Inbox:
     def nothing(self, seconds=0.05):
         with pytest.raises(queue.Empty):
             self.calls.get(timeout=seconds)
+
+
+@pytest.fixture(autouse=True)
+def room():
+    """Each server takes 17 MB, and tests run side by side: not all at once fit into 64 MB."""
+    needs.await_shm_mb(2 * 17)
 
 
 @pytest.fixture

@@ -92,6 +92,11 @@ def bound_udp_ports() -> set[int]:
     return ports
 
 
+@pytest.fixture
+def bound_ports() -> Callable[[], set[int]]:
+    return bound_udp_ports
+
+
 def wait_for(condition: Callable[[], object], what: str) -> None:
     give_up = time.monotonic() + PATIENCE_S
     while not condition():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import needs
 import numpy as np
 import pytest
 
@@ -64,6 +68,65 @@ def test_a_call_hears_itself(ear, sipp, audio, port_pair, expect):
     channel.send_block(signal.pcm, timeout=5)
     expect(channel, signal)
     call.wait()
+
+
+# gst-launch cannot press keys. The mux must be told what the payloader makes.
+KEYS = """
+import ctypes, sys, time
+gst = ctypes.CDLL("libgstreamer-1.0.so.0")
+for name in ("gst_parse_launch", "gst_structure_from_string", "gst_event_new_custom"):
+    getattr(gst, name).restype = ctypes.c_void_p
+gst.gst_init(None, None)
+pipeline = ctypes.c_void_p(gst.gst_parse_launch((
+    f"rtpdtmfmux name=mux ! udpsink host=127.0.0.1 port={sys.argv[1]} "
+    "audiotestsrc is-live=true num-buffers=100 samplesperbuffer=160 "
+    "! audio/x-raw,rate=8000,channels=1 ! mulawenc "
+    "! rtppcmupay min-ptime=20000000 max-ptime=20000000 ! application/x-rtp,payload=0 "
+    "! mux.sink_0 rtpdtmfsrc ! mux.priority_sink_0").encode(), None))
+
+def press(start, number):
+    fields = f"dtmf-event,type=1,number={number},volume=25,method=1,start=(boolean){start}"
+    structure = ctypes.c_void_p(gst.gst_structure_from_string(fields.encode(), None))
+    upstream = 270 << 8 | 1  # GST_EVENT_CUSTOM_UPSTREAM
+    event = ctypes.c_void_p(gst.gst_event_new_custom(upstream, structure))
+    assert gst.gst_element_send_event(pipeline, event)
+
+gst.gst_element_set_state(pipeline, 4)
+time.sleep(0.4)
+for number in (5, 7):
+    press("true", number)
+    time.sleep(0.3)
+    press("false", number)
+    time.sleep(0.4)
+time.sleep(0.5)
+gst.gst_element_set_state(pipeline, 1)
+"""
+
+
+@pytest.mark.parametrize("delivery", ["in_order", "playout"])
+def test_keys_that_gstreamer_muxes_into_the_stream_arrive(
+    shmring_pool, start, port_pair, frames_of, delivery
+):
+    needs.require_program("gst-inspect-1.0")
+    if subprocess.run(["gst-inspect-1.0", "--exists", "rtpdtmfmux"]).returncode:
+        pytest.skip("GStreamer has no rtpdtmfmux: install its bad plugins")
+    at = port_pair()
+    late = {"min_delay_ns": 200_000_000, "first_delay_ns": 200_000_000}
+    engine = shmring.Rtp(codec="pcmu", delivery=delivery, **late)
+    ear = shmring_pool.open("ear", local=("127.0.0.1", at), engine=engine)
+    program = start(sys.executable, "-c", KEYS, at)
+    frames = list(frames_of(ear))
+    program.wait()
+    events = [frame for frame in frames if frame.event]
+    assert [event.sequence for event in events] == sorted(event.sequence for event in events)
+    for key in (5, 7):
+        packets = [event.data for event in events if event.data[0] == key]
+        lasted = [int.from_bytes(data[2:], "big") for data in packets]
+        assert lasted == sorted(lasted)
+        assert packets[-1][1] & 0x80, "it was released"
+    stats = ear.stats().rtp
+    assert len(frames) == stats.valid == stats.received
+    assert (stats.lost, stats.late, stats.resyncs, stats.discarded) == (0, 0, 0, 0)
 
 
 def test_opus_passes_through(shmring_pool, gstreamer, tone, port_pair, frames_of, eventually):

@@ -237,6 +237,8 @@ class Matrix:
         except Exception as failure:
             for program in started:
                 failure.add_note(program.so_far())
+            for worker in self._pool.workers():  # whether it stood still
+                failure.add_note(str(worker))
             raise
         assert digest(case.got_here) == digest(case.theirs)
         assert digest(case.got_there) == digest(case.ours)

@@ -7,13 +7,14 @@ import errno
 import functools
 import operator
 import socket
+import threading
 import time
 import warnings
 
 import pytest
 
 import shmring
-from shmring._datagram import socket_address
+from shmring._datagram import WATCH_PAUSE_S, Answers, socket_address
 
 HERE = "127.0.0.1"
 PATIENCE_S = 20.0
@@ -85,6 +86,7 @@ def test_the_echo_of_the_documentation(serve):
         assert transport.get_extra_info("socket").family == socket.AF_INET
         assert transport.get_extra_info("nothing", 7) == 7
         assert transport.get_protocol() is client
+        assert isinstance(transport, asyncio.Transport)
         assert not transport.is_closing()
         transport.close()
         transport.close()
@@ -127,7 +129,6 @@ def test_a_socket_and_a_plain_peer(serve):
         sock.bind(("::", 0))
         port = sock.getsockname()[1]
         transport, client = await shmring.create_datagram_endpoint(Client, sock=sock)
-        assert sock.fileno() == -1
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind((HERE, 0))
             peer.sendto(b"to both", (HERE, port))
@@ -138,6 +139,53 @@ def test_a_socket_and_a_plain_peer(serve):
             assert peer.recv(100) == b"back"
         transport.abort()
         assert await client.lost is None
+        assert sock.fileno() == -1
+
+    serve(main)
+
+
+def test_a_given_socket_takes_all_options(serve):
+    """As mDNS needs it: aioice joins its group when it sends for the first time."""
+    group = "239.255.77.1"
+
+    async def main():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("", 0))
+        port = sock.getsockname()[1]
+        transport, client = await shmring.create_datagram_endpoint(Client, sock=sock)
+        shown = transport.get_extra_info("socket")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            here = socket.inet_aton(HERE)
+            peer.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
+            for data, option in (
+                (b"before", None),
+                (b"member", socket.IP_ADD_MEMBERSHIP),
+                (b"after", socket.IP_DROP_MEMBERSHIP),
+            ):
+                if option is not None:
+                    shown.setsockopt(socket.IPPROTO_IP, option, socket.inet_aton(group) + here)
+                peer.sendto(data, (group, port))
+            peer.sendto(b"end", (HERE, port))
+        assert [(await client.got.get())[0] for _ in range(2)] == [b"member", b"end"]
+        shown.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 7)
+        assert shown.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 7
+        transport.abort()
+        assert await client.lost is None
+
+    serve(main)
+
+
+def test_endpoints_share_a_port(serve):
+    async def main():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((HERE, 0))
+            transport, client = await shmring.create_datagram_endpoint(
+                Client, local_addr=other.getsockname(), reuse_address=True
+            )
+            assert transport.get_extra_info("sockname") == other.getsockname()
+        transport.abort()
+        await client.lost
 
     serve(main)
 
@@ -306,9 +354,13 @@ def test_errors_reach_the_protocol(serve):
         transport, client = await shmring.create_datagram_endpoint(Client, (HERE, 0))
         assert transport.sendto(bytes(65507 + 1), (HERE, 9)) is None
         assert (await client.failed).errno == errno.EMSGSIZE
+        for all_hosts in ("255.255.255.255", "<broadcast>"):
+            client.failed = asyncio.get_running_loop().create_future()
+            transport.sendto(b"to all", (all_hosts, 9))  # without allow_broadcast
+            assert isinstance(await client.failed, PermissionError)
         client.failed = asyncio.get_running_loop().create_future()
-        transport.sendto(b"to all", ("255.255.255.255", 9))  # without allow_broadcast
-        assert isinstance(await client.failed, PermissionError)
+        assert transport.sendto(b"an answer to a forged source", (HERE, 0)) is None
+        assert (await client.failed).errno == errno.EINVAL
         transport.abort()
         await client.lost
 
@@ -316,13 +368,90 @@ def test_errors_reach_the_protocol(serve):
 
 
 def test_an_end_by_others_is_told(serve, shmring_pool):
-    async def main():
-        transport, client = await shmring.create_datagram_endpoint(
-            Client, local_addr=(HERE, 0), pool=shmring_pool, name="ends"
-        )
+    def by_the_pool(transport):
         shmring_pool.close_channel("ends")
-        assert isinstance(await client.lost, shmring.ChannelClosed)
-        assert transport.is_closing()
+
+    def by_a_thread(transport):
+        thread = threading.Thread(target=transport.get_extra_info("shmring_channel").close)
+        thread.start()
+        thread.join()
+
+    async def main():
+        for end in (by_a_thread, by_the_pool):
+            transport, client = await shmring.create_datagram_endpoint(
+                Client, local_addr=(HERE, 0), pool=shmring_pool, name="ends"
+            )
+            end(transport)
+            assert isinstance(await client.lost, shmring.ChannelClosed)
+            assert transport.is_closing()
+            shmring_pool.close_channel("ends")
+
+    serve(main)
+
+
+def test_an_endpoint_that_another_one_closes_hears_no_more(serve, eventually):
+    """Also if the loop looks for packets of both, because it is awake."""
+
+    class Closing(Client):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            for transport in both:
+                transport.abort()
+
+    both = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            transport, _ = await shmring.create_datagram_endpoint(Closing, (HERE, 0))
+            both.append(transport)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            for transport in both:
+                other.sendto(b"x", transport.get_extra_info("sockname"))
+        for transport in both:
+            endpoint = transport.get_extra_info("shmring_channel")._endpoint
+            eventually(lambda it=endpoint: it.rx_waiting)
+            answers = Answers.of(loop, endpoint)
+            answers._polled[transport] = endpoint
+        answers._next.until_ns = time.monotonic_ns() + 10**12
+        answers._stay(loop)
+        answers._next.until_ns = 0
+        clients = [transport.get_protocol() for transport in both]
+        for client in clients:
+            await client.lost
+        assert sum(client.got.qsize() for client in clients) == 1
+
+    serve(main)
+
+
+def test_a_round_trip_leaves_the_loop_as_it_was(serve):
+    async def main():
+        loop = asyncio.get_running_loop()
+        registered, scheduled = [], []
+        add_reader, call_soon = loop.add_reader, loop.call_soon
+        loop.add_reader = lambda *args: (registered.append(args), add_reader(*args))[1]
+        loop.call_soon = lambda *args, **how: (scheduled.append(args), call_soon(*args, **how))[1]
+        server, _ = await shmring.create_datagram_endpoint(EchoServer, local_addr=(HERE, 0))
+        transport, client = await shmring.create_datagram_endpoint(
+            Client, remote_addr=server.get_extra_info("sockname")
+        )
+        transport.sendto(b"x")
+        await client.got.get()
+        await asyncio.sleep(2 * WATCH_PAUSE_S)  # failures are looked for, at first
+        registered.clear()
+        began = loop.time()
+        for _ in range(200):
+            transport.sendto(b"x")
+            await client.got.get()
+        looks = (loop.time() - began) / WATCH_PAUSE_S  # for failures, of each endpoint
+        assert len(registered) < 20 + 4 * looks
+        await asyncio.sleep(2 * WATCH_PAUSE_S)
+        scheduled.clear()
+        await asyncio.sleep(0.1)  # nothing polls
+        assert len(scheduled) < 10
+        for end in (transport, server):
+            end.close()
+        await client.lost
 
     serve(main)
 

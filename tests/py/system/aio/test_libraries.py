@@ -54,11 +54,11 @@ def test_room_is_awaited(run, shmring_pool):
     ch = shmring_pool.open("full", remote=(HERE, 9), direction="tx", capacity=8, held=True)
     while ch.try_send(b"x") is not None:
         pass
-    threading.Timer(WAIT_S, ch.release).start()
 
     async def main():
         with pytest.raises(shmring.SendTimeout):
             await ch.send_async(b"late", timeout=0.05)
+        threading.Timer(WAIT_S, ch.release).start()
         began = time.process_time()
         await ch.send_async(b"late")
         assert time.process_time() - began < WAIT_S / 3

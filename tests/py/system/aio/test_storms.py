@@ -32,7 +32,7 @@ def taken(far: shmring.Channel) -> list[int]:
     got: list[int] = []
     with contextlib.suppress(shmring.ReceiveTimeout):
         while True:
-            got += [int(packet.data) for packet in far.recv_many(timeout=0.3)]
+            got += [int(packet.data) for packet in far.recv_many(timeout=1.5)]
     return got
 
 

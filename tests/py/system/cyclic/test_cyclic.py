@@ -103,7 +103,7 @@ def test_the_newest_payload_is_sent_until_the_end(
         for payload in (b"first", b"", b"x" * channel.max_payload, b"last"):
             channel.update(payload)
             partner.recv_until(payload)
-        reports = [report for report in channel.reports() if report.sent_ns]
+        reports = [report for report in channel.reports(timeout=0) if report.sent_ns]
         assert {report.scheduled_ns % PERIOD_NS for report in reports} == {300_000}
         for report in reports:
             assert report.sequence * PERIOD_NS + 300_000 == report.scheduled_ns

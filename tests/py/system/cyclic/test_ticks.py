@@ -128,7 +128,7 @@ def test_nothing_is_left(shmring_pool: shmring.Pool) -> None:
     before = descriptors()
     for _ in range(5):
         asyncio.run(program())
-    assert descriptors() == before
+    assert descriptors() <= before  # garbage of other tests may have been collected
     assert shmring_pool.channels() == []
 
 

@@ -143,7 +143,7 @@ def send(channel, count=20):
     for number in range(count):
         channel.send(b'%d' % number)
     channel.flush(timeout=20)
-    return [report.verdict.name.lower() for report in channel.reports()]
+    return [report.verdict.name.lower() for report in channel.reports(timeout=0)]
 
 def received(channel, count=20):
     return [int(channel.recv(timeout=20).data) for _ in range(count)] == list(range(count))
@@ -282,7 +282,7 @@ def test_a_link_without_buffers(shmring_namespace: str) -> None:
         "    for number in range(200):\n"
         "        ch.send(bytes(1000), to=ch.local)\n"
         "    ch.flush(timeout=30)\n"
-        "    print(len(list(ch.reports())), ch.state)\n"
+        "    print(len(list(ch.reports(timeout=0))), ch.state)\n"
     )
     assert inside(slow, ["--net"], script) == ["200 open"]
 
@@ -299,7 +299,7 @@ def test_everything_stands_still_for_5_s(python: Callable[..., Any]) -> None:
         "        ch.send(b'%d' % number, start + number * 10_000_000, to=ch.local)\n"
         "    got = [int(ch.recv(timeout=30).data) for _ in range(700)]\n"
         "    ch.flush(timeout=20)\n"
-        "    print(got == list(range(700)), len(list(ch.reports())), ch.epoch, ch.state)\n"
+        "    print(got == list(range(700)), len(list(ch.reports(timeout=0))), ch.epoch, ch.state)\n"
     )
     pids = [int(owner.line()), owner.pid]
     time.sleep(0.5)

@@ -35,8 +35,12 @@ logging.basicConfig()
 files = {files}
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-limits = shmring.UserLimits(channels=2, shm_bytes=4 << 20, connections=4)
-pool = shmring.Pool('x', policy='other', group={group}, user_limits=limits)
+limits = shmring.UserLimits(
+    channels=2, shm_bytes=4 << 20, connections=4, channel_bytes=8 << 20
+)
+pool = shmring.Pool(
+    'x', policy='other', group={group}, user_limits=limits, worker_per_user={own_workers}
+)
 signal.signal(signal.SIGTERM, lambda *_: pool.request_stop())
 print('ready', flush=True)
 pool.serve_forever()
@@ -47,6 +51,7 @@ MEMBER = """
 import os, sys
 import shmring
 from shmring._pool_server import RemotePool
+shmring.Rtp  # from a module that the other user may not read
 os.setgroups([])
 os.setgid({gid})
 os.setuid({uid})
@@ -74,17 +79,19 @@ def serve(
     monkeypatch.setenv("SHMRING_RUNTIME_DIR", str(other_runtime))
     started = []
 
-    def start(files: int = 0, group: int | None = None) -> Any:
+    def start(files: int = 0, group: int | None = None, own_workers: bool = False) -> Any:
+        script = SERVER.format(files=files, group=group, own_workers=own_workers)
         with (tmp_path / "log").open("wb") as log:
-            server = python(SERVER.format(files=files, group=group), stderr=log)
+            server = python(script, stderr=log)
         assert server.line() == "ready"
         started.append(server)
         return server
 
     yield start
     for server in started:
-        server.popen.send_signal(signal.SIGTERM)
-        assert server.wait() == 0
+        if server.popen.returncode is None:  # else the test has killed it
+            server.popen.send_signal(signal.SIGTERM)
+            assert server.wait() == 0
 
 
 @pytest.fixture
@@ -166,6 +173,32 @@ def test_a_request_that_comes_back_in_its_error_holds_nobody_up(
             answer = json.loads(client.recv(65536))
             assert answer["text"].startswith("a pool has no request 'éé")
             assert answer["text"].endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"op": "list", "first": "x"}, "first must be an integer, not 'x'"),
+        ({"op": "list", "first": -1}, "first is -1; it must be between 0 and"),
+        ({"op": "workers", "first": None}, "first must be an integer, not None"),
+        ({"op": "workers", "first": 1 << 70}, "it must be between 0 and"),
+        ({"engine": ["cyclic", "", -1]}, "shared_bytes is -1; it must be between 0 and"),
+        ({"engine": ["cyclic", "", 1 << 70]}, "it must be between 0 and"),
+        ({"engine": ["cyclic", "xx", 0]}, "the engine's configuration: non-hexadecimal"),
+        ({"engine": ["cyclic", "00" * 4096, 0]}, "has 4096 bytes, at most 512"),
+    ],
+)
+def test_a_request_that_cannot_be_is_answered_in_words(
+    own: shmring.Pool, shmring_namespace: str, request_: dict[str, Any], words: str
+) -> None:
+    opening = {"op": "open", "name": "ctl", "options": {"local": LOOPBACK}}
+    with connect(shmring_namespace) as client:
+        client.settimeout(20)
+        client.send(json.dumps(opening | request_).encode())
+        answer = json.loads(client.recv(65536))
+    assert answer["error"] in ("BadConfig", "TypeError")
+    assert words in answer["text"]
+    assert own.channels() == []
 
 
 def test_an_answer_that_cannot_be_sent_ends_that_connection_only(
@@ -283,7 +316,8 @@ def test_a_member_may_close_what_it_opened_and_nothing_else(
 def test_a_member_keeps_within_the_limits(member: Any, serve: Any, remote: RemotePool) -> None:
     serve(group=GROUP)
     stranger = member()
-    assert "limit is 4194304" in ask(stranger, "remote._make_channel('big', {'capacity': 1 << 20})")
+    ask(stranger, "large = {'capacity': 40000, 'packet_bytes': 8}")
+    assert "limit is 4194304" in ask(stranger, "remote._make_channel('big', large)")
     for name in ("a", "b"):
         assert ask(stranger, f"remote._make_channel('{name}', {{'capacity': 64}})") == "done"
     text = ask(stranger, "remote._make_channel('c', {'capacity': 64})")
@@ -291,17 +325,118 @@ def test_a_member_keeps_within_the_limits(member: Any, serve: Any, remote: Remot
     assert "has 2 channels open on pool 'x', the limit is 2" in text
     assert "--user-channels" in text
     remote.close_channel("a")
+    for option, value in (("rcvbuf_bytes", 5 << 20), ("sndbuf_bytes", 5 << 20), ("so_priority", 7)):
+        text = ask(stranger, f"remote._make_channel('c', {{'{option}': {value}}})")
+        assert text.startswith(f"NoSpace [Errno 122] user {STRANGER} asks pool 'x' for {option}=")
     assert ask(stranger, "remote._make_channel('c', {'capacity': 64})") == "done"
     remote._make_channel("owners", {"capacity": 1 << 20})  # the limits are not the owner's
+
+
+def test_what_a_worker_takes_beside_a_channel_counts(
+    member: Any, serve: Any, remote: RemotePool
+) -> None:
+    """A history of sent packets is not in the segment."""
+    serve(group=GROUP)
+    stranger = member()
+    ask(stranger, "e = lambda n: shmring.Rtp(nack=True, rtcp='mux', history_packets=n).prepare(o)")
+    ask(stranger, "o = dict(remote=('127.0.0.1', 9), capacity=64, packet_bytes=160)")
+    ask(stranger, "make = lambda name, s: remote._make_channel(name, s.options, s.config)")
+    text = ask(stranger, "make('long', e(32768))")
+    assert text.startswith("NoSpace")
+    assert "a history of 32768 packets" in text
+    assert "are left of what its user may have" in text
+    assert "--user-shm" in text
+    assert ask(stranger, "make('short', e(512))") == "done"
+    assert remote.channels() == ["short"]
+    history = 512 * 3968  # at least so much is gone of the 4 MiB
+    text = ask(stranger, f"remote._make_channel('udp', {{'capacity': {history // 1000}}})")
+    assert "in use on pool 'x', the limit is 4194304" in text
+
+
+def test_other_names_of_closed_channels_keep_no_memory(
+    member: Any, serve: Any, remote: RemotePool, shmring_namespace: str
+) -> None:
+    serve(group=GROUP)
+    stranger = member()
+    file, other = (
+        paths.shm_file(paths.channel_segment(shmring_namespace, name)) for name in ("own", "squat")
+    )
+    assert ask(stranger, "remote._make_channel('own', {'capacity': 64})") == "done"
+    assert ask(stranger, f"os.link({str(file)!r}, {str(other)!r})") == "done"
+    size = file.stat().st_size
+    assert [info.name for info in shmring.channels(shmring_namespace)] == ["own"]
+    with pytest.raises(shmring.ChannelNotFound, match="another name of channel \"own\""):
+        shmring.attach("squat")
+    assert shmring.gc(namespace=shmring_namespace).segments == ()
+    assert ask(stranger, "remote.close_channel('own')") == "done"
+    assert other.stat().st_blocks * 512 <= 8192 < size
+    assert shmring.channels(shmring_namespace) == []
+    assert shmring.gc(namespace=shmring_namespace).segments == (f"/{other.name}",)
+    assert not other.exists()
+
+
+def test_a_closed_channel_keeps_no_memory_that_its_user_needs(
+    member: Any, serve: Any, remote: RemotePool, shmring_namespace: str
+) -> None:
+    """Whoever still has its file: readers may read the rest of it, for some seconds."""
+    serve(group=GROUP)
+    stranger = member()
+    ask(stranger, "ask = {'capacity': 8000, 'packet_bytes': 64, 'direction': 'rx'}")
+    held = []
+    for _ in range(8):
+        assert ask(stranger, "remote._make_channel('own', ask)") == "done"
+        file = paths.shm_file(paths.channel_segment(shmring_namespace, "own"))
+        held.append(os.open(file, os.O_RDWR))
+        assert ask(stranger, "remote.close_channel('own')") == "done"
+    sizes = [os.fstat(fd).st_blocks * 512 for fd in held]
+    for fd in held:
+        os.close(fd)
+    assert sizes[-1] > 500_000  # a reader reads on
+    assert sum(sizes) < 4 << 20
+
+
+def test_members_with_workers_of_their_own_share_none(
+    member: Any, serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
+) -> None:
+    """Also after the pool was killed: its successor knows whose worker is whose."""
+    first = serve(group=GROUP, own_workers=True)
+
+    def served_by() -> dict[str, int]:
+        return {info.name: info.worker_pid for info in shmring.channels(shmring_namespace)}
+
+    one, two = member(), member(60000)
+    assert ask(one, "remote._make_channel('one', {'capacity': 64})") == "done"
+    assert ask(two, "remote._make_channel('two', {'capacity': 64})") == "done"
+    remote._make_channel("owners", {"capacity": 64})
+    before = served_by()
+    assert len(set(before.values())) == 3
+    os.kill(before["two"], signal.SIGKILL)
+    eventually(lambda: served_by()["two"] != before["two"])
+    assert [served_by()[name] for name in ("one", "owners")] == [before["one"], before["owners"]]
+    first.kill()
+    serve(group=GROUP, own_workers=True)
+    assert ask(one, "remote._make_channel('one-more', {'capacity': 64})") == "done"
+    assert served_by()["one-more"] == before["one"]
+
+
+def test_a_channel_of_a_member_is_not_too_large(
+    member: Any, serve: Any, remote: RemotePool
+) -> None:
+    serve(group=GROUP)
+    text = ask(member(), "remote._make_channel('big', {'capacity': 1 << 20})")
+    assert text.startswith("NoSpace")
+    assert "one channel of user 65534 may have 8388608 on pool 'x'" in text
+    assert "--user-channel-shm" in text
 
 
 def test_a_member_cannot_take_all_connections(member: Any, serve: Any, remote: RemotePool) -> None:
     serve(group=GROUP)
     stranger = member()
     ask(stranger, "import socket; from shmring._pool_server import socket_path as p; held = []")
+    ask(stranger, "from rtworkers.control import reach")
     one = (
         "held.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)); "
-        "held[-1].connect(str(p(remote.namespace, 'x')))"
+        "reach(held[-1], p(remote.namespace, 'x'))"
     )
     for _ in range(4):
         assert ask(stranger, one) == "done"

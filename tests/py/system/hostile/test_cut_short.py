@@ -124,6 +124,23 @@ def test_the_worker_fails_the_channel_and_says_why(
     watcher.close()
 
 
+def test_a_loan_from_a_short_file_is_overwritten(
+    shmring_pool: shmring.Pool, eventually: Any
+) -> None:
+    channel = shmring_pool.open("short", local=HERE)
+    for _ in range(3):
+        channel.send(b"lent", to=channel.local)
+    eventually(lambda: channel.rx_waiting == 3)
+    loan = channel.loan_many()
+    assert (bytes(loan[0].data), loan.overwritten) == (b"lent", 0)
+    cut(file_of("short", shmring_pool.namespace))
+    assert bytes(loan[1].data) == bytes(4)
+    assert loan.overwritten == 3
+    with pytest.raises(shmring.LoanOverwritten, match=r"3 of 3 .*the channel's file was cut"):
+        loan.release()
+    channel.close()
+
+
 def test_many_short_files_and_restarts_give_up_no_core(
     shmring_pool: shmring.Pool, eventually: Any
 ) -> None:

@@ -77,7 +77,7 @@ def median_late_ns(channel: shmring.Channel, eventually: Any) -> float:
     reports: dict[int, shmring.SendReport] = {}
 
     def all_told() -> bool:
-        reports.update((r.sequence, r) for r in channel.reports())
+        reports.update((r.sequence, r) for r in channel.reports(timeout=0))
         return sent <= reports.keys()
 
     eventually(all_told)

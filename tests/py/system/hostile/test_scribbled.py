@@ -60,7 +60,7 @@ def receive_many(end):
 
 
 def reports(end):
-    for report in end.reports(100):
+    for report in end.reports(100, timeout=0):
         repr(report)
     end.read_reports(100)
     end.reports_lost

@@ -361,6 +361,12 @@ def test_one_way_links(link: Any, partner: Any, shmring_pool: shmring.Pool) -> N
         into.update(b"")
 
 
+def test_an_end_without_a_record_says_what_it_takes(link: Any) -> None:
+    here = link("out", direction="tx", receive=0, values=b"sent")
+    with pytest.raises(TypeError, match=r"not dict: give 4 bytes, or open or attach with Netflux"):
+        here.update({"x": 1})
+
+
 @pytest.mark.needs("ipv6")
 def test_ipv6(shmring_pool: shmring.Pool, eventually: Any) -> None:
     one = shmring_pool.open(

@@ -189,6 +189,7 @@ def kill_everything(owner: Any) -> tuple[int, str]:
     pool, worker = owner.line().split()
     os.kill(int(worker), signal.SIGSTOP)
     os.kill(owner.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
     os.kill(int(worker), signal.SIGKILL)
     owner.kill()
     return int(worker), pool

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -415,6 +416,80 @@ def test_more_clients_than_flows_are_refused_and_counted(
             client.close()
 
 
+def keep_asking(client: socket.socket, server: socket.socket, address: tuple[str, int]) -> None:
+    """Ask until the server hears it: the proxy has no place for the client at first."""
+    client.settimeout(0.1)
+    server.settimeout(0.1)
+    give_up = time.monotonic() + WAIT_S
+    while time.monotonic() < give_up:
+        client.sendto(b"question", address)
+        try:
+            data, flow = server.recvfrom(100)
+            server.sendto(b"answer", flow)
+            if data == b"question" and client.recv(100) == b"answer":
+                return
+        except TimeoutError:
+            continue
+    raise AssertionError("the client never got a flow")
+
+
+@pytest.mark.check
+def test_forged_addresses_lock_no_client_out(
+    shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
+) -> None:
+    """Each of them sends one datagram. A client that had sent two keeps its flow."""
+    engine = Proxy(to=server.getsockname(), flows=20)
+    ch = shmring_pool.open("link", local=("0.0.0.0", 0), engine=engine)
+    assert ch.local is not None
+    address = ("127.0.0.1", ch.local[1])
+    with udp() as known:
+        for _ in range(2):
+            known.sendto(b"known", address)
+            _, flow = server.recvfrom(100)
+        for last in range(1, 25):
+            with udp((f"127.0.9.{last}", 0)) as forged:
+                forged.sendto(b"x", address)
+        found = until(ch, lambda now: now.forward_received == 26)
+        assert (found.flows, found.flows_displaced, found.forward_no_flow) == (20, 0, 5)
+        keep_asking(client, server, address)
+        server.settimeout(WAIT_S)
+        known.sendto(b"known", address)
+        assert server.recvfrom(100) == (b"known", flow)
+    assert ch.proxy_stats().flows_displaced >= 1
+    check_ledger(ch)
+
+
+def test_one_source_leaves_places_to_others(
+    shmring_pool: shmring.Pool, server: socket.socket
+) -> None:
+    """A quarter of the flows is kept for each source."""
+    engine = Proxy(to=server.getsockname(), flows=8)
+    ch = shmring_pool.open("link", local=("0.0.0.0", 0), engine=engine)
+    assert ch.local is not None
+    address = ("127.0.0.1", ch.local[1])
+    greedy = [udp(("127.0.9.1", 0)) for _ in range(9)]
+    others = [udp((f"127.0.9.{last}", 0)) for last in range(2, 8)]
+    try:
+        for client in greedy * 2:
+            client.sendto(b"x", address)
+        found = until(ch, lambda now: now.forward_received == 18)
+        assert (found.flows_opened, found.flows_displaced, found.forward_no_flow) == (8, 0, 2)
+        take_all(server, ch)
+        for client in others:
+            client.sendto(b"x", address)
+            data, source = server.recvfrom(100)
+            server.sendto(data, source)
+            assert client.recv(100) == b"x"
+            client.sendto(b"y", address)
+            assert server.recvfrom(100) == (b"y", source)
+        found = ch.proxy_stats()
+        assert (found.flows, found.flows_displaced, found.forward_no_flow) == (8, 6, 2)
+        check_ledger(ch)
+    finally:
+        for client in greedy + others:
+            client.close()
+
+
 def test_many_flows(opens: Opens, server: socket.socket) -> None:
     """Each client is one port of this process's sockets, as many as it may have."""
     ch = opens(flows=5000)
@@ -666,3 +741,27 @@ def test_more_flows_than_files(opens: Opens) -> None:
         pytest.skip("a worker may open more than 65536 files")
     with pytest.raises(OSError, match="raise RLIMIT_NOFILE"):
         opens(flows=65536)
+
+
+def forged(source: tuple[str, int], to: tuple[str, int], payload: bytes) -> bytes:
+    """An IPv4 datagram whose source is not its sender. The kernel fills in lengths and checksum."""
+    udp_head = struct.pack("!HHHH", source[1], to[1], 8 + len(payload), 0)
+    addresses = socket.inet_aton(source[0]) + socket.inet_aton(to[0])
+    return struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, 17, 0) + addresses + udp_head + payload
+
+
+@pytest.mark.needs("raw")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_proxy_does_not_talk_to_itself(
+    shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket, host: str
+) -> None:
+    """An answer to its own address would come back as a datagram of a client, for ever."""
+    proxy = shmring_pool.open("link", local=(host, 0), engine=Proxy(to=server.getsockname()))
+    assert proxy.local is not None
+    here = (HERE[0], proxy.local[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(forged(here, here, b"forged"), (HERE[0], 0))
+    client.sendto(b"real", here)
+    assert server.recv(100) == b"real"
+    stats = until(proxy, lambda stats: stats.forward_received == 2)
+    assert (stats.forward_no_flow, stats.flows_opened) == (1, 1)

@@ -67,7 +67,7 @@ def test_the_table_as_json(line: str) -> None:
 
 def test_a_report(line: str) -> None:
     done = run(line, "--to", "127.0.0.1", "--late-limit", "100")
-    assert "100 packets in" in done.stderr
+    assert done.stdout.startswith("packets: 100 in ")
     assert "lateness: p50" in done.stdout
     assert "gap error: p50" in done.stdout
     facts = json.loads(run(line, "--to", "127.0.0.1", "--late-limit", "100", "--json").stdout)
@@ -162,7 +162,7 @@ def test_a_signal_ends_waiting_for_a_pipe(line: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) in (0, 2)
         assert process.stdout is not None
-        assert " packets in " in process.stderr.read()
+        assert process.stdout.read().startswith("packets: ")
     finally:
         process.kill()
         process.wait()

@@ -22,8 +22,10 @@ PATIENCE_S = 60.0
 MS = 1_000_000
 
 
-def opened(pool: shmring.Pool, name: str, host: str = "127.0.0.1") -> shmring.Channel:
-    return pool.open(name, local=(host, 0), direction="rx", rx_capacity=8192, rx_stamp="kernel")
+def opened(
+    pool: shmring.Pool, name: str, host: str = "127.0.0.1", capacity: int = 8192
+) -> shmring.Channel:
+    return pool.open(name, local=(host, 0), direction="rx", rx_capacity=capacity, rx_stamp="kernel")
 
 
 def taken(channel: shmring.Channel, count: int) -> list[shmring.Packet]:
@@ -89,7 +91,8 @@ def test_scale_and_rates(shmring_pool: shmring.Pool, shmring_replay: Any) -> Non
 def test_flows_go_to_their_own_destinations(
     shmring_pool: shmring.Pool, shmring_replay: Any
 ) -> None:
-    ends = [opened(shmring_pool, f"end{i}", "::1" if i == 2 else "127.0.0.1") for i in range(3)]
+    local = ["127.0.0.1", "127.0.0.1", "::1"]
+    ends = [opened(shmring_pool, f"end{i}", host, 256) for i, host in enumerate(local)]
     frames = []
     for i in range(300):
         frames.append((T + i * 1000, c.udp(b"%d" % i, to=("239.1.1.1", 5000 + i % 4))))

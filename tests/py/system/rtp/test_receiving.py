@@ -98,16 +98,19 @@ def test_samples_of_what_comes(mic: Mic, peer: Any) -> None:
     ch = mic(codec="pcma", delivery="as_arrived", min_sequential=1)
     peer.send(1, 0, b"\xd5" * STEP, payload_type=8)
     peer.send(2, STEP, struct.pack(">2h", 5, -5), payload_type=11)
-    peer.send(3, 2 * STEP, b"event", payload_type=101)
-    alaw, l16, event = got = [ch.recv(timeout=WAIT_S) for _ in range(3)]
+    peer.send(3, 2 * STEP, b"opus?", payload_type=101)
+    peer.send(4, 2 * STEP, b"\5\x8a\0\xa0", payload_type=101)
+    alaw, l16, opus, key = got = [ch.recv(timeout=WAIT_S) for _ in range(4)]
     assert ch.pcm(alaw).tolist() == [8] * STEP
     assert ch.pcm(l16).tolist() == [5, -5]
     with pytest.raises(shmring.BadConfig, match="payload type 101: open it with codec="):
-        ch.pcm(event)
+        ch.pcm(opus)
+    assert [item.event for item in got] == [False, False, False, True]
+    assert len(ch.pcm(key)) == 0
     gap = RtpErasure(0, 0, 0, 0, 1, STEP, 5 * MS, False, 0, 0)
     silent = np.asarray(ch.pcm([alaw, gap, l16]))
     assert silent.tolist() == [8] * STEP + [0] * STEP + [5, -5]
-    assert [item.payload_type for item in got] == [8, 11, 101]
+    assert [item.payload_type for item in got] == [8, 11, 101, 101]
 
 
 # --- the jitter buffer ----------------------------------------------------------------------------
@@ -157,6 +160,36 @@ def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any, ite
     late = [f.due_ns - f.timestamp_ns for f in whole[-15:]]
     assert max(late) <= max(early) + 20 * MS  # of those that were sent in time
     assert stats.depth == 0
+
+
+# The packets of key 5 as baresip sends them: one after each frame, all with the time at which it
+# was pressed, three at the end with the E bit.
+KEY = [bytes((5, 0x8A if i > 5 else 10, 0, 20 * min(i + 1, 7))) for i in range(9)]
+
+
+@pytest.mark.parametrize("delivery", ["playout", "in_order"])
+@pytest.mark.parametrize("event_types", [None, (101,)])
+def test_telephone_events_arrive_whole_among_frames_that_join(
+    mic: Mic, peer: Any, items: Any, delivery: str, event_types: tuple[int, ...] | None
+) -> None:
+    ch = mic(codec="pcmu", delivery=delivery, event_types=event_types)
+    sequence = itertools.count(65530)
+    for slot in range(60):
+        peer.send(next(sequence), slot * STEP, bytes(STEP))
+        if slot % 20 > 10:
+            pressed = slot // 20 * 20 + 11
+            peer.send(next(sequence), pressed * STEP, KEY[slot - pressed], payload_type=101)
+        time.sleep(PTIME_S)
+    got = list(items(ch))
+    keys = [item for item in got if isinstance(item, RtpFrame) and item.event]
+    assert [key.data for key in keys] == 3 * KEY
+    assert [key.sequence for key in keys] == sorted(key.sequence for key in keys)
+    media = [item for item in got if item not in keys and not getattr(item, "dry", False)]
+    assert all(isinstance(item, RtpFrame) for item in media)
+    assert len(ch.pcm(media + keys)) == len(media) * STEP
+    stats = ch.stats().rtp
+    assert (stats.lost, stats.resyncs) == (0, 0)
+    assert len(media) == 60 - stats.late  # a busy machine may make some late
 
 
 def test_in_order_delivers_at_once(mic: Mic, peer: Any) -> None:

@@ -135,9 +135,9 @@ def test_packets_leave_on_the_grid_and_not_before(mic: Mic, peer: Any, eventuall
     wires = peer.recv_all(30)
     assert steps(wires) == [STEP] * 29
     ch.flush(timeout=20)
-    reports = eventually(lambda: sorted(ch.reports()))
+    reports = eventually(lambda: sorted(ch.reports(timeout=0)))
     while len(reports) < 30:
-        reports += eventually(lambda: list(ch.reports()))
+        reports += eventually(lambda: list(ch.reports(timeout=0)))
     assert [report.scheduled_ns for report in reports] == [start + i * PTIME_NS for i in range(30)]
     assert all(report.sent_ns >= report.scheduled_ns for report in reports)
 
@@ -264,6 +264,42 @@ def test_samples_in_samples_out(mic: Mic, peer: Any) -> None:
     )
     heard = np.asarray(ch.pcm(frame))
     assert np.abs(heard.astype(int) - tone).max() < 400
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "lines"),
+    [
+        ({"codec": "pcmu"}, {}, ["m=audio {} RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:5"]),
+        ({"payload_type": 9}, {}, ["m=audio {} RTP/AVP 9", "a=ptime:5"]),
+        (
+            {"payload_type": 97, "clock_rate": 48000, "audio_channels": 2, "rtcp": "mux"},
+            {"encoding": "opus"},
+            ["m=audio {} RTP/AVP 97", "a=rtpmap:97 opus/48000/2", "a=ptime:5", "a=rtcp-mux"],
+        ),
+        (
+            {"payload_type": 34, "clock_rate": 90000, "rtcp": "next_port"}
+            | {"rtcp_remote": ("127.0.0.1", 7)},
+            {"media": "video"},
+            ["m=video {} RTP/AVP 34", "a=rtcp:7"],
+        ),
+    ],
+)
+def test_a_description_for_other_programs(
+    mic: Mic, peer: Any, options: dict[str, Any], asked: dict[str, Any], lines: list[str]
+) -> None:
+    ch = mic(ssrc=77, **options)
+    port = peer.address[1]
+    assert ch.sdp(**asked).split("\r\n") == [
+        *("v=0", "o=- 77 0 IN IP4 127.0.0.1", "s=mic", "c=IN IP4 127.0.0.1", "t=0 0"),
+        *(line.format(port) for line in lines),
+        "",
+    ]
+
+
+def test_a_description_needs_the_name_of_an_encoding(mic: Mic) -> None:
+    ch = mic(payload_type=96, clock_rate=90000)
+    with pytest.raises(shmring.BadConfig, match=r'payload type 96 .* such as sdp\("opus"\)'):
+        ch.sdp()
 
 
 # --- Python that stalls or dies -------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""rtstat looks at what is no segment any more, or never was: it is marked, and that is all.
+"""rtstat and all listings look at what is no segment any more, or never was: it is marked, and that
+is all.
 
 What could end a process that reads a damaged mapping ends the one here that looks, not the test.
 """
@@ -13,31 +14,38 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 import shmring
 from rtstat.snapshot import Watch
-from shmring import udt
+from shmring import _host, udt
+from shmring._ring import lib
 
 pytestmark = pytest.mark.check
 
 HERE = ("127.0.0.1", 0)
 PATIENCE_S = 60.0
 SEED = 20240611
+NO_PROCESS = 0xFFFFFFF0  # no system call takes such an id
 
 # Reads lines "path size": writes the bytes that follow on standard input there, reads twice, and
-# says what it saw of it. Everything of every view is asked for.
+# says what it saw of it. Everything of every view, and every listing, is asked for.
 LOOKER = """
-import json, sys
+import contextlib, io, json, sys
+import shmring
+import shmring_doctor
 from rtstat.snapshot import Watch
 from rtstat.table import values
 from rtstat.selection import Selection
 from rtstat.plain import overview
 from rtstat.export import facts
+from rtworkers import history
+from shmring_cli import ls
 import argparse
 
+everything = argparse.Namespace(namespace=sys.argv[1], all=False, seconds=0.0, json=False)
 nothing = argparse.Namespace(channel=[], pool=[], unhealthy=False, sort=None)
 watch = Watch(sys.argv[1])
 stream = sys.stdin.buffer
@@ -54,6 +62,14 @@ while line := stream.readline():
         for worker in shot.workers:
             worker.buckets()
     watch.rebase()
+    with contextlib.redirect_stdout(io.StringIO()):
+        ls.run(everything)
+    shmring.gc(namespace=sys.argv[1], dry_run=True)
+    history.errors(namespace=sys.argv[1]), history.events(namespace=sys.argv[1])
+    shmring_doctor.choose_cpus()
+    listed = {info.name for info in shmring.channels(sys.argv[1])}
+    refused = {file.name for file in shmring.unreadable(sys.argv[1])}
+    assert "udp" in listed and listed.isdisjoint(refused), (listed, refused)  # of `samples`
     print(len(shot.channels), len(shot.workers), len(shot.unreadable), flush=True)
 """
 
@@ -104,10 +120,18 @@ def left_behind(path: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+class Sample(NamedTuple):
+    """What a file had, and its name: a segment is read under its own name only."""
+
+    rest: str
+    content: bytes
+
+
 @pytest.fixture
-def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, bytes]:
+def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, Sample]:
     """A whole segment of each engine, and a worker's page."""
     a = shmring_pool.open("udp", local=HERE, capacity=16, packet_bytes=200)
+    spare = shmring_pool.open("spare", local=HERE, capacity=16, packet_bytes=200)
     b = shmring_pool.open("rtp", local=HERE, remote=a.local, engine=shmring.Rtp(codec="pcmu"))
     c = shmring_pool.open(
         "netflux", local=HERE, remote=a.local, engine=shmring.Netflux(send=4, values=b"abcd")
@@ -120,15 +144,14 @@ def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, byt
         found = {}
         with Watch(shmring_namespace) as watch:
             shot = watch.read()
-        for channel in shot.channels:
-            path = file_of(shmring_namespace, f"c:{channel.name}")
-            found.setdefault(channel.engine, path.read_bytes())
-        page = file_of(shmring_namespace, f"w:{shot.workers[0].pool}:0")
-        found["worker"] = page.read_bytes()
+        others = [channel for channel in shot.channels if channel.name != "udp"]
+        rests = {channel.engine: f"c:{channel.name}" for channel in others}
+        for kind, rest in (*rests.items(), ("worker", f"w:{shot.workers[0].pool}:0")):
+            found[kind] = Sample(rest, file_of(shmring_namespace, rest).read_bytes())
         server.close()
         client.close()
-    b.end()
-    c.end()
+    for end in (b, c, spare):
+        end.end()
     assert set(found) == {"udp", "rtp", "netflux", "udt", "udt-port", "worker"}
     return found
 
@@ -146,45 +169,60 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(spoiled)
 
 
+def opened_by(pid: int, content: bytes) -> bytes:
+    """The segment as if that process had opened it."""
+    fd = os.memfd_create("forged")
+    try:
+        os.write(fd, content)
+        with _host.mapped(fd, writable=True) as segment:
+            lib.shm_segment_change_opener(segment, pid)
+        return os.pread(fd, len(content), 0)
+    finally:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("engine", ["udp", "rtp", "netflux", "udt", "udt-port", "worker"])
 def test_damaged_segments(
-    engine: str, samples: dict[str, bytes], shmring_namespace: str, looker: Looker
+    engine: str, samples: dict[str, Sample], shmring_namespace: str, looker: Looker
 ) -> None:
     chance = random.Random(f"{SEED} {engine}")
-    whole = samples[engine]
-    rest = "w:garbage:0" if engine == "worker" else "c:garbage"
+    rest, whole = samples[engine]
+    rest = "w:garbage:0" if engine == "worker" else rest
     with left_behind(file_of(shmring_namespace, rest)) as path:
+        if engine != "worker":
+            looker.look(path, opened_by(NO_PROCESS, whole))
         for _ in range(60):
             looker.look(path, damaged(whole, chance))
         looker.look(path, whole)
 
 
 def test_truncated_and_random_files(
-    samples: dict[str, bytes], shmring_namespace: str, looker: Looker
+    samples: dict[str, Sample], shmring_namespace: str, looker: Looker
 ) -> None:
     chance = random.Random(SEED)
-    whole = samples["udp"]
+    rest, whole = samples["udp"]
     sizes = [0, 1, 8, 4095, 4096, 4097, 8192, len(whole) - 4096, len(whole) - 1, len(whole)]
-    with left_behind(file_of(shmring_namespace, "c:cut")) as path:
+    with left_behind(file_of(shmring_namespace, rest)) as path:
         for size in (*sizes, *reversed(sizes)):
             looker.look(path, whole[:size])
             looker.look(path, chance.randbytes(size))
 
 
 def test_a_segment_that_shrinks_under_the_looker_is_marked(
-    samples: dict[str, bytes], shmring_namespace: str
+    samples: dict[str, Sample], shmring_namespace: str
 ) -> None:
-    whole = samples["udp"]
+    rest, whole = samples["udp"]
+    name = rest.removeprefix("c:")
     with (
-        left_behind(file_of(shmring_namespace, "c:shrinks")) as path,
+        left_behind(file_of(shmring_namespace, rest)) as path,
         Watch(shmring_namespace) as watch,
     ):
         path.write_bytes(whole)
-        assert watch.read().channel("shrinks") is not None
+        assert watch.read().channel(name) is not None
         os.truncate(path, 4096)
         old = path.stat().st_ctime - 60
         os.utime(path, (old, old))
-        assert watch.read().channel("shrinks") is None
+        assert watch.read().channel(name) is None
         path.unlink()
         assert watch.read().unreadable == ()
 

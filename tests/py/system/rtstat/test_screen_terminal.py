@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import needs
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.check
 
 pytest.importorskip("textual")
 
+PATIENCE_S = 20
 HERE = ("127.0.0.1", 0)
 NOWHERE = ("127.0.0.1", 9)
 
@@ -81,17 +82,18 @@ def rtstat(namespace: str, *options: str) -> str:
     return shlex.join([*words, "--namespace", namespace, *options])
 
 
-def see(terminal: Terminal, eventually: Callable[..., object], *texts: str, gone: str = "") -> str:
-    def there() -> str | None:
-        seen = terminal.screen()
-        found = all(text in seen for text in texts) and not (gone and gone in seen)
+def see(terminal: Terminal, *texts: str, gone: str = "") -> str:
+    """Wait until these texts are to be seen, and `gone` is not. Return the screen."""
+    give_up = time.monotonic() + PATIENCE_S
+    seen = terminal.screen()
+    while not all(text in seen for text in texts) or (gone and gone in seen):
+        assert time.monotonic() < give_up, f"not seen: {texts}\n{seen}"
         time.sleep(0.02)
-        return seen if found else None
+        seen = terminal.screen()
+    return seen
 
-    return str(eventually(there))
 
-
-def test_keys_in_and_screen_out(terminal, eventually, shmring_namespace, shmring_pool):
+def test_keys_in_and_screen_out(terminal, shmring_namespace, shmring_pool):
     with (
         shmring_pool.open("axis-1", local=HERE, remote=NOWHERE) as axis,
         shmring_pool.open("camera", local=HERE, remote=NOWHERE),
@@ -99,34 +101,34 @@ def test_keys_in_and_screen_out(terminal, eventually, shmring_namespace, shmring
         for _ in range(3):
             axis.send(b"late", at=time.monotonic_ns() - 5_000_000)
         terminal.run(f"{rtstat(shmring_namespace, '-i', '0.3')}; echo exit code $?.")
-        seen = see(terminal, eventually, "axis-1", "camera", "OK: no troubles", "wake p99")
+        seen = see(terminal, "axis-1", "camera", "OK: no troubles", "wake p99")
         assert "2 channels" in seen
-        see(terminal, eventually, " 3 ")
+        see(terminal, " 3 ")
         terminal.type("/")
-        see(terminal, eventually, "words to find")
+        see(terminal, "words to find")
         terminal.type("c", "a", "m", "Enter")
-        see(terminal, eventually, "camera", "filter: cam", gone="axis-1")
+        see(terminal, "camera", "filter: cam", gone="axis-1")
         terminal.type("Escape")
-        see(terminal, eventually, "axis-1")
+        see(terminal, "axis-1")
         terminal.type("Home")
         terminal.type("Enter")
-        see(terminal, eventually, "enqueued late", "over time", "127.0.0.1:9")
+        see(terminal, "enqueued late", "over time", "127.0.0.1:9")
         terminal.resize(100, 30)
-        see(terminal, eventually, "enqueued late")
+        see(terminal, "enqueued late")
         terminal.type("Escape")
-        see(terminal, eventually, "camera", gone="enqueued late")
+        see(terminal, "camera", gone="enqueued late")
         terminal.type("?")
-        see(terminal, eventually, "Keys", "count from now on")
+        see(terminal, "Keys", "count from now on")
         terminal.type("Escape")
-        see(terminal, eventually, "camera", gone="Keys")
+        see(terminal, "camera", gone="Keys")
         terminal.type("p")
-        see(terminal, eventually, "PAUSED")
+        see(terminal, "PAUSED")
         terminal.type("q")
-        see(terminal, eventually, "exit code 0.")
+        see(terminal, "exit code 0.")
 
 
 def test_a_dead_pool_is_loud_and_the_exit_code_tells(
-    terminal, eventually, shmring_namespace, shmring_pool, python
+    terminal, shmring_namespace, shmring_pool, python
 ):
     other = python(
         "import shmring, sys\n"
@@ -138,23 +140,24 @@ def test_a_dead_pool_is_loud_and_the_exit_code_tells(
     )
     worker_pid = int(other.line())
     terminal.run(f"{rtstat(shmring_namespace, '-i', '0.3')}; echo exit code $?.")
-    see(terminal, eventually, "orphan", "OK: no troubles")
-    os.kill(other.pid, signal.SIGSTOP)  # SIGSTOP: no successor is started
+    see(terminal, "orphan", "OK: no troubles")
+    os.kill(other.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)  # else it may reap its worker yet
     os.kill(worker_pid, signal.SIGKILL)
-    see(terminal, eventually, "BROKEN: 1 trouble", "worker_dead", "stale")
+    see(terminal, "BROKEN: ", "worker_dead", "pool_stopped", "stale")
     terminal.type("q")
-    see(terminal, eventually, "exit code 4.")
+    see(terminal, "exit code 4.")
     os.kill(other.pid, signal.SIGCONT)
     other.tell()
     other.wait()
 
 
-def test_ctrl_c_gives_the_terminal_back(terminal, eventually, shmring_namespace, shmring_pool):
+def test_ctrl_c_gives_the_terminal_back(terminal, shmring_namespace, shmring_pool):
     with shmring_pool.open("axis", local=HERE, remote=NOWHERE):
         terminal.run(f"{rtstat(shmring_namespace)}; echo exit code $?.")
-        see(terminal, eventually, "axis", "OK: no troubles")
+        see(terminal, "axis", "OK: no troubles")
         terminal.type("C-c")
-        see(terminal, eventually, "exit code 0.", gone="wake p99")
+        see(terminal, "exit code 0.", gone="wake p99")
 
 
 def test_without_a_terminal_it_is_plain_text(shmring_namespace, shmring_pool):

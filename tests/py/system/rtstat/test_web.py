@@ -145,10 +145,7 @@ def test_the_histogram_is_that_of_the_channel(
     assert found["since"] == [list(bucket) for bucket in here.stats().lateness.buckets()]
 
 
-def test_browsers_share_a_reading_and_only_so_many_are_let_in(
-    shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(web, "MAX_BROWSERS", 2)
+def test_browsers_share_a_reading(shmring_namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "INTERVAL_S", 0.01)
     reads: list[int] = []
     with Watch(shmring_namespace) as watch:
@@ -158,24 +155,17 @@ def test_browsers_share_a_reading_and_only_so_many_are_let_in(
         with readings.running():
             assert not reads
             one, two = readings.join(), readings.join()
-            assert readings.join() is None
-            assert one is not None
-            assert two is not None
             assert next(one) == next(two) or next(one)
             one.close()
             one.close()
             assert readings.browsers == 1
             assert list(one) == []
-            again = readings.join()
-            assert again is not None
-            again.close()
             two.close()
             time.sleep(0.05)
             before = len(reads)
             time.sleep(0.1)
             assert len(reads) <= before + 1
             last = readings.join()
-            assert last is not None
         assert list(last) == []
 
 
@@ -187,8 +177,6 @@ def test_a_slow_browser_gets_the_newest_reading_and_holds_up_no_other(
         readings = web.Readings(watch, web.Selection(web.metrics._EVERYTHING))
         with readings.running():
             slow, quick = readings.join(), readings.join()
-            assert slow is not None
-            assert quick is not None
             first = json.loads(next(slow).removeprefix(b"data: "))
             for _ in range(5):
                 last = json.loads(next(quick).removeprefix(b"data: "))
@@ -202,22 +190,6 @@ def test_a_browser_that_takes_nothing_holds_up_no_other(shmring_open: Any) -> No
     with serving() as address, listening(address), listening(address) as reply:
         times = [event(reply)["time_ns"] for _ in range(3)]
     assert times == sorted(set(times))
-
-
-def test_a_browser_that_goes_away_frees_its_place(
-    shmring_namespace: str, eventually: Callable[..., Any]
-) -> None:
-    with serving() as address:
-        with contextlib.ExitStack() as stack:
-            for _ in range(web.MAX_BROWSERS):
-                event(stack.enter_context(listening(address)))
-            assert fetch(address, "/events")[0].status == 503
-
-        def has_room() -> bool:
-            with listening(address) as reply:
-                return reply.status == 200
-
-        eventually(has_room)
 
 
 def test_what_selects_channels_selects_them_here_too(shmring_open: Any) -> None:

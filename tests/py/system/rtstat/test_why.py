@@ -174,6 +174,7 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
     worker = int(owner.line())
     os.kill(worker, signal.SIGSTOP)
     os.kill(owner.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
     os.kill(worker, signal.SIGKILL)
     owner.kill()
     eventually(lambda: "dead" in rtstat_any("--post-mortem", "ctl").splitlines()[0])

@@ -122,6 +122,7 @@ def test_a_signal_ends_it_with_a_report(place: str) -> None:
     [
         ([], 1, "give the reflector, or --listen PORT"),
         (["127.0.0.1", "--listen", "5"], 1, "give the reflector, or --listen PORT"),
+        (["127.0.0.1", "--wait", "5"], 1, "--wait is for --listen"),
         (["127.0.0.1:9"], 2, "start `shmring reflect --stateful` there"),
         (["127.0.0.1:x"], 1, "port is 'x'"),
         ([":9"], 1, "is no host"),

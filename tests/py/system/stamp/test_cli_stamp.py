@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import shmring
+
 COMMAND = [sys.executable, "-P", "-W", "ignore::RuntimeWarning", "-m", "shmring_cli"]
 PATIENCE_S = 60
 
@@ -56,6 +58,17 @@ def port_of_nobody() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         return str(sock.getsockname()[1])
+
+
+def test_replies_are_apart_without_gso(reflecting: Callable[..., Started]) -> None:
+    reflector, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--no-gso")
+    (name,) = [
+        info.name
+        for info in shmring.channels()
+        if info.name.startswith(f"reflect.{reflector.pid}.")
+    ]
+    with shmring.attach(name, readonly=True) as channel:
+        assert not channel.stats().gso
 
 
 def test_a_clock_and_a_reflector(reflecting: Callable[..., Started]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
 import time
 from pathlib import Path
@@ -18,6 +20,40 @@ WAIT_S = 20.0
 
 def written(t: tap.Tap, count: int, eventually: Any) -> None:
     eventually(lambda: t.stats().written >= count)
+
+
+def read_by_libpcap(path: Path) -> int:
+    """Return how many packets libpcap, and so tcpdump, finds. It raises an error at damage."""
+    library = ctypes.CDLL(ctypes.util.find_library("pcap"))
+    library.pcap_open_offline.restype = ctypes.c_void_p
+    library.pcap_geterr.restype = ctypes.c_char_p
+    told = ctypes.create_string_buffer(256)
+    file = ctypes.c_void_p(library.pcap_open_offline(bytes(path), told))
+    assert file, told.value
+    head, data = ctypes.c_void_p(), ctypes.c_void_p()
+    found = 0
+    while (rc := library.pcap_next_ex(file, ctypes.byref(head), ctypes.byref(data))) == 1:
+        found += 1
+    assert rc == -2, library.pcap_geterr(file)  # the end
+    library.pcap_close(file)
+    return found
+
+
+@pytest.mark.needs("libpcap")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_libpcap_reads_both_directions(
+    shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, host: str
+) -> None:
+    """Of a channel with one IP version."""
+    path = tmp_path / "ctl.pcapng"
+    there = shmring_pool.open("there", local=(host, 0))
+    here = shmring_pool.open("ctl", local=(host, 0), remote=there.local)
+    with tap.open("ctl", path, not_sent=True) as t:
+        here.send(b"out")
+        there.send(b"back", to=here.local)
+        assert here.recv(timeout=WAIT_S).data == b"back"
+        written(t, 2, eventually)
+    assert read_by_libpcap(path) == 2
 
 
 def test_times_comments_and_directions_are_right_to_the_ns(
@@ -44,7 +80,7 @@ def test_times_comments_and_directions_are_right_to_the_ns(
     assert {packet.sums for packet in seen} == {("1", "1")}
     out = [packet for packet in seen if packet.interface == "ctl tx"]
     back = [packet for packet in seen if packet.interface == "ctl rx"]
-    reports = sorted(here.reports())
+    reports = sorted(here.reports(timeout=0))
     assert len(out) == len(back) == len(reports) == 40
     for packet, report in zip(out, reports, strict=True):
         assert packet.direction == 2
@@ -86,7 +122,7 @@ def test_start_of_the_send_call_where_not_every_packet_is_stamped(
     for t in taps:
         written(t, 30, eventually)
         t.close()
-    reports = sorted(here.reports())
+    reports = sorted(here.reports(timeout=0))
     offset_ns = real_offset_ns(paths["auto"])
     sent = [packet.time_ns - offset_ns for packet in tshark(paths["auto"])]
     assert sent == [report.sent_ns for report in reports]
@@ -202,6 +238,13 @@ def test_a_wildcard_address_is_replaced_by_the_one_that_leads_there(
     for packet in tshark(path):
         assert packet.source == packet.target == ("127.0.0.1", here.local[1])
         assert packet.sums == ("1", "1")
+
+
+@pytest.mark.check
+def test_a_name_may_begin_with_its_namespace(shmring_open: Any, tmp_path: Path) -> None:
+    ch, _ = shmring_open(name="ctl")
+    with tap.open(f"{ch.namespace}/ctl", tmp_path / "all", namespace="elsewhere"):
+        assert tap.trigger(f"{ch.namespace}/ctl", "now") == 1
 
 
 @pytest.mark.check

@@ -35,7 +35,7 @@ def test_verdict_lateness_and_sequence_are_fields(
         tap.trigger("ctl", "the arm stood still")
         here.send(b"marked")
         eventually(lambda: running.stats().written >= 7)
-    reports = {report.sequence: report for report in here.reports()}
+    reports = {report.sequence: report for report in here.reports(timeout=0)}
     sent = dissected(path, "seq", "verdict", "late_ns", "due_ns", "late", where="shmring.late_ns")
     assert len(sent) == 5
     for seq, verdict, late_ns, due_ns, late in sent:

@@ -36,7 +36,7 @@ def test_both_directions_are_seen(
     offset_ns = real_offset_ns(file)
     out = [packet for packet in seen if packet.interface == "bus tx"]
     back = [packet for packet in seen if packet.interface == "bus rx"]
-    reports = sorted(here.reports())
+    reports = sorted(here.reports(timeout=0))
     assert [packet.payload for packet in out] == [b"%d" % number for number in range(20)]
     for packet, report in zip(out, reports, strict=True):
         assert packet.time_ns - offset_ns == report.sent_ns

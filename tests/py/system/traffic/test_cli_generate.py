@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -105,7 +107,7 @@ def test_ipv6(capsys: pytest.CaptureFixture[str], words: list[str], to: list[Any
 def test_a_report() -> None:
     words = [HERE, "--pps", "1k", "--count", "100", "--late-limit", "100"]
     done = run(*words)
-    assert "100 packets in" in done.stderr
+    assert done.stdout.startswith("packets: 100 in ")
     assert "lateness: p50" in done.stdout
     facts = json.loads(run(*words, "--json", code=None).stdout)
     assert facts["packets"] == 100
@@ -113,6 +115,39 @@ def test_a_report() -> None:
     assert facts["flows"] == [
         {"to": ["127.0.0.1", 5004], "ssid": 1, "packets": 100, "payload_bytes": 20000}
     ]
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("words", [[], ["--no-gso"]])
+def test_packets_are_apart_without_gso(words: list[str]) -> None:
+    """A message of several packets stays one on loopback, for captures and for UDP_GRO."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setsockopt(socket.IPPROTO_UDP, 104, 1)  # UDP_GRO
+        receiver.settimeout(0.5)
+        to = f"127.0.0.1:{receiver.getsockname()[1]}"
+        run(to, "--burst", "20/20ms", "--count", "40", *words, "--late-limit", "100")
+        seen = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                seen.append(len(receiver.recv(65536)))
+    assert sum(seen) == 40 * 200
+    assert (max(seen) == 200) == (words != [])
+
+
+@pytest.mark.check
+def test_packets_in_slow_calls_are_not_late() -> None:
+    """4 MB at once: the call takes longer than 100 us, whenever it begins."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        to = f"127.0.0.1:{receiver.getsockname()[1]}"
+        words = ["--burst", "64/50ms", "--size", "65000", "--seconds", "1", "--json"]
+        facts = json.loads(run(to, *words, code=None).stdout)
+    assert facts["slow_calls"] + facts["late"] > 0
+    assert facts["slow_calls"] + facts["late"] <= facts["sent"]
+    for percent in (50, 90, 99):
+        if facts["lateness"][f"p{percent}_ns"] < 49_000:
+            assert facts["late_share"] <= 1 - percent / 100 + 1e-9
 
 
 @pytest.mark.check

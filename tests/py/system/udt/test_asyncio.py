@@ -32,6 +32,7 @@ def test_streams() -> None:
 
     async def main() -> None:
         async with await udt.start_server(echo, (HERE, 0)) as server:
+            assert server.sockets[0].getsockname() == server.local
             reader, writer = await udt.open_connection(*server.local)
             async with writer:
                 assert writer.get_extra_info("peername") == server.local
@@ -48,6 +49,7 @@ def test_streams() -> None:
                 assert await reader.readuntil(b";") == b"until;"
                 assert await reader.read(0) == b""
             assert writer.is_closing()
+        assert server.sockets == ()
 
     run(main)
 

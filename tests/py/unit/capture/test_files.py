@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
+import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,7 +126,7 @@ def test_damage_raises_a_value_error_or_is_counted(noise: bytes, at: int) -> Non
         (b"", "0 bytes are no capture"),
         (b"\xa1\xb2", "2 bytes are no capture"),
         (b"hello world", "the file begins with 68656c6c"),
-        (b"\x1f\x8b\x08\0", "compressed with gzip"),
+        (b"\x1f\x8b\x08\0", "0 bytes are no capture"),
         (c.pcap([])[:24] + bytes(8) + b"\xff" * 8, "at most 262144 are possible"),
         (bytes(c.Pcapng().data) + b"\6\0\0\0\7\0\0\0    ", "the length of a block is 7"),
     ],
@@ -162,6 +165,28 @@ def test_a_pipe_streams_more_than_a_piece(tmp_path: os.PathLike[str]) -> None:
     with os.fdopen(read_end, "rb", buffering=0) as pipe:
         assert capture.flows(pipe).packets == 4000
     thread.join()
+
+
+def test_what_gzip_has_compressed(tmp_path: Path) -> None:
+    """Also in several members, as of `cat a.gz b.gz`, in a loop, and through a pipe."""
+    data = c.pcap([(T + i, c.udp(bytes(1400))) for i in range(4000)])
+    packed = gzip.compress(data[:100_000]) + gzip.compress(data[100_000:])
+    path = tmp_path / "line.pcap.gz"
+    path.write_bytes(packed)
+    assert capture.flows(str(path)).packets == 4000
+    with Reader(str(path)) as reader:
+        for _ in range(2):
+            assert sum(reader.batches()) == 4000
+            assert reader.share == 1
+            reader.rewind()
+    shown = subprocess.Popen(["cat", path], stdout=subprocess.PIPE, bufsize=0)
+    assert shown.stdout is not None
+    with shown.stdout as pipe:
+        assert capture.flows(pipe).packets == 4000
+    assert shown.wait() == 0
+    assert capture.flows(io.BytesIO(packed[:-5000])).packets > 100
+    with pytest.raises(ValueError, match="the gzip data is damaged"):
+        capture.flows(io.BytesIO(packed[:50] + b"x" + packed[51:]))
 
 
 class Stream(io.RawIOBase):

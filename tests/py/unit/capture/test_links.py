@@ -27,8 +27,11 @@ def read(data: bytes) -> tuple[list[tuple[int, bytes]], capture.CaptureSummary]:
     return found, capture.flows(io.BytesIO(data))
 
 
+LINKS = [c.LINK_ETHERNET, c.LINK_RAW_OLD, c.LINK_RAW_OPENBSD, c.LINK_RAW, c.LINK_SLL, c.LINK_SLL2]
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("link", [c.LINK_ETHERNET, c.LINK_RAW, c.LINK_SLL, c.LINK_SLL2])
+@pytest.mark.parametrize("link", LINKS)
 def test_ip_on_each_link(link: int, order: c.Order) -> None:
     four = c.linked(c.udp(b"four", to=TO4), link)
     six = c.linked(c.udp(b"six", to=TO6, source=FROM6), link)

@@ -143,7 +143,11 @@ def test_a_start_and_an_interval(loop, packets):
     ch.send_many(packets, size=size, at=start, interval_ns=2 * MS, to=ch.home)
     assert receive(ch, 3) == [b"a", b"b", b"c"]
     ch.flush(timeout=20)
-    assert [r.scheduled_ns for r in ch.reports()] == [start, start + 2 * MS, start + 4 * MS]
+    assert [r.scheduled_ns for r in ch.reports(timeout=0)] == [
+        start,
+        start + 2 * MS,
+        start + 4 * MS,
+    ]
 
 
 @pytest.mark.parametrize("packets", [{"packets": b"abc", "size": 1}, {"packets": [b"a"] * 3}])
@@ -154,7 +158,7 @@ def test_a_batch_is_spread_without_a_remainder(loop, packets):
     receive(ch, 3)
     ch.flush(timeout=20)
     due = [start, start + (5 * MS + 2) // 3, start + 2 * (5 * MS + 2) // 3]
-    assert [r.scheduled_ns for r in ch.reports()] == due
+    assert [r.scheduled_ns for r in ch.reports(timeout=0)] == due
 
 
 @pytest.mark.parametrize("packets", [{"packets": b"abcd", "size": 1}, {"packets": [b"a"] * 4}])

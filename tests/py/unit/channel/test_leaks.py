@@ -104,7 +104,7 @@ def test_receiving(loop):
         "no room": failing(lambda: ch.recv_into(bytearray(1), timeout=0)),
         "read-only": failing(lambda: ch.recv_into(b"1234", timeout=0)),
         "bad max": failing(lambda: ch.recv_many(0)),
-        "reports": lambda: list(ch.reports()),
+        "reports": lambda: list(ch.reports(timeout=0)),
         "stats": lambda: ch.stats().to_dict(),
     }
     for name, call in calls.items():

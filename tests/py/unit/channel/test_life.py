@@ -33,7 +33,7 @@ def test_the_opener_is_attached_before_its_first_send(loop):
     ch = loop()
     before = set(os.listdir("/proc/self/fd"))
     ch.send(b"x", to=ch.home)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_the_opener_takes_no_sender_slot_of_a_channel_that_has_few(loop):
@@ -91,7 +91,7 @@ def test_a_closed_end_raises_everywhere(loop):
         ch.hold,
         ch.fileno,
         ch.now_ns,
-        lambda: list(ch.reports()),
+        lambda: list(ch.reports(timeout=0)),
         lambda: ch.tx_waiting,
         lambda: ch.rx_waiting,
         lambda: ch.cancel(0),
@@ -300,7 +300,7 @@ USES = {
 def test_a_signal_handler_may_close_what_waits_for_an_answer(loop, shmring_pool, use):
     ch = loop()
     worker = shmring_pool.workers()[0].pid
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     os.kill(worker, signal.SIGSTOP)
     try:
         other = shmring.attach(ch.name)
@@ -308,7 +308,7 @@ def test_a_signal_handler_may_close_what_waits_for_an_answer(loop, shmring_pool,
             use(other)
     finally:
         os.kill(worker, signal.SIGCONT)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     ch.hold()
 
 
@@ -317,7 +317,7 @@ def test_a_signal_handler_may_close_what_waits_for_a_worker(loop, use):
     ch = loop()
     socket = paths.worker_socket(paths.pool_directory(ch.namespace, ch.pool), 0)
     away = socket.with_name("away")
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     socket.rename(away)
     try:
         other = shmring.attach(ch.name)
@@ -325,7 +325,7 @@ def test_a_signal_handler_may_close_what_waits_for_a_worker(loop, use):
             use(other)
     finally:
         away.rename(socket)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_c_looks_for_workers_where_python_does(loop, monkeypatch):

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pickle
+import queue
+import threading
 import time
 
 import pytest
@@ -15,20 +17,20 @@ def test_a_report_tells_the_whole_story(loop):
     at = time.monotonic_ns() + 500_000_000  # far enough for a machine that is busy
     ch.send(b"x", at=at, to=ch.home)
     ch.flush(timeout=20)
-    (report,) = ch.reports()
+    (report,) = ch.reports(timeout=0)
     assert report.scheduled_ns == at
     assert report.enqueued_ns < at <= report.sent_ns <= report.handed_ns
     assert report.late_ns == report.sent_ns - at
     assert report.verdict in tuple(shmring.Verdict)
     assert report.batch == 1
-    assert list(ch.reports()) == []
+    assert list(ch.reports(timeout=0)) == []
 
 
 def test_a_packet_without_a_deadline_is_not_late(loop):
     ch = loop()
     ch.send(b"x", to=ch.home)
     ch.flush(timeout=20)
-    (report,) = ch.reports()
+    (report,) = ch.reports(timeout=0)
     assert report.scheduled_ns == 0
     assert report.late_ns is None
     assert report.wire_error_ns is None
@@ -38,7 +40,7 @@ def test_a_packet_that_was_due_already_says_so(loop):
     ch = loop()
     ch.send(b"x", at=time.monotonic_ns() - 10**9, to=ch.home)
     ch.flush(timeout=20)
-    (report,) = ch.reports()
+    (report,) = ch.reports(timeout=0)
     assert report.verdict is shmring.Verdict.ENQUEUED_LATE
     assert report.late_ns >= 10**9
 
@@ -47,14 +49,54 @@ def test_reports_in_pieces_and_as_a_table(loop):
     ch = loop()
     ch.send_many(bytes(10), size=1, to=ch.home)
     ch.flush(timeout=20)
-    assert [r.sequence for r in ch.reports(max=3)] == [0, 1, 2]
+    assert [r.sequence for r in ch.reports(max=3, timeout=0)] == [0, 1, 2]
     batch = ch.read_reports(4)
     assert len(batch) == 4
     assert batch.array["sequence"].tolist() == [3, 4, 5, 6]
     assert batch[0].sequence == 3
     assert batch[-1] == list(batch)[3]
-    assert [r.sequence for r in ch.reports()] == [7, 8, 9]
+    assert [r.sequence for r in ch.reports(timeout=0)] == [7, 8, 9]
     assert ch.reports_lost == 0
+
+
+def test_iterating_waits_and_ends_with_the_channel(loop):
+    ch = loop()
+    logger = shmring.attach(ch.name)
+    found = queue.SimpleQueue()
+
+    def log():
+        for report in logger.reports():
+            found.put(report)
+        found.put("over")
+
+    thread = threading.Thread(target=log, daemon=True)
+    thread.start()
+    for _ in range(3):
+        sequence = ch.send(b"x", to=ch.home)
+        assert found.get(timeout=20).sequence == sequence
+    ch.send(b"x", at=ch.now_ns() + 3600 * 10**9, to=ch.home)
+    ch.end(linger=0)
+    assert found.get(timeout=20).verdict is shmring.Verdict.CANCELLED
+    assert found.get(timeout=20) == "over"
+    assert list(logger.reports()) == []  # also when it began after the end
+
+
+def test_iterating_ends_after_a_time_or_when_this_end_is_closed(loop):
+    ch = loop()
+    ch.send(b"x", to=ch.home)
+    ch.flush()
+    assert [r.sequence for r in ch.reports(timeout=0.5)] == [0]
+    ch.send_many(bytes(5), size=1, to=ch.home)
+    assert [r.sequence for r in ch.reports(5)] == [1, 2, 3, 4, 5]
+    threading.Timer(0.2, ch.close).start()
+    assert list(ch.reports()) == []
+
+
+def test_a_report_shows_how_late_it_was(loop):
+    ch = loop()
+    ch.send(b"x", at=time.monotonic_ns() - 10**9, to=ch.home)
+    report = next(ch.reports(timeout=20))
+    assert f"late_ns={report.late_ns})" in repr(report)
 
 
 def test_a_tap_reads_reports_of_others(loop):
@@ -62,14 +104,14 @@ def test_a_tap_reads_reports_of_others(loop):
     tap = shmring.attach(ch.name, readonly=True)
     ch.send(b"x", to=ch.home)
     ch.flush(timeout=20)
-    assert len(list(tap.reports())) == len(list(ch.reports())) == 1
+    assert len(list(tap.reports(timeout=0))) == len(list(ch.reports(timeout=0))) == 1
 
 
 def test_lost_reports_are_counted(loop):
     ch = loop(report_capacity=8)
     ch.send_many(bytes(20), size=1, to=ch.home)
     ch.flush(timeout=20)
-    assert [r.sequence for r in ch.reports()] == list(range(12, 20))
+    assert [r.sequence for r in ch.reports(timeout=0)] == list(range(12, 20))
     assert ch.reports_lost == 12
 
 
@@ -141,4 +183,3 @@ def test_a_histogram_by_its_buckets(loop, settle):
     with pytest.raises(ValueError, match="0 to 100"):
         hist.percentile(101)
     assert "50" in repr(hist)
-

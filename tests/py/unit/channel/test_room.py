@@ -50,7 +50,7 @@ def test_many_tasks_wait_without_a_thread(full):
     async def run():
         tasks = [asyncio.create_task(full.send_async(b"%d" % i)) for i in range(50)]
         await asyncio.sleep(0.2)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         full.release()
         return await asyncio.wait_for(asyncio.gather(*tasks), 20)
 

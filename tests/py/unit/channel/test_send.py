@@ -85,6 +85,8 @@ def test_a_time_long_past_is_sent_at_once(loop):
 def test_a_payload_beyond_the_limit_is_refused(loop):
     ch = loop(max_payload=100)
     assert ch.max_payload == 100
+    with pytest.raises(shmring.PayloadTooLarge, match=r"70000 bytes .*any datagram .*in parts"):
+        ch.send(bytes(70_000), to=ch.home)
     with pytest.raises(shmring.PayloadTooLarge, match=r"101 bytes.*limit of 100"):
         ch.send(bytes(101), to=ch.home)
     ch.send(bytes(100), to=ch.home)
@@ -182,7 +184,7 @@ def test_cancelled_packets_do_not_leave(loop):
     assert not ch.cancel(sequence)
     assert not ch.cancel(12345)
     ch.flush(timeout=10)
-    (report,) = ch.reports()
+    (report,) = ch.reports(timeout=0)
     assert (report.sequence, report.verdict) == (sequence, "cancelled")
 
 
@@ -198,7 +200,7 @@ def test_replacing_keeps_the_deadline_unless_told_otherwise(loop):
     with pytest.raises(shmring.TooLate):
         ch.replace(new, b"newer", to=ch.home)
     ch.flush(timeout=20)
-    verdicts = {r.sequence: (r.verdict, r.scheduled_ns) for r in ch.reports()}
+    verdicts = {r.sequence: (r.verdict, r.scheduled_ns) for r in ch.reports(timeout=0)}
     assert verdicts[old][0] == "cancelled"
     assert verdicts[new][1] == at
 

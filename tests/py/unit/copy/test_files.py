@@ -24,6 +24,12 @@ def digest(data):
     return hashlib.blake2b(data, digest_size=32).digest()
 
 
+def part_of(root, entry):
+    """Where the part of a file is in the only transfer."""
+    (transfer,) = (root / STAGING).iterdir()
+    return transfer / files._part_name(entry).decode()
+
+
 def put(folder, entry, data, offset=0, index=0):
     folder.begin(index, entry, offset)
     folder.write(memoryview(data)[offset:])
@@ -38,6 +44,7 @@ def root(tmp_path):
 @pytest.fixture
 def folder(root):
     with Folder(root) as made:
+        made.begin_transfer()
         yield made
 
 
@@ -51,6 +58,7 @@ def test_a_file_takes_its_name_when_it_is_proved(folder, root):
     assert (root / "a").read_bytes() == DATA
     state = (root / "a").stat()
     assert (state.st_mtime_ns, state.st_mode & 0o777) == (1_000_000_007, 0o604)
+    folder.end_transfer()
     folder.close()
     assert os.listdir(root) == ["a"]
 
@@ -61,7 +69,7 @@ def test_what_is_not_proved_never_takes_its_name(folder, root):
     folder.begin(0, entry, 0)
     folder.write(memoryview(b"abc"))
     assert not folder.end(digest(b"abd"))
-    assert list((root / STAGING).iterdir()) == []
+    assert not part_of(root, entry).exists()
     assert not (root / "a").exists()
 
 
@@ -77,7 +85,8 @@ def test_a_part_is_used_as_far_as_it_is_right(tmp_path_factory, had, wrong):
     if 0 <= wrong < had:
         part[wrong] ^= 0x80
     with Folder(path / "in") as folder:
-        (path / "in" / STAGING / files._part_name(entry).decode()).write_bytes(part)
+        folder.begin_transfer()
+        part_of(path / "in", entry).write_bytes(part)
         marks = folder.look(0, entry, nothing)
         assert [mark.offset for mark in marks][-1:] == ([had] if had else [])
         file = os.open(source, os.O_RDONLY)
@@ -94,27 +103,72 @@ def test_a_part_is_used_as_far_as_it_is_right(tmp_path_factory, had, wrong):
 
 def test_a_part_longer_than_the_file_is_cut(folder, root):
     entry = Entry(b"a", 10)
-    (root / STAGING / files._part_name(entry).decode()).write_bytes(b"0123456789xyz")
+    part_of(root, entry).write_bytes(b"0123456789xyz")
     assert [mark.offset for mark in folder.look(0, entry, nothing)] == [10]
     assert put(folder, entry, b"0123456789", 10)
     assert (root / "a").read_bytes() == b"0123456789"
 
 
-def test_a_file_that_is_there_is_proved_and_gets_its_time(folder, root):
+def test_a_file_that_is_there_is_proved_and_gets_its_time(root):
+    root.mkdir()
     (root / "a").write_bytes(DATA)
     entry = Entry(b"a", len(DATA), 5)
-    (mark,) = folder.look(0, entry, nothing)
-    assert mark.digest == digest(DATA)
-    inode = (root / "a").stat().st_ino
-    assert put(folder, entry, DATA, len(DATA))
+    with Folder(root, update=True) as folder:
+        folder.begin_transfer()
+        (mark,) = folder.look(0, entry, nothing)
+        assert mark.digest == digest(DATA)
+        inode = (root / "a").stat().st_ino
+        assert put(folder, entry, DATA, len(DATA))
     assert (root / "a").stat().st_ino == inode
     assert (root / "a").stat().st_mtime_ns == 5
+
+
+def test_a_stranger_learns_nothing_of_what_is_there(root):
+    """Whoever may guess what a file contains, a PIN perhaps, must not be told that he is right."""
+    complete, part = Entry(b"pin", 4), Entry(b"part", 9)
+    with Folder(root) as folder:
+        token = folder.begin_transfer()
+        folder.look(0, complete, nothing)
+        assert put(folder, complete, b"1234")
+        folder.look(1, part, nothing)
+        folder.begin(1, part, 0)
+        folder.write(memoryview(b"123456789"))
+        folder.give_up(1)
+        assert folder.begin_transfer(lambda known: False) != token
+        assert folder.look(0, complete, nothing) == []
+        assert folder.look(1, part, nothing) == []
+    with Folder(root) as folder:
+        assert folder.begin_transfer(lambda known: known == token) == token
+        (mark,) = folder.look(0, complete, nothing)
+        assert mark.digest == digest(b"1234")
+        (mark,) = folder.look(1, part, nothing)
+        assert mark.digest == digest(b"123456789")
+        (root / "pin").write_bytes(b"5678")
+        assert folder.look(0, complete, nothing) == []
+        folder.end_transfer()
+    assert sorted(os.listdir(root)) == ["pin"]
+
+
+def test_what_a_peer_makes_has_no_more_permissions_than_other_new_files(folder, root):
+    before = os.umask(0o027)
+    try:
+        with Folder(root.parent / "other") as strict:
+            strict.begin_transfer()
+            folder_entry = Entry(b"d", 0, 0, 0o777, is_folder=True)
+            strict.make_folder(folder_entry)
+            strict.look(0, Entry(b"d/a", 1, 0, 0o777), nothing)
+            assert put(strict, Entry(b"d/a", 1, 0, 0o777), b"x")
+            strict.finish_folder(folder_entry)
+    finally:
+        os.umask(before)
+    for name in ("d", "d/a"):
+        assert (root.parent / "other" / name).stat().st_mode & 0o777 == 0o750
 
 
 def test_a_file_that_is_there_and_differs_is_replaced_at_the_end(folder, root):
     (root / "a").write_bytes(b"old")
     entry = Entry(b"a", 3)
-    assert len(folder.look(0, entry, nothing)) == 1
+    assert folder.look(0, entry, nothing) == []
     folder.begin(0, entry, 0)
     folder.write(memoryview(b"new"))
     assert (root / "a").read_bytes() == b"old"
@@ -168,14 +222,36 @@ def test_two_receivers_do_not_share_a_folder(folder, root):
 def test_a_file_given_up_can_go_on_later(root):
     entry = Entry(b"a", len(DATA))
     with Folder(root) as folder:
+        token = folder.begin_transfer()
         folder.look(0, entry, nothing)
         folder.begin(0, entry, 0)
         folder.write(memoryview(DATA)[:100])
         folder.give_up(0)
     with Folder(root) as folder:
+        assert folder.begin_transfer(lambda known: known == token) == token
         (mark,) = folder.look(0, entry, nothing)
         assert mark.offset == 100
         assert put(folder, entry, DATA, 100)
+
+
+def test_a_file_that_changed_between_two_attempts_is_known_in_the_third(root):
+    changed, other = Entry(b"a", 3), Entry(b"b", 3)
+    with Folder(root) as folder:
+        token = folder.begin_transfer()
+        folder.look(0, changed, nothing)
+        assert put(folder, changed, b"old")
+    with Folder(root) as folder:
+        folder.begin_transfer(lambda known: known == token)
+        folder.look(0, changed, nothing)
+        folder.look(1, other, nothing)
+        assert put(folder, changed, b"new")
+        assert put(folder, other, b"two", index=1)
+    with Folder(root) as folder:
+        folder.begin_transfer(lambda known: known == token)
+        (mark,) = folder.look(0, changed, nothing)
+        assert mark.digest == digest(b"new")
+        (mark,) = folder.look(1, other, nothing)
+        assert mark.digest == digest(b"two")
 
 
 def test_giving_up_another_file_leaves_the_one_that_is_coming(folder, root):

@@ -63,15 +63,24 @@ def told(end, data):
     ]
 
 
-def opened(entries):
-    """A sender and a receiver that have greeted each other and know what there is."""
-    sender, receiver = Sender(entries), Receiver()
+def met(entries, secret=None):
+    """A sender and a receiver that have proved to each other what they know."""
+    sender, receiver = Sender(entries, secret), Receiver(secret=secret)
     told(sender, receiver.greeting())
-    (manifest,) = told(receiver, b"".join(sender.opening()))
+    told(receiver, sender.greeting() + sender.proof())
+    told(sender, receiver.token(TOKEN))
+    return sender, receiver
+
+
+def opened(entries):
+    """Ends that have met and know what there is."""
+    sender, receiver = met(entries)
+    (manifest,) = told(receiver, b"".join(sender.listing()))
     assert manifest.entries == tuple(entries)
     return sender, receiver
 
 
+TOKEN = b"t" * protocol.TOKEN_BYTES
 ONE = [Entry(b"one", 10)]
 TWO = [Entry(b"d", is_folder=True), Entry(b"d/one", 10), Entry(b"two", 3)]
 
@@ -84,7 +93,7 @@ TWO = [Entry(b"d", is_folder=True), Entry(b"d/one", 10), Entry(b"two", 3)]
 def test_everything_arrives_however_the_bytes_are_cut(data, tree):
     entries, contents = tree
     sender, receiver = Sender(entries), Receiver()
-    to_sender, to_receiver = receiver.greeting(), b"".join(sender.opening())
+    to_sender, to_receiver = receiver.greeting(), sender.greeting()
     arrived, wanted = {}, None
     finished = False
     while to_sender or to_receiver:
@@ -92,6 +101,9 @@ def test_everything_arrives_however_the_bytes_are_cut(data, tree):
         for piece in pieces(to_receiver, data.draw):
             for event in told(receiver, piece):
                 match event:
+                    case protocol.Proof():
+                        assert not event.knows(TOKEN)
+                        answer += receiver.token(TOKEN)
                     case protocol.Manifest():
                         assert event.entries == tuple(entries)
                         wanted = set(contents)
@@ -110,13 +122,18 @@ def test_everything_arrives_however_the_bytes_are_cut(data, tree):
             answer += receiver.done()
             finished = True
         to_sender, to_receiver = to_sender + answer, b""
+        greeted = sender.peer is not None
         for piece in pieces(to_sender, data.draw):
             for event in told(sender, piece):
+                if isinstance(event, protocol.Token):
+                    to_receiver += b"".join(sender.listing())
                 if isinstance(event, protocol.Want):
                     body = contents[event.index]
                     to_receiver += sender.begin(event.index, 0)
                     to_receiver += sender.data_head(len(body)) + body
                     to_receiver += sender.end(digest(body))
+        if not greeted:
+            to_receiver += sender.proof()
         to_sender = b""
     assert finished
     assert arrived == contents
@@ -165,7 +182,7 @@ def test_words_of_the_peer_are_harmless_and_short():
 
 def test_a_long_list_comes_in_several_frames():
     entries = [Entry(b"%d" % i + b"x" * 200, i) for i in range(2000)]
-    assert len(list(Sender(entries).opening())) > 4
+    assert len(list(Sender(entries).listing())) > 3
     opened(entries)
 
 
@@ -210,22 +227,22 @@ def test_lists_that_cannot_be_made_are_refused(entries):
 
 
 def test_a_list_that_says_otherwise_at_its_end_is_refused():
-    blocks = list(Sender(ONE).opening())
-    receiver = Receiver()
+    sender, receiver = met(ONE)
+    entries, end = sender.listing()
     with pytest.raises(TransferError, match="does not match its final count"):
-        told(receiver, b"".join([*blocks[:-1], blocks[1], blocks[-1]]))
+        told(receiver, entries + entries + end)
 
 
 def test_a_list_without_end_is_refused_before_it_fills_the_memory(monkeypatch):
     monkeypatch.setattr(protocol, "MAX_ENTRIES", 1000)
-    greeting, entries, _ = Sender([Entry(b"%d" % i) for i in range(500)]).opening()
-    receiver = Receiver()
-    told(receiver, greeting + entries + entries)
+    sender, receiver = met([Entry(b"%d" % i) for i in range(500)])
+    entries, _ = sender.listing()
+    told(receiver, entries + entries)
     with pytest.raises(TransferError, match="more than 1000"):
         told(receiver, entries)
     monkeypatch.setattr(protocol, "MAX_MANIFEST_BYTES", len(entries))
-    receiver = Receiver()
-    told(receiver, greeting + entries)
+    _, receiver = met(ONE)
+    told(receiver, entries)
     with pytest.raises(TransferError, match="longer than"):
         told(receiver, entries)
 
@@ -233,8 +250,8 @@ def test_a_list_without_end_is_refused_before_it_fills_the_memory(monkeypatch):
 def test_other_programs_and_other_versions_are_told_apart():
     with pytest.raises(TransferError, match="--plain"):
         told(Receiver(), b"\x05\x00\x00\x00hello\x00\x00\x00")
-    with pytest.raises(TransferError, match="versions 3 to 4"):
-        told(Receiver(), protocol.MAGIC + b"\x00\x04\x00\x03")
+    with pytest.raises(TransferError, match="versions 4 to 5"):
+        told(Receiver(), protocol.MAGIC + b"\x00\x05\x00\x04")
     with pytest.raises(TransferError, match="update the older one"):
         told(Receiver(), protocol.MAGIC + b"\x00\x01\x00\x01")
     told(Receiver(), protocol.MAGIC + b"\x00\x09\x00\x01")
@@ -246,10 +263,56 @@ def test_a_receiver_tells_its_identity_before_it_learns_any_name():
         assert sender.peer is None
         told(sender, piece)
     assert sender.peer == b"i" * 16
-    greeting = next(sender.opening())
-    assert b"one" not in greeting
-    told(receiver, greeting)
+    assert b"one" not in sender.greeting() + sender.proof()
+    told(receiver, sender.greeting())
     assert receiver.peer == bytes(16)
+
+
+def proof_of(sender, receiver, token=None):
+    told(sender, receiver.greeting())
+    (proof,) = told(receiver, sender.greeting() + sender.proof(token))
+    return proof
+
+
+def test_a_sender_proves_the_token_of_an_earlier_transfer():
+    assert proof_of(Sender(ONE), Receiver(), TOKEN).knows(TOKEN)
+    assert not proof_of(Sender(ONE), Receiver(), TOKEN).knows(bytes(16))
+    assert not proof_of(Sender(ONE), Receiver()).knows(bytes(16))
+
+
+def test_a_proof_is_of_use_in_one_connection_only():
+    """Somebody in between who repeats it, or a receiver that uses it elsewhere, knows nothing."""
+    sender = Sender(ONE)
+    told(sender, Receiver().greeting())
+    another = Receiver()
+    (proof,) = told(another, sender.greeting() + sender.proof(TOKEN))
+    assert not proof.knows(TOKEN)
+
+
+@pytest.mark.parametrize(("here", "there"), [(b"a", b"b"), (b"a", None), (None, b"b")])
+def test_both_ends_prove_the_secret(here, there):
+    met(ONE, b"a")
+    sender, receiver = Sender(ONE, here), Receiver(secret=there)
+    told(sender, receiver.greeting())
+
+    def prove():
+        told(receiver, sender.greeting() + sender.proof())
+        told(sender, receiver.token(TOKEN))
+
+    with pytest.raises(TransferError, match="does not know the secret"):
+        prove()
+
+
+def test_nothing_comes_before_the_proof():
+    sender, receiver = Sender(ONE), Receiver()
+    told(sender, receiver.greeting())
+    with pytest.raises(TransferError, match="before its proof"):
+        told(receiver, sender.greeting() + b"".join(sender.listing()))
+    with pytest.raises(TransferError, match="before it"):
+        told(sender, receiver.want(0))
+    sender, receiver = met(ONE)
+    with pytest.raises(TransferError, match="twice"):
+        told(sender, receiver.token(TOKEN))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +344,7 @@ def test_a_sender_that_sends_what_was_not_asked_is_refused():
         ([1], end, "before its end"),
         ([1], begin + data * 3, "more bytes"),
         ([1], sender.unreadable(2, "x"), "not requested"),
-        ([1], b"".join(list(sender.opening())[1:]), "second list"),
+        ([1], b"".join(sender.listing()), "second list"),
     ):
         _, receiver = opened(TWO)
         for index in asked:
@@ -291,11 +354,12 @@ def test_a_sender_that_sends_what_was_not_asked_is_refused():
 
 
 def test_files_before_their_list_are_refused():
-    sender, _ = opened(ONE)
+    sender, receiver = met(ONE)
     with pytest.raises(TransferError, match="before their list"):
-        told(Receiver(), sender.greeting() + sender.begin(0, 0))
+        told(receiver, sender.begin(0, 0))
+    _, receiver = met(ONE)
     with pytest.raises(TransferError):
-        told(Receiver(), sender.greeting() + sender.data_head(1) + b"x")
+        told(receiver, sender.data_head(1) + b"x")
 
 
 def test_a_receiver_that_asks_what_cannot_be_is_refused():

@@ -27,6 +27,7 @@ FIT_WORKER = (
     '"p99_ns": 5000, "max_ns": 9000, "beyond_margin": 0}',
     '{"fact": "latency", "on_tick": true, "n": 500, "min_ns": 950, "p50_ns": 3100, '
     '"p99_ns": 9000, "max_ns": 14000, "beyond_margin": 0}',
+    '{"fact": "confinement", "files": "", "calls": ""}',
 )
 
 

@@ -1,6 +1,7 @@
 """The workers' cores on made-up machines."""
 
 import struct
+import types
 
 import pytest
 
@@ -36,9 +37,10 @@ FIT = {
 
 @pytest.fixture
 def judged(machine, by_id):
-    def judge(changes=(), *, cpus=(3,), around=None):
+    def judge(changes=(), *, cpus=(3,), around=None, spinning=()):
         files = {name: text for name, text in {**FIT, **dict(changes)}.items() if text is not None}
-        return by_id(cpu.judge(cpu.gather(machine(files), cpus, around or Surroundings())))
+        facts = cpu.gather(machine(files), cpus, around or Surroundings(), spinning)
+        return by_id(cpu.judge(facts))
 
     return judge
 
@@ -101,6 +103,14 @@ def test_nohz_full_takes_the_callbacks_away_too(judged):
 def test_no_core_is_left(judged):
     finding = judged({f"{CPU}/online": "3\n"})["cpu.count"]
     assert finding.status is Status.LIMITS
+
+
+def test_workers_that_spin_on_all_cores(judged):
+    pinned, free = (types.SimpleNamespace(cpu=core) for core in (3, None))
+    assert judged(spinning=[pinned, free, free])["cpu.count"].status is Status.OK
+    finding = judged(spinning=[pinned, free, free, free])["cpu.count"]
+    assert finding.status is Status.UNFIT
+    assert "take all" in finding.measured
 
 
 def test_a_governor_that_saves(judged):

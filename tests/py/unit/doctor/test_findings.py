@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import shmring_doctor as doctor
-from rtworkers.examine import Examination, Feature, Latency
+from rtworkers.examine import Confinement, Examination, Feature, Latency
 from shmring_cli import COMMANDS
 from shmring_doctor import (
     clocks,
@@ -97,6 +97,7 @@ def sick(surroundings: Surroundings, worker: Examination) -> list[Finding]:
         between_ticks=LATE,
         on_tick=dataclasses.replace(LATE, p50_ns=900_000),
         features={name: Feature(name, False, "no") for name in worker.features},
+        confinement=Confinement("no Landlock", "no seccomp"),
     )
     found: list[Finding] = []
     for facts in (

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from rtworkers.examine import Examination
+from rtworkers.examine import Confinement, Examination
 from shmring_doctor import privileges
 from shmring_doctor.container import Surroundings
 from shmring_doctor.finding import FixKind, Status
@@ -58,7 +58,7 @@ def test_limits_are_read_as_the_kernel_uses_them(machine, fit_worker):
 
 def test_a_worker_that_gets_everything(facts, by_id):
     found = by_id(privileges.judge(dataclasses.replace(facts, root=True)))
-    assert [f.status for f in found.values()] == [Status.OK] * 7
+    assert [f.status for f in found.values()] == [Status.OK] * 8
     assert "CAP_SYS_NICE" in found["privileges.realtime"].measured
     assert found["privileges.realtime"].values["priority"] == 80
 
@@ -165,13 +165,23 @@ def test_file_capabilities_for_everybody(facts, by_id):
     assert by_id(privileges.judge(bare))["privileges.file_capabilities"].status is Status.OK
 
 
+def test_where_workers_are_not_confined(facts, by_id):
+    old = dataclasses.replace(facts.examination, confinement=Confinement("no Landlock", ""))
+    finding = by_id(privileges.judge(dataclasses.replace(facts, examination=old)))[
+        "privileges.confinement"
+    ]
+    assert finding.status is Status.LIMITS
+    assert finding.measured == "it may remove any file of its user: no Landlock"
+    assert finding.values == {"files": False, "calls": True}
+
+
 def test_no_worker_at_all(facts, by_id):
     gone = dataclasses.replace(
         facts, binary=None, binary_error="it is missing", examination=Examination(error="missing")
     )
     found = by_id(privileges.judge(gone))
     assert found["privileges.program"].status is Status.UNFIT
-    for name in ("realtime", "memlock", "net_admin", "file_capabilities"):
+    for name in ("realtime", "memlock", "net_admin", "file_capabilities", "confinement"):
         assert found[f"privileges.{name}"].status is Status.HIDDEN
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from shmring import _options, errors
 from shmring._ring import ffi, lib
+from shmring.cyclic.engine import Cyclic
 from shmring.netflux.engine import Netflux
 from shmring.netflux.options import RX_HEAD_BYTES, Start, layout_text
 from shmring.netflux.options import prepare as prepare_engine
@@ -103,6 +104,24 @@ def test_settings(options: dict[str, Any], field: str, value: int) -> None:
     assert getattr(configure(send=1, **options).settings, field) == value
 
 
+@pytest.mark.parametrize(
+    ("cycle_ns", "options", "tolerance_ns"),
+    [
+        (5 * MS, {}, 500_000),
+        (100_000, {}, 50_000),
+        (3600_000 * MS, {}, 100_000 * MS),
+        (5 * MS, {"tolerance_ns": 50_000}, 50_000),
+        (5 * MS, {"tolerance_ns": 7}, 7),
+    ],
+)
+def test_the_tolerance_follows_the_cycle(
+    cycle_ns: int, options: dict[str, Any], tolerance_ns: int
+) -> None:
+    assert plain(send=1, cycle_ns=cycle_ns, **options).tolerance_ns == tolerance_ns
+    cycles = Cyclic(period_ns=cycle_ns).prepare(options)
+    assert cycles.options["tolerance_ns"] == tolerance_ns
+
+
 def test_numbers_that_go_on() -> None:
     config = configure(send=1, own_number=255, partner_number=0)
     assert (config.own_number, config.partner_known, config.partner_number) == (255, 1, 0)
@@ -144,6 +163,7 @@ def test_records_give_size_and_layout() -> None:
         ({"send": 1, "cycle_ns": 0.005}, TypeError, "cycle_ns must be an integer"),
         ({"send": 1, "watchdog_ns": -1}, errors.BadConfig, "watchdog_ns is -1"),
         ({"send": 1, "stale_ns": 3601 * 10**9}, errors.BadConfig, "stale_ns"),
+        ({"send": 1, "stale_ns": 4 * MS}, errors.BadConfig, "stale_ns is 4000000, below cycle_ns"),
         ({"send": 1, "on_stale": "zero"}, errors.BadConfig, "on_stale.*'continue', 'failsafe'"),
         ({"send": 1, "on_stale": "failsafe"}, errors.BadConfig, "failsafe is not given"),
         ({"send": 1, "keep_values": 1}, TypeError, "keep_values must be True or False"),

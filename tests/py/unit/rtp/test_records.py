@@ -241,6 +241,13 @@ def test_a_frame_with_everything() -> None:
     assert frame.elements() == ((1, b"\xaa"),)
 
 
+def test_a_frame_shows_how_long_it_is() -> None:
+    raw = HEAD.pack(0, 0, 1, 96, 7, 65537, 320, 0, 1, 0, 0, 9, 0) + bytes(3000)
+    text = repr(parse(memoryview(raw), 5, shmring.Stamp.KERNEL, 8000))
+    assert text.startswith("RtpFrame(data=<3000 bytes>, timestamp=320, sequence=65537, due_ns=9, ")
+    assert len(text) < 400
+
+
 def test_events() -> None:
     gap = taken(ERASURE)
     assert isinstance(gap, shmring.RtpErasure)

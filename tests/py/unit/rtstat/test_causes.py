@@ -128,9 +128,13 @@ def test_the_worker_is_acquitted_only_if_it_ran() -> None:
 
 
 def test_without_a_real_time_class_that_is_the_first_thing_to_mend() -> None:
+    advice = "give the workers real-time priority: shmring doctor realtime says how"
     found = explain([packet()], event("missed_wake", late_ns=5 * MS), policy="other")
-    assert found.cause == "preempted"
-    assert "SCHED_FIFO" in found.advice[0]
+    assert (found.cause, found.advice) == ("preempted", (advice,))
+    found = explain([packet()], policy="other")
+    assert (found.cause, found.advice) == ("woke_late", (advice,))
+    (spin,) = explain([packet()]).advice
+    assert 'profile="latency"' in spin
 
 
 def test_a_late_sender_is_told_by_how_much() -> None:

@@ -139,19 +139,69 @@ def test_a_client_that_sends_drop_by_drop_is_closed(monkeypatch):
     pytest.fail("still open")
 
 
-def test_more_connections_than_allowed_are_closed_and_ended_ones_make_room(monkeypatch):
-    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 2)
-    with serving(PAGES) as port, contextlib.ExitStack() as stack:
-        idle = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
-            for _ in range(2)
-        ]
-        assert answered(port, b"GET /page HTTP/1.0\r\n\r\n") == b""
-        idle[0].close()
-        give_up = time.monotonic() + PATIENCE_S
-        while not answered(port, b"GET /page HTTP/1.0\r\n\r\n").endswith(b"here\n"):
-            assert time.monotonic() < give_up
+def still_open(connections):
+    """Those that the server has not closed."""
+    for connection in connections:
+        connection.settimeout(0.05)
+    found = []
+    for connection in connections:
+        try:
+            if connection.recv(1):
+                found.append(connection)
+        except TimeoutError:
+            found.append(connection)
+        except ConnectionError:
+            pass
+    return found
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /page HT", b"GET /endless HTTP/1.0\r\n\r\n"])
+def test_nobody_locks_others_out(sent):
+    def endless():
+        while True:
             time.sleep(0.01)
+            yield b"x"
+
+    pages = PAGES | {"/endless": serve.Page("", lambda environ: serve.Reply(serve.TEXT, endless()))}
+    with serving(pages) as port, contextlib.ExitStack() as stack:
+        those = []
+        for _ in range(serve.MAX_CONNECTIONS + 3):
+            client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+            those.append(stack.enter_context(client))
+            client.sendall(sent)
+        for _ in range(5):
+            assert fetch(port)[1] == b"here\n"
+        give_up = time.monotonic() + PATIENCE_S
+        while len(still_open(those)) >= serve.MAX_CONNECTIONS:
+            assert time.monotonic() < give_up
+
+
+@pytest.mark.parametrize(
+    ("clients", "leaver"),
+    [
+        ("a- " * 63, None),
+        ("a- b- " * 32, 0),  # the oldest that has not asked
+        ("a+ b- " * 32, 1),
+        ("b+ b+ " + "c+ " * 17 + "d- " * 15 + "e- e- " + "f- " * 14 + "g- " * 14, 2),  # too many
+        ("b+ " * 16 + "c+ " * 16 + "d- " + "e- " * 2 + "a+ " * 16 + "f+ " * 13, 33),  # most of them
+    ],
+)
+def test_who_leaves(clients, leaver):
+    here = []
+    for word in clients.split():
+        here.append(serve._Client(None, f"10.0.0.{ord(word[0])}"))
+        here[-1].has_asked = word[1] == "+"
+    gone = serve._Client(None, "10.0.0.9")
+    gone.is_closed = True
+    found = serve._leaver([gone, *here])
+    assert (None if found is None else here.index(found)) == leaver
+
+
+def test_what_one_user_can_have_is_one_peer():
+    assert serve._peer("127.0.0.1") == serve._peer("::1") == serve._peer("127.8.9.10")
+    assert serve._peer("::ffff:10.0.0.1") == serve._peer("10.0.0.1") != serve._peer("10.0.0.2")
+    assert serve._peer("2001:db8::1%eth0") == serve._peer("2001:db8::ffff:1:2")
+    assert serve._peer("2001:db8::1") != serve._peer("2001:db8:0:1::1")
 
 
 def test_a_client_that_is_slow_gets_all(monkeypatch):

@@ -47,8 +47,8 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
     "channel_failed": (channel({"state": 4}, failure="no such device"), ["no such device"]),
     "channel_unserved": (channel(STILL), ["served it for 5.00 s"]),
     "no_producer": (
-        channel(NOBODY | {"tx_next_sequence": 5}, readers=SLOW, states=GONE),
-        ["process 20, which opened it, is dead", "Nothing is sent", "shmring close plant/ctl"],
+        channel(NOBODY, engine="cyclic", part={"updates": 1}, readers=SLOW, states=GONE),
+        ["process 20, which opened it, is dead", "fail-safe values", "shmring close plant/ctl"],
     ),
     "orphaned": (channel(NOBODY, states=GONE, direction="rx"), ["no process is attached"]),
     "late": (
@@ -241,6 +241,16 @@ def test_the_only_packet_may_be_late_for_a_trouble() -> None:
     assert (found.name, found.figure) == ("late", 1.0)
 
 
+@pytest.mark.parametrize("engine", ["udp", "cyclic"])
+def test_without_real_time_priority_that_comes_first(engine: str) -> None:
+    late = {"tx_enqueued_late" if engine == "cyclic" else "tx_woke_late": 20, "tx_on_time": 80}
+    (found,) = find(channel(late, engine=engine))
+    assert found.fix.startswith("give the workers real-time priority: shmring doctor realtime. ")
+    assert "profile" not in found.fix
+    (found,) = find(channel(late | {"sched_policy": 1}, engine=engine))
+    assert found.fix.startswith('let the worker spin: profile="latency". ')
+
+
 def test_beside_packets_without_a_deadline_the_others_are_late() -> None:
     beside = {"tx_queued_behind": 900, "tx_immediate": 900}
     (found,) = find(channel(beside, timed=((900, 80), (MS, 20))))
@@ -289,9 +299,15 @@ def test_a_channel_that_was_never_fed_lacks_no_producer(
     assert found.name == name
 
 
-def test_packets_that_wait_outlive_their_producer() -> None:
-    (found,) = find(channel(NOBODY | {"tx_next_sequence": 5, "tx_waiting": 3}, states=GONE))
-    assert found.text.endswith(". 3 packets still to be sent")
+@pytest.mark.parametrize("readers", [(), SLOW])
+def test_a_program_may_queue_packets_and_end(readers: tuple[int, ...]) -> None:
+    queued = NOBODY | {"tx_next_sequence": 5, "tx_waiting": 3}
+    (found,) = find(channel(queued, states=GONE, readers=readers))
+    assert (found.name, found.severity) == ("orphaned", "troubled")
+    assert found.text.endswith(" to send. 3 packets still to be sent")
+    (found,) = find(channel(queued | {"tx_waiting": 0}, states=GONE, readers=readers))
+    assert (found.name, found.severity) == ("orphaned", "troubled")
+    assert ("Nothing is sent on it" in found.text) == bool(readers)
 
 
 def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
@@ -364,7 +380,7 @@ def test_progress_is_remembered_over_any_number_of_snapshots() -> None:
 
 OF_THEIR_OWN: dict[str, ChannelView] = {
     "channel_failed": channel(STILL | {"state": 4, "error": 19}),
-    "no_producer": channel(STILL | NOBODY | {"tx_next_sequence": 5}, states=GONE),
+    "no_producer": channel(STILL | NOBODY, engine="cyclic", part={"updates": 1}, states=GONE),
     "orphaned": channel(STILL | NOBODY, states=GONE),
     "connection_lost": channel(STILL, engine="udt", part={"state": 6}),
     "ports_lost": channel(STILL, engine="mux", part={"lost": 2}),

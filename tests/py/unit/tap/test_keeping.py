@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from shmring.tap import records
 from shmring.tap.keeper import Keeper
-from shmring.tap.log import Batch, TapLog
+from shmring.tap.log import Batch, TapLog, memory_bytes
 from shmring.tap.records import Record
 from shmring.tap.stamps import PATIENCE_NS, StampMerger
 from shmring_cli import tap as command
@@ -87,13 +89,13 @@ def test_what_is_old_or_too_much_is_let_go() -> None:
 
 
 def test_a_log_without_a_worker() -> None:
-    log = TapLog(1 << 20)
+    size = memory_bytes(1 << 20)
+    fd = os.memfd_create("log")
+    os.truncate(fd, size)
     with pytest.raises(OSError, match="no log of version"):
-        log.begin()
-    log.close()
-    log.close()
+        TapLog(fd, size)
     with pytest.raises(ValueError, match="the memory of a tap has"):
-        TapLog(1000)
+        memory_bytes(1000)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ static inline bool link_open(link_t *l, const impair_config_t *config)
 
 static inline void link_close(link_t *l)
 {
+    impair_clear(&l->im);
+    free(impair_old_memory(&l->im));
     free(l->memory);
 }
 

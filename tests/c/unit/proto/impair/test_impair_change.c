@@ -5,13 +5,43 @@ static uint64_t seed;
 
 static void change(link_t *l, const impair_config_t *config, int64_t now_ns)
 {
+    free(impair_old_memory(&l->im));
     size_t bytes = impair_change_bytes(&l->im, config);
     void *memory = bytes > 0 ? malloc(bytes) : NULL;
     CHECK_EQ(impair_change(&l->im, config, memory, bytes, now_ns), 0);
-    if (memory == NULL)
-        return;
-    free(l->memory);
-    l->memory = memory;
+    if (memory != NULL)
+        l->memory = memory;
+}
+
+/* A change moves nothing: it takes the same time however much is on the way. */
+static void test_what_is_on_the_way_stays_where_it_is(void)
+{
+    impair_config_t config = {.delay_ns = 100 * RT_NS_PER_MS};
+    link_t l;
+    REQUIRE(link_open(&l, &config));
+    void *first = l.memory;
+    CHECK_EQ(offer(&l.im, 0, 100, 0), 1);
+    config = (impair_config_t){.delay_ns = 1000 * RT_NS_PER_MS};
+    change(&l, &config, RT_NS_PER_MS);
+    CHECK(l.memory != first && impair_old_memory(&l.im) == NULL);
+    config = (impair_config_t){.delay_ns = RT_NS_PER_MS, .reorder = 1};
+    CHECK_EQ(impair_change_bytes(&l.im, &config), 0); /* not now */
+    change(&l, &config, 2 * RT_NS_PER_MS);
+    CHECK_EQ(offer(&l.im, 1, 100, 3 * RT_NS_PER_MS), 1);
+    CHECK_EQ(impair_queued(&l.im), 2);
+    CHECK_EQ(l.im.counters.reordered, 0);
+    impair_out_t out[4];
+    CHECK_EQ(impair_emit(&l.im, out, 4, 100 * RT_NS_PER_MS), 2);
+    CHECK(number_of(&out[0]) == 0 && number_of(&out[1]) == 1);
+    CHECK(is_whole(&out[0]) && is_whole(&out[1]));
+    void *old = impair_old_memory(&l.im);
+    CHECK(old == first && impair_old_memory(&l.im) == NULL);
+    free(old);
+    CHECK(impair_change_bytes(&l.im, &config) > 0);
+    change(&l, &config, 101 * RT_NS_PER_MS);
+    CHECK_EQ(offer(&l.im, 2, 100, 102 * RT_NS_PER_MS), 1);
+    CHECK_EQ(l.im.counters.reordered, 1);
+    link_close(&l);
 }
 
 static void test_a_shorter_delay_does_not_let_later_ones_overtake(void)
@@ -196,6 +226,7 @@ int main(void)
 {
     seed = rt_test_env_u64("RT_TEST_SEED", 1);
     printf("seed %" PRIu64 "\n", seed);
+    RUN(test_what_is_on_the_way_stays_where_it_is);
     RUN(test_a_shorter_delay_does_not_let_later_ones_overtake);
     RUN(test_a_change_continues_the_chances);
     RUN(test_a_burst_ends_when_bursts_are_switched_off);

@@ -258,6 +258,7 @@ static void test_stale_values_are_replaced_by_the_fail_safe(void)
         CHECK_EQ(out.source, i < 5 ? NFX_VALUES : NFX_FAILSAFE);
     }
     CHECK_EQ(count(NFX_COUNT_sent_failsafe), 5);
+    CHECK_EQ(count(NFX_COUNT_sent_stale), 0);
     nfx_session_refreshed(&s, 9 * MS + 1, 9 * MS + 2);
     CHECK(no_event()); /* stale and fresh again since the last question */
     CHECK(send_at(10 * MS));

@@ -193,7 +193,7 @@ static void model_sent(int64_t at, bool failsafe)
     m.sent++;
     m.sent_at[m.sent] = at;
     m.counters[NFX_COUNT_sent]++;
-    m.counters[NFX_COUNT_sent_stale] += !m.fresh;
+    m.counters[NFX_COUNT_sent_stale] += !m.fresh && !failsafe;
     m.counters[NFX_COUNT_sent_failsafe] += failsafe;
     if (m.sent > 256 && m.fate[m.sent - 256] == IN_FLIGHT) {
         m.fate[m.sent - 256] = LOST;

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-enum { FLOWS = 100, KEYS = 300, STEPS = 200000 };
+enum { FLOWS = 100, KEYS = 300, STEPS = 60000 };
 
 static uint64_t seed;
 static const rt_secret_t SECRET = {{1, 2}};
@@ -59,39 +59,68 @@ static void test_each_word_of_a_key_counts(void)
 }
 
 /* Against a table that is only an array. */
+typedef struct model {
+    uint32_t place[KEYS];
+    uint32_t rank[KEYS];
+    int64_t used[KEYS];
+} model_t;
+
+/* rank: FLOW_RANKS: of all ranks. */
+static uint32_t oldest_of(const model_t *m, uint32_t rank)
+{
+    unsigned oldest = KEYS;
+    for (unsigned i = 0; i < KEYS; i++) {
+        bool counts = m->place[i] != FLOW_NONE && (rank == FLOW_RANKS || m->rank[i] == rank);
+        if (counts && (oldest == KEYS || m->used[i] < m->used[oldest]))
+            oldest = i;
+    }
+    return oldest == KEYS ? FLOW_NONE : m->place[oldest];
+}
+
+static void step(flow_table_t *t, model_t *m, uint32_t *count, int64_t now)
+{
+    unsigned k = (unsigned)(rt_test_rand(&seed) % KEYS);
+    uint32_t rank = (uint32_t)(rt_test_rand(&seed) % FLOW_RANKS);
+    flow_key_t key = key_of(k);
+    REQUIRE(flow_table_find(t, &key) == m->place[k]);
+    if (m->place[k] == FLOW_NONE) {
+        m->place[k] = flow_table_add(t, &key, now);
+        REQUIRE((m->place[k] == FLOW_NONE) == (*count == FLOWS));
+        *count += m->place[k] != FLOW_NONE;
+        m->rank[k] = 0;
+    } else if (rt_test_rand(&seed) % 4 == 0) {
+        flow_table_remove(t, m->place[k]);
+        m->place[k] = FLOW_NONE;
+        --*count;
+    } else if (rt_test_rand(&seed) % 2 == 0) {
+        flow_table_touch(t, m->place[k], now);
+    } else {
+        flow_table_use(t, m->place[k], rank, now);
+        m->rank[k] = rank;
+    }
+    m->used[k] = now;
+}
+
 static void test_random_steps(void)
 {
     void *memory = malloc(flow_table_bytes(FLOWS));
     flow_table_t t;
     flow_table_init(&t, memory, FLOWS, &SECRET);
-    static uint32_t place[KEYS];
-    static int64_t used[KEYS];
+    static model_t m;
     uint32_t count = 0;
     for (unsigned i = 0; i < KEYS; i++)
-        place[i] = FLOW_NONE;
+        m.place[i] = FLOW_NONE;
     for (int64_t now = 1; now <= STEPS; now++) {
-        unsigned k = (unsigned)(rt_test_rand(&seed) % KEYS);
-        flow_key_t key = key_of(k);
-        REQUIRE(flow_table_find(&t, &key) == place[k]);
-        if (place[k] == FLOW_NONE) {
-            place[k] = flow_table_add(&t, &key, now);
-            REQUIRE((place[k] == FLOW_NONE) == (count == FLOWS));
-            count += place[k] != FLOW_NONE;
-        } else if (rt_test_rand(&seed) % 2 == 0) {
-            flow_table_touch(&t, place[k], now);
-        } else {
-            flow_table_remove(&t, place[k]);
-            place[k] = FLOW_NONE;
-            count--;
-            continue;
-        }
-        used[k] = now;
-        unsigned oldest = KEYS;
-        for (unsigned i = 0; i < KEYS; i++)
-            if (place[i] != FLOW_NONE && (oldest == KEYS || used[i] < used[oldest]))
-                oldest = i;
-        REQUIRE(t.count == count && flow_table_oldest(&t) == place[oldest]);
-        REQUIRE(flow_table_used_ns(&t, place[oldest]) == used[oldest]);
+        step(&t, &m, &count, now);
+        REQUIRE(t.count == count);
+        uint32_t oldest = oldest_of(&m, FLOW_RANKS);
+        REQUIRE(flow_table_oldest(&t) == oldest);
+        for (uint32_t rank = 0; rank < FLOW_RANKS; rank++)
+            REQUIRE(flow_table_oldest_of(&t, rank) == oldest_of(&m, rank));
+        for (unsigned i = 0; oldest != FLOW_NONE && i < KEYS; i++)
+            if (m.place[i] == oldest)
+                REQUIRE(flow_table_used_ns(&t, oldest) == m.used[i] &&
+                        flow_table_rank(&t, oldest) == m.rank[i]);
     }
     free(memory);
 }

@@ -158,6 +158,9 @@ static void test_each_fault_has_its_error(void)
     CHECK_EQ(check_bytes("\x80\xc9\0", 3), RTCP_ERR_SHORT);
     CHECK_EQ(check_bytes("\x40\xc9\0\1\0\0\0\0", 8), RTCP_ERR_VERSION);
     CHECK_EQ(check_bytes("\x80\xca\0\0", 4), RTCP_ERR_FIRST);
+    CHECK_EQ(check_bytes("\x80\xcd\0\0", 4), RTCP_ERR_FIRST);
+    CHECK_EQ(check_bytes("\x81\xcb\0\1\0\0\0\1", 8), RTCP_OK);
+    CHECK_EQ(check_bytes("\x80\xcc\0\2\0\0\0\1PING\x80\xc9\0\1\0\0\0\1", 20), RTCP_OK);
     CHECK_EQ(check_bytes("\x80\xc9\0\2\0\0\0\0", 8), RTCP_ERR_LENGTH);
     CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\0", 9), RTCP_ERR_LENGTH);
     CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x40\xcb\0\0", 12), RTCP_ERR_VERSION);
@@ -188,7 +191,7 @@ static void test_each_fault_has_its_error(void)
 
 static void test_reduced_size_and_mux(void)
 {
-    CHECK_EQ(rtcp_check((const uint8_t *)"\x80\xcb\0\0", 4, true), RTCP_OK);
+    CHECK_EQ(rtcp_check((const uint8_t *)"\x80\xca\0\0", 4, true), RTCP_OK);
     CHECK(rtcp_is_rtcp((const uint8_t *)"\x80\xc8", 2));
     CHECK(rtcp_is_rtcp((const uint8_t *)"\x81\xcd", 2));
     CHECK(!rtcp_is_rtcp((const uint8_t *)"\x80\x80", 2)); /* PCMU with its marker */

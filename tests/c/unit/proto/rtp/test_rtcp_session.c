@@ -708,7 +708,7 @@ static void test_hostile_compounds(void)
     } bad[] = {
         {"\x80\xc9\0", 3, RTCP_ERR_SHORT},
         {"\x40\xc9\0\1\0\0\0\0", 8, RTCP_ERR_VERSION},
-        {"\x80\xcb\0\0", 4, RTCP_ERR_FIRST},
+        {"\x80\xca\0\0", 4, RTCP_ERR_FIRST},
         {"\x80\xc9\0\2\0\0\0\0", 8, RTCP_ERR_LENGTH},
         {"\x9f\xc9\0\1\0\0\0\0", 8, RTCP_ERR_BODY},
         {"\x80\xc8\0\1\0\0\0\0", 8, RTCP_ERR_BODY},

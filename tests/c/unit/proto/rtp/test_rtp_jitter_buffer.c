@@ -30,7 +30,9 @@ typedef struct run {
     packet_t packets[MAX_PACKETS];
     size_t count;
     uint8_t fate[MAX_PACKETS]; /* how often each item came back */
+    bool is_signal[MAX_PACKETS];
     uint64_t frames;
+    uint64_t signals;
     uint64_t erased;
     uint64_t dry;
     uint64_t resyncs;
@@ -66,12 +68,29 @@ static void send_at(uint16_t seq, uint32_t ts, int64_t arrival_ns)
     run.count++;
 }
 
+static void send_signal_at(uint16_t seq, uint32_t ts, int64_t arrival_ns)
+{
+    send_at(seq, ts, arrival_ns);
+    run.is_signal[run.count - 1] = true;
+}
+
+static void note_signal(const rtp_jitter_buffer_event_t *e)
+{
+    run.signals++;
+    run.fate[e->item]++;
+    CHECK_EQ(e->due_ns, e->arrival_ns);
+}
+
 static void note(const rtp_jitter_buffer_event_t *e, int64_t now_ns)
 {
     if (e->kind != RTP_JITTER_BUFFER_RESYNC && run.b.config.mode == RTP_JITTER_BUFFER_DEADLINE)
         CHECK(e->due_ns <= now_ns);
     switch (e->kind) {
     case RTP_JITTER_BUFFER_FRAME:
+        if (run.is_signal[e->item]) {
+            note_signal(e);
+            break;
+        }
         run.frames++;
         run.fate[e->item]++;
         CHECK(run.frames == 1 || e->seq > run.last_seq);
@@ -125,8 +144,12 @@ static void play_all(void)
         const packet_t *p = &run.packets[i];
         play_until(p->arrival_ns);
         rtp_jitter_buffer_dropped_t dropped;
-        rtp_jitter_buffer_in_t in = {
-            .item = p->number, .arrival_ns = p->arrival_ns, .ts = p->ts, .seq = p->seq};
+        rtp_jitter_buffer_in_t in = {.item = p->number,
+                                     .arrival_ns = p->arrival_ns,
+                                     .ts = p->ts,
+                                     .seq = p->seq,
+                                     .flags =
+                                         run.is_signal[p->number] ? RTP_JITTER_BUFFER_SIGNAL : 0};
         rtp_jitter_buffer_in(&run.b, &in, &dropped);
         for (unsigned k = 0; k < dropped.count; k++)
             run.fate[dropped.entry[k].item]++;
@@ -144,7 +167,7 @@ static void play_all(void)
     if (run.b.has_suspect) /* the last packet: nothing came that could have followed it */
         run.fate[run.b.suspect.item]++;
     CHECK_EQ(run.b.counters.received, run.count);
-    CHECK_EQ(run.b.counters.delivered, run.frames);
+    CHECK_EQ(run.b.counters.delivered, run.frames + run.signals);
     for (size_t i = 0; i < run.count; i++) {
         if (run.fate[i] != 1) {
             CHECK_EQ(run.fate[i], 1);
@@ -236,6 +259,95 @@ static void test_one_loss_leaves_no_trace(void)
     CHECK(run.most_held <= 3);
 }
 
+/* A key is held from frame 50 to 90. Each frame is followed by a packet of the event, with the time
+ * of its beginning, as baresip sends them, or replaced by it, as GStreamer's rtpdtmfmux does. The
+ * packets of the second event are swapped in pairs. */
+static void play_keys(rtp_jitter_buffer_mode_t mode, bool replaced)
+{
+    rtp_jitter_buffer_config_t c = plain;
+    c.mode = mode;
+    begin(&c);
+    uint16_t seq = 65400;
+    for (uint32_t i = 0; i < 400; i++) {
+        int64_t at_ns = SECOND + i * PTIME_NS;
+        bool pressed = (i >= 50 && i < 140) || (i >= 200 && i < 240);
+        if (!pressed || !replaced)
+            send_at(seq++, i * STEP, at_ns);
+        if (pressed)
+            send_signal_at(seq++, (i < 200 ? 50 : 200) * STEP,
+                           at_ns + (i >= 200 && i % 2 == 0 ? 21 * MS : 0));
+    }
+    play_all();
+    CHECK_EQ(run.signals, 130);
+    CHECK_EQ(run.frames, replaced ? 270 : 400);
+    CHECK_EQ(run.resyncs, 0);
+    CHECK_EQ(run.b.counters.lost, 0);
+    CHECK_EQ(run.b.counters.concealed_ns, 0);
+    CHECK_EQ(rtp_jitter_buffer_target_ns(&run.b), 5 * MS);
+    if (mode == RTP_JITTER_BUFFER_IN_ORDER || !replaced)
+        CHECK_EQ(run.dry, 0);
+}
+
+static void test_telephone_events_pass_by_the_playout(void)
+{
+    play_keys(RTP_JITTER_BUFFER_DEADLINE, false);
+    play_keys(RTP_JITTER_BUFFER_DEADLINE, true);
+    play_keys(RTP_JITTER_BUFFER_IN_ORDER, false);
+    play_keys(RTP_JITTER_BUFFER_IN_ORDER, true);
+}
+
+/* Frames 0 to 9 wait for their times. Signal 11 comes before 10, 13 without 12. */
+static void test_signals_are_in_order_and_wait_for_no_frame(void)
+{
+    begin(&plain);
+    rtp_jitter_buffer_dropped_t dropped;
+    rtp_jitter_buffer_event_t e;
+    for (uint16_t i = 0; i < 10; i++) {
+        rtp_jitter_buffer_in_t in = {.arrival_ns = SECOND, .ts = i * STEP, .seq = i};
+        rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    }
+    rtp_jitter_buffer_in_t in = {
+        .arrival_ns = SECOND, .ts = 9, .seq = 11, .flags = RTP_JITTER_BUFFER_SIGNAL};
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    CHECK(!rtp_jitter_buffer_next(&run.b, SECOND, &e));
+    in.seq = 10;
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    in.seq = 13;
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    for (unsigned seq = 10; seq <= 11; seq++) {
+        CHECK(rtp_jitter_buffer_next(&run.b, SECOND, &e));
+        CHECK_EQ(e.seq, 65536 + seq);
+    }
+    CHECK(!rtp_jitter_buffer_next(&run.b, SECOND, &e));
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    CHECK_EQ(dropped.count, 1);
+    CHECK_EQ(dropped.entry[0].reason, RTP_JITTER_BUFFER_DUPLICATE);
+    int64_t waited_ns = SECOND + rtp_jitter_buffer_delay_ns(&run.b);
+    uint64_t last = 0;
+    while (last < 65536 + 13 && rtp_jitter_buffer_next(&run.b, waited_ns, &e))
+        last = e.seq;
+    CHECK_EQ(last, 65536 + 13);
+}
+
+/* Of a sender whose next frames have the numbers that follow. */
+static void test_a_signal_with_a_number_far_off_changes_no_timing(void)
+{
+    static const uint16_t off[] = {4000, 30000, 40000, 61000};
+    for (size_t k = 0; k < sizeof off / sizeof off[0]; k++) {
+        begin(&plain);
+        for (uint32_t i = 0; i < 200; i++) {
+            send_at((uint16_t)i, i * STEP, SECOND + i * PTIME_NS);
+            if (i == 100)
+                send_signal_at((uint16_t)(i + off[k]), i * STEP, SECOND + i * PTIME_NS);
+        }
+        play_all();
+        CHECK_EQ(run.frames, 200);
+        CHECK_EQ(run.signals, 1);
+        CHECK_EQ(run.resyncs, 0);
+        CHECK_EQ(run.b.counters.lost, 0);
+    }
+}
+
 static int64_t jitter_ns(rt_random_t *r, double mean_ns)
 {
     return (int64_t)(-mean_ns * log(1.0 - rt_random_unit(r)));
@@ -264,6 +376,36 @@ static void test_stated_share_is_in_time(void)
         int64_t as_ns = (int64_t)rtp_jitter_units(&run.b.jitter) * SECOND / RATE;
         CHECK(llabs((long long)(as_ns - rtp_jitter_ns(&run.b.jitter))) < SECOND / RATE);
     }
+}
+
+/* As VLC begins a stream. */
+static void test_first_packets_that_come_early_do_not_fix_the_delay(void)
+{
+    for (uint32_t early = 1; early < 10; early++) {
+        begin(&plain);
+        for (uint32_t i = 0; i < 278; i++)
+            send_at((uint16_t)i, i * STEP,
+                    SECOND + i * PTIME_NS + (i % 3) * MS - (i < early ? 260 * MS : 0));
+        play_all();
+        CHECK_EQ(run.frames, 278);
+        CHECK_EQ(run.resyncs, 1);
+        CHECK_EQ(run.b.counters.lost, 0);
+        CHECK(rtp_jitter_buffer_delay_ns(&run.b) <= 40 * MS);
+    }
+}
+
+/* All frames of its first 300 ms come together at their end. */
+static void test_a_path_that_stalls_at_first_does_not_fix_the_delay(void)
+{
+    begin(&plain);
+    for (uint32_t i = 0; i < 278; i++) {
+        int64_t at_ns = SECOND + i * PTIME_NS;
+        int64_t stall_end_ns = SECOND + 300 * MS;
+        send_at((uint16_t)i, i * STEP, i > 1 && at_ns < stall_end_ns ? stall_end_ns : at_ns);
+    }
+    play_all();
+    CHECK_EQ(run.resyncs, 0);
+    CHECK(rtp_jitter_buffer_delay_ns(&run.b) <= 200 * MS);
 }
 
 static void test_delay_stays_within_its_bounds(void)
@@ -618,6 +760,7 @@ static void test_random_streams_conserve(void)
         double loss = rt_random_unit(&r) * 0.3;
         double twice = rt_random_unit(&r) * 0.2;
         double wild = rt_random_chance(&r, 0.5) ? 0.02 : 0;
+        double signals = rt_random_unit(&r) * 0.2;
         double mean_ns = rt_random_unit(&r) * 5e7;
         uint16_t seq = (uint16_t)rt_random_next(&r);
         uint32_t ts = (uint32_t)rt_random_next(&r);
@@ -640,6 +783,8 @@ static void test_random_streams_conserve(void)
                 send_at(seq, ts, at_ns + jitter_ns(&r, mean_ns));
             if (rt_random_chance(&r, wild))
                 send_at((uint16_t)rt_random_next(&r), (uint32_t)rt_random_next(&r), at_ns);
+            if (rt_random_chance(&r, signals))
+                run.is_signal[run.count - 1] = true;
         }
         play_all();
     }
@@ -651,7 +796,12 @@ int main(void)
     RUN(test_steady_stream_is_played_on_its_grid);
     RUN(test_in_order_mode_waits_for_nothing_but_gaps);
     RUN(test_one_loss_leaves_no_trace);
+    RUN(test_telephone_events_pass_by_the_playout);
+    RUN(test_signals_are_in_order_and_wait_for_no_frame);
+    RUN(test_a_signal_with_a_number_far_off_changes_no_timing);
     RUN(test_stated_share_is_in_time);
+    RUN(test_first_packets_that_come_early_do_not_fix_the_delay);
+    RUN(test_a_path_that_stalls_at_first_does_not_fix_the_delay);
     RUN(test_delay_stays_within_its_bounds);
     RUN(test_delay_grows_at_once_and_shrinks_slowly);
     RUN(test_clock_skew_is_measured_and_taken_out);

@@ -66,7 +66,7 @@ static flight_t exchange(uint32_t sequence, int64_t t1_ns, int64_t out_ns, int64
         .t2_ns = remote(t1_ns + out_ns),
         .t3_ns = remote(t1_ns + out_ns + held_ns),
     };
-    stamp_reflect(f.packet, &how);
+    stamp_reflect(f.packet, sizeof f.packet, &how);
     return f;
 }
 
@@ -123,7 +123,7 @@ static void test_strangers_and_duplicates_do_not_count(void)
     forged = f;
     forged.packet[27] ^= 1; /* sequence */
     CHECK_EQ(receive(&forged), STAMP_CLOCK_unmatched);
-    CHECK_EQ(stamp_clock_receive(&c, f.packet, 43, f.t4_ns), STAMP_CLOCK_malformed);
+    CHECK_EQ(stamp_clock_receive(&c, f.packet, STAMP_LEAST_BYTES - 1, f.t4_ns), STAMP_CLOCK_malformed);
     CHECK(!c.known);
     CHECK_EQ(receive(&f), STAMP_CLOCK_exchanges);
     CHECK_EQ(receive(&f), STAMP_CLOCK_unmatched);

@@ -121,7 +121,7 @@ static void test_a_reply_has_these_bytes(void)
         .t2_ns = T1_NS + S,
         .t3_ns = T1_NS + S + S / 2,
     };
-    stamp_reflect(packet, &how);
+    stamp_reflect(packet, sizeof packet, &how);
     CHECK_MEM_EQ(packet, reply_bytes, sizeof packet);
     stamp_reply_t read;
     CHECK_EQ(stamp_get_reply(reply_bytes, sizeof reply_bytes, &read), STAMP_FINE);
@@ -137,6 +137,24 @@ static void test_a_reply_has_these_bytes(void)
     CHECK_EQ(read.t3_ns, T1_NS + S + S / 2);
 }
 
+/* As many bytes as the request has. What lies behind it is somebody else's. */
+static void test_a_reply_to_the_least_request(void)
+{
+    for (size_t size = STAMP_LEAST_BYTES; size <= STAMP_BYTES; size++) {
+        uint8_t packet[STAMP_BYTES + 1];
+        memset(packet, 'x', sizeof packet);
+        memcpy(packet, request_bytes, size);
+        stamp_reflection_t how = {
+            .error = stamp_error_from_ns(0, true, STAMP_NTP), .t2_ns = T1_NS, .t3_ns = T1_NS + 1};
+        stamp_reflect(packet, size, &how);
+        stamp_reply_t read;
+        CHECK_EQ(stamp_get_reply(packet, size, &read), STAMP_FINE);
+        CHECK(stamp_is_reply(packet, size));
+        for (size_t i = size; i < sizeof packet; i++)
+            CHECK_EQ(packet[i], 'x');
+    }
+}
+
 static void test_the_two_sides_may_use_different_formats(void)
 {
     uint8_t packet[STAMP_BYTES];
@@ -145,7 +163,7 @@ static void test_the_two_sides_may_use_different_formats(void)
     stamp_put_request(packet, &request);
     stamp_reflection_t how = {
         .error = stamp_error_from_ns(0, true, STAMP_NTP), .t2_ns = T1_NS, .t3_ns = T1_NS + 1};
-    stamp_reflect(packet, &how);
+    stamp_reflect(packet, sizeof packet, &how);
     stamp_reply_t read;
     CHECK_EQ(stamp_get_reply(packet, sizeof packet, &read), STAMP_FINE);
     CHECK_EQ(read.t1_ns, T1_NS);
@@ -157,15 +175,22 @@ static void test_faults(void)
     uint8_t packet[sizeof reply_bytes];
     stamp_request_t request;
     stamp_reply_t reply;
-    CHECK_EQ(stamp_get_request(request_bytes, STAMP_BYTES - 1, &request), STAMP_TOO_SHORT);
+    CHECK_EQ(stamp_get_request(request_bytes, STAMP_LEAST_BYTES - 1, &request), STAMP_TOO_SHORT);
     CHECK_EQ(stamp_get_head(request_bytes, STAMP_HEAD_BYTES, &request), STAMP_FINE);
     CHECK_EQ(stamp_get_head(request_bytes, STAMP_HEAD_BYTES - 1, &request), STAMP_TOO_SHORT);
-    CHECK_EQ(stamp_get_reply(reply_bytes, STAMP_BYTES - 1, &reply), STAMP_TOO_SHORT);
+    CHECK_EQ(stamp_get_reply(reply_bytes, STAMP_LEAST_BYTES - 1, &reply), STAMP_TOO_SHORT);
     memcpy(packet, request_bytes, sizeof packet);
     packet[13] = 0;
     CHECK_EQ(stamp_get_request(packet, sizeof packet, &request), STAMP_CORRUPT);
     packet[12] = 0x4f; /* PTP: 0x40000000 ns is more than a second */
     packet[13] = 1;
+    CHECK_EQ(stamp_get_request(packet, sizeof packet, &request), STAMP_CORRUPT);
+    memcpy(packet, request_bytes, sizeof packet);
+    packet[0] = 0x80; /* a sequence number that begins as a receiver report */
+    packet[1] = 201;
+    CHECK_EQ(stamp_get_request(packet, sizeof packet, &request), STAMP_FINE);
+    packet[2] = 0; /* a report */
+    packet[3] = sizeof packet / 4 - 1;
     CHECK_EQ(stamp_get_request(packet, sizeof packet, &request), STAMP_CORRUPT);
     memcpy(packet, reply_bytes, sizeof packet);
     packet[37] = 0;
@@ -176,7 +201,7 @@ static void test_replies_are_told_from_requests(void)
 {
     CHECK(stamp_is_reply(reply_bytes, sizeof reply_bytes));
     CHECK(!stamp_is_reply(request_bytes, sizeof request_bytes));
-    CHECK(!stamp_is_reply(reply_bytes, STAMP_BYTES - 1));
+    CHECK(!stamp_is_reply(reply_bytes, STAMP_LEAST_BYTES - 1));
     uint8_t twamp[STAMP_BYTES];
     memcpy(twamp, request_bytes, sizeof twamp);
     memset(twamp + 14, 'x', sizeof twamp - 14); /* its padding may be anything */
@@ -191,7 +216,7 @@ static void test_replies_are_told_from_requests(void)
             .t2_ns = T1_NS,
             .t3_ns = T1_NS + held_ns[i % 3],
         };
-        stamp_reflect(packet, &how);
+        stamp_reflect(packet, sizeof packet, &how);
         CHECK(stamp_is_reply(packet, sizeof packet));
     }
 }
@@ -204,6 +229,7 @@ int main(void)
     RUN(test_error_estimates_are_never_too_small);
     RUN(test_a_request_has_these_bytes);
     RUN(test_a_reply_has_these_bytes);
+    RUN(test_a_reply_to_the_least_request);
     RUN(test_the_two_sides_may_use_different_formats);
     RUN(test_faults);
     RUN(test_replies_are_told_from_requests);

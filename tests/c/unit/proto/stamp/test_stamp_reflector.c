@@ -133,11 +133,16 @@ static void test_ptp_requests_get_tai(void)
 static void test_what_is_not_answered(void)
 {
     begin();
-    request(0, 0, STAMP_NTP, 40000, 43);
+    request(0, 0, STAMP_NTP, 40000, 40);
     CHECK_EQ(answer_one(0), STAMP_FATE_too_short);
+    request(0, 0, STAMP_NTP, 40000, 41); /* of TWAMP, symmetric */
+    CHECK_EQ(answer_one(0), STAMP_FATE_answered);
+    CHECK_EQ(out.length[0], 41);
     request(0, 0, STAMP_NTP, 40000, 44)[13] = 0;
     CHECK_EQ(answer_one(0), STAMP_FATE_corrupt);
-    offsets[0] = sizeof payload - 43;
+    memset(request(0, 0, STAMP_NTP, 40000, 44) + 4, 0, 8);
+    CHECK_EQ(answer_one(0), STAMP_FATE_corrupt);
+    offsets[0] = sizeof payload - 40;
     CHECK_EQ(answer_one(0), STAMP_FATE_too_short);
     request(0, 0, STAMP_NTP, 19, 44); /* chargen */
     CHECK_EQ(answer_one(0), STAMP_FATE_source_port);

@@ -100,16 +100,31 @@ static void test_an_answer_without_version_and_type_does(void)
     close_conn();
 }
 
+/* A handshake costs nothing. Whoever means it is heard soon, if only by a keep-alive. */
+static void test_a_client_that_says_nothing_is_given_up(void)
+{
+    udt_handshake_t request = peer_request(UDT_MODE_STREAM, 1400);
+    for (int speaks = 0; speaks < 2; speaks++) {
+        open_conn(plain());
+        int64_t start_ns = now_ns;
+        CHECK_EQ(udt_conn_accept(&c, &request, now_ns), 0);
+        while (c.state == UDT_CONN_CONNECTED && now_ns < start_ns + 6 * SEC) {
+            now_ns = udt_conn_deadline_ns(&c) > now_ns ? udt_conn_deadline_ns(&c) : now_ns;
+            emit();
+            peer_handshake(UDT_REQUEST_RESPONSE, ISN, 1400, OWN_ID); /* tells nothing new */
+            if (speaks && now_ns >= start_ns + 4 * SEC)
+                peer_control(UDT_TYPE_KEEPALIVE, 0);
+        }
+        CHECK_EQ(c.state, speaks ? UDT_CONN_CONNECTED : UDT_CONN_BROKEN);
+        CHECK_EQ(c.error, speaks ? UDT_OK : UDT_ECONNSETUP);
+        CHECK(speaks || now_ns == start_ns + 5 * SEC);
+        close_conn();
+    }
+}
+
 static void test_a_server_repeats_its_answer_until_it_is_heard(void)
 {
-    udt_handshake_t request = {.version = 4,
-                               .mode = 1,
-                               .isn = ISN,
-                               .mss = 1400,
-                               .window_packets = 64,
-                               .request = -1,
-                               .socket_id = PEER_ID,
-                               .cookie = 77};
+    udt_handshake_t request = peer_request(UDT_MODE_STREAM, 1400);
     udt_view_t view;
     open_conn(plain());
     CHECK_EQ(udt_conn_accept(&c, &request, now_ns), 0);
@@ -222,6 +237,7 @@ int main(void)
     RUN(test_a_client_repeats_its_cookie_and_begins_anew);
     RUN(test_answers_that_do_not_do);
     RUN(test_an_answer_without_version_and_type_does);
+    RUN(test_a_client_that_says_nothing_is_given_up);
     RUN(test_a_server_repeats_its_answer_until_it_is_heard);
     RUN(test_a_late_handshake_is_answered_and_changes_nothing);
     RUN(test_a_rendezvous);

@@ -166,6 +166,30 @@ static void test_what_is_no_handshake_is_ignored(void)
     CHECK_EQ(l.counters.bad_parse, 6);
 }
 
+/* Even at a peer where its cookie is good: otherwise one forged source would make two listeners, or
+ * one alone, talk for ever. */
+static void test_no_answer_is_a_request(void)
+{
+    static const int32_t requests[] = {UDT_REQUEST_REGULAR, UDT_REQUEST_RESPONSE};
+    static const uint32_t ids[] = {0, 1, 5, UDT_SEQ_MASK, UDT_SEQ_MASK + 1, UINT32_MAX};
+    open_listener();
+    for (size_t i = 0; i < 2 * sizeof ids / sizeof ids[0]; i++) {
+        udt_handshake_t hs = good();
+        hs.request = requests[i % 2];
+        hs.socket_id = ids[i / 2];
+        hs.cookie = i % 2 == 0 ? UDT_NO_COOKIE : hs.cookie;
+        hs.version = 3;
+        bool possible = hs.socket_id > 0 && hs.socket_id <= UDT_SEQ_MASK;
+        CHECK_EQ(ask(&hs, 1000 * SEC), possible ? UDT_LISTENER_REPLY : UDT_LISTENER_IGNORE);
+        if (!possible)
+            continue;
+        hs = answer(hs.socket_id);
+        CHECK_EQ(ask(&hs, 1000 * SEC), UDT_LISTENER_IGNORE);
+        hs.request = UDT_REQUEST_AGREED;
+        CHECK_EQ(ask(&hs, 1000 * SEC), UDT_LISTENER_IGNORE);
+    }
+}
+
 /* Rendezvous at a listener: it has no cookie. */
 static void test_a_rendezvous_is_ignored(void)
 {
@@ -187,6 +211,7 @@ int main(void)
     RUN(test_other_versions_and_modes_are_refused);
     RUN(test_values_that_cannot_be_are_ignored);
     RUN(test_what_is_no_handshake_is_ignored);
+    RUN(test_no_answer_is_a_request);
     RUN(test_a_rendezvous_is_ignored);
     return rt_test_result();
 }

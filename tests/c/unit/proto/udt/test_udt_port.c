@@ -53,7 +53,7 @@ static void open_conn(unsigned i, uint32_t id, bool rendezvous)
 static void open_port(void)
 {
     memory = malloc(udt_port_memory_bytes(CAPACITY));
-    udt_port_init(&p, memory, CAPACITY, &secret, 3);
+    udt_port_init(&p, memory, CAPACITY, &secret);
     udt_listener_init(&listener, UDT_MODE_STREAM, &secret);
 }
 
@@ -77,7 +77,9 @@ static udt_port_verdict_t give_handshake(int32_t request, uint32_t id, uint32_t 
                           .window_packets = 100,
                           .request = request,
                           .socket_id = id,
-                          .cookie = udt_cookie_make(&secret, from, NOW)};
+                          .cookie = request == UDT_REQUEST_REGULAR
+                                        ? UDT_NO_COOKIE
+                                        : udt_cookie_make(&secret, from, NOW)};
     udt_put_handshake(data, &hs, to);
     return udt_port_receive(&p, data, sizeof data, from, NOW, NOW, &result);
 }
@@ -89,15 +91,26 @@ static udt_port_verdict_t give_keepalive(uint32_t to, const udt_address_t *from)
     return udt_port_receive(&p, data, size, from, NOW, NOW, &result);
 }
 
-static void test_ids_count_down_and_round_and_skip_those_taken(void)
+/* Who has connections of his own knows their ids, but not those of others. */
+static void test_ids_are_far_from_each_other_and_skip_those_taken(void)
 {
     open_port();
     udt_address_t peer = address(1);
-    CHECK_EQ(udt_port_new_id(&p), 2);
-    open_conn(0, 1, false);
+    uint32_t low = 0;
+    uint32_t last = udt_port_new_id(&p);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint32_t id = udt_port_new_id(&p);
+        CHECK(id >= 1 && id <= UDT_SEQ_MASK);
+        CHECK(id - last + 100 > 200);
+        low += id < UDT_SEQ_MASK / 2;
+        last = id;
+    }
+    CHECK(low > 400 && low < 600);
+    p.ids--;
+    open_conn(0, last, false);
     CHECK_EQ(udt_port_add(&p, &conns[0], &peer), 0);
     CHECK_EQ(udt_port_add(&p, &conns[0], &peer), -EEXIST);
-    CHECK_EQ(udt_port_new_id(&p), UDT_SEQ_MASK);
+    CHECK(udt_port_new_id(&p) != last);
     close_port();
 }
 
@@ -203,7 +216,7 @@ static void test_a_flood_takes_no_memory(void)
 
 int main(void)
 {
-    RUN(test_ids_count_down_and_round_and_skip_those_taken);
+    RUN(test_ids_are_far_from_each_other_and_skip_those_taken);
     RUN(test_the_tables_do_what_a_list_does);
     RUN(test_a_repeated_request_finds_its_connection);
     RUN(test_a_rendezvous_is_found_by_its_address);

@@ -129,7 +129,8 @@ static inline int peer_data(uint32_t seq, uint32_t bytes)
     return receive(data, UDT_HEADER_BYTES + bytes);
 }
 
-static inline int peer_ack(udt_ack_form_t form, uint32_t number, uint32_t seq, uint32_t free_packets)
+static inline int peer_ack(udt_ack_form_t form, uint32_t number, uint32_t seq,
+                           uint32_t free_packets)
 {
     uint8_t data[UDT_ACK_MAX_BYTES];
     udt_ack_t ack = {
@@ -151,16 +152,22 @@ static inline int peer_nak(uint32_t first, uint32_t last)
                    UDT_HEADER_BYTES + udt_put_nak_range(data + UDT_HEADER_BYTES, first, last));
 }
 
+/* A request with a good cookie. */
+static inline udt_handshake_t peer_request(udt_mode_t mode, uint32_t mss)
+{
+    return (udt_handshake_t){.version = 4,
+                             .mode = (uint32_t)mode,
+                             .isn = ISN,
+                             .mss = mss,
+                             .window_packets = 400,
+                             .request = UDT_REQUEST_RESPONSE,
+                             .socket_id = PEER_ID,
+                             .cookie = 77};
+}
+
 static inline void get_accepted(udt_conn_config_t config)
 {
-    udt_handshake_t request = {.version = 4,
-                               .mode = (uint32_t)config.mode,
-                               .isn = ISN,
-                               .mss = 1500,
-                               .window_packets = 400,
-                               .request = -1,
-                               .socket_id = PEER_ID,
-                               .cookie = 77};
+    udt_handshake_t request = peer_request(config.mode, 1500);
     udt_view_t view;
     open_conn(config);
     CHECK_EQ(udt_conn_accept(&c, &request, now_ns), 0);

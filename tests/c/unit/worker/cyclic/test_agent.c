@@ -109,7 +109,7 @@ static int other_client(wt_channel_t *other)
 {
     *other = ch;
     int fd = wt_connect(&w);
-    CHECK_EQ(wt_attach(&w, fd, other, -1), 0);
+    CHECK_EQ(wt_attach(&w, fd, other, NULL), 0);
     return fd;
 }
 
@@ -314,7 +314,7 @@ static void test_each_cycle_is_in_one_counter_whenever_the_worker_dies(void)
     CHECK_EQ(wt_command(&w, &ch, CTL_HOLD), 0);
     CHECK_EQ(count(SHM_CYCLIC_COUNT_failed), 0);
     CHECK_EQ(counted(), begun());
-    CHECK_EQ(wt_attach(&w, w.pool, &ch, -1), 0);
+    CHECK_EQ(wt_attach(&w, w.pool, &ch, NULL), 0);
     end();
 }
 
@@ -340,7 +340,7 @@ static void test_a_new_worker_keeps_grid_payload_and_failsafe(void)
     close(ch.locks_fd); /* the slot of the writer */
     ch.locks_fd = 0;
     CHECK(becomes("brake"));
-    CHECK_EQ(wt_attach(&w, w.pool, &ch, -1), 0);
+    CHECK_EQ(wt_attach(&w, w.pool, &ch, NULL), 0);
     end();
 }
 

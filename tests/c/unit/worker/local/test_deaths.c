@@ -8,6 +8,7 @@
 #include "proto/pacing/verdict.h"
 #include "shm/shm_engine.h"
 #include "worker/channel.h"
+#include "worker/channel_memory.h"
 #include "worker/uncounted.h"
 
 enum { RING_BYTES = 4096, MAX_PAYLOAD = 16, PACKETS = 6, ROUNDS = 100, LEAST_STATES = 100 };
@@ -55,6 +56,7 @@ static void open_channel(wrk_channel_t *ch, const shm_segment_t *s, bool takeove
 static void close_channel(wrk_channel_t *ch)
 {
     ch->ops->close(ch);
+    channel_memory_end(ch);
     free(ch->agent);
 }
 

@@ -69,7 +69,7 @@ static int attach_writer(wt_channel_t *second)
     int fd = wt_connect(&w);
     *second = ch;
     CHECK(fd >= 0);
-    CHECK_EQ(wt_attach(&w, fd, second, -1), 0);
+    CHECK_EQ(wt_attach(&w, fd, second, NULL), 0);
     CHECK(second->producer_slot != ch.producer_slot);
     return fd;
 }
@@ -142,7 +142,7 @@ static void test_fail_safe_values_are_zeros_unless_given(void)
 
 static void attach_again(void)
 {
-    CHECK_EQ(wt_attach(&w, w.pool, &ch, -1), 0);
+    CHECK_EQ(wt_attach(&w, w.pool, &ch, NULL), 0);
 }
 
 static void test_a_successor_goes_on(void)

@@ -309,7 +309,7 @@ static void test_every_reader_gets_the_same(void)
     receiver_t r;
     REQUIRE(start(&r, "two", SHM_RTP_AT_PLAYOUT));
     wt_channel_t other = r.ch;
-    REQUIRE(wt_attach(&worker, worker.pool, &other, -1) == 0);
+    REQUIRE(wt_attach(&worker, worker.pool, &other, NULL) == 0);
     for (int i = 0; i < 10; i++)
         send_packet(&r, 5, i);
     for (int i = 0; i < 10; i++) {

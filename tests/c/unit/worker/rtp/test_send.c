@@ -594,7 +594,7 @@ static void test_far_behind_what_does_not_wait(void)
     tx_claim_t claim;
     REQUIRE(start_with(&s, "far-behind", held));
     wt_channel_t halted = s.ch;
-    CHECK_EQ(wt_attach(&worker, worker.pool, &halted, -1), 0);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &halted, NULL), 0);
     CHECK_EQ(tx_producer_claim(&halted.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
     shm_rtp_tx_t head = rtpt_head(SHM_RTP_FRAME);
     for (int i = 0; i < CANCELLED; i++) {

@@ -112,7 +112,8 @@ def test_statistics_of_two(pair, eventually):
     assert stats.p99_partner_interval <= stats.max_partner_interval * 1.02
     assert 0 < stats.last_rtt < 10_000
     assert stats.total_feedback_lost_packets == 0
-    assert first.sender.partner_seq_number == first.statistics._receiver._look().partner_number
+    look = first.statistics._receiver._look  # a packet may come between two looks
+    eventually(lambda: first.sender.partner_seq_number == look().partner_number)
 
     first.statistics.reset()
     early = first.statistics.get_stats()
@@ -503,7 +504,7 @@ def test_again_and_again(make, partner, open_files):
         main.stop()
         main.stop()
         threads = threads or threading.active_count()
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         taken += partner.drain()
         files = files or open_files()
     assert open_files() <= files + 2
@@ -555,16 +556,21 @@ def test_what_it_prints(make, partner, capsys):
     assert main.start()
     main.stop()
     assert capsys.readouterr().out.splitlines() == [
-        "Starting Netflux",
-        "  Local Port: 0",
+        "Starting Netflux...",
+        "  Local port: 0",
         f"  Remote: 127.0.0.1:{partner.port}",
-        "  Send Interval: 5.00 ms",
-        "  Watch Interval: 1000.00 ms",
-        "Receiver started",
-        "Sender started",
-        "Stopping Netflux",
-        "Sender stopped",
-        "Receiver stopped",
+        "  Send interval: 5.0ms",
+        "  Watchdog timeout: 1000.0ms",
+        "✓ Receiver started",
+        "✓ Sender started",
+        "✓ Statistics tracker started",
+        "",
+        "Netflux is running!",
+        "",
+        "Stopping Netflux...",
+        "✓ Sender stopped",
+        "✓ Receiver stopped",
+        "Netflux stopped.",
     ]
 
 
@@ -660,10 +666,11 @@ def test_the_demo_runs(python, make_partner):
             pytest.skip("port 2000 or 2001 is in use")
         taken.settimeout(20)
         program = python("import netflux_main; netflux_main.main()")
-        assert program.line() == "Starting Netflux"
+        said = [program.line() for _ in range(13)]
+        assert said[0] == "Starting Netflux..."
+        assert said[9] == "Netflux is running!"
+        assert said[12] == "NETFLUX STATUS"
         assert len(taken.recv(100)) == 22
-        lines = iter(program.line, "")
-        assert "NETFLUX STATUS" in lines
         os.kill(program.pid, signal.SIGINT)
         assert program.wait() == 0
 

@@ -53,6 +53,35 @@ def test_numbers_begin_with_one_and_go_on(make, partner, eventually):
     assert sender.sequence_number == (taken + partner.drain())[-1][0]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_without_values_nothing_is_sent_before_the_provider_has_returned(
+    shmring_pool, partner, shared
+):
+    asked, may_return = threading.Event(), threading.Event()
+
+    def provider():
+        asked.set()
+        may_return.wait(20)
+        return b""
+
+    host = NetfluxReceiver(0, lambda data: None, 0, pool=shmring_pool)
+    assert host.start()
+    peer = host._socket if shared else None
+    sender = NetfluxSender(
+        partner.host, partner.port, provider, 0, 0.002, peer, pool=shmring_pool
+    )
+    sender.set_partner_seq_number(77)
+    assert sender.start(), sender.error_message
+    assert asked.wait(20)
+    time.sleep(0.05)
+    assert partner.drain() == []
+    may_return.set()
+    number, feedback, payload, _ = partner.take()
+    assert (number, feedback, payload) == (1, 0 if shared else 77, b"")
+    sender.stop()
+    host.stop()
+
+
 def test_numbers_go_on_behind_a_restart(make, partner, eventually):
     sender = make()
     first = [partner.take() for _ in range(10)]

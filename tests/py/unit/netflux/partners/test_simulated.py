@@ -140,8 +140,8 @@ def test_a_port_in_use(pc):
     files = open_files()
     with pytest.raises(OSError, match="in use"):
         SimulatedPlc(PythonPartner(), local=pc.getsockname())
-    assert threading.active_count() == threads
-    assert open_files() == files
+    assert threading.active_count() <= threads
+    assert open_files() <= files
 
 
 def test_networks_out_of_range():
@@ -155,5 +155,5 @@ def test_it_leaves_nothing_open():
     with SimulatedPlc(Codesys5()) as plc:
         plc.close()
     plc.close()
-    assert open_files() == files
-    assert threading.active_count() == threads
+    assert open_files() <= files
+    assert threading.active_count() <= threads

@@ -123,6 +123,12 @@ static int receive(int fd, unsigned most_fds)
         message.msg_controllen = CMSG_LEN(sizeof(int) * most_fds);
     }
     ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    /* A message that was sent before a hang-up, such as its reason, may still wait: see receive() in
+     * client/control.c. */
+    for (int looks = 0; looks < 2 && (n == 0 || (n < 0 && errno == ECONNRESET)); looks++) {
+        message.msg_controllen = most_fds > 0 ? CMSG_LEN(sizeof(int) * most_fds) : 0;
+        n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    }
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
     parcel.fd_count = 0;
@@ -281,7 +287,10 @@ static bool pass_request(relay_t *r)
         close_fds();
     wait_for_turn(r);
     r->under_way = true;
-    return pass(r->target, 0) == 0;
+    rc = pass(r->target, 0);
+    if (rc == -EPIPE || rc == -ECONNRESET)
+        return pass_answer(r); /* the reason, if it hung up with one */
+    return rc == 0;
 }
 
 static void serve(relay_t *r)

@@ -7,8 +7,13 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void test_a_user_has_a_burst_and_then_a_rate(void)
@@ -67,10 +72,89 @@ static void test_only_udp_sockets_go_to_the_pool(void)
     }
 }
 
+/* --- a refusal ------------------------------------------------------------------------------- */
+
+static const char reason[] = "{\"error\": \"the limit is 4\"}";
+
+static int listen_as_pool(const char *folder)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/pool.sock", folder);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK_EQ(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
+    CHECK_EQ(listen(fd, 4), 0);
+    return fd;
+}
+
+static void relay_in_child(int client, const char *folder)
+{
+    static rt_a64_t schedule;
+    struct ucred peer = {.pid = getpid(), .uid = getuid()};
+    if (fork() != 0)
+        return;
+    relay_run(client, &peer, folder, &schedule);
+    _exit(0);
+}
+
+static void say_hello(int fd)
+{
+    struct {
+        ctl_header_t head;
+        ctl_hello_t body;
+    } hello = {.head = {.magic = CTL_MAGIC, .op = CTL_HELLO, .body_bytes = sizeof hello.body},
+               .body = {.slot = CTL_HELLO_POOL}};
+    CHECK_EQ(send(fd, &hello, sizeof hello, MSG_NOSIGNAL), (ssize_t)sizeof hello);
+    CHECK(recv(fd, &hello, sizeof hello, 0) > 0);
+}
+
+/* The pool refuses a client when it is introduced. At that time the client's request may have come
+ * (unread), or may come after the pool has hung up (late). */
+static void check_refusal(const char *folder, int listener, bool late)
+{
+    int ends[2];
+    char text[256] = {0};
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    relay_in_child(ends[1], folder);
+    close(ends[1]);
+    say_hello(ends[0]);
+    int pool = accept(listener, NULL, NULL);
+    CHECK(recv(pool, text, sizeof text, 0) > 0); /* the introduction */
+    if (!late) {
+        CHECK(send(ends[0], "{}", 2, MSG_NOSIGNAL) == 2);
+        CHECK(recv(pool, text, sizeof text, MSG_PEEK) > 0);
+    }
+    CHECK_EQ(send(pool, reason, sizeof reason, MSG_NOSIGNAL), (ssize_t)sizeof reason);
+    close(pool);
+    if (late)
+        (void)send(ends[0], "{}", 2, MSG_NOSIGNAL);
+    memset(text, 0, sizeof text);
+    ssize_t got = recv(ends[0], text, sizeof text, 0);
+    if (got < 0)
+        got = recv(ends[0], text, sizeof text, 0);
+    CHECK_EQ(got, (ssize_t)sizeof reason);
+    CHECK(strcmp(text, reason) == 0);
+    close(ends[0]);
+    CHECK(wait(NULL) > 0);
+}
+
+static void test_the_reason_of_a_refusal_is_passed_on(void)
+{
+    char folder[] = "/tmp/shmring-test-relay-XXXXXX", path[64];
+    CHECK(mkdtemp(folder) != NULL);
+    int listener = listen_as_pool(folder);
+    for (int i = 0; i < 50; i++)
+        check_refusal(folder, listener, i % 2 != 0);
+    close(listener);
+    snprintf(path, sizeof path, "%s/pool.sock", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     RUN(test_a_user_has_a_burst_and_then_a_rate);
     RUN(test_only_requests_go_to_a_worker);
     RUN(test_only_udp_sockets_go_to_the_pool);
+    RUN(test_the_reason_of_a_refusal_is_passed_on);
     return rt_test_result();
 }

@@ -45,9 +45,11 @@ class Process:
     def __init__(self, folder: Path, words: list[str]) -> None:
         self.words = words
         self._log = folder / f"{Path(words[0]).name}-{len(list(folder.iterdir()))}.log"
+        # In the foreground: otherwise timeout(1) passes a signal on twice, to the program and to
+        # its group. GStreamer takes the first SIGINT as a request, and is killed by the second.
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
-                ["timeout", "--kill-after=2", str(LIMIT_S), *words],
+                ["timeout", "--foreground", "--kill-after=2", str(LIMIT_S), *words],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

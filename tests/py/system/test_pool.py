@@ -57,6 +57,16 @@ def test_two_processes_on_one_channel_both_send_and_both_read(
     assert other.wait() == 0
 
 
+def test_a_worker_is_in_the_session_of_its_pool_and_in_a_group_of_its_own(
+    shmring_pool: shmring.Pool,
+) -> None:
+    """Ctrl-C must not reach it, and the kernel must not weigh it against whole sessions."""
+    shmring_pool.open("any", engine=shmring.Local())
+    worker = shmring_pool.workers()[0]
+    assert os.getsid(worker.pid) == os.getsid(0)
+    assert os.getpgid(worker.pid) == worker.pid
+
+
 def test_a_tap_reads_along(shmring_open: Any) -> None:
     here, there = shmring_open("ctl")
     tap = shmring.attach("ctl-peer", readonly=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,14 @@ class OtherProcess:
         """As `kill -9`."""
         self.popen.kill()
         self.popen.wait(PATIENCE_S)
+
+    def kill_with(self, worker: int) -> None:
+        """This pool and its worker, so that neither clears up after the other. Stopping the worker
+        is not enough: the kernel continues it when its pool ends (setpgid(2), orphaned)."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+        os.kill(worker, signal.SIGKILL)
+        self.kill()
 
     def close(self) -> None:
         if self.popen.poll() is None:

@@ -244,9 +244,10 @@ def test_a_pool_that_died_with_its_workers_starts_empty_and_says_so(no_leftovers
         for _ in range(3):
             channels[0].send(b"late", at=time.monotonic_ns() + 60 * 10**9, to=channels[0].local)
         worker = shmring.channels(no_leftovers)[0].worker_pid
-        os.kill(worker, signal.SIGSTOP)  # it would go on without its pool
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGSTOP)  # else it would replace its worker
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         os.kill(worker, signal.SIGKILL)
+        process.kill()
         with up("plant") as (again, ready):
             assert ready["adopted"] == []
             fresh = shmring.open("ctl", pool="plant", local=address)

@@ -281,9 +281,7 @@ def test_children_of_the_owner_do_not_keep_its_pool(
 
 def kill_all(owner: Any, worker: int, eventually: Any) -> None:
     """As a crash of everything: the worker must not live to clean up after its owner."""
-    os.kill(worker, signal.SIGSTOP)
-    owner.kill()
-    os.kill(worker, signal.SIGKILL)
+    owner.kill_with(worker)
     eventually(lambda: gone(worker))
 
 

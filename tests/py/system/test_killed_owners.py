@@ -113,9 +113,7 @@ def test_the_next_pool_clears_up_after_one_that_died_with_its_worker(
         "sys.stdin.read()\n"
     )
     worker = int(owner.line())
-    os.kill(worker, signal.SIGSTOP)
-    owner.kill()
-    os.kill(worker, signal.SIGKILL)
+    owner.kill_with(worker)
     assert left_in_shm(shmring_namespace)
     while not shmring.gc(namespace=shmring_namespace, dry_run=True).directories:
         time.sleep(0.01)

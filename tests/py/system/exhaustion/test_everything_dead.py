@@ -45,18 +45,12 @@ def owner(
     eventually(nothing_is_left)
 
 
-def kill_both(owner: Any) -> None:
-    os.kill(owner.worker, signal.SIGSTOP)  # it would clear up after its pool
-    owner.kill()
-    os.kill(owner.worker, signal.SIGKILL)
-
-
 @pytest.mark.parametrize("readonly", [False, True])
 def test_a_receiver_learns_of_it(owner: Any, readonly: bool) -> None:
     channel = shmring.attach("ctl", readonly=readonly)
     with pytest.raises(shmring.ReceiveTimeout):
         channel.recv(timeout=0.01)
-    kill_both(owner)
+    owner.kill_with(owner.worker)
     began = time.monotonic()
     with pytest.raises(shmring.ChannelClosed, match="its pool and its worker have ended"):
         channel.recv()
@@ -70,7 +64,7 @@ def test_a_receiver_in_an_event_loop_learns_of_it(owner: Any) -> None:
         channel = shmring.attach("ctl")
         with pytest.raises(shmring.ReceiveTimeout):
             await channel.recv_async(timeout=0.01)
-        kill_both(owner)
+        owner.kill_with(owner.worker)
         with pytest.raises(shmring.ChannelClosed):
             await asyncio.wait_for(channel.recv_async(), SOON_S)
         channel.close()
@@ -81,7 +75,7 @@ def test_a_receiver_in_an_event_loop_learns_of_it(owner: Any) -> None:
 def test_a_sender_learns_of_it(owner: Any) -> None:
     channel = shmring.attach("ctl")
     channel.send(b"first", to=channel.local)
-    kill_both(owner)
+    owner.kill_with(owner.worker)
     batch = [b"x"] * 1000
     with pytest.raises(shmring.ChannelClosed):
         channel.send_many(batch, to=("127.0.0.1", 9), timeout=SOON_S)

@@ -185,13 +185,9 @@ def check_all_was_kept(worker_pid: int, pool: str) -> None:
 
 
 def kill_everything(owner: Any) -> tuple[int, str]:
-    """A pool and its worker, stopped first so that neither can clear up. Returns both."""
+    """A pool and its worker. Returns both."""
     pool, worker = owner.line().split()
-    os.kill(int(worker), signal.SIGSTOP)
-    os.kill(owner.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
-    os.kill(int(worker), signal.SIGKILL)
-    owner.kill()
+    owner.kill_with(int(worker))
     return int(worker), pool
 
 

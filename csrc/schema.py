@@ -454,7 +454,6 @@ def make(root: Path) -> dict[str, str]:
 def make_rtstat(root: Path) -> dict[str, str]:
     """The same of the pages on rtstat, whose tables are in the installed package."""
     from rtstat import fields_page, troubles_page
-    from rtstat.screen import keys
 
     parts = (
         ("docs/reference/rtstat.md", "| kind |", fields_page),
@@ -464,8 +463,6 @@ def make_rtstat(root: Path) -> dict[str, str]:
     for path, start, made in parts:
         head = (root / path).read_text("utf-8").partition(f"\n{start}")[0]
         files[path] = f"{head}\n{made.page()}"
-    page = "docs/reference/rtstat.md"
-    files[page] = replace_table(files[page], "## The full screen", keys.markdown())
     return files
 
 

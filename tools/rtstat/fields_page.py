@@ -85,17 +85,12 @@ def _kinds() -> str:
 
 
 def _times() -> str:
-    rows = [f"| `{part}` | {unit} | {meaning} |" for part, (unit, meaning) in TIMES.items()]
-    rows.append("| `mean_ns` | ns | mean; accumulated only |")
-    return "\n".join(
-        [
-            "`X_*` stands for a histogram of durations: `X_count`, `X_p99_ns` and so on are "
-            "accumulated, `X_interval_count`,\n`X_interval_p99_ns` and so on (no minimum) of the "
-            "interval:\n",
-            "| part | unit | meaning |",
-            "|---|---|---|",
-            *rows,
-        ]
+    parts = ", ".join(f"`{part}`" for part in TIMES)
+    return (
+        "`X_*` stands for a histogram of durations: `X_count`, `X_p99_ns` and so on are "
+        "accumulated, `X_interval_count`,\n`X_interval_p99_ns` and so on (no minimum) of the "
+        f"interval. The parts are\n{parts} (the 99.9th percentile)\nand `mean_ns` "
+        "(accumulated only)."
     )
 
 

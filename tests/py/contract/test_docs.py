@@ -409,12 +409,6 @@ def test_the_page_on_recordings_is_the_format() -> None:
         assert [name for name in names if f"`{name}`" not in shown] == []
 
 
-def test_the_readme_names_every_command() -> None:
-    shown = code(text_of("README.md"))
-    missing = [c.name for c in COMMANDS if not re.search(rf"shmring {c.name}\b", shown)]
-    assert not missing
-
-
 def test_the_list_of_findings_is_the_doctors_checks() -> None:
     items = re.findall(r"^\* (`\w+\.\w+`.*?): ", text_of("docs/howto/doctor.md"), re.M)
     listed = [name for item in items for name in re.findall(r"[\w.]+", item)]

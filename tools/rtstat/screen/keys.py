@@ -1,4 +1,4 @@
-"""The keys of the full screen: its help, the manual pages and the reference show them.
+"""The keys of the full screen: its help and the manual pages show them.
 
 It imports nothing of Textual, so that the help of the command shows the keys without it, too.
 """
@@ -58,11 +58,3 @@ def epilog() -> str:
             key.meaning, 80, initial_indent=begin, subsequent_indent=" " * len(begin)
         )
     return "\n".join(lines)
-
-
-def markdown() -> str:
-    """Return the keys as the table of the page rtstat. `make schema` writes it there."""
-    lines = ["| key | what it does |", "|---|---|"]
-    for key in KEYS:
-        lines.append(f"| {', '.join(f'`{name}`' for name in key.names)} | {key.meaning} |")
-    return "\n".join(lines) + "\n"

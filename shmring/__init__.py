@@ -9,7 +9,7 @@ of Python processes.
         packet = ch.recv(timeout=0.1)
 
     ch = shmring.attach("ctl")              # in any other process
-    tap = shmring.attach("ctl", readonly=True)   # only observes
+    watch = shmring.attach("ctl", readonly=True)   # only observes
 """
 
 try:

@@ -33,8 +33,9 @@ def attach(
         of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux
         channel, as in ``engine=Netflux(send=SETPOINTS)``. Other options only belong to the opener.
         None: the channel itself says which engine it has, and values of Netflux are bytes.
-    readonly: attach as a tap, which only observes the channel.
-    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with broadcast.
+    readonly: only observe the channel.
+    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
+        readonly "broadcast".
     namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
     owner: a user, by name or id, who may own the channel. Always trusted are this user, root, and
         an owner who shares the channel with a non-primary group of this process.

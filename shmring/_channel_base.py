@@ -60,9 +60,9 @@ class ChannelEnd:
         """Attach to an open channel.
 
         namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-        readonly: attach as a tap, which only observes and which nobody notices.
-        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with
-            broadcast.
+        readonly: only observe, and nobody notices.
+        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
+            readonly "broadcast".
         owner: given to the opener's end: `end` ends the channel for all processes, and reading of a
             new channel starts at the oldest packet. Other ends read what arrives from now on.
         segment: the mapping of the segment, if the opener has one.
@@ -115,7 +115,7 @@ class ChannelEnd:
 
     @property
     def readonly(self) -> bool:
-        """Whether this end is a tap, which only observes the channel."""
+        """Whether this end only observes the channel."""
         return self._endpoint.readonly
 
     @property
@@ -188,8 +188,8 @@ class ChannelEnd:
             ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
             if not self._endpoint.has_addresses:
                 ends = "on this host"
-            tap = " tap" if self.readonly else ""
-            return f"<shmring.{type(self).__name__} {self.name!r} {ends} {self.state}{tap}>"
+            readonly = " readonly" if self.readonly else ""
+            return f"<shmring.{type(self).__name__} {self.name!r} {ends} {self.state}{readonly}>"
         return f"<shmring.{type(self).__name__} {self.name!r} closed>"
 
     # --- commands ---------------------------------------------------------------------------------
@@ -375,8 +375,8 @@ class ChannelBase(ChannelEnd, Generic[Item]):
         """Return a descriptor that is readable while there may be packets, for select and asyncio.
 
         Call `try_recv` or ``recv(timeout=0)`` until nothing is left: this makes the descriptor
-        unreadable again. The descriptor belongs to the channel. Raises `NoPermission` for a tap,
-        because the worker does not know taps.
+        unreadable again. The descriptor belongs to the channel. Raises `NoPermission` for a
+        read-only end, which the worker does not know.
         """
         return self._endpoint.fileno()
 

@@ -25,7 +25,7 @@ from shmring._ring import ffi, lib
 from shmring.types import STATES, Clock, Reading, State
 
 ADDRESS_CACHE = 4096
-# How often a tap checks what others are told.
+# How often a read-only end checks what others are told.
 TAP_CHECK_S = 0.001
 # Interval of the checks whether the channel is still served.
 AWAIT_SLICE_NS = 50_000_000
@@ -229,7 +229,7 @@ class Endpoint(batch.Core):
 
     async def readable(self, until_ns: int = NEVER_NS) -> None:
         """Return when there may be a packet, when this end is closed, or at a time of
-        CLOCK_MONOTONIC. A tap, which no worker knows, returns after a short time."""
+        CLOCK_MONOTONIC. A read-only end, which no worker knows, returns after a short time."""
         self.check_heard()
         if self.readonly:
             await new_sleeper().sleep(min(until_ns, deadline(TAP_CHECK_S)))
@@ -253,7 +253,7 @@ class Endpoint(batch.Core):
 
     async def progress(self, is_over: Callable[[], bool], until_ns: int = NEVER_NS) -> None:
         """Return when the worker has made progress and `is_over`, when this end is closed, or at a
-        time of CLOCK_MONOTONIC. A tap returns after a short time.
+        time of CLOCK_MONOTONIC. A read-only end returns after a short time.
 
         Progress is what `await_worker` says. Any thread may call `is_over`.
         """
@@ -311,7 +311,7 @@ class Endpoint(batch.Core):
         """Sleep until the worker has made progress, unless `is_done`, at most for a short time.
 
         Progress is a verdict, a report that came late, room in the ring, or a connection's end.
-        A tap, which cannot ask to be woken, only sleeps.
+        A read-only end, which cannot ask to be woken, only sleeps.
         """
         segment = self.mapped()
         if self.readonly:
@@ -534,11 +534,12 @@ class Endpoint(batch.Core):
     # --- checks -----------------------------------------------------------------------------------
 
     def need_writable(self, what: str) -> None:
-        """Raise `NoPermission` for a tap."""
+        """Raise `NoPermission` for a read-only end."""
         if self.readonly:
             raise errors.NoPermission(
                 errno.EPERM,
-                f"channel {self.name!r} is a tap and cannot {what}: attach without readonly=True",
+                f"channel {self.name!r} is read-only here and cannot {what}: "
+                "attach without readonly=True",
             )
 
     @property
@@ -592,9 +593,9 @@ CLOCKS: dict[int, Clock] = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TA
 def await_sent(name: str, namespace: str, until_ns: int) -> int:
     """Like `Endpoint.await_sent`, for a channel by its name."""
     with contextlib.suppress(errors.ShmringError):
-        tap = Endpoint(name, namespace=namespace, readonly=True)
-        unsent = tap.await_sent(until_ns)
-        tap.close()
+        watching = Endpoint(name, namespace=namespace, readonly=True)
+        unsent = watching.await_sent(until_ns)
+        watching.close()
         return unsent
     return 0
 

@@ -307,8 +307,8 @@ class PacketLoan(PacketBatch):
 
     With ``overflow="oldest"`` (the default) a worker that needs room overwrites lent packets, too.
     `release` raises `LoanOverwritten` in this case, because what was read may have been wrong. With
-    ``overflow="wait"`` the worker waits for the release instead. It does not wait for taps, and
-    `Channel.purge` and a replaced worker end the protection.
+    ``overflow="wait"`` the worker waits for the release instead. It does not wait for read-only
+    ends, and `Channel.purge` and a replaced worker end the protection.
     """
 
     __slots__ = ("_loan", "_views")

@@ -41,7 +41,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
 
         data, at, to, source: as for `send`. timeout: seconds to wait for room. None: no limit.
         Raises `SendTimeout`, `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a
-        tap), `ValueError`, `TypeError`.
+        read-only end), `ValueError`, `TypeError`.
         """
         until_ns = deadline(timeout)
         return await self._when_room(
@@ -74,7 +74,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         of the exception says how many these are, also that of a cancellation
         (`asyncio.CancelledError`, ``trio.Cancelled``) which the caller of this coroutine catches.
         Raises `SendTimeout`, `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a
-        tap), `ValueError`, `TypeError`.
+        read-only end), `ValueError`, `TypeError`.
         """
         return await self._all_when_room(
             self._endpoint.batch(

@@ -36,7 +36,7 @@ class EngineChannel:
     def request(self, body: bytes) -> bytes:
         """Send the worker's engine a request that only it understands, and return its answer.
 
-        Raises `ChannelClosed`, `WorkerFailed`, `ShmringOSError`, `NoPermission` (a tap).
+        Raises `ChannelClosed`, `WorkerFailed`, `ShmringOSError`, `NoPermission` (a read-only end).
         """
         return self._endpoint.engine_request(body)
 

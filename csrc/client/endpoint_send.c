@@ -162,7 +162,7 @@ int endpoint_check_source(const endpoint_t *e, const shm_addr_t *source)
                           "of its family",
                           source->family, config->name, own_family(e) ? own_family(e) : 4);
     if (!is_of_one_host(source))
-        return rt_err_set(-EINVAL, "source is a wildcard, group or broadcast address: use one "
+        return rt_err_set(-EINVAL, "source is a wildcard, multicast or broadcast address: use one "
                                    "address of this host, such as that of packet.local, or none");
     if (source->port != 0 && source->port != port)
         return rt_err_set(-EINVAL,

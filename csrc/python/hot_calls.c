@@ -106,11 +106,9 @@ static PyMethodDef calls_methods[] = {
      "timeout: float, seconds to wait for room. 0: do not wait. None: no limit.\n"
      "\n"
      "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
-     "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time that is below "
-     "0,\n"
-     "in seconds, or more than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not "
-     "an\n"
-     "int)."},
+     "`BadAddress`, `ChannelClosed`, `NoPermission` (a read-only end), `ValueError` (a time that\n"
+     "is below 0, in seconds, or more than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time\n"
+     "that is not an int)."},
     {"try_send", FAST(calls_try_send),
      "try_send($self, data, at=None, *, to=None, source=None)\n--\n\n"
      "Queue one packet and return its sequence number in the channel, an int. Return None if the\n"
@@ -126,7 +124,7 @@ static PyMethodDef calls_methods[] = {
      "    kernel's choice. A packet whose source is not an address of that host gets the verdict\n"
      "    ``failed``, with ``EADDRNOTAVAIL``.\n"
      "\n"
-     "Raises `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a tap), "
+     "Raises `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a read-only end), "
      "`ValueError` (a\n"
      "time that is below 0, in seconds, or more than a year ahead), `TypeError`."},
     {"send_many", FAST(calls_send_many),
@@ -159,11 +157,9 @@ static PyMethodDef calls_methods[] = {
      "    each other without gaps unless another end sends on the channel at the same time.\n"
      "\n"
      "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
-     "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time that is below "
-     "0,\n"
-     "in seconds, or more than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not "
-     "an\n"
-     "int). `RingFull.sent` says how many were queued before."},
+     "`BadAddress`, `ChannelClosed`, `NoPermission` (a read-only end), `ValueError` (a time that\n"
+     "is below 0, in seconds, or more than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time\n"
+     "that is not an int). `RingFull.sent` says how many were queued before."},
     {"try_send_many", FAST(calls_try_send_many),
      "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
      "interval_ns=None, "
@@ -193,7 +189,7 @@ static PyMethodDef calls_methods[] = {
      "follow\n"
      "    each other without gaps unless another end sends on the channel at the same time.\n"
      "\n"
-     "Raises `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a tap), "
+     "Raises `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a read-only end), "
      "`ValueError`,\n"
      "`TypeError`."},
     {"replace", FAST(calls_replace),
@@ -212,7 +208,7 @@ static PyMethodDef calls_methods[] = {
      "Raises `TooLate` (the old packet no longer waits), `ShmringOSError` with ``EBUSY`` (the "
      "queue could\n"
      "not be searched within 10 ms), `SendTimeout`, `RingFull`, `PayloadTooLarge`, `BadAddress`,\n"
-     "`ChannelClosed`, `NoPermission` (a tap), `ValueError`, `TypeError`."},
+     "`ChannelClosed`, `NoPermission` (a read-only end), `ValueError`, `TypeError`."},
     {"recv", FAST(calls_recv),
      "recv($self, *, timeout=None)\n--\n\n"
      "Wait for the next packet and return it, a `Packet` whose `data` are bytes.\n"

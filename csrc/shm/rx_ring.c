@@ -37,7 +37,7 @@
 #include <sched.h>
 #include <time.h>
 
-#define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write a request to be woken */
+#define READONLY_NAP_NS RT_NS_PER_MS /* a read-only end may not ask to be woken */
 
 /* Reads before the ring counts as empty, if the writer passes this reader during each of them.
  * Between two reads a real writer advances by a fraction of the ring. Only a process that
@@ -609,7 +609,7 @@ uint64_t rx_reader_waiting(const rx_reader_t *r)
 static int nap(int64_t now_mono_ns, int64_t until_mono_ns)
 {
     int64_t left = until_mono_ns - now_mono_ns;
-    struct timespec ts = {.tv_nsec = (long)(left < TAP_NAP_NS ? left : TAP_NAP_NS)};
+    struct timespec ts = {.tv_nsec = (long)(left < READONLY_NAP_NS ? left : READONLY_NAP_NS)};
     return nanosleep(&ts, NULL) < 0 ? -errno : 0;
 }
 

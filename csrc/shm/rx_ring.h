@@ -74,7 +74,7 @@ typedef struct rx_reader {
     const shm_rx_cursors_t *cursors;
     shm_rx_cursors_t *shared; /* non-NULL: writable mapping, shared
                                  mode or futex requests possible */
-    shm_reader_t *slot;       /* NULL: a tap, or shared mode */
+    shm_reader_t *slot;       /* NULL: read-only, or shared mode */
     const uint8_t *data;
     uint32_t units;
     uint32_t max_payload_bytes; /* a record with a larger value is damaged */
@@ -102,9 +102,9 @@ typedef struct rx_packet {
     uint8_t tos;
 } rx_packet_t;
 
-/* slot: as assigned by the worker, or CTL_NO_SLOT (tap, shared mode). A new broadcast reader starts
- * at the tail (from_oldest 0) or at the oldest packet still held (1). Returns 0, -EINVAL, -EACCES
- * (shared mode through a read-only mapping). */
+/* slot: as assigned by the worker, or CTL_NO_SLOT (read-only, shared mode). A new broadcast reader
+ * starts at the tail (from_oldest 0) or at the oldest packet still held (1). Returns 0, -EINVAL,
+ * -EACCES (shared mode through a read-only mapping). */
 int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mode, int from_oldest);
 
 /* Copies the next packet to buffer. payload_bytes is at most the channel's max_payload, whatever
@@ -139,7 +139,8 @@ static inline shm_cursor_t rx_reader_shown(const rx_reader_t *r)
 uint64_t rx_reader_waiting(const rx_reader_t *r);
 
 /* Waits until a packet is there: spins for spin_ns, then sleeps until until_mono_ns. Returns 0 (try
- * again), -ETIMEDOUT, -EINTR. A tap, which may not write, naps for at most 1 ms at a time. */
+ * again), -ETIMEDOUT, -EINTR. A read-only end, which may not write, naps for at most 1 ms at a
+ * time. */
 int rx_reader_wait(rx_reader_t *r, int64_t spin_ns, int64_t until_mono_ns);
 
 #endif

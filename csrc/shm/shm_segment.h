@@ -12,7 +12,7 @@
 typedef struct shm_segment {
     uint8_t *base;
     uint64_t bytes;
-    int writable; /* 0: mapped read-only (a tap) */
+    int writable; /* 0: mapped read-only */
     uint32_t guard; /* place in the bus guard's table; 0: not watched */
     const rt_a32_t *torn; /* bus_guard_torn of the library that mapped it */
     uint32_t owner_uid; /* of the file */

@@ -66,8 +66,8 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
         one after a worker was replaced. If several processes update, the last one wins. The payload
         stays fresh for as long as this process is attached, and at most for `stale_after_ns`.
 
-        Raises `PayloadTooLarge`, `ChannelClosed`, `NoPermission` (a tap), `TypeError`, and
-        `WorkerFailed`: nothing was sent for 3 s.
+        Raises `PayloadTooLarge`, `ChannelClosed`, `NoPermission` (a read-only end), `TypeError`,
+        and `WorkerFailed`: nothing was sent for 3 s.
         """
         self._endpoint.put(payload)
 

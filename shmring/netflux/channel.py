@@ -201,9 +201,9 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         The call only waits, and only shortly, if it is the first one in this process or the first
         one after a worker was replaced. If several processes update, the last one wins.
 
-        Raises `PayloadTooLarge` (wrong size), `ChannelClosed`, `NoPermission` (a tap), `TypeError`,
-        and the exceptions of the record for values that do not fit, with the name of the field.
-        Then the previous values stay. `WorkerFailed`: nothing was sent for 3 s.
+        Raises `PayloadTooLarge` (wrong size), `ChannelClosed`, `NoPermission` (a read-only end),
+        `TypeError`, and the exceptions of the record for values that do not fit, with the name of
+        the field. Then the previous values stay. `WorkerFailed`: nothing was sent for 3 s.
         """
         encode = self._encode
         try:
@@ -259,7 +259,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         """Change `LinkSettings` while the link runs.
 
         Without fail-safe values, on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`,
-        `ChannelClosed`, `NoPermission` (a tap).
+        `ChannelClosed`, `NoPermission` (a read-only end).
         """
         given = _options.asked_for(settings, LinkSettings.__annotations__, "configure")
         state = self._state()

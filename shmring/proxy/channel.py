@@ -88,7 +88,7 @@ class ProxyChannel(ChannelEnd):
         one that had the longer delay. The random choices go on where they were, unless `seed` is
         another one. For single fields: ``ch.set(forward=dataclasses.replace(ch.forward, loss=1))``.
 
-        Raises `ChannelClosed`, `WorkerFailed`, `NoPermission` (a tap), `TypeError`,
+        Raises `ChannelClosed`, `WorkerFailed`, `NoPermission` (a read-only end), `TypeError`,
         `ShmringOSError` (no memory for the path).
         """
         command = ffi.new("shm_proxy_command_t *")

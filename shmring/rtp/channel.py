@@ -120,7 +120,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         """Queue one frame and return its sequence in the channel, or None if there is no room now.
 
         data, at, how: as for `send`. Raises `PayloadTooLarge`, `BadConfig`, `ChannelClosed`,
-        `NoPermission` (a tap).
+        `NoPermission` (a read-only end).
         """
         return self._endpoint.try_send(self._records.frame(data, **how), at)
 

@@ -147,8 +147,8 @@ def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.Channe
     try:
         with shmring.attach(
             info.name, namespace=info.namespace, readonly=True, owner=info.owner_uid
-        ) as tap:
-            stats = tap.stats()
+        ) as watching:
+            stats = watching.stats()
     except Exception:  # whatever a file of any contents leads to stays with its row
         return {}, None
     counters = {counter: getattr(stats, counter) for counter in _COUNTERS}

@@ -119,7 +119,7 @@ def tell(report: SendingReport, rounds: int = 1) -> None:
     if report.failed:
         print(
             f"failed: {report.failed} packets were refused by the kernel: check the route to them, "
-            "give groups an --interface, and allow broadcast destinations with --broadcast"
+            "give multicast groups an --interface, and allow broadcast with --broadcast"
         )
     if report.not_sent:
         print(f"not sent: {report.not_sent} packets were dropped or cancelled")

@@ -163,7 +163,7 @@ def _say_ready(pool: shmring.Pool, lacking: list[str] | None) -> None:
             }
         )
         return
-    kept = f", {len(adopted)} channels taken over" if adopted else ""
+    kept = f", {len(adopted)} channels adopted" if adopted else ""
     print(f"pool {pool.name!r} in namespace {pool.namespace!r} is ready{kept}", flush=True)
     print(
         f'  open a channel on it:  shmring.open("name", pool="{pool.name}", '

@@ -402,6 +402,12 @@ def test_the_example_of_controller_and_logger_runs(
     assert made[-1] >= 100
 
 
+def test_the_glossary_has_few_terms_each_once() -> None:
+    cells = rows(text_of("docs/reference/glossary.md"), "# Glossary")
+    terms = [term for row in cells for term in row[0].split(", ")]
+    assert len(terms) == len(set(terms)) <= 60
+
+
 def test_the_page_on_recordings_is_the_format() -> None:
     shown = code(text_of("docs/howto/recording.md"))
     for kind in (recording.Row, recording.Header):

@@ -188,8 +188,8 @@ def test_a_tap_shows_the_addresses(
     ("source", "text"),
     [
         (("::1", 0), 'source is of family IPv6, but channel "ctl" is IPv4'),
-        (("0.0.0.0", 0), "wildcard, group or broadcast"),
-        (("224.0.0.1", 0), "wildcard, group or broadcast"),
+        (("0.0.0.0", 0), "wildcard, multicast or broadcast"),
+        (("224.0.0.1", 0), "wildcard, multicast or broadcast"),
         (("127.0.0.1", 1), "source has port 1"),
         (("localhost", 0), "source: 'localhost' is not a numeric address"),
     ],

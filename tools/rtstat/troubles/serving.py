@@ -45,7 +45,7 @@ def _pool_gone(pool: PoolView) -> Found | None:
         count,
         "its process is dead: nobody replaces a worker that dies, and nobody can open a channel. "
         f"{many(count, 'channel')} of it still open",
-        "start it again, and it takes over workers and channels: "
+        "start it again, and it adopts workers and channels: "
         f"{start_pool(pool.namespace, pool.name)}",
     )
 

@@ -164,7 +164,7 @@ def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_names
         tap.stop_sending,
         lambda: tap.set_failsafe(b"oops"),
     ):
-        with pytest.raises(errors.NoPermission, match="is a tap"):
+        with pytest.raises(errors.NoPermission, match="read-only"):
             attempt()
 
 

@@ -101,7 +101,7 @@ dropins: ## dist/dropins/: distributions without modules that have the names and
 librtpsynth: $(TOOLS) ## dist/librtpsynth/: the wheel of that C library, with its headers and its file for pkg-config
 	@$(BIN)/python csrc/wheels/librtpsynth.py dist/librtpsynth
 
-lint: $(VENV)/.installed-dev ## ruff, mypy, pyright, the stubs against the built module, clang-tidy
+lint: $(VENV)/.installed-dev ## ruff, mypy, pyright, budgets of lines, the stubs against the built module, clang-tidy
 	@$(MAKE) --no-print-directory -j lint-python tidy
 
 # One core is enough for these.
@@ -109,6 +109,7 @@ lint-python: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/basedpyright --level error
+	@$(PYTHON) tests/budgets.py
 	@cd $(VENV) && bin/stubtest shmring._hot rtpsynth._core
 
 # Warnings are errors. Sphinx imports the installed package for the reference. No network, no worker.

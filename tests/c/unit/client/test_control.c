@@ -140,6 +140,55 @@ static void test_a_worker_that_hangs_up_may_say_why(void)
     hang_up(&p);
 }
 
+/* Answers and hangs up while the caller waits. The request is unread, so the hang-up is a reset,
+ * which the caller is told before the answer. */
+static struct last_word {
+    pair_t *of;
+    int32_t result;
+} last_word;
+
+static int say_last_word(void)
+{
+    pair_t *p = last_word.of;
+    if (p->worker >= 0) {
+        say(p, FIRST, last_word.result, "because", 8, NULL, 0);
+        close(p->worker);
+    }
+    p->worker = -1;
+    return 0;
+}
+
+static void test_an_answer_before_a_hang_up_counts(void)
+{
+    static const int32_t results[] = {0, -EUSERS};
+    control_reply_t reply;
+    for (unsigned i = 0; i < sizeof results / sizeof *results; i++) {
+        pair_t p = connected();
+        last_word = (struct last_word){&p, results[i]};
+        control_on_signal = say_last_word;
+        CHECK_EQ(ask(&p, &reply), results[i]);
+        control_on_signal = NULL;
+        CHECK_EQ(p.worker, -1);
+        CHECK_EQ(reply.bytes, 8);
+        CHECK_EQ(memcmp(reply.body, "because", 8), 0);
+        if (results[i] != 0)
+            CHECK_STR_EQ(rt_err_text(), "because");
+        hang_up(&p);
+    }
+}
+
+/* Also if the kernel tells the end first. An empty message looks the same. */
+static void test_an_answer_after_the_end_counts(void)
+{
+    pair_t p = connected();
+    control_reply_t reply;
+    CHECK_EQ(send(p.worker, "", 0, 0), 0);
+    say(&p, FIRST, -EUSERS, "too many connections", 21, NULL, 0);
+    CHECK_EQ(ask(&p, &reply), -EUSERS);
+    CHECK_STR_EQ(rt_err_text(), "too many connections");
+    hang_up(&p);
+}
+
 static void test_messages_that_make_no_sense_are_refused(void)
 {
     static const uint8_t huge[2 * CONTROL_BODY_BYTES];
@@ -323,6 +372,8 @@ int main(void)
     RUN(test_a_refusal_bears_the_workers_text);
     RUN(test_answers_to_former_requests_are_passed_over);
     RUN(test_a_worker_that_hangs_up_may_say_why);
+    RUN(test_an_answer_before_a_hang_up_counts);
+    RUN(test_an_answer_after_the_end_counts);
     RUN(test_messages_that_make_no_sense_are_refused);
     RUN(test_descriptors_that_find_no_room_are_told);
     RUN(test_nobody_listens);

@@ -41,7 +41,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema asan tsan tsan-python free-threaded coverage model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +132,10 @@ schema: ## write the Python modules and the tables of the documentation that rep
 	@$(MAKE) --no-print-directory $(VENV)/.installed-test
 	@$(BIN)/python csrc/schema.py --installed
 	@$(BIN)/python -P -m shmring_cli.manual docs/man
+
+surface: $(VENV)/.installed-test ## tests/surface.txt: public names, signatures, options and symbols, which a test compares
+	@$(BIN)/python -P tests/surface.py >build/surface.txt
+	@mv build/surface.txt tests/surface.txt
 
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 

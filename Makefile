@@ -41,7 +41,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage mutants-py model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -160,6 +160,11 @@ free-threaded: $(TOOLS) ## the tests of channels without Python's lock (FREE_THR
 coverage: $(VENV)/.installed-check ## how many lines of shmring/, workers/ and csrc make test reaches, and make check
 	@$(BIN)/pip install -qq coverage
 	@$(BIN)/python -P tests/reached.py all
+
+# Some hours. MUTANTS="--count 10 --within shmring/rtp" looks at a part.
+mutants-py: $(VENV)/.installed-test ## tests/mutants.txt: 150 faults in the Python code by SEED, and which of them no test notices
+	@$(BIN)/pip install -qq 'coverage>=7.10'
+	@$(BIN)/python -P tests/mutants.py $(if $(SEED),--seed $(SEED)) $(MUTANTS)
 
 MODELS := $(sort $(shell sed -n 's/^run \([a-z]*\)-.*/\1/p' tests/model/run.sh))
 

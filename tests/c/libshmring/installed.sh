@@ -25,9 +25,10 @@ for program in shared static; do
     grep -q 'no channel "none-such" is open' "$prefix/said" || { cat "$prefix/said"; exit 1; }
 done
 
-# One header, one soname, and nothing exported but the calls of the header.
+# One header, a soname with the major version, and nothing exported but the calls of the header.
 test "$(find "$prefix" -name '*.h')" = "$prefix/include/shmring.h"
-test -e "$lib/libshmring.so.0"
+version=$(pkg-config --modversion shmring)
+test -e "$lib/libshmring.so.${version%%.*}"
 for call in $(sed -n 's/^SHMRING_API .*[ *]\(shmring_[a-z_]*\)(.*/\1/p' "$prefix/include/shmring.h"); do
     nm -D --defined-only "$lib/libshmring.so" | grep -q " T $call\$" || { echo "not exported: $call"; exit 1; }
 done

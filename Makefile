@@ -41,7 +41,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage mutants-py model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check artifacts worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage mutants-py model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,11 +81,18 @@ wheel: $(TOOLS) ## dist/: the source archive, and the wheel that is built from i
 
 # Both machines and both C libraries, whatever this machine is. WHEEL_TARGETS: only some of them.
 wheels: $(TOOLS) ## dist/wheels/: wheels for glibc 2.28 and musl 1.2 on x86_64 and aarch64, cross-compiled (needs no root)
-	@rm -rf dist/wheels && mkdir -p build dist/wheels
+	@rm -rf dist/wheels build/wheels/sdist && mkdir -p build dist/wheels
 	@$(BIN)/pip install -qq build 'ziglang>=0.13' auditwheel
 	@$(BIN)/python -m build --sdist --no-isolation -o build/wheels/sdist >build/wheels.log 2>&1 \
 	    || { cat build/wheels.log; exit 1; }
 	@$(BIN)/python csrc/wheels/build.py build/wheels/sdist/*.tar.gz dist/wheels $(WHEEL_TARGETS)
+
+# dist/release/pypi is uploaded. The drop-ins are not: their names belong to others.
+artifacts: wheels docs ## dist/release/: all files of a release, checked, with their checksums
+	@rm -rf dist/release
+	@$(BIN)/pip install -qq 'abi3audit>=0.0.20' 'twine>=6.1'
+	@$(BIN)/python csrc/wheels/dropins.py dist/release/dropins
+	@$(BIN)/python csrc/wheels/artifacts.py build/wheels/sdist/*.tar.gz dist/wheels dist/release
 
 # As root, two at a time. WHEEL_ROOTS: debian, arm64, musl, musl-arm64, or some of them.
 wheels-check: $(TOOLS) ## install the wheels of dist/wheels into clean roots, with musl and emulated, too, and test there
@@ -220,7 +227,7 @@ hostile: build-asan $(VENV)/.installed-check ## spoil channels' memory and files
 # Hours. docs/howto/releasing.md requires it.
 release: ## what .ci/run leaves out: every world, wheels in clean roots, Arm, threads of Python, long fuzzing and chaos
 	$(STAGE) "all worlds" $(MAKE) --no-print-directory worlds
-	$(STAGE) "wheels for both machines and both C libraries" $(MAKE) --no-print-directory wheels
+	$(STAGE) "all that is uploaded: for both machines and both C libraries" $(MAKE) --no-print-directory artifacts
 	$(STAGE) "the wheels in clean roots, two of them emulated" $(MAKE) --no-print-directory wheels-check
 	$(STAGE) "64-bit Arm, emulated" $(MAKE) --no-print-directory aarch64
 	$(STAGE) "ThreadSanitizer: threads of Python on one end" $(MAKE) --no-print-directory tsan-python

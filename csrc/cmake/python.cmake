@@ -7,12 +7,25 @@
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 #     shmring/lib, include      libshmring and its header, for C programs (csrc/client/CMakeLists.txt)
 cmake_minimum_required(VERSION 3.26) # USE_SABI
-find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
+
+# For a Python that does not run here, and that has no lock: its headers, and the tag of its modules (csrc/wheels/build.py).
+set(RT_PYTHON_HEADERS "" CACHE PATH "Headers of a free-threaded Python, instead of the ones of this Python")
+set(RT_PYTHON_TAG "" CACHE STRING "cpython-314t-x86_64-linux-gnu")
+if(RT_PYTHON_HEADERS)
+    find_package(Python 3.11 REQUIRED COMPONENTS Interpreter)
+else()
+    find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
+endif()
 
 # rt_python_module(PACKAGE NAME SOURCE...): PACKAGE.NAME. One file for all Pythons from 3.11 on if this Python has
 # the stable ABI (CPython with its lock), otherwise a file for this Python only.
 function(rt_python_module package name)
-    if(SKBUILD_SABI_VERSION)
+    if(RT_PYTHON_HEADERS)
+        add_library(${name} MODULE ${ARGN})
+        set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX ".${RT_PYTHON_TAG}.so")
+        target_include_directories(${name} PRIVATE ${RT_PYTHON_HEADERS})
+        target_compile_definitions(${name} PRIVATE Py_GIL_DISABLED=1 _CFFI_NO_LIMITED_API)
+    elseif(SKBUILD_SABI_VERSION)
         python_add_library(${name} MODULE USE_SABI ${SKBUILD_SABI_VERSION} WITH_SOABI ${ARGN})
     else()
         python_add_library(${name} MODULE WITH_SOABI ${ARGN})

@@ -28,11 +28,12 @@ def project() -> dict[str, Any]:
 def write(folder: Path, metadata: str, tag: str, contents: Mapping[str, bytes]) -> Path:
     """Write a wheel to `folder`.
 
-    metadata: the text of METADATA, with the name and the version.
+    metadata: the text of METADATA: fields with the name and the version, and below an empty line a
+        description, if there is one.
     tag: "py3-none-" and the platform.
     contents: files by name. What is under "data" goes to the prefix of the environment.
     """
-    fields = dict(line.split(": ", 1) for line in metadata.splitlines() if line)
+    fields = dict(line.split(": ", 1) for line in metadata.partition("\n\n")[0].splitlines())
     stem = f"{fields['Name'].replace('-', '_')}-{fields['Version']}"
     info = f"{stem}.dist-info"
     files = {

@@ -6,7 +6,8 @@ For each target: the wheel of shmring, and that of librtpsynth (librtpsynth.py).
 built from the source archive alone, with zig's C compiler and its C libraries (the
 packages "ziglang", "build", "scikit-build-core" and "cffi" are installed). A target is the platform
 tag of a wheel. The compiled modules use the limited API, so one wheel serves all Pythons from 3.11
-on, and the headers of this machine's Python serve all targets.
+on, and the headers of this machine's Python serve all targets. CPython 3.14 without its lock has no
+limited API and gets a wheel of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -34,6 +37,7 @@ TARGETS = {
     "musllinux_1_2_aarch64": "aarch64-linux-musl",
 }
 
+DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MOST_BYTES = 2_000_000
 MOST_GLIBC = 28
 
@@ -47,18 +51,51 @@ def unpack(sdist: Path, folder: Path) -> Path:
     return sources
 
 
-def python_headers(folder: Path) -> Path:
-    """Copy the headers of this Python to `folder`, without those of its C library beside them.
+def python_headers(include: Path, folder: Path) -> Path:
+    """Copy the headers of a Python to `folder`, without those of its C library beside them.
 
     Debian's pyconfig.h includes that of the processor. All targets have the sizes of this one: 64
     bits, little endian.
     """
-    include = Path(sysconfig.get_path("include"))
-    shutil.copytree(include, folder, dirs_exist_ok=True)
-    own = include.parent / sysconfig.get_config_var("MULTIARCH") / include.name / "pyconfig.h"
-    if own.is_file():
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(include, folder)
+    for own in include.parent.glob(f"*-linux-gnu/{include.name}/pyconfig.h"):
         shutil.copy(own, folder)
     return folder
+
+
+def free_threaded_headers(work: Path) -> Path | None:
+    """Return the headers of CPython 3.14 without its lock: those of a `python3.14t`, else Debian's.
+
+    Debian has only the ones with the lock, which differ in one definition: Py_GIL_DISABLED.
+    """
+    if python := shutil.which("python3.14t"):
+        ask = "import sysconfig; print(sysconfig.get_path('include'))"
+        done = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
+        return Path(done.stdout.strip())
+    system = Path("/etc/apt/sources.list.d/debian.sources")
+    found = re.search(r"^URIs: (\S+)", system.read_text(), re.M) if system.is_file() else None
+    if found is None:
+        return None
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "lists" / "partial").mkdir(parents=True)
+    source = f"deb [arch=amd64 signed-by={DEBIAN_KEYS}] {found[1]} sid main\n"
+    (work / "sid.list").write_text(source)
+    apt = ["apt-get", "-qq", "-oAPT::Sandbox::User=root", "-oDir::Etc::SourceParts=-"]
+    apt += [f"-oDir::State::lists={work / 'lists'}", f"-oDir::Etc::SourceList={work / 'sid.list'}"]
+    for words in (["update"], ["download", "libpython3.14-dev:amd64"]):
+        if subprocess.run([*apt, *words], cwd=work, check=False).returncode != 0:
+            return None
+    (package,) = work.glob("*.deb")
+    subprocess.run(["dpkg", "-x", str(package), str(work / "root")], check=True)
+    return work / "root" / "usr" / "include" / "python3.14"
+
+
+class Headers(NamedTuple):
+    """The headers of Python that wheels are built with."""
+
+    limited: Path
+    free_threaded: Path | None
 
 
 def zig() -> Path:
@@ -68,25 +105,38 @@ def zig() -> Path:
     return Path(ziglang.__file__).parent / "zig"
 
 
-def build(target: str, sources: Path, headers: Path, folder: Path, log: Path) -> None:
-    """Build the wheels of one target into `folder`.
-
-    Nothing of an earlier build is used: the files of an archive may be older than its objects.
-    """
-    shutil.rmtree(log.with_suffix(""), ignore_errors=True)
+def build(target: str, sources: Path, folder: Path, work: Path, headers: Headers) -> None:
+    """Build the wheels of one target into `folder`."""
     defines = {
         "CMAKE_TOOLCHAIN_FILE": str(sources / "csrc" / "cmake" / "zig.cmake"),
         "RT_TARGET": TARGETS[target],
         "RT_ZIG": str(zig()),
     }
-    library = log.with_name(f"{target}-librtpsynth")
+    library = work / f"{target}-librtpsynth"
     shutil.rmtree(library, ignore_errors=True)
     librtpsynth.build(folder, library, target, defines, sources)
+    settings = {"wheel.tags": f"cp311-abi3-{target}"}
+    limited = {"Python_INCLUDE_DIR": str(headers.limited)}
+    build_wheel(sources, folder, work / f"{target}.log", settings, defines | limited)
+    if headers.free_threaded is not None:
+        settings = {"wheel.tags": f"cp314-cp314t-{target}", "wheel.py-api": ""}
+        own = {"RT_PYTHON_HEADERS": str(headers.free_threaded)}
+        own["RT_PYTHON_TAG"] = f"cpython-314t-{TARGETS[target].partition('.')[0]}"
+        build_wheel(sources, folder, work / f"{target}-314t.log", settings, defines | own)
+
+
+def build_wheel(
+    sources: Path, folder: Path, log: Path, settings: Mapping[str, str], defines: Mapping[str, str]
+) -> None:
+    """Build a wheel into `folder`.
+
+    Nothing of an earlier build is used: the files of an archive may be older than its objects.
+    """
+    shutil.rmtree(log.with_suffix(""), ignore_errors=True)
     settings = {
         "build-dir": str(log.with_suffix("")),
-        "wheel.tags": f"cp311-abi3-{target}",
         "install.strip": "false",
-        "cmake.define.Python_INCLUDE_DIR": str(headers),
+        **settings,
         **{f"cmake.define.{name}": value for name, value in defines.items()},
     }
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder)]
@@ -101,7 +151,7 @@ def build(target: str, sources: Path, headers: Path, folder: Path, log: Path) ->
             check=False,
         )
     if done.returncode != 0:
-        sys.exit(f"{target}: the build failed:\n{log.read_text()[-4000:]}")
+        sys.exit(f"{log.stem}: the build failed:\n{log.read_text()[-4000:]}")
 
 
 def audit(wheel: Path) -> str:
@@ -137,9 +187,13 @@ def main(arguments: list[str]) -> None:
     sdist, folder = Path(arguments[0]), Path(arguments[1])
     work = Path("build/wheels").resolve()
     sources = unpack(sdist, work / "sources")
-    headers = python_headers(work / "headers")
+    limited = python_headers(Path(sysconfig.get_path("include")), work / "headers")
+    found = free_threaded_headers(work / "debian")
+    if found is None:
+        print("no wheels for CPython 3.14t: found neither python3.14t nor Debian's headers of 3.14")
+    headers = Headers(limited, found and python_headers(found, work / "headers-314t"))
     for target in arguments[2:] or TARGETS:
-        build(target, sources, headers, folder, work / f"{target}.log")
+        build(target, sources, folder, work, headers)
     for wheel in sorted(folder.glob("*.whl")):
         wrong = audit(wheel)
         if wrong:

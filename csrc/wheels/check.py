@@ -314,7 +314,7 @@ def make(root: Root, folder: Path) -> None:
 def check(name: str, wheels: Path) -> bool:
     """Check the wheel of a root's platform in it. Print the result. Return whether it is good."""
     root, folder, log = ROOTS[name], WORK / name, WORK / f"{name}.log"
-    (wheel,) = wheels.glob(f"shmring-*{root.wheel}_{root.machine}.whl")
+    (wheel,) = wheels.glob(f"shmring-*-abi3-{root.wheel}_{root.machine}.whl")
     if not folder.exists():
         make(root, folder)
     shutil.rmtree(folder / "work", ignore_errors=True)

@@ -30,6 +30,10 @@ Version: {version}
 Summary: The C library librtpsynth over shmring's RTP core, with headers and a file for pkg-config
 License-Expression: MIT
 Requires-Python: {python}
+Description-Content-Type: text/plain
+
+The C library librtpsynth, shared and static, over the RTP core of shmring. It has no module: C
+programs find it with pkg-config in the environment.
 """
 
 

@@ -73,10 +73,21 @@ def test_a_forge_builds_the_wheels_that_make_builds(
     assert set(re.findall(r"archs: (\w+)\}", workflow)) == {"x86_64", "aarch64"}
 
 
+def test_a_forge_runs_the_actions_of_a_commit_not_of_a_tag(checkout: Path) -> None:
+    for workflow in (checkout / ".github" / "workflows").glob("*.yml"):
+        for action in re.findall(r"uses: (\S+)", workflow.read_text()):
+            assert re.fullmatch(r"\./.*|[\w.-]+/[\w.-]+@[0-9a-f]{40}", action), action
+
+
 @pytest.mark.check
 @pytest.mark.parametrize(
     "name",
-    ["docs/packaging/compose.yaml", "docs/packaging/recipe.yaml", ".github/workflows/wheels.yml"],
+    [
+        "docs/packaging/compose.yaml",
+        "docs/packaging/recipe.yaml",
+        ".github/workflows/release.yml",
+        ".github/workflows/wheels.yml",
+    ],
 )
 def test_yaml_files_parse(checkout: Path, name: str) -> None:
     yaml = needs.require_module("yaml")  # it comes with the extra docs

@@ -21,11 +21,13 @@ SMALL_BYTES = 8192
 
 
 def dropped_by_kernel(port: int) -> int:
-    """What the kernel says of the IPv4 socket that is bound to this port."""
-    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port:
-            return int(fields[-1])
+    """What the kernel says of the IPv4 socket that is bound to this port. Its table is read in
+    parts, so a look misses a socket if others are closed meanwhile."""
+    for _ in range(100):
+        for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port:
+                return int(fields[-1])
     raise AssertionError(f"no socket is bound to port {port}")
 
 

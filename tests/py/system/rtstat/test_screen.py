@@ -312,7 +312,7 @@ def test_the_details_of_a_channel(shmring_namespace, three):
 def test_a_process_may_have_any_name(shmring_namespace, shmring_pool):
     """Its name is no markup, and moves no cursor."""
     comm = Path(f"/proc/{os.getpid()}/comm")
-    mine = comm.read_text()
+    mine = comm.read_text().strip()  # a line end would become a part of the name
     shmring_pool.open("named", local=HERE, remote=NOWHERE)
     comm.write_text("[/]\x1b[2J\n")
 

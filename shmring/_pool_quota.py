@@ -210,14 +210,14 @@ class Ledger:
             raise error(
                 errno.EDQUOT,
                 f"user {uid} has {len(own)} channels open on pool {self._pool!r}, the limit is "
-                f"{limits.channels}: close some, or start the pool with --user-channels"
+                f"{limits.channels}: close some, or start the pool with --user-limits channels="
             )
         if segment_bytes > limits.channel_bytes:
             raise error(
                 errno.EDQUOT,
                 f"the channel needs {segment_bytes} bytes of shared memory, one channel of user "
                 f"{uid} may have {limits.channel_bytes} on pool {self._pool!r}: lower capacity, or "
-                "start the pool with --user-channel-shm",
+                "start the pool with --user-limits channel-shm=",
             )
         left = limits.shm_bytes - used - segment_bytes
         if self._leavings.bytes_of(uid) > left // 2:  # the worker needs some of it, too
@@ -228,7 +228,7 @@ class Ledger:
                 errno.EDQUOT,
                 f"the channel needs {segment_bytes} bytes of shared memory, user {uid} has {used} "
                 f"in use on pool {self._pool!r}, the limit is {limits.shm_bytes}: lower capacity, "
-                "close channels, or start the pool with --user-shm",
+                "close channels, or start the pool with --user-limits shm=",
             )
         return left
 

@@ -249,7 +249,7 @@ class PoolServer:
         return error(
             errno.EUSERS,
             f"user {uid} has {count} connections to the pool, the limit is {most}: close some, or "
-            "start the pool with --user-connections",
+            "start the pool with --user-limits connections=",
         )
 
     def _drop(self, client: _Client) -> None:

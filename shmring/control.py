@@ -129,7 +129,7 @@ def _absent(name: str, namespace: str, posix_name: str) -> Exception:
     except FileNotFoundError:
         return error(
             errno.ENOENT,
-            f"no channel {name!r} is open in namespace {namespace!r}: see shmring ls --all"
+            f"no channel {name!r} is open in namespace {namespace!r}: see shmring ls"
             + meant_channel(name, namespace),
         )
     return error(

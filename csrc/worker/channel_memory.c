@@ -33,7 +33,7 @@ static int refuse(const wrk_channel_t *ch, uint64_t more)
         -ENOMEM,
         "the worker needs %llu bytes for channel \"%s\" beside its shared memory, and "
         "%llu are left of what its user may have: lower its sizes, close channels, or "
-        "start the pool with --user-shm",
+        "start the pool with --user-limits shm=",
         (unsigned long long)wanted_bytes, ch->config.name,
         (unsigned long long)ch->memory.limit_bytes);
 }

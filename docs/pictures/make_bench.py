@@ -1,16 +1,17 @@
 """Draws docs/pictures/bench-*.svg: figures of `shmring bench`, each system beside the others.
 
-    shmring bench timed 1kHz-64B 1kHz-64B-wire --json >bench.jsonl
+    shmring bench timed 1kHz-64B 1kHz-64B-wire --json-lines >bench.jsonl
     python docs/pictures/make_bench.py bench.jsonl docs/pictures
 
 Needs matplotlib (pip install shmring[plot]). A file may have rows of any benches, and each picture
 is drawn of which it has some. Those of docs/tutorials/network-testers.md take 7 minutes, on a
 machine that does nothing else. The benches need root and the programs that they compare with:
 
-    for bench in "replay poisson-100kpps --seconds 3" "replay full-64B full-1400B --seconds 0.5" \\
-            "generate --seconds 2" "measure --seconds 2" "clock drift-100ppm --seconds 10" \\
-            "impair --seconds 1" "pacing --seconds 0.5"; do
-        shmring bench $bench --json
+    for bench in "replay poisson-100kpps --duration 3" \\
+            "replay full-64B full-1400B --duration 0.5" "generate --duration 2" \\
+            "measure --duration 2" "clock drift-100ppm --duration 10" \\
+            "impair --duration 1" "pacing --duration 0.5"; do
+        shmring bench $bench --json-lines
     done >docs/pictures/testers.jsonl
     python docs/pictures/make_bench.py docs/pictures/testers.jsonl docs/pictures
 """

@@ -110,7 +110,7 @@ def _entries(lines: Iterable[str]) -> Iterator[Entry]:
 def _entry(text: str) -> Entry:
     at, *parts = text.split()
     way = parts.pop(0) if parts and parts[0] in _WAYS else "both"
-    words = "".join(parts)
+    words = ",".join(part.strip(",") for part in parts if part.strip(","))
     if words:
         change(words)  # fails here, not when its time has come
     return Entry(_time("time", at), way, words)

@@ -4,13 +4,10 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rtworkers import units
 from shmring.errors import BadConfig
 from shmring.types import Impairment
 
-_TIMES = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9}
-_FACTORS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-_MOST = 2.0**63
 Fields = dict[str, Any]
 
 
@@ -54,36 +51,21 @@ def _read(word: str, seed: int) -> Fields:
     return _READERS[name](name, value.strip())
 
 
-def _number(name: str, text: str, units: dict[str, int], example: str, unit: str = "") -> float:
-    """Return a number with one of the units, the longest that fits. `unit`: of numbers without."""
-    stem, factor = text, units.get(unit, 1)
-    for end in sorted(units, key=len, reverse=True):
-        if text.endswith(end):
-            stem, factor = text.removesuffix(end), units[end]
-            break
-    else:
-        if unit and text.strip("0."):
-            stem = ""
+def _said(name: str, text: str, read: Callable[[str], float]) -> float:
     try:
-        value = float(stem) * factor
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < _MOST:
-        raise BadConfig(f"{name} is {text!r}: use a number as in {example}")
-    return value
+        return read(text)
+    except ValueError as error:
+        raise BadConfig(f"{name} is {text!r}: {error}") from None
 
 
 def _share(name: str, text: str) -> float:
-    if text.endswith("%"):
-        return _number(name, text[:-1], {}, "1% or 0.01") / 100
-    value = _number(name, text, {}, "1% or 0.01")
-    if value > 1:
-        raise BadConfig(f"{name} is {text}, which is above 1: did you mean {text}%?")
-    return value
+    return _said(name, text, units.share)
 
 
 def _time(name: str, text: str) -> int:
-    return round(_number(name, text, _TIMES, "20ms, 500us or 1.5s", "s"))
+    if text.strip("0.") and text[-1].isdecimal():  # of milliseconds or of seconds?
+        raise BadConfig(f"{name} is {text!r}, without a unit: use a time as in 20ms or 1.5s")
+    return round(_said(name, text, units.nanoseconds))
 
 
 def _times(field: str) -> Callable[[str, str], Fields]:
@@ -98,7 +80,7 @@ def _bursts(name: str, text: str) -> Fields:
     share, slash, packets = text.partition("/")
     fields: Fields = {"burst_loss": _share(name, share)}
     if slash:
-        fields["burst_packets"] = _number(name, packets, {}, "5%/4: share, packets of a burst")
+        fields["burst_packets"] = _said(name, packets, units.number)
     return fields
 
 
@@ -111,11 +93,11 @@ def _reorder(name: str, text: str) -> Fields:
 
 
 def _rate(name: str, text: str) -> Fields:
-    return {"rate_bps": round(_number(name, text, _FACTORS, "500k, 10M or 1G, bits per second"))}
+    return {"rate_bps": round(_said(name, text, units.number))}
 
 
 def _queue(name: str, text: str) -> Fields:
-    return {"queue_bytes": round(_number(name, text, _FACTORS | _BINARY, "64k or 1M, bytes"))}
+    return {"queue_bytes": round(_said(name, text, units.size))}
 
 
 def _seed(name: str, text: str) -> Fields:
@@ -136,8 +118,6 @@ _READERS: dict[str, Callable[[str, str], Fields]] = {
     "queue": _queue,
     "seed": _seed,
 }
-FIELDS = tuple(_READERS)
-"""The words that have a value."""
 
 
 # --- showing --------------------------------------------------------------------------------------
@@ -177,10 +157,10 @@ def _time_text(time_ns: int) -> str:
 
 
 def _scaled(number: int) -> str:
-    for unit, factor in sorted(_FACTORS.items(), key=lambda item: -item[1]):
+    for unit, factor in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number % factor == 0:
             return f"{number // factor}{unit}"
     return str(number)
 
 
-__all__ = ["FIELDS", "change", "text_of"]
+__all__ = ["change", "text_of"]

@@ -248,7 +248,7 @@ class Measurement:
                 f"no reply from {where}: {strange} packets came, but they are no STAMP replies"
             )
         return ReceiveTimeout(
-            f"no reply from {where}: start `shmring reflect --stateful` there, let UDP port "
+            f"no reply from {where}: start `shmring reflect --sessions 4096` there, let UDP port "
             f"{host[1]} pass in its firewall, and name {host[0]} if the host has several addresses"
         )
 

@@ -177,12 +177,12 @@ def _segment(channel: str, namespace: str | None) -> tuple[str, str, Any]:
         if paths.shm_file(posix_name).exists():
             raise error(
                 errno.EACCES,
-            f"channel {channel!r} cannot be tapped: this user may not open its segment, nor reach "
-            f"its worker; {WHY_A_WORKER}"
+                f"channel {channel!r} cannot be tapped: this user may not open its segment, nor "
+                f"reach its worker; {WHY_A_WORKER}",
             )
         raise error(
             errno.ENOENT,
-            f"channel {channel!r} is not open in namespace {space!r}: see shmring ls --all"
+            f"channel {channel!r} is not open in namespace {space!r}: see shmring ls"
             + meant_channel(channel, space),
         )
     segment = ffi.new("shm_segment_t *")

@@ -81,7 +81,7 @@ def _why(stats: ChannelStats) -> str:
     command = [sys.executable, "-m", "rtstat", "why", f"{stats.namespace}/{stats.name}"]
     try:
         done = subprocess.run(
-            [*command, "--seconds", "0.2"],
+            [*command, "--interval", "200ms"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

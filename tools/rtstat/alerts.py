@@ -51,7 +51,7 @@ def _alert_name(name: str) -> str:
 
 def _description(rule: Rule) -> str:
     figure = f"{{{{ $value }}}} {rule.unit}. " if rule.unit else ""
-    return f"{figure}What to do: rtstat --once, on {{{{ $labels.instance }}}}"
+    return f"{figure}What to do: rtstat --plain, on {{{{ $labels.instance }}}}"
 
 
 def _alert(

@@ -209,7 +209,7 @@ def _taken_over(case: Case) -> Finding | None:
         "the worker died and another one took over the channel. Packets due in between waited, "
         f"{duration(case.worst_ns)} at most",
         (
-            f"see how it ended: rtstat --post-mortem {case.channel}",
+            f"see how it ended: rtstat post-mortem {case.channel}",
             'if late packets are useless, drop them: open the channel with late="drop"',
         ),
     )
@@ -230,7 +230,7 @@ def _failed(case: Case) -> Finding | None:
         return None
     numbers = Counter(p.error for p in case.packets if p.verdict is Verdict.FAILED)
     number = numbers.most_common(1)[0][0]
-    advice = _ERRNO_ADVICE.get(number, "the error log says when it began: rtstat --post-mortem")
+    advice = _ERRNO_ADVICE.get(number, "the error log says when it began: rtstat post-mortem")
     return Finding(
         "failed", f"the packets were not sent: {os.strerror(number)} (errno {number})", (advice,)
     )

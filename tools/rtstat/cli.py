@@ -4,7 +4,7 @@ A command (``rtstat show NAME``) is a row of `COMMANDS` and a module, which is i
 command is called. The module has ``add_arguments(parser)`` and ``run(arguments) -> int``, and its
 docstring is the help. So each command only loads what it needs. A signal interrupts a command, and
 the overview and its modes look at ``arguments.told``. A mode is an option that replaces
-the overview (``rtstat --once`` is not one): a row of `rtstat.overview.MODES` and a module whose
+the overview (``rtstat --plain`` is not one): a row of `rtstat.overview.MODES` and a module whose
 ``run(arguments)`` gets the arguments of the overview.
 """
 
@@ -42,28 +42,28 @@ Show what every pool, worker and channel of this host does.
 
 rtstat only reads shared memory. No process has to answer it or is woken by it, and nothing happens
 to a channel if rtstat is stopped or killed. Only the keys C, H and P of the full screen act on a
-channel, and each asks first."""
+channel, and each asks first. shmring top is the same command."""
 
 _EPILOG = """\
 examples:
   rtstat                             full screen, once a second; plain text in a pipe
-  rtstat --plain                     overviews as plain text, one after the other
-  rtstat --once                      overview, one snapshot
-  rtstat --once --sort late          the worst channels first
-  rtstat --json                      everything, as one JSON object; fields: shmring help rtstat
+  rtstat --plain                     overview, one snapshot
+  rtstat --plain --sort late         the worst channels first
+  rtstat --plain -i 1                one after the other
+  rtstat --json                      everything, as one JSON document; fields: shmring help rtstat
   rtstat --json | jq .troubles       what is wrong
-  rtstat --json -i 1                 one JSON object per line and second, until Ctrl-C
+  rtstat --json-lines -i 5           a line every five seconds, until Ctrl-C
   rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
   rtstat --csv=worker -i 10          a row per worker every ten seconds
-  rtstat --record night.csv -i 1 --duration 3600        then: shmring plot night.csv
+  rtstat --record night.csv -i 1 -n 3600                then: shmring plot night.csv
   rtstat --serve-metrics 9464                           http://127.0.0.1:9464/metrics
   rtstat --serve-web 9465                               http://127.0.0.1:9465/
   rtstat show ctl                    one channel in detail
   rtstat errors                      each distinct error
-  rtstat --once --unhealthy          only what has a trouble
+  rtstat --plain --unhealthy         only what has a trouble
   rtstat --check                     one line for Nagios, systemd or a script
 
-exit codes: 0 ok, 1 wrong usage, 2 failure, or no channel has the name, 3 troubled, 4 broken
+exit codes: 0 ok, 1 wrong usage, 2 failure, or no channel has the name, 3 troubled, 5 broken
 """
 
 

@@ -31,7 +31,7 @@ number | Lateness p99 | s
 number | Packets sent | pps
   sum(rate{channel_tx_sent_packets_total})
 
-list | What is wrong | short | Figures: shmring help troubles. What to do: rtstat --once.
+list | What is wrong | short | Figures: shmring help troubles. What to do: rtstat --plain.
   {trouble}
 
 == Lateness: start of the send call after the deadline

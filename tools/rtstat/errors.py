@@ -6,8 +6,8 @@ pools and channels exist.
 
 examples:
   rtstat errors                     of every worker
-  rtstat errors --channel ctl       of one channel
-  rtstat errors --json              one JSON object per line; fields: shmring help rtstat
+  rtstat errors ctl                 of one channel
+  rtstat errors --json              for programs; fields: shmring help rtstat
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from rtstat.selection import add_namespace, namespace_of, warn_of_namespace
 from rtstat.snapshot import Watch
 from rtstat.table import values
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--channel", metavar="CHANNEL", help="only errors of this channel")
+    options.add_placed(parser, "channel", "CHANNEL", "only errors of this one", nargs="?")
     parser.add_argument("--pool", metavar="POOL", help="only errors of this pool's workers")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
     add_namespace(parser)
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,8 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             pool.name == arguments.pool for pool in shot.pools
         )
         if arguments.json:
-            for error in found:
-                print(json.dumps(values("error", error)))
+            print(json.dumps([values("error", error) for error in found]))
         else:
             print(text(found))
         return FAILED if missing else FINE

@@ -2,6 +2,7 @@
 
 examples:
   rtstat list                           every channel
+  rtstat list 'axis-*'                  only matching names
   rtstat list --pool plant              the channels of one pool
   rtstat list --unhealthy               only channels that have a trouble
   rtstat list -q | xargs -n 1 rtstat show
@@ -14,21 +15,29 @@ import time
 
 from rtstat.selection import (
     Selection,
-    add_filters,
     add_namespace,
+    add_narrowing,
     namespace_of,
     warn_of_absence,
     warn_of_namespace,
 )
 from rtstat.snapshot import Watch
+from shmring_cli import options
+from shmring_cli.output import JsonRows
 
 _PAUSE_S = 0.2
+_FACTS = ("namespace", "name", "pool", "engine", "health")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "channel", metavar="PATTERN", nargs="*", help="only matching names, such as 'axis-*'"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="names only")
     add_namespace(parser)
-    add_filters(parser)
+    add_narrowing(parser)
+    options.add_json(parser)
+    parser.set_defaults(sort=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,11 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.unhealthy:  # for what grows
             time.sleep(_PAUSE_S)
             shot = watch.read()
+        rows = JsonRows(arguments.json)
         for channel in selection.channels(shot):
             name = f"{channel.namespace}/{channel.name}"
+            rows.add({one: getattr(channel, one) for one in _FACTS})
+            if arguments.json:
+                continue
             if arguments.quiet:
                 print(name)
             else:
                 print(name, channel.pool, channel.engine, channel.health, sep="\t")
+        rows.end()
         warn_of_absence(selection, shot)
         return selection.exit_code(shot)

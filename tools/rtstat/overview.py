@@ -20,6 +20,7 @@ from rtstat.selection import (
     warn_of_namespace,
 )
 from rtstat.snapshot import Snapshot, Watch
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.ending import Told
 
@@ -37,8 +38,6 @@ class Mode(NamedTuple):
     metavar: str
     module: str
     help: str
-    json: bool = False
-    """Whether it can be combined with --json."""
 
     @property
     def destination(self) -> str:
@@ -50,26 +49,18 @@ MODES = (
     Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
     Mode("--serve-metrics", "[HOST:]PORT", "rtstat.metrics", "a page for Prometheus"),
     Mode("--serve-web", "[HOST:]PORT", "rtstat.web", "a live page for the browser, and metrics"),
-    Mode(
-        "--post-mortem",
-        "CHANNEL",
-        "rtstat.post_mortem",
-        "what a channel and its workers left behind, dead or alive",
-        json=True,
-    ),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--once", action="store_true", help="one overview as plain text")
-    how.add_argument("--plain", action="store_true", help="overviews as plain text, repeatedly")
+    how.add_argument("--plain", action="store_true", help="one overview as plain text")
     how.add_argument(
         "--check",
         action="store_true",
         help="one line for monitoring: the verdict and the three worst troubles",
     )
-    how.add_argument("--json", action="store_true", help="one object per snapshot")
+    options.add_json(how, lines="snapshot")
     how.add_argument(
         "--csv",
         nargs="?",
@@ -77,28 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("channel", "worker"),
         help="a row per channel (or worker) and snapshot",
     )
-    parser.add_argument(
-        "-i",
-        "--interval",
-        metavar="SECONDS",
-        type=_seconds,
-        help="repeat after this many seconds (default 1 if the output repeats anyway)",
+    options.add_interval(
+        parser,
+        "repeat after this time (default 1s if the output repeats anyway). For one snapshot, as "
+        "with --json, --check or -n 1: read twice, this far apart, for rates, intervals and what "
+        "grows (default 0.2s, with --check 1s, with --csv 0: read once, without them)",
+        read=options.limited("the interval", 0, 86400),
     )
-    parser.add_argument(
-        "-n", "--count", metavar="N", type=_count, help="end after this many snapshots"
-    )
-    parser.add_argument(
-        "--duration",
-        metavar="SECONDS",
-        type=_seconds,
-        help="with --record: end after this time (default: never)",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=_pause,
-        help="for one snapshot: read twice, this far apart, for rates, intervals and what grows "
-        "(default 0.2, with --check 1, with --csv 0: read once, without them)",
-    )
+    options.add_count(parser, "end after this many snapshots")
     parser.add_argument(
         "--fields",
         type=lambda text: [name.strip() for name in text.split(",")],
@@ -108,39 +85,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_namespace(parser)
     add_filters(parser)
     for mode in MODES:
-        group = parser if mode.json else how
-        group.add_argument(mode.option, metavar=mode.metavar, help=mode.help)
-    parser.add_argument("--version", action="store_true", help="print the version and stop")
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text} seconds: use more than 0, up to 86400")
-    return value
-
-
-def _pause(text: str) -> float:
-    return 0.0 if float(text) == 0 else _seconds(text)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} snapshots: use 1 or more")
-    return value
+        how.add_argument(mode.option, metavar=mode.metavar, help=mode.help)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.version:
-        return _print_version()
     if not arguments.check:  # which says it on its one line
         warn_of_namespace(arguments)
     for mode in MODES:
         if getattr(arguments, mode.destination) is not None:
             return int(importlib.import_module(mode.module).run(arguments))
-    if arguments.duration:
-        raise ValueError("--duration needs --record; without it use -n for the number of snapshots")
+    if arguments.json == "document" and (arguments.count or 1) > 1:
+        raise ValueError("--json is one snapshot: use --json-lines for several")
     selection = Selection(arguments)
     if _wants_screen(arguments):
         from rtstat.screen import app
@@ -161,10 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _wants_screen(arguments: argparse.Namespace) -> bool:
     """Return whether no output option is given, stdout is a terminal, and Textual is installed."""
-    chosen = (arguments.once, arguments.plain, arguments.check, arguments.json, arguments.csv)
+    chosen = (arguments.plain, arguments.check, arguments.json, arguments.csv)
     if any(chosen) or arguments.fields:
         return False
-    if arguments.count or arguments.seconds is not None or os.environ.get("TERM") in (None, "dumb"):
+    if arguments.count or os.environ.get("TERM") in (None, "dumb"):
         return False
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
@@ -172,16 +127,11 @@ def _wants_screen(arguments: argparse.Namespace) -> bool:
 
     if find_spec("textual") is not None:
         return True
-    hint = 'the full screen needs textual: pip install "shmring[screen]" (--plain hides this line)'
+    hint = (
+        'the full screen needs textual: pip install "shmring[screen]" (--plain hides this line)'
+    )
     print(f"rtstat: {hint}", file=sys.stderr)
     return False
-
-
-def _print_version() -> int:
-    from importlib.metadata import version
-
-    print(f"rtstat {version('shmring')}")
-    return FINE
 
 
 def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
@@ -214,22 +164,27 @@ def _check_line(shot: Snapshot, selection: Selection) -> str:
 
 def _first_s(arguments: argparse.Namespace) -> float:
     """Return the time between the first two snapshots. 0: there is only one at first."""
+    if arguments.interval is not None and _is_single(arguments):
+        return float(arguments.interval)
     if arguments.check:
         return _CHECK_S
-    return 0.0 if arguments.csv or (arguments.json and arguments.interval) else _ONCE_S
+    return 0.0 if arguments.csv or arguments.json == "lines" else _ONCE_S
 
 
 def _is_single(arguments: argparse.Namespace) -> bool:
     """Return whether one snapshot is all."""
-    single = arguments.check or arguments.json or arguments.csv
-    return bool(arguments.once or (single and not arguments.interval))
+    if arguments.json == "document" or arguments.count == 1:
+        return True
+    if arguments.count or arguments.json:
+        return False
+    return bool(arguments.check or ((arguments.plain or arguments.csv) and not arguments.interval))
 
 
 def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot]:
     """Print one snapshot, or one every interval. The times do not drift."""
     told: Told = arguments.told
     once = _is_single(arguments)
-    first_s = arguments.seconds if arguments.seconds is not None else _first_s(arguments)
+    first_s = _first_s(arguments)
     if once or first_s:
         shot = watch.read()
         if first_s:

@@ -4,7 +4,7 @@ The command only reads the segments, so the pool may be dead: the segments of ki
 until shmring gc removes them. It also works while everything runs.
 
 examples:
-  rtstat --post-mortem ctl
+  rtstat post-mortem ctl
   rtstat post-mortem plant/ctl -n 100     more events of each worker
   rtstat post-mortem ctl --json           everything, for programs
 
@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtstat import causes, timeline
-from rtstat.selection import add_namespace
 from rtstat.targets import Clocks, find_channel
 from rtstat.trouble_text import folded
 from shmring import observe
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration, text_width
 
@@ -31,32 +31,20 @@ _PACKETS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "post_mortem", metavar="CHANNEL", help="of the channel, or namespace/name; dead or alive"
-    )
-    parser.add_argument(
-        "-n",
-        "--count",
-        type=int,
-        default=_EVENTS,
-        help=f"events shown of each worker (default {_EVENTS})",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object, with all events")
-    add_namespace(parser)
+    options.add_placed(parser, "name", "CHANNEL", "its name, or NAMESPACE/name; dead or alive")
+    options.add_count(parser, f"events shown of each worker (default {_EVENTS})", default=_EVENTS)
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    count = arguments.count or _EVENTS
-    if count < 1:
-        raise ValueError(f"-n {count}: use 1 or more")
-    namespace, name = find_channel(arguments.post_mortem, arguments)
+    namespace, name = find_channel(arguments.name, arguments)
     channel = observe.late_channel(name, namespace)
     workers = observe.workers(channel.pool, namespace)
     clocks = Clocks.now()
     if arguments.json:
         print(json.dumps(facts(channel, workers, clocks)))
     else:
-        print(text(channel, workers, clocks, count))
+        print(text(channel, workers, clocks, arguments.count))
     return FINE if channel.alive else FAILED
 
 

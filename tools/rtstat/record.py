@@ -24,7 +24,7 @@ _GROWN = ("tx_sent", *VERDICTS, "rx_received", "rx_kernel_drops", "rx_overwritte
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record until the time or the count is reached, or until it is told to end."""
+    """Record until the count is reached, or until it is told to end."""
     interval_s = arguments.interval or _INTERVAL_S
     selection = Selection(arguments)
     recorded = intervals = 0
@@ -53,13 +53,10 @@ def _header(shot: Snapshot, interval_s: float) -> recording.Header:
 
 def _intervals(arguments: argparse.Namespace, interval_s: float) -> Iterator[None]:
     """Yield at the end of every interval. The times do not drift, and missed ones are skipped."""
-    start = due = time.monotonic()
-    end = start + arguments.duration if arguments.duration else float("inf")
+    due = time.monotonic()
     count = 0
     while arguments.count is None or count < arguments.count:
         due = next_due(due, interval_s, time.monotonic())
-        if due > end + interval_s / 2:
-            return
         if arguments.told.wait(max(0.0, due - time.monotonic())):
             return
         count += 1

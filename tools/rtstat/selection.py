@@ -15,33 +15,26 @@ from rtstat.views import ChannelView, WorkerView
 from rtstat.worst import Worst
 from rtworkers import paths
 from rtworkers.similar import did_you_mean, meant_namespace
-from shmring_cli.common import FAILED, FINE
+from shmring_cli import options
+from shmring_cli.common import BROKEN, FAILED, FINE, LATE
 
-TROUBLED = 3
-BROKEN = 4
-EXIT_CODES: dict[Verdict, int] = {"ok": FINE, "troubled": TROUBLED, "broken": BROKEN}
+EXIT_CODES: dict[Verdict, int] = {"ok": FINE, "troubled": LATE, "broken": BROKEN}
 
 
 def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """Add --namespace and --all."""
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else every namespace"
-    )
-    where.add_argument("--all", action="store_true", help="every namespace of this host")
+    """Add --namespace."""
+    options.add_namespace(parser, "$SHMRING_NAMESPACE, else all")
 
 
 def namespace_of(arguments: argparse.Namespace) -> str | None:
     """Return the requested namespace, or None for all."""
-    if arguments.all:
-        return None
-    return arguments.namespace or os.environ.get("SHMRING_NAMESPACE") or None
+    return options.namespace_of(arguments, os.environ.get("SHMRING_NAMESPACE") or None)
 
 
 def warn_of_namespace(arguments: argparse.Namespace) -> None:
     """Say which namespace was meant, if nothing is open in the one of --namespace."""
     name = arguments.namespace
-    if name and not paths.shm_names(name):
+    if name not in (None, "*") and not paths.shm_names(name):
         hint = meant_namespace(name)
         if hint:
             print(f"rtstat: nothing is open in namespace {name!r}{hint}", file=sys.stderr)
@@ -63,12 +56,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only channels whose name matches, such as 'axis-*'; may be repeated",
     )
-    parser.add_argument(
-        "--pool", metavar="PATTERN", action="append", default=[], help="only of matching pools"
-    )
-    parser.add_argument(
-        "--unhealthy", action="store_true", help="only channels and workers that have a trouble"
-    )
+    add_narrowing(parser)
     parser.add_argument(
         "--sort",
         metavar="FIELD",
@@ -76,6 +64,16 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="sort channels by this field, largest first, such as late or "
         "lateness_interval_p99_ns (default: by name)",
+    )
+
+
+def add_narrowing(parser: argparse.ArgumentParser) -> None:
+    """Add --pool and --unhealthy."""
+    parser.add_argument(
+        "--pool", metavar="PATTERN", action="append", default=[], help="only of matching pools"
+    )
+    parser.add_argument(
+        "--unhealthy", action="store_true", help="only channels and workers that have a trouble"
     )
 
 
@@ -171,7 +169,7 @@ class Selection:
         if len(given) == 1:
             known = [c.name if self._channels else c.pool for c in shot.channels]
             hint = did_you_mean((self._channels or self._pools)[0], known)
-        return f"no channel matches {', '.join(given)}: see rtstat list --all{hint}"
+        return f"no channel matches {', '.join(given)}: see rtstat list{hint}"
 
     def exit_code(self, shot: Snapshot) -> int:
         """Return the exit code of a command that shows the selection, see `EXIT_CODES`. If there is

@@ -1,11 +1,11 @@
 """Show everything about one channel: settings, state, verdicts, histogram, readers, engine.
 
-The command reads twice, --seconds apart, for rates and for the lateness now. You can give the
+The command reads twice, --interval apart, for rates and for the lateness now. You can give the
 channel with its namespace: plant/ctl.
 
 examples:
   rtstat show ctl
-  rtstat show plant/ctl --seconds 5     with the histogram of these five seconds
+  rtstat show plant/ctl --interval 5s   with the histogram of these five seconds
   rtstat show ctl --json                the same for programs
 """
 
@@ -20,13 +20,14 @@ from collections.abc import Iterator, Sequence
 from rtstat.attached import roles
 from rtstat.fields import Field, Value
 from rtstat.screen import charts
-from rtstat.selection import EXIT_CODES, add_namespace, namespace_of
+from rtstat.selection import EXIT_CODES, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
 from rtstat.trouble_text import headline, paragraphs, wrapped
 from rtstat.troubles import Trouble, verdict
 from rtstat.views import ChannelView
 from rtworkers.similar import meant_channel
+from shmring_cli import options
 from shmring_cli.common import FAILED
 from shmring_cli.output import can_draw, duration, quantity, text_width
 
@@ -36,18 +37,18 @@ _WIDEST_BARS = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="CHANNEL", help="its name, or namespace/name")
-    parser.add_argument("--seconds", type=float, default=1.0, help="between snapshots (default 1)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_namespace(parser)
+    options.add_placed(parser, "name", "CHANNEL", "its name, or NAMESPACE/name")
+    options.add_interval(
+        parser, "between snapshots (default 1s)", read=options.seconds, default=1.0
+    )
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    space, slash, name = arguments.name.rpartition("/")
-    namespace = space if slash else namespace_of(arguments)
+    name, namespace = arguments.name, namespace_of(arguments)
     with Watch(namespace) as watch:
         if watch.read().channel(name) is not None:
-            time.sleep(max(0.0, arguments.seconds))
+            time.sleep(arguments.interval)
         shot = watch.read()
         channel = shot.channel(name)
         if channel is None:
@@ -70,7 +71,7 @@ def _missing(shot: Snapshot, name: str) -> str:
     namespace = shot.namespace
     where = "on this host" if namespace is None else f"in namespace {namespace!r}"
     hint = meant_channel(name, namespace)
-    return f"there is no channel {name!r} {where}: see rtstat list --all{hint}"
+    return f"there is no channel {name!r} {where}: see rtstat list{hint}"
 
 
 # --- text -----------------------------------------------------------------------------------------

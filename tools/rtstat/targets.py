@@ -14,19 +14,18 @@ from rtworkers.similar import meant_channel
 def find_channel(name: str, arguments: argparse.Namespace) -> tuple[str, str]:
     """Return namespace and name. Raises FileNotFoundError if there is none, ValueError
     for several."""
-    space, slash, channel = name.rpartition("/")
-    namespace = space if slash else namespace_of(arguments)
-    found = [n.namespace for n in paths.shm_names(namespace) if n.channel == channel]
+    namespace = namespace_of(arguments)
+    found = [n.namespace for n in paths.shm_names(namespace) if n.channel == name]
     if not found:
         where = "on this host" if namespace is None else f"in namespace {namespace!r}"
         raise FileNotFoundError(
-            f"there is no channel {channel!r} {where}, alive or dead: see rtstat list --all"
-            + meant_channel(channel, namespace)
+            f"there is no channel {name!r} {where}, alive or dead: see rtstat list"
+            + meant_channel(name, namespace)
         )
     if len(found) > 1:
-        several = ", ".join(f"{one}/{channel}" for one in found)
+        several = ", ".join(f"{one}/{name}" for one in found)
         raise ValueError(f"several channels have this name: {several}")
-    return found[0], channel
+    return found[0], name
 
 
 @dataclass(frozen=True, slots=True)

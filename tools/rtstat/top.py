@@ -4,7 +4,7 @@ All commands and options of rtstat follow: shmring top show ctl is rtstat show c
 
 examples:
   shmring top                    full screen, once a second
-  shmring top --once             one overview as plain text
+  shmring top --plain            one overview as plain text
   shmring top why ctl            why packets of a channel were late
 """
 
@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 
-from rtstat import overview
-from rtstat.overview import run
-from rtstat.screen.keys import epilog
-
-__all__ = ["add_arguments", "run"]
+from rtstat.cli import main
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    overview.add_arguments(parser)
-    parser.epilog = epilog()
+    parser.usage = "shmring top [options of rtstat]"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return main([])

@@ -2,7 +2,7 @@
 
 First come the troubles of the channel, its worker and its pool now: the fix, since when, and the
 figures behind them. Then come the latest late packets, what they have in common, and the cause.
-Losses in receiving that are over follow. The command reads twice, --seconds apart, for rates.
+Losses in receiving that are over follow. The command reads twice, --interval apart, for rates.
 
 The timeline of each packet is relative to its deadline: when it was queued, when the worker woke,
 when the send call began and ended, and when the packet was on the wire, if it has a timestamp. A
@@ -13,7 +13,7 @@ examples:
   rtstat why plant/ctl -n 50     more packets
   rtstat why ctl --json          everything, for programs
 
-exit codes: 0 answered, 1 wrong usage, 2 the channel does not exist or is not served
+exit codes: 2 also if the channel is not served
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rtstat import causes, evidence, timeline
-from rtstat.selection import add_namespace
 from rtstat.show import stale_mark
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks, find_channel
@@ -34,6 +33,7 @@ from rtstat.troubles import verdict
 from rtstat.views import ChannelView
 from rtworkers.verdicts import LATE_SENT
 from shmring import observe
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration, text_width
 
@@ -62,23 +62,20 @@ class Answer(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="CHANNEL", help="its name, or namespace/name")
-    parser.add_argument(
-        "-n", "--count", type=int, default=_SHOWN, help=f"packets shown (default {_SHOWN})"
+    options.add_placed(parser, "name", "CHANNEL", "its name, or NAMESPACE/name")
+    options.add_count(parser, f"packets shown (default {_SHOWN})", default=_SHOWN)
+    options.add_interval(
+        parser, "between snapshots (default 1s)", read=options.seconds, default=1.0
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="between snapshots (default 1)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_namespace(parser)
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.count < 1:
-        raise ValueError(f"-n {arguments.count}: use 1 or more")
     namespace, name = find_channel(arguments.name, arguments)
     observe.late_channel(name, namespace)  # raises if there is none, before the command waits
     with Watch(namespace) as watch:
         watch.read()
-        time.sleep(max(0.0, arguments.seconds))
+        time.sleep(arguments.interval)
         shot = watch.read()
         found = examine(shot, namespace, name)
     clocks = _clocks(shot)

@@ -10,7 +10,7 @@
   cyclic  cycles at an independent receiver, alone and beside 512 other channels
   ticks   how late tasks and threads wake up for an instant
   rtp     the drop-in rtpsynth and the original, which pip fetches once into a virtual
-          environment below the user's cache folder
+          environment below the user's cache folder, unless $SHMRING_PEER_PYTHON has it
   udt     streams over shmring.udt, libudt, libsrt and TCP, over loopback and an impaired
           path; programs for the two libraries are built once, below the user's cache folder
   observe a timed channel while tools read it and are killed; rtstat's own cost, with 1000
@@ -36,10 +36,9 @@ code is 2.
 
 examples:
   shmring bench timed                     a table
-  shmring bench all --json >bench.jsonl   one object per line: bench, case, system, metric,
-                                          value, unit (ns pps bps bytes percent per_s
-                                          packets verdict)
-  shmring bench bulk --quick              a quick look: one short run of each system
+  shmring bench all --json-lines >bench.jsonl         bench, case, system, metric, value, unit (ns
+                                          pps bps bytes percent per_s packets verdict)
+  shmring bench bulk --duration 0.2 --runs 1          a quick look
   shmring bench rtp next-pkt ulaw2linear  two cases only
 """
 
@@ -74,8 +73,9 @@ from shmring_bench import (
     udt,
 )
 from shmring_bench.measure import TARGET, Plan, Row
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, USAGE
-from shmring_cli.output import json_line, paragraph, quantity, table
+from shmring_cli.output import JsonRows, paragraph, quantity, table
 
 BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "timed": timed.run,
@@ -102,7 +102,6 @@ AT_MOST = frozenset[str]().union(
 """Metrics whose targets are upper bounds."""
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
 """The systems that ratios in a table refer to: the first of them that was measured."""
-QUICK_SECONDS = 0.2
 DEFAULT_RUNS = 3
 
 
@@ -111,25 +110,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bench", metavar="BENCH", choices=(*BENCHES, "all"), help="what to measure: a name above"
     )
     parser.add_argument("case", nargs="*", help="the cases to run (default: all of them)")
-    parser.add_argument(
-        "--seconds", type=_seconds, help="length of each run (default: what the case needs)"
-    )
-    parser.add_argument("--runs", type=_runs, help=f"of each system (default {DEFAULT_RUNS})")
-    parser.add_argument(
-        "--quick", action="store_true", help=f"as --seconds {QUICK_SECONDS} --runs 1"
+    options.add_duration(
+        parser,
+        "length of each run (default: what the case needs)",
+        read=options.limited("the duration", 0.05, 600),
     )
     parser.add_argument(
-        "--peer-python",
-        metavar="PATH",
-        help="rtp: an interpreter that has the original rtpsynth, instead of fetching it",
+        "--runs", type=_runs, default=DEFAULT_RUNS, help=f"of each system (default {DEFAULT_RUNS})"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    options.add_json(parser, lines="figure")
 
 
 def run(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     names = list(BENCHES) if arguments.bench == "all" else [arguments.bench]
-    failures = sum(_run_bench(name, plan, as_json=arguments.json) for name in names)
+    found = JsonRows(arguments.json)
+    failures = sum(_run_bench(name, plan, found) for name in names)
+    found.end()
     for text in sorted(plan.lacking):
         print(paragraph(text, "lacking", indent=""), file=sys.stderr)
     unknown = sorted(plan.cases - plan.known_cases.keys())
@@ -143,42 +140,33 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     worker_cpu, other_cpu = floor.cores()
-    quick: bool = arguments.quick
     return Plan(
-        arguments.seconds or (QUICK_SECONDS if quick else None),
-        arguments.runs or (1 if quick else DEFAULT_RUNS),
+        arguments.duration,
+        arguments.runs,
         worker_cpu,
         other_cpu,
         f"bench-{os.getpid()}",
         frozenset(arguments.case),
-        arguments.peer_python,
+        os.environ.get("SHMRING_PEER_PYTHON"),
     )
 
 
-def _run_bench(name: str, plan: Plan, *, as_json: bool) -> int:
+def _run_bench(name: str, plan: Plan, found: JsonRows) -> int:
     """Return how many measurements failed, because packets are missing."""
     rows = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for row in BENCHES[name](plan):
             rows.append(row)
-            if as_json:
-                json_line({"bench": name, **row._asdict()})
+            found.add({"bench": name, **row._asdict()})
     plan.lacking.update(
         str(warning.message)
         for warning in caught
         if issubclass(warning.category, shmring.RealtimeWarning)
     )
-    if not as_json:
+    if not found:
         _print(name, rows)
     return sum(row.is_failure for row in rows)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.05 <= value <= 600:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 600")
-    return value
 
 
 def _runs(text: str) -> int:

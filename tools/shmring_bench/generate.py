@@ -103,9 +103,9 @@ def _with_shmring(link: veth.Link, seconds: float) -> Figures:
     cpu = link.plan.worker_cpu
     printed = link.run(
         *(sys.executable, "-P", "-m", "shmring_cli", "generate", f"{link.far.address}:{PORT}"),
-        *("--pps", str(RATE_PPS), "--size", str(PAYLOAD_BYTES), "--seconds", str(seconds)),
-        *("--json", "--late-limit", "100"),
-        *(() if cpu is None else ("--cpu", str(cpu))),
+        *("--pps", str(RATE_PPS), "--size", str(PAYLOAD_BYTES), "--duration", str(seconds)),
+        *("--json", "--limit", "late=100%"),
+        *(() if cpu is None else ("--worker", f"cpu={cpu}")),
         cpu=link.plan.other_cpu,
         timeout_s=_PATIENCE_S + seconds,
     )

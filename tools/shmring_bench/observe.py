@@ -84,7 +84,7 @@ def run(plan: Plan) -> Iterator[Row]:
         {
             "rtstat-plain": lambda: _monitor(plan, "--plain", "-i", "1"),
             "rtstat-screen": lambda: _screen(plan),
-            "rtstat-json": lambda: _monitor(plan, "--json", "-i", "1"),
+            "rtstat-json": lambda: _monitor(plan, "--json-lines", "-i", "1"),
         },
         1,
     )
@@ -260,9 +260,9 @@ def _tool(system: str, namespace: str, beside: str) -> list[str] | None:
     """Return the command that looks. None: nothing does."""
     where = beside if system.endswith("-beside") else namespace
     if system.startswith("watched"):
-        return [*_TOOL, "--json", "-i", "0.01", "--namespace", where]
+        return [*_TOOL, "--json-lines", "-i", "0.01", "--namespace", where]
     if system.startswith("tapped"):
-        return [*_TAP, senders.CHANNEL, "--namespace", where]
+        return [*_TAP, f"{where}/{senders.CHANNEL}"]
     return None
 
 

@@ -72,9 +72,9 @@ def _ratios(case: str, rows: list[Row]) -> Iterator[Row]:
 
 
 def _ours(plan: Plan, way: str, pps: int) -> Figures:
-    words = [sys.executable, "-P", "-m", "shmring_cli", "reflect", f":{PORT}", "--stateful"]
+    words = [sys.executable, "-P", "-m", "shmring_cli", "reflect", f":{PORT}", "--sessions", "4096"]
     if plan.other_cpu is not None:
-        words += ["--cpu", str(plan.other_cpu)]
+        words += ["--worker", f"cpu={plan.other_cpu}"]
     with veth.linked(plan) as link, _server(link, words, "answering on"):
         report = stamp.measure(
             (link.far.address, PORT),

@@ -197,8 +197,8 @@ def _play_with_shmring(link: veth.Link, capture: Capture, *words: str) -> None:
     link.run(
         sys.executable,
         *("-P", "-m", "shmring_cli", "replay", capture.path(link), "--json"),
-        *("--late-limit", "100"),
-        *(() if cpu is None else ("--cpu", str(cpu))),
+        *("--limit", "late=100%"),
+        *(() if cpu is None else ("--worker", f"cpu={cpu}")),
         *words,
         cpu=link.plan.other_cpu,
         timeout_s=_patience_s(capture),

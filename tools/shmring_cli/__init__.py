@@ -5,7 +5,7 @@ A module has ``add_arguments(parser)`` and ``run(arguments) -> int``. Its docstr
 when its command is called, so that ``shmring ls`` stays fast. ``arguments.told`` says whether a
 signal told the command to end.
 
-Exit codes: 0 success, 1 wrong usage, 2 failure. `_EPILOG` has those that some commands add.
+`shmring_cli.common.EXIT_CODES` has the exit codes of all commands.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence, Set
 
 from shmring_cli.common import (
+    EXIT_CODES,
     FAILED,
     FINE,
     USAGE,
@@ -28,57 +29,39 @@ from shmring_cli.common import (
 from shmring_cli.ending import Told
 
 COMMANDS = (
+    Command("demo", "shmring_demo.command", "timed packets beside time.sleep, measured", "run"),
+    Command("up", "shmring_cli.up", "serve a named pool for other processes", "run", asks=True),
+    Command("close", "shmring_cli.acting", "close channels, whoever opened them", "run"),
+    Command("hold", "shmring_cli.acting", "halt sending and receiving on channels", "run"),
+    Command("release", "shmring_cli.acting", "let held channels continue", "run"),
+    Command("purge", "shmring_cli.acting", "drop the packets that wait on channels", "run"),
+    Command("ls", "shmring_cli.ls", "the channels and workers of this host", "look"),
+    Command("top", "rtstat.top", "the same as rtstat: everything, live", "look"),
+    Command("tap", "shmring_cli.tap", "packets of a channel for Wireshark", "look", asks=True),
+    Command("plot", "shmring_plot.command", "pictures of recordings of rtstat", "look"),
+    Command("generate", "shmring_cli.generate", "send generated packets", "network", asks=True),
+    Command("replay", "shmring_cli.replay", "send a capture at its times", "network", asks=True),
     Command(
-        "demo", "shmring_demo.command", "timed packets, measured by the kernel, and time.sleep"
-    ),
-    Command("up", "shmring_cli.up", "serve a named pool that other processes attach to", asks=True),
-    Command("ls", "shmring_cli.ls", "the channels and workers of this host"),
-    Command("top", "rtstat.top", "the same as rtstat: what every pool, worker and channel does"),
-    Command("close", "shmring_cli.acting", "close channels, whoever opened them, dead or alive"),
-    Command("hold", "shmring_cli.acting", "halt sending and receiving on channels"),
-    Command("release", "shmring_cli.acting", "let held channels continue"),
-    Command("purge", "shmring_cli.acting", "drop the packets that wait on channels"),
-    Command(
-        "impair", "shmring_cli.impair", "a bad network between UDP programs: a proxy", asks=True
-    ),
-    Command(
-        "tap",
-        "shmring_cli.tap",
-        "copy the packets of a channel to pcapng, for Wireshark",
+        "reflect",
+        "shmring_cli.reflect",
+        "answer STAMP test packets (RFC 8762)",
+        "network",
         asks=True,
     ),
     Command(
-        "replay",
-        "shmring_cli.replay",
-        "send the UDP packets of a capture at their times",
-        asks=True,
+        "measure", "shmring_measure.command", "delay, jitter, loss of a path", "network", asks=True
     ),
-    Command("generate", "shmring_cli.generate", "send generated packets at their times", asks=True),
-    Command("reflect", "shmring_cli.reflect", "answer STAMP test packets (RFC 8762)", asks=True),
+    Command("clock", "shmring_cli.clock", "how far another clock is", "network", asks=True),
+    Command("impair", "shmring_cli.impair", "a bad network: a UDP proxy", "network", asks=True),
+    Command("udt", "shmring_copy.command", "send and receive files over UDT", "copy", asks=True),
+    Command("doctor", "shmring_doctor.command", "is this machine fit, and the fixes", "maintain"),
+    Command("bench", "shmring_bench.command", "what shmring costs here, beside bare C", "maintain"),
+    Command("gc", "shmring_cli.gc", "remove what dead processes left behind", "maintain"),
+    Command("help", "shmring_cli.help", "show a page of the documentation", "maintain"),
     Command(
-        "clock", "shmring_cli.clock", "how far another host's clock is, with a bound", asks=True
+        "completion", "shmring_cli.completion", "completion for bash, zsh and fish", "maintain"
     ),
-    Command(
-        "measure",
-        "shmring_measure.command",
-        "delay, jitter and loss of a path, by direction",
-        asks=True,
-    ),
-    Command(
-        "udt",
-        "shmring_copy.command",
-        "send and receive files over UDT, with resume and hash check",
-        asks=True,
-    ),
-    Command("bench", "shmring_bench.command", "what shmring costs here, compared with bare C"),
-    Command(
-        "plot", "shmring_plot.command", "pictures of recordings: lateness over time, before/after"
-    ),
-    Command("doctor", "shmring_doctor.command", "check if this machine is fit, and show the fixes"),
-    Command("gc", "shmring_cli.gc", "remove what dead processes left behind"),
-    Command("help", "shmring_cli.help", "show a page of the documentation"),
-    Command("completion", "shmring_cli.completion", "completion of commands for bash, zsh, fish"),
-    Command("cflags", "shmring_cli.cflags", "compiler flags for C programs that use channels"),
+    Command("cflags", "shmring_cli.cflags", "compiler flags for C programs", "maintain"),
 )
 
 _DESCRIPTION = """\
@@ -90,22 +73,14 @@ start here:
   shmring demo                 five seconds of 1 kHz, with a histogram and a picture
   shmring COMMAND --help       what a command is for, with examples
 
-exit codes: 0 success, 1 wrong usage, 2 failure
-  shmring ls         2 also if a worker is stale, a channel not served, or a file unreadable
-  shmring demo       2 also if a packet was lost
-  shmring replay     2 also if packets could not be sent, 3 too many packets were late
-  shmring generate   the same
-  shmring clock      2 also without any reply, or if replies no longer come
-  shmring measure    2 also if no reflector answers, 3 more were lost or late than a limit allows
-  shmring doctor     2 unfit, 3 fit with limits
-  shmring top        3 troubled, 4 broken
-"""
+exit codes:
+""" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's. Return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["top"] and not {"-h", "--help"} & set(words[1:2]):
+    if words[:1] == ["top"]:
         return int(importlib.import_module("rtstat.cli").main(words[1:], lasts=argv is None))
     called = next((word for word in words if not word.startswith("-")), "")
     interrupts = not any(command.asks for command in COMMANDS if command.name == called)
@@ -131,13 +106,31 @@ def whole_parser() -> argparse.ArgumentParser:
     return _parser({command.name for command in COMMANDS})
 
 
+class _Grouped(argparse.RawDescriptionHelpFormatter):
+    """Shows the commands under the titles of their groups."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):
+            return super()._format_action(action)
+        shown = {one.dest: one for one in action._get_subactions()}
+        parts = []
+        for group in dict.fromkeys(command.group for command in COMMANDS):
+            parts.append(f"  {group}:\n")
+            self._indent()
+            for command in COMMANDS:
+                if command.group == group:
+                    parts.append(super()._format_action(shown[command.name]))
+            self._dedent()
+        return "".join(parts)
+
+
 def _parser(called: Set[str]) -> argparse.ArgumentParser:
     """Return the parser. Only the commands in `called` are imported."""
     parser = Parser(
         prog="shmring",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Grouped,
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     parser.set_defaults(run=_no_command, command="", parser=parser)

@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 from rtworkers import paths
 from rtworkers.similar import meant_namespace
 from shmring import control
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, describe
-from shmring_cli.output import json_line
+from shmring_cli.output import JsonRows
 
 _CLOSE = """\
 Close channels for all processes, whoever opened them, and free their names.
@@ -79,18 +80,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHANNEL",
         help="name, NAMESPACE/name, or a pattern such as 'axis-*'",
     )
-    parser.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object per channel")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    namespace = paths.namespace_of(arguments.namespace)
+    rows = JsonRows(arguments.json)
     results = [
-        _act(arguments.command, space, name, json=arguments.json)
-        for space, name in _named(arguments.channels, namespace)
+        _act(arguments.command, space, name, rows, json=bool(arguments.json))
+        for space, name in _named(arguments.channels, paths.namespace_of(None))
     ]
+    rows.end()
     return FINE if all(results) else FAILED
 
 
@@ -112,25 +111,25 @@ def _matching(name: str, namespace: str) -> list[tuple[str, str]]:
     found = [(namespace, one) for one in there if fnmatchcase(one, name)]
     if not found:
         raise ValueError(
-            f"no channel in namespace {namespace!r} matches {name!r}: see shmring ls --all"
+            f"no channel in namespace {namespace!r} matches {name!r}: see shmring ls"
             + (meant_namespace(namespace) if not there else "")
         )
     return found
 
 
-def _act(action: str, namespace: str, name: str, *, json: bool) -> bool:
+def _act(action: str, namespace: str, name: str, rows: JsonRows, *, json: bool) -> bool:
     """Do it to one channel, and say what was done. Return whether it worked."""
     try:
         done = ACTIONS[action](name, namespace=namespace)
     except (OSError, ValueError) as error:
         facts = {"action": action, "namespace": namespace, "name": name, "done": False}
         if json:
-            json_line({**facts, "error": describe(error)})
+            rows.add({**facts, "error": describe(error)})
         else:
             print(f"shmring {action}: {describe(error)}", file=sys.stderr)
         return False
     if json:
-        json_line({**dataclasses.asdict(done), "done": True})
+        rows.add({**dataclasses.asdict(done), "done": True})
     else:
         print(sentence(done))
     return True

@@ -16,6 +16,7 @@ import importlib.resources
 import shlex
 from pathlib import Path
 
+from shmring_cli import options
 from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
@@ -23,7 +24,7 @@ from shmring_cli.output import json_line
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--pkgconfig", action="store_true", help="print the folder of shmring.pc")
-    which.add_argument("--json", action="store_true", help="print one JSON object")
+    options.add_json(which)
 
 
 def folders() -> tuple[Path, Path]:

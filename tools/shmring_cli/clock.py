@@ -9,10 +9,10 @@ begins again.
 examples:
   shmring clock 10.0.0.7                   a line per second, until Ctrl-C
   shmring clock 10.0.0.7:8620 --count 10
-  shmring clock 10.0.0.7 --clock tai --timestamps ptp
-  shmring clock 10.0.0.7 --json >clock.jsonl
+  shmring clock 10.0.0.7 --clock tai/ptp
+  shmring clock 10.0.0.7 --json-lines >clock.jsonl
 
-exit codes: 0 done, 1 wrong usage, 2 failure (also without any reply)
+exit codes: 2 also without any reply, or if replies no longer come
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
 import shmring
 from shmring.stamp import clock as settings
 from shmring.stamp.reflector import PORT
-from shmring_cli import realtime, sending
+from shmring_cli import options, realtime, sending
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.ending import Told
 from shmring_cli.output import duration, json_line
+from shmring_cli.report import Head
 
 _SILENT_NS = 3_000_000_000
 
@@ -41,23 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--clock",
-        choices=("realtime", "tai", "monotonic"),
-        default="realtime",
-        help="the local clock (default realtime)",
+        type=_clock,
+        default=("realtime", "ntp"),
+        metavar="CLOCK[/STAMPS]",
+        help="the local clock: realtime, tai or monotonic (default realtime), and the timestamps "
+        "of the requests: ntp asks for UTC, ptp for TAI (default ntp)",
     )
-    parser.add_argument(
-        "--timestamps",
-        choices=("ntp", "ptp"),
-        default="ntp",
-        help="of the requests: ntp asks for UTC, ptp for TAI (default ntp)",
-    )
-    parser.add_argument(
-        "--pps",
-        type=float,
-        default=settings.PPS,
-        metavar="N",
-        help=f"requests a second (default {settings.PPS:.0f})",
-    )
+    options.add_pps(parser, f"requests a second (default {settings.PPS:.0f})", default=settings.PPS)
     parser.add_argument(
         "--drift",
         type=float,
@@ -66,18 +58,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the clocks drift apart by at most so much "
         f"(default {settings.DRIFT_PPM:.0f}, two quartzes)",
     )
-    parser.add_argument(
-        "--interval", type=float, default=1.0, metavar="SECONDS", help="between lines (default 1)"
+    options.add_interval(
+        parser,
+        "between lines (default 1s)",
+        read=options.limited("the interval", 0.001, 86400),
+        default=1.0,
     )
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many lines")
+    options.add_count(parser, "end after so many lines")
     parser.add_argument(
-        "--timeout",
-        type=float,
+        "--wait",
+        type=options.limited("the wait", 0, 86400),
         default=settings.TIMEOUT_S,
-        metavar="SECONDS",
-        help=f"wait so long for the first reply (default {settings.TIMEOUT_S:.0f})",
+        metavar="TIME",
+        help=f"for the first reply (default {settings.TIMEOUT_S:.0f}s)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    options.add_json(parser, lines="estimate")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,27 +84,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if not 0.001 <= arguments.interval <= 86400:
-        raise shmring.BadConfig(f"interval is {arguments.interval}: it must be 0.001 to 86400 s")
-    if not 0 <= arguments.timeout <= 86400:
-        raise shmring.BadConfig(f"timeout is {arguments.timeout}: it must be 0 to 86400 s")
-    if arguments.count is not None and arguments.count < 1:
-        raise shmring.BadConfig(f"count is {arguments.count}: it must be 1 or more")
     host, port = arguments.host
     told: Told = arguments.told
     with realtime.shown("shmring clock") as lacking:
         clock = shmring.RemoteClock(
             host,
             port=port,
-            clock=arguments.clock,
-            timestamps=arguments.timestamps,
+            clock=arguments.clock[0],
+            timestamps=arguments.clock[1],
             pps=arguments.pps,
             drift_ppm=arguments.drift,
         )
     lines = 0
+    found: list[dict[str, Any]] = []
     now = None
     with clock:
-        if not _await_reply(clock, arguments.timeout, told):
+        if not _await_reply(clock, arguments.wait, told):
             return FAILED
         begin = time.monotonic()
         while arguments.count is None or lines < arguments.count:
@@ -118,10 +108,18 @@ def _run(arguments: argparse.Namespace) -> int:
             if told:
                 break
             before, now = now, clock.estimate()
-            if arguments.json:
+            if arguments.json == "lines":
                 json_line(now.to_dict() | {"lacking": lacking})
+            elif arguments.json:
+                found.append(now.to_dict())
             else:
                 _tell(now, before)
+    exchanges = 0 if now is None else now.answers.exchanges
+    head = Head("clock", exchanges, "exchanged", time.monotonic() - begin, None)
+    if arguments.json == "document":
+        json_line(head.document({"estimates": found}, lacking))
+    elif not arguments.json:
+        print(*head.lines())
     return FAILED if now is not None and now.silent_ns > _SILENT_NS else FINE
 
 
@@ -160,3 +158,12 @@ def _tell(now: shmring.ClockEstimate, before: shmring.ClockEstimate | None) -> N
         f"{duration(now.round_trip_ns):>10}",
         flush=True,
     )
+
+
+def _clock(text: str) -> tuple[str, str]:
+    name, slash, stamps = text.partition("/")
+    if name not in ("realtime", "tai", "monotonic") or (slash and stamps not in ("ntp", "ptp")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is unknown: use realtime, tai or monotonic, perhaps with /ntp or /ptp"
+        )
+    return name, stamps or "ntp"

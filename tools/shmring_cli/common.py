@@ -1,4 +1,4 @@
-"""What commands share: exit codes, the parser of a command line, an option, an error's text."""
+"""What commands share: exit codes, the parser of a command line, an error's text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ from rtworkers.similar import did_you_mean
 FINE = 0
 USAGE = 1
 FAILED = 2
+LATE = 3
+LOST = 4
+BROKEN = 5
+
+EXIT_CODES = {
+    FINE: "success",
+    USAGE: "wrong usage",
+    FAILED: "the command could not do its work, or was interrupted",
+    LATE: "this host was late or is troubled: late packets above a limit, fit with limits",
+    LOST: "the network lost packets: more than a limit, or any in the demo",
+    BROKEN: "something here is broken: a channel not served, a worker stale, a host unfit",
+}
+"""Each code means the same in every command."""
 
 
 _FEW = 12
@@ -25,12 +38,18 @@ class Command(NamedTuple):
     name: str
     module: str
     help: str
+    group: str = ""
+    """Under which title `shmring --help` shows it."""
     asks: bool = False
     """Whether it looks at ``arguments.told``, an `ending.Told`. Others are interrupted."""
 
 
 class Parser(argparse.ArgumentParser):
-    """End wrong usage with exit code 1, because 2 means that something failed."""
+    """End wrong usage with exit code 1, because 2 means that something failed. Options are not
+    abbreviated, so that a new one changes nothing."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -55,7 +74,9 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, words: list[str]) -> None:
         """End with wrong usage if there are `words` that no option or argument took."""
         if words:
-            hint = did_you_mean(words[0].partition("=")[0], self._option_string_actions)
+            option = words[0].partition("=")[0]
+            hint = moved(self.prog, option)
+            hint = f": use {hint}" if hint else did_you_mean(option, self._option_string_actions)
             self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 
@@ -80,14 +101,65 @@ class CommandParser(Parser):
         return arguments, []
 
 
-def add_gso(parser: argparse.ArgumentParser) -> None:
-    """Add the option that keeps packets apart in captures."""
-    parser.add_argument(
-        "--no-gso",
-        dest="gso",
-        action="store_false",
-        help="send each packet in a message of its own. Captures here show a message as one packet",
-    )
+_MOVED = {
+    **dict.fromkeys(("ttl", "dscp", "interface", "mss"), "--socket {}=..."),
+    **dict.fromkeys(("broadcast", "no-gso"), "--socket {}"),
+    **dict.fromkeys(("cpu", "profile"), "--worker {}=..."),
+    **dict.fromkeys(("ramp", "steps", "burst"), "its value with --pps"),
+    "on-off": "--flow on-off=...",
+    "bps": "--pps 10Mbit/s",
+    **dict.fromkeys(("padding", "stamp"), "--packet {}=..."),
+    **dict.fromkeys(("loss", "burst-loss", "duplicate", "corrupt", "reorder"), "{}=... alone"),
+    **dict.fromkeys(("delay", "jitter", "rate", "queue", "seed"), "{}=... alone"),
+    **dict.fromkeys(("forward", "backward"), "{} WORDS without the dashes"),
+    "poisson": "--flow poisson",
+    "imix": "--size imix",
+    "seconds": "--duration TIME",
+    "duration": "-n for the number of snapshots",
+    "late-limit": "--limit late=1%",
+    "loss-limit": "--limit loss=1%",
+    "late-us": "--tolerance 50us",
+    "max-pps": "--pps",
+    "idle": "N/TIME as the value of --sessions or --flows",
+    "stateful": "--sessions N",
+    "map": "--to OLD=NEW",
+    "timetable": "--at FILE",
+    "after": "--keep BEFORE/AFTER",
+    "bind": "--local",
+    "timestamps": "--clock tai/ptp",
+    "timeout": "--wait",
+    "namespace": "NAMESPACE/NAME",
+    "all": "--namespace '*'",
+    "channel": "its name without an option",
+    "verbose": "--all",
+    "quick": "--duration 0.2 --runs 1",
+    "peer-python": "$SHMRING_PEER_PYTHON",
+    "once": "--plain",
+    "from": "--range FROM..TO",
+    "priority": "--policy fifo/80",
+    "post-mortem": "rtstat post-mortem CHANNEL",
+    "version": "shmring --version",
+    **{
+        f"user-{name}": f"--user-limits {name}=..."
+        for name in ("channels", "shm", "channel-shm", "connections")
+    },
+    "plot all": "--channel '*'",
+    "plot to": "--range FROM..TO",
+    "demo rate": "--pps",
+    "replay flow": "--only",
+    "ls seconds": "rtstat --plain --interval TIME",
+    "rtstat seconds": "--interval TIME",
+    "show seconds": "--interval TIME",
+    "why seconds": "--interval TIME",
+}
+"""Options that are gone, perhaps with their command before them, and what does the same now."""
+
+
+def moved(prog: str, option: str) -> str:
+    """Return what to write instead of an option that is gone, or nothing."""
+    name = option.removeprefix("--")
+    text = _MOVED.get(f"{prog.split()[-1]} {name}", _MOVED.get(name, ""))
+    return text.format(name) if option.startswith("--") else ""
 
 
 def describe(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import replace
 
 from shmring_cli.common import FINE
 from shmring_cli.parsers import CommandLine, Option, children, command_lines
@@ -25,7 +26,7 @@ _CHANNELS, _POOLS, _NAMESPACES = "__channels__", "__pools__", "__namespaces__"
 _LISTS = {
     _CHANNELS: "shmring top list -q 2>/dev/null | cut -d/ -f2",
     _POOLS: "shmring top list 2>/dev/null | awk '{print $2}' | sort -u",
-    _NAMESPACES: "shmring top list -q --all 2>/dev/null | cut -d/ -f1 | sort -u",
+    _NAMESPACES: "shmring top list -q --namespace '*' 2>/dev/null | cut -d/ -f1 | sort -u",
 }
 _NAMES = {
     **dict.fromkeys(("CHANNEL", "CHANNELS", "--channel"), _CHANNELS),
@@ -39,8 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    print(SCRIPTS[arguments.shell](command_lines()), end="")
+    print(SCRIPTS[arguments.shell](every_line()), end="")
     return FINE
+
+
+def every_line() -> list[CommandLine]:
+    """Every program and command, and what follows ``shmring top``: the words of rtstat."""
+    lines = [line for line in command_lines() if line.words != ("shmring", "top")]
+    tops = [
+        replace(line, words=("shmring", "top", *line.words[1:]))
+        for line in lines
+        if line.words[0] == "rtstat"
+    ]
+    return lines + tops
 
 
 def _value(option: Option) -> str:

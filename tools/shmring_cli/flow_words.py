@@ -1,4 +1,4 @@
-"""Flows of generated packets in words: options of a command, or ``pps=1k,size=200,to=:5004``."""
+"""Flows of generated packets: options of a command, or words as ``pps=1k,size=200,to=:5004``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from shmring import traffic
-from shmring_cli import sending
+from shmring_cli import options, sending
 
 DEFAULT_SECONDS = 10.0
 
 Words = dict[str, Any]
+
+
+class Bits(NamedTuple):
+    """``20Mbit/s``"""
+
+    bps: float
 
 
 class Ramp(NamedTuple):
@@ -45,6 +51,11 @@ class OnOff(NamedTuple):
     off_s: float
 
 
+Rate = float | Bits | Ramp | Steps | Burst
+
+_BITS = "bit/s"
+
+
 # --- values ---------------------------------------------------------------------------------------
 
 
@@ -66,32 +77,47 @@ def size(text: str) -> traffic.Sizes:
         raise _wrong(text, "size", "200, 100-1400, 64*7:594*4:1518*1 or imix") from None
 
 
-def ramp(text: str) -> Ramp:
-    """Parse ``1k..100k`` or ``1k..100k/10s``."""
+def even(text: str) -> float | Bits:
+    """Parse ``1000`` packets a second, or ``20Mbit/s`` with the headers of IP and UDP."""
+    number = text.removesuffix(_BITS)
+    return options.rate(text) if number == text else Bits(options.rate(number))
+
+
+def rate(text: str) -> Rate:
+    """Parse what `even` parses, ``1k..100k/10s``, ``1k:5k:10k/2s`` or ``10/1ms/5us``."""
+    if ".." in text:
+        return _ramp(text)
+    if ":" in text:
+        return _steps(text)
+    return _burst(text) if "/" in text and not text.endswith(_BITS) else even(text)
+
+
+def _ramp(text: str) -> Ramp:
     rates, slash, time = text.partition("/")
-    begin, dots, end = rates.partition("..")
-    if not (begin and dots and end):
+    begin, _, end = rates.partition("..")
+    if not (begin and end):
         raise _wrong(text, "ramp", "1k..100k or 1k..100k/10s")
-    begin_pps, end_pps = (0.0 if each == "0" else sending.rate(each) for each in (begin, end))
-    return Ramp(begin_pps, end_pps, sending.seconds(time) if slash else None)
+    return Ramp(_or_zero(begin), _or_zero(end), options.seconds(time) if slash else None)
 
 
-def steps(text: str) -> Steps:
-    """Parse ``1k:5k:10k`` or ``1k:5k:10k/2s``."""
+def _steps(text: str) -> Steps:
     rates, slash, time = text.partition("/")
-    pps = [0.0 if each == "0" else sending.rate(each) for each in rates.split(":")]
-    return Steps(pps, sending.seconds(time) if slash else None)
+    pps = [_or_zero(each) for each in rates.split(":")]
+    return Steps(pps, options.seconds(time) if slash else None)
 
 
-def burst(text: str) -> Burst:
-    """Parse ``10/1ms`` or ``10/1ms/5us``."""
+def _burst(text: str) -> Burst:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not (parts[0].isascii() and parts[0].isdecimal()):
         raise _wrong(text, "burst", "10/1ms (packets/period) or 10/1ms/5us (with spacing)")
-    period_s = sending.seconds(parts[1])
+    period_s = options.seconds(parts[1])
     if period_s == 0:
         raise _wrong(text, "burst", "a period above 0, such as 10/1ms")
-    return Burst(int(parts[0]), period_s, sending.seconds(parts[2]) if len(parts) == 3 else 0.0)
+    return Burst(int(parts[0]), period_s, options.seconds(parts[2]) if len(parts) == 3 else 0.0)
+
+
+def _or_zero(text: str) -> float:
+    return 0.0 if text == "0" else options.rate(text)
 
 
 def on_off(text: str) -> OnOff:
@@ -99,62 +125,44 @@ def on_off(text: str) -> OnOff:
     on, slash, off = text.partition("/")
     if not slash:
         raise _wrong(text, "pair of times", "10ms/90ms: sending/silent")
-    return OnOff(sending.seconds(on), sending.seconds(off))
+    return OnOff(options.seconds(on), options.seconds(off))
 
 
 def duration(text: str) -> float:
     """Parse a time, or ``forever``."""
-    return math.inf if text == "forever" else sending.seconds(text)
-
-
-def packets(text: str) -> int:
-    """Parse ``1000`` or ``10k``."""
-    value = sending.rate(text)
-    if value != int(value):
-        raise _wrong(text, "number of packets", "1 or more")
-    return int(value)
+    return math.inf if text == "forever" else options.seconds(text)
 
 
 # --- the words ------------------------------------------------------------------------------------
 
 
-class Word(NamedTuple):
-    """One property of a flow."""
-
-    parse: Callable[[str], Any]
-    metavar: str
-    help: str
-
-
-WORDS: dict[str, Word] = {
-    "pps": Word(sending.rate, "RATE", "packets a second: 1000, 50k, 1.5M (default 1000)"),
-    "bps": Word(sending.rate, "RATE", "bits a second with IP and UDP headers: 10M, 1G"),
-    "ramp": Word(ramp, "A..B[/TIME]", "from A to B packets a second, over all or this time"),
-    "steps": Word(steps, "A:B:..[/TIME]", "A packets a second, then B, each for this time"),
-    "burst": Word(burst, "N/PERIOD[/GAP]", "N packets at once in every period, or with gaps"),
-    "on-off": Word(on_off, "ON/OFF", "send for ON, be silent for OFF, and so on"),
-    "size": Word(size, "BYTES", "payload: 200, 100-1400, 64*7:594*4:1518 or imix (default 200)"),
-}
-_RATES = frozenset({"pps", "bps", "ramp", "steps", "burst"})
-_SWITCHES = {"poisson": True, "imix": True}
-_OF_A_FLOW: dict[str, Callable[[str], Any]] = {
-    **{name: word.parse for name, word in WORDS.items()},
+WORDS: dict[str, Callable[[str], Any]] = {
+    "pps": rate,
+    "on-off": on_off,
+    "size": size,
     "to": sending.destination,
-    "after": sending.seconds,
-    "seconds": duration,
-    "count": packets,
+    "after": options.seconds,
+    "duration": duration,
+    "count": options.count,
 }
+_SWITCHES = ("poisson",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that describe flows, and how long they last."""
-    for name, word in WORDS.items():
-        parser.add_argument(f"--{name}", type=word.parse, metavar=word.metavar, help=word.help)
-    parser.add_argument(
-        "--imix", action="store_true", help="as --size imix: frames of 64, 594, 1518"
+    options.add_pps(
+        parser,
+        "packets a second (default 1000): 50k, a ramp 1k..100k/10s (over all or this time), steps "
+        "1k:5k:10k/2s (each for this time), bursts 10/1ms or 10/1ms/5us (packets/period/gap), or "
+        "20Mbit/s with the headers of IP and UDP",
+        read=rate,
     )
     parser.add_argument(
-        "--poisson", action="store_true", help="random gaps (exponentially distributed)"
+        "--size",
+        type=size,
+        metavar="BYTES",
+        help="payload: 200, 100-1400, 64*7:594*4:1518 or imix (frames of 64, 594, 1518; default "
+        "200)",
     )
     parser.add_argument(
         "--flow",
@@ -162,16 +170,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WORDS",
-        help="a flow with its own words: pps=1k,size=200,poisson,to=ADDR:PORT,after=1s; may be "
-        "repeated. The options above are for flows that do not say it",
+        help="a flow with its own words: pps=1k,size=200,to=ADDR:PORT,after=1s,duration=5s, "
+        "count=9; poisson: random gaps; on-off=10ms/90ms: send and be silent. May be repeated. "
+        "Other options are for flows that do not say it",
     )
-    parser.add_argument(
-        "--seconds",
-        type=duration,
-        metavar="TIME",
-        help=f"how long: 10, 5m, 2h or forever (default {DEFAULT_SECONDS:g}, or until --count)",
+    options.add_duration(
+        parser,
+        f"how long: 10s, 5m, 2h or forever (default {DEFAULT_SECONDS:g}s, or until --count)",
+        read=duration,
     )
-    parser.add_argument("--count", type=packets, metavar="N", help="packets of each flow, at most")
+    options.add_count(parser, "packets of each flow, at most")
 
 
 def words_of(text: str) -> Words:
@@ -183,10 +191,10 @@ def words_of(text: str) -> Words:
             raise argparse.ArgumentTypeError(f"{name} is there twice in {text!r}: give it once")
         if not equals and name in _SWITCHES:
             found[name] = True
-        elif equals and name in _OF_A_FLOW:
-            found[name] = _OF_A_FLOW[name](value)
+        elif equals and name in WORDS:
+            found[name] = WORDS[name](value)
         else:
-            known = ", ".join([*(f"{each}=" for each in _OF_A_FLOW), *_SWITCHES])
+            known = ", ".join([*(f"{each}=" for each in WORDS), *_SWITCHES])
             raise argparse.ArgumentTypeError(f"{part!r} says nothing of a flow: use {known}")
     return found
 
@@ -194,49 +202,41 @@ def words_of(text: str) -> Words:
 def flows(arguments: argparse.Namespace) -> list[traffic.Flow]:
     """Return the flows that the options of `add_arguments` describe. Raises `ValueError`."""
     common: Words = {
-        name: value
-        for name in (*WORDS, *_SWITCHES)
-        if (value := getattr(arguments, name.replace("-", "_"))) is not None
-        and value is not False
+        name: value for name in ("pps", "size") if (value := getattr(arguments, name)) is not None
     }
-    if arguments.seconds is None and arguments.count is None:
-        common["seconds"] = DEFAULT_SECONDS
+    if arguments.duration is None and arguments.count is None:
+        common["duration"] = DEFAULT_SECONDS
     else:
-        common["seconds"], common["count"] = arguments.seconds, arguments.count
+        common["duration"], common["count"] = arguments.duration, arguments.count
     return [_flow(_merged(common, words)) for words in arguments.flow or [{}]]
 
 
 def _merged(common: Words, words: Words) -> Words:
     """The words of a flow, and the common ones that it does not replace."""
     replaced: set[str] = set()
-    for group in (_RATES, {"size", "imix"}, {"seconds", "count"}):
+    for group in ({"pps"}, {"size"}, {"duration", "count"}):
         if group & words.keys():
             replaced |= group
     return {**{name: value for name, value in common.items() if name not in replaced}, **words}
 
 
 def _flow(words: Words) -> traffic.Flow:
-    rates = sorted(_RATES & words.keys())
-    if len(rates) > 1:
-        raise ValueError(f"{' and '.join(rates)}: give one of them")
-    if "on-off" in words and not {"pps", "burst"} & words.keys() and rates:
-        raise ValueError(f"{rates[0]} and on-off: on-off goes with pps or burst")
-    if "size" in words and "imix" in words:
-        raise ValueError("size and imix: give one of them")
-    how: dict[str, Any] = {"pps": _rate(words)}
-    if "bps" in words:
-        how["bps"] = words["bps"]
-    if "burst" in words:
-        how["burst"] = words["burst"].packets
-        how["spacing_ns"] = round(words["burst"].spacing_s * 1e9)
-    if "size" in words or "imix" in words:
-        how["size"] = words.get("size", "imix")
+    rate: Rate = words.get("pps", 1000.0)
+    if "on-off" in words and isinstance(rate, Bits | Ramp | Steps):
+        raise ValueError("on-off goes with packets a second or bursts: --pps 1k or --pps 10/1ms")
+    how: dict[str, Any] = {"pps": _rate(rate, words)}
+    if isinstance(rate, Bits):
+        how["bps"] = rate.bps
+    if isinstance(rate, Burst):
+        how["burst"] = rate.packets
+        how["spacing_ns"] = round(rate.spacing_s * 1e9)
     if "poisson" in words:
         how["pattern"] = "poisson"
     for name, own in (
+        ("size", "size"),
         ("to", "to"),
         ("after", "after_s"),
-        ("seconds", "seconds"),
+        ("duration", "seconds"),
         ("count", "count"),
     ):
         if name in words:
@@ -244,19 +244,17 @@ def _flow(words: Words) -> traffic.Flow:
     return traffic.Flow(**how)
 
 
-def _rate(words: Words) -> float | traffic.Rate:
-    if "ramp" in words:
-        given: Ramp = words["ramp"]
-        return traffic.ramp(given.pps, given.to_pps, _lasts(words, given.seconds, "ramp"))
-    if "steps" in words:
-        some: Steps = words["steps"]
-        each_s = some.seconds
+def _rate(rate: Rate, words: Words) -> float | traffic.Rate:
+    if isinstance(rate, Bits):
+        return 1000.0
+    if isinstance(rate, Ramp):
+        return traffic.ramp(rate.pps, rate.to_pps, _lasts(words, rate.seconds, "ramp"))
+    if isinstance(rate, Steps):
+        each_s = rate.seconds
         if each_s is None:
-            each_s = _lasts(words, None, "steps") / len(some.pps)
-        return traffic.steps(some.pps, each_s)
-    pps = words.get("pps", 1000.0)
-    if "burst" in words:
-        pps = words["burst"].packets / words["burst"].period_s
+            each_s = _lasts(words, None, "steps") / len(rate.pps)
+        return traffic.steps(rate.pps, each_s)
+    pps = rate.packets / rate.period_s if isinstance(rate, Burst) else rate
     if "on-off" in words:
         return traffic.on_off(pps, *words["on-off"])
     return float(pps)
@@ -264,7 +262,7 @@ def _rate(words: Words) -> float | traffic.Rate:
 
 def _lasts(words: Words, given: float | None, name: str) -> float:
     """How long the rate changes: the time given with it, or all the time."""
-    seconds = words.get("seconds") if given is None else given
+    seconds = words.get("duration") if given is None else given
     if seconds is None or math.isinf(seconds):
-        raise ValueError(f"{name} has no time: write /10s behind it, or give seconds")
+        raise ValueError(f"{name} has no time: write /10s behind it, or give --duration")
     return float(seconds)

@@ -19,21 +19,23 @@ import argparse
 
 import shmring
 from rtworkers import paths
+from shmring_cli import options
 from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed")
-    parser.add_argument("--namespace", metavar="NS", help="only this namespace (default: all)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options.add_dry_run(parser, "only show what would be removed")
+    options.add_namespace(parser, "all")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    removed = shmring.gc(namespace=arguments.namespace, dry_run=arguments.dry_run)
+    namespace = options.namespace_of(arguments, None)
+    removed = shmring.gc(namespace=namespace, dry_run=arguments.dry_run)
     left = [
         info
-        for info in shmring.channels(arguments.namespace)
+        for info in shmring.channels(namespace)
         if info.opener_alive is False
         and paths.channel_segment(info.namespace, info.name) not in removed.segments
     ]

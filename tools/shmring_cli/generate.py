@@ -8,16 +8,15 @@ between them differed from the schedule.
 
 examples:
   shmring generate 10.0.0.7                                1000 packets a second for 10 s
-  shmring generate 10.0.0.7 --pps 1k --size 200 --seconds 10
-  shmring generate 10.0.0.7:5004 --pps 50k --poisson --imix
-  shmring generate 10.0.0.7 --burst 10/1ms                 ten packets at once, every millisecond
-  shmring generate 10.0.0.7 --ramp 1k..100k --seconds 30
-  shmring generate 10.0.0.7 --pps 1k --size 1400 --on-off 10ms/90ms
-  shmring generate 10.0.0.7 --flow pps=50,size=172,to=:5004 --flow bps=20M,size=1400,poisson
-  shmring generate 10.0.0.7 --ramp 1k..100k --dry-run      what would be sent
+  shmring generate 10.0.0.7 --pps 1k --size 200 --duration 5m
+  shmring generate 10.0.0.7:5004 --pps 50k --flow poisson --size imix
+  shmring generate 10.0.0.7 --pps 10/1ms                   ten packets at once, every millisecond
+  shmring generate 10.0.0.7 --pps 1k..100k --duration 30s
+  shmring generate 10.0.0.7 --size 1400 --flow on-off=10ms/90ms
+  shmring generate 10.0.0.7 --flow pps=50,size=172,to=:5004 --flow pps=20Mbit/s,poisson
+  shmring generate 10.0.0.7 --pps 1k..100k --dry-run       what would be sent
 
-exit codes: 0 in time, 1 wrong usage, 2 failure (also if packets could not be sent),
-3 more packets were late than --late-limit allows
+exit codes: 0 in time, 2 also if packets could not be sent, 3 more were late than --limit allows
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import sys
 
 import shmring
 from shmring import traffic
-from shmring_cli import flow_words, realtime, sending
+from shmring_cli import flow_words, options, realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, json_line, quantity, text_table
 
@@ -47,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of gaps, sizes and padding (default 0)"
     )
-    parser.add_argument(
-        "--padding", choices=("zero", "random"), default="zero", help="after the first 44 bytes"
-    )
-    parser.add_argument(
-        "--stamp", choices=("ntp", "ptp"), default="ntp", help="timestamps in UTC or TAI"
-    )
+    options.add_packet(parser)
     sending.add_where(parser)
     sending.add_when(parser)
     sending.add_report(parser, "list what the flows would send, send nothing")
@@ -73,10 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
         with arguments.told.then(generator.stop):
             report = generator.run()
     if arguments.json:
-        json_line(report.to_dict() | {"lacking": lacking})
+        json_line(sending.head("generate", report).document(report.to_dict(), lacking))
     else:
         show.done()
-        sending.tell(report)
+        sending.tell("generate", report)
         if not report.packets and not report.stopped:
             print("no packet was due in this time: see --dry-run")
     return sending.exit_code(report, arguments.late_limit)

@@ -6,28 +6,32 @@ so replies come back, over a path for the other direction. All clients share the
 Ctrl-C ends the proxy and shows what it counted.
 
 Without --to it changes a proxy that runs, by its name, or shows it. What is not named stays
-as it is. `clear` ends all impairments.
+as it is.
 
-Options such as --loss are for both directions. --forward (from clients to the server) and
---backward are for one, and count after the others: loss=5%,delay=50ms. Their words are the
-options, and down (loses everything), up, clear. The same --seed loses the same datagrams.
+WORDS are for both directions. After forward (from clients to the server) or backward they are
+for one: loss=1% delay=20ms backward down. Words are loss=SHARE (1% or 0.01), burst-loss=SHARE/N
+(in bursts of N on average, default 4), duplicate=SHARE, corrupt=SHARE, reorder=SHARE/TIME (held
+back, so that others overtake them), delay=TIME, jitter=TIME (even over delay - jitter to delay +
+jitter, keeps the order), rate=RATE (bits a second of payload), queue=SIZE (payload that may wait
+for the rate, default 50 ms of it), seed=N (the same seed loses the same datagrams; backward has
+the next one), down (loses everything), up, clear (ends all impairments).
 
-A timetable changes the proxy at times since the start, to the millisecond. Each line is a
-time, perhaps forward or backward, and words:
+--at changes the proxy at a time since the start, to the millisecond. With one word it is a file
+of such lines:
   10s    loss=5%,delay=50ms
   20s    forward down
   20.5s  forward up
 
 examples:
-  shmring impair :5004 --to 10.0.0.7:5004 --loss 1% --delay 20ms --jitter 5ms
-  shmring impair :5004 --to 10.0.0.7:5004 --rate 10M --queue 64k --name link
-  shmring impair 127.0.0.1:0 --to 127.0.0.1:5004 --forward burst-loss=5%/4 --seed 7
-  shmring impair link --loss 10%             change it from another shell
-  shmring impair link --backward down
-  shmring impair link --forward clear
+  shmring impair :5004 --to 10.0.0.7:5004 loss=1% delay=20ms jitter=5ms
+  shmring impair :5004 --to 10.0.0.7:5004 rate=10M,queue=64k --name link
+  shmring impair 127.0.0.1:0 --to 127.0.0.1:5004 seed=7 forward burst-loss=5%/4
+  shmring impair link loss=10%               change it from another shell
+  shmring impair link backward down
+  shmring impair link forward clear
   shmring impair link                        show it
   shmring impair :5004 --to 10.0.0.7:5004 --at 10s down --at 12s up --at 20s --loop
-  shmring impair :5004 --to 10.0.0.7:5004 --timetable night.txt --duration 60s --json
+  shmring impair :5004 --to 10.0.0.7:5004 --at night.txt --duration 5m --json
 """
 
 from __future__ import annotations
@@ -41,81 +45,59 @@ from collections.abc import Iterator
 from typing import Any
 
 import shmring
+from rtworkers import units
 from shmring.proxy import Timetable, change, text_of
 from shmring.proxy.timetable import apply
-from shmring.proxy.words import FIELDS
 from shmring.udt import connecting
-from shmring_cli import realtime, sending
-from shmring_cli.common import FAILED, FINE, USAGE, add_gso, describe
+from shmring_cli import options, realtime
+from shmring_cli.common import FAILED, FINE, USAGE, describe
 from shmring_cli.ending import Told
-from shmring_cli.output import NS_PER_S, Progress, address_text, duration, json_line, quantity
+from shmring_cli.output import NS_PER_S, Progress, address_text, json_line, quantity
+from shmring_cli.report import Head
 
 TICK_S = 0.2
 WINDOW_S = 2.0
 _WAYS = ("forward", "backward")
 _PATHS = {"forward": "impair_tx", "backward": "impair_rx"}
-_HELP = {
-    "loss": ("SHARE", "datagrams lost: 1%% or 0.01"),
-    "burst-loss": ("SHARE[/N]", "datagrams lost in bursts of N on average (default 4): 5%%/4"),
-    "duplicate": ("SHARE", "datagrams that come twice"),
-    "corrupt": ("SHARE", "datagrams with one flipped bit"),
-    "reorder": ("SHARE[/TIME]", "datagrams held back, so that others overtake them: 1%%/5ms"),
-    "delay": ("TIME", "of each datagram: 20ms, 500us, 1s"),
-    "jitter": ("TIME", "the delay is even over delay - jitter to delay + jitter; keeps the order"),
-    "rate": ("RATE", "bits a second of payload: 500k, 10M, 1G"),
-    "queue": ("BYTES", "payload that may wait for the rate: 64k, 1M (default 50 ms of it)"),
-    "seed": ("N", "of all random choices; backward has the next one (default 0)"),
-}
+_FLOWS = 4096
+_IDLE_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "where", metavar="WHERE", help="[ADDR]:PORT to listen on; without --to the name of a proxy"
+        "where",
+        metavar="WHERE",
+        help="[ADDR]:PORT to listen on; without --to the name of a proxy, or NAMESPACE/name",
+    )
+    parser.add_argument(
+        "words", metavar="WORDS", nargs="*", help="loss=1%% delay=20ms backward down"
     )
     parser.add_argument("--to", metavar="HOST:PORT", help="the server")
-    for name in FIELDS:
-        metavar, text = _HELP[name]
-        parser.add_argument(f"--{name}", metavar=metavar, help=text)
-    for way, text in (("forward", "from clients to the server"), ("backward", "to clients")):
-        parser.add_argument(
-            f"--{way}",
-            action="append",
-            default=[],
-            metavar="WORDS",
-            help=f"{text}: loss=5%%,delay=50ms",
-        )
-    _add_times(parser)
-    parser.add_argument("--name", help="of the channel (default impair-PORT)")
-    parser.add_argument(
-        "--flows", type=int, default=4096, metavar="N", help="clients at a time (default 4096)"
-    )
-    parser.add_argument(
-        "--idle", default="60s", metavar="TIME", help="a silent client's flow ends (default 60s)"
-    )
-    add_gso(parser)
-    parser.add_argument("--pool", metavar="POOL", help="use the workers of `shmring up POOL`")
-    parser.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
-    parser.add_argument(
-        "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
-    )
-    parser.add_argument("--cpu", type=int, metavar="N", help="core of the worker")
-    parser.add_argument("--json", action="store_true", help="print the counts as a JSON object")
-
-
-def _add_times(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at",
         nargs="+",
         action="append",
         default=[],
-        metavar=("TIME", "WORDS"),
-        help="a line of a timetable: --at 10s loss=5%%; may be repeated",
+        metavar=("TIME|FILE", "WORDS"),
+        help="a change at this time: --at 10s loss=5%%; may be repeated. Or a file of such lines",
     )
-    parser.add_argument("--timetable", metavar="FILE", help="such lines")
-    parser.add_argument("--loop", action="store_true", help="begin again after the last line")
-    parser.add_argument("--duration", metavar="TIME", help="end after this time (default: Ctrl-C)")
+    parser.add_argument("--loop", action="store_true", help="begin again after the last change")
+    options.add_duration(parser, "end after this time (default: Ctrl-C)")
+    options.add_placed(
+        parser, "--name", "NAME", "of the channel, or NAMESPACE/NAME (default impair-PORT)"
+    )
+    parser.add_argument(
+        "--flows",
+        type=_flows,
+        default=(_FLOWS, _IDLE_S),
+        metavar="N[/TIME]",
+        help=f"clients at a time, and after which silence the flow of one ends (default {_FLOWS}"
+        f"/{_IDLE_S:.0f}s)",
+    )
+    options.add_socket(parser)
+    options.add_pool(parser)
+    options.add_worker(parser)
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -134,7 +116,7 @@ def _check_opening_only(arguments: argparse.Namespace) -> None:
         raise shmring.BadConfig(
             f"{arguments.where!r} is an address: give the server, too, as in --to 10.0.0.7:5004"
         )
-    for name in ("at", "timetable", "loop", "duration", "pool"):
+    for name in ("at", "loop", "duration", "pool"):
         if getattr(arguments, name):
             raise shmring.BadConfig(
                 f"--{name} is for a new proxy: give --to, or leave it out to change "
@@ -142,18 +124,16 @@ def _check_opening_only(arguments: argparse.Namespace) -> None:
             )
 
 
-def _changed(
-    arguments: argparse.Namespace, way: str, now: shmring.Impairment
-) -> shmring.Impairment:
-    """Return `now` with what the options say of this way."""
-    for name in FIELDS:
-        value = getattr(arguments, name.replace("-", "_"))
-        if value is not None:
-            now = change(f"{name}={value}", now)
-    if arguments.seed is not None and way == "backward":
-        now = dataclasses.replace(now, seed=now.seed + 1)
-    for words in getattr(arguments, way):
-        now = change(words, now)
+def _changed(words: list[str], way: str, now: shmring.Impairment) -> shmring.Impairment:
+    """Return `now` with what the words say of this way."""
+    of: tuple[str, ...] = _WAYS
+    for word in words:
+        if word in _WAYS:
+            of = (word,)
+        elif way in of:
+            now = change(word, now)
+            if way == "backward" and of == _WAYS and "seed" in word:
+                now = dataclasses.replace(now, seed=now.seed + 1)
     return now
 
 
@@ -167,13 +147,13 @@ def _act(arguments: argparse.Namespace) -> int:
     if not isinstance(ch, shmring.ProxyChannel):
         raise shmring.BadConfig(f"channel {name!r} is no proxy: see shmring ls")
     with contextlib.closing(ch):
-        wanted = {way: _changed(arguments, way, getattr(ch, way)) for way in _WAYS}
+        wanted = {way: _changed(arguments.words, way, getattr(ch, way)) for way in _WAYS}
         changes = {way: one for way, one in wanted.items() if one != getattr(ch, way)}
         ch.set(**changes)
         if arguments.json:
-            json_line(_facts(ch, None))
+            json_line(_head(ch.stats(), None).document(_facts(ch), []))
         else:
-            _tell(ch, ch.stats())
+            _tell(ch, ch.stats(), None)
     return FINE
 
 
@@ -187,20 +167,32 @@ class _Plan:
         self.local = _local(arguments.where)
         self.to = _server(arguments.to)
         self.ways = {
-            way: _changed(arguments, way, shmring.Impairment(seed=number))
+            way: _changed(arguments.words, way, shmring.Impairment(seed=number))
             for number, way in enumerate(_WAYS)
         }
-        self.idle_ns = _time("--idle", arguments.idle)
+        self.flows, idle_s = arguments.flows
+        self.idle_ns = round(idle_s * NS_PER_S)
         self.duration_ns = (
-            None if arguments.duration is None else _time("--duration", arguments.duration)
+            None if arguments.duration is None else round(arguments.duration * NS_PER_S)
         )
-        lines = [" ".join(words) for words in arguments.at]
-        if arguments.timetable is not None and lines:
-            raise shmring.BadConfig("--at and --timetable are both given: put all into the file")
-        if arguments.timetable is not None:
-            self.times = Timetable.read(arguments.timetable, loop=arguments.loop)
-        else:
-            self.times = Timetable(lines, loop=arguments.loop)
+        self.times = _times(arguments.at, loop=arguments.loop)
+
+
+def _times(at: list[list[str]], *, loop: bool) -> Timetable:
+    files = [one[0] for one in at if len(one) == 1 and not _is_time(one[0])]
+    if not files:
+        return Timetable([" ".join(one) for one in at], loop=loop)
+    if len(at) > 1:
+        raise shmring.BadConfig(f"--at {files[0]} is a file: put all changes into it")
+    return Timetable.read(files[0], loop=loop)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        units.seconds(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
@@ -208,7 +200,7 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
         to=plan.to,
         forward=plan.ways["forward"],
         backward=plan.ways["backward"],
-        flows=arguments.flows,
+        flows=plan.flows,
         idle_ns=plan.idle_ns,
     )
     name = arguments.name or f"impair-{plan.local[1] or plan.to[1]}"
@@ -230,9 +222,9 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
         seconds = _watch(ch, plan, arguments.told, show=not arguments.json)
         stats = ch.stats()
         if arguments.json:
-            json_line(_facts(ch, seconds) | {"lacking": lacking})
+            json_line(_head(stats, seconds).document(_facts(ch), lacking))
         else:
-            _tell(ch, stats)
+            _tell(ch, stats, seconds)
     return FINE if stats.state != "failed" else FAILED
 
 
@@ -248,7 +240,7 @@ def _pool(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[An
         return contextlib.nullcontext(arguments.pool)
     return shmring.Pool(
         cpus=None if arguments.cpu is None else [arguments.cpu],
-        profile=arguments.profile or "balanced",
+        profile=arguments.profile,
         namespace=arguments.namespace,
     )
 
@@ -315,15 +307,13 @@ def _counts(stats: shmring.ProxyChannelStats, way: str) -> dict[str, int]:
     return counts | ({"no_flow": proxy.forward_no_flow} if way == "forward" else {})
 
 
-def _facts(ch: shmring.ProxyChannel, seconds: float | None) -> dict[str, Any]:
+def _facts(ch: shmring.ProxyChannel) -> dict[str, Any]:
     stats = ch.stats()
-    lateness = stats.lateness
     facts: dict[str, Any] = {
         "name": ch.name,
         "namespace": ch.namespace,
         "local": ch.local,
         "to": ch.to,
-        "seconds": seconds,
         "state": stats.state,
         "flows": {
             "open": stats.proxy.flows,
@@ -334,14 +324,6 @@ def _facts(ch: shmring.ProxyChannel, seconds: float | None) -> dict[str, Any]:
         },
         "unreachable": stats.proxy.unreachable,
         "kernel_drops": stats.rx_kernel_drops,
-        "lateness_ns": {
-            "count": lateness.count,
-            "p50": lateness.percentile(50),
-            "p99": lateness.percentile(99),
-            "max": lateness.max,
-        }
-        if lateness.count
-        else None,
     }
     for way in _WAYS:
         impairment = dataclasses.asdict(getattr(ch, way))
@@ -363,7 +345,16 @@ _LABELS = {
 }
 
 
-def _tell(ch: shmring.ProxyChannel, stats: shmring.ProxyChannelStats) -> None:
+def _head(stats: shmring.ProxyChannelStats, seconds: float | None) -> Head:
+    passed = sum(getattr(stats.proxy, f"{way}_sent") for way in _WAYS)
+    return Head("impair", passed, "passed on", seconds, stats.lateness)
+
+
+def _tell(
+    ch: shmring.ProxyChannel, stats: shmring.ProxyChannelStats, seconds: float | None
+) -> None:
+    for line in _head(stats, seconds).lines():
+        print(line)
     for way in _WAYS:
         counts = _counts(stats, way)
         parts = [f"{counts['received']} received, {counts['sent']} sent"]
@@ -371,9 +362,6 @@ def _tell(ch: shmring.ProxyChannel, stats: shmring.ProxyChannelStats) -> None:
         print(f"{way + ':':<10} {text_of(getattr(ch, way))}: {', '.join(parts)}")
     proxy = stats.proxy
     print(f"flows:     {proxy.flows} open, {proxy.flows_opened} opened")
-    if stats.lateness.count:
-        shown = [f"p{p} {duration(stats.lateness.percentile(p))}" for p in (50, 99)]
-        print(f"lateness:  {', '.join(shown)}, max {duration(stats.lateness.max)}")
     for line in _notes(stats):
         print(line)
 
@@ -381,13 +369,13 @@ def _tell(ch: shmring.ProxyChannel, stats: shmring.ProxyChannelStats) -> None:
 def _notes(stats: shmring.ProxyChannelStats) -> Iterator[str]:
     proxy = stats.proxy
     if proxy.forward_no_flow:
-        yield "some clients got no flow: allow more, --flows, or end idle ones sooner, --idle"
+        yield "some clients got no flow: allow more, or end idle ones sooner: --flows N/TIME"
     if proxy.flows_displaced:
         yield f"all flows were in use: {proxy.flows_displaced} ended for new clients, --flows"
     if stats.rx_kernel_drops:
         yield (
             f"{stats.rx_kernel_drops} datagrams were dropped by the kernel before the proxy read "
-            "them, and are not in these counts: a faster core, --cpu"
+            "them, and are not in these counts: a faster core, --worker cpu="
         )
     if proxy.unreachable:
         yield f"the server was unreachable {proxy.unreachable} times: does it run?"
@@ -398,13 +386,9 @@ def _notes(stats: shmring.ProxyChannelStats) -> Iterator[str]:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _time(option: str, text: str) -> int:
-    try:
-        return round(sending.seconds(text) * NS_PER_S)
-    except argparse.ArgumentTypeError:
-        raise shmring.BadConfig(
-            f"{option} is {text!r}: use a time as in 20ms, 1.5s or 5m"
-        ) from None
+def _flows(text: str) -> tuple[int, float]:
+    number, slash, time = text.partition("/")
+    return options.count(number), options.seconds(time) if slash else _IDLE_S
 
 
 def _local(text: str) -> tuple[str, int]:

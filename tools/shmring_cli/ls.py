@@ -1,17 +1,17 @@
 """List the channels and workers of this host.
 
 The command only reads shared memory, and asks and disturbs no process. Counters count
-since the channel was opened. Rates are taken over --seconds. Heartbeat is the time since
+since the channel was opened. Rates are those of 0.2 s. Heartbeat is the time since
 the worker's last heartbeat: if it is above a second, all other values are stale.
 
-Exit code 2 means that a worker is stale, that a channel is not served because it is stale or
+Exit code 5 means that a worker is stale, that a channel is not served because it is stale or
 failed (shmring gc removes it if its pool is dead), or that a file cannot be read. For what is
-wrong beyond that, such as lost or late packets: shmring top --once.
+wrong beyond that, such as lost or late packets: rtstat --plain.
 
 examples:
-  shmring ls               your namespace
-  shmring ls --all         every namespace on this host
-  shmring ls --json        one JSON object per line, times in ns
+  shmring ls                   your namespace
+  shmring ls --namespace '*'   every namespace on this host
+  shmring ls --json            for programs, times in ns
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ import shmring
 from rtworkers import health, page, paths
 from rtworkers.similar import meant_namespace
 from rtworkers.verdicts import LATE, VERDICTS
-from shmring_cli.common import FAILED, FINE
-from shmring_cli.output import address_text, duration, json_line, quantity, text_table
+from shmring_cli import options
+from shmring_cli.common import BROKEN, FINE
+from shmring_cli.output import JsonRows, address_text, duration, quantity, text_table
 
 _COUNTERS = (
     *("tx_sent", "tx_bytes", *VERDICTS),
     *("rx_received", "rx_bytes", "rx_kernel_drops", "rx_overwritten"),
 )
+_PAUSE_S = 0.2
 _LOST = ("tx_failed", "rx_kernel_drops", "readers_lost")
 
 
@@ -71,50 +73,45 @@ class Row:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
-    where.add_argument("--all", action="store_true", help="every namespace")
-    parser.add_argument(
-        "--seconds", type=float, default=0.2, help="over which rates are taken (default 0.2)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    options.add_namespace(parser, "$SHMRING_NAMESPACE, else 'default'")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    namespace = None if arguments.all else (arguments.namespace or paths.default_namespace())
-    rows = _channels(namespace, max(0.0, arguments.seconds))
+    namespace = options.namespace_of(arguments, paths.default_namespace())
+    rows = _channels(namespace)
     unreadable = shmring.unreadable(namespace)
     workers = page.listed(namespace)
     now_ns = time.monotonic_ns()
     if arguments.json:
-        for row in rows:
-            json_line(_channel_facts(row))
-        for worker in workers:
-            json_line(_worker_facts(worker, now_ns))
-        for file in unreadable:
-            json_line({"kind": "unreadable", **dataclasses.asdict(file)})
+        found = JsonRows(arguments.json)
+        for facts in (
+            *(_channel_facts(row) for row in rows),
+            *(_worker_facts(worker, now_ns) for worker in workers),
+            *({"kind": "unreadable", **dataclasses.asdict(file)} for file in unreadable),
+        ):
+            found.add(facts)
+        found.end()
     else:
         _print(rows, workers, namespace, now_ns)
         for file in unreadable:
             print(f"unreadable: {file.namespace}/{file.name} of {file.owner}: {file.reason}")
     stale = any(_health(worker, now_ns) == "stale" for worker in workers)
     served = all(row.served for row in rows)
-    return FINE if served and not stale and not unreadable else FAILED
+    return FINE if served and not stale and not unreadable else BROKEN
 
 
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _channels(namespace: str | None, seconds: float) -> list[Row]:
+def _channels(namespace: str | None) -> list[Row]:
     """Return every channel, read twice for the rates."""
     before = {(info.namespace, info.name): info for info in shmring.channels(namespace)}
     if not before:
         return []
     first = {key: _counters(info)[0] for key, info in before.items()}
     start = time.monotonic()
-    time.sleep(seconds)
+    time.sleep(_PAUSE_S)
     rows = []
     for info in shmring.channels(namespace):
         key = (info.namespace, info.name)
@@ -192,7 +189,7 @@ def _print(
         hint = "" if namespace is None else meant_namespace(namespace)
         print(f"no channels and no workers {where}{hint}")
         if namespace is not None:
-            print("  shmring ls --all shows every namespace")
+            print("  shmring ls --namespace '*' shows every namespace")
         return
     if rows:
         print(text_table(_CHANNEL_HEAD, (_channel_cells(row, namespace is None) for row in rows)))

@@ -32,6 +32,31 @@ def json_line(facts: dict[str, Any]) -> None:
     print(json.dumps(facts), flush=True)
 
 
+class JsonRows:
+    """The objects of a command: one document at its end, or a line for each as it comes."""
+
+    def __init__(self, how: str | None) -> None:
+        """how: "document" or "lines". None: nothing is printed."""
+        self._how = how
+        self._rows: list[dict[str, Any]] = []
+
+    def __bool__(self) -> bool:
+        """Return whether anything is printed."""
+        return self._how is not None
+
+    def add(self, facts: dict[str, Any]) -> None:
+        """Take one object."""
+        if self._how == "lines":
+            json_line(facts)
+        elif self._how == "document":
+            self._rows.append(facts)
+
+    def end(self) -> None:
+        """Print the document."""
+        if self._how == "document":
+            print(json.dumps(self._rows), flush=True)
+
+
 def duration(ns: float) -> str:
     """Return a duration with three digits and the unit that fits: ``1.68 µs``."""
     for limit, unit, text in (

@@ -14,10 +14,8 @@ examples:
   shmring reflect :8620                  on another port, which needs no privilege
   shmring reflect 10.0.0.7               on one address: broadcasts are not answered
   shmring reflect --allow 10.0.0.0/8     only for this network
-  shmring reflect --stateful             replies are numbered: tells the direction of losses
-  shmring reflect :8620 --seconds 60 --json
-
-exit codes: 0 stopped, 1 wrong usage, 2 failure
+  shmring reflect --sessions 4096        replies are numbered: tells the direction of losses
+  shmring reflect :8620 --duration 5m --json
 """
 
 from __future__ import annotations
@@ -31,9 +29,10 @@ import sys
 import shmring
 from shmring import capture, stamp
 from shmring.stamp import reflector as settings
-from shmring_cli import realtime, sending
-from shmring_cli.common import FINE, USAGE, add_gso
-from shmring_cli.output import address_text, duration, json_line, room_text
+from shmring_cli import options, realtime, sending
+from shmring_cli.common import FINE, USAGE
+from shmring_cli.output import address_text, json_line, room_text
+from shmring_cli.report import Head
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"where to answer (default: port {settings.PORT} of all addresses)",
     )
     parser.add_argument(
-        "--stateful",
-        action="store_true",
-        help="number the replies of each session (source address, port, SSID), instead of "
-        "repeating the sequence of the request",
+        "--sessions",
+        type=_sessions,
+        default=(0, settings.IDLE_S),
+        metavar="N[/TIME]",
+        help="be stateful: number the replies of each session (source address, port, SSID), "
+        "instead of repeating the sequence of the request. At most N sessions at a time, and a "
+        f"session ends after so long a silence (default {settings.IDLE_S:.0f}s)",
     )
     parser.add_argument(
         "--allow",
@@ -58,40 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK",
         help="answer only this network or address; may be repeated (default: all)",
     )
-    parser.add_argument(
-        "--max-pps",
-        type=_rate,
+    options.add_pps(
+        parser,
+        f"replies a second at most, 0: no limit (default {settings.MAX_PPS:.0f})",
+        read=_rate,
         default=settings.MAX_PPS,
-        metavar="RATE",
-        help=f"replies a second at most, 0: no limit (default {settings.MAX_PPS:.0f})",
     )
-    parser.add_argument(
-        "--sessions",
-        type=int,
-        default=settings.SESSIONS,
-        metavar="N",
-        help=f"with --stateful: sessions at a time (default {settings.SESSIONS})",
-    )
-    parser.add_argument(
-        "--idle",
-        type=float,
-        default=settings.IDLE_S,
-        metavar="SECONDS",
-        help="with --stateful: forget a session that is silent for so long "
-        f"(default {settings.IDLE_S:.0f})",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=sending.seconds,
-        metavar="TIME",
-        help="stop after so long: 10, 5m, 2h (default: never)",
-    )
-    add_gso(parser)
-    parser.add_argument(
-        "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
-    )
-    parser.add_argument("--cpu", type=int, metavar="N", help="core of the worker")
-    parser.add_argument("--json", action="store_true", help="print the report as a JSON object")
+    options.add_duration(parser, "stop after so long: 10s, 5m, 2h (default: never)")
+    options.add_socket(parser)
+    options.add_worker(parser)
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,20 +83,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         lacking = stack.enter_context(realtime.shown("shmring reflect"))
-        pool = stack.enter_context(
-            shmring.Pool(
-                cpus=None if arguments.cpu is None else [arguments.cpu],
-                profile=arguments.profile or "balanced",
-            )
-        )
+        pool = stack.enter_context(sending.pool(arguments))
+        sessions, idle_s = arguments.sessions
         reflector = stack.enter_context(
             stamp.Reflector(
                 arguments.local,
-                stateful=arguments.stateful,
+                stateful=bool(sessions),
                 allow=arguments.allow,
-                max_pps=arguments.max_pps or None,
-                sessions=arguments.sessions,
-                idle_s=arguments.idle,
+                max_pps=arguments.pps or None,
+                sessions=sessions or settings.SESSIONS,
+                idle_s=idle_s,
                 gso=arguments.gso,
                 pool=pool,
             )
@@ -126,19 +100,22 @@ def _run(arguments: argparse.Namespace) -> int:
         stack.enter_context(arguments.told.then(reflector.stop))
         print(f"answering on {address_text(reflector.local)}", file=sys.stderr, flush=True)
         print(room_text("queue", reflector.queue), file=sys.stderr, flush=True)
-        report = reflector.serve(arguments.seconds)
+        report = reflector.serve(arguments.duration)
     if arguments.json:
-        json_line(report.to_dict() | {"lacking": lacking})
+        json_line(_head(report).document(report.to_dict(), lacking))
     else:
         _tell(report)
     return FINE
 
 
+def _head(report: shmring.ReflectorReport) -> Head:
+    done = report.fates.answered
+    return Head("reflect", done, "answered", report.seconds, report.lateness, report.late)
+
+
 def _tell(report: shmring.ReflectorReport) -> None:
-    print(f"{report.fates.answered} requests answered in {report.seconds:.1f} s")
-    if report.lateness.count:
-        shown = [f"p{p} {duration(report.lateness.percentile(p))}" for p in (50, 99)]
-        print(f"lateness of replies: {', '.join(shown)}, max {duration(report.lateness.max)}")
+    for line in _head(report).lines():
+        print(line)
     if report.session_total:
         print(f"sessions: {report.session_total}, {report.sessions} of them still open")
     for field in dataclasses.fields(report.fates):
@@ -151,7 +128,12 @@ def _tell(report: shmring.ReflectorReport) -> None:
 
 
 def _rate(text: str) -> float:
-    return 0.0 if text == "0" else sending.rate(text)
+    return 0.0 if text == "0" else options.rate(text)
+
+
+def _sessions(text: str) -> tuple[int, float]:
+    number, slash, time = text.partition("/")
+    return options.count(number), options.seconds(time) if slash else settings.IDLE_S
 
 
 def _network(text: str) -> str:

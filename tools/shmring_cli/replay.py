@@ -1,23 +1,22 @@
 """Send the UDP packets of a capture (pcap, pcapng) at their times.
 
-Without --to and --map the packets go where they went when they were captured: look first
+Without --to the packets go where they went when they were captured: look first
 with --dry-run. Packets leave at their times in the file, multiplied by --scale, or at an even
-rate (--pps, --bps). Fragments, and packets that were captured in part, are counted and not
+rate (--pps). Fragments, and packets that were captured in part, are counted and not
 sent. At the end the command says how late packets were, and how much the gaps between them
 differed from those in the file.
 
 examples:
   shmring replay line.pcapng --dry-run                   which flows are in it
   shmring replay line.pcapng --to 127.0.0.1              all of it to this host, ports as captured
-  shmring replay line.pcapng --to 10.0.0.7:5004 --flow 239.0.0.1:5004 --loop forever
-  shmring replay line.pcapng --map 239.0.0.1=239.9.0.1 --interface eth1 --ttl 4
+  shmring replay line.pcapng --to 10.0.0.7:5004 --only 239.0.0.1:5004 --loop forever
+  shmring replay line.pcapng --to 239.0.0.1=239.9.0.1 --socket interface=eth1,ttl=4
   shmring replay line.pcapng --to 10.0.0.7 --scale 0.5   twice as fast
   shmring replay line.pcapng --to 10.0.0.7 --pps 100000
   shmring replay line.pcapng --to 10.0.0.7 --start 2026-11-23T08:00:00Z
   zcat line.pcap.gz | shmring replay - --to 10.0.0.7
 
-exit codes: 0 in time, 1 wrong usage, 2 failure (also if packets could not be sent),
-3 more packets were late than --late-limit allows
+exit codes: 0 in time, 2 also if packets could not be sent, 3 more were late than --limit allows
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from typing import Any
 
 import shmring
 from shmring import capture
-from shmring_cli import realtime, sending
+from shmring_cli import flow_words, options, realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import NS_PER_S, address_text, json_line, quantity, text_table
 
@@ -44,19 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--to", metavar="ADDR[:PORT]", help="where everything goes that --map does not name"
-    )
-    parser.add_argument(
-        "--map",
-        type=_mapping,
+        "--to",
+        type=_target,
         action="append",
         default=[],
-        metavar="OLD=NEW",
-        help="replace a destination: ADDR[:PORT] or NETWORK[:PORT]; may be repeated, the first "
-        "that fits counts",
+        metavar="[OLD=]NEW",
+        help="where everything goes: ADDR[:PORT]; with OLD= instead of that destination: "
+        "ADDR[:PORT] or NETWORK[:PORT]; may be repeated, the first that fits counts",
     )
     parser.add_argument(
-        "--flow",
+        "--only",
+        dest="flow",
         action="append",
         default=[],
         metavar="[SRC>]DST",
@@ -74,14 +72,8 @@ def _add_when(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="multiply the gaps: 0.5 is twice as fast, 0 sends as fast as possible (default 1)",
     )
-    parser.add_argument(
-        "--pps", type=sending.rate, metavar="RATE", help="packets a second, evenly: 1000, 50k, 1.5M"
-    )
-    parser.add_argument(
-        "--bps",
-        type=sending.rate,
-        metavar="RATE",
-        help="bits a second with IP and UDP headers: 10M, 1G",
+    options.add_pps(
+        parser, "packets a second, evenly: 50k; or 20Mbit/s of frames", read=flow_words.even
     )
     parser.add_argument(
         "--loop",
@@ -106,9 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace) -> int:
-    found = capture.flows(
-        arguments.file, to=arguments.to, map=dict(arguments.map), flow=arguments.flow
-    )
+    found = capture.flows(arguments.file, **_targets(arguments), flow=arguments.flow)
     if arguments.json:
         json_line(found.to_dict())
         return FINE
@@ -153,7 +143,7 @@ def _notes(found: capture.CaptureSummary) -> list[str]:
     if found.packets_without_time:
         notes.append(
             f"{found.packets_without_time} packets have no time and are sent with the one before: "
-            "use --pps or --bps"
+            "use --pps"
         )
     if found.cut_bytes:
         notes.append(f"the file ends inside a packet: {found.cut_bytes} bytes were left")
@@ -170,7 +160,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         with arguments.told.then(player.stop):
             report = player.run()
     if arguments.json:
-        json_line(report.to_dict() | {"lacking": lacking})
+        json_line(sending.head("replay", report).document(report.to_dict(), lacking))
     else:
         show.done()
         _tell(report)
@@ -184,12 +174,10 @@ def _player(
 ) -> capture.Player:
     return capture.Player(
         arguments.file,
-        to=arguments.to,
-        map=dict(arguments.map),
+        **_targets(arguments),
         flow=arguments.flow,
         scale=arguments.scale,
-        pps=arguments.pps,
-        bps=arguments.bps,
+        **_rate(arguments.pps),
         loop=arguments.loop,
         start=arguments.start,
         local=arguments.local,
@@ -204,7 +192,9 @@ def _player(
 
 
 def _tell(report: capture.ReplayReport) -> None:
-    sending.tell(report, report.rounds)
+    sending.tell("replay", report)
+    if report.rounds > 1:
+        print(f"rounds: {report.rounds}")
     if not report.packets and not report.stopped:
         print("the file has no packets to send: see `shmring replay FILE --dry-run`")
     for line in _notes(report.capture):
@@ -214,11 +204,31 @@ def _tell(report: capture.ReplayReport) -> None:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _mapping(text: str) -> tuple[str, str]:
-    old, equals, new = text.partition("=")
-    if not (equals and old and new):
-        raise argparse.ArgumentTypeError(f"{text!r} is no mapping: use OLD=NEW")
-    return old, new
+def _target(text: str) -> tuple[str | None, str]:
+    old, equals, new = text.rpartition("=")
+    if not new or (equals and not old):
+        raise argparse.ArgumentTypeError(f"{text!r} is no destination: use NEW or OLD=NEW")
+    return old or None, new
+
+
+def _targets(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the destinations as `capture` takes them. Raises `ValueError`."""
+    all_of_it = [new for old, new in arguments.to if old is None]
+    if len(all_of_it) > 1:
+        raise ValueError(
+            f"--to {' and '.join(all_of_it)}: everything goes to one, others need OLD="
+        )
+    some: dict[str, str] = {}
+    for old, new in arguments.to:
+        if old is not None:
+            some.setdefault(old, new)
+    return {"to": all_of_it[0] if all_of_it else None, "map": some}
+
+
+def _rate(given: float | flow_words.Bits | None) -> dict[str, Any]:
+    if isinstance(given, flow_words.Bits):
+        return {"bps": given.bps}
+    return {"pps": given}
 
 
 def _loop(text: str) -> int | None:

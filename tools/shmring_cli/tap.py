@@ -11,10 +11,10 @@ first late packet (late), a signal by its name (SIGUSR1), and shmring.tap.trigge
 
 examples:
   shmring tap ctl | wireshark -k -i -           watch it
-  shmring tap ctl -o ctl.pcapng --seconds 10    ten seconds into a file
+  shmring tap ctl -o ctl.pcapng --duration 10s   ten seconds into a file
   shmring tap ctl --direction tx | tshark -r - -T fields -e frame.time -e frame.comment
   tshark -X lua_script:"$(shmring tap --dissector)" -r ctl.pcapng -Y shmring.late
-  shmring tap ctl -o late.pcapng --keep 10s --after 2s
+  shmring tap ctl -o late.pcapng --keep 10s/2s
   kill -USR1 PID                                write it now, like the next line
   shmring tap ctl --mark "the arm stood still"
 """
@@ -22,7 +22,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import importlib.resources
 import json
@@ -32,26 +31,22 @@ import sys
 from functools import partial
 
 from shmring import tap
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, USAGE
 
 DEFAULT_KEEP_S = 10.0
+DEFAULT_AFTER_S = 1.0
 DEFAULT_TRIGGERS = ("late", "SIGUSR1", "api")
-
-_DURATIONS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("channel", metavar="CHANNEL", help="name, or NAMESPACE/name")
+    options.add_placed(parser, "channel", "CHANNEL", "name, or NAMESPACE/name")
     _add_output(parser)
     _add_triggers(parser)
     _add_limits(parser)
     _add_details(parser)
     _add_other_work(parser)
-    parser.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
-    parser.add_argument("--json", action="store_true", help="the summary as a JSON object")
+    options.add_json(parser)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -66,9 +61,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def _add_triggers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
-        type=duration,
-        metavar="TIME",
-        help="keep this time (500ms, 10s, 2m), write it on a trigger; with --trigger: default 10s",
+        type=_keep,
+        metavar="BEFORE[/AFTER]",
+        help="keep this time (500ms, 10s, 2m), write it on a trigger, and this time after it "
+        "(default 1s); with --trigger: default 10s",
     )
     parser.add_argument(
         "--trigger",
@@ -76,25 +72,22 @@ def _add_triggers(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="late, api, signals by name (default with --keep: late,SIGUSR1,api)",
     )
-    parser.add_argument(
-        "--after",
-        type=duration,
-        metavar="TIME",
-        default=1.0,
-        help="also write this time after a trigger (default 1s)",
-    )
     parser.add_argument("--again", action="store_true", help="keep recording after a trigger")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=duration, metavar="TIME", help="end after this time")
-    parser.add_argument("--count", type=int, metavar="N", help="end after this number of packets")
+    options.add_duration(parser, "end after this time")
+    options.add_count(parser, "end after this number of packets")
 
 
 def _add_details(parser: argparse.ArgumentParser) -> None:
     """Add what is copied of a packet, with which time, and into how much memory."""
     parser.add_argument(
-        "--snap", type=int, metavar="BYTES", default=0, help="copied per datagram (default all)"
+        "--snap",
+        type=options.size,
+        metavar="BYTES",
+        default=0,
+        help="copied per datagram (default all)",
     )
     parser.add_argument(
         "--not-sent", action="store_true", help="also packets that got a verdict but were not sent"
@@ -108,10 +101,10 @@ def _add_details(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--buffer",
-        type=size,
+        type=options.size,
         metavar="SIZE",
         default=tap.DEFAULT_BUFFER_BYTES,
-        help="memory that the worker writes to (default 16M)",
+        help="memory that the worker writes to (default 16Mi)",
     )
 
 
@@ -131,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.mark is not None:
         return _mark(arguments)
     wanted = arguments.trigger
-    keep = arguments.keep
+    keep, after = arguments.keep or (None, DEFAULT_AFTER_S)
     if wanted is not None and keep is None:
         keep = DEFAULT_KEEP_S
     if keep is not None and wanted is None:
@@ -156,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
         direction=arguments.direction,
         keep=keep,
         triggers=[name for name in wanted or () if name in tap.TRIGGERS],
-        after=arguments.after,
+        after=after,
         again=arguments.again,
         count=arguments.count,
         snap=arguments.snap,
@@ -167,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number in signals:
         arguments.told.on(number, partial(running.trigger, number.name))
     with arguments.told.then(running.stop):
-        if not running.wait(timeout=arguments.seconds):
+        if not running.wait(timeout=arguments.duration):
             running.close()
     _summary(arguments, running, to_stdout)
     return FAILED if running.ended == "channel failed" else FINE
@@ -186,7 +179,7 @@ def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -
     stats = running.stats()
     stream = sys.stderr if to_stdout else sys.stdout
     if arguments.json:
-        facts = {"channel": arguments.channel.rpartition("/")[2], "ended": running.ended}
+        facts = {"channel": arguments.channel, "ended": running.ended}
         print(json.dumps({**facts, **dataclasses.asdict(stats)}), file=stream)
         return
     text = f"{stats.written} packets written, {stats.seen} seen, {stats.late} late"
@@ -200,24 +193,9 @@ def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -
 # --- words ----------------------------------------------------------------------------------------
 
 
-def duration(text: str) -> float:
-    """Parse ``500ms``, ``10s``, ``2m``, ``1h``, ``2.5`` as seconds."""
-    unit = next((unit for unit in _DURATIONS if text.endswith(unit)), "")
-    with contextlib.suppress(ValueError):
-        value = float(text.removesuffix(unit)) * _DURATIONS.get(unit, 1.0)
-        if value >= 0:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a time: use 500ms, 10s or 2m")
-
-
-def size(text: str) -> int:
-    """Parse ``4096``, ``512k``, ``16M``, ``1G`` as bytes."""
-    factor = _SIZES.get(text[-1:].lower(), 1)
-    with contextlib.suppress(ValueError):
-        value = int(text[:-1] if factor > 1 else text) * factor
-        if value > 0:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a size: use 512k, 16M or 1G")
+def _keep(text: str) -> tuple[float, float]:
+    before, slash, after = text.partition("/")
+    return options.seconds(before), options.seconds(after) if slash else DEFAULT_AFTER_S
 
 
 def triggers(text: str) -> tuple[str, ...]:

@@ -29,26 +29,28 @@ import warnings
 import shmring
 from rtworkers import affinity
 from shmring import UserLimits, errors
-from shmring_cli import notify, realtime
+from shmring_cli import notify, options, realtime
 from shmring_cli.common import FINE
 from shmring_cli.ending import Told
 from shmring_cli.output import json_line
 
+_PRIORITY = 80
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="POOL", help="the pool's name, for shmring.open(..., pool=POOL)"
+    options.add_placed(
+        parser, "name", "POOL", "its name for shmring.open(..., pool=POOL), or NAMESPACE/POOL"
     )
     parser.add_argument(
         "--cpus", type=_cpus, metavar="1,2", help="one worker on each (default: one, not pinned)"
     )
     parser.add_argument(
-        "--priority", type=int, default=80, help="of SCHED_FIFO, 1 to 99 (default 80)"
-    )
-    parser.add_argument(
         "--policy",
-        choices=("fifo", "other"),
-        help="scheduling class (default: $SHMRING_POLICY, else fifo)",
+        type=_policy,
+        default=(None, _PRIORITY),
+        metavar="POLICY",
+        help="scheduling class: other, or fifo with its priority, 1 to 99 (default: "
+        f"$SHMRING_POLICY, else fifo/{_PRIORITY})",
     )
     parser.add_argument(
         "--profile",
@@ -57,32 +59,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how workers wait: learn, spin, or sleep (default balanced)",
     )
     parser.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
-    parser.add_argument(
         "--strict", action="store_true", help="fail if a core or a privilege is missing"
     )
     parser.add_argument("--group", help="its members may use the pool")
-    limits = UserLimits()
-    for option, default, unit, what in (
-        ("channels", limits.channels, "N", "channels that one member of the group may have open"),
-        ("shm", limits.shm_bytes >> 20, "MIB", "memory of all channels of one member"),
-        ("channel-shm", limits.channel_bytes >> 20, "MIB", "shared memory of one channel"),
-        ("connections", limits.connections, "N", "connections of one member to the pool"),
-    ):
-        parser.add_argument(
-            f"--user-{option}",
-            type=int,
-            default=default,
-            metavar=unit,
-            help=f"{what} (default {default})",
-        )
+    _add_user_limits(parser)
     parser.add_argument(
         "--worker-per-user",
         action="store_true",
         help="give each member of the group workers of his own, one on each of --cpus",
     )
-    parser.add_argument("--json", action="store_true", help="print readiness as one JSON object")
+    options.add_json(parser)
+
+
+def _add_user_limits(parser: argparse.ArgumentParser) -> None:
+    limits = UserLimits()
+    mib = f"{limits.shm_bytes >> 20}Mi", f"{limits.channel_bytes >> 20}Mi"
+    known = {
+        "channels": options.Word("user_channels", options.whole),
+        "shm": options.Word("user_shm", options.size),
+        "channel-shm": options.Word("user_channel_shm", options.size),
+        "connections": options.Word("user_connections", options.count),
+    }
+    text = (
+        f"of one member of the group: channels={limits.channels} (open at a time), shm={mib[0]} "
+        f"(memory of all of them), channel-shm={mib[1]} (of one), "
+        f"connections={limits.connections} (to the pool); these are the defaults"
+    )
+    options.add_words(
+        parser,
+        "--user-limits",
+        known,
+        text,
+        user_channels=limits.channels,
+        user_shm=limits.shm_bytes,
+        user_channel_shm=limits.channel_bytes,
+        user_connections=limits.connections,
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,17 +110,17 @@ def _serve(arguments: argparse.Namespace, told: Told, lacking: list[str]) -> int
     pool = shmring.Pool(
         arguments.name,
         cpus=arguments.cpus,
-        priority=arguments.priority,
-        policy=arguments.policy,
+        priority=arguments.policy[1],
+        policy=arguments.policy[0],
         profile=arguments.profile,
         namespace=arguments.namespace,
         strict=arguments.strict,
         group=arguments.group,
         user_limits=UserLimits(
             channels=arguments.user_channels,
-            shm_bytes=arguments.user_shm << 20,
+            shm_bytes=arguments.user_shm,
             connections=arguments.user_connections,
-            channel_bytes=arguments.user_channel_shm << 20,
+            channel_bytes=arguments.user_channel_shm,
         ),
         worker_per_user=arguments.worker_per_user,
     )
@@ -177,3 +189,10 @@ def _cpus(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of cores such as 1,2") from None
+
+
+def _policy(text: str) -> tuple[str, int]:
+    name, slash, priority = text.partition("/")
+    if name not in ("fifo", "other") or (slash and name == "other"):
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown: use other, fifo or fifo/80")
+    return name, options.count(priority) if slash else _PRIORITY

@@ -24,8 +24,10 @@ import importlib
 import sys
 from typing import Any
 
+from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.ending import Ended
+from shmring_cli.output import JsonRows
 from shmring_copy.options import add_common
 
 _SEND = """\
@@ -58,7 +60,7 @@ the files NAME.... This protocol has no hash: the size is checked, the hash is s
 examples:
   shmring udt recv inbox                                one transfer, then end
   shmring udt recv inbox --keep                         one after the other, until Ctrl-C
-  shmring udt recv inbox --bind 192.0.2.7:9100 --json   for scripts: one row per event
+  shmring udt recv inbox --local 192.0.2.7:9100 --json-lines     for scripts
   shmring udt recv inbox --secret-file key              only from who has the same file
   shmring udt recv --plain 192.0.2.7 film.mov inbox     from libudt's sendfile
 """
@@ -83,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recv = _action(actions, "recv", "receive files into a folder", _RECV)
     recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: the files to ask for")
     recv.add_argument("folder", metavar="DIR", help="folder for the files")
-    recv.add_argument("--bind", metavar="HOST:PORT", help="where to listen (default 0.0.0.0:9000)")
+    options.add_local(recv, str, "where to listen (default 0.0.0.0:9000)")
     recv.add_argument(
         "--update",
         action="store_true",
@@ -113,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.udt_parser.print_help()
         return USAGE
     module = importlib.import_module(_MODULES[arguments.action])
+    arguments.rows = JsonRows(arguments.json)
     try:
         return int(module.run(arguments))
     except Ended:
@@ -120,3 +123,5 @@ def run(arguments: argparse.Namespace) -> int:
             return FINE
         print("shmring udt: interrupted", file=sys.stderr)
         return FAILED
+    finally:
+        arguments.rows.end()

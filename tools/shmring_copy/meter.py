@@ -13,7 +13,7 @@ from shmring.errors import ShmringError
 from shmring.udt import Code, UdtError, UdtListener, UdtSocket, UdtTimeout
 from shmring.udt.errors import udt_error
 from shmring_cli.ending import Told
-from shmring_cli.output import NS_PER_MS, NS_PER_S, Progress, duration, json_line, quantity
+from shmring_cli.output import NS_PER_MS, NS_PER_S, JsonRows, Progress, duration, quantity
 from shmring_copy import protocol
 
 TICK_S = 0.2
@@ -28,15 +28,16 @@ _US_PER_S = 1_000_000
 class Meter:
     """Counts the bytes of one transfer and shows its progress."""
 
-    def __init__(self, label: str, *, sending: bool, as_json: bool) -> None:
-        self.as_json = as_json
+    def __init__(self, label: str, *, sending: bool, rows: JsonRows) -> None:
+        self.as_json = bool(rows)
+        self._rows = rows
         self.sending = sending
         self.total_bytes = 0
         self.moved_bytes = 0  # over the network
         self.kept_bytes = 0  # there already
         self.files = 0
         self.failed = 0
-        self._progress = Progress(label, show=not as_json, width=BAR_WIDTH)
+        self._progress = Progress(label, show=not rows, width=BAR_WIDTH)
         self._sock: UdtSocket | None = None
         self._stats: Any = None
         self._started = self._ticked = self._rowed = time.monotonic()
@@ -56,8 +57,7 @@ class Meter:
                 self._stats = self._sock.stats()
 
     def row(self, kind: str, **facts: Any) -> None:
-        if self.as_json:
-            json_line({"kind": kind, **facts})
+        self._rows.add({"kind": kind, **facts})
 
     def say(self, text: str) -> None:
         if not self.as_json:

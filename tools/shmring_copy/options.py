@@ -12,14 +12,13 @@ import shmring
 from shmring import room
 from shmring.udt import PortOptions, UdtOptions
 from shmring.udt.options import RING_BYTES
-from shmring_cli.common import add_gso
+from shmring_cli import options
 from shmring_cli.output import room_text
 
 DEFAULT_PORT = 9000
 LEAST_SECRET_BYTES = 16
 ANYWHERE = "0.0.0.0"
 
-_FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _BITS = 8
 _STEP_BYTES = 1 << 16
 _MOST_BITS = 10**15
@@ -44,21 +43,21 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         default="bbr",
         help="congestion control; daimd is UDT's own, fixed is --limit (default bbr)",
     )
-    parser.add_argument("--mss", type=int, default=1500, help="largest packet (default 1500)")
-    add_gso(parser)
+    options.add_socket(parser, "mss")
     parser.add_argument(
-        "--patience", type=float, default=60.0, metavar="S", help="limit for a silent peer (60)"
+        "--patience",
+        type=options.limited("the patience", 0, 86400, above=True),
+        default=60.0,
+        metavar="TIME",
+        help="limit for a silent peer (default 60s)",
     )
-    parser.add_argument("--pool", metavar="POOL", help="workers of `shmring up POOL`")
-    parser.add_argument(
-        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
-    )
+    options.add_pool(parser)
     parser.add_argument(
         "--secret-file",
         metavar="FILE",
         help="talk only to an end that has a file with the same contents",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per event")
+    options.add_json(parser, lines="event")
 
 
 def socket_options(arguments: argparse.Namespace) -> SocketOptions:
@@ -66,8 +65,6 @@ def socket_options(arguments: argparse.Namespace) -> SocketOptions:
     `arguments.rings`, for `pool_of`. Raises `ValueError`."""
     if arguments.cc == "fixed" and arguments.limit is None:
         raise ValueError("--cc fixed needs a rate: add --limit")
-    if not arguments.patience > 0:
-        raise ValueError(f"--patience {arguments.patience:g}: it must be above 0 s")
     limit = None if arguments.limit is None else max(1, arguments.limit // _BITS)
     rings = room.fitting(RING_BYTES // _STEP_BYTES, lambda n: 2 * n * _STEP_BYTES)
     arguments.rings = rings
@@ -111,15 +108,12 @@ def pool_of(arguments: argparse.Namespace) -> Iterator[shmring.Pool | str]:
 
 def rate(text: str) -> int:
     """Parse bits per second."""
-    factor = _FACTORS.get(text[-1:].lower(), 1)
-    number = text[:-1] if factor > 1 else text
-    with contextlib.suppress(ValueError, OverflowError):
-        value = round(float(number) * factor)
-        if _BITS <= value <= _MOST_BITS:
-            return value
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is not a rate: use 500k, 80M or 1.5G, bits per second"
-    )
+    value = round(options.rate(text))
+    if not _BITS <= value <= _MOST_BITS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a rate of 8 bit/s to 1000T: use 500k, 80M or 1.5G"
+        )
+    return value
 
 
 def address(text: str) -> tuple[str, int]:

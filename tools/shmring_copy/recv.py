@@ -43,14 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
             "--plain HOST"
         )
     where = (ANYWHERE, DEFAULT_PORT)
-    if arguments.bind is not None:
-        where = connecting.resolve(address(arguments.bind))
+    if arguments.local is not None:
+        where = connecting.resolve(address(arguments.local))
     with (
         Folder(arguments.folder, update=arguments.update) as folder,
         pool_of(arguments) as pool,
         _listen(where, pool, arguments.namespace, options) as listener,
     ):
-        meter = Meter("", sending=False, as_json=arguments.json)
+        meter = Meter("", sending=False, rows=arguments.rows)
         meter.row("listening", local=list(listener.local))
         meter.warn(f"listening at {show(listener.local)}")
         while True:
@@ -69,7 +69,7 @@ def _listen(
             raise
         raise OSError(
             errno.EADDRINUSE,
-            f"{caught}. Senders to that port reach who has it: choose another one with --bind "
+            f"{caught}. Senders to that port reach who has it: choose another one with --local "
             ":PORT, and name it in the sender's HOST:PORT",
         ) from caught
 
@@ -82,7 +82,7 @@ def _take_one(
 ) -> int | None:
     """Return the exit code of one transfer. None: a stranger who does not know the secret."""
     sock, peer = accept(listener, arguments.told)
-    meter = Meter(f"from {show(peer)}", sending=False, as_json=arguments.json)
+    meter = Meter(f"from {show(peer)}", sending=False, rows=arguments.rows)
     meter.row("connected", peer=list(peer))
     protocol_end = Receiver(identity.of_folder(arguments.folder), secret)
     line = Line(sock, meter, arguments.patience, arguments.told)
@@ -248,13 +248,13 @@ class _Receiving:
 def _ask_plain(arguments: argparse.Namespace, options: SocketOptions) -> int:
     if not arguments.names:
         raise ValueError("--plain HOST: name at least one file before DIR")
-    if arguments.keep or arguments.bind is not None:
-        raise ValueError("--keep and --bind need an end that listens, but --plain HOST connects")
+    if arguments.keep or arguments.local is not None:
+        raise ValueError("--keep and --local need an end that listens, but --plain HOST connects")
     where = connecting.resolve(address(arguments.plain))
     code = FINE
     with Folder(arguments.folder) as folder, pool_of(arguments) as pool:
         for name in arguments.names:
-            meter = Meter(f"from {show(where)}", sending=False, as_json=arguments.json)
+            meter = Meter(f"from {show(where)}", sending=False, rows=arguments.rows)
             with udt.begin_connect(
                 where, pool=pool, namespace=arguments.namespace, **options
             ) as sock:

@@ -14,6 +14,7 @@ from shmring import udt
 from shmring.errors import ShmringError
 from shmring.udt import UdtError, UdtSocket, connecting
 from shmring_cli.common import FAILED, FINE, describe
+from shmring_cli.output import JsonRows
 from shmring_copy import files, plain, protocol
 from shmring_copy.identity import Memory
 from shmring_copy.meter import Line, Meter, accept, interrupted
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--keep needs an end that listens: recv, or send --plain")
     sources, left_out = files.scan(arguments.files)
     sender = Sender([source.entry for source in sources], secret)
-    meter = Meter(f"to {show(where)}", sending=True, as_json=arguments.json)
+    meter = Meter(f"to {show(where)}", sending=True, rows=arguments.rows)
     for name in left_out:
         meter.warn(f"{name}: left out, neither a file nor a folder")
     meter.row("left_out", paths=left_out)
@@ -243,10 +244,10 @@ def _serve_plain(
         pool_of(arguments) as pool,
         udt.listen(where, pool=pool, namespace=arguments.namespace, **options) as listener,
     ):
-        _say_listening(arguments.json, listener.local)
+        _say_listening(arguments.rows, listener.local)
         while left or arguments.keep:
             sock, peer = accept(listener, arguments.told)
-            meter = Meter(f"to {show(peer)}", sending=True, as_json=arguments.json)
+            meter = Meter(f"to {show(peer)}", sending=True, rows=arguments.rows)
             meter.row("connected", peer=list(peer))
             try:
                 line = Line(sock, meter, arguments.patience, arguments.told)
@@ -306,7 +307,7 @@ def _await_receiver(sock: UdtSocket, line: Line) -> None:
             line.tick()
 
 
-def _say_listening(as_json: bool, local: tuple[str, int]) -> None:
-    meter = Meter("", sending=True, as_json=as_json)
+def _say_listening(rows: JsonRows, local: tuple[str, int]) -> None:
+    meter = Meter("", sending=True, rows=rows)
     meter.row("listening", local=list(local))
     meter.warn(f"listening at {show(local)}")

@@ -14,7 +14,7 @@ measures itself.
 
 examples:
   shmring demo                          five seconds at 1 kHz
-  shmring demo --seconds 20 --rate 200  longer and slower
+  shmring demo --duration 20s --pps 200  longer and slower
   shmring demo --png late.png           file for the picture
   shmring demo --json                   the figures, for a program
 
@@ -37,8 +37,8 @@ import shmring
 from shmring import room
 from shmring_bench import floor, senders
 from shmring_bench.samples import Lateness
-from shmring_cli import realtime
-from shmring_cli.common import FAILED, FINE
+from shmring_cli import options, realtime
+from shmring_cli.common import FINE, LOST
 from shmring_cli.output import (
     Progress,
     bar,
@@ -113,34 +113,35 @@ class Show:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seconds", type=_positive_float, default=5.0, help="how long shmring sends (default 5)"
+    options.add_duration(
+        parser,
+        "how long shmring sends (default 5s)",
+        read=options.limited("the duration", 0, 3600, above=True),
+        default=5.0,
     )
-    parser.add_argument(
-        "--rate", type=_positive_int, default=1000, help="packets per second (default 1000)"
-    )
+    options.add_pps(parser, "packets a second (default 1000)", read=options.count, default=1000)
     parser.add_argument(
         "--png",
         metavar="FILE",
         type=Path,
         help=f"file for the picture (default {DEFAULT_PNG}; with --json, none)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    count = max(10, round(arguments.seconds * arguments.rate))
-    if count > MAX_PACKETS or arguments.rate > 100_000:
+    count = max(10, round(arguments.duration * arguments.pps))
+    if count > MAX_PACKETS or arguments.pps > 100_000:
         raise ValueError(
-            f"{arguments.rate} packets a second for {arguments.seconds:g} s is more than a picture "
+            f"{arguments.pps} packets a second for {arguments.duration:g} s is more than a picture "
             f"needs: at most 100000 a second and {MAX_PACKETS} in all; shmring bench goes further"
         )
     if arguments.png is not None:
         _check_picture(arguments.png)
     talk = not arguments.json
-    show = Show(arguments.rate)
+    show = Show(arguments.pps)
     if talk:
-        print(f"shmring demo: {count} packets of {PAYLOAD_BYTES} bytes at {arguments.rate} Hz\n")
+        print(f"shmring demo: {count} packets of {PAYLOAD_BYTES} bytes at {arguments.pps} Hz\n")
     _run_all(show, count, talk)
     if talk or arguments.png:
         show.png = _picture(show, arguments.png)
@@ -148,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
         json_line(_as_json(show))
     else:
         _print(show)
-    return FINE if show.healthy else FAILED
+    return FINE if show.healthy else LOST
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -388,17 +389,3 @@ def _as_json(show: Show) -> dict[str, Any]:
         "lacking": [text for text in (show.crowded, *show.lacking) if text],
         "png": show.png,
     }
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 3600")
-    return value

@@ -13,14 +13,14 @@ A finding is ok, limits (it works, with a price), unfit (deadlines will be misse
 `shmring doctor realtime` prints all about one thing: what a worker needs so that the warning
 "packets may be late under load" goes away.
 
-Exit codes: 0 fit, 1 wrong usage, 2 unfit (or the doctor failed), 3 fit with limits.
+Exit codes: 0 fit, 3 fit with limits, 5 unfit.
 
 examples:
   shmring doctor                            the cores of the workers here, all interfaces
   shmring doctor --cpus 2,3 --interface eth0
   shmring doctor --quick                    without the 2 s test
   shmring doctor --all                      every finding, not only the three worst
-  shmring doctor --json                     one JSON object per finding
+  shmring doctor --json                     for programs
   shmring doctor realtime                   only real-time priority and locked memory
 """
 
@@ -32,17 +32,18 @@ import platform
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 
 import shmring_doctor as doctor
 from rtworkers import affinity
-from shmring_cli.common import FAILED, FINE, USAGE
-from shmring_cli.output import json_line
+from shmring_cli import options
+from shmring_cli.common import BROKEN, FINE, LATE, USAGE
+from shmring_cli.output import JsonRows
 from shmring_doctor import Finding, Fix, FixKind, Status, Verdict
 from shmring_doctor.host import cores, parse_cpus
 
-LIMITED = 3
 WORST = 3
-EXIT_CODES = {Verdict.FIT: FINE, Verdict.LIMITED: LIMITED, Verdict.UNFIT: FAILED}
+EXIT_CODES = {Verdict.FIT: FINE, Verdict.LIMITED: LATE, Verdict.UNFIT: BROKEN}
 
 _COLOURS = {Status.OK: "32", Status.LIMITS: "33", Status.UNFIT: "31;1", Status.HIDDEN: "36"}
 _VERDICT_COLOURS = {Verdict.FIT: "32", Verdict.LIMITED: "33", Verdict.UNFIT: "31;1"}
@@ -66,14 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only this interface; may be repeated (default: all that are up)",
     )
     parser.add_argument("--quick", action="store_true", help="without the 2 s test")
-    parser.add_argument("--all", action="store_true", help="every finding, not only the worst")
     parser.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="as --all, and show why a finding matters also if it is ok",
+        "--all", action="store_true", help="every finding, not only the worst, and why it matters"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per finding")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,19 +93,24 @@ def run(arguments: argparse.Namespace) -> int:
     findings = doctor.examine(cpus, arguments.interface, seconds=seconds)
     verdict = doctor.verdict(findings)
     if arguments.json:
-        for finding in findings:
-            json_line(finding.to_dict())
+        _print_json(findings)
     else:
         _print(findings, verdict, arguments)
     return EXIT_CODES[verdict]
+
+
+def _print_json(findings: Sequence[Finding]) -> None:
+    rows = JsonRows("document")
+    for finding in findings:
+        rows.add(finding.to_dict())
+    rows.end()
 
 
 def _realtime(cpu: int, arguments: argparse.Namespace) -> int:
     findings = doctor.examine_realtime(cpu)
     verdict = doctor.verdict(findings)
     if arguments.json:
-        for finding in findings:
-            json_line(finding.to_dict())
+        _print_json(findings)
         return EXIT_CODES[verdict]
     columns = min(_WIDEST, shutil.get_terminal_size().columns)
     fixes: dict[Fix, None] = {}
@@ -149,15 +151,14 @@ def _print(findings: list[Finding], verdict: Verdict, arguments: argparse.Namesp
     print(f"\n{_paint(verdict.value, _VERDICT_COLOURS[verdict], colour)}: {summary}")
     parts = {_first(worst): worst for worst in [worst_first(findings)[:WORST]] if worst}
     rest = len(findings) - sum(map(len, parts.values()))
-    everything = arguments.all or arguments.verbose
-    if everything:
+    if arguments.all:
         parts |= {group: [f for f in findings if f.group == group] for group in doctor.GROUPS}
     for title, members in parts.items():
         if members:
             print(f"\n{_paint(title, '1', colour)}")
         for finding in members:
-            _print_finding(finding, width, columns, colour, arguments.verbose)
-    if not everything:
+            _print_finding(finding, width, columns, colour, arguments.all)
+    if not arguments.all:
         print(f"\n{rest} more: shmring doctor --all")
 
 

@@ -8,25 +8,24 @@ Round trips need no common clock. One-way delays do: --clock says what is assume
 the command receives the stream of `shmring generate` and sends nothing.
 
 examples:
-  shmring reflect --stateful                             on the other host
+  shmring reflect --sessions 4096                        on the other host
   shmring measure 10.0.0.7                               1000 probes a second for 10 seconds
-  shmring measure 10.0.0.7:8620 --pps 50k --size 1400 --seconds 60
-  shmring measure 10.0.0.7 --poisson --size 100-1400     every pattern of shmring generate
+  shmring measure 10.0.0.7:8620 --pps 50k --size 1400 --duration 5m
+  shmring measure 10.0.0.7 --flow poisson,size=100-1400  every pattern of shmring generate
   shmring measure lab.example --clock measured           the hosts have different clocks
-  shmring measure 10.0.0.7 --seconds forever             until Ctrl-C, which prints the report
-  shmring measure 10.0.0.7 --json --loss-limit 0.1       for a test: exit code 3 above 0.1 %
+  shmring measure 10.0.0.7 --duration forever            until Ctrl-C, which prints the report
+  shmring measure 10.0.0.7 --json --limit loss=0.1%      for a test: exit code 4 above 0.1 %
   shmring measure 10.0.0.7 --png path.png                delay over time, and its distribution
-  shmring measure --listen 5004 --seconds 10             a stream from shmring generate
-  shmring measure --listen 5004 --wait 30                give up if none comes within 30 s
+  shmring measure --listen 5004 --duration 10s           a stream from shmring generate
+  shmring measure --listen 5004 --wait 30s               give up if none comes within 30 s
 
-exit codes: 0 fine, 1 wrong usage, 2 failure (also if no reflector answers), 3 more packets were
-lost in the network than --loss-limit allows, or left late here than --late-limit allows
+exit codes: 2 also if no reflector answers, 3 more probes left late here, or 4 more were lost in
+the network than --limit allows
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import math
 import os
@@ -35,9 +34,10 @@ from pathlib import Path
 
 import shmring
 from shmring import stamp
-from shmring_cli import flow_words, realtime, sending
-from shmring_cli.common import FAILED, FINE, USAGE, add_gso
+from shmring_cli import flow_words, options, realtime, sending
+from shmring_cli.common import FAILED, FINE, LATE, LOST, USAGE
 from shmring_cli.output import (
+    NS_PER_S,
     address_text,
     duration,
     json_line,
@@ -46,11 +46,10 @@ from shmring_cli.output import (
     room_text,
     text_table,
 )
+from shmring_cli.report import Head
 from shmring_measure.live import Live
 
-OVER_LIMIT = 3
 DEFAULT_LATE_PERCENT = 10.0
-_MOST_LATE_US = 1e6
 
 _HEAD = ("", "min", "p50", "p99", "p99.9", "max", "jitter", "lost", "duplicates", "reordered")
 _WAYS = (("to the reflector", "forward"), ("back", "backward"), ("round trip", "round"))
@@ -72,13 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--wait",
-        type=sending.seconds,
+        type=options.seconds,
         metavar="TIME",
         help="with --listen: end if no packet has come for so long (default: wait until Ctrl-C)",
     )
     _add_probes(parser)
     _add_limits(parser)
-    parser.add_argument("--json", action="store_true", help="print the report as a JSON object")
+    options.add_json(parser)
     parser.add_argument(
         "--png", type=Path, metavar="FILE", help="draw delay over time and its distribution"
     )
@@ -93,47 +92,27 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
         help="for one-way delays: same: both hosts have one clock; measured: take the offset of "
         "the other clock from the probes; auto: same if the first probes allow it",
     )
-    parser.add_argument(
-        "--local", type=sending.address, metavar="ADDR[:PORT]", help="send from here"
-    )
-    parser.add_argument("--interface", metavar="NAME", help="use only this network interface")
-    parser.add_argument("--ttl", type=int, metavar="N", help="hop limit of the probes")
-    parser.add_argument("--dscp", type=int, metavar="N", help="DSCP of the probes, 0 to 63")
-    add_gso(parser)
-    parser.add_argument(
-        "--profile", choices=("balanced", "latency", "power"), help="how the worker waits"
-    )
-    parser.add_argument("--cpu", type=int, metavar="N", help="core of the worker")
+    options.add_local(parser, sending.address, "send from here")
+    options.add_socket(parser, "interface", "ttl", "dscp")
+    options.add_worker(parser)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=options.seconds,
         default=1.0,
-        metavar="S",
-        help="a probe without a reply for so long is lost (default 1)",
+        metavar="TIME",
+        help="a probe without a reply for so long is lost (default 1s)",
     )
     parser.add_argument(
-        "--late-us",
-        type=_late_us,
-        default=stamp.LATE_NS / 1000,
-        metavar="US",
-        help="probes that left later than this are left out of the delays (default 50)",
+        "--tolerance",
+        type=options.limited("the tolerance", 0, 1),
+        default=stamp.LATE_NS / NS_PER_S,
+        metavar="TIME",
+        help="probes that left later than this are left out of the delays (default 50us)",
     )
-    parser.add_argument(
-        "--loss-limit",
-        type=_percent,
-        metavar="PERCENT",
-        help="exit code 3 if the network lost more (default: no limit)",
-    )
-    parser.add_argument(
-        "--late-limit",
-        type=_percent,
-        default=DEFAULT_LATE_PERCENT,
-        metavar="PERCENT",
-        help="exit code 3 if more probes left late (default 10)",
-    )
+    options.add_limit(parser, late=DEFAULT_LATE_PERCENT, loss=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -153,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"shmring measure: waiting for a sender to {where}", file=sys.stderr)
             report = measurement.run()
     if arguments.json:
-        json_line(report.to_dict() | {"lacking": lacking})
+        json_line(_head(report).document(report.to_dict(), lacking))
     else:
         _tell(report)
     if arguments.png is not None:
@@ -175,7 +154,7 @@ def _measurement(
     if arguments.listen is not None:
         return stamp.Listening(
             arguments.listen,
-            seconds=_listen_seconds(arguments.seconds),
+            seconds=_listen_seconds(arguments.duration),
             wait=arguments.wait,
             timeout=arguments.timeout,
             pool=pool,
@@ -185,7 +164,7 @@ def _measurement(
         arguments.host,
         flow_words.flows(arguments),
         timeout=arguments.timeout,
-        late_ns=round(arguments.late_us * 1000),
+        late_ns=round(arguments.tolerance * NS_PER_S),
         clock=arguments.clock,
         local=arguments.local,
         interface=arguments.interface,
@@ -216,7 +195,15 @@ def _check_picture(path: Path) -> None:
 # --- the report -----------------------------------------------------------------------------------
 
 
+def _head(report: stamp.MeasureReport) -> Head:
+    done = "sent to here" if report.listening else "sent"
+    return Head("measure", report.sent, done, report.seconds, report.lateness, report.late)
+
+
 def _tell(report: stamp.MeasureReport) -> None:
+    for line in _head(report).lines():
+        print(line)
+    print()
     ways = (("one way", "forward"),) if report.listening else _WAYS
     print(text_table(_HEAD, [_row(report, label, way) for label, way in ways]))
     print()
@@ -244,11 +231,7 @@ def _row(report: stamp.MeasureReport, label: str, way: str) -> list[str]:
 
 
 def _notes(report: stamp.MeasureReport) -> list[tuple[str, str]]:
-    rate = quantity(report.rate_pps, "pps")
-    notes = [("packets", f"{report.sent} in {report.seconds:.3f} s, {rate}")]
-    if report.lateness.count:
-        shown = ", ".join(f"p{p} {duration(report.lateness.percentile(p))}" for p in (50, 99))
-        notes.append(("lateness here", f"{shown}, {report.late} late"))
+    notes: list[tuple[str, str]] = []
     if report.bursts:
         bursts = f"{report.bursts} bursts, the longest had {report.longest_burst} packets"
         notes.append(("loss", f"{quantity(report.loss_share * 100, 'percent')}, {bursts}"))
@@ -278,8 +261,8 @@ def _exit_code(report: stamp.MeasureReport, arguments: argparse.Namespace) -> in
         return FAILED
     lost = 100 * report.lost_in_network / report.sent if report.sent else 0.0
     if arguments.loss_limit is not None and lost > arguments.loss_limit:
-        return OVER_LIMIT
-    return OVER_LIMIT if 100 * report.late_share > arguments.late_limit else FINE
+        return LOST
+    return LATE if 100 * report.late_share > arguments.late_limit else FINE
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -290,19 +273,3 @@ def _place(text: str) -> tuple[str, int]:
     if text.isascii() and text.isdecimal():
         return "0.0.0.0", int(text)
     return sending.address(text)
-
-
-def _late_us(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        value = float(text)
-        if 0 <= value <= _MOST_LATE_US:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no time: use 0 to {_MOST_LATE_US:.0f} (1 s)")
-
-
-def _percent(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        value = float(text)
-        if 0 <= value <= 100:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no percentage: use 0 to 100")

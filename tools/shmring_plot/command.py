@@ -11,13 +11,13 @@ the start of its send call. A recording has the histogram of every interval, so 
 cover all packets of the range. They are not means of percentiles.
 
 Of more than 6 channels it draws the worst 6: those with the largest share of late packets, then
-with the largest p99. --channel chooses others, --all draws up to 24.
+with the largest p99. --channel chooses others, '*' all of up to 24.
 
 examples:
   shmring plot night.csv                       writes night.png
   shmring plot night.csv -o night.svg          PNG or SVG, as the suffix says
-  shmring plot night.csv --channel ctl --from 60 --to 120
-  shmring plot night.csv --kind time --from 2026-03-01T02:00 --to 2026-03-01T03:00
+  shmring plot night.csv --channel ctl --range 60..2m
+  shmring plot night.csv --kind time --range 2026-03-01T02:00..2026-03-01T03:00
   shmring plot before.csv after.csv            same axes, and what changed
   shmring plot night.csv --json                the figures, for a program
 
@@ -29,16 +29,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from rtworkers import units
 from rtworkers.similar import did_you_mean
 from shmring import recording
+from shmring_cli import options
 from shmring_cli.common import FINE
-from shmring_cli.output import json_line, table
+from shmring_cli.output import JsonRows, table
 from shmring_plot import tables
 from shmring_plot.series import NS_PER_S, Series, split, worst_first
 
@@ -47,8 +49,6 @@ SUFFIXES = (".png", ".svg")
 WORST = 6
 """So many channels are drawn by default."""
 MAX_SERIES = 24
-
-_UNITS_S = {"": 1, "s": 1, "min": 60, "h": 3600}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,21 +69,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="only this channel, NAME or NAMESPACE/NAME; may be repeated",
+        help="only these: NAME, NAMESPACE/NAME or a pattern, '*' for all; may be repeated",
     )
-    parser.add_argument("--all", action="store_true", help="all channels, not only the worst 6")
     parser.add_argument("--together", action="store_true", help="draw all channels as one")
     parser.add_argument(
-        "--from",
-        dest="start",
-        metavar="TIME",
-        type=_instant,
-        help="seconds (or 5min, 2h) since the start, or a date and time",
+        "--range",
+        metavar="FROM..TO",
+        type=_range,
+        default=(None, None),
+        help="each a time since the start (90, 5m, 2h), a date and time, or nothing",
     )
-    parser.add_argument("--to", dest="end", metavar="TIME", type=_instant, help="as --from")
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON object per line and series, no picture"
-    )
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,13 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
         _check_picture(picture, files)
     series = _series(files, arguments, together=arguments.together or kind == "compare")
     if arguments.json:
+        rows = JsonRows(arguments.json)
         for one in series:
-            json_line(one.facts())
+            rows.add(one.facts())
+        rows.end()
         return FINE
-    drawn = _drawn(series, everything=arguments.all or bool(arguments.channel))
+    drawn = _drawn(series, everything=bool(arguments.channel))
     _draw(kind, drawn, picture, len(series))
-    rows = tables.difference(*series) if kind == "compare" else tables.summary(series)
-    print(table(rows[0], rows[1:]))
+    lines = tables.difference(*series) if kind == "compare" else tables.summary(series)
+    print(table(lines[0], lines[1:]))
     print(f"\n{picture}")
     return FINE
 
@@ -125,19 +123,32 @@ def _check_picture(picture: Path, files: list[Path]) -> None:
 # --- choosing -------------------------------------------------------------------------------------
 
 
-def _instant(text: str) -> Callable[[recording.Header], int]:
+_At = Callable[[recording.Header], int] | None
+
+
+def _range(text: str) -> tuple[_At, _At]:
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: use FROM..TO, FROM.. or ..TO")
+    return _instant(first), _instant(last)
+
+
+def _instant(text: str) -> _At:
     """Return the CLOCK_MONOTONIC in ns of a time on the command line, once the recording
     is known."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?)(s|min|h|)", text)
-    if match:
-        offset_ns = round(float(match[1]) * _UNITS_S[match[2]] * NS_PER_S)
+    if not text:
+        return None
+    try:
+        offset_ns = units.nanoseconds(text)
         return lambda header: header.started_mono_ns + offset_ns
+    except ValueError:
+        pass
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: use seconds since the start (90, 5min, 2h) or a time (2026-03-01T02:00, "
-            "UTC unless it has a zone)"
+            f"{text!r}: use a time since the start (90, 5m, 2h) or a date and time "
+            "(2026-03-01T02:00, UTC unless it has a zone)"
         ) from None
     at = at.replace(tzinfo=at.tzinfo or UTC)
     wall_ns = round(at.timestamp() * NS_PER_S)
@@ -148,7 +159,7 @@ def _series(files: list[Path], arguments: argparse.Namespace, *, together: bool)
     found: list[Series] = []
     for path in files:
         read = recording.read(path, lambda row: _wanted(row, arguments.channel))
-        first, last = (at and at(read.header) for at in (arguments.start, arguments.end))
+        first, last = (at and at(read.header) for at in arguments.range)
         rows = [
             row
             for row in read.rows
@@ -168,21 +179,22 @@ def _drawn(series: list[Series], *, everything: bool) -> list[Series]:
     if everything and len(series) > MAX_SERIES:
         raise ValueError(
             f"{len(series)} channels are too many for one picture, at most {MAX_SERIES}: choose "
-            "with --channel, draw the worst 6 without --all, or combine all with --together"
+            "with --channel, draw the worst 6 without it, or combine all with --together"
         )
     if everything or len(series) <= WORST:
         return series
     worst = worst_first(series)[:WORST]
     print(
         f"shmring plot: the picture shows the worst {WORST} of {len(series)} channels "
-        f"({', '.join(one.label for one in worst)}); --channel NAME draws others, --all draws all",
+        f"({', '.join(one.label for one in worst)}); --channel NAME draws others, '*' all",
         file=sys.stderr,
     )
     return worst
 
 
 def _wanted(row: recording.Row, channels: list[str]) -> bool:
-    return not channels or row.channel in channels or f"{row.namespace}/{row.channel}" in channels
+    names = row.channel, f"{row.namespace}/{row.channel}"
+    return not channels or any(fnmatchcase(name, one) for one in channels for name in names)
 
 
 def _nothing(path: Path, read: recording.Recording, arguments: argparse.Namespace) -> str:

@@ -157,7 +157,7 @@ class FlowWorld(PoolWorld):
         ["shmring", "tap", "flow", "-o", "/dev/null"],
         ["shmring", "tap", "in", "-o", "/dev/null"],
         ["rtstat", "show", "flow"],
-        ["rtstat", "--once"],
+        ["rtstat", "--plain"],
         ["shmring", "ls"],
     )
 
@@ -447,7 +447,7 @@ class NetfluxWorld(FlowWorld):
         }
         return {"link": link, "watch": plain["watch"], "in": plain["in"]}
 
-    TOOLS = (["rtstat", "show", "link"], ["rtstat", "--once"], ["shmring", "ls"])
+    TOOLS = (["rtstat", "show", "link"], ["rtstat", "--plain"], ["shmring", "ls"])
 
     def _fill_senders(self, senders: list[Actor]) -> None:
         while len(senders) < 3:

@@ -41,6 +41,7 @@ from shmring.stats import ChannelStats, ReaderInfo
 from shmring.testing import captures
 from shmring.testing.plc import Codesys5
 from shmring_cli import COMMANDS
+from shmring_cli.common import EXIT_CODES
 from shmring_cli.help import pages as pages_of_help
 
 pytest_plugins = ["pytester"]
@@ -415,6 +416,11 @@ def test_the_page_on_recordings_is_the_format() -> None:
         assert [name for name in names if f"`{name}`" not in shown] == []
 
 
+def test_the_table_of_exit_codes_is_that_of_the_commands() -> None:
+    listed = re.findall(r"^\| (\d) \| ", text_of("docs/reference/commands.md"), re.M)
+    assert [int(code) for code in listed] == list(EXIT_CODES)
+
+
 def test_the_list_of_findings_is_the_doctors_checks() -> None:
     items = re.findall(r"^\* (`\w+\.\w+`.*?): ", text_of("docs/howto/doctor.md"), re.M)
     listed = [name for item in items for name in re.findall(r"[\w.]+", item)]
@@ -427,7 +433,7 @@ def test_the_page_on_rtstat_names_commands_and_options() -> None:
     rtstat.overview.add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings}
     commands = [f"rtstat {command.name}" for command in rtstat.cli.COMMANDS]
-    quiet = {"-h", "--help", "--interval", "-n", "--count", "--duration", "--version"}
+    quiet = {"-h", "--help", "--interval", "-n", "--count"}
     assert not [name for name in (*commands, *(options - quiet)) if name not in shown]
 
 
@@ -492,6 +498,8 @@ def test_commands_exist(page: str) -> None:
 
 def parses(tool: str, words: list[str]) -> bool:
     try:
+        if words[:1] == ["top"]:
+            tool, words = "rtstat", words[1:]
         if tool == "shmring":
             shmring_cli.whole_parser().parse_args(words)
         else:

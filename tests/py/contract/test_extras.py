@@ -14,7 +14,7 @@ CASES = {
     "demo": (
         "matplotlib",
         RUN_COMMAND.format(
-            module="shmring_cli", words=["demo", "--seconds", "0.2", "--png", "a.png"]
+            module="shmring_cli", words=["demo", "--duration", "0.2", "--png", "a.png"]
         ),
     ),
     "parquet": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from shmring_cli.parsers import command_lines
 
 
 def bash(words: list[str], *, before: str = "") -> list[str]:
-    script = completion.bash(command_lines()) + before
+    script = completion.bash(completion.every_line()) + before
     quoted = " ".join(f"'{word}'" for word in words)
     script += f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _shmring_completion\n"
     script += 'printf "%s\\n" "${COMPREPLY[@]}"'
@@ -31,6 +32,7 @@ def bash(words: list[str], *, before: str = "") -> list[str]:
         (["shmring", "tap", "--direction", ""], ["tx", "rx", "both"]),
         (["shmring", "tap", "--direct"], ["--direction"]),
         (["/usr/bin/rtstat", "sh"], ["show"]),
+        (["shmring", "top", "--unh"], ["--unhealthy"]),
     ],
 )
 def test_bash_completes(words: list[str], expected: list[str]) -> None:
@@ -42,7 +44,7 @@ rtstat() { echo "iproute2 has a program of this name, too"; }
 shmring() {
   case "$*" in
   "top list -q") printf "default/axis-1\ndefault/ctl\n" ;;
-  "top list -q --all") printf "default/axis-1\ndefault/ctl\nplant/ctl\n" ;;
+  "top list -q --namespace *") printf "default/axis-1\ndefault/ctl\nplant/ctl\n" ;;
   "top list") printf "default/axis-1  one  udp  ok\ndefault/ctl  two  udp  ok\n" ;;
   esac
 }
@@ -54,11 +56,12 @@ shmring() {
     [
         ("shmring tap", ["axis-1", "ctl"]),
         ("rtstat show", ["axis-1", "ctl"]),
-        ("rtstat errors --channel", ["axis-1", "ctl"]),
+        ("rtstat errors", ["axis-1", "ctl"]),
+        ("shmring top show", ["axis-1", "ctl"]),
         ("rtstat errors --pool", ["one", "two"]),
         ("rtstat list --pool", ["one", "two"]),
         ("shmring up", ["one", "two"]),
-        ("shmring up --namespace", ["default", "plant"]),
+        ("shmring ls --namespace", ["default", "plant"]),
     ],
 )
 def test_bash_completes_names_that_exist(line: str, expected: list[str]) -> None:
@@ -71,7 +74,7 @@ def test_bash_completes_names_that_exist(line: str, expected: list[str]) -> None
 )
 def test_the_shell_accepts_its_script(shell: str, tmp_path: Path) -> None:
     script = tmp_path / "script"
-    script.write_text(completion.SCRIPTS[shell](command_lines()))
+    script.write_text(completion.SCRIPTS[shell](completion.every_line()))
     subprocess.run([shell, "-n", str(script)], check=True)
 
 
@@ -104,3 +107,17 @@ def test_every_option_is_on_the_page_of_its_command() -> None:
         for option in line.options:
             for flag in option.flags:
                 assert flag.replace("-", "\\-") in page
+
+
+MOST_PAIRS = 208
+"""Pairs of a command and a long option. Each new one must replace another."""
+
+
+def test_there_are_few_options(checkout: Path) -> None:
+    pairs = [
+        (page.stem, option)
+        for page in (checkout / "docs" / "man").glob("*.1")
+        for head in re.findall(r"^\.TP\n(\.B .*)$", page.read_text(), re.M)
+        for option in re.findall(r"\\-\\-[a-z]", head)
+    ]
+    assert len(pairs) <= MOST_PAIRS

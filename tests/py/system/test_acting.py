@@ -277,7 +277,7 @@ def test_hold_release_and_purge_take_patterns(
     assert [channel.state.value for channel in channels] == ["held", "held", "open"]
     assert command("hold", "axis-1")[1] == f"{shmring_namespace}/axis-1 was held already\n"
     code, text, _ = command("purge", "axis-1", "--json")
-    facts = json.loads(text)
+    (facts,) = json.loads(text)
     assert facts == {
         "action": "purge",
         "name": "axis-1",
@@ -332,4 +332,4 @@ def test_what_is_not_there_is_a_failure(command: Any, shmring_namespace: str) ->
     assert f"no channel in namespace {shmring_namespace!r} matches 'axis-*'" in errors
     code, text, _ = command("purge", "nothing", "--json")
     assert code == 2
-    assert json.loads(text)["done"] is False
+    assert json.loads(text)[0]["done"] is False

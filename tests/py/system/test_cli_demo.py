@@ -14,7 +14,7 @@ import shmring_cli as cli
 from rtworkers import paths
 from shmring_demo import command as demo
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "demo", "--seconds", "0.4", "--rate", "250"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "demo", "--duration", "400ms", "--pps", "250"]
 SYSTEMS = ["shmring", "shmring-wire", "floor", "time.sleep", "asyncio"]
 
 
@@ -69,7 +69,7 @@ def test_an_ascii_terminal_gets_an_ascii_histogram(tmp_path):
 @pytest.mark.check
 def test_a_pause_of_the_demo_itself_loses_no_packet(eventually, tmp_path):
     """A busy machine may stop this process for longer than its schedule is queued ahead."""
-    command = [*COMMAND[:-4], "--seconds", "2", "--rate", "250", "--json"]
+    command = [*COMMAND[:-4], "--duration", "2", "--pps", "250", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         space = f"demo-{process.pid}"
         eventually(lambda: any(c.name == "demo" for c in shmring.channels(space)))
@@ -104,7 +104,7 @@ def test_without_privileges_it_runs_and_names_the_fix(tmp_path):
     assert any("cap_sys_nice" in text for text in facts["lacking"])
 
 
-@pytest.mark.parametrize("words", [("--rate", "0"), ("--seconds", "-1"), ("--rate", "many")])
+@pytest.mark.parametrize("words", [("--pps", "0"), ("--duration", "-1"), ("--pps", "many")])
 def test_nonsense_is_wrong_usage(words, tmp_path):
     assert words[1] in run(*words, cwd=tmp_path, code=1).stderr
 

@@ -99,9 +99,9 @@ class Case(NamedTuple):
 
 
 TO = ("--to", "127.0.0.1:SILENT")
-PLAY = ("replay", "FOLDER/line.pcap", *TO, "--loop", "forever", "--late-limit", "100")
-LONG = ("--seconds", "600", "--late-limit", "100")
-HERE = ("--bind", "127.0.0.1:0")
+PLAY = ("replay", "FOLDER/line.pcap", *TO, "--loop", "forever", "--limit", "late=100%")
+LONG = ("--duration", "600", "--limit", "late=100%")
+HERE = ("--local", "127.0.0.1:0")
 OFFER = ("udt", "send", "--plain", "--keep", "FOLDER/line.pcap", "127.0.0.1:0")
 UP = (*SHMRING, "up", "plant", "--policy", "other")
 CASES = {
@@ -112,7 +112,7 @@ CASES = {
     "impair": Case((*SHMRING, "impair", "127.0.0.1:0", *TO), says("backward")),
     "clock": Case((*SHMRING, "clock", "127.0.0.1:ANSWERS"), says("round trip")),
     "clock, silence": Case(
-        (*SHMRING, "clock", "127.0.0.1:SILENT", "--timeout", "600"), opens, FAILED
+        (*SHMRING, "clock", "127.0.0.1:SILENT", "--wait", "600"), opens, FAILED
     ),
     "measure": Case(
         (*SHMRING, "measure", "127.0.0.1:ANSWERS", *LONG), counts("rx_received", "probes")
@@ -128,8 +128,8 @@ CASES = {
         (*SHMRING, "udt", "send", "FOLDER/line.pcap", "127.0.0.1:SILENT"), opens, FAILED
     ),
     "udt send --plain --keep": Case((*SHMRING, *OFFER), says("listening")),
-    "rtstat --plain": Case((*RTSTAT, "--plain"), says("ctl")),
-    "rtstat --json": Case((*RTSTAT, "--json", "-i", "0.2"), says("ctl")),
+    "rtstat --plain": Case((*RTSTAT, "--plain", "-i", "1"), says("ctl")),
+    "rtstat --json-lines": Case((*RTSTAT, "--json-lines", "-i", "0.2"), says("ctl")),
     "rtstat --csv": Case((*RTSTAT, "--csv", "-i", "0.2"), says("ctl")),
     "rtstat --record": Case((*RTSTAT, "--record", "FOLDER/night.csv"), says("recording")),
     "rtstat --serve-web": Case((*RTSTAT, "--serve-web", "0"), says("page at")),
@@ -138,8 +138,8 @@ CASES = {
     ),
     "an end of bench": Case(("shmring_bench.udt_peer", "sink", SINK), says("pids")),
     # These end by themselves, so a signal interrupts them.
-    "demo": Case((*SHMRING, "demo", "--seconds", "600"), demonstrates, FAILED),
-    "rtstat show": Case(("rtstat", "show", "TARGET/ctl", "--seconds", "600"), looks, FAILED),
+    "demo": Case((*SHMRING, "demo", "--duration", "600"), demonstrates, FAILED),
+    "rtstat show": Case(("rtstat", "show", "TARGET/ctl", "--interval", "600"), looks, FAILED),
 }
 
 

@@ -26,8 +26,8 @@ def run(*words, code=0):
     return done
 
 
-def json_lines(text):
-    return [json.loads(line) for line in text.splitlines()]
+def rows_of(text):
+    return json.loads(text)
 
 
 def until(condition):
@@ -171,7 +171,7 @@ def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
             receiver.recv(timeout=PATIENCE_S)
         until(lambda: sender.stats().tx_sent == 10)
 
-        rows = json_lines(run("ls", "--json").stdout)
+        rows = rows_of(run("ls", "--json").stdout)
         facts = {row["name"]: row for row in rows if row["kind"] == "channel"}
         assert set(facts) == {"in", "out"}
         assert facts["out"]["tx_sent"] == 10
@@ -187,7 +187,7 @@ def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
         text = run("ls").stdout
         assert "CHANNEL" in text
         assert f"127.0.0.1:{receiver.local[1]}" in text
-        assert f"{shmring_namespace}/in" in run("ls", "--all", code=None).stdout
+        assert f"{shmring_namespace}/in" in run("ls", "--namespace", "*", code=None).stdout
 
 
 @pytest.mark.check
@@ -204,7 +204,7 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
         mic.end_spurt()
         mic.flush(timeout=PATIENCE_S)
         until(lambda: mic.stats().rtp.ssrc == 0xFACE)
-        rows = json_lines(run("ls", "--json").stdout)
+        rows = rows_of(run("ls", "--json").stdout)
         by_name = {row["name"]: row for row in rows if row["kind"] == "channel"}
         assert by_name["mic"]["engine"] == "rtp"
         assert by_name["mic"]["rtp"]["sent"] == 5
@@ -224,7 +224,7 @@ def test_ls_names_a_process_that_attached_and_never_read(shmring_namespace):
         sender.send(b"x")
         until(lambda: receiver.stats().readers[0].waiting == 1)
         assert f", {os.getpid()} never read" in run("ls").stdout
-        (row,) = [row for row in json_lines(run("ls", "--json").stdout) if row.get("name") == "in"]
+        (row,) = [row for row in rows_of(run("ls", "--json").stdout) if row.get("name") == "in"]
         assert row["never_read"] == [os.getpid()]
         receiver.recv(timeout=PATIENCE_S)
         assert "never read" not in run("ls").stdout
@@ -233,7 +233,7 @@ def test_ls_names_a_process_that_attached_and_never_read(shmring_namespace):
 @pytest.mark.check
 def test_ls_of_an_empty_namespace_says_so(shmring_namespace):
     assert shmring_namespace in run("ls").stdout
-    assert run("ls", "--json").stdout == ""
+    assert rows_of(run("ls", "--json").stdout) == []
 
 
 @pytest.mark.check
@@ -271,10 +271,10 @@ def test_ls_calls_a_dead_pool_stale_and_gc_removes_it(no_leftovers):
         kill(worker)
         time.sleep(1.1)  # a heartbeat counts as stale after a second
 
-        listed = json_lines(run("ls", "--json", code=2).stdout)
+        listed = rows_of(run("ls", "--json", code=5).stdout)
         assert {row["health"] for row in listed} == {"stale"}
         assert [row["served"] for row in listed if row["kind"] == "channel"] == [False]
-        assert "stale (!)" in run("ls", code=2).stdout
+        assert "stale (!)" in run("ls", code=5).stdout
 
         wanted = json.loads(run("gc", "--namespace", no_leftovers, "--dry-run", "--json").stdout)
         assert wanted["dry_run"] is True

@@ -49,7 +49,7 @@ class Running:
 
     def __init__(self, *words):
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, words), "--json"],
+            [*COMMAND, *map(str, words), "--json-lines"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,7 +87,7 @@ def running(*words):
 @contextmanager
 def receiving(folder, *words):
     """A `recv` that listens, and its address as `send` takes it."""
-    with running("recv", folder, "--bind", "127.0.0.1:0", *words) as command:
+    with running("recv", folder, "--local", "127.0.0.1:0", *words) as command:
         host, port = command.until("listening")["local"]
         yield command, f"{host}:{port}"
 
@@ -259,7 +259,7 @@ def test_a_receiver_that_ends_does_not_say_that_it_waits(tmp_path):
 
 @pytest.mark.check
 def test_packets_are_apart_without_gso(tmp_path, namespace):
-    with receiving(tmp_path / "in", "--no-gso"):
+    with receiving(tmp_path / "in", "--socket", "no-gso"):
         (port,) = shmring.channels(namespace)
         with shmring.attach(port.name, readonly=True) as channel:
             assert not channel.stats().gso
@@ -534,7 +534,6 @@ def test_plain_gives_only_what_it_was_told_to(tmp_path):
         (["send", __file__, "127.0.0.1", "--keep"], "--keep"),
         (["recv", "a", "b"], "one DIR"),
         (["recv", "--plain", "127.0.0.1", "in"], "at least one file"),
-        (["recv", "--patience", "0", "in"], "--patience"),
         (["recv", "--secret-file", "/dev/null", "in"], "at least 16"),
     ],
 )
@@ -572,7 +571,7 @@ def test_a_port_in_use_names_who_listens_there(shmring_namespace, tmp_path):
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
         done = subprocess.run(
-            [*COMMAND, "recv", str(tmp_path), "--bind", f"127.0.0.1:{port}"],
+            [*COMMAND, "recv", str(tmp_path), "--local", f"127.0.0.1:{port}"],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -581,7 +580,7 @@ def test_a_port_in_use_names_who_listens_there(shmring_namespace, tmp_path):
     assert done.returncode == 2
     assert f"127.0.0.1:{port} is in use by process {os.getpid()} (" in done.stderr
     assert f"user {pwd.getpwuid(os.getuid()).pw_name}, since 20" in done.stderr
-    assert "--bind :PORT" in done.stderr
+    assert "--local :PORT" in done.stderr
 
 
 def begin_and_lose_the_receiver(tmp_path):
@@ -597,7 +596,7 @@ def receiving_at(folder, where):
     """A `recv` at an address that another one had, whose workers may take a moment to end."""
     give_up = time.monotonic() + PATIENCE_S
     while True:
-        with running("recv", folder, "--bind", where) as command:
+        with running("recv", folder, "--local", where) as command:
             line = command.process.stdout.readline()
             if line:
                 yield command

@@ -264,7 +264,7 @@ def test_ls_and_gc_tell_of_it(
     while (info := shmring.channels(shmring_namespace)[0]).producers:
         assert time.monotonic() < give_up
     assert info.opener_alive is False
-    main(["ls", "--seconds", "0"])
+    main(["ls"])
     assert "open, no producer" in capsys.readouterr().out
     assert main(["gc", "--namespace", shmring_namespace]) == 0
     said = capsys.readouterr().out

@@ -19,7 +19,7 @@ import shmring
 PATIENCE_S = 120.0
 WHAT = "not on core 4000: packets may be late under load."
 HOW = "The rest, with the fix: shmring doctor realtime"
-CORE = ("--cpu", "4000")
+CORE = ("--worker", "cpu=4000")
 
 SCRIPT = """
 import shmring
@@ -56,9 +56,9 @@ def test_a_program_gets_two_lines_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("generate", "127.0.0.1:9", "--seconds", "0.1", "--late-limit", "100"),
+        ("generate", "127.0.0.1:9", "--duration", "0.1", "--limit", "late=100%"),
         ("impair", "127.0.0.1:0", "--to", "127.0.0.1:9", "--duration", "0.1s"),
-        pytest.param(("reflect", "127.0.0.1:18620", "--seconds", "0.1"), marks=pytest.mark.check),
+        pytest.param(("reflect", "127.0.0.1:18620", "--duration", "0.1"), marks=pytest.mark.check),
     ],
     ids=lambda words: words[0],
 )

@@ -32,21 +32,21 @@ tail -n 3 1.err 2.err
 """
 
 COMMANDS = {
-    "replay": "shmring replay line.pcapng --to 127.0.0.1 --late-limit 100",
-    "generate": "shmring generate 127.0.0.1:$PORT --pps 200k --size 1400 --seconds 1 "
-    "--late-limit 100",
-    "measure": "shmring reflect 127.0.0.1:$PORT --seconds 20 & "
-    "shmring measure 127.0.0.1:$PORT --pps 20k --size 1400 --seconds 1 --late-limit 100",
-    "listen": "shmring measure --listen 127.0.0.1:$PORT --seconds 1 & "
-    "shmring generate 127.0.0.1:$PORT --seconds 8 --late-limit 100; wait $!",
-    "demo": "shmring demo --seconds 1 --json",
-    "udt": "shmring udt recv in$N --bind 127.0.0.1:$PORT & "
+    "replay": "shmring replay line.pcapng --to 127.0.0.1 --limit late=100%",
+    "generate": "shmring generate 127.0.0.1:$PORT --pps 200k --size 1400 --duration 1 "
+    "--limit late=100%",
+    "measure": "shmring reflect 127.0.0.1:$PORT --duration 20 & "
+    "shmring measure 127.0.0.1:$PORT --pps 20k --size 1400 --duration 1 --limit late=100%",
+    "listen": "shmring measure --listen 127.0.0.1:$PORT --duration 1 & "
+    "shmring generate 127.0.0.1:$PORT --duration 8 --limit late=100%; wait $!",
+    "demo": "shmring demo --duration 1 --json",
+    "udt": "shmring udt recv in$N --local 127.0.0.1:$PORT & "
     "shmring udt send line.pcapng 127.0.0.1:$PORT; wait $!",
     # On a busy machine packets may be missing, which is a failure. Then there is a table.
-    "bench bulk": "shmring bench bulk --quick || grep -q '^bulk: ' $N.out",
-    "bench cyclic": "shmring bench cyclic --quick",
-    "bench netflux": "shmring bench netflux --quick",
-    "bench timed": "shmring bench timed past-300k-8B --quick",
+    "bench bulk": "shmring bench bulk --duration 0.2 --runs 1 || grep -q '^bulk: ' $N.out",
+    "bench cyclic": "shmring bench cyclic --duration 0.2 --runs 1",
+    "bench netflux": "shmring bench netflux --duration 0.2 --runs 1",
+    "bench timed": "shmring bench timed past-300k-8B --duration 0.2 --runs 1",
 }
 
 

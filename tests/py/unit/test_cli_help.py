@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import shmring_cli
 from rtstat import cli as rtstat
 from shmring_cli import help as help_command
+from shmring_cli.common import USAGE
 from shmring_cli.parsers import command_lines
 
 
@@ -37,8 +40,47 @@ def test_no_command_names_a_file_of_the_sources() -> None:
 
 
 def test_top_is_rtstat(capsys: pytest.CaptureFixture[str], shmring_namespace: str) -> None:
-    for words in (["--version"], ["list"], ["--once"]):
+    for words in (["errors"], ["list"], ["--plain"]):
         codes = shmring_cli.main(["top", *words]), rtstat.main(words)
         shown = capsys.readouterr().out
         assert codes[0] == codes[1]
-        assert shown[: len(shown) // 2] == shown[len(shown) // 2 :] or words == ["--once"]
+        assert shown[: len(shown) // 2] == shown[len(shown) // 2 :] or words == ["--plain"]
+
+
+def test_commands_are_shown_in_five_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        shmring_cli.main(["--help"])
+    shown = capsys.readouterr().out.partition("commands:")[2].partition("start here:")[0]
+    assert re.findall(r"^  (\w+):$", shown, re.M) == ["run", "look", "network", "copy", "maintain"]
+    assert re.findall(r"^    (\w+)", shown, re.M) == [c.name for c in shmring_cli.COMMANDS]
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["generate", "10.0.0.7", "--ttl", "4"], "--socket ttl=..."),
+        (["measure", "10.0.0.7", "--seconds", "5"], "--duration TIME"),
+        (["impair", "link", "--loss", "1%"], "loss=... alone"),
+        (["ls", "--all"], "--namespace '*'"),
+        (["plot", "a.csv", "--all"], "--channel '*'"),
+        (["top", "--once"], "--plain"),
+        (["top", "show", "ctl", "--seconds", "1"], "--interval TIME"),
+    ],
+)
+def test_an_option_that_is_gone_names_the_new_place(
+    words: list[str], instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        shmring_cli.main(words)
+    assert end.value.code == USAGE
+    assert f": use {instead}" in capsys.readouterr().err
+
+
+def test_every_command_that_prints_facts_has_json() -> None:
+    without = [
+        " ".join(line.words)
+        for line in command_lines()
+        if "--json" not in {flag for option in line.options for flag in option.flags}
+    ]
+    texts = {"help", "completion", "top", "udt"}  # top: rtstat has it; udt: its actions
+    assert set(without) == {"shmring", *(f"shmring {name}" for name in texts)}

@@ -52,7 +52,7 @@ def test_shmring_guesses(words: list[str], meant: str, capsys: pytest.CaptureFix
         (["shwo", "ctl"], "'show'"),
         (["--unhealty"], "'--unhealthy'"),
         (["show", "ctl", "--jsn"], "'--json'"),
-        (["--once", "--sort", "tx_ppps"], "'tx_pps'"),
+        (["--plain", "--sort", "tx_ppps"], "'tx_pps'"),
     ],
 )
 def test_rtstat_guesses(words: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +70,7 @@ def test_rtstat_guesses_columns(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("plant")
-@pytest.mark.parametrize("words", [["--once"], ["list"], ["errors"], ["--json"]])
+@pytest.mark.parametrize("words", [["--plain"], ["list"], ["errors"], ["--json"]])
 def test_rtstat_guesses_namespaces(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     rtstat.main([*words, "--namespace", "plnt"])
     said = capsys.readouterr().err

@@ -33,7 +33,7 @@ def source(tmp_path: Path) -> Path:
 def offering(*files: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A `send --plain` that listens, and its port."""
     process = subprocess.Popen(
-        [*COMMAND, "send", "--plain", *map(str, files), "127.0.0.1:0", "--json"],
+        [*COMMAND, "send", "--plain", *map(str, files), "127.0.0.1:0", "--json-lines"],
         stdout=subprocess.PIPE,
         text=True,
     )

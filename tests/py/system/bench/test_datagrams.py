@@ -64,7 +64,7 @@ def test_people_get_the_ratio_to_bare_c(bench):
     assert " x)" in text
 
 
-@pytest.mark.parametrize("words", [("--runs", "0"), ("--seconds", "0"), ("--seconds", "soon")])
+@pytest.mark.parametrize("words", [("--runs", "0"), ("--duration", "0"), ("--duration", "soon")])
 def test_nonsense_is_wrong_usage(command, words):
     done = command("rtt", *words)
     assert done.returncode == 1

@@ -5,10 +5,13 @@ import pytest
 
 pytestmark = pytest.mark.check
 
+QUICK = ("--duration", "0.2", "--runs", "1", "--json")
+WORDS = ("rtp", *QUICK, "next-pkt", "ulaw2linear")
+
 
 def test_cases_can_be_chosen_and_the_original_be_absent(command, rows_of):
     """Without the original the drop-in is measured all the same, and it is said why."""
-    done = command("rtp", "--quick", "--json", "next-pkt", "ulaw2linear", "--peer-python", "false")
+    done = command(*WORDS, SHMRING_PEER_PYTHON="false")
     assert done.returncode == 0, done.stderr
     rows = rows_of(done.stdout, "rtp")
     assert {row["case"] for row in rows} == {"next-pkt", "ulaw2linear"}
@@ -16,9 +19,10 @@ def test_cases_can_be_chosen_and_the_original_be_absent(command, rows_of):
     assert "rtpsynth: false" in done.stderr
 
 
-def test_what_runs_in_real_time_has_its_rows(bench, rows_of):
+def test_what_runs_in_real_time_has_its_rows(bench, rows_of, monkeypatch):
+    monkeypatch.setenv("SHMRING_PEER_PYTHON", "false")
     cases = {"server-send", "server-receive", "server-own-callback", "proc-1ms", "stream-20ms"}
-    text = bench("rtp", "--json", "--peer-python", "false", *cases)
+    text = bench("rtp", "--json", *cases)
     rows = rows_of(text, "rtp")
     assert {row["case"] for row in rows} == cases
     assert {row["system"] for row in rows} == {"shmring", "asyncio", "floor"}
@@ -34,8 +38,7 @@ def test_cyclic_links_have_their_rows(bench, rows_of):
 
 
 def test_the_original_is_fetched_once_and_does_the_same_work(command, rows_of, tmp_path):
-    words = ("rtp", "--quick", "--json", "next-pkt", "ulaw2linear")
-    done = command(*words, XDG_CACHE_HOME=str(tmp_path))
+    done = command(*WORDS, XDG_CACHE_HOME=str(tmp_path))
     if "could not be installed" in done.stderr:
         print(done.stderr)
         needs.skip("peer rtpsynth")
@@ -44,10 +47,10 @@ def test_the_original_is_fetched_once_and_does_the_same_work(command, rows_of, t
     assert {(case, "rtpsynth") for case in ("next-pkt", "ulaw2linear")} <= measured
     assert {(case, "shmring") for case in ("next-pkt", "ulaw2linear")} <= measured
     assert "installing" in done.stderr
-    assert "installing" not in command(*words[:-1], XDG_CACHE_HOME=str(tmp_path)).stderr
+    assert "installing" not in command(*WORDS[:-1], XDG_CACHE_HOME=str(tmp_path)).stderr
 
 
 def test_a_case_that_does_not_exist_is_wrong_usage(command):
-    done = command("rtp", "next-pkt-170", "--peer-python", "false")
+    done = command("rtp", "next-pkt-170", SHMRING_PEER_PYTHON="false")
     assert done.returncode == 1
     assert "unknown case next-pkt-170: use next-pkt," in done.stderr

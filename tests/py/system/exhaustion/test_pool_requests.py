@@ -323,7 +323,7 @@ def test_a_member_keeps_within_the_limits(member: Any, serve: Any, remote: Remot
     text = ask(stranger, "remote._make_channel('c', {'capacity': 64})")
     assert text.startswith("NoSpace")
     assert "has 2 channels open on pool 'x', the limit is 2" in text
-    assert "--user-channels" in text
+    assert "--user-limits channels=" in text
     remote.close_channel("a")
     for option, value in (("rcvbuf_bytes", 5 << 20), ("sndbuf_bytes", 5 << 20), ("so_priority", 7)):
         text = ask(stranger, f"remote._make_channel('c', {{'{option}': {value}}})")
@@ -345,7 +345,7 @@ def test_what_a_worker_takes_beside_a_channel_counts(
     assert text.startswith("NoSpace")
     assert "a history of 32768 packets" in text
     assert "are left of what its user may have" in text
-    assert "--user-shm" in text
+    assert "--user-limits shm=" in text
     assert ask(stranger, "make('short', e(512))") == "done"
     assert remote.channels() == ["short"]
     history = 512 * 3968  # at least so much is gone of the 4 MiB
@@ -426,7 +426,7 @@ def test_a_channel_of_a_member_is_not_too_large(
     text = ask(member(), "remote._make_channel('big', {'capacity': 1 << 20})")
     assert text.startswith("NoSpace")
     assert "one channel of user 65534 may have 8388608 on pool 'x'" in text
-    assert "--user-channel-shm" in text
+    assert "--user-limits channel-shm=" in text
 
 
 def test_a_member_cannot_take_all_connections(member: Any, serve: Any, remote: RemotePool) -> None:

@@ -103,7 +103,7 @@ def send(ch: shmring.ProxyChannel, count: int) -> None:
 
 
 def test_it_serves_until_it_is_stopped(starts: Starts, server: socket.socket) -> None:
-    proxy = starts("--loss", "100%", "--forward", "loss=0,delay=1ms", "--seed", "7")
+    proxy = starts("loss=100%", "seed=7", "forward", "loss=0,delay=1ms")
     ch = proxy.attach()
     assert (ch.forward.loss, ch.forward.delay_ns, ch.forward.seed) == (0, MS, 7)
     assert (ch.backward.loss, ch.backward.delay_ns, ch.backward.seed) == (1, 0, 8)
@@ -120,7 +120,7 @@ def test_it_serves_until_it_is_stopped(starts: Starts, server: socket.socket) ->
 @pytest.mark.check
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_counts_as_json(starts: Starts, number: int) -> None:
-    proxy = starts("--forward", "down", "--json")
+    proxy = starts("forward", "down", "--json")
     ch = proxy.attach()
     send(ch, 5)
     until(lambda: ch.stats().impair_tx_lost == 5)
@@ -134,12 +134,13 @@ def test_the_counts_as_json(starts: Starts, number: int) -> None:
 
 @pytest.mark.check
 def test_another_shell_changes_and_shows_it(starts: Starts, shmring_namespace: str) -> None:
-    proxy = starts("--delay", "20ms", "--seed", "3")
+    proxy = starts("delay=20ms,seed=1", "forward", "seed=3")
     ch = proxy.attach()
-    out = run("link", "--loss", "10%", "--backward", "down").stdout
+    assert ch.backward.seed == 2
+    out = run("link", "loss=10%", "backward", "down").stdout
     assert "forward:   loss=10%,delay=20ms" in out
     assert "backward:  loss=100%,delay=20ms" in out
-    run(f"{shmring_namespace}/link", "--forward", "clear")
+    run(f"{shmring_namespace}/link", "forward", "clear")
     assert ch.forward == shmring.Impairment(seed=3)
     assert ch.backward.loss == 1.0
     changes = ch.proxy_stats().changes
@@ -153,7 +154,7 @@ def test_another_shell_changes_and_shows_it(starts: Starts, shmring_namespace: s
 def test_a_timetable(starts: Starts, tmp_path: Path) -> None:
     path = tmp_path / "times.txt"
     path.write_text("# down for a moment\n50ms down\n100ms backward up,delay=5ms\n150ms\n")
-    proxy = starts("--timetable", str(path), "--duration", "300ms", "--json")
+    proxy = starts("--at", str(path), "--duration", "300ms", "--json")
     ch = proxy.attach()
     facts = json.loads(proxy.wait())
     assert facts["forward"]["impairment"]["loss"] == 1.0
@@ -165,7 +166,7 @@ def test_a_timetable(starts: Starts, tmp_path: Path) -> None:
 
 @pytest.mark.check
 def test_it_may_run_for_hours(starts: Starts) -> None:
-    proxy = starts("--duration", "2h", "--idle", "5m")
+    proxy = starts("--duration", "2h", "--flows", "9/5m")
     proxy.attach().close()
     proxy.end()
 
@@ -182,18 +183,19 @@ def test_lines_of_a_timetable_on_the_command_line(starts: Starts) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("link", "--loss", "1%"), "link"),
+        (("link", "loss=1%"), "link"),
         ((":5004",), "give the server, too, as in --to 10.0.0.7:5004"),
         (("link", "--loop"), "--loop is for a new proxy"),
         (("127.0.0.1:0", "--to", "here"), "--to is 'here': use HOST:PORT"),
-        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--loss", "5"), "above 1: did you mean 5%?"),
-        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--delay", "20"), "delay is '20': use a number"),
-        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--delay", "2m"), "20ms, 500us or 1.5s"),
-        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--forward", "lose=1%"), "'lose=1%' is no imp"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "loss=5"), "above 1: did you mean 5%?"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "delay=20"), "delay is '20', without a unit"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "delay=2y"), "use 500us, 20ms, 1.5s"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--delay", "2ms"), "use delay=... alone"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "forward", "lose=1%"), "'lose=1%' is no imp"),
         (("127.0.0.1:0", "--to", "127.0.0.1:9", "--at", "5s", "dawn"), "line 1 of the timetable"),
-        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--idle", "never"), "--idle is 'never'"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--flows", "9/never"), "'never' is no time"),
         (("127.0.0.1:0", "--to", "239.0.0.1:9"), "multicast group"),
-        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--flows", "0"), "flows is 0"),
+        (("127.0.0.1:0", "--to", "127.0.0.1:9", "--flows", "0"), "'0' is no number of 1 or more"),
         (("nonsense:x", "--to", "127.0.0.1:9"), "listen on is 'nonsense:x': use [ADDR]:PORT"),
         (("nowhere:1", "--to", "127.0.0.1:9"), "nowhere"),
         (("127.0.0.1:0", "--to", "[fe80::1%none]:9"), "this host has no interface 'none'"),
@@ -203,7 +205,7 @@ def test_lines_of_a_timetable_on_the_command_line(starts: Starts) -> None:
 def test_what_cannot_be_is_explained(
     shmring_namespace: str, words: tuple[str, ...], says: str
 ) -> None:
-    code = 2 if words == ("link", "--loss", "1%") else 1
+    code = 2 if words == ("link", "loss=1%") else 1
     assert says in run(*words, code=code).stderr
 
 

@@ -45,7 +45,7 @@ def line(tmp_path: Path) -> str:
 
 @pytest.mark.check
 def test_the_table_of_flows(line: str) -> None:
-    shown = run(line, "--dry-run", "--map", "239.1.1.1=127.0.0.1").stdout.splitlines()
+    shown = run(line, "--dry-run", "--to", "239.1.1.1=127.0.0.1").stdout.splitlines()
     assert shown[0].split() == [
         *("source", "captured", "to", "sent", "to", "packets", "payload", "rate", "first", "last")
     ]
@@ -58,7 +58,7 @@ def test_the_table_of_flows(line: str) -> None:
 
 @pytest.mark.check
 def test_the_table_as_json(line: str) -> None:
-    facts = json.loads(run(line, "--dry-run", "--json", "--flow", "*:1").stdout)
+    facts = json.loads(run(line, "--dry-run", "--json", "--only", "*:1").stdout)
     assert facts["packets"] == 0
     assert facts["flows"][0]["to"] is None
     assert facts["flows"][0]["packets"] == 100
@@ -66,11 +66,11 @@ def test_the_table_as_json(line: str) -> None:
 
 
 def test_a_report(line: str) -> None:
-    done = run(line, "--to", "127.0.0.1", "--late-limit", "100")
-    assert done.stdout.startswith("packets: 100 in ")
+    done = run(line, "--to", "127.0.0.1", "--limit", "late=100%")
+    assert done.stdout.startswith("packets: 100 sent in ")
     assert "lateness: p50" in done.stdout
     assert "gap error: p50" in done.stdout
-    facts = json.loads(run(line, "--to", "127.0.0.1", "--late-limit", "100", "--json").stdout)
+    facts = json.loads(run(line, "--to", "127.0.0.1", "--limit", "late=100%", "--json").stdout)
     assert (facts["packets"], facts["sent"], facts["failed"]) == (100, 100, 0)
     assert facts["lateness"]["count"] == 100
 
@@ -78,7 +78,7 @@ def test_a_report(line: str) -> None:
 @pytest.mark.check
 def test_late_packets_have_an_exit_code(line: str) -> None:
     """All packets at one instant: some must wait for the others."""
-    done = run(line, "--to", "127.0.0.1", "--pps", "1G", "--late-limit", "0", "--json", code=None)
+    done = run(line, "--to", "127.0.0.1", "--pps", "1G", "--limit", "late=0", "--json", code=None)
     assert done.returncode == (3 if json.loads(done.stdout)["late"] else 0)
 
 
@@ -101,15 +101,15 @@ def test_a_pipe(line: str) -> None:
     [
         (["/nothing/there"], 2, "No such file or directory"),
         (["FILE", "--to", "nonsense"], 1, "'nonsense' is not a numeric address"),
-        (["FILE", "--flow", "x:y:z"], 1, "is no address or network"),
+        (["FILE", "--only", "x:y:z"], 1, "is no address or network"),
         (["FILE", "--pps", "fast"], 1, "'fast' is no rate above 0"),
         (["FILE", "--loop", "0"], 1, "'0' is no number of rounds"),
         (["FILE", "--start", "soon"], 1, "'soon' is no time"),
-        (["FILE", "--map", "a"], 1, "'a' is no mapping"),
-        (["FILE", "--dry-run", "--flow", "x"], 1, "is no address or network"),
+        (["FILE", "--to", "=a"], 1, "'=a' is no destination"),
+        (["FILE", "--dry-run", "--only", "x"], 1, "is no address or network"),
         (["FILE", "--scale", "0", "--start", "tai:5"], 1, "packets leave at once"),
-        (["FILE", "--pps", "1", "--bps", "1"], 1, "give one of them"),
-        (["FILE", "--late-limit", "-1"], 1, "it must be 0 or above"),
+        (["FILE", "--to", "::1", "--to", "::2"], 1, "everything goes to one"),
+        (["FILE", "--limit", "late=-1"], 1, "'-1' is no share"),
         (["FILE", "--start", "2020-01-01T00:00:00Z", "--to", "127.0.0.1"], 2, "in the future"),
     ],
 )
@@ -120,7 +120,7 @@ def test_errors(line: str, words: list[str], code: int, message: str) -> None:
 
 
 def test_nothing_to_send_is_a_failure(line: str) -> None:
-    assert "no packets to send" in run(line, "--flow", "*:1", code=2).stdout
+    assert "no packets to send" in run(line, "--only", "*:1", code=2).stdout
 
 
 @pytest.mark.check
@@ -147,7 +147,7 @@ def test_a_loop_without_end_ends_with_a_signal(line: str) -> None:
 @pytest.mark.check
 def test_a_signal_ends_waiting_for_a_pipe(line: str) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "-", "--to", "127.0.0.1", "--late-limit", "100"],
+        [*COMMAND, "-", "--to", "127.0.0.1", "--limit", "late=100%"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -197,7 +197,7 @@ def test_it_starts_at_a_time_of_tai(line: str) -> None:
     knows = time.clock_gettime_ns(time.CLOCK_TAI) - time.time_ns() > 10**9
     start_ns = time.clock_gettime_ns(time.CLOCK_TAI) + 3 * 10**9
     word = f"tai:{start_ns // 10**9}.{start_ns % 10**9:09d}"
-    words = (line, "--to", "127.0.0.1", "--start", word, "--late-limit", "100", "--json")
+    words = (line, "--to", "127.0.0.1", "--start", word, "--limit", "late=100%", "--json")
     done = run(*words, code=0 if knows else 2)
     if not knows:
         assert "the kernel's TAI offset is 0" in done.stderr

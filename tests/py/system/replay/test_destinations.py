@@ -49,7 +49,7 @@ def test_groups_over_a_wire(shmring_netns: Any, group: str, tmp_path: Path) -> N
     member = right.open("member", local=(everything, 0), groups=[(group, right.interface)])
     path = tmp_path / "groups.pcap"
     path.write_bytes(to(group, member.local[1]).getvalue())
-    how = ("--interface", left.interface, "--ttl", "1", "--late-limit", "100", "--json")
+    how = ("--socket", f"interface={left.interface},ttl=1", "--limit", "late=100%", "--json")
     command = (sys.executable, "-P", "-m", "shmring_cli", "replay", str(path), *how)
     facts = json.loads(left.run(*command))
     assert (facts["sent"], facts["failed"]) == (PACKETS, 0)

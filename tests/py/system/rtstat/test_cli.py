@@ -42,7 +42,7 @@ def two(shmring_open):
 
 @pytest.mark.check
 def test_nothing_is_healthy_but_a_name_that_is_missing_is_not(shmring_namespace):
-    assert "nothing to show" in run("--once").stdout
+    assert "nothing to show" in run("--plain").stdout
     assert json.loads(run("--json").stdout)["channels"] == []
     assert run("list").stdout == ""
     run("--json", "--channel", "ctl", code=2)
@@ -55,8 +55,9 @@ def test_nothing_is_healthy_but_a_name_that_is_missing_is_not(shmring_namespace)
     "words",
     [
         ("--bogus",),
-        ("--once", "--json"),
-        ("--json", "-i", "0"),
+        ("--plain", "--json"),
+        ("--json", "-i", "-1"),
+        ("--json", "-n", "2"),
         ("--json", "-n", "0"),
         ("--sort", "beauty"),
         ("--csv", "--fields", "name,beauty"),
@@ -81,7 +82,7 @@ def test_help_has_examples(command):
 
 
 def test_once(two):
-    text = run("--once").stdout
+    text = run("--plain").stdout
     assert text.startswith("OK: no troubles\n")
     assert "1 pools, 1 workers, 2 channels\n" in text
     for part in ("WORKER", "HEARTBEAT", "CHANNEL", "ctl-peer", "p99 now", "LOST"):
@@ -91,14 +92,16 @@ def test_once(two):
 
 @pytest.mark.check
 def test_a_selection_without_channels_is_not_called_ok(two):
-    pool = json.loads(run("--json", "--seconds", "0").stdout)["pools"][0]["name"]
-    none = "no channel matches {}: see rtstat list --all; did you mean {!r}?\n"
+    pool = json.loads(run("--json", "--interval", "0").stdout)["pools"][0]["name"]
+    none = "no channel matches {}: see rtstat list; did you mean {!r}?\n"
     for words, meant in ((("--channel", "clt"), "ctl"), (("--pool", f"{pool}x"), pool)):
         said = none.format(f"{words[0]} {words[1]!r}", meant)
         check = run("--check", *words, code=2)
         assert (check.stdout, check.stderr) == (f"UNKNOWN: {said}", "")
-        for mode in ("--once", "--json", "list"):
+        for mode in ("--plain", "--json"):
             assert run(mode, *words, code=2).stderr == f"rtstat: {said}"
+    said = none.format("--channel 'clt'", "ctl")
+    assert run("list", "clt", code=2).stderr == f"rtstat: {said}"
 
 
 @pytest.mark.check
@@ -114,7 +117,7 @@ def test_a_namespace_in_which_nothing_is_open_is_not_called_ok(two):
 @pytest.mark.check
 def test_a_wide_table_has_rates_and_then_sums(two, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
-    lines = run("--once").stdout.splitlines()
+    lines = run("--plain").stdout.splitlines()
     for head in (line for line in lines if line.startswith(("CHANNEL", "WORKER"))):
         columns = re.split(r"  +", head)
         rates = columns.index("MISSED" if columns[0] == "WORKER" else "TX")
@@ -136,7 +139,7 @@ def test_json(two, shmring_namespace):
     assert (facts["verdict"], facts["troubles"]) == ("ok", [])
     assert facts["namespace"] == shmring_namespace
     assert facts["interval_s"] > 0.1
-    assert json.loads(run("--json", "--seconds", "0").stdout)["interval_s"] is None
+    assert json.loads(run("--json", "--interval", "0").stdout)["interval_s"] is None
     assert abs(facts["time_ns"] - time.time_ns()) < PATIENCE_S * 1e9
     for scope, key in (("pool", "pools"), ("worker", "workers"), ("channel", "channels")):
         for row in facts[key]:
@@ -149,7 +152,7 @@ def test_json(two, shmring_namespace):
 
 @pytest.mark.check
 def test_json_stream_has_rates_from_the_second_object_on(two):
-    lines = run("--json", "-i", "0.05", "-n", "3").stdout.splitlines()
+    lines = run("--json-lines", "-i", "0.05", "-n", "3").stdout.splitlines()
     first, *rest = map(json.loads, lines)
     assert len(rest) == 2
     assert first["channels"][0]["tx_pps"] is None
@@ -174,23 +177,21 @@ def test_csv(two):
 
 @pytest.mark.check
 def test_filter_and_sort(two, shmring_namespace):
-    assert run("list", "-q", "--channel", "*-peer").stdout == f"{shmring_namespace}/ctl-peer\n"
-    names = [line.split("\t")[0] for line in run("list", "--sort", "tx_sent").stdout.splitlines()]
-    assert names == [f"{shmring_namespace}/ctl", f"{shmring_namespace}/ctl-peer"]
-    names = [
-        line.split("\t")[0] for line in run("list", "--sort", "rx_received").stdout.split("\n")
-    ]
-    assert names[0] == f"{shmring_namespace}/ctl-peer"
+    assert run("list", "-q", "*-peer").stdout == f"{shmring_namespace}/ctl-peer\n"
+    for field, names in (("tx_sent", ["ctl", "ctl-peer"]), ("rx_received", ["ctl-peer", "ctl"])):
+        text = run("--csv", "--fields", "name", "--sort", field).stdout
+        assert [row["name"] for row in csv.DictReader(io.StringIO(text))] == names
+    assert [one["name"] for one in json.loads(run("list", "--json").stdout)] == ["ctl", "ctl-peer"]
     assert run("list", "--unhealthy").stdout == ""
     run("list", "--pool", "another", code=2)
 
 
 def test_show(two, shmring_namespace):
-    text = run("show", "ctl", "--seconds", "0").stdout
+    text = run("show", "ctl", "--interval", "0").stdout
     assert text.startswith(f"{shmring_namespace}/ctl: OK: no troubles")
     for part in ("tx_sent", "handed to the kernel", "heartbeat_age_ns"):
         assert part in text
-    facts = json.loads(run("show", f"{shmring_namespace}/ctl", "--json", "--seconds", "0").stdout)
+    facts = json.loads(run("show", f"{shmring_namespace}/ctl", "--json", "--interval", "0").stdout)
     assert facts["name"] == "ctl"
 
 
@@ -200,13 +201,13 @@ def test_a_stopped_worker_is_four(two, shmring_pool, eventually):
     os.kill(worker.pid, signal.SIGSTOP)
     try:
         time.sleep(1.1)  # a heartbeat is stale behind a second
-        assert "stale (!)" in run("--once", code=4).stdout
-        facts = json.loads(run("--json", code=4).stdout)
+        assert "stale (!)" in run("--plain", code=5).stdout
+        facts = json.loads(run("--json", code=5).stdout)
         assert facts["verdict"] == "broken"
         assert [trouble["name"] for trouble in facts["troubles"]] == ["worker_stopped"]
         assert facts["workers"][0]["health"] == "stale"
-        assert run("list", "--unhealthy", "-q", code=4).stdout.count("\n") == 2
-        run("show", "ctl", "--seconds", "0", code=4)
+        assert run("list", "--unhealthy", "-q", code=5).stdout.count("\n") == 2
+        run("show", "ctl", "--interval", "0", code=5)
     finally:
         os.kill(worker.pid, signal.SIGCONT)
 
@@ -222,7 +223,7 @@ def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
     _, errors = loop.communicate(timeout=PATIENCE_S)
     assert (loop.returncode, errors) == (0, b"")
     stream = subprocess.Popen(
-        [*COMMAND, "--json", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "--json-lines", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert stream.stdout is not None
     assert stream.stderr is not None
@@ -240,29 +241,29 @@ def test_errors_are_shown_once(two, shmring_namespace, shmring_pool, eventually)
     os.kill(worker.pid, signal.SIGKILL)
     eventually(lambda: "worker died" in run("errors").stdout)
     eventually(lambda: two[0].epoch == 2)
-    (row,) = [r for r in map(json.loads, run("errors", "--json").stdout.splitlines())]
+    (row,) = json.loads(run("errors", "--json").stdout)
     assert set(row) == {field.name for field in FIELDS["error"]}
     assert (row["kind"], row["source"], row["times"]) == ("worker_died", "pool", 1)
     assert row["number"] == -signal.SIGKILL
-    assert run("errors", "--channel", "ctl").stdout == "no errors\n"
+    assert run("errors", "ctl").stdout == "no errors\n"
     run("errors", "--pool", "another", code=2)
     facts = json.loads(run("--json", code=None).stdout)
     assert facts["errors"] == [row]
     assert facts["workers"][0]["errors"] == facts["workers"][0]["error_times"] == 1
-    assert "1 distinct errors" in run("--once", code=None).stdout
+    assert "1 distinct errors" in run("--plain", code=None).stdout
 
 
 @pytest.mark.check
 def test_an_output_without_the_letter_for_micro(two):
     """Or without any output, as a service has it."""
     plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    for words in (["show", "ctl"], ["--once"], ["why", "ctl"], ["--post-mortem", "ctl"]):
+    for words in (["show", "ctl"], ["--plain"], ["why", "ctl"], ["post-mortem", "ctl"]):
         done = subprocess.run(
             [*COMMAND, *words], capture_output=True, timeout=PATIENCE_S, check=False, env=plain
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.isascii()
-    closed = f"exec {shlex.join(COMMAND)} --once >&-"
+    closed = f"exec {shlex.join(COMMAND)} --plain >&-"
     done = subprocess.run(
         ["sh", "-c", closed], stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False
     )

@@ -45,7 +45,7 @@ from rtworkers import history
 from shmring_cli import ls
 import argparse
 
-everything = argparse.Namespace(namespace=sys.argv[1], all=False, seconds=0.0, json=False)
+everything = argparse.Namespace(namespace=sys.argv[1], json=None)
 nothing = argparse.Namespace(channel=[], pool=[], unhealthy=False, sort=None)
 watch = Watch(sys.argv[1])
 stream = sys.stdin.buffer
@@ -302,7 +302,7 @@ def test_channels_that_come_and_go_while_they_are_looked_at(
     shmring_pool: shmring.Pool, shmring_namespace: str
 ) -> None:
     watcher = subprocess.Popen(
-        [sys.executable, "-P", "-m", "rtstat", "--json", "-i", "0.001", "-n", "100000"],
+        [sys.executable, "-P", "-m", "rtstat", "--json-lines", "-i", "0.001", "-n", "100000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -32,9 +32,9 @@ TRACED = (
 @pytest.mark.parametrize(
     "words",
     [
-        ("--json", "-i", "0.01", "-n", "5"),
+        ("--json-lines", "-i", "0.01", "-n", "5"),
         ("--plain", "-i", "0.01", "-n", "3"),
-        ("show", "ctl", "--seconds", "0.05"),
+        ("show", "ctl", "--interval", "0.05"),
         ("errors",),
     ],
 )
@@ -95,7 +95,7 @@ def test_tools_that_are_stopped_and_killed_hold_up_nothing(shmring_open, shmring
     """Packets go on, and closing a channel does not wait for those who look at it."""
     here, there = shmring_open("ctl")
     tools = [
-        subprocess.Popen([*COMMAND, "--json", "-i", "0.001"], stdout=subprocess.PIPE)
+        subprocess.Popen([*COMMAND, "--json-lines", "-i", "0.001"], stdout=subprocess.PIPE)
         for _ in range(3)
     ]
     try:

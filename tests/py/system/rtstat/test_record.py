@@ -82,19 +82,17 @@ def test_every_packet_is_in_a_recording_that_was_ended(shmring_open, tmp_path, s
     assert busiest.worker_pid == stats.worker_pid
 
 
-def test_it_ends_after_its_time_and_after_its_count(shmring_open, tmp_path):
+def test_it_ends_after_its_count(shmring_open, tmp_path):
     shmring_open("ctl")
-    for name, words in (("a", ("-n", "3")), ("b", ("--duration", "0.6"))):
-        process = recorder(tmp_path / f"{name}.csv", "-i", "0.2", *words)
-        process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0
-    rows = recording.read(tmp_path / "a.csv").rows
+    process = recorder(tmp_path / "a.csv", "-i", "200ms", "-n", "3")
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    read = recording.read(tmp_path / "a.csv")
+    rows = read.rows
     assert len({row.mono_time_ns for row in rows}) == 3
     assert {row.channel for row in rows} == {"ctl", "ctl-peer"}
-    read = recording.read(tmp_path / "b.csv")
-    assert 1 <= len({row.mono_time_ns for row in read.rows}) <= 3
     assert read.header.interval_ns == 200_000_000
-    assert read.header.started_mono_ns < read.rows[0].mono_time_ns
+    assert read.header.started_mono_ns < rows[0].mono_time_ns
 
 
 def test_channels_are_chosen_and_a_picture_can_be_made(shmring_open, tmp_path, capsys):
@@ -109,7 +107,7 @@ def test_channels_are_chosen_and_a_picture_can_be_made(shmring_open, tmp_path, c
         process.communicate()
     assert {row.channel for row in recording.read(path).rows} == {"ctl"}
     assert cli.main(["plot", str(path), "--json"]) == cli.FINE
-    assert json.loads(capsys.readouterr().out)["packets"] == PACKETS
+    assert json.loads(capsys.readouterr().out)[0]["packets"] == PACKETS
 
 
 @pytest.mark.parametrize(
@@ -117,8 +115,7 @@ def test_channels_are_chosen_and_a_picture_can_be_made(shmring_open, tmp_path, c
     [
         (("--record", "x.txt", "-n", "1"), "suffix"),
         (("--record", "x.csv", "--json"), "not allowed"),
-        (("--json", "--duration", "1"), "--record"),
-        (("--record", "x.csv", "--duration", "0"), "0 seconds"),
+        (("--record", "x.csv", "--duration", "1h"), "-n for the number of snapshots"),
     ],
 )
 def test_wrong_usage_is_one(words, reason, tmp_path):

@@ -146,7 +146,7 @@ def test_a_dead_pool_is_loud_and_the_exit_code_tells(
     os.kill(worker_pid, signal.SIGKILL)
     see(terminal, "BROKEN: ", "worker_dead", "pool_stopped", "stale")
     terminal.type("q")
-    see(terminal, "exit code 4.")
+    see(terminal, "exit code 5.")
     os.kill(other.pid, signal.SIGCONT)
     other.tell()
     other.wait()

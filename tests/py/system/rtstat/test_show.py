@@ -1,4 +1,4 @@
-"""`rtstat show`, `why` and `--post-mortem` of a channel with long names, in 80 columns."""
+"""`rtstat show`, `why` and `post-mortem` of a channel with long names, in 80 columns."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_everything_fits_80_columns(late: shmring.Channel, words: tuple[str, ...
 def test_show_names_the_processes(late: shmring.Channel, shmring_pool: shmring.Pool) -> None:
     me = f"{os.getpid()} ({Path('/proc/self/comm').read_text().strip()})"
     (worker,) = shmring_pool.workers()
-    lines = [line.split(None, 2) for line in rtstat("show", NAME, "--seconds", "0").splitlines()]
+    lines = [line.split(None, 2) for line in rtstat("show", NAME, "--interval", "0").splitlines()]
     for begin in (["opened", "by"], ["sent", "by"], ["read", "by"]):
         assert [*begin, me] in lines
     assert ["worker", str(worker.pid), "(shmring-w0)"] in lines

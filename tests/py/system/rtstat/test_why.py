@@ -1,4 +1,4 @@
-"""`rtstat why` and `rtstat --post-mortem` against real workers, alive, stopped and killed."""
+"""`rtstat why` and `rtstat post-mortem` against real workers, alive, stopped and killed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def rtstat(*words: str, code: int = 0) -> str:
 
 def quick(words: tuple[str, ...]) -> tuple[str, ...]:
     """Without a wait between its two snapshots."""
-    return ("--seconds", "0") if words[0] == "why" else ()
+    return ("--interval", "0") if words[0] == "why" else ()
 
 
 def latest(*words: str, code: int = 0) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def latest(*words: str, code: int = 0) -> dict[str, Any]:
 
 def test_no_channel_no_answer(shmring_namespace: str) -> None:
     rtstat("why", "ctl", code=2)
-    rtstat("--post-mortem", "ctl", code=2)
+    rtstat("post-mortem", "ctl", code=2)
     rtstat("why", "ctl", "-n", "0", code=1)
     rtstat("why", code=1)
     rtstat("why", "c t l", code=2)
@@ -152,7 +152,7 @@ def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_open: Any, eventual
     spell = latest()
     assert spell["cause"] == "worker_restart"
     assert "channel_taken_over" in [event["kind"] for event in spell["events"]]
-    report = json.loads(rtstat("--post-mortem", "ctl", "--json"))
+    report = json.loads(rtstat("post-mortem", "ctl", "--json"))
     assert (report["alive"], report["epoch"]) == (True, 2)
     (error,) = [e for e in report["workers"][0]["errors"] if e["kind"] == "worker_died"]
     assert error["detail"] == "was ended by SIGKILL"
@@ -175,8 +175,8 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
     owner = python(OWNER)
     worker = int(owner.line())
     owner.kill_with(worker)
-    eventually(lambda: "dead" in rtstat_any("--post-mortem", "ctl").splitlines()[0])
-    text = rtstat("--post-mortem", "ctl", code=2)
+    eventually(lambda: "dead" in rtstat_any("post-mortem", "ctl").splitlines()[0])
+    text = rtstat("post-mortem", "ctl", code=2)
     for words in (
         "pool line-1: dead",
         f"dead, process {worker}",
@@ -193,7 +193,7 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
     assert report["workers"][0]["pid"] == worker
     assert not report["workers"][0]["alive"]
     eventually(lambda: shmring.gc(namespace=shmring_namespace).segments)
-    rtstat("--post-mortem", "ctl", code=2)
+    rtstat("post-mortem", "ctl", code=2)
 
 
 def rtstat_any(*words: str) -> str:

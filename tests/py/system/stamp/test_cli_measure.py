@@ -16,7 +16,8 @@ from stamp_reflector import Reflector, reflecting, sequence_of
 
 COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "measure"]
 PATIENCE_S = 60
-QUICK = ["--pps", "2k", "--seconds", "0.2", "--timeout", "0.5", "--late-limit", "100"]
+QUICK = ["--pps", "2k", "--duration", "200ms", "--timeout", "0.5"]
+QUICK += ["--limit", "late=100%"]
 
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
@@ -50,10 +51,11 @@ def lose_a_tenth(self: Reflector, packet: bytes) -> list[bytes]:
 @pytest.mark.check
 def test_a_report(place: str) -> None:
     done = run(place, *QUICK)
-    head, *rows = done.stdout.splitlines()
+    first, _, rest = done.stdout.partition("\n\n")
+    assert first.splitlines()[0].startswith("packets: 400 sent in ")
+    head, *rows = rest.splitlines()
     assert head.split()[:3] == ["min", "p50", "p99"]
     assert [row.split()[0] for row in rows[:3]] == ["to", "back", "round"]
-    assert "packets: 400 in " in done.stdout
     assert "clocks: one-way delays assume one clock" in done.stdout
     assert "verdict: The network lost none of 400 packets" in done.stdout
     assert "round trip p50" in done.stderr  # the lines of a plain terminal
@@ -61,10 +63,10 @@ def test_a_report(place: str) -> None:
 
 def test_json_and_the_limit_of_loss(reflector: Reflector, place: str) -> None:
     reflector.behave = lose_a_tenth
-    facts = json.loads(run(place, *QUICK, "--json", "--loss-limit", "50").stdout)
+    facts = json.loads(run(place, *QUICK, "--json", "--limit", "loss=50%").stdout)
     assert facts["lost"] == facts["lost_forward"] > 30
     assert facts["verdict"].startswith(f"The network lost {facts['lost']} of 400 packets toward")
-    done = run(place, *QUICK, "--json", "--loss-limit", "1", code=3)
+    done = run(place, *QUICK, "--json", "--limit", "loss=1%", code=4)
     assert done.stderr == ""
     assert json.loads(done.stdout)["round"]["p50_ns"] > 0
 
@@ -83,7 +85,7 @@ def test_a_chart_on_a_terminal(place: str) -> None:
     leader, follower = os.openpty()
     with os.fdopen(leader, "rb", buffering=0) as screen:
         process = subprocess.Popen(
-            [*COMMAND, place, "--pps", "500", "--seconds", "1", "--late-limit", "100"],
+            [*COMMAND, place, "--pps", "500", "--duration", "1s", "--limit", "late=100%"],
             stdout=subprocess.DEVNULL,
             stderr=follower,
             env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
@@ -103,7 +105,7 @@ def test_a_chart_on_a_terminal(place: str) -> None:
 @pytest.mark.check
 def test_a_signal_ends_it_with_a_report(place: str) -> None:
     process = subprocess.Popen(
-        [*COMMAND, place, "--seconds", "forever", "--late-limit", "100"],
+        [*COMMAND, place, "--duration", "forever", "--limit", "late=100%"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -123,17 +125,17 @@ def test_a_signal_ends_it_with_a_report(place: str) -> None:
         ([], 1, "give the reflector, or --listen PORT"),
         (["127.0.0.1", "--listen", "5"], 1, "give the reflector, or --listen PORT"),
         (["127.0.0.1", "--wait", "5"], 1, "--wait is for --listen"),
-        (["127.0.0.1:9"], 2, "start `shmring reflect --stateful` there"),
+        (["127.0.0.1:9"], 2, "start `shmring reflect --sessions 4096` there"),
         (["127.0.0.1:x"], 1, "port is 'x'"),
         ([":9"], 1, "is no host"),
         (["[::1"], 1, "has no end: use [fd00::1]"),
         (["--listen", "here"], 1, "'here' is not a numeric address"),
-        (["127.0.0.1", "--late-us", "inf"], 1, "'inf' is no time"),
+        (["127.0.0.1", "--tolerance", "inf"], 1, "'inf' is no time"),
         (["name.invalid"], 2, "name.invalid"),
         (["127.0.0.1", "--pps", "0"], 1, "'0' is no rate above 0"),
-        (["127.0.0.1", "--seconds", "soon"], 1, "'soon' is no time"),
+        (["127.0.0.1", "--duration", "soon"], 1, "'soon' is no time"),
         (["127.0.0.1", "--size", "20"], 1, "44 bytes or more"),
-        (["127.0.0.1", "--loss-limit", "101"], 1, "'101' is no percentage"),
+        (["127.0.0.1", "--limit", "loss=101%"], 1, "101% is above 100%"),
         (["127.0.0.1", "--clock", "mine"], 1, "invalid choice"),
     ],
 )

@@ -61,7 +61,7 @@ def port_of_nobody() -> str:
 
 
 def test_replies_are_apart_without_gso(reflecting: Callable[..., Started]) -> None:
-    reflector, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--no-gso")
+    reflector, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--socket", "no-gso")
     (name,) = [
         info.name
         for info in shmring.channels()
@@ -72,9 +72,11 @@ def test_replies_are_apart_without_gso(reflecting: Callable[..., Started]) -> No
 
 
 def test_a_clock_and_a_reflector(reflecting: Callable[..., Started]) -> None:
-    reflector, port = reflecting(f"127.0.0.1:{port_of_nobody()}", "--stateful", "--json")
+    reflector, port = reflecting(f"127.0.0.1:{port_of_nobody()}", "--sessions", "9/60s", "--json")
     done = run("clock", f"127.0.0.1:{port}", "--count", "2", "--interval", "0.2", "--json")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    document = json.loads(done.stdout)
+    assert (document["tool"], document["lacking"].__class__) == ("clock", list)
+    lines = document["estimates"]
     assert len(lines) == 2
     for line in lines:
         assert abs(line["offset_ns"]) <= line["bound_ns"]
@@ -92,12 +94,12 @@ def test_a_clock_and_a_reflector(reflecting: Callable[..., Started]) -> None:
 @pytest.mark.check
 def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     reflector, port = reflecting(f":{port_of_nobody()}", "--allow", "10.0.0.0/8")
-    failed = run("clock", f"127.0.0.1:{port}", "--timeout", "0.3", code=2)
+    failed = run("clock", f"127.0.0.1:{port}", "--wait", "300ms", code=2)
     assert "no reply from 127.0.0.1" in failed.stderr
     reflector.send_signal(signal.SIGINT)
     out, _ = reflector.communicate(timeout=PATIENCE_S)
     assert reflector.returncode == 0
-    assert "0 requests answered in" in out
+    assert "packets: 0 answered in" in out
     assert "packets from sources outside of the allowed networks" in out
 
 
@@ -107,11 +109,12 @@ def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     [
         (("reflect", "--allow", "10.0.0.1/8"), "has host bits set: use 10.0.0.0/8"),
         (("reflect", "nowhere:x"), "port is 'x'"),
-        (("reflect", ":8620", "--max-pps", "-1"), "'-1' is no rate above 0"),
-        (("clock", "10.0.0.1", "--pps", "0"), "pps is 0.0: it must be above 0, up to 10000"),
-        (("clock", "10.0.0.1", "--interval", "nan"), "interval is nan: it must be 0.001 to 86400"),
-        (("clock", "10.0.0.1", "--timeout", "nan"), "timeout is nan: it must be 0 to 86400"),
-        (("clock", "10.0.0.1", "--count", "0"), "count is 0: it must be 1 or more"),
+        (("reflect", ":8620", "--pps", "-1"), "'-1' is no rate above 0"),
+        (("clock", "10.0.0.1", "--pps", "0"), "'0' is no rate above 0"),
+        (("clock", "10.0.0.1", "--interval", "nan"), "'nan' is no time"),
+        (("clock", "10.0.0.1", "--interval", "1us"), "use 0.001 to 86400 s"),
+        (("clock", "10.0.0.1", "--clock", "utc"), "use realtime, tai or monotonic"),
+        (("clock", "10.0.0.1", "--count", "0"), "'0' is no number of 1 or more"),
         (("clock", "10.0.0.1:0"), "port is '0': it must be 1 to 65535"),
     ],
 )
@@ -121,9 +124,9 @@ def test_wrong_words(words: tuple[str, ...], text: str) -> None:
 
 @pytest.mark.check
 def test_the_limit_of_replies_is_a_rate(reflecting: Callable[..., Started]) -> None:
-    process, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--max-pps", "200k")
+    process, _ = reflecting(f"127.0.0.1:{port_of_nobody()}", "--pps", "200k")
     process.send_signal(signal.SIGINT)
-    assert "0 requests answered" in process.communicate(timeout=PATIENCE_S)[0]
+    assert "packets: 0 answered" in process.communicate(timeout=PATIENCE_S)[0]
 
 
 @pytest.mark.check

@@ -309,7 +309,7 @@ def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
         freed.bind(("127.0.0.1", 0))
         port = freed.getsockname()[1]
     with pytest.raises(
-        shmring.ReceiveTimeout, match="start `shmring reflect --stateful` there"
+        shmring.ReceiveTimeout, match="start `shmring reflect --sessions 4096` there"
     ) as failed:
         stamp.measure((host, port), pool=shmring_pool)
     assert isinstance(failed.value, TimeoutError)

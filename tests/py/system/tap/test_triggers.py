@@ -182,7 +182,7 @@ def test_the_command_writes_on_a_signal_and_on_a_mark(
 ) -> None:
     here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
-    words = ("-o", str(path), "--keep", "1m", "--after", "2s", "--trigger")
+    words = ("-o", str(path), "--keep", "1m/2s", "--trigger")
     process = command(*words, "SIGUSR2" if how == "signal" else "late,api")
     tapped()
     here.send(b"before")

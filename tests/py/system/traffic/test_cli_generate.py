@@ -40,7 +40,7 @@ def planned(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, A
 
 
 def test_the_table_of_flows() -> None:
-    words = ["--flow", "pps=50,size=172,to=:5004", "--flow", "ramp=1k..10k,size=imix,poisson"]
+    words = ["--flow", "pps=50,size=172,to=:5004", "--flow", "pps=1k..10k,size=imix,poisson"]
     shown = run("10.0.0.7", *words, "--dry-run").stdout.splitlines()
     assert shown[0].split() == [
         *("flow", "to", "packets", "payload", "rate", "bits", "begins", "lasts")
@@ -54,16 +54,16 @@ def test_the_table_of_flows() -> None:
     ("words", "packets", "payload"),
     [
         ([], 10_000, 200),
-        (["--pps", "1k", "--size", "300", "--seconds", "2"], 2000, 300),
-        (["--poisson", "--imix"], 10_000, (18 * 7 + 548 * 4 + 1472) / 12),
-        (["--burst", "10/1ms", "--seconds", "1"], 10_000, 200),
-        (["--burst", "10/1ms/5us", "--count", "25"], 25, 200),
-        (["--ramp", "0..2k", "--seconds", "500ms"], 500, 200),
-        (["--ramp", "1k..2k/1s", "--seconds", "2"], 3500, 200),
-        (["--steps", "100:200:0/1s"], 300, 200),
-        (["--steps", "100:200", "--seconds", "4"], 600, 200),
-        (["--bps", "1M", "--size", "972", "--seconds", "1"], 125, 972),
-        (["--on-off", "10ms/90ms", "--pps", "10k", "--seconds", "1"], 1000, 200),
+        (["--pps", "1k", "--size", "300", "--duration", "2"], 2000, 300),
+        (["--flow", "poisson", "--size", "imix"], 10_000, (18 * 7 + 548 * 4 + 1472) / 12),
+        (["--pps", "10/1ms", "--duration", "1"], 10_000, 200),
+        (["--pps", "10/1ms/5us", "--count", "25"], 25, 200),
+        (["--pps", "0..2k", "--duration", "500ms"], 500, 200),
+        (["--pps", "1k..2k/1s", "--duration", "2s"], 3500, 200),
+        (["--pps", "100:200:0/1s"], 300, 200),
+        (["--pps", "100:200", "--duration", "4"], 600, 200),
+        (["--pps", "1Mbit/s", "--size", "972", "--duration", "1"], 125, 972),
+        (["--flow", "on-off=10ms/90ms", "--pps", "10k", "--duration", "1"], 1000, 200),
         (["--size", "100-200"], 10_000, 150),
         (["--size", "100*3:200", "--count", "4k"], 4000, 125),
         (["--pps", "10", "--flow", "count=5,size=64"], 5, 64),
@@ -84,7 +84,7 @@ def test_the_examples_of_the_manual(capsys: pytest.CaptureFixture[str], line: st
 
 @pytest.mark.check
 def test_a_name_and_no_end(capsys: pytest.CaptureFixture[str]) -> None:
-    (flow,) = planned(capsys, "localhost:99", "--seconds", "forever")
+    (flow,) = planned(capsys, "localhost:99", "--duration", "forever")
     assert flow["to"] in (["127.0.0.1", 99], ["::1", 99])
     assert flow["packets"] is None
 
@@ -95,7 +95,7 @@ def test_a_name_and_no_end(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["::1"], ["::1", 862]),
         (["[::1]:5"], ["::1", 5]),
-        (["fe80::1", "--interface", "lo"], ["fe80::1%lo", 862]),
+        (["fe80::1", "--socket", "interface=lo"], ["fe80::1%lo", 862]),
         (["fe80::1%lo"], ["fe80::1%lo", 862]),
         (["::1", "--flow", "to=:7"], ["::1", 7]),
     ],
@@ -105,9 +105,9 @@ def test_ipv6(capsys: pytest.CaptureFixture[str], words: list[str], to: list[Any
 
 
 def test_a_report() -> None:
-    words = [HERE, "--pps", "1k", "--count", "100", "--late-limit", "100"]
+    words = [HERE, "--pps", "1k", "--count", "100", "--limit", "late=100%"]
     done = run(*words)
-    assert done.stdout.startswith("packets: 100 in ")
+    assert done.stdout.startswith("packets: 100 sent in ")
     assert "lateness: p50" in done.stdout
     facts = json.loads(run(*words, "--json", code=None).stdout)
     assert facts["packets"] == 100
@@ -118,7 +118,7 @@ def test_a_report() -> None:
 
 
 @pytest.mark.check
-@pytest.mark.parametrize("words", [[], ["--no-gso"]])
+@pytest.mark.parametrize("words", [[], ["--socket", "no-gso"]])
 def test_packets_are_apart_without_gso(words: list[str]) -> None:
     """A message of several packets stays one on loopback, for captures and for UDP_GRO."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
@@ -126,7 +126,7 @@ def test_packets_are_apart_without_gso(words: list[str]) -> None:
         receiver.setsockopt(socket.IPPROTO_UDP, 104, 1)  # UDP_GRO
         receiver.settimeout(0.5)
         to = f"127.0.0.1:{receiver.getsockname()[1]}"
-        run(to, "--burst", "20/20ms", "--count", "40", *words, "--late-limit", "100")
+        run(to, "--pps", "20/20ms", "--count", "40", *words, "--limit", "late=100%")
         seen = []
         with contextlib.suppress(TimeoutError):
             while True:
@@ -141,7 +141,7 @@ def test_packets_in_slow_calls_are_not_late() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         to = f"127.0.0.1:{receiver.getsockname()[1]}"
-        words = ["--burst", "64/50ms", "--size", "65000", "--seconds", "1", "--json"]
+        words = ["--pps", "64/50ms", "--size", "65000", "--duration", "1", "--json"]
         facts = json.loads(run(to, *words, code=None).stdout)
     assert facts["slow_calls"] + facts["late"] > 0
     assert facts["slow_calls"] + facts["late"] <= facts["sent"]
@@ -153,7 +153,7 @@ def test_packets_in_slow_calls_are_not_late() -> None:
 @pytest.mark.check
 def test_late_packets_have_an_exit_code() -> None:
     """All packets at one instant: some must wait for the others."""
-    done = run(HERE, "--pps", "1G", "--count", "1k", "--late-limit", "0", "--json", code=None)
+    done = run(HERE, "--pps", "1G", "--count", "1k", "--limit", "late=0", "--json", code=None)
     facts = json.loads(done.stdout)
     assert facts["packets"] == facts["sent"] + facts["failed"] == 1000
     assert done.returncode == (2 if facts["failed"] else 3 if facts["late"] else 0)
@@ -172,29 +172,31 @@ def test_late_packets_have_an_exit_code() -> None:
         ([":0"], "':0' is no destination"),
         (["--pps", "fast", HERE], "'fast' is no rate above 0"),
         (["--pps", "2G", HERE], "pps is 2000000000.0: it must be 0 to 1000000000"),
-        (["--pps", "1", "--bps", "1", HERE], "bps and pps: give one of them"),
-        (["--bps", "1M", "--on-off", "1/1", HERE], "on-off goes with pps or burst"),
+        (["--pps", "1Mbit/s", "--flow", "on-off=1/1", HERE], "on-off goes with packets a second"),
         (["--size", "1", HERE], "size is 1 bytes: at least 16"),
         (["--size", "0", HERE], "size is 0 bytes: at least 16"),
         (["--flow", "pps=1,pps=2", HERE], "pps is there twice in 'pps=1,pps=2'"),
         (["--size", "70000", HERE], "size is 70000 bytes"),
         (["--size", "x", HERE], "'x' is no size"),
-        (["--burst", "10", HERE], "'10' is no burst"),
-        (["--burst", "10/0", HERE], "'10/0' is no burst"),
-        (["--burst", "100000/1s", HERE], "burst is 100000 packets"),
-        (["--ramp", "1k", HERE], "'1k' is no ramp"),
-        (["--ramp", "1k..2k", "--count", "5", HERE], "ramp has no time"),
-        (["--steps", "1k", "--seconds", "forever", HERE], "steps has no time"),
-        (["--seconds", "0", HERE], "seconds is 0.0: it must be above 0"),
-        (["--seconds", "999d", HERE], "it must be above 0, at most 31536000 s"),
-        (["--seconds", "soon", HERE], "'soon' is no time"),
-        (["--count", "0.5", HERE], "is no number of packets"),
+        (["--pps", "x/10", HERE], "'x/10' is no burst"),
+        (["--pps", "10/0", HERE], "'10/0' is no burst"),
+        (["--pps", "100000/1s", HERE], "burst is 100000 packets"),
+        (["--pps", "1k..", HERE], "'1k..' is no ramp"),
+        (["--pps", "1k..2k", "--count", "5", HERE], "ramp has no time"),
+        (["--pps", "1k:2k", "--duration", "forever", HERE], "steps has no time"),
+        (["--duration", "0", HERE], "seconds is 0.0: it must be above 0"),
+        (["--duration", "999d", HERE], "it must be above 0, at most 31536000 s"),
+        (["--duration", "soon", HERE], "'soon' is no time"),
+        (["--count", "0.5", HERE], "is no number of 1 or more"),
         (["--flow", "speed=3", HERE], "'speed=3' says nothing of a flow"),
         (["--flow", "pps=1", "--flow", "size=3", HERE], "flow 2: size is 3 bytes"),
         (["--seed", "-1", HERE], "seed is -1"),
-        (["--late-limit", "-1", HERE], "it must be 0 or above"),
+        (["--limit", "late=-1", HERE], "'-1' is no share"),
         (["--start", "soon", HERE], "'soon' is no time"),
-        (["--imix", "--size", "3", HERE], "size and imix: give one of them"),
+        (["--imix", HERE], "use --size imix"),
+        (["--socket", "ttl=1,ttl=2", HERE], "ttl is there twice"),
+        (["--socket", "tll=1", HERE], "use interface=, ttl=, broadcast, no-gso"),
+        (["--worker", "profile=fast", HERE], "use balanced, latency, power"),
     ],
 )
 def test_wrong_words(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
@@ -208,7 +210,7 @@ def test_wrong_words(capsys: pytest.CaptureFixture[str], words: list[str], messa
 
 @pytest.mark.check
 def test_nothing_is_due() -> None:
-    done = run(HERE, "--steps", "0:100/1h", "--seconds", "10ms", code=2)
+    done = run(HERE, "--pps", "0:100/1h", "--duration", "10ms", code=2)
     assert "no packet was due in this time" in done.stdout
 
 
@@ -223,7 +225,7 @@ def test_an_unreachable_destination_is_a_failure() -> None:
 @pytest.mark.parametrize("wait_s", [0.05, 2.0])
 def test_sigint_ends_it_with_its_report(wait_s: float) -> None:
     process = subprocess.Popen(
-        [*COMMAND, HERE, "--seconds", "forever", "--json"],
+        [*COMMAND, HERE, "--duration", "forever", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

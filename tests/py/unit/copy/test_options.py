@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 
+import shmring_cli
 from shmring_copy import options
 
 
@@ -38,10 +39,17 @@ def test_rates_are_bits_per_second(text, bps):
     assert options.rate(text) == bps
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5M", "fast", "M", "inf", "nan", "1e30", "5T"])
+@pytest.mark.parametrize("text", ["", "0", "-5M", "fast", "M", "inf", "nan", "1e30", "5000T"])
 def test_other_rates_are_refused_with_an_example(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="80M"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"or 1\.5G"):
         options.rate(text)
+
+
+def test_a_patience_of_nothing_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as end:
+        shmring_cli.main(["udt", "recv", "--patience", "0", "in"])
+    assert end.value.code == 1
+    assert "the patience is 0: use more than 0" in capsys.readouterr().err
 
 
 def test_addresses_are_shown_as_they_are_written():

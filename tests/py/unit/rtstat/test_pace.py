@@ -32,12 +32,11 @@ def test_a_stop_is_one_long_interval_and_no_short_one_follows(monkeypatch):
 
     monkeypatch.setattr(overview.time, "monotonic", lambda: clock[0])
     arguments = argparse.Namespace(
-        once=False,
+        plain=False,
         check=False,
-        json=True,
+        json="lines",
         csv=None,
         interval=1.0,
-        seconds=None,
         count=5,
         told=Told(),
     )

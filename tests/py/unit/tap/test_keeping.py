@@ -98,27 +98,9 @@ def test_a_log_without_a_worker() -> None:
         memory_bytes(1000)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("500ms", 0.5), ("10s", 10.0), ("2m", 120.0), ("1h", 3600.0), ("2.5", 2.5)],
-)
-def test_times_of_the_command(text: str, seconds: float) -> None:
-    assert command.duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "s", "-1s", "ten", "1d"])
-def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(Exception, match="is not a time"):
-        command.duration(text)
-
-
-def test_sizes_and_triggers_of_the_command() -> None:
-    assert [command.size(text) for text in ("4096", "512k", "16M", "1G")] == [
-        4096, 512 << 10, 16 << 20, 1 << 30,
-    ]  # fmt: skip
-    for text in ("", "0", "-1k", "M", "1.5M"):
-        with pytest.raises(Exception, match="is not a size"):
-            command.size(text)
+def test_words_of_the_command() -> None:
+    assert command._keep("10s") == (10.0, 1.0)
+    assert command._keep("1m/500ms") == (60.0, 0.5)
     assert command.triggers("late,SIGUSR1,api") == ("late", "SIGUSR1", "api")
     for text in ("", ",", "early", "SIGKILL", "late,usr1"):
         with pytest.raises(Exception, match=r"is not a trigger|at least one"):

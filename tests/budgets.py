@@ -94,7 +94,7 @@ def measure() -> Counter[str]:
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     sizes: Counter[str] = Counter()
-    for path in listed.stdout.splitlines():
+    for path in sorted(set(listed.stdout.splitlines())):
         row = count(path) if (ROOT / path).is_file() else None
         if row:
             sizes[row[0]] += row[1]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import kit.sources
 import pytest
 
 import rtudp._workers
@@ -28,7 +29,4 @@ def own_workers(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The folder of the sources around these tests."""
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "docs" / "index.md").is_file():
-            return folder
-    pytest.skip("no sources around these tests")
+    return kit.sources.checkout()

@@ -65,21 +65,6 @@ USE = re.compile(r"(?<![\w.>])[A-Za-z_]\w+")
 Graph = Mapping[str, Iterable[str]]
 
 
-def find_checkout() -> Path | None:
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "csrc" / "CMakeLists.txt").is_file():
-            return folder
-    return None
-
-
-@pytest.fixture(scope="module")
-def checkout() -> Path:
-    folder = find_checkout()
-    if folder is None:
-        pytest.skip("no sources around these tests")
-    return folder
-
-
 def c_includes(checkout: Path) -> Iterator[tuple[Path, str, re.Match[str]]]:
     for path in sorted((checkout / "csrc").rglob("*.[ch]")):
         folder = path.relative_to(checkout / "csrc").parts[0]

@@ -11,11 +11,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def budgets() -> dict[str, Any]:
-    for parent in Path(__file__).resolve().parents:
-        if (parent / "budgets.py").is_file():
-            return runpy.run_path(str(parent / "budgets.py"))
-    pytest.skip("no source tree around these tests")
+def budgets(checkout: Path) -> dict[str, Any]:
+    return runpy.run_path(str(checkout / "tests" / "budgets.py"))
 
 
 def test_comments_and_docstrings_are_no_code(budgets: dict[str, Any]) -> None:

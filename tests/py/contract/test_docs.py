@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import struct
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from typing import Any, NamedTuple
 
 import needs
 import pytest
+from kit.sources import CHECKOUT
+from kit.wire import free_port
 from stamp_reflector import reflecting
 
 import rtstat.cli
@@ -50,14 +51,6 @@ pytest_plugins = ["pytester"]
 PATIENCE_S = 60
 
 
-def find_checkout() -> Path | None:
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "docs" / "index.md").is_file():
-            return folder
-    return None
-
-
-CHECKOUT = find_checkout()
 pytestmark = pytest.mark.skipif(CHECKOUT is None, reason="no documentation around these tests")
 
 
@@ -112,12 +105,6 @@ def docs() -> str:
 
 
 # --- what they show runs --------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def ids(block: Block) -> str:
@@ -524,6 +511,13 @@ def test_the_walk_to_the_wire_names_functions_that_exist() -> None:
         made = rf"^(?:[\w ]+[ *]{function}\(|FORWARD\({function.removeprefix('calls_')}\))"
         assert re.search(made, text_of(file), re.M), f"{file} has no {function}"
     assert f"{hops[-1][1]}(" in text_of(hops[-2][2])
+
+
+def test_the_reading_path_is_short() -> None:
+    path = rows(text_of("ARCHITECTURE.md"), "## Reading path")
+    files = [row[0].strip("`") for row in path]
+    assert len(files) <= 12
+    assert sum(len(text_of(file).splitlines()) for file in files) <= 4000
 
 
 def test_the_reference_has_every_public_name() -> None:

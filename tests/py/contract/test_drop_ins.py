@@ -98,11 +98,8 @@ def test_the_installed_drop_ins_are_whole() -> None:
 
 
 @pytest.fixture(scope="module")
-def dropins() -> dict[str, Any]:
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "csrc" / "wheels").is_dir():
-            return runpy.run_path(str(folder / "csrc" / "wheels" / "dropins.py"))
-    pytest.skip("no sources around these tests")
+def dropins(checkout: Path) -> dict[str, Any]:
+    return runpy.run_path(str(checkout / "csrc" / "wheels" / "dropins.py"))
 
 
 def test_there_is_a_distribution_for_each_drop_in(dropins: dict[str, Any]) -> None:

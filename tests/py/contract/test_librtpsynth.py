@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from kit.sources import checkout
 
 NAME = "shmring-librtpsynth"
 # What C programs of the original call: tests/c/librtpsynth has more.
@@ -38,13 +39,6 @@ def test_the_extra_requires_it() -> None:
     assert 'extra == "librtpsynth"' in wanted[0].replace("'", '"')
 
 
-def sources() -> Path:
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "csrc" / "wheels").is_dir():
-            return folder
-    pytest.skip("no sources around these tests")
-
-
 @pytest.mark.check
 @pytest.mark.program("cmake", "gcc", "pkg-config")
 def test_it_is_built_installed_and_linked(tmp_path: Path) -> None:
@@ -60,7 +54,7 @@ def test_it_is_built_installed_and_linked(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    program = sources() / "csrc" / "wheels" / "librtpsynth.py"
+    program = checkout() / "csrc" / "wheels" / "librtpsynth.py"
     wheel = run(sys.executable, program, tmp_path / "a folder").strip()
     place = tmp_path / "an environment"
     venv.create(place, with_pip=False)

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import itertools
 import random
-import re
 import sys
 import threading
 import time
@@ -12,6 +11,8 @@ import traceback
 import weakref
 
 import pytest
+from kit.calls import raises
+from kit.waiting import until
 
 from rtpsynth.RtpProc import ChannelProcError, RtpProc, RtpProcChannel
 
@@ -31,17 +32,6 @@ def proc():
     made = RtpProc()
     yield made
     made.shutdown()
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def wait_for(condition):
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.001)
 
 
 class Recorder:
@@ -118,7 +108,7 @@ def test_the_last_reference_stops_it():
         return now
 
     channel = RtpProc().create_channel(forever)
-    wait_for(lambda: len(calls) > 10)
+    until(lambda: len(calls) > 10)
     threads = [thread for thread in threading.enumerate() if thread.name == "RtpProc"]
     del channel
     count = len(calls)
@@ -222,7 +212,7 @@ def test_now_never_decreases(proc):
         return now + 100_000 if len(seen) < 500 else None
 
     channels = [proc.create_channel(tick) for _ in range(5)]
-    wait_for(lambda: len(seen) >= 500)
+    until(lambda: len(seen) >= 500)
     assert seen == sorted(seen)
     for channel in channels:
         channel.close()
@@ -249,7 +239,7 @@ def test_equal_times_run_in_the_order_they_were_scheduled(proc):
         return call
 
     channels = [proc.create_channel(member(number)) for number in range(20)]
-    wait_for(lambda: len(order) == 60)
+    until(lambda: len(order) == 60)
     assert order == [*range(20)] * 3
     for channel in channels:
         channel.close()
@@ -277,7 +267,7 @@ def test_any_order_of_deadlines(proc):
     for number in closed:
         channels[number].close()
     assert time.monotonic_ns() < start, "this machine is too slow for this test"
-    wait_for(lambda: len(ran) == 150)
+    until(lambda: len(ran) == 150)
     expected = sorted((due, number) for number, due in enumerate(plan) if number not in closed)
     assert ran == expected, f"seed {seed}"
 
@@ -335,7 +325,7 @@ def test_what_a_callback_raises_is_the_cause(proc, kind, after):
 
     recorder = Recorder(*[lambda now: now] * after, fail)
     channel = proc.create_channel(recorder)
-    wait_for(lambda: len(recorder.calls) == after + 1 and not recorder.results)
+    until(lambda: len(recorder.calls) == after + 1 and not recorder.results)
     with pytest.raises(ChannelProcError) as caught:
         channel.close()
     assert caught.value.__cause__ is error
@@ -428,7 +418,7 @@ def test_forgetting_a_channel_stops_it(proc):
         return now + MS
 
     channel = proc.create_channel(tick)
-    wait_for(lambda: len(calls) > 2)
+    until(lambda: len(calls) > 2)
     del channel
     time.sleep(0.01)
     count = len(calls)
@@ -537,7 +527,7 @@ def in_callback(proc, action):
 
     channel = proc.create_channel(call)
     bound.set()
-    wait_for(lambda: outcome)
+    until(lambda: outcome)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return channel, outcome[0]
@@ -589,7 +579,7 @@ def test_close_oneself_in_a_callback(proc):
 
     channel = proc.create_channel(call)
     bound.set()
-    wait_for(lambda: channel.closed)
+    until(lambda: channel.closed)
     time.sleep(0.01)
     assert len(calls) == 2
 
@@ -607,7 +597,7 @@ def test_what_is_raised_after_closing_oneself_is_reported(proc, monkeypatch):
 
     channel = proc.create_channel(call)
     bound.set()
-    wait_for(lambda: reported)
+    until(lambda: reported)
     assert reported == [ZeroDivisionError]
 
 

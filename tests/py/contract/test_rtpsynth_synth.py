@@ -3,12 +3,12 @@
 import ctypes
 import itertools
 import random
-import re
 import struct
 import time
 from array import array
 
 import pytest
+from kit.calls import raises
 
 from rtpsynth.RtpSynth import RtpSynth, set_randfunc
 
@@ -30,10 +30,6 @@ def make(srate=8000, ptime=20, draws=DRAWS):
 def fields(packet):
     first, second, seq, ts = struct.unpack(">BBHI", packet[:8])
     return {"first": first, "marker": second >> 7, "pt": second & 0x7F, "seq": seq, "ts": ts}
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
 
 
 # --- packets

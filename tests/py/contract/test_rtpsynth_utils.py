@@ -2,10 +2,10 @@
 
 import math
 import random
-import re
 from array import array
 
 import pytest
+from kit.calls import raises
 
 from rtpsynth import RtpUtils
 from rtpsynth.RtpUtils import (
@@ -18,10 +18,6 @@ from rtpsynth.RtpUtils import (
 
 ENCODERS = [linear2ulaw, linear2alaw]
 DECODERS = [ulaw2linear, alaw2linear]
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """What rtudp promises for both implementations: every test here runs on each of them."""
 
 import itertools
-import socket
 import threading
 import time
 
 import pytest
+from kit.waiting import until
+from kit.wire import free_port
 
 import rtudp
 
@@ -43,12 +44,6 @@ def implementation(request):
     return request.param
 
 
-def free_port(ip):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((ip, 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def make(implementation):
     """Construct endpoints that are stopped and closed after the test."""
@@ -84,13 +79,6 @@ def pair(make, addresses):
         endpoint.init_socket()
         endpoint.start()
     return sender, receiver
-
-
-def wait_until(condition, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "condition did not become true in time"
-        time.sleep(0.001)
 
 
 def receive_all(receiver, count):
@@ -440,7 +428,7 @@ def test_zero_timeout_polls(pair):
     with pytest.raises(TimeoutError):
         receiver.receive_data(0)
     sender.send_data(b"waiting")
-    wait_until(lambda: receiver.get_receive_length() == 1)
+    until(lambda: receiver.get_receive_length() == 1)
     assert receiver.receive_data(0)[0] == b"waiting"
 
 
@@ -508,7 +496,7 @@ def test_batch_timeout_keeps_what_came_for_the_next_call(pair):
     sender, receiver = pair
     for number in range(5):
         sender.send_data(bytes([number]))
-    wait_until(lambda: receiver.get_receive_length() == 5)
+    until(lambda: receiver.get_receive_length() == 5)
     with pytest.raises(TimeoutError, match="Timed out waiting for data"):
         receiver.receive_batch(8, 20 * MS_NS)
     assert receiver.get_receive_length() == 5
@@ -520,7 +508,7 @@ def test_batch_takes_what_is_there_with_timeout_zero(pair):
     sender, receiver = pair
     for number in range(3):
         sender.send_data(bytes([number]))
-    wait_until(lambda: receiver.get_receive_length() == 3)
+    until(lambda: receiver.get_receive_length() == 3)
     assert len(receiver.receive_batch(3, 0)) == 3
 
 
@@ -554,8 +542,8 @@ def test_lengths_count_waiting_packets(pair):
     for _ in range(3):
         sender.send_data(b"later", time.monotonic_ns() + 3600 * SECOND_NS)
         sender.send_data(b"now")
-    wait_until(lambda: receiver.get_receive_length() == 3)
-    wait_until(lambda: sender.get_send_length() == 3)
+    until(lambda: receiver.get_receive_length() == 3)
+    until(lambda: sender.get_send_length() == 3)
 
 
 def test_receive_length_is_zero_before_init(make, addresses):
@@ -590,7 +578,7 @@ def test_purge_empties_both_sides_and_keeps_statistics(pair):
     sender, receiver = pair
     sender.send_data(b"arrives")
     sender.send_data(b"does not", time.monotonic_ns() + 200 * MS_NS)
-    wait_until(lambda: receiver.get_receive_length() == 1)
+    until(lambda: receiver.get_receive_length() == 1)
     sender.purge()
     receiver.purge()
     assert (sender.get_send_length(), receiver.get_receive_length()) == (0, 0)
@@ -616,7 +604,7 @@ def test_full_duplex(make, addresses):
     assert receive_all(second, 10) == [b"to second %d" % n for n in range(10)]
     assert receive_all(first, 10) == [b"to first %d" % n for n in range(10)]
     for endpoint in (first, second):
-        wait_until(lambda e=endpoint: e.get_packet_stats()["n_packets_sent"] == 10)
+        until(lambda e=endpoint: e.get_packet_stats()["n_packets_sent"] == 10)
         assert endpoint.get_packet_stats()["n_packets_rec"] == 10
 
 
@@ -637,7 +625,7 @@ def test_statistics_count_both_sides(pair):
     for _ in range(10):
         sender.send_data(b"counted")
     receive_all(receiver, 10)
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 10)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 10)
     sent = sender.get_packet_stats()
     assert set(sent) == STATS_KEYS
     assert sent["n_packets_req"] == 10
@@ -655,7 +643,7 @@ def test_latency_statistics_agree_with_each_other(pair):
     for number in range(50):
         sender.send_data(b"x", base_ns + number * MS_NS)
     receive_all(receiver, 50)
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 50)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 50)
     stats = sender.get_packet_stats()
     assert 0 <= stats["min_latency_ns"] <= stats["avg_latency_ns"] <= stats["max_latency_ns"]
     assert stats["max_latency_ns"] < 10 * SECOND_NS
@@ -673,7 +661,7 @@ def test_packets_due_long_ago_do_not_spoil_the_latency(pair):
         sender.send_data(b"at once", timestamp)
     sender.send_data(b"timed", time.monotonic_ns() + 20 * MS_NS)
     receive_all(receiver, 4)
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 4)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 4)
     stats = sender.get_packet_stats()
     assert stats["max_latency_ns"] < 10 * SECOND_NS
     assert stats["n_immediate_packets"] == 3
@@ -684,7 +672,7 @@ def test_statistics_survive_closing(pair):
     sender, receiver = pair
     sender.send_data(b"x")
     receive_all(receiver, 1)
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 1)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 1)
     for endpoint in pair:
         endpoint.stop()
         endpoint.close_socket()
@@ -697,7 +685,7 @@ def test_packets_that_cannot_leave_are_not_counted_as_sent(pair):
     sender, _ = pair
     sender.send_data(b"never", time.monotonic_ns() + 100 * MS_NS)
     sender.close_socket()
-    wait_until(lambda: sender.get_packet_stats()["n_tx_packets_dropped"] == 1)
+    until(lambda: sender.get_packet_stats()["n_tx_packets_dropped"] == 1)
     stats = sender.get_packet_stats()
     assert (stats["n_packets_req"], stats["n_packets_sent"]) == (1, 0)
 
@@ -718,7 +706,7 @@ def test_statistics_are_exact_under_threads(pair):
     for thread in threads:
         thread.join()
     assert max(counts) == 800
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 800)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 800)
     assert sender.get_packet_stats()["n_packets_req"] == 800
 
 

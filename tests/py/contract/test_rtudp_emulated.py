@@ -9,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from kit.waiting import until
 
 from rtudp import RtUdpEmulated
 from rtudp.emulated import GlobalQueueRegistry, TimedPacket
@@ -50,13 +51,6 @@ def registered(ip, port):
 
 def own_threads():
     return [t for t in threading.enumerate() if t.name.startswith("rtudp-")]
-
-
-def wait_until(condition, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "condition did not become true in time"
-        time.sleep(0.001)
 
 
 # --- construction and words
@@ -202,7 +196,7 @@ def test_full_remote_queue_drops_the_new_packet_and_the_sender_counts_it(make, a
     sender.start()
     for number in range(10):
         sender.send_data(bytes([number]))
-    wait_until(lambda: sender.get_send_length() == 0)
+    until(lambda: sender.get_send_length() == 0)
     stats = sender.get_packet_stats()
     assert (stats["n_packets_req"], stats["n_packets_sent"]) == (10, 4)
     assert stats["n_tx_packets_dropped"] == 6
@@ -266,8 +260,8 @@ def test_batch_may_be_larger_than_the_queue(make, addresses):
         batch = reader.submit(receiver.receive_batch, 20, 20 * SECOND_NS)
         for number in range(20):
             sender.send_data(bytes([number]))
-            wait_until(lambda sent=number + 1: sender.get_packet_stats()["n_packets_sent"] == sent)
-            wait_until(lambda: receiver.get_receive_length() == 0)
+            until(lambda sent=number + 1: sender.get_packet_stats()["n_packets_sent"] == sent)
+            until(lambda: receiver.get_receive_length() == 0)
         assert len(batch.result()) == 20
 
 
@@ -317,7 +311,7 @@ def test_packets_wait_for_a_receiver_that_opens_later(make, addresses):
     sender.init_socket()
     sender.start()
     sender.send_data(b"first")
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 1)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 1)
     receiver = make(*swapped(addresses))
     receiver.init_socket()
     assert receiver.receive_data(0)[0] == b"first"
@@ -329,7 +323,7 @@ def test_queue_lives_until_its_last_user_closes(make, addresses):
     receiver.init_socket()
     sender.start()
     sender.send_data(b"undelivered")
-    wait_until(lambda: receiver.get_receive_length() == 1)
+    until(lambda: receiver.get_receive_length() == 1)
     receiver.close_socket()
     receiver.init_socket()
     assert receiver.get_receive_length() == 1
@@ -384,7 +378,7 @@ def test_forgotten_endpoint_gives_back_threads_and_queues(addresses):
     assert len(own_threads()) == 2
     del endpoint
     gc.collect()
-    wait_until(lambda: not own_threads())
+    until(lambda: not own_threads())
     GlobalQueueRegistry.remove_queue("nobody", 0)
     GlobalQueueRegistry.get_or_create_queue("nobody", 0)
     GlobalQueueRegistry.remove_queue("nobody", 0)

@@ -12,6 +12,8 @@ import warnings
 
 import needs
 import pytest
+from kit.waiting import until
+from kit.wire import free_port, udp
 
 import rtudp
 import rtudp.rtudp
@@ -27,12 +29,6 @@ pytestmark = [
 
 SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
-
-
-def free_port(ip):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((ip, 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -59,9 +55,7 @@ def addresses():
 @pytest.fixture
 def plain():
     """An ordinary UDP socket as the other end."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind(("127.4.1.1", 0))
-        peer.settimeout(10)
+    with udp("127.4.1.1") as peer:
         yield peer
 
 
@@ -82,13 +76,6 @@ def run(endpoint):
     endpoint.init_socket()
     endpoint.start()
     return endpoint
-
-
-def wait_until(condition, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "condition did not become true in time"
-        time.sleep(0.001)
 
 
 # --- construction
@@ -199,7 +186,7 @@ def test_the_wrapped_object_keeps_the_endpoint_open(addresses, plain):
     inner.send_data(b"still open")
     assert plain.recv(100) == b"still open"
     del inner
-    wait_until(lambda: is_free(*addresses[:2]))
+    until(lambda: is_free(*addresses[:2]))
 
 
 @pytest.mark.usefixtures("no_collector")
@@ -208,7 +195,7 @@ def test_an_endpoint_opened_by_its_wrapped_object_closes_when_dropped(addresses)
     endpoint._socket.init_socket()
     assert not is_free(*addresses[:2])
     del endpoint
-    wait_until(lambda: is_free(*addresses[:2]))
+    until(lambda: is_free(*addresses[:2]))
 
 
 # --- life cycle
@@ -287,8 +274,8 @@ def test_forgotten_endpoint_is_closed(plain):
     assert channels_of("forgotten")
     del endpoint
     gc.collect()
-    wait_until(lambda: not channels_of("forgotten"))
-    wait_until(lambda: is_free("127.4.2.2", port))
+    until(lambda: not channels_of("forgotten"))
+    until(lambda: is_free("127.4.2.2", port))
 
 
 def test_failed_open_leaves_no_channel_behind(make):
@@ -383,8 +370,7 @@ def test_unbound_sender_takes_any_local_port(make, plain):
 def test_receiver_takes_datagrams_of_its_remote_only(make, plain):
     port = free_port("127.4.2.2")
     receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        stranger.bind(("127.4.1.1", 0))
+    with udp("127.4.1.1") as stranger:
         stranger.sendto(b"stranger", ("127.4.2.2", port))
     plain.sendto(b"friend", ("127.4.2.2", port))
     assert receiver.receive_data(10 * SECOND_NS)[0] == b"friend"
@@ -438,7 +424,7 @@ def test_received_packets_stay_readable_after_stop_and_close(make, plain):
     receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
     for number in range(4):
         plain.sendto(bytes([number]), ("127.4.2.2", port))
-    wait_until(lambda: receiver.get_receive_length() == 4)
+    until(lambda: receiver.get_receive_length() == 4)
     receiver.stop()
     assert receiver.receive_data(0)[0] == b"\x00"
     receiver.close_socket()
@@ -512,7 +498,7 @@ def test_full_receive_ring_loses_the_oldest_and_the_counters_add_up(make, plain)
     receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1, capacity=8))
     for number in range(20):
         plain.sendto(bytes([number]), ("127.4.2.2", port))
-    wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == 20)
+    until(lambda: receiver.get_packet_stats()["n_packets_rec"] == 20)
     assert receiver.get_receive_length() == 7
     packets = receiver.receive_batch(7, SECOND_NS)
     assert [data for data, _ in packets] == [bytes([n]) for n in range(13, 20)]
@@ -536,7 +522,7 @@ def test_counters_add_up_while_a_schedule_overflows_the_receiver(make, addresses
         except TimeoutError:
             if sender.get_send_length() == 0:
                 break
-    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 10_000)
+    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 10_000)
     stats = receiver.get_packet_stats()
     waiting = receiver.get_receive_length()
     assert stats["n_packets_rec"] == len(taken) + stats["n_rx_packets_dropped"] + waiting
@@ -613,8 +599,8 @@ def test_receive_ring_holds_one_packet_less_than_its_capacity(make, plain, capac
     for number in range(slots + 2):
         plain.sendto(number.to_bytes(4, "big") + bytes(size - 4), ("127.4.2.2", port))
         if number % 16 == 0 or size > 1500:
-            wait_until(lambda n=number: receiver.get_packet_stats()["n_packets_rec"] == n + 1)
-    wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == slots + 2)
+            until(lambda n=number: receiver.get_packet_stats()["n_packets_rec"] == n + 1)
+    until(lambda: receiver.get_packet_stats()["n_packets_rec"] == slots + 2)
     assert receiver.get_receive_length() == slots
     assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 2
     numbers = [int.from_bytes(data[:4], "big") for data, _ in receiver.receive_batch(slots, 0)]
@@ -641,7 +627,7 @@ def test_long_schedule_drained_with_short_timeouts(make, addresses, threaded):
     while thread.is_alive() or sender.get_send_length():
         with contextlib.suppress(TimeoutError):
             taken.append(receiver.receive_data(timeout_ns=100_000)[0])
-    wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == count)
+    until(lambda: receiver.get_packet_stats()["n_packets_rec"] == count)
     assert taken == sorted(taken)
     sent, received = sender.get_packet_stats(), receiver.get_packet_stats()
     assert sent["n_packets_sent"] == sent["n_packets_req"] == count
@@ -657,7 +643,7 @@ def test_dropped_packets_are_those_never_taken(make, plain):
         total = receiver.get_packet_stats()["n_packets_rec"] + count
         for _ in range(count):
             plain.sendto(b"x", ("127.4.2.2", port))
-        wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == total)
+        until(lambda: receiver.get_packet_stats()["n_packets_rec"] == total)
 
     arrive(7)
     receiver.receive_batch(5, 0)
@@ -871,7 +857,7 @@ def test_what_the_loopback_helper_wraps_keeps_it_open(plain):
     inner.send_data(b"still open")
     assert plain.recv(100) == b"still open"
     del inner
-    wait_until(lambda: is_free("127.4.64.5", port))
+    until(lambda: is_free("127.4.64.5", port))
 
 
 @pytest.mark.parametrize(

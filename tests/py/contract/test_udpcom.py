@@ -4,6 +4,8 @@ import socket
 import time
 
 import pytest
+from kit.waiting import until
+from kit.wire import free_port
 
 import rtudp.rtudp_lh
 import udpcom
@@ -18,12 +20,6 @@ pytestmark = [
 ]
 
 SECOND_NS = 1_000_000_000
-
-
-def free_port(ip):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((ip, 0))
-        return probe.getsockname()[1]
 
 
 def exchange(sender, receiver):
@@ -113,7 +109,4 @@ def test_what_the_helper_wraps_keeps_it_open():
     time.sleep(0.2)  # in which the endpoint would be closed
     assert is_bound("127.5.64.5", port)
     del inner
-    deadline = time.monotonic() + 10
-    while is_bound("127.5.64.5", port):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not is_bound("127.5.64.5", port))

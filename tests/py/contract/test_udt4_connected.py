@@ -15,6 +15,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from kit.waiting import until
+from kit.wire import udp
 
 import udt4
 from udt4 import UDTSOCKET, UDTException, UdtSocket
@@ -30,13 +32,6 @@ def fails(code: int, call: Callable[..., Any], *args: Any) -> None:
     with pytest.raises(UDTException) as caught:
         call(*args)
     assert caught.value.code == code
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 def tell_when_in(file: str, inside: threading.Event) -> None:
@@ -161,8 +156,7 @@ def test_options_as_large_as_they_can_be() -> None:
 @pytest.mark.check
 def test_nobody_answers() -> None:
     client = udt4.socket(2, 1, 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind((HERE, 0))
+    with udp() as silent:
         fails(udt4.ENOSERVER, udt4.connect, client, HERE, silent.getsockname()[1])
     assert udt4.getsockstate(client) == udt4.UDTSTATUS_OPENED
     server = listener()
@@ -171,8 +165,7 @@ def test_nobody_answers() -> None:
 
 
 def test_the_server_may_start_after_the_client() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HERE, 0))
+    with udp() as probe:
         port = probe.getsockname()[1]
     client = udt4.socket(2, 1, 0)
     outcome: list[object] = []
@@ -196,7 +189,7 @@ def test_connecting_without_waiting() -> None:
     client = udt4.socket(2, 1, 0)
     udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
     assert udt4.connect(client, *udt4.getsockname(server)) == 0
-    eventually(lambda: udt4.getsockstate(client) == udt4.UDTSTATUS_CONNECTED)
+    until(lambda: udt4.getsockstate(client) == udt4.UDTSTATUS_CONNECTED)
     udt4.send(client, b"x")
     assert read(udt4.accept(server)[0], 1) == b"x"
 
@@ -206,7 +199,7 @@ def test_connecting_without_waiting_in_vain() -> None:
     client = udt4.socket(2, socket.SOCK_STREAM, 0)
     udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
     udt4.connect(client, *udt4.getsockname(server))
-    eventually(lambda: udt4.getsockstate(client) == udt4.UDTSTATUS_BROKEN)
+    until(lambda: udt4.getsockstate(client) == udt4.UDTSTATUS_BROKEN)
     fails(udt4.ECONNREJ, udt4.send, client, b"x")
     fails(udt4.ECONNREJ, udt4.recv, client, 1)
     other = listener()
@@ -217,8 +210,7 @@ def test_connecting_without_waiting_in_vain() -> None:
 
 def test_closing_while_it_connects() -> None:
     client = udt4.socket(2, 1, 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind((HERE, 0))
+    with udp() as silent:
         timer = threading.Timer(0.2, udt4.close, (client,))
         timer.start()
         fails(udt4.ECONNSETUP, udt4.connect, client, HERE, silent.getsockname()[1])
@@ -457,7 +449,7 @@ def test_close_wakes_send(streams: Pair) -> None:
         time.sleep(seconds)
         return int(udt4.getsockopt(client, udt4.UDT_SNDDATA))
 
-    eventually(lambda: queued_after(0) == queued_after(0.2) > 1000)  # it waits for room
+    until(lambda: queued_after(0) == queued_after(0.2) > 1000)  # it waits for room
     udt4.setsockopt(client, udt4.UDT_LINGER, (0, 0))
     udt4.close(client)
     sending.join()
@@ -535,7 +527,7 @@ def test_perfmon(streams: Pair) -> None:
     for _ in range(10):
         udt4.send(client, b"q" * 1456)
     read(server, 14_560)
-    eventually(lambda: udt4.getsockopt(client, udt4.UDT_SNDDATA) == 0)
+    until(lambda: udt4.getsockopt(client, udt4.UDT_SNDDATA) == 0)
     info = udt4.perfmon(client, False)
     assert type(info) is udt4.TRACEINFO
     assert info.pktSent == info.pktSentTotal >= 10
@@ -557,7 +549,7 @@ def test_events_and_amounts(streams: Pair) -> None:
     assert udt4.getsockopt(client, udt4.UDT_STATE) == udt4.UDTSTATUS_CONNECTED
     udt4.send(client, b"x")
     both = udt4.UDT_EPOLL_OUT | udt4.UDT_EPOLL_IN
-    eventually(lambda: udt4.getsockopt(server, udt4.UDT_EVENT) == both)
+    until(lambda: udt4.getsockopt(server, udt4.UDT_EVENT) == both)
     assert udt4.getsockopt(server, udt4.UDT_RCVDATA) == 1
     read(server, 1)
     assert udt4.getsockopt(server, udt4.UDT_RCVDATA) == 0
@@ -588,7 +580,7 @@ def test_a_connection_inherits_what_its_listener_was_told_last() -> None:
     assert udt4.getsockopt(server, udt4.UDT_FC) == 100
     udt4.send(client, b"x")
     assert read(server, 1) == b"x"
-    eventually(lambda: 0 < udt4.perfmon(client).pktFlowWindow <= 100)
+    until(lambda: 0 < udt4.perfmon(client).pktFlowWindow <= 100)
     for sock in (client, server, listener):
         udt4.close(sock)
 
@@ -665,7 +657,7 @@ def test_a_file_that_cannot_be_written_is_told_to_the_sender(streams: Pair) -> N
             return caught.code == udt4.EPEERERR
         return False
 
-    eventually(sent_until_told)
+    until(sent_until_told)
     assert udt4.send(client, b"x") == 1  # it is told once
 
 

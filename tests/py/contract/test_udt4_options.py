@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kit.waiting import until
 
 import udt4
 from udt4 import UDTSOCKET, UDTException
@@ -29,12 +30,6 @@ def fails(code: int, call: Callable[..., Any], *args: Any) -> None:
     with pytest.raises(UDTException) as caught:
         call(*args)
     assert caught.value.code == code
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HERE, 0))
-        return int(probe.getsockname()[1])
 
 
 # --- making ---------------------------------------------------------------------------------------
@@ -277,10 +272,7 @@ def test_a_closed_socket() -> None:
         (udt4.perfmon, ()),
     ):
         fails(udt4.EINVSOCK, call, sock, *args)
-    deadline = time.monotonic() + 20
-    while udt4.getsockstate(sock) != udt4.UDTSTATUS_NONEXIST:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: udt4.getsockstate(sock) == udt4.UDTSTATUS_NONEXIST)
 
 
 def test_closing_what_was_never_used() -> None:

@@ -7,13 +7,13 @@ import io
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.waiting import until
 
 import udt4
 from udt4.pyudt import Epoll, UdtSocket
@@ -179,7 +179,4 @@ def test_closing_that_is_interrupted_closes(scene: Scene) -> None:
         signal.signal(signal.SIGALRM, before)
     assert scene.client.getsockstate() == udt4.UDTSTATUS_CLOSED
     # The other end learns of it, with what was acknowledged.
-    give_up = time.monotonic() + 20
-    while scene.accepted.getsockstate() != udt4.UDTSTATUS_BROKEN:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    until(lambda: scene.accepted.getsockstate() == udt4.UDTSTATUS_BROKEN)

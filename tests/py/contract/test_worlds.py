@@ -10,11 +10,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    for parent in Path(__file__).resolve().parents:
-        if (parent / "worlds").is_dir():
-            return parent / "worlds"
-    pytest.skip("no source tree around these tests")
+def folder(checkout: Path) -> Path:
+    return checkout / "tests" / "worlds"
 
 
 @pytest.fixture(scope="module")

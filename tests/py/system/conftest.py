@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from after_kill import runtime_prefix
+from kit.waiting import until
 
 T = TypeVar("T")
 
@@ -25,18 +25,7 @@ PATIENCE_S = 20.0
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], T]], T]:
-    """Call a function until it returns something true, and return that."""
-
-    def wait(condition: Callable[[], T]) -> T:
-        give_up = time.monotonic() + PATIENCE_S
-        while True:
-            found = condition()
-            if found:
-                return found
-            assert time.monotonic() < give_up, "it did not happen"
-            time.sleep(0.002)
-
-    return wait
+    return until
 
 
 class OtherProcess:

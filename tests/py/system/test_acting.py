@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kit.waiting import until
 
 import shmring
 from shmring import control
@@ -310,10 +311,7 @@ def test_only_a_purge_counts_what_is_dropped(
 
     def cancel_and_ask(*args: Any) -> None:
         assert channel.cancel(sequence)
-        give_up = time.monotonic() + PATIENCE_S
-        while channel.stats().tx_cancelled == 0:
-            assert time.monotonic() < give_up
-            time.sleep(0.001)
+        until(lambda: channel.stats().tx_cancelled != 0)
         ask(*args)
 
     monkeypatch.setattr(control._Target, "ask", cancel_and_ask)

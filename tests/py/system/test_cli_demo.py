@@ -8,13 +8,14 @@ import sys
 import time
 
 import pytest
+from kit.commands import SHMRING
 
 import shmring
 import shmring_cli as cli
 from rtworkers import paths
 from shmring_demo import command as demo
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "demo", "--duration", "400ms", "--pps", "250"]
+COMMAND = [*SHMRING, "demo", "--duration", "400ms", "--pps", "250"]
 SYSTEMS = ["shmring", "shmring-wire", "floor", "time.sleep", "asyncio"]
 
 

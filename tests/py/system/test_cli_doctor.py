@@ -1,5 +1,6 @@
 """`shmring doctor` on this machine: as a command, without privileges, in a namespace of its own."""
 
+import functools
 import json
 import os
 import pty
@@ -9,26 +10,20 @@ import sys
 import textwrap
 
 import pytest
+from kit import commands
+from kit.commands import SHMRING
 
 import shmring
 import shmring_doctor as doctor
 from rtworkers.examine import examine
 from rtworkers.launch import worker_binary
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "doctor"]
+COMMAND = [*SHMRING, "doctor"]
 PATIENCE_S = 120
 NOBODY = 65534
 
 
-def run(*words, **options):
-    return subprocess.run(
-        [*COMMAND, *words],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        **options,
-    )
+run = functools.partial(commands.run, COMMAND, code=None, timeout=PATIENCE_S)
 
 
 def findings(done):

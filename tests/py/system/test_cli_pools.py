@@ -1,5 +1,6 @@
 """`shmring up`, `ls` and `gc` as processes, with pools and workers that really live and die."""
 
+import functools
 import json
 import os
 import signal
@@ -9,39 +10,28 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from kit import commands
+from kit.commands import SHMRING
+from kit.waiting import until
 
 import shmring
 from rtworkers import affinity
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli"]
 PATIENCE_S = 30
 
 
-def run(*words, code=0):
-    """Run one command to its end; its exit code must be `code`, where that is not None."""
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert code in (None, done.returncode), done.stderr
-    return done
+run = functools.partial(commands.run, SHMRING)
 
 
 def rows_of(text):
     return json.loads(text)
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @contextmanager
 def up(name, *words):
     """A `shmring up` that has said that it is ready; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [*COMMAND, "up", name, "--policy", "other", "--json", *words],
+        [*SHMRING, "up", name, "--policy", "other", "--json", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,19 +11,19 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kit.commands import SHMRING
 
 import shmring
 from rtworkers import paths
 from shmring import udt
 from shmring_copy import files, protocol
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "udt"]
+COMMAND = [*SHMRING, "udt"]
 PATIENCE_S = 60
 MB = 1_000_000
 

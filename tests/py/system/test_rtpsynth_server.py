@@ -13,6 +13,7 @@ import time
 import needs
 import psutil
 import pytest
+from kit.wire import udp
 
 import shmring
 from rtpsynth.RtpServer import RtpQueueFullError, RtpServer
@@ -38,9 +39,7 @@ def worker(server):
 
 @pytest.fixture
 def peer():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((HOME, 0))
-        sock.settimeout(20)
+    with udp() as sock:
         yield sock
 
 

@@ -2,18 +2,17 @@
 
 import contextlib
 import queue
-import socket
 import sys
 import time
 
 import needs
 import pytest
+from kit.wire import udp
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
 
 TIMEOUT_S = 20.0
-HOME = "127.0.0.1"
 
 
 class Inbox:
@@ -48,9 +47,7 @@ def server():
 
 @pytest.fixture
 def peer():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((HOME, 0))
-        sock.settimeout(TIMEOUT_S)
+    with udp() as sock:
         yield sock
 
 

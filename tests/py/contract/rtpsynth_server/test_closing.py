@@ -1,12 +1,13 @@
 """rtpsynth.RtpServer: close and shutdown."""
 
 import queue
-import re
 import socket
 import threading
 import time
 
 import pytest
+from kit.calls import ignore, raises
+from kit.waiting import until
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
@@ -15,21 +16,6 @@ pytestmark = pytest.mark.usefixtures("own_workers")
 
 TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
-
-
-def wait_for(condition):
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.002)
 
 
 # --- close
@@ -80,7 +66,7 @@ def test_close_waits_for_a_callback_that_runs(server, peer):
     assert began.wait(TIMEOUT_S)
     closer = threading.Thread(target=lambda: (channel.close(), state.append("closed")))
     closer.start()
-    wait_for(lambda: channel.closed)
+    until(lambda: channel.closed)
     time.sleep(0.05)
     assert state == []
     go_on.set()

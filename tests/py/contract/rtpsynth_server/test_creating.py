@@ -4,11 +4,11 @@ import gc
 import itertools
 import os
 import pickle
-import re
 import socket
 import weakref
 
 import pytest
+from kit.calls import ignore, raises
 
 import shmring
 from rtpsynth.RtpServer import RtpChannel, RtpQueueFullError, RtpServer
@@ -18,14 +18,6 @@ pytestmark = pytest.mark.usefixtures("own_workers")
 
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
 
 
 # --- RtpServer(tick_hz)

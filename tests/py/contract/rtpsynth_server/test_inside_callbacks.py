@@ -1,11 +1,12 @@
 """rtpsynth.RtpServer, called from inside callbacks."""
 
 import queue
-import re
 import threading
 import time
 
 import pytest
+from kit.calls import ignore, raises
+from kit.waiting import until
 
 import shmring
 from rtpsynth.RtpProc import RtpProc
@@ -16,21 +17,6 @@ pytestmark = pytest.mark.usefixtures("own_workers")
 TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
-
-
-def wait_for(condition):
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.002)
 
 
 # --- from inside callbacks
@@ -79,7 +65,7 @@ def test_a_callback_closes_its_own_channel(server, peer):
     holder.append(server.create_channel(once, HOME))
     for _ in range(10):
         peer.sendto(b"x", holder[0].local_addr)
-    wait_for(lambda: len(calls) == 2)
+    until(lambda: len(calls) == 2)
     time.sleep(0.05)
     assert calls == [1, True]
     with raises(RuntimeError, "channel is already closed"):
@@ -123,7 +109,7 @@ def test_a_callback_refers_to_the_last_of_the_server(peer, newest):
     peer.sendto(b"x", holder[1].local_addr)
     del server
     assert done.wait(TIMEOUT_S)
-    wait_for(lambda: name not in shmring.default_pool().channels())
+    until(lambda: name not in shmring.default_pool().channels())
 
 
 def test_callbacks_of_two_servers_close_each_others_channels(peer):
@@ -145,7 +131,7 @@ def test_callbacks_of_two_servers_close_each_others_channels(peer):
     channels.append(second.create_channel(cross(0), HOME))
     for channel in channels:
         peer.sendto(b"x", channel.local_addr)
-    wait_for(lambda: channels[0].closed and channels[1].closed)
+    until(lambda: channels[0].closed and channels[1].closed)
     first.shutdown()
     second.shutdown()
     assert errors == []
@@ -214,6 +200,6 @@ def test_callbacks_of_two_servers_shut_each_other_down(peer):
     channels = [servers[i].create_channel(cross(1 - i), HOME) for i in range(2)]
     for channel in channels:
         peer.sendto(b"x", channel.local_addr)
-    wait_for(lambda: len(ended) == 2)
+    until(lambda: len(ended) == 2)
     for server in servers:
         server.shutdown()

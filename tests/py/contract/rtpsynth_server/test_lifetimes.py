@@ -1,13 +1,13 @@
 """rtpsynth.RtpServer: what lives as long as what."""
 
 import gc
-import re
 import sys
 import threading
-import time
 import weakref
 
 import pytest
+from kit.calls import ignore
+from kit.waiting import until
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
@@ -16,21 +16,6 @@ pytestmark = pytest.mark.usefixtures("own_workers")
 
 TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
-
-
-def wait_for(condition):
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.002)
 
 
 # --- lifetimes
@@ -72,15 +57,15 @@ def test_a_server_that_nobody_refers_to_goes_on_while_a_channel_is_open(peer, in
     channel.close()
     assert name in shmring.default_pool().channels()  # the channel object refers to its server
     del channel
-    wait_for(lambda: name not in shmring.default_pool().channels())
+    until(lambda: name not in shmring.default_pool().channels())
 
 
 def test_a_server_without_channels_dies_with_its_last_reference(newest):
     server = RtpServer()
     name = newest()
     del server
-    wait_for(lambda: name not in shmring.default_pool().channels())
-    wait_for(lambda: name not in {thread.name for thread in threading.enumerate()})
+    until(lambda: name not in shmring.default_pool().channels())
+    until(lambda: name not in {thread.name for thread in threading.enumerate()})
 
 
 def test_a_closed_channel_lets_its_callback_go(server):

@@ -9,10 +9,6 @@ import pytest
 pytestmark = pytest.mark.usefixtures("own_workers")
 
 
-def ignore(*_):
-    pass
-
-
 # --- the end of the process
 
 SCRIPT = """

@@ -1,31 +1,17 @@
 """rtpsynth.RtpServer: what arrives is called back."""
 
-import re
 import socket
 import threading
 import time
 
 import pytest
+from kit.calls import ignore
+from kit.waiting import until
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
 TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
-
-
-def wait_for(condition):
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.002)
 
 
 # --- the callback
@@ -97,7 +83,7 @@ def test_times_never_go_back(server, peer):
     for _ in range(50):
         for channel in channels:
             peer.sendto(b"t", channel.local_addr)
-    wait_for(lambda: len(seen) == 1000)
+    until(lambda: len(seen) == 1000)
     stamps = [rtime_ns for rtime_ns, _ in seen]
     assert stamps == sorted(stamps)
     assert stamps[0] > 0
@@ -111,7 +97,7 @@ def test_callbacks_run_on_one_thread_of_the_server(server, peer):
     ]
     for channel in channels:
         peer.sendto(b"x", channel.local_addr)
-    wait_for(lambda: threads)
+    until(lambda: threads)
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
@@ -126,7 +112,7 @@ def test_a_raising_callback_is_reported_and_called_again(server, peer, unraisabl
     channel = server.create_channel(fail, HOME)
     for data in (b"1", b"2"):
         peer.sendto(data, channel.local_addr)
-    wait_for(lambda: len(unraisable) == 2)
+    until(lambda: len(unraisable) == 2)
     assert calls == [b"1", b"2"]
     assert unraisable == [(LookupError, "b'1'", fail), (LookupError, "b'2'", fail)]
 
@@ -134,7 +120,7 @@ def test_a_raising_callback_is_reported_and_called_again(server, peer, unraisabl
 def test_a_callback_of_the_wrong_shape_is_reported(server, peer, unraisable):
     channel = server.create_channel(lambda data: None, HOME)
     peer.sendto(b"x", channel.local_addr)
-    wait_for(lambda: unraisable)
+    until(lambda: unraisable)
     assert unraisable[0][0] is TypeError
 
 
@@ -144,7 +130,7 @@ def test_even_an_exit_is_only_reported(server, peer, unraisable, inbox):
 
     channel = server.create_channel(leave, HOME)
     peer.sendto(b"x", channel.local_addr)
-    wait_for(lambda: unraisable)
+    until(lambda: unraisable)
     other = server.create_channel(inbox, HOME)
     peer.sendto(b"y", other.local_addr)
     assert inbox.get()[0] == b"y"
@@ -159,7 +145,7 @@ def test_results_are_ignored(server, peer):
 
     channel = server.create_channel(lambda *_: Result(), HOME)
     peer.sendto(b"x", channel.local_addr)
-    wait_for(lambda: results)
+    until(lambda: results)
 
 
 # --- attributes

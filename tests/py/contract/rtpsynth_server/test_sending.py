@@ -1,33 +1,18 @@
 """rtpsynth.RtpServer: targets and packets."""
 
-import re
-import socket
 import time
 
 import pytest
+from kit.calls import ignore, raises
+from kit.waiting import until
+from kit.wire import udp
 
 from rtpsynth.RtpServer import RtpQueueFullError
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
-TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
-
-
-def wait_for(condition):
-    give_up = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.002)
 
 
 def push(channel, data, most):
@@ -46,9 +31,7 @@ def push(channel, data, most):
 
 def test_target_may_be_set_again(server, peer):
     channel = server.create_channel(ignore, HOME)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind((HOME, 0))
-        other.settimeout(TIMEOUT_S)
+    with udp() as other:
         for sock, data in ((peer, b"one"), (other, b"two"), (peer, b"three")):
             channel.set_target(*sock.getsockname())
             channel.send_pkt(data)
@@ -172,7 +155,7 @@ def test_a_full_queue_takes_packets_again_and_loses_none(server):
     sent = 0
     while sent < 2000:
         sent += push(channel, b"%d" % sent, 1)
-    wait_for(lambda: len(seen) == sent)
+    until(lambda: len(seen) == sent)
     assert seen == [b"%d" % number for number in range(sent)]
 
 
@@ -203,8 +186,7 @@ def test_what_cannot_be_sent_is_lost_in_silence(server, peer, wait_sent):
 
 def test_a_closed_port_at_the_target_changes_nothing(server, peer, inbox):
     channel = server.create_channel(inbox, HOME)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
-        gone.bind((HOME, 0))
+    with udp() as gone:
         nobody = gone.getsockname()
     channel.set_target(*nobody)
     for _ in range(20):

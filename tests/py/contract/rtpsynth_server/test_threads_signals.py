@@ -1,10 +1,10 @@
 """rtpsynth.RtpServer, called from many threads and from signal handlers."""
 
-import re
 import signal
 import threading
 
 import pytest
+from kit.calls import ignore
 
 from rtpsynth.RtpServer import RtpServer
 
@@ -13,14 +13,6 @@ pytestmark = pytest.mark.usefixtures("own_workers")
 TIMEOUT_S = 20.0
 HOME = "127.0.0.1"
 SHUT_DOWN = "RtpServer is shutting down"
-
-
-def raises(kind, message):
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
-
-
-def ignore(*_):
-    pass
 
 
 # --- from many threads

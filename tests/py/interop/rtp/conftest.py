@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from typing import Any
 
 import needs
 import pytest
+from kit.waiting import until
 
 import shmring
 
@@ -99,16 +99,9 @@ def bound_ports() -> Callable[[], set[int]]:
     return bound_udp_ports
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"it did not happen: {what}"
-        time.sleep(0.01)
-
-
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], object], str], None]:
-    return wait_for
+def eventually() -> Callable[[Callable[[], object], str], object]:
+    return until
 
 
 @pytest.fixture
@@ -302,7 +295,7 @@ class GStreamer:
         """
         player, out = self._player(codec, at)
         process = self._launch(f"{player} {self._rtcp(back, at)}", repairs=repairs)
-        wait_for(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
+        until(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
         return process, out
 
     def talk(self, signal: Signal, to: int, at: int) -> tuple[Process, Path]:
@@ -312,7 +305,7 @@ class GStreamer:
             f"{self._source(signal)} b.send_rtp_src_0 ! udpsink host=127.0.0.1 port={to} "
             f"{player} {self._rtcp(to, at)}"
         )
-        wait_for(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
+        until(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
         return process, out
 
     @staticmethod
@@ -397,7 +390,7 @@ class Ffmpeg:
             *("-protocol_whitelist", "file,udp,rtp", "-i", sdp),
             *("-t", seconds, "-f", "s16le", out),
         )
-        wait_for(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
+        until(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
         return process, out
 
     def _ffmpeg(self, *words: object) -> Process:
@@ -429,13 +422,13 @@ class Sipp:
         process = self._call(
             "caller_echoes.xml", ours, "-mp", port, "-rtp_echo", duration_ms=round(seconds * 1000)
         )
-        wait_for(lambda: port in bound_udp_ports(), f"{process.said}")
+        until(lambda: port in bound_udp_ports(), f"{process.said}")
         return process
 
     def _call(self, scenario: str, media_port: int, *options: object, duration_ms: int) -> Process:
         callee, caller = self._port_pair(), self._port_pair()
         self._sipp("callee.xml", callee, "-key", "rtp", media_port)
-        wait_for(lambda: callee in bound_udp_ports(), "the callee listens")
+        until(lambda: callee in bound_udp_ports(), "the callee listens")
         return self._sipp(scenario, caller, f"127.0.0.1:{callee}", "-d", duration_ms, *options)
 
     def _sipp(self, scenario: str, port: int, *words: object) -> Process:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from kit.waiting import until
 
 from rtpsynth.RtpJBuf import RtpJBuf
 from rtpsynth.RtpServer import RtpServer
@@ -59,16 +60,9 @@ def paced(channel, packets):
         channel.send_pkt(packet)
 
 
-def wait_until(condition):
-    give_up = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-
 def heard(listener, signal):
     """Whether all of a signal came, in order, nothing else."""
-    wait_until(lambda: listener.received_bytes >= len(signal.payload))
+    until(lambda: listener.received_bytes >= len(signal.payload))
     listener.finish()
     return listener.lost == [] and listener.payload == signal.payload
 
@@ -100,7 +94,7 @@ def test_a_foreign_player_plays_what_is_sent(request, server, audio, port_pair, 
     generator = RtpSynth(8000, 20)
     paced(channel, [generator.next_pkt(len(p), 0, p) for p in signal.packets])
     if program == "gstreamer":
-        wait_until(lambda: Path(out).stat().st_size >= len(signal.pcm))
+        until(lambda: Path(out).stat().st_size >= len(signal.pcm))
         assert out.read_bytes() == signal.pcm
     else:
         process.wait()

@@ -5,22 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import wave
-from pathlib import Path
 
 import numpy as np
 import pytest
+from kit.sources import CHECKOUT
 
 import shmring
 from shmring import tap
 
-PAGE = next(
-    (
-        page
-        for folder in Path(__file__).parents
-        if (page := folder / "docs" / "howto" / "rtp-programs.md").is_file()
-    ),
-    None,
-)
+PAGE = CHECKOUT and CHECKOUT / "docs" / "howto" / "rtp-programs.md"
 pytestmark = [
     pytest.mark.check,
     pytest.mark.skipif(PAGE is None, reason="no documentation around these tests"),

@@ -7,15 +7,15 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.commands import SHMRING
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "udt"]
+COMMAND = [*SHMRING, "udt"]
 PATIENCE_S = 60
 FILE_BYTES = 10_000_019
 

@@ -12,18 +12,16 @@ import time
 import warnings
 
 import pytest
+from kit.wire import udp
 
 import shmring
 
-HERE = "127.0.0.1"
 MS = 1_000_000
 
 
 @pytest.fixture
 def sink():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((HERE, 0))
-        sock.settimeout(20)
+    with udp() as sock:
         yield sock
 
 

@@ -3,14 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
+from kit.commands import SHMRING
 
 from rtworkers import paths
 from shmring_bench.measure import Row
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "bench"]
+COMMAND = [*SHMRING, "bench"]
 UNITS = {"ns", "pps", "bps", "bytes", "percent", "per_s", "packets", "verdict"}
 
 

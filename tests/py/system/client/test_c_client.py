@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.sources import checkout
+from kit.wire import free_port
 
 import shmring
 from rtworkers import paths
@@ -22,18 +24,7 @@ MS = 1_000_000
 
 
 def examples() -> Path:
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "docs" / "examples" / "sender.c").is_file():
-            return folder / "docs" / "examples"
-    pytest.skip("no sources around these tests")
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return checkout() / "docs" / "examples"
 
 
 def test_the_example_a_c_sender_and_a_python_reader(

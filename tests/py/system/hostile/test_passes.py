@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kit.waiting import until
 
 import shmring
 from rtworkers import paths
@@ -27,7 +28,6 @@ MS = 10**6
 MOST_NS = 5 * MS
 PACKETS = 200_000
 AN_HOUR_NS = 3600 * 10**9
-PATIENCE_S = 60.0
 
 
 class Place:
@@ -159,10 +159,7 @@ def set_a_filled_path(place: Place) -> Act:
 
     def act() -> None:
         link.set(forward=Impairment(delay_ns=60_000 * MS))
-        give_up = time.monotonic() + PATIENCE_S
-        while link.proxy_stats().forward_waiting:
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
+        until(lambda: not link.proxy_stats().forward_waiting)
         time.sleep(0.5)
 
     return act

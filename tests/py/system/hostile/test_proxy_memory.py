@@ -9,6 +9,8 @@ import signal
 import socket
 import time
 
+from kit.wire import udp
+
 import shmring
 from rtworkers import paths
 from shmring._ring import lib
@@ -17,13 +19,6 @@ from shmring.engine_channel import EngineChannel
 PATIENCE_S = 30.0
 PAGE = 4096
 ROUNDS = 40
-
-
-def udp() -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind(("127.0.0.1", 0))
-    made.settimeout(PATIENCE_S)
-    return made
 
 
 def passes(link: shmring.ProxyChannel, server: socket.socket) -> None:

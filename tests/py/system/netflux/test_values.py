@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from kit.wire import udp
 
 import shmring
 from netflux.records import DINT, REAL, Codec
@@ -267,9 +267,7 @@ def test_settings_change_while_it_runs(link: Any, partner: Any, eventually: Any)
 def test_it_may_be_aimed_at_another_partner(link: Any, partner: Any, eventually: Any) -> None:
     here = link(values=b"sent")
     partner.recv()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", 0))
-        other.settimeout(20)
+    with udp() as other:
         here.aim(other.getsockname())
         assert here.remote == other.getsockname()
         assert other.recv(100)[2:] == b"sent"

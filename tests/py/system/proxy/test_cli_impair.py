@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import commands
+from kit.commands import SHMRING
+from kit.waiting import until
+from kit.wire import udp
 
 import shmring
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "impair"]
+COMMAND = [*SHMRING, "impair"]
 PATIENCE_S = 60
 MS = 10**6
 
@@ -56,9 +60,7 @@ class Running:
 
 @pytest.fixture
 def server() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        made.bind(("127.0.0.1", 0))
-        made.settimeout(PATIENCE_S)
+    with udp() as made:
         yield made
 
 
@@ -79,19 +81,7 @@ def starts(shmring_namespace: str, server: socket.socket) -> Iterator[Starts]:
             one.process.communicate()
 
 
-def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return done
-
-
-def until(holds: Callable[[], object]) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+run = functools.partial(commands.run, COMMAND)
 
 
 def send(ch: shmring.ProxyChannel, count: int) -> None:

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kit import commands
+from kit.commands import SHMRING
+from kit.waiting import until
 
 import shmring
 from rtworkers import paths
 from shmring.testing import captures as c
 
 T = 1_795_288_288_555_810_862
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "replay"]
+COMMAND = [*SHMRING, "replay"]
 PATIENCE_S = 60
 MS = 1_000_000
 
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 
-def run(*words: str, code: int | None = 0, **how: Any) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False, **how
-    )
-    assert code in (None, done.returncode), done.stderr
-    return done
+run = functools.partial(commands.run, COMMAND)
 
 
 @pytest.fixture
@@ -172,10 +169,7 @@ def test_a_signal_ends_waiting_for_a_pipe(line: str) -> None:
 
 def wait_for_channel(begin: str) -> None:
     """A replay has opened its channel, so it has read what its pipe had."""
-    until_s = time.monotonic() + PATIENCE_S
-    while not any((name.channel or "").startswith(begin) for name in paths.shm_names()):
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
+    until(lambda: any((name.channel or "").startswith(begin) for name in paths.shm_names()))
 
 
 def wait_until_sent(begin: str) -> None:
@@ -185,10 +179,7 @@ def wait_until_sent(begin: str) -> None:
         name for name in paths.shm_names() if name.channel and name.channel.startswith(begin)
     )
     with shmring.attach(name.channel, namespace=name.namespace, readonly=True) as ch:
-        until_s = time.monotonic() + PATIENCE_S
-        while not ch.stats().tx_sent:
-            assert time.monotonic() < until_s
-            time.sleep(0.01)
+        until(lambda: ch.stats().tx_sent)
 
 
 @pytest.mark.check

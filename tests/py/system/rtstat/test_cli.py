@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -10,24 +11,19 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from kit import commands
+from kit.commands import RTSTAT
 
 from rtstat.cli import COMMANDS
 from rtstat.table import FIELDS
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 
 
-def run(*words, code=0):
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert code in (None, done.returncode), (done.stdout, done.stderr)
-    return done
+run = functools.partial(commands.run, RTSTAT)
 
 
 @pytest.fixture
@@ -215,7 +211,7 @@ def test_a_stopped_worker_is_four(two, shmring_pool, eventually):
 @pytest.mark.check
 def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
     loop = subprocess.Popen(
-        [*COMMAND, "--plain", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*RTSTAT, "--plain", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert loop.stdout is not None
     assert loop.stdout.readline()
@@ -223,7 +219,7 @@ def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
     _, errors = loop.communicate(timeout=PATIENCE_S)
     assert (loop.returncode, errors) == (0, b"")
     stream = subprocess.Popen(
-        [*COMMAND, "--json-lines", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*RTSTAT, "--json-lines", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert stream.stdout is not None
     assert stream.stderr is not None
@@ -259,11 +255,11 @@ def test_an_output_without_the_letter_for_micro(two):
     plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
     for words in (["show", "ctl"], ["--plain"], ["why", "ctl"], ["post-mortem", "ctl"]):
         done = subprocess.run(
-            [*COMMAND, *words], capture_output=True, timeout=PATIENCE_S, check=False, env=plain
+            [*RTSTAT, *words], capture_output=True, timeout=PATIENCE_S, check=False, env=plain
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.isascii()
-    closed = f"exec {shlex.join(COMMAND)} --plain >&-"
+    closed = f"exec {shlex.join(RTSTAT)} --plain >&-"
     done = subprocess.run(
         ["sh", "-c", closed], stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False
     )
@@ -275,6 +271,6 @@ def test_an_output_without_the_letter_for_micro(two):
 def test_a_full_disk_is_told_in_words(two):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*COMMAND, "--json"], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
+            [*RTSTAT, "--json"], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (2, b"rtstat: No space left on device\n")

@@ -7,16 +7,15 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from kit.commands import RTSTAT
 
 from rtstat.snapshot import Watch
 
 pytestmark = pytest.mark.check
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 120.0
 SHM = "/dev/shm/shmring:"
 
@@ -44,7 +43,7 @@ def test_system_calls_open_and_map_for_reading_and_wake_nobody(words, shmring_op
     there.recv(timeout=20)
     trace = tmp_path / "trace"
     done = subprocess.run(
-        ["strace", "-f", "-qq", "-y", "-e", f"trace={TRACED}", "-o", str(trace), *COMMAND, *words],
+        ["strace", "-f", "-qq", "-y", "-e", f"trace={TRACED}", "-o", str(trace), *RTSTAT, *words],
         capture_output=True,
         timeout=PATIENCE_S,
         check=False,
@@ -95,7 +94,7 @@ def test_tools_that_are_stopped_and_killed_hold_up_nothing(shmring_open, shmring
     """Packets go on, and closing a channel does not wait for those who look at it."""
     here, there = shmring_open("ctl")
     tools = [
-        subprocess.Popen([*COMMAND, "--json-lines", "-i", "0.001"], stdout=subprocess.PIPE)
+        subprocess.Popen([*RTSTAT, "--json-lines", "-i", "0.001"], stdout=subprocess.PIPE)
         for _ in range(3)
     ]
     try:

@@ -12,6 +12,8 @@ import time
 import urllib.request
 
 import pytest
+from kit.commands import RTSTAT
+from kit.waiting import until
 
 import shmring
 from rtstat.metric_table import BOUNDS_NS, FAMILIES
@@ -22,7 +24,6 @@ pytest.importorskip("prometheus_client")
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 NAMES = {family.name.removesuffix("_total").removesuffix("_info") for family in FAMILIES}
@@ -32,7 +33,7 @@ NAMES = {family.name.removesuffix("_total").removesuffix("_info") for family in 
 def serving(*words):
     """A server that has said where it is; yields its URL."""
     process = subprocess.Popen(
-        [*COMMAND, "--serve-metrics", "0", *words], stderr=subprocess.PIPE, text=True
+        [*RTSTAT, "--serve-metrics", "0", *words], stderr=subprocess.PIPE, text=True
     )
     try:
         line = process.stderr.readline()
@@ -78,10 +79,7 @@ def send_timed(channel, count=50, late=0):
     now = time.monotonic_ns()
     for i in range(count):
         channel.send(b"x" * 100, at=now + (5_000_000 + i * 100_000 if i >= late else -1_000_000))
-    deadline = time.monotonic() + PATIENCE_S
-    while channel.stats().tx_waiting:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not channel.stats().tx_waiting)
 
 
 def test_the_page_is_what_the_channel_counts_in_both_formats(shmring_open):
@@ -217,7 +215,7 @@ def test_a_host_without_channels_has_a_page(shmring_namespace):
 @pytest.mark.parametrize("address", ["", "http", "70000", ":80", "localhost:"])
 def test_an_address_that_is_none_is_wrong_usage(address):
     done = subprocess.run(
-        [*COMMAND, f"--serve-metrics={address}"], capture_output=True, text=True, timeout=PATIENCE_S
+        [*RTSTAT, f"--serve-metrics={address}"], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 1
     assert "[HOST:]PORT" in done.stderr
@@ -228,7 +226,7 @@ def test_a_port_in_use_is_named(shmring_namespace):
     with serving() as url:
         address = url.split("/")[2]
         done = subprocess.run(
-            [*COMMAND, "--serve-metrics", address],
+            [*RTSTAT, "--serve-metrics", address],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

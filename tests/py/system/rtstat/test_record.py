@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from kit.commands import RTSTAT
 
 import shmring_cli as cli
 from shmring import recording
@@ -16,7 +16,6 @@ from shmring_plot.distribution import Distribution
 
 pytestmark = pytest.mark.check
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 PACKETS = 200
 
@@ -29,7 +28,7 @@ def suffix(request):
 def recorder(path, *words):
     """A recorder that has begun."""
     process = subprocess.Popen(
-        [*COMMAND, "--record", str(path), *words], stderr=subprocess.PIPE, text=True
+        [*RTSTAT, "--record", str(path), *words], stderr=subprocess.PIPE, text=True
     )
     line = process.stderr.readline()
     assert line.startswith("recording "), line
@@ -120,7 +119,7 @@ def test_channels_are_chosen_and_a_picture_can_be_made(shmring_open, tmp_path, c
 )
 def test_wrong_usage_is_one(words, reason, tmp_path):
     done = subprocess.run(
-        [*COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
+        [*RTSTAT, *words], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 1
     assert reason in done.stderr

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kit import commands
+from kit.commands import RTSTAT
 from rtstat_scene import TROUBLES, Scene
 
 from rtstat.metrics import Collector
@@ -21,15 +22,12 @@ from rtstat.table import FIELDS
 
 pytestmark = pytest.mark.check
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
-PATIENCE_S = 60
 BROKEN = 5
 # A machine under load stops workers and senders: then more is late than the scene has made so.
 LOAD = {"late", "kernel_drops", "overwritten", "rtp_loss", "worker_stalled"}
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S)
+run = functools.partial(commands.run, RTSTAT, code=None)
 
 
 @pytest.fixture

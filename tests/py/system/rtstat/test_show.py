@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.commands import RTSTAT
 
 import shmring
 
 pytestmark = pytest.mark.check
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 NAME = "a-channel-whose-name-is-as-long-as-a-name-may-be-" + 15 * "x"
 NARROW = 80
@@ -25,7 +24,7 @@ NARROW = 80
 def rtstat(*words: str, columns: str = "") -> str:
     """What the command prints into a pipe."""
     done = subprocess.run(
-        [*COMMAND, *words],
+        [*RTSTAT, *words],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -20,13 +20,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from headless import Browser
+from kit.commands import RTSTAT
 
 from rtstat import web
 from rtstat.snapshot import Watch
 
 pytestmark = pytest.mark.check
 
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 FOLDER = Path(web.__file__).parent
 
@@ -35,7 +35,7 @@ FOLDER = Path(web.__file__).parent
 def serving(*words: str) -> Iterator[str]:
     """A server that has said where it is. Yields its address."""
     process = subprocess.Popen(
-        [*COMMAND, "--serve-web", "0", *words], stderr=subprocess.PIPE, text=True
+        [*RTSTAT, "--serve-web", "0", *words], stderr=subprocess.PIPE, text=True
     )
     try:
         assert process.stderr is not None
@@ -116,7 +116,7 @@ def test_an_event_is_the_object_of_rtstat_json(shmring_open: Any) -> None:
         assert reply.getheader("Content-Type") == "text/event-stream"
         first, second = event(reply), event(reply)
     done = subprocess.run(
-        [*COMMAND, "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [*RTSTAT, "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     wanted = json.loads(done.stdout)
     assert set(second) == set(wanted)
@@ -362,7 +362,7 @@ def test_a_port_in_use_is_named(shmring_namespace: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        words = [*COMMAND, "--serve-web", str(taken.getsockname()[1])]
+        words = [*RTSTAT, "--serve-web", str(taken.getsockname()[1])]
         done = subprocess.run(
             words, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
+from kit.commands import RTSTAT
 
 import shmring
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.check
 MS = 1_000_000
 # Half of this without its core, and the worker of a busy machine would be named as the cause.
 LONG_AGO_NS = 4_000 * MS
-COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60
 
 OWNER = """
@@ -38,7 +37,7 @@ sys.stdin.read()
 
 def rtstat(*words: str, code: int = 0) -> str:
     done = subprocess.run(
-        [*COMMAND, *words, *quick(words)],
+        [*RTSTAT, *words, *quick(words)],
         **{"capture_output": True, "text": True, "timeout": PATIENCE_S, "check": False},
         env=os.environ | {"COLUMNS": "400"},  # so that no sentence is in two lines
     )
@@ -198,5 +197,5 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
 
 def rtstat_any(*words: str) -> str:
     return subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [*RTSTAT, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     ).stdout

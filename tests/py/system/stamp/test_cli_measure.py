@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kit import commands
+from kit.commands import SHMRING
 from stamp_reflector import Reflector, reflecting, sequence_of
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "measure"]
+COMMAND = [*SHMRING, "measure"]
 PATIENCE_S = 60
 QUICK = ["--pps", "2k", "--duration", "200ms", "--timeout", "0.5"]
 QUICK += ["--limit", "late=100%"]
@@ -22,13 +23,7 @@ QUICK += ["--limit", "late=100%"]
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 
-def run(*words: str, code: int | None = 0, **how: Any) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False, **how
-    )
-    assert code in (None, done.returncode), done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+run = functools.partial(commands.run, COMMAND)
 
 
 @pytest.fixture

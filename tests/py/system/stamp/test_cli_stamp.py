@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
+from kit import commands
 
 import shmring
 
@@ -22,12 +23,7 @@ pytestmark = pytest.mark.usefixtures("shmring_namespace")
 Started = tuple[subprocess.Popen[str], str]
 
 
-def run(*words: str, code: int | None = 0, **how: Any) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False, **how
-    )
-    assert code in (None, done.returncode), done.stderr
-    return done
+run = functools.partial(commands.run, COMMAND)
 
 
 @pytest.fixture

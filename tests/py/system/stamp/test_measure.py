@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kit.wire import udp
 from stamp_reflector import NS_PER_S, Reflector, reflecting, reply, request, sequence_of
 
 import shmring
@@ -287,8 +288,7 @@ def test_it_can_be_stopped(reflector: Reflector, shmring_pool: shmring.Pool) -> 
 
 
 def test_it_can_be_stopped_while_nobody_answers(shmring_pool: shmring.Pool) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
+    with udp() as silent:
         made = stamp.Measurement(silent.getsockname(), pool=shmring_pool)
         threading.Timer(0.1, made.stop).start()
         with pytest.raises(shmring.ReceiveTimeout, match="stopped before"):
@@ -305,8 +305,7 @@ def test_ipv6(shmring_pool: shmring.Pool) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as freed:
-        freed.bind(("127.0.0.1", 0))
+    with udp() as freed:
         port = freed.getsockname()[1]
     with pytest.raises(
         shmring.ReceiveTimeout, match="start `shmring reflect --sessions 4096` there"
@@ -367,8 +366,7 @@ def test_a_rate_does_not_count_the_time_of_waiting(
 
 
 def test_a_stream_of_somebody_else(shmring_pool: shmring.Pool) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as freed:
-        freed.bind(("127.0.0.1", 0))
+    with udp() as freed:
         port = freed.getsockname()[1]
     sent = [*range(50), *range(52, 80), 81, 80, *range(82, 100), 99]  # without 50 and 51
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.wire import udp
 
 import shmring
 from shmring import tap, udt
@@ -55,8 +55,7 @@ def test_rtp_and_rtcp(
 
 @pytest.mark.check
 def test_netflux(shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as partner:
-        partner.bind((HERE, 0))
+    with udp() as partner:
         link = shmring_pool.open(
             "plc",
             local=(HERE, 0),
@@ -116,8 +115,7 @@ def test_many_ports_of_one_channel(
     rtpsynth = pytest.importorskip("rtpsynth.RtpServer")
     got: list[bytes] = []
     server = rtpsynth.RtpServer()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind((HERE, 0))
+    with udp() as peer:
         channels = [
             server.create_channel(
                 lambda pkt, address, rtime: got.append(pkt), bind_host=HERE, bind_port=0

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
+from kit import commands
+from kit.commands import SHMRING
+from kit.wire import udp
 
 from shmring_cli import generate, main
 
-COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "generate"]
+COMMAND = [*SHMRING, "generate"]
 PATIENCE_S = 60
 HERE = "127.0.0.1:5004"
 MANUAL = generate.__doc__ or ""
@@ -25,12 +28,7 @@ MANUAL = generate.__doc__ or ""
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 
-def run(*words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert code in (None, done.returncode), done.stderr
-    return done
+run = functools.partial(commands.run, COMMAND)
 
 
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
@@ -121,8 +119,7 @@ def test_a_report() -> None:
 @pytest.mark.parametrize("words", [[], ["--socket", "no-gso"]])
 def test_packets_are_apart_without_gso(words: list[str]) -> None:
     """A message of several packets stays one on loopback, for captures and for UDP_GRO."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
+    with udp() as receiver:
         receiver.setsockopt(socket.IPPROTO_UDP, 104, 1)  # UDP_GRO
         receiver.settimeout(0.5)
         to = f"127.0.0.1:{receiver.getsockname()[1]}"
@@ -138,8 +135,7 @@ def test_packets_are_apart_without_gso(words: list[str]) -> None:
 @pytest.mark.check
 def test_packets_in_slow_calls_are_not_late() -> None:
     """4 MB at once: the call takes longer than 100 us, whenever it begins."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
+    with udp() as receiver:
         to = f"127.0.0.1:{receiver.getsockname()[1]}"
         words = ["--pps", "64/50ms", "--size", "65000", "--duration", "1", "--json"]
         facts = json.loads(run(to, *words, code=None).stdout)

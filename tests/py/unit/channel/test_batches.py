@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from kit.waiting import until
 
 import shmring
 from shmring.batch import PacketBatch, ReportBatch
@@ -19,10 +20,7 @@ def longs(*values):
 
 
 def wait_for(ch, count):
-    give_up = time.monotonic() + 20
-    while ch.rx_waiting < count:
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
+    until(lambda: ch.rx_waiting >= count)
 
 
 def receive(ch, count):

@@ -13,6 +13,7 @@ import time
 import warnings
 
 import pytest
+from kit.waiting import until
 
 import shmring
 from rtworkers import paths
@@ -420,10 +421,7 @@ def kill_worker(pool, channel):
     """Kill the worker and wait until another has taken the channel over."""
     epoch = channel.epoch
     os.kill(pool.workers()[0].pid, signal.SIGKILL)
-    give_up = time.monotonic() + 10
-    while channel.epoch == epoch:
-        assert time.monotonic() < give_up
-        time.sleep(0.002)
+    until(lambda: channel.epoch != epoch)
 
 
 def test_a_replaced_worker_goes_unnoticed(loop, shmring_pool):

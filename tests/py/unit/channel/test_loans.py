@@ -7,24 +7,19 @@ import time
 
 import numpy as np
 import pytest
+from kit.waiting import until
 
 import shmring
 
 
 def wait_for(ch, count):
-    give_up = time.monotonic() + 20
-    while ch.rx_waiting < count:
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
+    until(lambda: ch.rx_waiting >= count)
 
 
 def arrive(ch, packets):
     before = ch.stats().rx_received
     ch.send_many(packets, to=ch.home, timeout=20)
-    give_up = time.monotonic() + 20
-    while ch.stats().rx_received < before + len(packets):
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
+    until(lambda: ch.stats().rx_received >= before + len(packets))
 
 
 def test_packets_are_views_of_the_ring(loop):

@@ -4,6 +4,7 @@ import pickle
 import time
 
 import pytest
+from kit.waiting import until
 
 import shmring
 
@@ -13,10 +14,7 @@ def fill(channel, count, size=8):
     before = channel.stats().rx_received
     packets = [i.to_bytes(4, "little") + bytes(size - 4) for i in range(count)]
     channel.send_many(packets, to=channel.home, timeout=10)
-    give_up = time.monotonic() + 10
-    while channel.stats().rx_received < before + count:
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
+    until(lambda: channel.stats().rx_received >= before + count)
 
 
 def numbers(packets):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import socket
 import threading
 import time
 
 import pytest
+from kit.wire import udp
 
 from shmring import BadConfig, Impairment
 from shmring.testing.plc import PARTNERS, Codesys4, Codesys5, PythonPartner, Siemens, SimulatedPlc
@@ -19,9 +19,7 @@ MS = 1_000_000
 
 @pytest.fixture
 def pc():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(20)
+    with udp() as sock:
         yield sock
 
 
@@ -52,9 +50,7 @@ def test_without_a_remote_it_sends_to_where_the_first_datagram_comes_from(plc_si
     pc.sendto(b"x", plc.address)
     pc.recv(2048)
     assert plc.partner.remote == pc.getsockname()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", 0))
-        other.settimeout(20)
+    with udp() as other:
         plc.aim(other.getsockname())
         other.recv(2048)
 

@@ -55,6 +55,7 @@ _NETFLUX, _UDT = "csrc/proto/netflux/nfx_stats.h", "csrc/proto/udt/udt_stats.h"
 
 _CAPTURE = "csrc/proto/capture/capture_udp.h"
 _DELAY_PAGE = "docs/howto/measure-delay.md"
+_OPTIONS_PAGE = "docs/reference/options.md"
 _CYCLIC_PAGE = "docs/reference/cyclic.md"
 _PROXY, _IMPAIR_PAGE = "csrc/shm/proxy_shm.h", "docs/howto/impair.md"
 _STATISTICS, _RTP_PAGE = "docs/reference/statistics.md", "docs/reference/rtp.md"
@@ -469,11 +470,11 @@ def make_rtstat(root: Path) -> dict[str, str]:
 def option_table(explained: Any) -> str:
     """The table of the options that a docstring explains, each as ``name: text``.
 
-    The defaults are those of the signature. A typed dictionary has none: its texts say them.
+    The defaults are those of the signature. A typed dictionary has none, and a text says what None
+    means.
     """
-    lines, show = ["| option | default | meaning |", "|---|---|---|"], "| `{}` | {} | {} |"
+    lines = ["| option | meaning |", "|---|---|"]
     if is_typeddict(explained):
-        lines, show = ["| option | meaning |", "|---|---|"], "| `{0}` | {2} |"
         defaults = dict.fromkeys(explained.__annotations__)
     else:
         parameters = inspect.signature(explained).parameters
@@ -482,24 +483,33 @@ def option_table(explained: Any) -> str:
         name, _, text = entry.partition("\n\n")[0].partition(": ")
         if name in defaults:
             words = " ".join(text.split()).replace("|", r"\|")
-            lines.append(show.format(name, _default(defaults[name]), words[0].upper() + words[1:]))
+            lines.append(f"| `{name}{_default(defaults[name])}` | {words[0].upper()}{words[1:]} |")
     return "\n".join(lines) + "\n"
 
 
 def _default(value: object) -> str:
-    if value == ():
-        return "none"
-    return f"{value:_}" if type(value) is int and value > 9999 else f"`{value!r}`"
+    if value is None or value is inspect.Parameter.empty:
+        return ""
+    return f"={value:_}" if type(value) is int else f"={value!r}"
 
 
 def make_options(root: Path) -> dict[str, str]:
     """The pages whose tables are made from the docstrings of the installed package."""
     import shmring
     from shmring import udt
+    from shmring.rtp import Nack, Playout, Rtcp
 
     parts = (
-        ("docs/reference/options.md", "# Options of a channel", shmring.Pool.open),
+        (_OPTIONS_PAGE, "## Of `open`", shmring.Pool.open),
+        (_OPTIONS_PAGE, "## Of `Udp`", shmring.Udp),
+        (_OPTIONS_PAGE, "## Of `Queue`", shmring.Queue),
+        (_OPTIONS_PAGE, "## Of `Socket`", shmring.Socket),
+        (_OPTIONS_PAGE, "## Of `Multicast`", shmring.Multicast),
+        (_OPTIONS_PAGE, "## Of `Share`", shmring.Share),
         (_RTP_PAGE, "## Options", shmring.Rtp),
+        (_RTP_PAGE, "### Of `Playout`", Playout),
+        (_RTP_PAGE, "### Of `Rtcp`", Rtcp),
+        (_RTP_PAGE, "### Of `Nack`", Nack),
         (_CYCLIC_PAGE, "## Options", shmring.Cyclic),
         (_NETFLUX_PAGE, "## Options", shmring.Netflux),
         (_UDT_PAGE, "### Of a connection", udt.UdtOptions),
@@ -507,9 +517,13 @@ def make_options(root: Path) -> dict[str, str]:
         (_UDT_PAGE, "### Of a port", udt.PortOptions),
     )
     files: dict[str, str] = {}
+    common = set(option_table(shmring.Udp).splitlines()[2:])
     for page, heading, explained in parts:
         text = files.get(page) or (root / page).read_text("utf-8")
-        files[page] = replace_table(text, heading, option_table(explained))
+        shown = option_table(explained)
+        if explained is not shmring.Udp:
+            shown = "".join(line for line in shown.splitlines(True) if line.strip() not in common)
+        files[page] = replace_table(text, heading, shown)
     return files
 
 

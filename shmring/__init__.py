@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring import capture as capture  # modules that are often used as attributes
     from shmring import observe as observe
     from shmring import recording as recording
+    from shmring import rtp as rtp
     from shmring import stamp as stamp
     from shmring import tap as tap
     from shmring import testing as testing
@@ -77,6 +78,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         SentValues,
     )
     from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
+    from shmring.parts import Multicast, Queue, Share, Socket
     from shmring.pool import Pool, close_default_pool, default_pool
     from shmring.pool import open as open  # not in __all__: a star import keeps the builtin
     from shmring.pool import open_async as open_async
@@ -134,6 +136,7 @@ __all__ = [
     "LayoutMismatch",
     "LoanOverwritten",
     "Local",
+    "Multicast",
     "Netflux",
     "NetfluxChannel",
     "NetfluxChannelStats",
@@ -156,6 +159,7 @@ __all__ = [
     "ProxyChannel",
     "ProxyChannelStats",
     "ProxyStats",
+    "Queue",
     "ReaderInfo",
     "RealtimeWarning",
     "ReceiveTimeout",
@@ -177,8 +181,10 @@ __all__ = [
     "SendReport",
     "SendTimeout",
     "SentValues",
+    "Share",
     "ShmringError",
     "ShmringOSError",
+    "Socket",
     "Stamp",
     "State",
     "Tick",
@@ -237,6 +243,7 @@ _HOMES = {
             "NetfluxEvent NetfluxEventKind NetfluxItem NetfluxSnapshot NetfluxValues SentValues"
         ),
         "netflux.statistics": "NetfluxChannelStats NetfluxLink NetfluxStats",
+        "parts": "Multicast Queue Share Socket",
         "pool": "Pool close_default_pool default_pool open open_async",
         "proxy.channel": "ProxyChannel ProxyChannelStats ProxyStats",
         "proxy.engine": "Proxy",
@@ -268,7 +275,7 @@ _MODULES = frozenset(
             "engine",
             "engine_channel",
         ),
-        *("errors", "histogram", "proxy"),
+        *("errors", "histogram", "parts", "proxy"),
         *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stamp", "stats"),
         *("tap", "testing", "traffic", "types", "udt"),
     )

@@ -5,9 +5,9 @@ from typing import Any, cast
 from rtworkers import ownership, paths
 from shmring import _host, _options
 from shmring._attachment import map_named
-from shmring._opening import UDP, C, Udp, checked_engine
+from shmring._opening import UDP, C, Udp
 from shmring._segment import text_of
-from shmring.engine import Engine
+from shmring.engine import Engine, checked_engine
 from shmring.errors import BadConfig
 from shmring.local import ENGINE as LOCAL
 from shmring.local import Local
@@ -96,4 +96,5 @@ def _engine_named(found: str) -> Engine[Any] | None:
         from shmring.proxy.engine import Proxy
 
         return Proxy()
-    return {"udp": UDP, LOCAL: Local()}.get(found)
+    plain: dict[str, Engine[Any]] = {"udp": UDP, LOCAL: Local()}
+    return plain.get(found)

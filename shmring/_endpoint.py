@@ -517,7 +517,7 @@ class Endpoint(batch.Core):
             kind, fix = errors.SendTimeout, "the worker did not empty it in time"
         if self.state is State.HELD:
             fix = "it is held: release it"
-        size = "capacity" if waiting >= self.mapped().config.tx_capacity else "packet_bytes"
+        size = "tx" if waiting >= self.mapped().config.tx_capacity else "packet_bytes"
         full = kind(
             errno.EAGAIN,
             f"send ring of channel {self.name!r} is full, {waiting} packets wait: {fix}, or open "

@@ -1,6 +1,7 @@
-"""Options of a channel: names, defaults, checks, and the `shm_config_t` that they fill.
+"""A channel as one flat list of options: names, checks, and the `shm_config_t` that they fill.
 
-Everything is checked here, before anything is made. Options that are not given keep the default of
+Engines turn their fields into these options (`shmring.parts`), and a pool takes them. Everything is
+checked here, before anything is made. Options that are not given keep the default of
 `shm_config_init`.
 """
 
@@ -11,7 +12,7 @@ import grp
 import operator
 import os
 import socket as _socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, SupportsIndex, cast
 
 from rtworkers import layout
@@ -19,7 +20,6 @@ from rtworkers.similar import did_you_mean
 from shmring import _address
 from shmring._check import check
 from shmring._ring import ffi, lib
-from shmring.engine import EngineConfig
 from shmring.errors import BadAddress, BadConfig
 from shmring.types import Impairment
 
@@ -92,7 +92,20 @@ _POOLS = ("permissions", "group", "cpu", "strict", "producers")
 OPTIONS = frozenset(
     (*_CHOICES, *_SWITCHES, *_NUMBERS, *_RATIOS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS)
 )
-"""The options of `open` for every engine."""
+"""What a pool takes for a channel."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What a worker needs to know about a channel's engine."""
+
+    name: str
+    config: bytes
+    """The engine's own struct for ``shm_config_t.engine_config``."""
+    shared_bytes: int = 0
+    """Shared memory for the engine itself, rounded up to whole pages."""
+    deadlines: bool = True
+    """Whether packets are sent at deadlines, and late ones are recorded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +172,7 @@ def prepare(
         name,
         config,
         lib.shm_segment_bytes(config),
-        _permissions(given["permissions"]) if "permissions" in given else None,
+        permissions(given["permissions"]) if "permissions" in given else None,
         group_id(given.get("group")),
         given.get("cpu"),
         switch("strict", given["strict"]) if "strict" in given else None,
@@ -180,11 +193,19 @@ def group_id(group: object) -> int | None:
     return found.gr_gid if found else integer("group", group, 0, 2**32 - 2)
 
 
-def asked_for(options: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
-    """Return the options that are not None. Raises for unknown names."""
+def asked_for(
+    options: Mapping[str, Any],
+    known: Collection[str],
+    what: str,
+    places: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the options that are not None. Raises `TypeError` for unknown names. places: where
+    some of these belong."""
     for name in options:
         if name not in known:
-            raise TypeError(f"{what} has no option {name!r}{did_you_mean(name, known)}")
+            place = f": write {places[name]}" if places and name in places else ""
+            hint = place or did_you_mean(name, known)
+            raise TypeError(f"{what} has no option {name!r}{hint}")
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -222,6 +243,32 @@ def cycle_tolerance_ns(cycle_ns: int) -> int:
     return min(max(50_000, cycle_ns // 10), MOST_TOLERANCE_NS)
 
 
+def check_value(shown: str, option: str, value: object) -> None:
+    """Check a value of an option that is a word, a number or a switch, and call it `shown`. Raises
+    `BadConfig`, `TypeError`."""
+    if option in _CHOICES:
+        choice(shown, value, _CHOICES[option][1])
+    elif option in _NUMBERS:
+        integer(shown, value, *_NUMBERS[option][1:])
+    elif option in _RATIOS:
+        ratio(shown, value, lib.SHM_MAX_CATCH_UP)
+    elif option in _SWITCHES:
+        switch(shown, value)
+
+
+def check_alone(options: dict[str, Any], most: int) -> None:
+    """Check the sizes among the options of a channel whose addresses are not known yet. most: the
+    longest payload."""
+    config = ffi.new("shm_config_t *")
+    lib.shm_config_init(config)
+    for target in ("name", "name_space", "pool"):
+        setattr(config, target, b"x")
+    set_choices(config, options, {"direction": _CHOICES["direction"]})
+    set_numbers(config, options, {"report_capacity": _NUMBERS["report_capacity"]})
+    _set_sizes(config, options, most)
+    check(lib.shm_config_check(config))
+
+
 def choice(option: str, value: object, choices: dict[str, int]) -> int:
     """Return the number of a name. Raises `BadConfig`."""
     if not isinstance(value, str) or value not in choices:
@@ -239,25 +286,27 @@ def _set_addresses(config: Any, given: dict[str, Any]) -> None:
 def _set_multicast(config: Any, given: dict[str, Any]) -> None:
     if "multicast_interface" in given:
         config.multicast_interface = _interface("multicast_interface", given["multicast_interface"])
-    groups = given.get("groups", ())
-    if not _is_list(groups):
-        raise TypeError(f'groups must be a list such as [("239.1.1.1", "eth0")], not {groups!r}')
-    entries: list[Any] = list(groups)
-    if len(entries) > lib.SHM_MAX_GROUPS:
-        raise BadConfig(
-            f"groups has {len(entries)} entries, a channel joins at most {lib.SHM_MAX_GROUPS}: "
-            "open another channel for the rest"
-        )
-    for index, entry in enumerate(entries):
-        address, interface = (entry, None) if isinstance(entry, str) else _pair(entry)
+    for index, (address, interface) in enumerate(multicast_groups(given.get("groups", ()))):
         raw = _address.pack((address, 0), "groups")
         ffi.memmove(ffi.addressof(config.groups[index], "group"), raw, len(raw))
         if interface is not None:
             config.groups[index].interface = _interface("groups", interface)
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+def multicast_groups(groups: Any) -> list[tuple[str, str | int | None]]:
+    """Return address and interface of each group. Raises `BadConfig`, `BadAddress`, `TypeError`."""
+    if isinstance(groups, (str, bytes)) or not hasattr(groups, "__iter__"):
+        raise TypeError(f'groups must be a list such as [("239.1.1.1", "eth0")], not {groups!r}')
+    listed: list[Any] = list(groups)
+    entries = [(entry, None) if isinstance(entry, str) else _pair(entry) for entry in listed]
+    if len(entries) > lib.SHM_MAX_GROUPS:
+        raise BadConfig(
+            f"groups has {len(entries)} entries, a channel joins at most {lib.SHM_MAX_GROUPS}: "
+            "open another channel for the rest"
+        )
+    for address, _ in entries:
+        _address.pack((address, 0), "groups")
+    return entries
 
 
 def _pair(entry: Any) -> tuple[str, str | int | None]:
@@ -411,7 +460,8 @@ def _payload(option: str, value: object, most: int = lib.SHM_MAX_PAYLOAD) -> int
     return None if value is None else integer(option, value, 0, most)
 
 
-def _permissions(value: object) -> int:
+def permissions(value: object) -> int:
+    """Return the permissions of a file. Raises `BadConfig`, `TypeError`."""
     bits = integer("permissions", value, 0, 2**31)
     if bits > 0o777:
         raise BadConfig(f"permissions is {bits:#o}; it must be between 0o600 and 0o777")

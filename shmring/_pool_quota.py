@@ -36,7 +36,7 @@ class UserLimits:
     socket_bytes: int = 4 * MIB
     """Each of the two kernel buffers of a channel's socket."""
     priority: int = 6
-    """The highest ``so_priority`` of a channel."""
+    """The highest `Socket.priority` of a channel."""
 
     def __post_init__(self) -> None:
         _arguments.count(self.channels, "channels", 0, MOST)
@@ -164,9 +164,10 @@ class Ledger:
         for option, most in mosts.items():
             asked = options.get(option)
             if isinstance(asked, int) and asked > most:
+                name = option.removeprefix("so_")
                 raise error(
                     errno.EDQUOT,
-                    f"user {uid} asks pool {self._pool!r} for {option}={asked}, the limit is "
+                    f"user {uid} asks pool {self._pool!r} for {name}={asked}, the limit is "
                     f"{most}: lower it, or start the pool with other user_limits",
                 )
 
@@ -216,7 +217,7 @@ class Ledger:
             raise error(
                 errno.EDQUOT,
                 f"the channel needs {segment_bytes} bytes of shared memory, one channel of user "
-                f"{uid} may have {limits.channel_bytes} on pool {self._pool!r}: lower capacity, or "
+                f"{uid} may have {limits.channel_bytes} on pool {self._pool!r}: lower tx or rx, or "
                 "start the pool with --user-limits channel-shm=",
             )
         left = limits.shm_bytes - used - segment_bytes
@@ -227,7 +228,7 @@ class Ledger:
             raise error(
                 errno.EDQUOT,
                 f"the channel needs {segment_bytes} bytes of shared memory, user {uid} has {used} "
-                f"in use on pool {self._pool!r}, the limit is {limits.shm_bytes}: lower capacity, "
+                f"in use on pool {self._pool!r}, the limit is {limits.shm_bytes}: lower tx or rx, "
                 "close channels, or start the pool with --user-limits shm=",
             )
         return left

@@ -19,6 +19,7 @@ from shmring._options import integer
 from shmring._ring import lib
 from shmring.cyclic.channel import CyclicChannel
 from shmring.cyclic.engine import TickGrid
+from shmring.parts import Share
 
 if TYPE_CHECKING:
     from shmring._opening import Opening
@@ -60,8 +61,7 @@ class Ticks:
     def __init__(
         self, period_ns: int, phase_ns: int | None, name: str | None, pool: Opening | str | None
     ) -> None:
-        self._engine = TickGrid(period_ns=period_ns, phase_ns=phase_ns)
-        self._engine.prepare({"max_payload": 0})  # refuses bad times
+        self._engine = _grid(period_ns, phase_ns)
         self._shared = name is not None
         self._name = f"ticks-{os.getpid()}-{next(_numbers)}" if name is None else name
         self._pool = pool
@@ -103,16 +103,7 @@ class Ticks:
     def _opened(self) -> CyclicChannel:
         from shmring.pool import open as open_channel
 
-        return open_channel(
-            self._name,
-            pool=self._pool,
-            engine=self._engine,
-            max_payload=0,
-            rx_capacity=RX_CAPACITY,
-            reports="off",
-            report_capacity=0,
-            readers=64,
-        )
+        return open_channel(self._name, self._engine, pool=self._pool, share=Share(readers=64))
 
     def _attached(self) -> CyclicChannel:
         pool = self._pool
@@ -142,7 +133,7 @@ class Ticks:
             raise errors.ChannelClosed(f"the grid {self._name!r} is closed")
         self._ready().close()
         period_ns = self._engine.period_ns
-        self._engine = TickGrid(period_ns=period_ns, phase_ns=self._phase_ns % period_ns)
+        self._engine = _grid(period_ns, self._phase_ns % period_ns)
         self._channel = self._open()
         if self._closed:  # by another thread in the meantime
             self.close()
@@ -355,6 +346,17 @@ class _Alarm:
 _alarm: _Alarm | None = None
 _alarm_lock = threading.Lock()
 _thread = threading.local()
+
+
+def _grid(period_ns: int, phase_ns: int | None) -> TickGrid:
+    return TickGrid(
+        period_ns=period_ns,
+        phase_ns=phase_ns,
+        max_payload=0,
+        rx=RX_CAPACITY,
+        reports="off",
+        report_capacity=0,
+    )
 
 
 def _this_alarm() -> _Alarm:

@@ -362,7 +362,7 @@ class PacketLoan(PacketBatch):
         torn = errors.LoanOverwritten(
             f"{overwritten} of {self._count} lent packets were overwritten during the loan, or the "
             "channel's file was cut short: release sooner, or open the channel with a larger "
-            'rx_capacity or with overflow="wait"'
+            'rx or with overflow="wait"'
         )
         torn.overwritten = overwritten
         return torn

@@ -1,28 +1,44 @@
 """Datagram endpoints of asyncio over channels."""
 
 import asyncio
+import functools
 import itertools
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, TypeVar, Unpack
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from shmring._datagram import ChannelTransport
 from shmring._in_thread import in_thread
-from shmring._opening import Opening, end_at_once, showing
-from shmring._options import asked_for
+from shmring._opening import UDP, Opening, Udp, end_at_once
 from shmring.channel import Channel
-from shmring.engine import EndpointOptions
+from shmring.parts import PLACES_IN_OPEN, checked
 from shmring.pool import open_async
+from shmring.types import Impairment, Profile
 
 Protocol = TypeVar("Protocol", bound=asyncio.DatagramProtocol)
+F = TypeVar("F", bound=Callable[..., Any])
 Family = socket.AddressFamily
 HostPort = tuple[str | None, int]
 
 _numbers = itertools.count()
 
 
-@showing(EndpointOptions)
+def _naming_places(make: F) -> F:
+    """Let the error for an option of an engine say where it belongs."""
+
+    @functools.wraps(make)
+    async def checked_make(*args: Any, **given: Any) -> Any:
+        for name in given.keys() & PLACES_IN_OPEN.keys():
+            place = PLACES_IN_OPEN[name]
+            raise TypeError(f"a datagram endpoint has no option {name!r}: write {place}")
+        return await make(*args, **given)
+
+    return cast("F", checked_make)
+
+
+@_naming_places
 async def create_datagram_endpoint(
     protocol_factory: Callable[[], Protocol],
     local_addr: HostPort | None = None,
@@ -38,7 +54,12 @@ async def create_datagram_endpoint(
     name: str | None = None,
     pool: Opening | str | None = None,
     namespace: str | None = None,
-    **options: Unpack[EndpointOptions],
+    engine: Udp = UDP,
+    impair: Impairment | None = None,
+    impair_rx: Impairment | None = None,
+    cpu: int | None = None,
+    profile: Profile | None = None,
+    strict: bool | None = None,
 ) -> tuple[ChannelTransport, Protocol]:
     """Open a channel as a datagram endpoint, and return (transport, protocol).
 
@@ -52,34 +73,40 @@ async def create_datagram_endpoint(
     remote_addr: (host, port). The endpoint sends to it and receives from nobody else. None:
         ``sendto`` names the destination.
     family, proto, flags: for `socket.getaddrinfo`.
-    reuse_address, reuse_port: share the port, as the option `reuse` of `Pool.open`.
+    reuse_address, reuse_port: share the port, as `reuse` of `Socket`.
     allow_broadcast: allow sending to broadcast addresses.
     sock: a UDP socket to work with, instead of addresses. Options that you set on it stay, and
         ``transport.get_extra_info("socket")`` sets others. The transport closes it.
     name: of the channel. None: one that nobody else uses.
-    pool, namespace: as for `open`.
+    engine: its options. The endpoint sends and receives, and the arguments above go before the
+        fields of its socket.
+    pool, namespace, impair, impair_rx, cpu, profile, strict: as for `open`.
 
-    All others are options of `Pool.open` and explained there. Raises the same exceptions,
-    `ValueError` for a wrong combination of arguments, and `OSError` for an unknown name. It needs
-    asyncio, with any event loop.
+    Raises the exceptions of `open`, `ValueError` for a wrong combination of arguments, and
+    `OSError` for an unknown name. It needs asyncio, with any event loop.
     """
-    given = asked_for(options, EndpointOptions.__optional_keys__, "a datagram endpoint")
+    checked("engine", engine, Udp)
     reuse = bool(reuse_address or reuse_port)
     if sock is not None:
         if local_addr or remote_addr or family or proto or flags or reuse:
             raise ValueError("sock is given: leave out addresses, family, proto and flags")
-        where = _as_bound(sock)
+        where, own = _as_bound(sock)
     else:
         hints = {"family": family, "proto": proto, "flags": flags}
-        where = await _resolved(local_addr, remote_addr, hints)
-        where["reuse"] = reuse
+        where, own = await _resolved(local_addr, remote_addr, hints)
+        own["reuse"] = reuse
+    own["broadcast"] = bool(allow_broadcast)
     channel: Channel = await open_async(
         name or f"datagram-{os.getpid()}-{next(_numbers)}",
+        replace(engine, direction="duplex", socket=replace(engine.socket, **own)),
         pool=pool,
         namespace=namespace,
-        broadcast=bool(allow_broadcast),
+        impair=impair,
+        impair_rx=impair_rx,
+        cpu=cpu,
+        profile=profile,
+        strict=strict,
         **where,
-        **given,
     )
     try:
         protocol = protocol_factory()
@@ -91,22 +118,22 @@ async def create_datagram_endpoint(
     return transport, protocol
 
 
-def _as_bound(sock: socket.socket) -> dict[str, Any]:
-    """Return the options of `open` for a socket."""
+def _as_bound(sock: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of `open` and the fields of `Socket` for a socket."""
     if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
         raise ValueError(f"sock must be a UDP socket, not {sock!r}")
     if sock.getsockname()[1] == 0:
         sock.bind(("", 0))
     try:
-        return {"socket": sock, "remote": sock.getpeername()[:2], "connect": True}
+        return {"remote": sock.getpeername()[:2]}, {"existing": sock, "connect": True}
     except OSError:
-        return {"socket": sock}
+        return {}, {"existing": sock}
 
 
 async def _resolved(
     local: HostPort | None, remote: HostPort | None, hints: dict[str, int]
-) -> dict[str, Any]:
-    """Return the options of `open` for addresses, which may be names."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of `open` and the fields of `Socket` for addresses, which may be names."""
     family = hints["family"]
     if family not in (0, socket.AF_INET, socket.AF_INET6) or not (local or remote or family):
         raise ValueError(
@@ -121,8 +148,8 @@ async def _resolved(
     wildcard = ("::" if both[0] == socket.AF_INET6 else "0.0.0.0", 0)
     where: dict[str, Any] = {"local": locals_.get(both[0], wildcard)}
     if remotes:
-        where |= {"remote": remotes[both[0]], "connect": True}
-    return where
+        where["remote"] = remotes[both[0]]
+    return where, {"connect": bool(remotes)}
 
 
 async def _look_up(

@@ -3,45 +3,21 @@
 An engine decides what a worker does for a channel, and which kind of channel a program gets.
 """
 
-import dataclasses
-import socket as _socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
+from shmring import _options
+from shmring._options import EngineConfig
 from shmring._ring import lib
 from shmring.errors import BadConfig
-from shmring.types import (
-    Align,
-    Clock,
-    Direction,
-    Impairment,
-    Late,
-    Overflow,
-    Profile,
-    Reading,
-    Reports,
-    StampSource,
-    Txtime,
-)
+from shmring.parts import PLACES_IN_OPEN, Share, Spec, checked
+from shmring.types import Impairment, Profile, Reading
 
 C = TypeVar("C", covariant=True)
 
 MAX_RECORD_BYTES = int(lib.SHM_MAX_RECORD)
 """Longest record of an engine, like `max_payload`."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """What a worker needs to know about a channel's engine."""
-
-    name: str
-    config: bytes
-    """The engine's own struct for ``shm_config_t.engine_config``."""
-    shared_bytes: int = 0
-    """Shared memory for the engine itself, rounded up to whole pages."""
-    deadlines: bool = True
-    """Whether packets are sent at deadlines, and late ones are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,48 +51,7 @@ class AttachOptions(TypedDict, total=False):
     segment: Any
 
 
-class EndpointOptions(TypedDict, total=False):
-    """Those of `OpenOptions` that `create_datagram_endpoint` passes on to `open`."""
-
-    capacity: int | None
-    packet_bytes: int | None
-    rx_capacity: int | None
-    rx_packet_bytes: int | None
-    max_payload: int | None
-    overflow: Overflow
-    late: Late
-    align: Align
-    clock: Clock
-    reports: Reports
-    report_capacity: int | None
-    tolerance_ns: int
-    catch_up: float | None
-    profile: Profile | None
-    rx_stamp: StampSource
-    tx_stamp: StampSource
-    stamp_every: int | None
-    txtime: Txtime
-    ttl: int | None
-    multicast_ttl: int | None
-    multicast_loop: bool
-    multicast_interface: str | int | None
-    groups: Iterable[str | tuple[str, str | int | None]]
-    dscp: int | None
-    so_priority: int | None
-    device: str | None
-    dont_fragment: bool
-    v6only: bool
-    rcvbuf_bytes: int | None
-    sndbuf_bytes: int | None
-    gso: bool
-    gro: bool
-    impair: Impairment | None
-    impair_rx: Impairment | None
-    cpu: int | None
-    strict: bool | None
-
-
-class OpenOptions(EndpointOptions, total=False):
+class OpenOptions(TypedDict, total=False):
     """Options of `Pool.open`, which explains them, for functions that pass them on.
 
     ``def open_mine(name: str, **options: Unpack[OpenOptions])``
@@ -124,27 +59,24 @@ class OpenOptions(EndpointOptions, total=False):
 
     local: tuple[str, int] | None
     remote: tuple[str, int] | None
-    direction: Direction
-    reading: Reading
-    connect: bool
-    reuse: bool
-    broadcast: bool
-    producers: int | None
-    readers: int | None
-    permissions: int | None
-    group: str | int | None
+    impair: Impairment | None
+    impair_rx: Impairment | None
+    cpu: int | None
+    profile: Profile | None
+    strict: bool | None
+    share: Share
     held: bool
-    socket: _socket.socket | int | None
 
 
-class Engine(Generic[C]):
+class Engine(Spec, Generic[C]):
     """Base class of `Udp`, `Local`, `Cyclic`, `Rtp`, `Netflux` and `Proxy`: frozen dataclasses.
-    Their fields are the options."""
+    Their fields are the options that the engine obeys."""
 
     __slots__ = ()
 
     def prepare(self, options: dict[str, Any]) -> Start[C]:
-        """Check this engine's options together with those of the channel, `options`.
+        """Return the channel that `open` makes. `options`: those of `open` that were given, with
+        the fields of `Share` in place of `share`.
 
         Raises `BadConfig`, `BadAddress`, `TypeError`.
         """
@@ -159,8 +91,8 @@ class Engine(Generic[C]):
         raise NotImplementedError
 
     def refuse(self, options: Iterable[str], refused: Mapping[str, str]) -> None:
-        """Raise `BadConfig` for an option of `open` that this engine cannot use. `refused` says for
-        each of them what to do instead."""
+        """Raise `BadConfig` for an option of `open` or of `Socket` that this engine cannot use.
+        `refused` says for each of them what to do instead."""
         for name in options:
             if name in refused:
                 engine = type(self).__name__
@@ -173,21 +105,29 @@ class Engine(Generic[C]):
                 f"{name} is given, but only the opener of a channel sets it: leave it out to attach"
             )
 
-    def given(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults. None means the default, too."""
-        values = {field: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {
-            field.name: value
-            for field, value in values.items()
-            if value is not None
-            and not (type(value) is type(field.default) and value == field.default)
-        }
+
+SHARE = Share()
+
+
+def checked_engine(engine: Engine[C]) -> Engine[C]:
+    """Return the engine. Raises `TypeError` if it is none."""
+    if not isinstance(engine, Engine):
+        raise TypeError(f"engine must be an engine such as shmring.Rtp(...), not {engine!r}")
+    return engine
+
+
+def start_of(engine: Engine[C], options: Mapping[str, Any]) -> Start[C]:
+    """Return the channel that `open` makes with these options. Raises `BadConfig`, `BadAddress`,
+    and `TypeError`, which says where an option of an engine belongs."""
+    given = _options.asked_for(options, OpenOptions.__optional_keys__, "open", PLACES_IN_OPEN)
+    share = given.pop("share", SHARE)
+    checked("share", share, Share)
+    return checked_engine(engine).prepare(given | share.given())
 
 
 __all__ = [
     "MAX_RECORD_BYTES",
     "AttachOptions",
-    "EndpointOptions",
     "Engine",
     "EngineConfig",
     "OpenOptions",

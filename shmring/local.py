@@ -3,30 +3,26 @@
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from shmring import _options
+from shmring._ring import lib
 from shmring.channel import Channel
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
+from shmring.parts import Queued, explained, options_of
+from shmring.types import Overflow
 
 ENGINE = "local"
 
-_SOCKET_ONLY = frozenset(
-    (
-        *("local", "remote", "socket", "device", "connect", "reuse", "broadcast", "v6only"),
-        *("groups", "multicast_interface", "multicast_ttl", "multicast_loop"),
-        *("ttl", "dscp", "so_priority", "dont_fragment", "rcvbuf_bytes", "sndbuf_bytes"),
-        *("gso", "gro", "txtime", "rx_stamp", "tx_stamp", "stamp_every"),
-    )
-)
+_NO_ADDRESSES = "a local channel has no socket: leave it out, or open the channel without engine="
 _REFUSED = {
-    "direction": "every local channel sends and receives: leave it out",
-    "align": "nothing goes over a wire: leave it out",
+    "local": _NO_ADDRESSES,
+    "remote": _NO_ADDRESSES,
     "impair_rx": "a packet takes one path from sender to readers: use impair",
-} | dict.fromkeys(
-    _SOCKET_ONLY, "a local channel has no socket: leave it out, or open the channel without engine="
-)
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Local(Engine[Channel]):
+@explained
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Local(Queued, Engine[Channel]):
     """Timed delivery between the processes of this host, without a socket. The channel is a
     `Channel`.
 
@@ -42,19 +38,25 @@ class Local(Engine[Channel]):
     With ``overflow="wait"`` packets wait in the send ring while a reader is behind. When that ring
     is full, senders wait, too. With ``"oldest"`` a slow reader loses the oldest packets.
 
-    The options of `open` that concern sockets raise `BadConfig`: addresses, multicast, buffers of
-    the kernel, timestamps of the kernel or the card, `ttl`, `dscp` and the like. So do `direction`,
-    `align` and `impair_rx`.
+    The options `local`, `remote` and `impair_rx` of `open` raise `BadConfig`.
+
     """
+
+    overflow: Overflow = "oldest"
+
+    def __post_init__(self) -> None:
+        if options := options_of(self):
+            _options.check_alone(options, lib.SHM_MAX_PAYLOAD)
 
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         self.refuse(options, _REFUSED)
-        plain = dict(options)
+        plain = options_of(self) | options
         if "impair" in plain:
             plain["impair_rx"] = plain.pop("impair")
         return Start(plain, EngineConfig(ENGINE, b""), Channel)
 
     def attach(self, name: str, **how: Unpack[AttachOptions]) -> Channel:
+        self.refuse_given()
         return Channel(name, **how)
 
 

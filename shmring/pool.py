@@ -641,10 +641,10 @@ def _close_default_pools() -> None:
 @showing(OpenOptions)
 def open(
     name: str,
+    engine: Engine[C] = UDP,  # type: ignore[assignment]
     *,
     pool: Opening | str | None = None,
     namespace: str | None = None,
-    engine: Engine[C] = UDP,  # type: ignore[assignment]
     **options: Unpack[OpenOptions],
 ) -> C:
     """Open a channel on the default pool of this process, as `Pool.open` does.
@@ -657,8 +657,7 @@ def open(
     All others are the options of `Pool.open` and explained there. Raises the same exceptions, and
     `ChannelNotFound` if no pool has that name.
     """
-    given = _options.asked_for(options, _options.OPTIONS, "a channel")
-    return _pool_for(pool, namespace)._open(name, engine, given)
+    return _pool_for(pool, namespace)._open(name, engine, options)
 
 
 open_async = made_in_thread(open, end_at_once)

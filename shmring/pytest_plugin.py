@@ -25,6 +25,7 @@ import pytest
 
 if TYPE_CHECKING:
     from rtworkers.paths import ShmName
+    from shmring._opening import Udp
     from shmring.capture import ReplayReport
     from shmring.channel import Channel
     from shmring.engine import OpenOptions
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from shmring.testing.netns import NetHost
     from shmring.testing.plc import Partner, SimulatedPlc
     from shmring.types import Impairment
+
+    class EndOptions(OpenOptions, total=False):
+        """Options of one of the two channels of `shmring_open`."""
+
+        engine: Udp
+
 
 P = TypeVar("P", bound="Partner")
 
@@ -46,9 +53,10 @@ class ChannelFactory(Protocol):
     def __call__(
         self,
         name: str | None = None,
+        engine: Udp | None = None,
         *,
-        here: OpenOptions | None = None,
-        there: OpenOptions | None = None,
+        here: EndOptions | None = None,
+        there: EndOptions | None = None,
         **options: Unpack[OpenOptions],
     ) -> tuple[Channel, Channel]: ...
 
@@ -144,30 +152,39 @@ def shmring_open(shmring_pool: Pool) -> ChannelFactory:
     """A factory of pairs of channels on loopback, each with the other as its remote, on
     `shmring_pool`.
 
-    Options apply to both channels, those in the dictionaries `here` and `there` to one of them.
+    `engine` and options apply to both channels, those in the dictionaries `here` and `there` to
+    one of them.
     `name` names the first one, and the second gets the same name with ``-peer``. Without it, names
     are generated.
     """
+    from dataclasses import replace
+
+    from shmring._opening import Udp
 
     def make(
         name: str | None = None,
+        engine: Udp | None = None,
         *,
-        here: OpenOptions | None = None,
-        there: OpenOptions | None = None,
+        here: EndOptions | None = None,
+        there: EndOptions | None = None,
         **options: Unpack[OpenOptions],
     ) -> tuple[Channel, Channel]:
         name = name or f"pair-{next(_numbers)}"
         local = options.pop("local", None) or (LOOPBACK, 0)
+        both: EndOptions = {"engine": engine or Udp(), **options}
+
+        def end(name: str, sock: Any, remote: Any, own: EndOptions | None) -> Channel:
+            given: EndOptions = {"remote": remote, **both, **(own or {})}
+            sockets_own = replace(given["engine"].socket, existing=sock)
+            given["engine"] = replace(given["engine"], socket=sockets_own)
+            return shmring_pool.open(name, **given)
+
         sockets = [_bound_socket(local) for _ in range(2)]
         try:
             first, second = (sock.getsockname()[:2] for sock in sockets)
-            of_here: OpenOptions = {"socket": sockets[0], "remote": second, **options}
-            of_there: OpenOptions = {"socket": sockets[1], "remote": first, **options}
-            of_here.update(here or {})
-            of_there.update(there or {})
             return (
-                shmring_pool.open(name, **of_here),
-                shmring_pool.open(f"{name}-peer", **of_there),
+                end(name, sockets[0], second, here),
+                end(f"{name}-peer", sockets[1], first, there),
             )
         finally:
             for sock in sockets:

@@ -9,12 +9,12 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from rtworkers import paths
 from shmring import _options
 from shmring._ring import lib
-from shmring.engine import Engine, EngineConfig
+from shmring.engine import Engine, EngineConfig, OpenOptions, start_of
 
 SHARE = 5
 """`fitting` takes at most one part in this many of what is free."""
@@ -54,14 +54,11 @@ def total_bytes() -> int:
     return shm.f_blocks * shm.f_frsize
 
 
-def channel_bytes(*, engine: Engine[Any] | None = None, **options: Any) -> int:
+def channel_bytes(engine: Engine[Any], **options: Unpack[OpenOptions]) -> int:
     """Return the shared memory that a channel takes which is opened with these options. Raises as
     `open`."""
-    config = None
-    if engine is not None:
-        start = engine.prepare(options)
-        options, config = start.options, start.config
-    return _segment_bytes(options, config)
+    start = start_of(engine, options)
+    return _segment_bytes(start.options, start.config)
 
 
 def fitting(wanted: int, bytes_of: Callable[[int], int], *, least: int = 1) -> Room:
@@ -90,7 +87,7 @@ def largest(wanted: int, bytes_of: Callable[[int], int], limit: int) -> int:
 
 
 def what_fits(options: Mapping[str, Any], config: EngineConfig | None, free: int) -> str:
-    """Return the largest size with which a channel would fit, as it is given: ``capacity=512``.
+    """Return the largest size with which a channel would fit, as it is given: ``tx=512``.
     Empty: there is none."""
     for way in _ways(options, "" if config is None else config.name):
 
@@ -120,17 +117,17 @@ def _ways(options: Mapping[str, Any], engine: str) -> Iterator[_Way]:
         return
     capacity = options.get("capacity") or _options.CAPACITY
     rx_capacity = options.get("rx_capacity") or capacity
-    yield _way(capacity, "capacity")
-    yield _way(rx_capacity, "rx_capacity")
-    yield _way(min(capacity, rx_capacity), "capacity", "rx_capacity")
+    yield _way(capacity, "tx")
+    yield _way(rx_capacity, "rx")
+    yield _way(min(capacity, rx_capacity), "tx", "rx")
 
 
-def _way(most: int, *names: str) -> _Way:
+def _way(most: int, *queues: str) -> _Way:
     def text(count: int) -> str:
-        return " and ".join(f"{name}={count}" for name in names)
+        return " and ".join(f"{queue}={count}" for queue in queues)
 
     def changed(count: int) -> dict[str, Any]:
-        return dict.fromkeys(names, count)
+        return {"capacity" if queue == "tx" else "rx_capacity": count for queue in queues}
 
     return _Way(text, most, changed)
 

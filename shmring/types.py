@@ -65,7 +65,7 @@ __all__ = [
     "Profile",
     "Reading",
     "Reports",
-    "Rtcp",
+    "RtcpPort",
     "SendReport",
     "Stamp",
     "StampSource",
@@ -85,7 +85,7 @@ Policy = Literal["fifo", "other"]
 Codec = Literal["pcmu", "pcma", "l16"]
 Underrun = Literal["resume", "catch_up", "fill"]
 Delivery = Literal["playout", "in_order", "as_arrived"]
-Rtcp = Literal["off", "mux", "next_port"]
+RtcpPort = Literal["mux", "next_port"]
 # of Netflux, UDT and taps
 OnStale = Literal["continue", "failsafe", "stop"]
 Congestion = Literal["daimd", "bbr", "fixed"]

@@ -114,11 +114,9 @@ class Link:
         self.family = sock.family
         self.channel: NetfluxChannel = shmring.open(
             name,
+            shmring.Netflux(direction=direction, socket=shmring.Socket(existing=sock), **engine),
             pool=pool,
-            socket=sock,
             remote=remote,
-            engine=shmring.Netflux(**engine),
-            direction=direction,
             held=True,
         )
         # A link whose packets carry no values would send at once. The sender says when.

@@ -16,6 +16,7 @@ import struct
 import threading
 import time
 import weakref
+from dataclasses import dataclass
 from typing import Any, Final
 
 import shmring
@@ -65,6 +66,7 @@ _numbers = itertools.count()
 _live: weakref.WeakSet[Mux] = weakref.WeakSet()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MuxEngine(Engine[EngineChannel]):
     """The engine ``mux`` (csrc/shm/mux_layout.h)."""
 
@@ -82,7 +84,7 @@ class Mux:
         pool = shmring.default_pool()
         _watch_exit()
         name = f"rtpsynth-{os.getpid()}-{next(_numbers)}"
-        self._channel = pool.open(name, engine=MuxEngine())
+        self._channel = pool.open(name, MuxEngine())
         self._lock = threading.RLock()
         self._asking = threading.RLock()
         self._asking_thread = 0

@@ -38,13 +38,14 @@ from .base import (
 # that moment, and later this thread may have pinned itself.
 _missing: ImportError | None = None
 if TYPE_CHECKING:
+    import shmring
     from shmring import Channel, ChannelStats, Packet
     from shmring.types import Direction
 
     from . import _workers
 else:
     try:
-        import shmring  # noqa: F401
+        import shmring
 
         from . import _workers
     except ImportError as _error:
@@ -363,19 +364,22 @@ class _RtUdpSocket:
         try:
             channel = pool.open(
                 name,
+                shmring.Udp(
+                    tx=shmring.Queue(self._slots, self._slot_bytes),
+                    direction=_CHANNEL_DIRECTIONS[direction],
+                    max_payload=MAX_PAYLOAD_BYTES,
+                    reading="shared",
+                    reports="off",
+                    report_capacity=0,
+                    socket=shmring.Socket(
+                        connect=self._connect or not sends_only,
+                        reuse=True,
+                        rcvbuf_bytes=None if sends_only else _RECEIVE_BUFFER_BYTES,
+                        tx_stamp="off",
+                    ),
+                ),
                 local=(self.local_ip, self.local_port) if self._bind or not sends_only else None,
                 remote=(self.remote_ip, self.remote_port),
-                direction=_CHANNEL_DIRECTIONS[direction],
-                capacity=self._slots,
-                packet_bytes=self._slot_bytes,
-                max_payload=MAX_PAYLOAD_BYTES,
-                connect=self._connect or not sends_only,
-                reuse=True,
-                rcvbuf_bytes=None if sends_only else _RECEIVE_BUFFER_BYTES,
-                reading="shared",
-                reports="off",
-                report_capacity=0,
-                tx_stamp="off",
                 held=not self._running,
             )
         except (OSError, ValueError) as error:

@@ -19,7 +19,7 @@ def alarm(report: shmring.SendReport) -> None:
 def main(cycles: int = 100) -> None:
     with shmring.Pool() as pool:
         plant = pool.open("plant", local=("127.0.0.1", 0))  # the machine: it answers with its speed
-        drive = pool.open("drive", remote=plant.local, tolerance_ns=2_000_000)
+        drive = pool.open("drive", shmring.Udp(tolerance_ns=2_000_000), remote=plant.local)
         speed, start = 0.0, drive.now_ns() + 20_000_000
         for cycle in range(cycles):
             due = start + cycle * PERIOD_NS

@@ -14,15 +14,17 @@ PATH = shmring.Impairment(delay_ns=40_000_000, jitter_ns=35_000_000, seed=5)
 
 with shmring.Pool() as pool:
     wire = pool.open("wire", local=("127.0.0.1", 0))  # plain: it captures what arrives, and when
-    source = pool.open("source", remote=wire.local, engine=shmring.Rtp(), impair=PATH)
+    source = pool.open("source", shmring.Rtp(), remote=wire.local, impair=PATH)
     source.send_many([bytes(160)] * PACKETS)
     capture = [wire.recv(timeout=5.0) for _ in range(PACKETS)]
 
     ears, end_ns = [], 0
     for ms in DELAYS_MS:
         ns = ms * 1_000_000
-        engine = shmring.Rtp(min_delay_ns=ns, max_delay_ns=ns, first_delay_ns=ns)
-        ears.append(pool.open(f"ear-{ms}", local=("127.0.0.1", 0), engine=engine))
+        engine = shmring.Rtp(
+            playout=shmring.rtp.Playout(min_delay_ns=ns, max_delay_ns=ns, first_delay_ns=ns),
+        )
+        ears.append(pool.open(f"ear-{ms}", engine, local=("127.0.0.1", 0)))
         again = pool.open(f"again-{ms}", remote=ears[-1].local)
         shift_ns = again.now_ns() + 100_000_000 - capture[0].timestamp_ns
         for packet in capture:

@@ -18,7 +18,7 @@ FRAME = shmring.Cyclic(
 def main(seconds: float = 0.5) -> None:
     with shmring.Pool() as pool:
         dimmers = pool.open("dimmers", local=("127.0.0.1", 0))
-        desk = pool.open("desk", remote=dimmers.local, engine=FRAME)
+        desk = pool.open("desk", FRAME, remote=dimmers.local)
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
             desk.update(bytes([int(255 * passed / seconds)]) * 512)  # fade in

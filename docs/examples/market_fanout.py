@@ -28,8 +28,8 @@ if __name__ == "__main__":
     mp.set_start_method("spawn")
     ready, names = mp.Barrier(5), ("arbitrage", "hedge", "quotes", "risk")
     with shmring.Pool() as pool:
-        feed = pool.open("feed", local=("127.0.0.1", 0), rx_capacity=2 * TICKS)
-        exchange = pool.open("exchange", remote=feed.local, capacity=TICKS)
+        feed = pool.open("feed", shmring.Udp(rx=2 * TICKS), local=("127.0.0.1", 0))
+        exchange = pool.open("exchange", shmring.Udp(tx=TICKS), remote=feed.local)
         readers = [mp.Process(target=strategy, args=(name, ready)) for name in names]
         for reader in readers:
             reader.start()

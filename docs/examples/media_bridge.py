@@ -24,10 +24,10 @@ def bridge(inward: shmring.RtpChannel, outward: shmring.RtpChannel, packets: int
 
 def main(packets: int = 40) -> None:
     with shmring.Pool() as pool:
-        inward = pool.open("inward", local=("127.0.0.1", 0), engine=PCMU)
-        listener = pool.open("listener", local=("127.0.0.1", 0), engine=PCMA)
-        caller = pool.open("caller", remote=inward.local, engine=PCMU, impair=BAD)
-        outward = pool.open("outward", remote=listener.local, engine=PCMA)
+        inward = pool.open("inward", PCMU, local=("127.0.0.1", 0))
+        listener = pool.open("listener", PCMA, local=("127.0.0.1", 0))
+        caller = pool.open("caller", PCMU, remote=inward.local, impair=BAD)
+        outward = pool.open("outward", PCMA, remote=listener.local)
         caller.send_block(bytes(320 * (packets + 5)))  # silence, 16 bits a sample
         print(bridge(inward, outward, packets), "of", packets, "packets lost before the bridge")
         print(len(listener.pcm(listener.recv(timeout=5.0))), "samples in an outgoing packet")

@@ -16,8 +16,8 @@ PERIOD_NS = 1_000_000
 
 def main(packets: int = 500) -> None:
     with shmring.Pool() as pool:
-        there = pool.open("there", local=("127.0.0.1", 0), clock="monotonic")
-        here = pool.open("here", remote=there.local, clock="monotonic")
+        there = pool.open("there", shmring.Udp(clock="monotonic"), local=("127.0.0.1", 0))
+        here = pool.open("here", shmring.Udp(clock="monotonic"), remote=there.local)
         start = here.now_ns() + 20_000_000
         for i in range(packets):
             due = start + i * PERIOD_NS

@@ -32,7 +32,7 @@ if __name__ == "__main__":
     partner.program = lambda plc: plc.put(ACTUALS.pack(12.5, next(parts)))
     engine = shmring.Netflux(send=8, receive=8, values=bytes(8))
     with SimulatedPlc(partner) as plc, shmring.Pool() as pool:
-        pool.open("press", remote=plc.address, engine=engine)
+        pool.open("press", engine, remote=plc.address)
         with shmring.attach("press", readonly=True, engine=shmring.Netflux()) as tap:
             log(tap, "press.parquet", rows=50)
     print(pq.read_table("press.parquet").slice(0, 2).to_pylist())

@@ -28,7 +28,7 @@ def control(channel: shmring.Channel, count: int) -> None:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    with shmring.Pool() as pool, pool.open("plant", engine=shmring.Local()) as channel:
+    with shmring.Pool() as pool, pool.open("plant", shmring.Local()) as channel:
         logger = multiprocessing.Process(target=log, args=(channel, count))
         plotter = multiprocessing.Process(target=plot, args=(channel,))
         plotter.start()

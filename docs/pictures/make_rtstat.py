@@ -89,13 +89,19 @@ def running() -> Iterator[None]:
     plant = Plant()
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(shmring.Pool("press", cpus=[0, 1]))
-        sink = stack.enter_context(pool.open("sink", local=HERE, direction="rx"))
+        sink = stack.enter_context(pool.open("sink", shmring.Udp(direction="rx"), local=HERE))
         for name, hiccup in (("axis-x", False), ("axis-y", True)):
-            channel = stack.enter_context(pool.open(name, remote=sink.local, direction="tx"))
+            channel = stack.enter_context(
+                pool.open(
+                    name,
+                    shmring.Udp(direction="tx"),
+                    remote=sink.local,
+                )
+            )
             plant.start(axis, channel, hiccup)
-        desk = stack.enter_context(pool.open("desk", local=HERE, engine=shmring.Rtp(codec="pcmu")))
+        desk = stack.enter_context(pool.open("desk", shmring.Rtp(codec="pcmu"), local=HERE))
         phone = stack.enter_context(
-            pool.open("phone", remote=desk.local, engine=shmring.Rtp(codec="pcmu"))
+            pool.open("phone", shmring.Rtp(codec="pcmu"), remote=desk.local)
         )
         plant.start(call, phone)
         partner = Codesys5(send=8, receive=8, cycle_ns=10 * NS_PER_MS)
@@ -103,9 +109,9 @@ def running() -> Iterator[None]:
         link = stack.enter_context(
             pool.open(
                 "plc",
+                shmring.Netflux(send=8, receive=8, cycle_ns=10 * NS_PER_MS),
                 local=HERE,
                 remote=controller.address,
-                engine=shmring.Netflux(send=8, receive=8, cycle_ns=10 * NS_PER_MS),
             )
         )  # fmt: skip
         link.update(bytes(8))

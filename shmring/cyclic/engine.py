@@ -13,7 +13,8 @@ from shmring._ring import ffi, lib
 from shmring.cyclic.channel import ENGINE, CyclicChannel
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
-from shmring.types import Buffer
+from shmring.parts import SOCKET, Queue, Socket, checked, explained, options_of
+from shmring.types import Align, Buffer, Overflow, Reading, Reports
 
 MAX_PAYLOAD = 1472
 """Default of `max_payload`: what fits into one Ethernet frame with IPv4."""
@@ -26,19 +27,16 @@ _TIMES = {
     "stale_after_ns": ("stale_after_ns", 1, _HOUR_NS),
 }
 _ON_STALE: dict[str, int] = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
-_REFUSED: dict[str, str] = dict.fromkeys(
-    ("capacity", "packet_bytes", "late", "catch_up", "clock", "txtime"),
-    "the newest payload leaves in every cycle, and no packet is queued: leave it out",
-)
+_REFUSED = {"txtime": "the newest payload leaves in every cycle, none is queued: leave it out"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@explained
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cyclic(Engine[CyclicChannel]):
     """Send the newest payload in every cycle: the channel is a `CyclicChannel`.
 
     The worker keeps the cycle also while Python is busy, hangs, or has died. Any process may
-    replace the payload with `CyclicChannel.update`. The options of `open` for queued packets raise
-    `BadConfig`. `max_payload` limits the payload, at most 65507 bytes. None: 1472.
+    replace the payload with `CyclicChannel.update`.
 
     Without a `remote` address the channel has no socket: every process that is attached receives
     each cycle as a packet, with the instant as its timestamp.
@@ -57,6 +55,12 @@ class Cyclic(Engine[CyclicChannel]):
         payload is sent once, and nothing after that.
     stale_after_ns: age at which a payload is stale, 1 ns to 1 h. None: it is stale only when the
         process that updated it has detached or died.
+    direction: "duplex", or "tx": nothing is received.
+    max_payload: longest payload, 0 to 65507 bytes. None: 1472.
+    rx: how many arrived packets are kept, 1 to 2**31 - 1: a number, or a `Queue`. None: 256.
+    tolerance_ns: how late a cycle may start and still be on time, ns, 0 to 100 s. None: a tenth of
+        the cycle, but at least 50 us.
+    report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 1024.
     """
 
     period_ns: int = 0
@@ -64,12 +68,28 @@ class Cyclic(Engine[CyclicChannel]):
     payload: Buffer | None = None
     on_stale: Literal["stop", "continue"] | Buffer = "stop"
     stale_after_ns: int | None = None
+    direction: Literal["tx", "duplex"] = "duplex"
+    rx: int | Queue | None = None
+    overflow: Overflow = "oldest"
+    reading: Reading = "broadcast"
+    max_payload: int | None = None
+    align: Align = "start"
+    tolerance_ns: int | None = None
+    reports: Reports = "all"
+    report_capacity: int | None = None
+    socket: Socket = SOCKET
 
     _most_early_ns = 0
 
+    def __post_init__(self) -> None:
+        if self.given():
+            self.prepare({})
+
     def prepare(self, options: dict[str, Any]) -> Start[CyclicChannel]:
-        self.refuse(options, _REFUSED)
-        plain = _plain(dict(options))
+        checked("socket", self.socket, Socket)
+        self.refuse(self.socket.given(), _REFUSED)
+        plain = _plain(options_of(self) | options)
+        _options.check_alone(plain, lib.SHM_MAX_RECORD)
         config, failsafe = self._config(plain["max_payload"])
         if not self._most_early_ns:
             plain.setdefault("tolerance_ns", _options.cycle_tolerance_ns(config.period_ns))

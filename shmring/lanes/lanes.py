@@ -13,13 +13,14 @@ from typing import Any, Self
 
 from shmring import _address, room
 from shmring._address import Address
-from shmring._opening import Opening
+from shmring._opening import Opening, Udp
 from shmring._proto import ffi, lib
 from shmring.channel import Channel
 from shmring.histogram import Histogram
 from shmring.lanes.lane import Columns, Lane
 from shmring.lanes.report import Progress
 from shmring.lanes.start import clock_of, start_ns
+from shmring.parts import Multicast, Queue, Socket
 from shmring.pool import default_pool
 from shmring.stats import ChannelStats
 from shmring.types import Late, Profile, StampSource
@@ -66,32 +67,33 @@ class Lanes:
     ) -> None:
         """kind: what the channels are named after. capacity: None: `wanted`, or as many as fit (see
         `room.fitting`). place: returns the round, and how much is done,
-        for the progress. packet_bytes, max_payload, tx_stamp: as for `Pool.open`. deadlines:
+        for the progress. packet_bytes: as of `Queue`. max_payload: as of `Udp`.
+        tx_stamp: as of `Socket`. deadlines:
         whether packets have them. Otherwise none is late. The rest: as for `shmring.replay`.
         Nothing is opened yet.
         """
         self._kind, self._start, self._local, self._pool = kind, start, local, pool
         self._capacity, self._wanted = capacity, wanted
-        self._options: dict[str, Any] = {
-            "direction": "tx",
-            "clock": clock_of(start),
-            "late": late,
-            "profile": profile,
-            "packet_bytes": packet_bytes,
-            "max_payload": max_payload,
-            "tx_stamp": tx_stamp,
-            "broadcast": broadcast,
-            "gso": gso,
-            "multicast_interface": interface,
-            "ttl": ttl,
-            "multicast_ttl": ttl,
-        }
-        if not deadlines:
-            if start is not None:
-                raise ValueError(
-                    f"start is {start}: with scale=0 packets leave at once, so give one of them"
-                )
-            self._options |= {"reports": "off", "tx_stamp": "off"}  # nothing can be late
+        self._profile: Profile | None = profile
+        self._packet_bytes = packet_bytes
+        self._engine = Udp(
+            direction="tx",
+            clock=clock_of(start),
+            late=late,
+            max_payload=max_payload,
+            reports="all" if deadlines else "off",  # without deadlines nothing can be late
+            socket=Socket(
+                tx_stamp=tx_stamp if deadlines else "off",
+                broadcast=broadcast,
+                gso=gso,
+                ttl=ttl,
+                multicast=Multicast(interface=interface, ttl=ttl),
+            ),
+        )
+        if start is not None and not deadlines:
+            raise ValueError(
+                f"start is {start}: with scale=0 packets leave at once, so give one of them"
+            )
         self._deadlines, self._progress, self._place = deadlines, progress, place
         self._stack = contextlib.ExitStack()
         self._lanes: dict[int, Lane] = {}
@@ -144,24 +146,35 @@ class Lanes:
         way, such as to a broadcast address that is not allowed, each packet gets its verdict."""
         if not ipaddress.ip_address(to[0].partition("%")[0]).is_multicast:
             with contextlib.suppress(OSError):
-                return self._open(pool, name, local=local, remote=to, connect=True)
-        return self._open(pool, name, local=local)
+                return self._open(pool, name, local, to)
+        return self._open(pool, name, local, None)
 
-    def _open(self, pool: Opening, name: str, **ends: Any) -> Channel:
-        options = self._options | ends
+    def _open(self, pool: Opening, name: str, local: Address, to: Address | None) -> Channel:
+        socket = dataclasses.replace(self._engine.socket, connect=to is not None)
+        engine = dataclasses.replace(self._engine, socket=socket)
         before = self.queue_room
-        fits = self._room(options) if not before.count else before
-        options |= _sizes(fits.count)
-        channel: Channel = pool.open(name, **options)
+        fits = self._room(engine, to) if not before.count else before
+        channel = pool.open(
+            name, self._sized(engine, fits.count), local=local, remote=to, profile=self._profile
+        )
         taken = before.shm_bytes + channel.stats().segment_bytes
         self.queue_room = dataclasses.replace(fits, shm_bytes=taken)
         return self._stack.enter_context(channel)
 
-    def _room(self, options: dict[str, Any]) -> room.Room:
-        """Return how many packets the channels of these options have room for."""
+    def _sized(self, engine: Udp, capacity: int) -> Udp:
+        """Return the engine with room for so many packets. The reports of a nap must fit."""
+        reports = 1 << (_REPORTS_PER_PACKET * capacity - 1).bit_length()
+        return dataclasses.replace(
+            engine,
+            tx=Queue(capacity, self._packet_bytes),
+            report_capacity=min(_REPORTS, reports),
+        )
+
+    def _room(self, engine: Udp, to: Address | None) -> room.Room:
+        """Return how many packets the channels of this engine have room for."""
 
         def bytes_of(capacity: int) -> int:
-            return room.channel_bytes(**options, **_sizes(capacity))
+            return room.channel_bytes(self._sized(engine, capacity), remote=to)
 
         if self._capacity is not None:
             return room.Room(self._capacity, self._capacity, 0, room.free_bytes())
@@ -240,12 +253,6 @@ class Lanes:
 
     def _late(self, stats: Iterable[ChannelStats]) -> int:
         return sum(each.tx_started_late for each in stats) if self._deadlines else 0
-
-
-def _sizes(capacity: int) -> dict[str, Any]:
-    """Return the options for the sizes of a channel. The reports of a nap must fit."""
-    reports = 1 << (_REPORTS_PER_PACKET * capacity - 1).bit_length()
-    return {"capacity": capacity, "report_capacity": min(_REPORTS, reports)}
 
 
 def lane_of(to: Address) -> tuple[int, Any]:

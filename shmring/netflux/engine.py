@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
+from shmring import _options
 from shmring.engine import AttachOptions, Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, starting_end
 from shmring.netflux.options import Record
-from shmring.types import OnStale
+from shmring.parts import SOCKET, Socket, checked, explained, options_of
+from shmring.types import Direction, OnStale, Reading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@explained
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Netflux(Engine[NetfluxChannel]):
     """A Netflux link to one partner: the channel is a `NetfluxChannel`, which exchanges values in
     cycles.
 
-    Times are ns, sizes are bytes. One of `send` and `receive` must be given. The options
-    of `open` for queued packets, deadlines and reports raise `BadConfig`.
+    Times are ns, sizes are bytes. The opener gives `send`, `receive` or both.
 
     What is exchanged:
 
@@ -57,6 +59,13 @@ class Netflux(Engine[NetfluxChannel]):
         its process. In this case fail-safe values are sent once, and nothing after that.
     failsafe: values to be sent when others are stale: bytes, or an object that the record encodes.
         None: there are none.
+
+    The channel:
+
+    direction: "duplex", "tx": nothing is received, or "rx": nothing is sent.
+    rx: how many arrivals are kept, 1 to 2**31 - 1. None: 256.
+    tolerance_ns: how late a cycle may start and still be on time, ns, 0 to 100 s. None: a tenth of
+        the cycle, but at least 50 us.
     """
 
     send: int | Record | None = None
@@ -73,10 +82,23 @@ class Netflux(Engine[NetfluxChannel]):
     stale_ns: int = 0
     on_stale: OnStale = "continue"
     failsafe: Any = None
+    direction: Direction = "duplex"
+    rx: int | None = None
+    reading: Reading = "broadcast"
+    tolerance_ns: int | None = None
+    socket: Socket = SOCKET
+
+    def __post_init__(self) -> None:
+        if self.rx is not None:
+            _options.integer("rx", self.rx, 1, _options.CAPACITY_MAX)
+        if self.given():
+            self.prepare({})
 
     def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
-        self.refuse(options, netflux_options.REFUSED)
-        begin = netflux_options.prepare(options, self.given())
+        checked("socket", self.socket, Socket)
+        self.refuse(self.socket.given(), netflux_options.REFUSED)
+        plain = options_of(self) | options
+        begin = netflux_options.prepare(plain, self.given())
         return Start(begin.plain, begin.engine, starting_end(begin))
 
     def attach(self, name: str, **how: Unpack[AttachOptions]) -> NetfluxChannel:

@@ -63,14 +63,10 @@ _TIMES: dict[str, tuple[str, int, int]] = {
     "stale_ns": ("stale_ns", 0, _HOUR_NS),
 }
 REFUSED: dict[str, str] = dict.fromkeys(
-    (
-        *("capacity", "packet_bytes", "rx_packet_bytes", "max_payload", "overflow", "late"),
-        *("catch_up", "align", "clock", "reports", "report_capacity", "tx_stamp"),
-        *("stamp_every", "txtime", "connect", "gso", "gro"),
-    ),
-    "a link queues no packets, and its records give the sizes: leave it out",
+    ("tx_stamp", "stamp_every", "txtime", "connect", "gso", "gro"),
+    "a link queues no packets: leave it out",
 )
-"""Options of a channel that go with queued packets, deadlines and reports."""
+"""Options of a socket for queued packets and deadlines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,6 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
     Raises `BadConfig`, `TypeError`, and the exceptions of a record for values.
     """
     given = dict(options)
-    if "send" not in own and "receive" not in own:
-        raise BadConfig("neither send nor receive is given: give a number of bytes or a record")
     send, send_bytes = as_record("send", own.get("send", 0))
     receive, receive_bytes = as_record("receive", own.get("receive", 0))
     config = ffi.new("shm_netflux_config_t *")
@@ -111,6 +105,8 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
     config.settings.cycle_ns = CYCLE_NS
     config.settings.watch_ns = WATCHDOG_NS
     change_settings(config.settings, own)
+    if "send" not in own and "receive" not in own:
+        raise BadConfig("neither send nor receive is given: give a number of bytes or a record")
     check(lib.shm_netflux_config_check(config))
     failsafe = own.get("failsafe")
     if failsafe is None and config.settings.on_stale == lib.SHM_NETFLUX_FAILSAFE:

@@ -1,13 +1,15 @@
 """A UDP proxy as an engine of a channel: what `open` takes as ``engine=shmring.Proxy(...)``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from shmring import _address, _options
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
+from shmring.parts import SOCKET, Socket, checked, explained, options_of
 from shmring.proxy.channel import ENGINE, ProxyChannel
 from shmring.types import Impairment
 
@@ -16,22 +18,12 @@ MOST_FLOWS = 65536
 IDLE_NS = 60 * 10**9
 _DAY_NS = 86_400 * 10**9
 
-_RINGS = (
-    *("capacity", "packet_bytes", "rx_capacity", "rx_packet_bytes", "max_payload"),
-    *("reading", "overflow", "late", "align", "clock", "reports", "report_capacity"),
-    *("tolerance_ns", "catch_up", "tx_stamp", "stamp_every", "txtime", "direction"),
-)
+_RINGS = "its datagrams never come to this process: leave it out"
 _REFUSED = {
-    "remote": "give to=(host, port) to Proxy",
-    "impair": "give forward= to Proxy",
-    "impair_rx": "give backward= to Proxy",
     "connect": "a proxy has many clients: leave it out",
     "broadcast": "a proxy answers single clients: leave it out",
-    **dict.fromkeys(
-        ("groups", "multicast_interface", "multicast_ttl", "multicast_loop"),
-        "a proxy serves single addresses, no groups: leave it out",
-    ),
-    **dict.fromkeys(_RINGS, "its datagrams never come to this process: leave it out"),
+    "multicast": "a proxy serves single addresses, no groups: leave it out",
+    **dict.fromkeys(("tx_stamp", "stamp_every", "txtime"), _RINGS),
 }
 _CHANNEL: dict[str, Any] = {
     "capacity": 1,
@@ -46,24 +38,22 @@ _CHANNEL: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@explained
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Proxy(Engine[ProxyChannel]):
     """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `ProxyChannel`.
 
-    Clients send to the channel's `local` address, and the proxy passes their datagrams on to `to`.
-    Each client gets a flow: a socket of its own towards the server, so the server sees clients
-    apart and its replies find the way back. All flows share one path in each direction, as they
-    would share a link: its rate, its queue and its order. The worker does all of it. Datagrams
-    never come to Python.
+    Clients send to the channel's `local` address, and the proxy passes their datagrams on to
+    `remote`, the server. `impair` of `open` is what happens on the way to the server, `impair_rx`
+    on the way back. Each client gets a flow: a socket of its own towards the server, so the server
+    sees clients apart and its replies find the way back. All flows share one path in each
+    direction, as they would share a link: its rate, its queue and its order. The worker does all of
+    it. Datagrams never come to Python.
 
     The delay of a datagram counts from the time at which the kernel stamped its arrival
     (`rx_stamp`). Datagrams of up to 65507 bytes pass, also empty ones. Client and server may have
-    different IP versions. Options of `open` that concern queues, deadlines, groups and other
-    destinations raise `BadConfig`.
+    different IP versions.
 
-    to: numeric (host, port) of the server. The opener must give it.
-    forward: what happens to datagrams from clients to the server. None: they pass at once.
-    backward: the same, from the server to clients.
     flows: how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the
         worker. If all are in use, a new client gets the place of one that sent a single datagram
         and was silent for a second, or of one whose host has more than a quarter of the flows.
@@ -71,34 +61,45 @@ class Proxy(Engine[ProxyChannel]):
     idle_ns: a flow without datagrams for this long ends, ns, 1 ms to 1 day.
     """
 
-    to: tuple[str, int] | None = None
-    forward: Impairment | None = None
-    backward: Impairment | None = None
     flows: int = FLOWS
     idle_ns: int = IDLE_NS
+    socket: Socket = SOCKET
+
+    _places: ClassVar[Mapping[str, str]] = {
+        "to": "open(..., remote=...)",
+        "forward": "open(..., impair=...)",
+        "backward": "open(..., impair_rx=...)",
+    }
+
+    def __post_init__(self) -> None:
+        checked("socket", self.socket, Socket)
+        self.refuse(self.socket.given(), _REFUSED)
+        _options.integer("flows", self.flows, 1, MOST_FLOWS)
+        _options.integer("idle_ns", self.idle_ns, 10**6, _DAY_NS)
 
     def prepare(self, options: dict[str, Any]) -> Start[ProxyChannel]:
-        self.refuse(options, _REFUSED)
-        config = self._config()
-        plain: dict[str, Any] = {} if "socket" in options else {"local": ("0.0.0.0", 0)}
-        plain |= options | _CHANNEL
-        plain["impair"] = Impairment() if self.forward is None else self.forward
-        plain["impair_rx"] = Impairment() if self.backward is None else self.backward
+        if "remote" not in options:
+            raise BadConfig("remote is not given: give the server's (host, port)")
+        plain = options_of(self) | options
+        config = self._config(plain.pop("remote"))
+        if "socket" not in plain:
+            plain.setdefault("local", ("0.0.0.0", 0))
+        plain |= _CHANNEL
+        for way in ("impair", "impair_rx"):
+            plain.setdefault(way, Impairment())
         if config.to.family == _family(plain):
-            plain["remote"] = self.to  # for observers: the end in `ls` and rtstat
+            plain["remote"] = options["remote"]  # for observers: the end in `ls` and rtstat
         shared_bytes = ffi.sizeof("shm_proxy_state_t")
         engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
         return Start(plain, engine, ProxyChannel)
 
-    def _config(self) -> Any:
-        if self.to is None:
-            raise BadConfig("to is not given: give the server's (host, port)")
+    def _config(self, server: object) -> Any:
         config = ffi.new("shm_proxy_config_t *")
         config.config_bytes = ffi.sizeof("shm_proxy_config_t")
-        raw = _address.pack(self.to, "to", 1)
+        raw = _address.pack(server, "remote", 1)
         ffi.memmove(ffi.addressof(config, "to"), raw, len(raw))
-        config.flows = _options.integer("flows", self.flows, 1, MOST_FLOWS)
-        config.idle_ns = _options.integer("idle_ns", self.idle_ns, 10**6, _DAY_NS)
+        config.flows = self.flows
+        config.idle_ns = self.idle_ns
         check(lib.shm_proxy_config_check(config))
         return config
 

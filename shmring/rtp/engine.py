@@ -1,16 +1,116 @@
 """RTP as an engine of a channel: what `open` takes as ``engine=shmring.Rtp(...)``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
+from shmring import _address, _options
+from shmring._arguments import iterable
+from shmring._ring import lib
 from shmring.engine import AttachOptions, Engine, Start
+from shmring.errors import BadConfig
+from shmring.parts import SOCKET, Queued, Socket, Spec, checked, explained, options_of
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
-from shmring.types import Codec, Delivery, Rtcp, Underrun
+from shmring.types import Align, Codec, Delivery, Direction, RtcpPort, Underrun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rtp(Engine[RtpChannel]):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Playout(Spec):
+    """When received frames are delivered. Times are ns.
+
+    delivery: "playout": each frame at its playout time, gaps as erasures. "in_order": each frame as
+        soon as it is in order. The playout time only ends the wait at a gap. "as_arrived": every
+        valid packet at once.
+    percentile: intended share of frames in time, above 0, up to 1.
+    min_delay_ns: minimum delay of the jitter buffer, 0 to 60 s.
+    max_delay_ns: maximum delay of the jitter buffer, 1 ns to 60 s.
+    first_delay_ns: its delay before it has measured enough, 1 ns to 60 s.
+    shrink_ns_per_s: how fast the delay shrinks, 1 ns to 1 s a second.
+    conceal_ns: how long an empty buffer gives erasures before it treats the gap as a pause, 0 to
+        60 s.
+    resync_ns: a larger deviation is a jump of the timeline, not delay, 1 ns to 10 min.
+    max_frames: capacity of the jitter buffer, 1 to 4096. None: enough for `max_delay_ns`.
+    """
+
+    delivery: Delivery = "playout"
+    percentile: float = 0.98
+    min_delay_ns: int = 5_000_000
+    max_delay_ns: int = 200_000_000
+    first_delay_ns: int = 40_000_000
+    shrink_ns_per_s: int = 10_000_000
+    conceal_ns: int = 100_000_000
+    resync_ns: int = 1_000_000_000
+    max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            rtp_options.check_value(name, name, value)
+
+
+PLAYOUT = Playout()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Nack(Spec):
+    """Request missing packets, and repeat requested ones (RFC 4585). Times are ns.
+
+    first_wait_ns: how long to wait for a packet that was overtaken before the first request, 1 ns
+        to 60 s.
+    retry_ns: time between two requests for one packet, 1 ns to 60 s.
+    give_up_ns: when to give up, counted from the detection of the gap, 1 ns to 60 s.
+    max_requests: maximum number of requests for one packet, 1 to 100.
+    history_packets: sent packets kept for repetition, a power of two up to 32768.
+    """
+
+    first_wait_ns: int = 10_000_000
+    retry_ns: int = 50_000_000
+    give_up_ns: int = 500_000_000
+    max_requests: int = 3
+    history_packets: int = 512
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            rtp_options.check_value(name, rtp_options.NACK[name], value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Rtcp(Spec):
+    """Reports between the ends of an RTP stream. Times are ns.
+
+    port: "mux": on the port of the media (RFC 5761), or "next_port".
+    local: (host, port) for "next_port". None: like that of the channel, one port above.
+    remote: (host, port) for "next_port". None: like that of the channel, one port above.
+    bandwidth_bps: RTCP bandwidth of the whole session, bit/s, up to 1e12.
+    interval_ns: minimum time between two of our reports, 1 ns to 1 h.
+    cname: our CNAME, up to 127 bytes. None: random.
+    reduced_size: send feedback without a preceding report (RFC 5506).
+    nack: request missing packets, and repeat requested ones: `Nack`. None: do not.
+    """
+
+    port: RtcpPort = "mux"
+    local: tuple[str, int] | None = None
+    remote: tuple[str, int] | None = None
+    bandwidth_bps: float = 3200.0
+    interval_ns: int = 5_000_000_000
+    cname: str | None = None
+    reduced_size: bool = False
+    nack: Nack | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            if name in ("local", "remote"):
+                _address.pack(value, name)
+                if self.port != "next_port":
+                    raise BadConfig(f'{name} is given: it needs port="next_port"')
+            elif name != "nack":
+                rtp_options.check_value(name, rtp_options.RTCP[name], value)
+        checked("nack", self.nack, Nack, optional=True)
+
+
+@explained
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Rtp(Queued, Engine[RtpChannel]):
     """RTP (RFC 3550): the channel is an `RtpChannel`, which sends and receives frames.
 
     Times are ns, sizes are bytes.
@@ -50,40 +150,18 @@ class Rtp(Engine[RtpChannel]):
         events (RFC 4733). They do not wait in the jitter buffer. None: packets of 4 bytes whose
         type is above 95 and not `payload_type`.
 
-    Receiving, when:
-
-    delivery: "playout": each frame at its playout time, gaps as erasures. "in_order": each frame as
-        soon as it is in order. The playout time only ends the wait at a gap. "as_arrived": every
-        valid packet at once.
-    percentile: intended share of frames in time, above 0, up to 1.
-    min_delay_ns: minimum delay of the jitter buffer, 0 to 60 s.
-    max_delay_ns: maximum delay of the jitter buffer, 1 ns to 60 s.
-    first_delay_ns: its delay before it has measured enough, 1 ns to 60 s.
-    shrink_ns_per_s: how fast the delay shrinks, 1 ns to 1 s a second.
-    conceal_ns: how long an empty buffer gives erasures before it treats the gap as a pause, 0 to
-        60 s.
-    resync_ns: a larger deviation is a jump of the timeline, not delay, 1 ns to 10 min.
-    max_frames: capacity of the jitter buffer, 1 to 4096. None: enough for `max_delay_ns`.
-
-    RTCP:
-
-    rtcp: "off", "mux": on the port of the media (RFC 5761), or "next_port".
-    rtcp_local: (host, port) for "next_port". None: like `local`, one port above.
-    rtcp_remote: (host, port) for "next_port". None: like `remote`, one port above.
-    rtcp_bandwidth_bps: RTCP bandwidth of the whole session, bit/s, up to 1e12.
-    rtcp_interval_ns: minimum time between two of our reports, 1 ns to 1 h.
-    cname: our CNAME, up to 127 bytes. None: random.
-    reduced_size: send feedback without a preceding report (RFC 5506).
+    playout: when frames are delivered: `Playout`.
 
     Repair:
 
-    nack: request missing packets, and repeat requested ones (RFC 4585). It needs RTCP.
-    nack_first_wait_ns: how long to wait for a packet that was overtaken before the first request,
-        1 ns to 60 s.
-    nack_retry_ns: time between two requests for one packet, 1 ns to 60 s.
-    nack_give_up_ns: when to give up, counted from the detection of the gap, 1 ns to 60 s.
-    nack_max_requests: maximum number of requests for one packet, 1 to 100.
-    history_packets: sent packets kept for repetition, a power of two up to 32768.
+    rtcp: `Rtcp` reports, and requests for missing packets. None: neither.
+
+    The channel:
+
+    tx: how many packets may wait to be sent, 1 to 2**31 - 1: a number, or a `Queue`. None: 256.
+    max_payload: longest payload, at most 65379 bytes. Longer arrivals are cut. None: 3968, or what
+        the sizes of packets need.
+    report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 1024.
     """
 
     codec: Codec | None = None
@@ -106,32 +184,47 @@ class Rtp(Engine[RtpChannel]):
     max_misorder: int = 100
     switch_silence_ns: int = 0
     event_types: tuple[int, ...] | None = None
-    delivery: Delivery = "playout"
-    percentile: float = 0.98
-    min_delay_ns: int = 5_000_000
-    max_delay_ns: int = 200_000_000
-    first_delay_ns: int = 40_000_000
-    shrink_ns_per_s: int = 10_000_000
-    conceal_ns: int = 100_000_000
-    resync_ns: int = 1_000_000_000
-    max_frames: int | None = None
-    rtcp: Rtcp = "off"
-    rtcp_local: tuple[str, int] | None = None
-    rtcp_remote: tuple[str, int] | None = None
-    rtcp_bandwidth_bps: float = 3200.0
-    rtcp_interval_ns: int = 5_000_000_000
-    cname: str | None = None
-    reduced_size: bool = False
-    nack: bool = False
-    nack_first_wait_ns: int = 10_000_000
-    nack_retry_ns: int = 50_000_000
-    nack_give_up_ns: int = 500_000_000
-    nack_max_requests: int = 3
-    history_packets: int = 512
+    playout: Playout = PLAYOUT
+    rtcp: Rtcp | None = None
+    direction: Direction = "duplex"
+    align: Align = "start"
+    socket: Socket = SOCKET
+
+    _places: ClassVar[Mapping[str, str]] = (
+        {name: f"playout=Playout({name}=...)" for name in rtp_options.PLAYOUT}
+        | {name: f"rtcp=Rtcp({field}=...)" for field, name in rtp_options.RTCP.items()}
+        | {name: f"rtcp=Rtcp(nack=Nack({field}=...))" for field, name in rtp_options.NACK.items()}
+        | {"nack": "rtcp=Rtcp(nack=Nack())"}
+        | dict(Spec._places)
+    )
+
+    def __post_init__(self) -> None:
+        if self.event_types is not None:
+            listed = iterable(self.event_types, "event_types", "payload types")
+            object.__setattr__(self, "event_types", tuple(listed))
+        checked("playout", self.playout, Playout)
+        checked("rtcp", self.rtcp, Rtcp, optional=True)
+        if self.given():
+            plain = self.prepare({}).options
+            _options.check_alone(plain, lib.SHM_MAX_RECORD)
 
     def prepare(self, options: dict[str, Any]) -> Start[RtpChannel]:
-        plain, config = rtp_options.prepare(options, self.given())
+        plain, config = rtp_options.prepare(options_of(self) | options, self._own())
         return Start(plain, config, RtpChannel)
+
+    def _own(self) -> dict[str, Any]:
+        """Return the fields that concern RTP, as the flat list that `rtp_options.prepare` takes."""
+        own = self.given() | self.playout.given()
+        if self.rtcp is None:
+            return own
+        given = self.rtcp.given()
+        nack = given.pop("nack", None)
+        own |= {rtp_options.RTCP[name]: value for name, value in given.items()}
+        own["rtcp"] = self.rtcp.port
+        if nack is not None:
+            own |= {rtp_options.NACK[name]: value for name, value in nack.given().items()}
+            own["nack"] = True
+        return own
 
     def attach(self, name: str, **how: Unpack[AttachOptions]) -> RtpChannel:
         self.refuse_given()

@@ -1,10 +1,9 @@
 """Options of an RTP channel: names, defaults, checks, and the `shm_rtp_config_t` that they fill."""
 
 import secrets
-from typing import Any
+from typing import Any, cast
 
 from shmring import _address, _options
-from shmring._arguments import iterable
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
@@ -39,15 +38,14 @@ _UNDERRUNS: dict[str, int] = {
     "catch_up": lib.SHM_RTP_CATCH_UP,
     "fill": lib.SHM_RTP_FILL,
 }
-_RTCP: dict[str, int] = {
-    "off": lib.SHM_RTP_RTCP_OFF,
+RTCP_PORTS: dict[str, int] = {
     "mux": lib.SHM_RTP_RTCP_MUX,
     "next_port": lib.SHM_RTP_RTCP_NEXT_PORT,
 }
 _CHOICES = {
     "delivery": ("delivery", DELIVERIES),
     "underrun": ("underrun", _UNDERRUNS),
-    "rtcp": ("rtcp", _RTCP),
+    "rtcp": ("rtcp", RTCP_PORTS),
 }
 
 # Lowest and highest value. Fields have the names of their options.
@@ -77,6 +75,29 @@ _NUMBERS: dict[str, tuple[int, int]] = {
 # In these fields the worker takes 0 as the default, and -1 as none.
 _NONE_IS_MINUS_ONE = ("min_delay_ns", "conceal_ns")
 _SHARES = {"percentile": 1.0, "rtcp_bandwidth_bps": 1e12}
+PLAYOUT = (
+    *("delivery", "percentile", "min_delay_ns", "max_delay_ns", "first_delay_ns"),
+    *("shrink_ns_per_s", "conceal_ns", "resync_ns", "max_frames"),
+)
+"""Fields of `Playout`."""
+RTCP = {
+    "port": "rtcp",
+    "local": "rtcp_local",
+    "remote": "rtcp_remote",
+    "bandwidth_bps": "rtcp_bandwidth_bps",
+    "interval_ns": "rtcp_interval_ns",
+    "cname": "cname",
+    "reduced_size": "reduced_size",
+}
+"""Fields of `Rtcp`, and the options that they become."""
+NACK = {
+    "first_wait_ns": "nack_first_wait_ns",
+    "retry_ns": "nack_retry_ns",
+    "give_up_ns": "nack_give_up_ns",
+    "max_requests": "nack_max_requests",
+    "history_packets": "history_packets",
+}
+"""Fields of `Nack`, and the options that they become."""
 _DRAWN = {
     "ssrc": ("ssrc", 32),
     "first_timestamp": ("first_ts", 32),
@@ -102,6 +123,23 @@ def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any],
     check(lib.shm_rtp_config_check(config))
     engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_rtp_state_t"))
     return _plain(dict(given), config), engine
+
+
+def check_value(shown: str, option: str, value: object) -> None:
+    """Check a value of an option of `Playout`, `Rtcp` or `Nack`, and call it `shown`. Raises
+    `BadConfig`, `TypeError`."""
+    if option in _CHOICES:
+        _options.choice(shown, value, _CHOICES[option][1])
+    elif option in _NUMBERS:
+        _options.integer(shown, value, *_NUMBERS[option])
+    elif option in _SHARES:
+        _share(shown, value, _SHARES[option])
+    elif option == "cname":
+        _options.set_text(ffi.new("shm_rtp_config_t *"), option, value)
+    else:
+        _options.switch(shown, value)
+    if option == "history_packets" and cast("int", value) & (cast("int", value) - 1):
+        raise BadConfig(f"{shown} is {value}; it must be a power of two")
 
 
 def _set_media(config: Any, own: dict[str, Any]) -> None:
@@ -192,8 +230,6 @@ def _share(option: str, value: object, high: float) -> float:
 def _set_rtcp(config: Any, own: dict[str, Any]) -> None:
     for option in ("rtcp_local", "rtcp_remote"):
         if option in own:
-            if config.rtcp != lib.SHM_RTP_RTCP_NEXT_PORT:
-                raise BadConfig(f'{option} is given: it needs rtcp="next_port"')
             raw = _address.pack(own[option], option)
             ffi.memmove(ffi.addressof(config, option), raw, len(raw))
     if "cname" in own:
@@ -207,14 +243,12 @@ def _set_flags(config: Any, own: dict[str, Any], direction: object) -> None:
         config.flags |= lib.SHM_RTP_FIXED_SOURCE
     if "event_types" in own:
         config.flags |= lib.SHM_RTP_EVENT_TYPES
-        for number in iterable(own["event_types"], "event_types", "payload types"):
+        for number in own["event_types"]:
             number = _options.integer("event_types", number, 0, 127)
             config.event_types[number // 64] |= 1 << number % 64
     if _options.switch("reduced_size", own.get("reduced_size", False)):
         config.flags |= lib.SHM_RTP_REDUCED_SIZE
-    if _options.switch("nack", own.get("nack", False)):
-        if config.rtcp == lib.SHM_RTP_RTCP_OFF:
-            raise BadConfig('nack needs RTCP, which is off: give rtcp="mux" or "next_port"')
+    if own.get("nack", False):
         if direction != "tx":
             config.flags |= lib.SHM_RTP_NACK_RECEIVE
         if direction != "rx":

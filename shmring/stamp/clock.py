@@ -14,10 +14,11 @@ from shmring._address import Address
 from shmring._facts import values
 from shmring._host_time import NS_PER_S, HostTime
 from shmring._numbers import ClockCounters
-from shmring._opening import Opening
+from shmring._opening import Opening, Udp
 from shmring._proto import ffi, lib
 from shmring.channel import Channel
 from shmring.errors import BadAddress, BadConfig, ReceiveTimeout
+from shmring.parts import Queue, Socket
 from shmring.pool import open as open_channel
 from shmring.stamp.arrivals import Arrivals
 from shmring.stamp.reflector import PORT
@@ -151,21 +152,21 @@ class RemoteClock:
         self._arrivals = Arrivals(self._channel)
 
     def _opened(self, local: Address | None, pool: Opening | str | None) -> Channel:
-        return open_channel(
-            f"clock.{os.getpid()}.{next(_numbers)}",
-            pool=pool,
-            local=local,
-            remote=self.remote,
+        socket = Socket(
             connect=True,
-            capacity=2 * _MOST_AHEAD,
-            rx_capacity=_REPLIES,
-            packet_bytes=lib.STAMP_BYTES,
             gro=False,  # packets that were put together may have one timestamp
             rx_stamp="kernel",  # whose clock is the one of T1
             txtime="off",  # a card's own clock might launch before it
+        )
+        engine = Udp(
+            tx=Queue(2 * _MOST_AHEAD, lib.STAMP_BYTES),
+            rx=_REPLIES,
             reports="off",
             report_capacity=0,
+            socket=socket,
         )
+        name = f"clock.{os.getpid()}.{next(_numbers)}"
+        return open_channel(name, engine, pool=pool, local=local, remote=self.remote)
 
     # --- exchanges --------------------------------------------------------------------------------
 

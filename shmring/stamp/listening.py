@@ -5,12 +5,12 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 from shmring import room
 from shmring._address import Address
-from shmring._opening import Opening
+from shmring._opening import Opening, Udp
 from shmring.channel import Channel
+from shmring.parts import Socket
 from shmring.pool import open as open_channel
 from shmring.stamp.measured import MeasureReport
 from shmring.stamp.measuring import MeasureProgress, Watch, positive, report_of
@@ -68,14 +68,10 @@ class Listening:
         positive(timeout, "timeout", "seconds")
         self._seconds, self._wait, self._timeout_ns = seconds, wait, round(timeout * _NS_PER_S)
         self._pool = pool
-        self._options: dict[str, Any] = {
-            "direction": "rx",
-            "local": local,
-            "gro": False,  # packets that were put together may have one timestamp
-            "rx_stamp": "kernel",
-            "profile": profile,
-            "device": interface,
-        }
+        self._local = local
+        self._profile: Profile | None = profile
+        # Packets that were put together may have one timestamp.
+        self._socket = Socket(gro=False, rx_stamp="kernel", device=interface)
         self._watch = Watch(progress)
         self._stopped = False
 
@@ -83,18 +79,25 @@ class Listening:
         """Let `run` return its report. Any thread or signal handler may call it."""
         self._stopped = True
 
+    def _engine(self, capacity: int) -> Udp:
+        return Udp(direction="rx", rx=capacity, socket=self._socket)
+
     def run(self) -> MeasureReport:
         """Receive. Call it once. Raises what `Pool.open` raises."""
         with contextlib.ExitStack() as stack:
             self._queue = room.fitting(
                 _CAPACITY,
-                lambda n: room.channel_bytes(**self._options, rx_capacity=n),
+                lambda n: room.channel_bytes(self._engine(n), local=self._local),
                 least=_LEAST_CAPACITY,
             )
             name = f"measure.{os.getpid()}.{next(_numbers)}.listen"
             channel: Channel = stack.enter_context(
                 open_channel(
-                    name, pool=self._pool, rx_capacity=self._queue.count, **self._options
+                    name,
+                    self._engine(self._queue.count),
+                    local=self._local,
+                    pool=self._pool,
+                    profile=self._profile,
                 )
             )
             probes = Probes(

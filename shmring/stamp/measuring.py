@@ -1,5 +1,6 @@
 """Measures a path by probes that a reflector sends back."""
 
+import dataclasses
 import itertools
 import math
 import os
@@ -9,12 +10,14 @@ from typing import Any, Literal, NamedTuple
 
 from shmring import _address, room
 from shmring._address import Address
-from shmring._opening import Opening
+from shmring._opening import Opening, Udp
 from shmring._proto import lib
 from shmring.channel import Channel
+from shmring.engine import OpenOptions
 from shmring.errors import ReceiveTimeout, RingFull
 from shmring.lanes.lane import Columns
 from shmring.lanes.start import LEAD_NS
+from shmring.parts import Queue, Socket
 from shmring.pool import open as open_channel
 from shmring.stamp.measured import (
     ClockKind,
@@ -112,20 +115,20 @@ class Measurement:
         self._schedule = Schedule(self._flows, seconds, lib.DUE_LANE_IPV4)
         self._clock: ClockChoice = clock
         self._local, self._pool, self._progress = local, pool, progress
-        self._options: dict[str, Any] = {
-            "direction": "duplex",
-            "connect": True,
-            "gro": False,  # packets that were put together may have one timestamp
-            "rx_stamp": "kernel",
-            "tx_stamp": "off",
-            "txtime": "off",  # a card's own clock might launch before the deadline, T1
-            "tolerance_ns": max(1, late_ns),
-            "profile": profile,
-            "ttl": ttl,
-            "dscp": dscp,
-            "gso": gso,
-            "device": interface,
-        }
+        self._interface = interface
+        socket = Socket(
+            connect=True,
+            gro=False,  # packets that were put together may have one timestamp
+            rx_stamp="kernel",
+            tx_stamp="off",
+            txtime="off",  # a card's own clock might launch before the deadline, T1
+            ttl=ttl,
+            dscp=dscp,
+            gso=gso,
+            device=interface,
+        )
+        self._engine = Udp(tolerance_ns=max(1, late_ns), socket=socket)
+        self._where: OpenOptions = {"profile": profile}
         self._watch = Watch(progress)
         self._stopped = False
 
@@ -141,7 +144,7 @@ class Measurement:
         except OSError as failed:
             reason = failed.strerror or failed
             raise OSError(f"host {self._given[0]!r} has no address: {reason}") from None
-        host = _address.zoned(host, self._options["device"])
+        host = _address.zoned(host, self._interface)
         packed = _address.pack((host, port), "host", least_port=1)
         family = _address.family(packed)
         local = self._local or (_ANY[family], 0)
@@ -152,18 +155,13 @@ class Measurement:
         lane = lib.DUE_LANE_IPV4 if family == 4 else lib.DUE_LANE_IPV6
         self._schedule = schedule = Schedule(self._flows, self._seconds, lane)
         self._lane = lane
-        self._options |= {
-            "remote": (host, port),
-            "local": local,
-            "packet_bytes": schedule.longest_bytes,
-            "rx_packet_bytes": schedule.longest_bytes,
-        }
+        self._where |= {"remote": (host, port), "local": local}
         self._queue = room.fitting(
             schedule.capacity,
-            lambda n: room.channel_bytes(**self._options, **_sizes(n, schedule.capacity)),
+            lambda n: room.channel_bytes(self._sized(n, schedule), **self._where),
             least=LEAST_CAPACITY,
         )
-        self._options |= _sizes(self._queue.count, schedule.capacity)
+        self._engine = self._sized(self._queue.count, schedule)
         schedule.use_room(self._queue.count)
         bounds, counts = self._hello((host, port))
         kind: ClockKind = "same" if self._is_same(bounds) else "measured"
@@ -181,8 +179,22 @@ class Measurement:
 
     def _open(self, part: str) -> Channel:
         name = f"measure.{os.getpid()}.{next(_numbers)}.{part}"
-        channel: Channel = open_channel(name, pool=self._pool, **self._options)
-        return channel
+        return open_channel(name, self._engine, pool=self._pool, **self._where)
+
+    def _sized(self, capacity: int, schedule: Schedule) -> Udp:
+        """Return the engine with room for so many probes. If fewer fit than are wanted, there is
+        less room for replies and reports, too."""
+        replies, reports = _LEAST_RX, _REPORTS
+        if capacity < schedule.capacity:
+            replies = min(replies, _REPLIES_PER_PROBE * capacity)
+            reports = min(reports, 1 << (_REPORTS_PER_PROBE * capacity - 1).bit_length())
+        longest = schedule.longest_bytes
+        return dataclasses.replace(
+            self._engine,
+            tx=Queue(capacity, longest),
+            rx=Queue(max(capacity, replies), longest),
+            report_capacity=reports,
+        )
 
     def _probes(self, channel: Channel, counts: bool) -> Probes:
         schedule = self._schedule
@@ -302,20 +314,6 @@ class Measurement:
             stopped=self._stopped,
             queue=self._queue,
         )
-
-
-def _sizes(capacity: int, wanted: int) -> dict[str, Any]:
-    """Return the options for the sizes of the channel. If fewer probes fit than are wanted, there
-    is less room for replies and reports, too."""
-    replies, reports = _LEAST_RX, _REPORTS
-    if capacity < wanted:
-        replies = min(replies, _REPLIES_PER_PROBE * capacity)
-        reports = min(reports, 1 << (_REPORTS_PER_PROBE * capacity - 1).bit_length())
-    return {
-        "capacity": capacity,
-        "rx_capacity": max(capacity, replies),
-        "report_capacity": reports,
-    }
 
 
 def positive(value: float, name: str, what: str) -> None:

@@ -20,12 +20,13 @@ from shmring._address import Address
 from shmring._facts import values
 from shmring._host_time import NS_PER_S, HostTime
 from shmring._numbers import ReflectorFates
-from shmring._opening import Opening
+from shmring._opening import Opening, Udp
 from shmring._proto import ffi, lib
 from shmring.channel import Channel
 from shmring.errors import BadConfig, NoPermission, SendTimeout, ShmringOSError
 from shmring.histogram import Histogram
 from shmring.lanes.lane import Columns
+from shmring.parts import Queue, Socket
 from shmring.pool import open as open_channel
 from shmring.stamp.arrivals import Arrivals
 from shmring.types import Profile
@@ -124,13 +125,11 @@ class Reflector:
         self._serving = threading.Lock()
         self.queue = room.fitting(
             _CAPACITY,
-            lambda n: room.channel_bytes(**_sizes(n)),
+            lambda n: room.channel_bytes(_engine(n, gso)),
             least=_LEAST_CAPACITY,
         )
         """How many requests and replies may wait, and the shared memory of both."""
-        self._channel = _open(
-            local, pool=pool, profile=profile, gso=gso, **_sizes(self.queue.count)
-        )
+        self._channel = _open(local, _engine(self.queue.count, gso), pool=pool, profile=profile)
         self._arrivals = Arrivals(self._channel)
         self._began_ns = time.monotonic_ns()
 
@@ -242,37 +241,36 @@ class Reflector:
         self.close()
 
 
-def _sizes(capacity: int) -> dict[str, Any]:
-    """Return the options for the sizes of the channel."""
-    return {
-        "capacity": capacity,
-        "packet_bytes": _PACKET_BYTES,
-        "max_payload": 65507,
-        "report_capacity": 0,
-    }
+def _engine(capacity: int, gso: bool) -> Udp:
+    """Return the engine with room for so many requests and replies."""
+    socket = Socket(
+        gso=gso,
+        gro=False,  # packets that were put together may have one timestamp
+        rx_stamp="kernel",  # whose clock is the one of T3
+        txtime="off",  # a card's own clock might launch before it
+    )
+    return Udp(
+        tx=Queue(capacity, _PACKET_BYTES),
+        max_payload=65507,
+        reports="off",
+        report_capacity=0,
+        socket=socket,
+    )
 
 
-def _open(local: Address | None, **options: Any) -> Channel:
+def _open(local: Address | None, engine: Udp, **where: Any) -> Channel:
     host, port = ("", PORT) if local is None else local
     if host:
-        return _open_at((host, port), **options)
+        return _open_at((host, port), engine, **where)
     with contextlib.suppress(ShmringOSError):  # a host without IPv6
-        return _open_at(("::", port), **options)
-    return _open_at(("0.0.0.0", port), **options)
+        return _open_at(("::", port), engine, **where)
+    return _open_at(("0.0.0.0", port), engine, **where)
 
 
-def _open_at(local: Address, **options: Any) -> Channel:
+def _open_at(local: Address, engine: Udp, **where: Any) -> Channel:
+    name = f"reflect.{os.getpid()}.{next(_numbers)}"
     try:
-        channel: Channel = open_channel(
-            f"reflect.{os.getpid()}.{next(_numbers)}",
-            local=local,
-            gro=False,  # packets that were put together may have one timestamp
-            rx_stamp="kernel",  # whose clock is the one of T3
-            txtime="off",  # a card's own clock might launch before it
-            reports="off",
-            **options,
-        )
-        return channel
+        return open_channel(name, engine, local=local, **where)
     except (NoPermission, ShmringOSError) as caught:
         if local[1] == 0 or local[1] >= 1024 or caught.errno not in (errno.EACCES, errno.EPERM):
             raise

@@ -55,12 +55,11 @@ class NetHost:
     def open(
         self,
         name: str,
-        *,
         engine: Engine[C] = UDP,  # type: ignore[assignment]
         **options: Unpack[OpenOptions],
     ) -> C:
         """Open a channel on the pool of this host. Options: as `shmring.open`."""
-        return open_channel(name, pool=self.pool, engine=engine, **options)
+        return open_channel(name, engine, pool=self.pool, **options)
 
     def run(self, *words: str) -> str:
         """Run a program in the namespace and return what it printed.

@@ -58,7 +58,7 @@ def _python_to_python(plan: Plan, payload_bytes: int) -> Callable[[], Figures]:
 def _window(plan: Plan, payload_bytes: int) -> int:
     def bytes_of(window: int) -> int:
         return 2 * room.channel_bytes(
-            direction="tx", capacity=2 * window, packet_bytes=payload_bytes
+            shmring.Udp(tx=shmring.Queue(2 * window, payload_bytes), direction="tx"),
         )
 
     return plan.fitting(f"bulk of {payload_bytes} bytes", "packets in flight", WINDOW, bytes_of)
@@ -71,22 +71,25 @@ def _pair(
     receiver = stack.enter_context(
         pool.open(
             "bulk-rx",
+            shmring.Udp(
+                tx=shmring.Queue(1024, payload_bytes),
+                rx=2 * window,
+                direction="rx",
+                socket=shmring.Socket(rcvbuf_bytes=RCVBUF_BYTES),
+            ),
             local=("127.0.0.1", 0),
-            direction="rx",
-            rx_capacity=2 * window,
-            packet_bytes=payload_bytes,
-            rcvbuf_bytes=RCVBUF_BYTES,
         )
     )
     sender = stack.enter_context(
         pool.open(
             "bulk-tx",
+            shmring.Udp(
+                tx=shmring.Queue(2 * window, payload_bytes),
+                direction="tx",
+                reports="off",
+                socket=shmring.Socket(tx_stamp="off"),
+            ),
             remote=receiver.local,
-            direction="tx",
-            capacity=2 * window,
-            packet_bytes=payload_bytes,
-            tx_stamp="off",
-            reports="off",
         )
     )
     return sender, receiver

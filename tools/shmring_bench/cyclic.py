@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import shmring
 from shmring import room
@@ -16,6 +15,7 @@ from shmring_bench.samples import quantile
 
 CYCLE_NS = 1_000_000
 PAYLOAD = bytes(64)
+ALONE = shmring.Share(producers=1)
 OTHERS = 512
 OTHER_CYCLE_NS = 1_000_000_000 // 44
 RUN_S = 8.0
@@ -63,7 +63,7 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
     """Measure a channel of 1 kHz, beside others of 44 Hz on the same worker."""
 
     def measure() -> Figures:
-        each = room.channel_bytes(**_options(("127.0.0.1", 9), OTHER_CYCLE_NS))
+        each = room.channel_bytes(_engine(OTHER_CYCLE_NS), share=ALONE, remote=("127.0.0.1", 9))
         fitting = plan.fitting(f"{others} others", "channels", others, lambda n: n * each)
         with ExitStack() as open_now:
             open_now.enter_context(plan.on_other_core())
@@ -101,18 +101,16 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
 def _open(
     pool: shmring.Pool, name: str, remote: tuple[str, int], period_ns: int
 ) -> shmring.CyclicChannel:
-    channel: shmring.CyclicChannel = pool.open(name, **_options(remote, period_ns))
-    return channel
+    local = ("127.0.0.1", 0)
+    return pool.open(name, _engine(period_ns), local=local, remote=remote, share=ALONE)
 
 
-def _options(remote: tuple[str, int], period_ns: int) -> dict[str, Any]:
-    return {
-        "local": ("127.0.0.1", 0),
-        "remote": remote,
-        "direction": "tx",
-        "max_payload": len(PAYLOAD),
-        "reports": "off",
-        "report_capacity": 0,
-        "producers": 1,
-        "engine": shmring.Cyclic(period_ns=period_ns, payload=PAYLOAD),
-    }
+def _engine(period_ns: int) -> shmring.Cyclic:
+    return shmring.Cyclic(
+        period_ns=period_ns,
+        payload=PAYLOAD,
+        direction="tx",
+        max_payload=len(PAYLOAD),
+        reports="off",
+        report_capacity=0,
+    )

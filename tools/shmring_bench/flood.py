@@ -131,15 +131,11 @@ def victim(kind: str, pool: shmring.Pool) -> Iterator[Victim]:
         return
     channel: shmring.Channel | shmring.RtpChannel | shmring.NetfluxChannel
     if kind == "rtp":
-        channel = pool.open(
-            "victim", local=LOOPBACK, remote=remote, engine=shmring.Rtp(codec="pcmu")
-        )
+        channel = pool.open("victim", shmring.Rtp(codec="pcmu"), local=LOOPBACK, remote=remote)
     elif kind == "netflux":
-        channel = pool.open(
-            "victim", local=LOOPBACK, remote=remote, engine=shmring.Netflux(receive=64)
-        )
+        channel = pool.open("victim", shmring.Netflux(receive=64), local=LOOPBACK, remote=remote)
     else:
-        channel = pool.open("victim", local=LOOPBACK, remote=remote, direction="rx")
+        channel = pool.open("victim", shmring.Udp(direction="rx"), local=LOOPBACK, remote=remote)
     with channel:
         assert channel.local is not None
         yield Victim(kind, channel.local[1], source, lambda: channel.stats().rx_received)
@@ -199,11 +195,10 @@ def _timed(plan: Plan, kind: str) -> _Run:
         floor.Receiver(count, cpu=plan.other_cpu) as receiver,
         pool.open(
             "timed",
+            shmring.Udp(
+                tx=shmring.Queue(count, PAYLOAD_BYTES), direction="tx", tolerance_ns=_TOLERANCE_NS
+            ),
             remote=("127.0.0.1", receiver.port),
-            direction="tx",
-            capacity=count,
-            packet_bytes=PAYLOAD_BYTES,
-            tolerance_ns=_TOLERANCE_NS,
         ) as channel,
     ):
         job = senders.Job(receiver.port, count, round(1e9 / RATE_HZ), PAYLOAD_BYTES)

@@ -116,8 +116,11 @@ def _proxy(plan: Plan, port: int, delay_ns: int, profile: Profile = "balanced") 
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace, profile=profile) as pool,
         pool.open(
             "impair",
+            shmring.Proxy(),
             local=("127.0.0.1", 0),
-            engine=shmring.Proxy(to=("127.0.0.1", port), forward=path, backward=path),
+            remote=("127.0.0.1", port),
+            impair=path,
+            impair_rx=path,
         ) as ch,
     ):
         assert ch.local is not None

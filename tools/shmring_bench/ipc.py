@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import shmring
 from shmring import room
@@ -48,23 +47,25 @@ def _messages(program: str) -> Callable[[], Figures]:
 
 def _queue(plan: Plan) -> Figures:
     """Queue a million small packets. Measure the memory of this process and the worker together."""
-    options: dict[str, Any] = {"direction": "tx", "packet_bytes": QUEUED_BYTES}
+
+    def engine(packets: int) -> shmring.Udp:
+        return shmring.Udp(direction="tx", tx=shmring.Queue(packets, QUEUED_BYTES))
+
     count = plan.fitting(
         "a million queued packets",
         "packets",
         QUEUED,
-        lambda n: room.channel_bytes(capacity=n, **options),
+        lambda n: room.channel_bytes(engine(n)),
     )
     packets = bytes(count * QUEUED_BYTES)
     with shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool:
-        pool.open("other", local=("127.0.0.1", 0), capacity=16)
+        pool.open("other", shmring.Udp(tx=16), local=("127.0.0.1", 0))
         before = _resident(pool)
         channel = pool.open(
             "queue",
+            engine(count),
             remote=("127.0.0.1", 9),
-            capacity=count,
             held=True,
-            **options,
         )
         start = time.perf_counter_ns()
         channel.send_many(packets, size=QUEUED_BYTES)
@@ -80,18 +81,18 @@ def _queue(plan: Plan) -> Figures:
 
 def _many_channels(plan: Plan) -> Figures:
     open_ns = []
-    options: dict[str, Any] = {"capacity": 16, "packet_bytes": 64, "report_capacity": 16}
-    each = room.channel_bytes(**options)
+    engine = shmring.Udp(tx=shmring.Queue(16, 64), report_capacity=16)
+    each = room.channel_bytes(engine)
     channels = plan.fitting("idle channels", "channels", CHANNELS, lambda n: n * each)
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
     ):
-        pool.open("first", local=("127.0.0.1", 0), capacity=16)
+        pool.open("first", shmring.Udp(tx=16), local=("127.0.0.1", 0))
         before = _resident(pool)
         for i in range(channels):
             start = time.perf_counter_ns()
-            end = pool.open(f"c{i}", local=("127.0.0.1", 0), **options)
+            end = pool.open(f"c{i}", engine, local=("127.0.0.1", 0))
             open_ns.append(time.perf_counter_ns() - start)
             del end  # only the worker holds all; dropping this end is not part of opening it
         added = _resident(pool) - before
@@ -111,8 +112,8 @@ def _idle(plan: Plan, profile: Profile) -> Callable[[], Figures]:
         with (
             plan.on_other_core(),
             shmring.Pool(cpus=plan.cpus, namespace=plan.namespace, profile=profile) as pool,
-            pool.open("far", local=("127.0.0.1", 0), direction="rx") as far,
-            pool.open("near", remote=far.local, direction="tx") as near,
+            pool.open("far", shmring.Udp(direction="rx"), local=("127.0.0.1", 0)) as far,
+            pool.open("near", shmring.Udp(direction="tx"), remote=far.local) as near,
         ):
             used = _cpu_percent(pool, plan.run_s(2))
             arrived_ns = []

@@ -38,7 +38,7 @@ def _channels(plan: Plan, profile: Profile) -> Figures:
     """Two processes on one core, the worker on the other."""
     with plan.on_other_core(), _pool(plan, profile) as pool:
         for name in ("ask", "answer"):
-            pool.open(name, engine=shmring.Local(), reports="off")
+            pool.open(name, shmring.Local(reports="off"))
         return _time(plan, "shmring", plan.namespace)
 
 
@@ -57,7 +57,7 @@ def _one_process(plan: Plan, profile: Profile) -> Figures:
     with (
         plan.on_other_core(),
         _pool(plan, profile) as pool,
-        pool.open("self", engine=shmring.Local(), reports="off") as here,
+        pool.open("self", shmring.Local(reports="off")) as here,
     ):
         return _distribution(plan, here.send, lambda: here.recv(timeout=ipc_peer.WAIT_S))
 

@@ -105,8 +105,8 @@ def _watchdog(plan: Plan) -> Figures:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as partner,
         pool.open(
             "link",
+            shmring.Netflux(receive=RECORD_BYTES, watchdog_ns=WATCHDOG_NS),
             local=(LOOPBACK, 0),
-            engine=shmring.Netflux(receive=RECORD_BYTES, watchdog_ns=WATCHDOG_NS),
         ) as link,
     ):
         partner.connect(_address(link))
@@ -152,8 +152,8 @@ def _impaired(plan: Plan) -> Figures:
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
-        pool.open("there", local=local, impair=network, engine=far) as there,
-        pool.open("here", local=local, remote=there.local, impair=network, engine=near) as here,
+        pool.open("there", far, local=local, impair=network) as there,
+        pool.open("here", near, local=local, remote=there.local, impair=network) as here,
     ):
         there.aim(_address(here))
         time.sleep(plan.run_s(20))
@@ -181,7 +181,7 @@ def _links(plan: Plan) -> Figures:
         cycle_ns=LINK_CYCLE_NS,
         values=bytes(PAYLOAD_BYTES),
     )
-    each = room.channel_bytes(engine=engine, local=(LOOPBACK, 0), remote=(LOOPBACK, 9))
+    each = room.channel_bytes(engine, local=(LOOPBACK, 0), remote=(LOOPBACK, 9))
     count = plan.fitting(f"{LINKS} links", "links", LINKS, lambda n: n * each)
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
@@ -191,9 +191,9 @@ def _links(plan: Plan) -> Figures:
             stack.enter_context(
                 pool.open(
                     f"link{i}",
+                    engine,
                     local=(LOOPBACK, 0),
                     remote=(LOOPBACK, receiver.port),
-                    engine=engine,
                 )
             )
             for i in range(count)
@@ -226,10 +226,10 @@ def _values(plan: Plan) -> Figures:
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
         pool.open(
             "link",
-            local=(LOOPBACK, 0),
-            engine=shmring.Netflux(
+            shmring.Netflux(
                 send=RECORD_BYTES, receive=RECORD_BYTES, keep_values=True, values=payload
             ),
+            local=(LOOPBACK, 0),
         ) as link,
     ):
         link.aim(_address(link))  # to itself, so that values arrive

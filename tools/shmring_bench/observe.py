@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import shmring
 from shmring import room
@@ -200,14 +199,13 @@ def _timed(plan: Plan, systems: list[str], slice_s: float) -> tuple[list[_Turn],
         floor.Receiver(count, cpu=plan.other_cpu) as receiver,
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
         shmring.Pool(cpus=_other(plan), namespace=beside) as other,
-        other.open(senders.CHANNEL, remote=("127.0.0.1", 9), direction="tx", capacity=64),
+        other.open(senders.CHANNEL, shmring.Udp(tx=64, direction="tx"), remote=("127.0.0.1", 9)),
         pool.open(
             senders.CHANNEL,
+            shmring.Udp(
+                tx=shmring.Queue(count, PAYLOAD_BYTES), direction="tx", tolerance_ns=TOLERANCE_NS
+            ),
             remote=("127.0.0.1", receiver.port),
-            direction="tx",
-            capacity=count,
-            packet_bytes=PAYLOAD_BYTES,
-            tolerance_ns=TOLERANCE_NS,
         ) as channel,
     ):
         job = senders.Job(receiver.port, count, interval_ns, PAYLOAD_BYTES)
@@ -294,23 +292,13 @@ def _come_and_go(words: list[str] | None, until: float) -> None:
 def _channels(plan: Plan, count: int, seconds: float) -> Iterator[None]:
     """Open this many channels. Each sends some packets a second."""
     packets = max(1, round(seconds * CHANNEL_HZ))
-    options: dict[str, Any] = {
-        "direction": "tx",
-        "capacity": packets,
-        "packet_bytes": PAYLOAD_BYTES,
-        "report_capacity": 64,
-    }
-    each = room.channel_bytes(**options)
+    engine = shmring.Udp(
+        direction="tx", tx=shmring.Queue(packets, PAYLOAD_BYTES), report_capacity=64
+    )
+    each = room.channel_bytes(engine)
     fitting = plan.fitting(f"{count} channels", "channels", count, lambda n: n * each)
     with shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool, plan.on_other_core():
-        opened = [
-            pool.open(
-                f"c{i:04}",
-                remote=("127.0.0.1", 9),
-                **options,
-            )
-            for i in range(fitting)
-        ]
+        opened = [pool.open(f"c{i:04}", engine, remote=("127.0.0.1", 9)) for i in range(fitting)]
         begin_ns = time.monotonic_ns() + 500_000_000
         for i, channel in enumerate(opened):
             channel.send_many(

@@ -68,24 +68,24 @@ class _Video:
             f"{self.stream.packets} packets a picture",
             "pictures",
             min(self.pictures, ahead),
-            lambda n: room.channel_bytes(**_sizes(n * self.stream.packets)),
+            lambda n: room.channel_bytes(_plain(n * self.stream.packets)),
         )
         return fitting * self.stream.packets
 
 
 def run(plan: Plan) -> Iterator[Row]:
     for case, stream in STREAMS.items():
-        video = shmring.Rtp(payload_type=96, clock_rate=90_000, ptime_ns=stream.frame_ns)
+        video = partial(shmring.Rtp, payload_type=96, clock_rate=90_000, ptime_ns=stream.frame_ns)
         rows = list(
             alternate(
                 plan,
                 case,
                 {
                     "shmring": _measured(plan, stream, _send_spread),
-                    "shmring-rtp": _measured(plan, stream, _send_rtp, engine=video),
+                    "shmring-rtp": _measured(plan, stream, _send_rtp, video),
                     "shmring-catch-up": _measured(plan, stream, _send_spread, catch_up=CATCH_UP),
                     "shmring-rtp-catch-up": _measured(
-                        plan, stream, _send_rtp, catch_up=CATCH_UP, engine=video
+                        plan, stream, _send_rtp, video, catch_up=CATCH_UP
                     ),
                     "burst": _measured(plan, stream, _send_bursts),
                     "gstreamer": partial(_gstreamer, plan, stream),
@@ -115,26 +115,31 @@ def _limits(case: str, stream: Stream) -> Iterator[Row]:
 
 
 def _measured(
-    plan: Plan, stream: Stream, send: _Send, seconds: float = _SECONDS, **how: Any
+    plan: Plan,
+    stream: Stream,
+    send: _Send,
+    kind: Callable[..., Any] = shmring.Udp,
+    seconds: float = _SECONDS,
+    catch_up: float | None = None,
 ) -> Callable[[], Figures]:
     def measure() -> Figures:
         pictures = max(2, round(plan.run_s(seconds) * 1e9 / stream.frame_ns))
         with veth.linked(plan) as link:
-            return _figures(link, _Video(stream, pictures, plan), send, how)
+            video = _Video(stream, pictures, plan)
+            return _figures(link, video, send, partial(kind, catch_up=catch_up))
 
     return measure
 
 
-def _figures(link: veth.Link, video: _Video, send: _Send, how: dict[str, Any]) -> Figures:
+def _figures(link: veth.Link, video: _Video, send: _Send, kind: Callable[..., Any]) -> Figures:
     """A stream of up to a second waits in the ring, so no Python runs while it is sent."""
-    with link.receiver(video.count, word_at=_RTP_BYTES if "engine" in how else 0) as receiver:
+    word_at = _RTP_BYTES if send is _send_rtp else 0
+    with link.receiver(video.count, word_at=word_at) as receiver:
         near: Any = link.near.open(
             "near",
+            kind(direction="tx", tx=_queue(video.capacity), reports="off"),
             remote=(link.far.address, receiver.port),
-            reports="off",
-            **_sizes(video.capacity),
             cpu=link.plan.worker_cpu,
-            **how,
         )
         with near, link.plan.on_other_core():
             start_ns = near.now_ns() + _START_NS + video.capacity * _QUEUE_NS
@@ -154,8 +159,12 @@ def _figures(link: veth.Link, video: _Video, send: _Send, how: dict[str, Any]) -
     }
 
 
-def _sizes(capacity: int) -> dict[str, Any]:
-    return {"direction": "tx", "capacity": capacity, "packet_bytes": PAYLOAD_BYTES}
+def _queue(packets: int) -> shmring.Queue:
+    return shmring.Queue(packets, PAYLOAD_BYTES)
+
+
+def _plain(packets: int) -> shmring.Udp:
+    return shmring.Udp(direction="tx", tx=_queue(packets))
 
 
 def _wait_for_room(video: _Video, near: Any, packets: int) -> None:

@@ -217,9 +217,8 @@ async def send_with_shmring(job: Job) -> None:
         shmring.Pool(cpus=None if job.cpu is None else [job.cpu]) as pool,
         pool.open(
             "stream",
+            shmring.Rtp(payload_type=0, start_delay_ns=LEAD_NS, direction="tx"),
             remote=("127.0.0.1", job.port),
-            direction="tx",
-            engine=shmring.Rtp(payload_type=0, start_delay_ns=LEAD_NS),
         ) as channel,
     ):
         start_ns = time.monotonic_ns()

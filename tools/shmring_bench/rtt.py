@@ -74,9 +74,16 @@ def _channels(plan: Plan, profile: Profile, *, awaits: bool = False) -> Figures:
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace, profile=profile) as pool,
-        pool.open("pong", local=("127.0.0.1", 0), tx_stamp="off", reports="off") as far,
         pool.open(
-            "ping", local=("127.0.0.1", 0), remote=far.local, tx_stamp="off", reports="off"
+            "pong",
+            shmring.Udp(reports="off", socket=shmring.Socket(tx_stamp="off")),
+            local=("127.0.0.1", 0),
+        ) as far,
+        pool.open(
+            "ping",
+            shmring.Udp(reports="off", socket=shmring.Socket(tx_stamp="off")),
+            local=("127.0.0.1", 0),
+            remote=far.local,
         ) as near,
     ):
         near_address = near.local

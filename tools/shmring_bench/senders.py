@@ -80,10 +80,11 @@ def packets(job: Job, due_ns: range) -> bytearray:
 
 def shm_bytes(count: int, payload_bytes: int) -> int:
     """Return the shared memory that a system of ours takes for so many packets at most."""
+    from shmring import Queue, Udp
     from shmring.room import channel_bytes
 
     of_rtudp = min(count * _RTUDP_PACKET_BYTES, _RTUDP_RING_BYTES)
-    own = channel_bytes(direction="tx", capacity=count, packet_bytes=payload_bytes)
+    own = channel_bytes(Udp(tx=Queue(count, payload_bytes), direction="tx"))
     return max(own, of_rtudp)
 
 
@@ -134,18 +135,15 @@ def send_with_asyncio(job: Job) -> Facts:
 
 
 def send_with_shmring(job: Job, **options: Any) -> Facts:
-    from shmring import Pool
+    from shmring import Pool, Queue, Udp
 
     cpus = None if job.cpu is None else [job.cpu]
     with (
         Pool(cpus=cpus) as pool,
         pool.open(
             CHANNEL,
+            Udp(tx=Queue(job.count, job.payload_bytes), direction="tx", **options),
             remote=("127.0.0.1", job.port),
-            direction="tx",
-            capacity=job.count,
-            packet_bytes=job.payload_bytes,
-            **options,
         ) as channel,
     ):
         due_ns = dues(job)
@@ -164,7 +162,9 @@ def send_wire(job: Job) -> Facts:
 
 
 def send_unstamped(job: Job) -> Facts:
-    return send_with_shmring(job, tx_stamp="off", reports="off")
+    from shmring import Socket
+
+    return send_with_shmring(job, socket=Socket(tx_stamp="off"), reports="off")
 
 
 def send_saturated(job: Job) -> Facts:
@@ -188,20 +188,21 @@ def send_preloaded(job: Job) -> Facts:
 
 
 @contextlib.contextmanager
-def _bare_channel(job: Job, capacity: int, **options: Any) -> Iterator[Any]:
-    from shmring import Pool
+def _bare_channel(job: Job, capacity: int, *, held: bool = False) -> Iterator[Any]:
+    from shmring import Pool, Queue, Socket, Udp
 
     with (
         Pool(cpus=None if job.cpu is None else [job.cpu]) as pool,
         pool.open(
             CHANNEL,
+            Udp(
+                tx=Queue(capacity, job.payload_bytes),
+                direction="tx",
+                reports="off",
+                socket=Socket(tx_stamp="off"),
+            ),
             remote=("127.0.0.1", job.port),
-            direction="tx",
-            capacity=capacity,
-            packet_bytes=job.payload_bytes,
-            tx_stamp="off",
-            reports="off",
-            **options,
+            held=held,
         ) as channel,
     ):
         yield channel
@@ -239,8 +240,8 @@ def send_cycles(job: Job) -> Facts:
         Pool(cpus=cpus) as pool,
         pool.open(
             CHANNEL,
+            Netflux(send=job.payload_bytes, cycle_ns=job.interval_ns, values=values),
             remote=("127.0.0.1", job.port),
-            engine=Netflux(send=job.payload_bytes, cycle_ns=job.interval_ns, values=values),
         ) as link,
     ):
         _wait_until_sent(lambda: max(0, job.count + SPARE - link.link().sent), job)

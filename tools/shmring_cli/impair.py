@@ -197,11 +197,9 @@ def _is_time(text: str) -> bool:
 
 def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
     engine = shmring.Proxy(
-        to=plan.to,
-        forward=plan.ways["forward"],
-        backward=plan.ways["backward"],
         flows=plan.flows,
         idle_ns=plan.idle_ns,
+        socket=shmring.Socket(gso=arguments.gso),
     )
     name = arguments.name or f"impair-{plan.local[1] or plan.to[1]}"
     with contextlib.ExitStack() as stack:
@@ -210,11 +208,13 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
         ch = stack.enter_context(
             shmring.open(
                 name,
-                engine=engine,
+                engine,
                 pool=pool,
                 namespace=arguments.namespace if isinstance(pool, str) else None,
                 local=plan.local,
-                gso=arguments.gso,
+                remote=plan.to,
+                impair=plan.ways["forward"],
+                impair_rx=plan.ways["backward"],
             )
         )
         if not arguments.json:

@@ -199,7 +199,7 @@ def _run_shmring(
 ) -> None:
     worker_cpu, device_cpu = cpus
     progress = Progress("shmring", show=talk)
-    show.queue = room.fitting(QUEUE, lambda n: room.channel_bytes(capacity=n))
+    show.queue = room.fitting(QUEUE, lambda n: room.channel_bytes(shmring.Udp(tx=n)))
     with (
         realtime.shown("shmring demo") as lacking,
         floor.Receiver(count, cpu=device_cpu, echo=True, idle_ms=DEVICE_IDLE_MS) as device,
@@ -208,9 +208,9 @@ def _run_shmring(
         ) as pool,
         pool.open(
             NAME,
+            shmring.Udp(tx=show.queue.count),
             local=("127.0.0.1", 0),
             remote=("127.0.0.1", device.port),
-            capacity=show.queue.count,
         ) as channel,
         Reader(NAME, namespace, count) as reader,
     ):

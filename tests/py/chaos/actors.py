@@ -66,9 +66,14 @@ def opener(board: Board, life: int, pool: str, channels: dict[str, Any], output:
             if key in options:
                 options[key] = tuple(options[key])
         kind = KINDS[engine]
+        for key in ("tx", "rx"):
+            if isinstance(options.get(key), list):
+                options[key] = shmring.Queue(*options[key])
+        if "socket" in options:
+            options["socket"] = shmring.Socket(**options["socket"])
         own = {field.name for field in dataclasses.fields(kind)} & options.keys()
         made = kind(**{key: options.pop(key) for key in own})
-        channel = shmring.open(name, pool=pool, engine=made, **options)
+        channel = shmring.open(name, made, pool=pool, **options)
         ports[name] = channel.local[1] if channel.local else 0
     Path(output).write_text(json.dumps(ports))
     board.tell(life, ENDED)
@@ -256,7 +261,7 @@ def churner(board: Board, life: int, pool: str, port: int) -> None:
         name = f"churn-{life}-{count % 4}"
         with (
             _counting_errors(board, life),
-            shmring.open(name, pool=pool, remote=(HOME, port), capacity=16) as channel,
+            shmring.open(name, shmring.Udp(tx=16), pool=pool, remote=(HOME, port)) as channel,
         ):
             channel.send(b"x")
             other = shmring.attach(name)
@@ -412,7 +417,7 @@ def private_owner(board: Board, life: int, policy: str) -> None:
                 open_channels = []
                 for index in range(rng.randrange(1, 4)):
                     name = f"mine-{life}-{index}"
-                    open_channels.append(pool.open(name, local=(HOME, 0), capacity=64))
+                    open_channels.append(pool.open(name, shmring.Udp(tx=64), local=(HOME, 0)))
                     count += 1
                     board.attempt(life, count)
                 open_channels[0].send(b"x", to=open_channels[0].local)

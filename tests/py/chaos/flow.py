@@ -43,28 +43,27 @@ class FlowWorld(PoolWorld):
             "flow": {
                 "remote": home(0),
                 "direction": "tx",
-                "capacity": 1024,
+                "tx": 1024,
                 "report_capacity": 1 << 16,
             },
             "timed": {
                 "remote": home(1),
                 "direction": "tx",
-                "capacity": 1024,
+                "tx": 1024,
                 "report_capacity": 1 << 16,
-                "tx_stamp": "off",
+                "socket": {"tx_stamp": "off"},
             },
             "watch": {
                 "remote": home(2),
                 "direction": "tx",
-                "capacity": 1024,
+                "tx": 1024,
                 "report_capacity": 1 << 16,
             },
             "in": {
                 "local": ("127.0.0.1", 0),
                 "direction": "rx",
-                "rx_capacity": 1 << 15,
-                "rx_packet_bytes": 64,
-                "rcvbuf_bytes": 4 << 20,
+                "rx": (1 << 15, 64),
+                "socket": {"rcvbuf_bytes": 4 << 20},
             },
         }
 

@@ -49,7 +49,7 @@ def main() -> int:
     raise_file_limit()
     with shmring.Pool(policy="fifo") as pool:
         channels = [
-            pool.open(f"c{n}", local=("127.0.0.1", 0), capacity=16, packet_bytes=64)
+            pool.open(f"c{n}", shmring.Udp(tx=shmring.Queue(16, 64)), local=("127.0.0.1", 0))
             for n in range(arguments.channels)
         ]
         for death in range(arguments.deaths):

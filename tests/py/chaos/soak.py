@@ -43,19 +43,19 @@ MOST_LATER_US = 5000.0
 
 def channels(ports: list[int]) -> dict[str, dict[str, Any]]:
     def to(index: int) -> dict[str, Any]:
-        return {"remote": ("127.0.0.1", ports[index]), "capacity": 64, "packet_bytes": 64}
+        return {"remote": ("127.0.0.1", ports[index]), "tx": (64, 64)}
 
     bad = {"loss": 0.02, "delay_ns": 2 * MS, "jitter_ns": MS, "duplicate": 0.01, "seed": 5}
     rtp = {"engine": "rtp", "payload_type": 96, "clock_rate": 8000, "ptime_ns": 20 * MS}
     values = wire.pack(0, 0, 0, 0, 64).hex()
     link = {"engine": "netflux", "send": 64, "receive": 0, "cycle_ns": 20 * MS}
-    made: dict[str, dict[str, Any]] = {"timed": to(0) | {"capacity": 1024}}
+    made: dict[str, dict[str, Any]] = {"timed": to(0) | {"tx": (1024, 64)}}
     for index in range(120):
         made[f"plain-{index}"] = to(1) | {"direction": "tx"}
     for index in range(40):
         made[f"bad-{index}"] = to(2) | {"direction": "tx", "impair": bad}
     for index in range(20):
-        made[f"rtp-{index}"] = {"remote": ("127.0.0.1", ports[3]), "capacity": 64} | rtp
+        made[f"rtp-{index}"] = {"remote": ("127.0.0.1", ports[3]), "tx": 64} | rtp
     for index in range(19):
         remote = {"remote": ("127.0.0.1", ports[4]), "values_hex": values}
         made[f"link-{index}"] = {"local": ("127.0.0.1", 0)} | remote | link

@@ -69,10 +69,10 @@ def test_nothing_public_is_an_object_of_cffi(shmring_pool: shmring.Pool) -> None
     here = ("127.0.0.1", 0)
     kinds = [
         shmring_pool.open("plain", local=here),
-        shmring_pool.open("voice", local=here, engine=shmring.Rtp()),
-        shmring_pool.open("link", local=here, engine=shmring.Netflux(send=4)),
-        shmring_pool.open("proxy", local=here, engine=shmring.Proxy(to=("127.0.0.1", 9))),
-        shmring_pool.open("ticks", engine=shmring.Cyclic(period_ns=10**9)),
+        shmring_pool.open("voice", shmring.Rtp(), local=here),
+        shmring_pool.open("link", shmring.Netflux(send=4), local=here),
+        shmring_pool.open("proxy", shmring.Proxy(), local=here, remote=("127.0.0.1", 9)),
+        shmring_pool.open("ticks", shmring.Cyclic(period_ns=10**9)),
     ]
     with (
         udt.listen(here, pool=shmring_pool) as listener,

@@ -36,7 +36,7 @@ import shmring_doctor as doctor
 from netflux import records
 from rtstat.metric_table import FAMILIES
 from shmring import recording, udt
-from shmring._options import OPTIONS
+from shmring.engine import OpenOptions
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo
 from shmring.testing import captures
@@ -246,7 +246,7 @@ PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("options", sorted(OPTIONS)),
+        ("options", sorted(OpenOptions.__optional_keys__)),
         ("arguments of Pool", list(inspect.signature(shmring.Pool).parameters)),
         ("exceptions", EXCEPTIONS),
         ("verdicts", [str(item) for item in shmring.Verdict]),

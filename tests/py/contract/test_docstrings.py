@@ -74,10 +74,10 @@ def test_signatures_show_types_not_their_names() -> None:
 @pytest.mark.parametrize(
     ("thing", "line"),
     [
-        (shmring.Pool.open, "late: Literal['send', 'drop'] = 'send'"),
+        (shmring.Udp, "late: Literal['send', 'drop'] = 'send'"),
         (shmring.Pool.open, "local: tuple[str, int] | None = None"),
         (shmring.Pool, "Literal['fifo', 'other']"),
-        (shmring.open, "tolerance_ns: int = 50000"),
+        (shmring.open, "share: shmring.parts.Share = Share()"),
         (shmring.Channel.send, "send(self, /, data, at=None, *, to=None, source=None, timeout="),
         (shmring.Channel.recv, "recv(self, /, *, timeout=None)"),
         (udt.listen, "backlog: int = 128"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import pickle
 import pydoc
 import re
 from typing import Any, assert_type, get_type_hints
@@ -12,16 +13,47 @@ from typing import Any, assert_type, get_type_hints
 import pytest
 
 import shmring
-from shmring import _options, udt
-from shmring._options import OPTIONS
+from shmring import _options, local, udt
 from shmring._pool_server import RemotePool
-from shmring.engine import EndpointOptions, Engine, OpenOptions
+from shmring._ring import ffi, lib
+from shmring.cyclic import engine as cyclic
+from shmring.engine import Engine, OpenOptions
+from shmring.netflux import options as netflux_options
+from shmring.parts import PLACES_IN_OPEN
+from shmring.proxy import engine as proxy
+from shmring.rtp import Nack, Playout, Rtcp
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.testing.netns import NetHost
 
 LINK = shmring.Netflux()
-ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Cyclic, shmring.Rtp, shmring.Netflux]
-ENGINES.append(shmring.Proxy)
+NAMES = (
+    "Udp",
+    "Local",
+    "Cyclic",
+    "Netflux",
+    "Proxy",
+    "Rtp",
+    "Queue",
+    "Socket",
+    "Multicast",
+    "Share",
+)
+OPTIONS = OpenOptions.__optional_keys__
+ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Local, shmring.Cyclic, shmring.Rtp]
+ENGINES += [shmring.Netflux, shmring.Proxy]
+PARTS: list[type[Any]] = [shmring.Queue, shmring.Socket, shmring.Multicast, shmring.Share]
+PARTS += [Playout, Rtcp, Nack]
+MADE = [
+    shmring.Udp(),
+    shmring.Udp(tx=shmring.Queue(8, 100), late="drop", socket=shmring.Socket(dscp=46, gso=False)),
+    shmring.Udp(socket=shmring.Socket(multicast=shmring.Multicast([("239.1.1.1", "lo")], ttl=1))),
+    shmring.Local(catch_up=2.5),
+    shmring.Cyclic(period_ns=10**6, payload=b"x", on_stale=b"stop"),
+    shmring.Netflux(send=4, receive=4, rx=8),
+    shmring.Proxy(flows=20),
+    shmring.Rtp(codec="pcmu", event_types=(101,), rtcp=Rtcp(nack=Nack(max_requests=5))),
+    shmring.Share(permissions=0o640, group="plant"),
+]
 
 
 def undocumented(thing: Any, names: Any) -> list[str]:
@@ -29,7 +61,8 @@ def undocumented(thing: Any, names: Any) -> list[str]:
     return [name for name in names if not re.search(rf"^[ |]+{name}: \S", shown, re.MULTILINE)]
 
 
-def test_help_of_open_explains_every_option() -> None:
+def test_open_has_few_keywords_and_help_explains_each() -> None:
+    assert len(inspect.signature(shmring.open).parameters.keys() - {"name"}) <= 13
     parameters = inspect.signature(shmring.Pool.open).parameters
     assert parameters.keys() == OPTIONS | {"self", "name", "engine"}
     assert undocumented(shmring.Pool.open, OPTIONS | {"engine"}) == []
@@ -47,29 +80,59 @@ def test_open_is_the_same_on_every_pool_and_on_the_module() -> None:
 def test_the_options_that_others_pass_on_are_those_of_open() -> None:
     parameters = inspect.signature(shmring.Pool.open).parameters
     assert get_type_hints(OpenOptions) == {name: parameters[name].annotation for name in OPTIONS}
-    for function, options in (
-        (shmring.open_async, OpenOptions),
-        (NetHost.open, OpenOptions),
-        (shmring.create_datagram_endpoint, EndpointOptions),
-    ):
+    for function in (shmring.open_async, NetHost.open):
         shown = inspect.signature(function).parameters
         assert not [each for each in shown.values() if each.kind is each.VAR_KEYWORD]
-        for name in options.__annotations__:
+        for name in OPTIONS:
             assert shown[name] == parameters[name], (function, name)
 
 
-def test_a_datagram_endpoint_has_no_option_that_its_arguments_stand_for() -> None:
-    wrong: Any = {"remote": ("127.0.0.1", 9)}
+def test_few_combinations_are_refused_by_hand() -> None:
+    by_hand = (local._REFUSED, cyclic._REFUSED, netflux_options.REFUSED, proxy._REFUSED)
+    assert sum(map(len, by_hand)) <= 16
+
+
+@pytest.mark.parametrize("old", sorted(PLACES_IN_OPEN))
+def test_an_option_of_an_engine_is_sent_there(old: str, shmring_namespace: str) -> None:
+    given: Any = {old: 1}
+    with pytest.raises(TypeError, match=f"open has no option '{old}': write ") as refused:
+        shmring.open("ctl", **given)
+    place = str(refused.value).partition("write ")[2]
+    assert re.fullmatch(r"(engine=Udp|share=Share)\(\w+=.*\)", place)
+
+
+def test_an_option_of_an_endpoint_is_sent_to_its_engine() -> None:
+    wrong: Any = {"late": "drop"}
     made = shmring.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0), **wrong)
-    with pytest.raises(TypeError, match="a datagram endpoint has no option 'remote'"):
+    with pytest.raises(TypeError, match=r"no option 'late': write engine=Udp\(late="):
         asyncio.run(made)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_help_of_an_engine_explains_every_option(engine: type[Engine[Any]]) -> None:
-    fields = [field.name for field in dataclasses.fields(engine)]  # type: ignore[arg-type]
-    assert list(inspect.signature(engine).parameters) == fields
-    assert undocumented(engine, fields) == []
+@pytest.mark.parametrize("kind", [*ENGINES, *PARTS])
+def test_help_of_an_engine_explains_every_field(kind: type[Any]) -> None:
+    fields = [field.name for field in dataclasses.fields(kind)]
+    assert list(inspect.signature(kind).parameters) == fields
+    assert undocumented(kind, fields) == []
+    if kind is not shmring.Queue:
+        assert kind() == kind()
+
+
+@pytest.mark.parametrize("made", MADE, ids=repr)
+def test_an_engine_prints_itself_as_code(made: Any) -> None:
+    again = eval(repr(made), vars(shmring.rtp) | {name: getattr(shmring, name) for name in NAMES})
+    assert again == made
+    assert hash(again) == hash(made)
+    assert pickle.loads(pickle.dumps(made)) == made
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(made, dataclasses.fields(made)[0].name, 5)
+
+
+def test_channels_share_an_engine(shmring_pool: shmring.Pool) -> None:
+    engine = shmring.Udp(late="drop", tx=8)
+    names = ("one", "two")
+    ends = [shmring_pool.open(name, engine, local=("127.0.0.1", 0)) for name in names]
+    assert len({end.stats().segment_bytes for end in ends}) == 1
+    assert [end.name for end in ends] == list(names)
 
 
 @pytest.mark.parametrize(
@@ -80,26 +143,29 @@ def test_help_of_keyword_arguments_explains_every_one(options: type) -> None:
     assert undocumented(options, options.__annotations__.keys() - inherited.keys()) == []
 
 
-def test_the_defaults_of_the_signature_are_the_real_ones() -> None:
-    def made(**options: Any) -> bytes:
-        return _options.prepare("ctl", "ns", "pool", "balanced", options).config_bytes()
-
-    parameters = inspect.signature(shmring.Pool.open).parameters
-    for name in OPTIONS:
-        default = parameters[name].default
-        if default is not None:
-            assert made(**{name: default}) == made(), name
+@pytest.mark.parametrize("kind", [shmring.Udp, shmring.Socket])
+def test_the_defaults_of_the_signature_are_the_real_ones(kind: type[Any]) -> None:
+    config = ffi.new("shm_config_t *")
+    lib.shm_config_init(config)
+    given = {f.name: f.default for f in dataclasses.fields(kind) if f.default is not None}
+    given.pop("socket", None)
+    before = bytes(ffi.buffer(config))
+    _options.set_choices(config, given, _options._CHOICES)
+    _options.set_numbers(config, given, _options._NUMBERS)
+    for name in given.keys() & set(_options._SWITCHES):
+        setattr(config, name, given[name])
+    assert bytes(ffi.buffer(config)) == before
 
 
 @pytest.mark.parametrize("wrong", [shmring.Rtp, "rtp", None])
 def test_an_engine_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
     with pytest.raises(TypeError, match="engine must be an engine such as"):
-        shmring_pool.open("ctl", engine=wrong)
+        shmring_pool.open("ctl", wrong)
 
 
 @pytest.mark.parametrize("wrong", [shmring.Rtp, "rtp", 7])
 def test_an_engine_to_attach_with_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
-    shmring_pool.open("voice", local=("127.0.0.1", 0), engine=shmring.Rtp(codec="pcmu"))
+    shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=("127.0.0.1", 0))
     for name in ("voice", "nowhere"):
         with pytest.raises(TypeError, match="engine must be an engine such as"):
             shmring.attach(name, engine=wrong)
@@ -108,8 +174,8 @@ def test_an_engine_to_attach_with_is_an_object(wrong: Any, shmring_pool: shmring
 def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Pool) -> None:
     here = ("127.0.0.1", 0)
     plain = shmring_pool.open("plain", local=here)
-    voice = shmring_pool.open("voice", local=here, engine=shmring.Rtp(codec="pcmu"))
-    link = shmring_pool.open("link", local=here, engine=shmring.Netflux(receive=4))
+    voice = shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=here)
+    link = shmring_pool.open("link", shmring.Netflux(receive=4), local=here)
     assert_type(plain, shmring.Channel)
     assert_type(voice, shmring.RtpChannel)
     assert_type(link, shmring.NetfluxChannel)
@@ -122,8 +188,8 @@ def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Poo
 def test_attach_with_the_engine_gives_its_kind_of_channel(shmring_pool: shmring.Pool) -> None:
     here = ("127.0.0.1", 0)
     shmring_pool.open("plain", local=here)
-    shmring_pool.open("voice", local=here, engine=shmring.Rtp(codec="pcmu"))
-    shmring_pool.open("link", local=here, engine=shmring.Netflux(receive=4))
+    shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=here)
+    shmring_pool.open("link", shmring.Netflux(receive=4), local=here)
     assert_type(shmring.attach("plain"), shmring.Channel)
     assert_type(shmring.attach("plain", engine=shmring.Udp()), shmring.Channel)
     assert_type(shmring.attach("voice", engine=shmring.Rtp()), shmring.RtpChannel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import runpy
@@ -13,10 +14,22 @@ from typing import Any
 import pytest
 
 from rtworkers import control, layout
-from shmring import Cyclic, Netflux, Rtp, _facts, _numbers
-from shmring._options import OPTIONS
+from shmring import (
+    Cyclic,
+    Multicast,
+    Netflux,
+    Queue,
+    Rtp,
+    Share,
+    Socket,
+    Udp,
+    _facts,
+    _numbers,
+)
 from shmring._ring import ffi, lib
+from shmring.engine import OpenOptions
 from shmring.observe import monitor
+from shmring.rtp import Nack, Playout, Rtcp
 
 TABLES = [
     ("csrc/shm/shm_layout.h", "SHM_COUNTERS", ("docs/reference/statistics.md",)),
@@ -41,8 +54,12 @@ def test_what_is_committed_is_what_the_tables_make(schema: dict[str, Any], check
 def test_the_tables_of_options_are_the_docstrings(schema: dict[str, Any], checkout: Path) -> None:
     made = schema["make_options"](checkout)
     assert_committed(made, checkout)
-    for name in (*OPTIONS, *Cyclic.__annotations__, *Rtp.__annotations__, *Netflux.__annotations__):
-        assert any(f"| `{name}` | " in page for page in made.values()), name
+    names = set(OpenOptions.__optional_keys__)
+    kinds = (Udp, Cyclic, Rtp, Netflux, Queue, Socket, Multicast, Share, Playout, Rtcp, Nack)
+    for kind in kinds:
+        names |= {field.name for field in dataclasses.fields(kind)}
+    for name in names:
+        assert any(re.search(rf"\| `{name}[=`]", page) for page in made.values()), name
 
 
 def assert_committed(made: dict[str, str], checkout: Path) -> None:

@@ -15,31 +15,32 @@ from shmring.types import Late
 
 
 def words(pool: shmring.Pool) -> None:
-    pool.open("ctl", late="drop", reading="shared", clock="tai", reports="off")
-    pool.open("ctl", late="dorp")  # E
-    pool.open("ctl", direction="both")  # E
-    pool.open("ctl", rx_stamp="software")  # E
+    pool.open("ctl", shmring.Udp(late="drop", reading="shared", clock="tai", reports="off"))
+    pool.open("ctl", shmring.Udp(late="dorp"))  # E
+    pool.open("ctl", shmring.Udp(direction="both"))  # E
+    pool.open("ctl", shmring.Udp(socket=shmring.Socket(rx_stamp="software")))  # E
     pool.open("ctl", profile="fast")  # E
-    shmring.open("ctl", overflow="newest")  # E
+    shmring.open("ctl", shmring.Udp(overflow="newest"))  # E
     shmring.attach("ctl", reading="all")  # E
     shmring.Pool(policy="rr")  # E
     shmring.Pool(profile="spin")  # E
     shmring.Rtp(codec="opus")  # E
+    shmring.Rtp(playout=shmring.rtp.Playout(delivery="now"))  # E
     shmring.Netflux(on_stale="hold")  # E
     udt.connect(("127.0.0.1", 9000), congestion="cubic")  # E
     tap.open("ctl", "ctl.pcapng", direction="duplex")  # E
     chosen: Late = "send"
-    pool.open("ctl", late=chosen)
+    pool.open("ctl", shmring.Udp(late=chosen))
 
 
 def fixtures(left: NetHost, pair: ChannelFactory, plc_sim: PlcFactory) -> None:
-    left.open("ctl", late="drop").send(b"x")
-    left.open("ctl", late="dorp")  # E
-    left.open("ctl", engine=shmring.Cyclic(period_ns=10**6)).update(b"x")
+    left.open("ctl", shmring.Udp(late="drop")).send(b"x")
+    left.open("ctl", shmring.Udp(late="dorp"))  # E
+    left.open("ctl", shmring.Cyclic(period_ns=10**6)).update(b"x")
     left.open("ctl").update(b"x")  # E
-    pair("ctl", here={"held": True}, capacity=8)
+    pair("ctl", shmring.Udp(tx=8), here={"held": True}, there={"engine": shmring.Udp(rx=8)})
     pair("ctl", here={"hold": True})  # E
-    pair("ctl", capacities=8)  # E
+    pair("ctl", capacity=8)  # E
     print(plc_sim(Siemens(confirm_scans=3), loss=0.1).partner.init_status)
     plc_sim(Siemens(confirm=3))  # E
     plc_sim(Siemens(), lost=0.1)  # E
@@ -47,12 +48,61 @@ def fixtures(left: NetHost, pair: ChannelFactory, plc_sim: PlcFactory) -> None:
 
 
 async def endpoints() -> None:
-    await shmring.create_datagram_endpoint(DatagramProtocol, ("127.0.0.1", 0), late="drop")
-    await shmring.create_datagram_endpoint(DatagramProtocol, ("127.0.0.1", 0), late="dorp")  # E
+    here = ("127.0.0.1", 0)
+    late = shmring.Udp(late="drop")
+    await shmring.create_datagram_endpoint(DatagramProtocol, here, engine=late)
+    await shmring.create_datagram_endpoint(DatagramProtocol, here, engine=shmring.Rtp())  # E
+    await shmring.create_datagram_endpoint(DatagramProtocol, here, late="drop")  # E
+
+
+def engines(pool: shmring.Pool) -> None:
+    """What an engine does not obey is not one of its fields."""
+    pool.open("ctl", late="drop")  # E
+    pool.open("ctl", capacity=8)  # E
+    pool.open("ctl", readers=8)  # E
+    shmring.Udp(lat="drop")  # E
+    shmring.Udp(capacity=8)  # E
+    shmring.Udp(8)  # E
+    shmring.Udp(tx="8")  # E
+    shmring.Udp(socket={"dscp": 46})  # E
+    shmring.Local(socket=shmring.Socket())  # E
+    shmring.Local(direction="tx")  # E
+    shmring.Local(align="wire")  # E
+    shmring.Cyclic(period_ns=10**6, late="drop")  # E
+    shmring.Cyclic(period_ns=10**6, catch_up=2.0)  # E
+    shmring.Cyclic(period_ns=10**6, clock="tai")  # E
+    shmring.Cyclic(period_ns=10**6, tx=8)  # E
+    shmring.Cyclic(period_ns=10**6, direction="rx")  # E
+    shmring.Netflux(send=8, tx=8)  # E
+    shmring.Netflux(send=8, rx=shmring.Queue(8, 64))  # E
+    shmring.Netflux(send=8, max_payload=64)  # E
+    shmring.Netflux(send=8, overflow="wait")  # E
+    shmring.Netflux(send=8, late="drop")  # E
+    shmring.Netflux(send=8, catch_up=2.0)  # E
+    shmring.Netflux(send=8, align="wire")  # E
+    shmring.Netflux(send=8, clock="tai")  # E
+    shmring.Netflux(send=8, reports="off")  # E
+    shmring.Proxy(to=("127.0.0.1", 9))  # E
+    shmring.Proxy(forward=shmring.Impairment())  # E
+    shmring.Proxy(tx=8)  # E
+    shmring.Proxy(max_payload=64)  # E
+    shmring.Proxy(reading="shared")  # E
+    shmring.Proxy(overflow="wait")  # E
+    shmring.Proxy(late="drop")  # E
+    shmring.Proxy(align="wire")  # E
+    shmring.Proxy(clock="tai")  # E
+    shmring.Proxy(reports="off")  # E
+    shmring.Proxy(tolerance_ns=5)  # E
+    shmring.Proxy(catch_up=2.0)  # E
+    shmring.Proxy(direction="tx")  # E
+    shmring.Rtp(overflow="wait")  # E
+    shmring.Rtp(nack=True)  # E
+    shmring.Rtp(rtcp="mux")  # E
+    shmring.Udp().late = "drop"  # E
 
 
 def names(pool: shmring.Pool) -> None:
-    pool.open("ctl", lat="drop")  # E
+    pool.open("ctl", helt=True)  # E
     shmring.attach("ctl", mode="r")  # E
     shmring.opne("ctl")  # E
     udt.listen(("127.0.0.1", 0), mms=1500)  # E

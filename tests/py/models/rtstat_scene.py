@@ -23,6 +23,8 @@ from typing import Any
 
 import shmring
 
+UDP = shmring.Udp()
+
 HERE = ("127.0.0.1", 0)
 MS = 1_000_000
 ROUND_S = 0.005
@@ -46,11 +48,11 @@ _OPENER = """
 import sys, time, shmring
 period = shmring.Cyclic(period_ns=10_000_000)
 here = ("127.0.0.1", 0)
-valve = shmring.open("valve", pool="plant", local=here, remote=("127.0.0.1", 9), engine=period)
+valve = shmring.open("valve", period, pool="plant", local=here, remote=("127.0.0.1", 9))
 valve.update(b"open")
 while not valve.cyclic_stats().updates:
     time.sleep(0.01)
-spare = shmring.open("spare", pool="plant", local=here, direction="rx")
+spare = shmring.open("spare", shmring.Udp(direction="rx"), pool="plant", local=here)
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -125,8 +127,8 @@ class Scene:
         self._stack.callback(_end, process)
         return process
 
-    def _open(self, name: str, **options: Any) -> Any:
-        return self._plant.open(name, **({"local": HERE} | options))
+    def _open(self, name: str, engine: Any = UDP, **options: Any) -> Any:
+        return self._plant.open(name, engine, **({"local": HERE} | options))
 
     def _socket(self) -> socket.socket:
         made = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -149,12 +151,14 @@ class Scene:
 
     def _sensor(self) -> Callable[[], None]:
         """More arrives at once than its socket's buffer holds."""
-        sensor = self._open("sensor", direction="rx", rcvbuf_bytes=2304)
+        sensor = self._open(
+            "sensor", shmring.Udp(direction="rx", socket=shmring.Socket(rcvbuf_bytes=2304))
+        )
         return self._burst(sensor, BURST)
 
     def _camera(self) -> Callable[[], None]:
         """Its reader has stopped reading."""
-        camera = self._open("camera", direction="rx", rx_capacity=64)
+        camera = self._open("camera", shmring.Udp(direction="rx", rx=64))
         return self._burst(camera, 20)
 
     def _burst(self, channel: Any, packets: int) -> Callable[[], None]:

@@ -33,7 +33,7 @@ print('ended', flush=True)
 OPENER = """
 import sys, shmring
 ch = shmring.open('ctl', pool={pool!r}, local=('127.0.0.1', {port}), remote=('127.0.0.1', 9),
-                  capacity=64, **{options!r})
+                  engine=shmring.Udp(tx=64), **{options!r})
 for _ in range({packets}):
     ch.send(b'x', at=ch.now_ns() + 3600 * 10**9)
 print(ch.local[1], flush=True)

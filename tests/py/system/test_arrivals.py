@@ -61,8 +61,13 @@ def kill_while_it_reads(pool: shmring.Pool, here: Any, first: int, *, segment: b
 def test_every_arrival_is_delivered_once_or_counted(
     shmring_pool: shmring.Pool, eventually: Any, batches: bool
 ) -> None:
-    options: dict[str, Any] = {"rx_capacity": 1 << 16, "rcvbuf_bytes": 16 << 20, "gro": batches}
-    here = shmring_pool.open("ctl", direction="rx", local=LOOPBACK, max_payload=64, **options)
+    engine = shmring.Udp(
+        direction="rx",
+        max_payload=64,
+        rx=1 << 16,
+        socket=shmring.Socket(rcvbuf_bytes=16 << 20, gro=batches),
+    )
+    here = shmring_pool.open("ctl", engine, local=LOOPBACK)
     got: list[int] = []
     reader = threading.Thread(target=read_until_quiet, args=(here, got, 5.0))
     reader.start()
@@ -81,8 +86,8 @@ def test_every_arrival_is_delivered_once_or_counted(
 def test_what_an_emulated_link_held_is_counted(shmring_pool: shmring.Pool, eventually: Any) -> None:
     here = shmring_pool.open(
         "ctl",
+        shmring.Udp(socket=shmring.Socket(rcvbuf_bytes=8 << 20)),
         local=LOOPBACK,
-        rcvbuf_bytes=8 << 20,
         impair_rx=Impairment(delay_ns=300 * MS),
     )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -119,7 +124,10 @@ def bound_sockets(ports: range | list[int]) -> dict[int, str]:
 
 def test_the_rtcp_socket_outlives_its_worker(shmring_pool: shmring.Pool, eventually: Any) -> None:
     here = shmring_pool.open(
-        "ctl", local=LOOPBACK, remote=("127.0.0.1", 9), engine=shmring.Rtp(rtcp="next_port")
+        "ctl",
+        shmring.Rtp(rtcp=shmring.rtp.Rtcp(port="next_port")),
+        local=LOOPBACK,
+        remote=("127.0.0.1", 9),
     )
     ports = [here.local[1], here.local[1] + 1]
     before = bound_sockets(ports)

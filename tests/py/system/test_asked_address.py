@@ -211,7 +211,7 @@ def test_a_wrong_source_in_a_batch_is_refused(shmring_pool: shmring.Pool) -> Non
 
 
 def test_a_channel_without_addresses_has_no_source(shmring_pool: shmring.Pool) -> None:
-    channel = shmring_pool.open("ctl", engine=shmring.Local())
+    channel = shmring_pool.open("ctl", shmring.Local())
     with pytest.raises(shmring.BadAddress, match="leave out source"):
         channel.send(b"x", source=("127.0.0.1", 0))
 
@@ -311,7 +311,7 @@ def test_a_link_of_netflux_sends_from_where_its_partner_sends_to(
 ) -> None:
     asker = client()
     engine = shmring.Netflux(send=4, receive=4, cycle_ns=2_000_000, watchdog_ns=0)
-    link = shmring_pool.open("plc", local=("0.0.0.0", 0), remote=asker.getsockname(), engine=engine)
+    link = shmring_pool.open("plc", engine, local=("0.0.0.0", 0), remote=asker.getsockname())
     link.update(b"here")
     asker.sendto(b"\1\0back", (ASKED, port_of(link)))
     assert from_asked(asker, port_of(link))[2:] == b"here"
@@ -352,8 +352,8 @@ def test_reports_of_rtcp_leave_from_the_address_that_was_asked(
     shmring_pool: shmring.Pool, client: Client
 ) -> None:
     asker = client()
-    engine = shmring.Rtp(rtcp="mux", rtcp_interval_ns=50_000_000, rtcp_bandwidth_bps=1e6)
-    channel = shmring_pool.open("rtp", local=("0.0.0.0", 0), engine=engine)
+    engine = shmring.Rtp(rtcp=shmring.rtp.Rtcp(interval_ns=50_000_000, bandwidth_bps=1e6))
+    channel = shmring_pool.open("rtp", engine, local=("0.0.0.0", 0))
     for number in range(10):
         header = struct.pack(">BBHII", 0x80, 0, number, 160 * number, 0x5EED)
         asker.sendto(header + bytes(160), (ASKED, port_of(channel)))

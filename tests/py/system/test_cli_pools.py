@@ -136,7 +136,12 @@ def test_a_second_up_of_the_same_pool_is_refused_by_name(shmring_namespace):
 def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
     with up("plant") as (process, _):
         shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).end()
-        channel = shmring.open("kept", pool="plant", local=("127.0.0.1", 0), direction="rx")
+        channel = shmring.open(
+            "kept",
+            shmring.Udp(direction="rx"),
+            pool="plant",
+            local=("127.0.0.1", 0),
+        )
         address, worker = channel.local, shmring.channels(no_leftovers)[-1].worker_pid
         process.send_signal(signal.SIGHUP)
         assert process.wait(PATIENCE_S) == 0
@@ -144,7 +149,7 @@ def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
         assert "kept" in ready["adopted"]
         (info,) = [info for info in shmring.channels(no_leftovers) if info.name == "kept"]
         assert (info.local, info.worker_pid) == (address, worker)
-        sender = shmring.open("sender", pool="plant", remote=address, direction="tx")
+        sender = shmring.open("sender", shmring.Udp(direction="tx"), pool="plant", remote=address)
         sender.send(b"still there")
         assert bytes(channel.recv(timeout=PATIENCE_S).data) == b"still there"
         process.send_signal(signal.SIGTERM)
@@ -153,8 +158,8 @@ def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
 
 def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
     with shmring.Pool("lab", policy="other") as pool:
-        receiver = pool.open("in", local=("127.0.0.1", 0), direction="rx")
-        sender = pool.open("out", remote=receiver.local, direction="tx")
+        receiver = pool.open("in", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
+        sender = pool.open("out", shmring.Udp(direction="tx"), remote=receiver.local)
         for _ in range(10):
             sender.send(b"x" * 100)
         for _ in range(10):
@@ -185,9 +190,8 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
     with shmring.Pool(policy="other") as pool:
         mic = pool.open(
             "mic",
+            shmring.Rtp(ptime_ns=1_000_000, ssrc=0xFACE, direction="tx"),
             remote=("127.0.0.1", 9),
-            direction="tx",
-            engine=shmring.Rtp(ptime_ns=1_000_000, ssrc=0xFACE),
         )
         pool.open("plain", local=("127.0.0.1", 0))
         mic.send_many([bytes(8)] * 5)
@@ -207,9 +211,9 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
 @pytest.mark.check
 def test_ls_names_a_process_that_attached_and_never_read(shmring_namespace):
     with shmring.Pool(policy="other") as pool:
-        receiver = pool.open("in", local=("127.0.0.1", 0), direction="rx")
+        receiver = pool.open("in", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
         assert receiver.try_recv() is None  # attached
-        sender = pool.open("out", remote=receiver.local, direction="tx")
+        sender = pool.open("out", shmring.Udp(direction="tx"), remote=receiver.local)
         assert "never read" not in run("ls").stdout
         sender.send(b"x")
         until(lambda: receiver.stats().readers[0].waiting == 1)

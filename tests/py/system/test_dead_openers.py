@@ -44,6 +44,7 @@ pool.close(linger=0)
 # Opens "ctl", says its port, how it opened it and the sequence of its first packet, then waits.
 PROGRAM = """
 import sys, shmring
+from shmring import Udp
 try:
     ch = shmring.open('ctl', pool={pool!r}, remote=('127.0.0.1', 9), **{options!r})
 except shmring.ShmringError as error:
@@ -139,9 +140,9 @@ def test_a_restarted_program_with_other_options_is_told_the_command(
     serve: Any, program: Any, shmring_namespace: str
 ) -> None:
     serve()
-    first = program(capacity=64)
+    first = program(engine=shmring.Udp(tx=64))
     first.kill()
-    second = program(capacity=128)
+    second = program(engine=shmring.Udp(tx=128))
     assert re.search(
         rf"opened by process {first.pid} \(python\S*\), which has died \d+\.\d s ago. It cannot be "
         rf"taken over, because the options differ in .*tx_capacity",
@@ -149,7 +150,7 @@ def test_a_restarted_program_with_other_options_is_told_the_command(
     )
     assert f"shmring close {shmring_namespace}/ctl" in second.said
     assert main(["close", "ctl"]) == 0
-    assert not program(capacity=128).said.startswith("refused")
+    assert not program(engine=shmring.Udp(tx=128)).said.startswith("refused")
 
 
 def test_the_opener_that_lives_is_named(serve: Any, program: Any, shmring_namespace: str) -> None:
@@ -410,7 +411,8 @@ CYCLIC = """
 import sys, shmring
 from shmring import Cyclic
 try:
-    ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9), producers=1,
+    ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9),
+                      share=shmring.Share(producers=1),
                       engine=Cyclic(period_ns=10**7, payload=b'a', on_stale={failsafe!r}))
 except shmring.ShmringError as error:
     print(type(error).__name__, error, flush=True)
@@ -475,7 +477,7 @@ tried = []
 for more in range(1, 60):
     resource.setrlimit(resource.RLIMIT_NOFILE, (most + more, hard))
     try:
-        ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9), engine=engine)
+        ch = shmring.open('ctl', engine, pool='plant', remote=('127.0.0.1', 9))
     except Exception as error:
         tried.append(type(error).__name__)
         last = error

@@ -52,9 +52,13 @@ def sink() -> Iterator[tuple[str, int]]:
 def test_a_sender_that_dies_of_its_own_memory_holds_nobody_up(
     shmring_pool: shmring.Pool, python: Any, sink: tuple[str, int], eventually: Any
 ) -> None:
-    there = shmring_pool.open("there", local=LOOPBACK, direction="rx")
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=LOOPBACK)
     assert there.local is not None
-    here = shmring_pool.open("ctl", remote=sink, direction="tx", packet_bytes=LONG, capacity=16)
+    here = shmring_pool.open(
+        "ctl",
+        shmring.Udp(tx=shmring.Queue(16, LONG), direction="tx"),
+        remote=sink,
+    )
 
     def first_arrival_ns() -> int:
         assert there.local is not None
@@ -83,9 +87,13 @@ def test_a_sender_that_dies_of_its_own_memory_holds_nobody_up(
 def test_senders_killed_amid_their_sending_cost_the_others_nothing(
     shmring_pool: shmring.Pool, python: Any, sink: tuple[str, int], eventually: Any
 ) -> None:
-    there = shmring_pool.open("there", local=LOOPBACK, direction="rx", capacity=4096)
+    there = shmring_pool.open("there", shmring.Udp(tx=4096, direction="rx"), local=LOOPBACK)
     assert there.local is not None
-    here = shmring_pool.open("ctl", remote=sink, direction="tx", packet_bytes=LONG, capacity=16)
+    here = shmring_pool.open(
+        "ctl",
+        shmring.Udp(tx=shmring.Queue(16, LONG), direction="tx"),
+        remote=sink,
+    )
     number = 0
     for _ in range(5):
         others = [python(ENDLESS) for _ in range(2)]

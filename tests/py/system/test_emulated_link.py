@@ -28,9 +28,9 @@ def through(shmring_open: Any, eventually: Any) -> Through:
         option = {"tx": "impair", "rx": "impair_rx"}[side]
         here, there = shmring_open(
             f"link-{next(numbers)}",
-            capacity=4 * COUNT,
-            packet_bytes=64,
-            rcvbuf_bytes=1 << 22,
+            shmring.Udp(
+                tx=shmring.Queue(4 * COUNT, 64), socket=shmring.Socket(rcvbuf_bytes=1 << 22)
+            ),
             **{"here" if side == "tx" else "there": {option: link}},
         )
         impaired = here if side == "tx" else there
@@ -129,9 +129,8 @@ def test_a_link_that_waits_for_readers_does_not_keep_its_worker_busy(
 ) -> None:
     link = Impairment(delay_ns=1_000_000)
     here, there = shmring_open(
-        capacity=64,
-        packet_bytes=64,
-        there={"impair_rx": link, "overflow": "wait", "rx_capacity": 16, "capacity": 16},
+        there={"engine": shmring.Udp(tx=16, rx=16, overflow="wait"), "impair_rx": link},
+        engine=shmring.Udp(tx=shmring.Queue(64, 64)),
     )
     assert there.try_recv() is None  # a reader, which is waited for from now on
     here.send_many([payload(number) for number in range(64)])

@@ -112,7 +112,7 @@ def test_a_worker_is_replaced_within_100_ms(shmring_namespace: str, eventually: 
 def test_a_worker_killed_amid_its_sending_sends_nothing_twice(
     shmring_pool: shmring.Pool, shmring_open: Any
 ) -> None:
-    here, there = shmring_open(capacity=4096)
+    here, there = shmring_open(engine=shmring.Udp(tx=4096))
     total = 2000
     start = time.monotonic_ns() + 20 * MS
     for index in range(total):
@@ -146,7 +146,7 @@ def test_datagrams_wait_in_the_socket_while_there_is_no_worker(
 
 def test_many_channels_are_taken_over(shmring_pool: shmring.Pool, eventually: Any) -> None:
     channels = [
-        shmring_pool.open(f"c{index}", local=LOOPBACK, capacity=16, packet_bytes=64)
+        shmring_pool.open(f"c{index}", shmring.Udp(tx=shmring.Queue(16, 64)), local=LOOPBACK)
         for index in range(100)
     ]
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)

@@ -60,10 +60,16 @@ def halt_amid_a_send(here: shmring.Channel, pid: int) -> int:
 def test_packets_of_others_leave_in_time(
     shmring_pool: shmring.Pool, python: Any, eventually: Any
 ) -> None:
-    there = shmring_pool.open("there", local=("127.0.0.1", 0), direction="rx")
-    sink = shmring_pool.open("sink", local=("127.0.0.1", 0), direction="rx", packet_bytes=64)
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
+    sink = shmring_pool.open(
+        "sink",
+        shmring.Udp(tx=shmring.Queue(1024, 64), direction="rx"),
+        local=("127.0.0.1", 0),
+    )
     here = shmring_pool.open(
-        "ctl", remote=sink.local, direction="tx", packet_bytes=LONG, capacity=64
+        "ctl",
+        shmring.Udp(tx=shmring.Queue(64, LONG), direction="tx"),
+        remote=sink.local,
     )
     other = python(SENDS)
     assert other.line() == "sending"

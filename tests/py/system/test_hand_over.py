@@ -46,7 +46,7 @@ def fail_to_send(monkeypatch: pytest.MonkeyPatch, name: str, code: int, times: i
 
 @pytest.fixture
 def channels(shmring_pool: shmring.Pool) -> dict[str, Any]:
-    return {name: shmring_pool.open(name, local=LOOPBACK, capacity=64) for name in NAMES}
+    return {name: shmring_pool.open(name, shmring.Udp(tx=64), local=LOOPBACK) for name in NAMES}
 
 
 def be_silent(monkeypatch: pytest.MonkeyPatch, times: int) -> list[bool]:

@@ -77,7 +77,7 @@ def facts(namespace: str) -> dict[str, Any]:
 
 def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
     server = serve()
-    channel = shmring.open("ctl", pool="x", local=LOOPBACK, capacity=64)
+    channel = shmring.open("ctl", shmring.Udp(tx=64), pool="x", local=LOOPBACK)
     assert channel.pool == "x"
     channel.send(b"x", to=channel.local)
     assert channel.recv(timeout=20).data == b"x"
@@ -112,7 +112,14 @@ def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str)
         sock.bind(LOOPBACK)
         address = sock.getsockname()
         channel = shmring.open(
-            "ctl", pool="x", socket=sock, impair=shmring.Impairment(loss=1.0), groups=["239.7.7.7"]
+            "ctl",
+            shmring.Udp(
+                socket=shmring.Socket(
+                    existing=sock, multicast=shmring.Multicast(groups=["239.7.7.7"])
+                )
+            ),
+            pool="x",
+            impair=shmring.Impairment(loss=1.0),
         )
     assert channel.local == address
     channel.send(b"lost", to=channel.local)
@@ -120,10 +127,10 @@ def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str)
         channel.recv(timeout=0.05)
     with pytest.raises(shmring.ChannelExists):
         shmring.open("ctl", pool="x", local=LOOPBACK)
-    with pytest.raises(shmring.BadConfig, match="capacity is 0"):
-        shmring.open("other", pool="x", capacity=0)
-    with pytest.raises(TypeError, match="did you mean 'capacity'"):
-        shmring.open("other", pool="x", capaciti=1)  # type: ignore[call-arg]
+    with pytest.raises(shmring.BadConfig, match="connect is set but"):
+        shmring.open("other", shmring.Udp(socket=shmring.Socket(connect=True)), pool="x")
+    with pytest.raises(TypeError, match="did you mean 'held'"):
+        shmring.open("other", pool="x", helt=1)  # type: ignore[call-arg]
     with pytest.raises(OSError, match="other") as caught:
         shmring.open("other", pool="x", local=address)
     assert caught.value.errno == errno.EADDRINUSE

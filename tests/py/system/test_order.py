@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import shmring
+
 MS = 1_000_000
 
 
@@ -39,7 +41,9 @@ def test_what_is_overdue_leaves_by_age(shmring_open: Any, gso: bool) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     rng = random.Random(seed)
-    here, there = shmring_open(gso=gso, here={"held": True})
+    here, there = shmring_open(
+        engine=shmring.Udp(socket=shmring.Socket(gso=gso)), here={"held": True}
+    )
     for number in range(60):
         past = here.now_ns() - rng.randrange(1, 100_000)
         here.send(b"%d" % number, at=rng.choice([past, None]))
@@ -66,8 +70,11 @@ ip("address add 10.9.8.1/24 dev slow0")
 ip("link set slow0 up")
 with shmring.Pool(policy="other") as pool:
     ch = pool.open(
-        "slow", remote=("10.9.8.2", 9), local=("10.9.8.1", 0), held=True, gso=False,
-        sndbuf_bytes=4096, tx_stamp="off",
+        "slow",
+        shmring.Udp(socket=shmring.Socket(gso=False, sndbuf_bytes=4096, tx_stamp="off")),
+        remote=("10.9.8.2", 9),
+        local=("10.9.8.1", 0),
+        held=True,
     )
     soon = ch.now_ns() + 1_000_000_000
     for number in range(20, 40):

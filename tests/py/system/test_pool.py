@@ -61,7 +61,7 @@ def test_a_worker_is_in_the_session_of_its_pool_and_in_a_group_of_its_own(
     shmring_pool: shmring.Pool,
 ) -> None:
     """Ctrl-C must not reach it, and the kernel must not weigh it against whole sessions."""
-    shmring_pool.open("any", engine=shmring.Local())
+    shmring_pool.open("any", shmring.Local())
     worker = shmring_pool.workers()[0]
     assert os.getsid(worker.pid) == os.getsid(0)
     assert os.getpgid(worker.pid) == worker.pid
@@ -81,7 +81,7 @@ def test_a_tap_reads_along(shmring_open: Any) -> None:
 def test_a_worker_whose_deadlines_are_always_near_lets_everybody_in(
     shmring_open: Any, shmring_namespace: str
 ) -> None:
-    here, _ = shmring_open(name="busy", capacity=50_000)
+    here, _ = shmring_open(name="busy", engine=shmring.Udp(tx=50_000))
     soon = here.now_ns() + 100_000_000
     for i in range(50_000):  # for ten seconds, nearer than control messages may come
         here.send(b"x", at=soon + i * 200_000)
@@ -94,7 +94,7 @@ def test_a_worker_whose_deadlines_are_always_near_lets_everybody_in(
 
 
 def test_what_is_open_is_listed(shmring_open: Any, shmring_namespace: str) -> None:
-    here, there = shmring_open("ctl", there={"direction": "rx"})
+    here, there = shmring_open("ctl", there={"engine": shmring.Udp(direction="rx")})
     found = {info.name: info for info in shmring.channels(shmring_namespace)}
     assert set(found) == {"ctl", "ctl-peer"}
     assert found["ctl"].local == here.local
@@ -156,7 +156,7 @@ def test_a_bound_socket_is_adopted(shmring_pool: shmring.Pool) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(LOOPBACK)
         address = sock.getsockname()
-        channel = shmring_pool.open("ctl", socket=sock)
+        channel = shmring_pool.open("ctl", shmring.Udp(socket=shmring.Socket(existing=sock)))
     assert channel.local == address
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"in", address)
@@ -169,8 +169,8 @@ def test_permissions_of_the_segment(shmring_pool: shmring.Pool, shmring_namespac
         return stat.S_IMODE(facts.st_mode), facts.st_gid
 
     shmring_pool.open("own", local=LOOPBACK)
-    shmring_pool.open("group", local=LOOPBACK, group=os.getegid())
-    shmring_pool.open("read", local=LOOPBACK, permissions=0o644)
+    shmring_pool.open("group", local=LOOPBACK, share=shmring.Share(group=os.getegid()))
+    shmring_pool.open("read", local=LOOPBACK, share=shmring.Share(permissions=0o644))
     assert access("own") == (0o600, os.getegid())
     assert access("group") == (0o660, os.getegid())
     assert access("read") == (0o644, os.getegid())
@@ -182,11 +182,11 @@ def test_permissions_of_the_segment(shmring_pool: shmring.Pool, shmring_namespac
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        ({"capacity": -1}, shmring.BadConfig),
+        ({"remote": ("127.0.0.1", 0)}, shmring.BadAddress),
         ({"local": ("192.0.2.1", 0)}, OSError),  # an address this host does not have
-        ({"local": LOOPBACK, "device": "nosuch0"}, OSError),
+        ({"engine": shmring.Udp(socket=shmring.Socket(device="nosuch0"))}, OSError),
         ({"local": LOOPBACK, "cpu": 4000}, shmring.BadConfig),
-        ({"local": LOOPBACK, "capacity": 50_000_000, "packet_bytes": 8}, shmring.NoSpace),
+        ({"engine": shmring.Udp(tx=shmring.Queue(50_000_000, 8))}, shmring.NoSpace),
     ],
 )
 def test_a_refused_channel_leaves_nothing(
@@ -233,7 +233,7 @@ def test_opening_and_closing_leaks_no_descriptors(
     shmring_pool.open("warm", local=LOOPBACK).end()
     before = open_files()
     for _ in range(50):
-        channel = shmring_pool.open("ctl", local=LOOPBACK, capacity=16)
+        channel = shmring_pool.open("ctl", shmring.Udp(tx=16), local=LOOPBACK)
         channel.send(b"x", to=channel.local)
         assert channel.recv(timeout=20).data == b"x"
         channel.end()
@@ -265,7 +265,11 @@ with shmring.Pool(policy='other') as pool:
     opened = 0
     try:
         for opened in range({count}):
-            pool.open(f'c{{opened}}', local=('127.0.0.1', 0), capacity=8, packet_bytes=64)
+            pool.open(
+                f'c{{opened}}',
+                shmring.Udp(tx=shmring.Queue(8, 64)),
+                local=('127.0.0.1', 0),
+            )
         print('all')
     except shmring.NoSpace as error:
         print(opened, error)
@@ -556,7 +560,9 @@ def test_threads_open_and_close_at_once_while_workers_die(
     def open_and_use(number: int) -> int:
         used = 0
         for index in range(10):
-            with shmring_pool.open(f"t{number}-{index}", local=LOOPBACK, capacity=16) as channel:
+            with shmring_pool.open(
+                f"t{number}-{index}", shmring.Udp(tx=16), local=LOOPBACK
+            ) as channel:
                 used += answered(channel)
         return used
 

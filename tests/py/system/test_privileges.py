@@ -90,7 +90,8 @@ os.setgroups([{GROUP}]); os.setgid({USER}); os.setuid({USER})
 pool = shmring.Pool(priority=90, policy='fifo')
 with warnings.catch_warnings(record=True) as caught, pool:
     warnings.simplefilter('always')
-    ch = pool.open('ctl', local=('127.0.0.1', 0), rcvbuf_bytes=64 << 20)
+    ch = pool.open('ctl', shmring.Udp(socket=shmring.Socket(rcvbuf_bytes=64 << 20)),
+                   local=('127.0.0.1', 0))
     ch.send(b'x', to=ch.local); assert ch.recv(timeout=20).data == b'x'
     worker = pool.workers()[0]
     print(worker.policy, worker.priority, ch.stats().rcvbuf_bytes >= 64 << 20)

@@ -87,7 +87,7 @@ def main(how):
             assert child.exitcode == 0
         with (
             concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor,
-            pool.open("jobs", local=(HERE, 0), reading="shared") as jobs,
+            pool.open("jobs", shmring.Udp(reading="shared"), local=(HERE, 0)) as jobs,
         ):
             done = executor.map(attach_by_name, range(4))
             for i in range(4):

@@ -28,8 +28,8 @@ def cpu_ns(pid: int) -> int:
 
 
 def open_many(pool: shmring.Pool, count: int) -> list[Any]:
-    options: dict[str, Any] = {"local": LOOPBACK, "max_payload": 200, "rx_capacity": 64}
-    return [pool.open(f"ctl-{i}", capacity=64, **options) for i in range(count)]
+    engine = shmring.Udp(tx=64, rx=64, max_payload=200)
+    return [pool.open(f"ctl-{i}", engine, local=LOOPBACK) for i in range(count)]
 
 
 def test_a_channel_costs_its_next_worker_little(

@@ -54,12 +54,16 @@ NO_ROOM = """
 import os, shmring
 files = lambda: len(os.listdir("/proc/self/fd"))
 with shmring.Pool(policy="other") as pool:
-    first = pool.open("first", local=("127.0.0.1", 0), capacity=16, packet_bytes=64)
+    first = pool.open("first", shmring.Udp(tx=shmring.Queue(16, 64)), local=("127.0.0.1", 0))
     first.send(b"queued", at=first.now_ns() + 100_000_000, to=first.local)
     before = files()
     for capacity in (4000, 200_000):  # less than is looked for beforehand, and more
         try:
-            pool.open("ctl", local=("127.0.0.1", 0), capacity=capacity, packet_bytes=1400)
+            pool.open(
+                "ctl",
+                shmring.Udp(tx=shmring.Queue(capacity, 1400)),
+                local=("127.0.0.1", 0),
+            )
         except shmring.NoSpace as error:
             print(error, flush=True)
         assert files() == before
@@ -126,9 +130,9 @@ def test_a_channel_of_another_user(shmring_pool: shmring.Pool, python: Any) -> N
 
 
 def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_open: Any) -> None:
-    here, there = shmring_open(capacity=4, packet_bytes=8, held=True)
+    here, there = shmring_open(held=True, engine=shmring.Udp(tx=shmring.Queue(4, 8)))
     there.release()
-    with pytest.raises(shmring.RingFull, match=r"4 packets wait.*larger capacity") as caught:
+    with pytest.raises(shmring.RingFull, match=r"4 packets wait.*larger tx") as caught:
         here.send_many([b"%d" % number for number in range(10)], timeout=0)
     assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
     here.release()
@@ -136,6 +140,9 @@ def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_open: An
 
 
 def test_a_ring_that_is_full_of_long_packets_names_packet_bytes(shmring_open: Any) -> None:
-    here, _ = shmring_open(capacity=64, packet_bytes=8, max_payload=1400, held=True)
+    here, _ = shmring_open(
+        held=True,
+        engine=shmring.Udp(tx=shmring.Queue(64, 8), max_payload=1400),
+    )
     with pytest.raises(shmring.RingFull, match="larger packet_bytes"):
         here.send_many([bytes(1400)] * 64, timeout=0)

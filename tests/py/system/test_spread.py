@@ -39,7 +39,11 @@ def is_spread(packets: list[shmring.Packet[Any]]) -> None:
 
 
 def test_a_batch_arrives_spread(shmring_pool: shmring.Pool) -> None:
-    far = shmring_pool.open("far", local=HERE, rx_stamp="kernel", gro=False)
+    far = shmring_pool.open(
+        "far",
+        shmring.Udp(socket=shmring.Socket(rx_stamp="kernel", gro=False)),
+        local=HERE,
+    )
     near = shmring_pool.open("near", remote=far.local)
     start = near.now_ns() + START_NS
     for number in range(ROUNDS):
@@ -49,9 +53,13 @@ def test_a_batch_arrives_spread(shmring_pool: shmring.Pool) -> None:
 
 
 def test_a_picture_arrives_spread(shmring_pool: shmring.Pool) -> None:
-    far = shmring_pool.open("far", local=HERE, rx_stamp="kernel", gro=False)
+    far = shmring_pool.open(
+        "far",
+        shmring.Udp(socket=shmring.Socket(rx_stamp="kernel", gro=False)),
+        local=HERE,
+    )
     video = shmring.Rtp(payload_type=96, clock_rate=90_000, ptime_ns=(COUNT + 10) * GAP_NS)
-    near = shmring_pool.open("video", remote=far.local, engine=video)
+    near = shmring_pool.open("video", video, remote=far.local)
     start = near.now_ns() + START_NS
     for _ in range(ROUNDS):
         near.send_many([b"part"] * COUNT, at=start, spread_ns=COUNT * GAP_NS)

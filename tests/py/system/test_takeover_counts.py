@@ -39,20 +39,24 @@ def overflow(to: tuple[str, int], datagrams: int = 300) -> None:
 
 
 OPEN: dict[str, Callable[[shmring.Pool], Any]] = {
-    "udp": lambda pool: pool.open("ctl", local=LOOPBACK, rcvbuf_bytes=SMALL_BYTES),
+    "udp": lambda pool: pool.open(
+        "ctl",
+        shmring.Udp(socket=shmring.Socket(rcvbuf_bytes=SMALL_BYTES)),
+        local=LOOPBACK,
+    ),
     "rtp": lambda pool: pool.open(
         "ctl",
+        shmring.Rtp(socket=shmring.Socket(rcvbuf_bytes=SMALL_BYTES)),
         local=LOOPBACK,
         remote=("127.0.0.1", 9),
-        rcvbuf_bytes=SMALL_BYTES,
-        engine=shmring.Rtp(),
     ),
     "netflux": lambda pool: pool.open(
         "ctl",
+        shmring.Netflux(
+            receive=8, send=8, cycle_ns=10 * MS, socket=shmring.Socket(rcvbuf_bytes=SMALL_BYTES)
+        ),
         local=LOOPBACK,
         remote=("127.0.0.1", 9),
-        rcvbuf_bytes=SMALL_BYTES,
-        engine=shmring.Netflux(receive=8, send=8, cycle_ns=10 * MS),
     ),
 }
 

@@ -270,7 +270,7 @@ def test_users_who_cannot_see_each_other(python: Callable[..., Any], shared_runt
 def test_another_user_may_not_close_hold_or_purge(
     group_pool: shmring.Pool, as_user: Callable[..., Any], shmring_namespace: str
 ) -> None:
-    mine = group_pool.open("mine", local=LOOPBACK, permissions=0o600)
+    mine = group_pool.open("mine", local=LOOPBACK, share=shmring.Share(permissions=0o600))
     shared = group_pool.open("shared", local=LOOPBACK)
     say = (
         "def say(what, name):\n"

@@ -28,7 +28,9 @@ def test_a_pair_of_channels(pytester: pytest.Pytester) -> None:
         import os, shmring
 
         def test_echo(shmring_open, shmring_namespace):
-            here, there = shmring_open(here={"direction": "tx"}, capacity=8)
+            here, there = shmring_open(
+                engine=shmring.Udp(tx=8), here={"engine": shmring.Udp(direction="tx")}
+            )
             here.send(b"ping")
             assert there.recv(timeout=20).data == b"ping"
             assert here.remote == there.local

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -38,43 +39,50 @@ def test_a_share_of_what_is_free_is_taken(
 
 
 def test_the_bytes_of_a_channel_are_those_that_it_takes(shmring_pool: Any) -> None:
-    options: dict[str, Any] = {"local": ("127.0.0.1", 0), "capacity": 77, "packet_bytes": 100}
-    with shmring_pool.open("ctl", **options) as channel:
-        assert channel.stats().segment_bytes == room.channel_bytes(**options)
+    plain, local = shmring.Udp(tx=shmring.Queue(77, 100)), ("127.0.0.1", 0)
+    with shmring_pool.open("ctl", plain, local=local) as channel:
+        assert channel.stats().segment_bytes == room.channel_bytes(plain, local=local)
     engine = shmring.Cyclic(period_ns=10**6)
     remote = ("127.0.0.1", 9)
-    with shmring_pool.open("grid", remote=remote, engine=engine) as channel:
-        assert channel.stats().segment_bytes == room.channel_bytes(engine=engine, remote=remote)
+    with shmring_pool.open("grid", engine, remote=remote) as channel:
+        assert channel.stats().segment_bytes == room.channel_bytes(engine, remote=remote)
 
 
 @pytest.mark.parametrize(
-    ("options", "sizes"),
+    ("engine", "sizes"),
     [
-        ({}, "capacity"),
-        ({"capacity": 1 << 16, "packet_bytes": 1500}, "capacity"),
-        ({"engine": shmring.Rtp(), "remote": ("127.0.0.1", 9)}, "capacity"),
-        ({"capacity": 16, "rx_capacity": 1 << 20, "packet_bytes": 8}, "rx_capacity"),
-        (
-            {"capacity": 1 << 20, "rx_capacity": 1 << 20, "packet_bytes": 8},
-            "capacity and rx_capacity",
-        ),
+        (shmring.Udp(), "tx"),
+        (shmring.Udp(tx=shmring.Queue(1 << 16, 1500)), "tx"),
+        (shmring.Rtp(), "tx"),
+        (shmring.Udp(tx=shmring.Queue(16, 8), rx=1 << 20), "rx"),
+        (shmring.Udp(tx=shmring.Queue(1 << 20, 8), rx=1 << 20), "tx and rx"),
     ],
 )
 def test_an_error_names_the_largest_size_that_fits(
-    options: dict[str, Any], sizes: str, shmring_pool: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Any, sizes: str, shmring_pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"local": ("127.0.0.1", 0), "report_capacity": 64, **options}
+    engine = dataclasses.replace(engine, report_capacity=64)
+    options: dict[str, Any] = {"local": ("127.0.0.1", 0), "remote": ("127.0.0.1", 9)}
     monkeypatch.setattr(room, "free_bytes", lambda: FREE_BYTES)
     with pytest.raises(shmring.NoSpace, match="shared memory and /dev/shm has 400000 free") as full:
-        shmring_pool.open("ctl", **options)
+        shmring_pool.open("ctl", engine, **options)
     named = re.search(r"open it with (.*), the most that fits", str(full.value))
     assert named
     found = {name: int(n) for name, n in re.findall(r"(\w+)=(\d+)", named[1])}
     assert " and ".join(found) == sizes
-    more = {name: n + 1 for name, n in found.items()}
-    assert room.channel_bytes(**options | found) <= FREE_BYTES
-    assert room.channel_bytes(**options | more) > FREE_BYTES
-    shmring_pool.open("ctl", **options | found).end()
+
+    def with_room(more: int) -> Any:
+        queues = {name: _queue(getattr(engine, name), n + more) for name, n in found.items()}
+        return dataclasses.replace(engine, **queues)
+
+    assert room.channel_bytes(with_room(0), **options) <= FREE_BYTES
+    assert room.channel_bytes(with_room(1), **options) > FREE_BYTES
+    shmring_pool.open("ctl", with_room(0), **options).end()
+
+
+def _queue(queue: Any, packets: int) -> Any:
+    is_queue = isinstance(queue, shmring.Queue)
+    return dataclasses.replace(queue, packets=packets) if is_queue else packets
 
 
 def test_nothing_is_named_if_nothing_fits(

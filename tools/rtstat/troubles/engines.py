@@ -87,12 +87,12 @@ def _rtp_loss(channel: ChannelView) -> Found | None:
 def _rtp_fix(stream: RtpView) -> str:
     late, lost = stream.delta("late") or 0, stream.delta("lost") or 0
     if late <= lost:
-        return "check the path, or let it repeat lost packets: Rtp(nack=True)"
+        return "check the path, or let it repeat lost packets: Rtcp(nack=Nack())"
     delay_ns = stream["delay_ns"] + 4 * stream["jitter_ns"]
     ms = -(-delay_ns // NS_PER_MS)
     return (
-        f"most came too late: let the jitter buffer wait longer, Rtp(min_delay_ns={ms}_000_000) "
-        "for example"
+        "most came too late: let the jitter buffer wait longer, "
+        f"Playout(min_delay_ns={ms}_000_000) for example"
     )
 
 
@@ -108,7 +108,7 @@ def _rtp_loss_there(channel: ChannelView) -> Found | None:
         share,
         f"the receiver lost {percentage(share)} of our packets, as it reported "
         f"{duration(age_ns)} ago",
-        "check the path, or let the receiver ask for lost packets: Rtp(nack=True)",
+        "check the path, or let the receiver ask for lost packets: Rtcp(nack=Nack())",
     )
 
 

@@ -114,7 +114,7 @@ def _larger_rx_ring(channel: ChannelView) -> str:
     today = facts.rx_capacity or int(facts.rx_bytes / size)
     wanted = _round_up(max(int(rate * HOLD_S), 2 * today))
     holds = f": that holds {duration(wanted / rate * NS_PER_S)} at this rate" if rate else ""
-    return f"read more often, or open it with rx_capacity={wanted} (now {today}){holds}"
+    return f"read more often, or open it with rx={wanted} (now {today}){holds}"
 
 
 def _reader_stuck(channel: ChannelView) -> Found | None:

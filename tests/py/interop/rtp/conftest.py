@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import dataclasses
 import math
 import os
 import random
@@ -27,6 +26,7 @@ from typing import Any
 
 import needs
 import pytest
+from kit.engines import spelled
 from kit.waiting import until
 
 import shmring
@@ -454,13 +454,6 @@ def codec_options(codec: Codec) -> dict[str, Any]:
     return {"codec": "l16", "clock_rate": codec.clock_rate, "payload_type": codec.payload_type}
 
 
-def with_engine(kind: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of `open`, with those that are the engine's own in its object."""
-    own = {field.name for field in dataclasses.fields(kind)} & options.keys()
-    engine = kind(**{name: options[name] for name in own})
-    return {name: value for name, value in options.items() if name not in own} | {"engine": engine}
-
-
 @pytest.fixture
 def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
     """Open a channel that gives out frames, the very first too, as soon as they are in order."""
@@ -473,7 +466,7 @@ def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
             "max_delay_ns": 1_000_000_000,
         }
         given |= codec_options(codec) | options
-        return shmring_pool.open("ear", local=("127.0.0.1", at), **with_engine(shmring.Rtp, given))
+        return shmring_pool.open("ear", local=("127.0.0.1", at), **spelled(shmring.Rtp, given))
 
     return listen
 
@@ -483,7 +476,7 @@ def mouth(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
     """Open a channel that sends to a port."""
 
     def speak(codec: Codec, to: int, **options: Any) -> shmring.RtpChannel:
-        given = with_engine(shmring.Rtp, codec_options(codec) | options)
+        given = spelled(shmring.Rtp, codec_options(codec) | options)
         return shmring_pool.open("mouth", remote=("127.0.0.1", to), **given)
 
     return speak

@@ -38,15 +38,17 @@ def open_ear(pool: shmring.Pool, at: int, **options: object) -> shmring.RtpChann
     engine = shmring.Rtp(
         codec="pcmu",
         ptime_ns=PTIME_NS,
-        rtcp="next_port",
-        min_delay_ns=LATE_NS,
-        first_delay_ns=LATE_NS,
-        max_delay_ns=LATE_NS,
-        resync_ns=5 * LATE_NS,
+        playout=shmring.rtp.Playout(
+            min_delay_ns=LATE_NS,
+            first_delay_ns=LATE_NS,
+            max_delay_ns=LATE_NS,
+            resync_ns=5 * LATE_NS,
+        ),
+        rtcp=shmring.rtp.Rtcp(port="next_port"),
+        rx=1024,  # room for all, which is read at the end
         **options,  # type: ignore[arg-type]
     )
-    # Room for all, which is read at the end.
-    return pool.open("ear", local=("127.0.0.1", at), rx_capacity=1024, engine=engine)
+    return pool.open("ear", engine, local=("127.0.0.1", at))
 
 
 def everything(ear: shmring.RtpChannel, last: int) -> list[shmring.RtpItem]:

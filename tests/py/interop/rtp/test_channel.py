@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -111,9 +112,11 @@ def test_keys_that_gstreamer_muxes_into_the_stream_arrive(
     if subprocess.run(["gst-inspect-1.0", "--exists", "rtpdtmfmux"]).returncode:
         pytest.skip("GStreamer has no rtpdtmfmux: install its bad plugins")
     at = port_pair()
-    late = {"min_delay_ns": 200_000_000, "first_delay_ns": 200_000_000}
-    engine = shmring.Rtp(codec="pcmu", delivery=delivery, **late)
-    ear = shmring_pool.open("ear", local=("127.0.0.1", at), engine=engine)
+    playout = shmring.rtp.Playout(
+        delivery=delivery, min_delay_ns=200_000_000, first_delay_ns=200_000_000
+    )
+    engine = shmring.Rtp(codec="pcmu", playout=playout)
+    ear = shmring_pool.open("ear", engine, local=("127.0.0.1", at))
     program = start(sys.executable, "-c", KEYS, at)
     frames = list(frames_of(ear))
     program.wait()
@@ -135,8 +138,12 @@ def test_opus_passes_through(shmring_pool, gstreamer, tone, port_pair, frames_of
     signal = tone(1000, 1.5)
     opus = shmring.Rtp(payload_type=signal.codec.payload_type, clock_rate=signal.codec.clock_rate)
     at, to = port_pair(), port_pair()
-    ear = shmring_pool.open("ear", local=("127.0.0.1", at), direction="rx", engine=opus)
-    mouth = shmring_pool.open("mouth", remote=("127.0.0.1", to), direction="tx", engine=opus)
+    ear = shmring_pool.open(
+        "ear", dataclasses.replace(opus, direction="rx"), local=("127.0.0.1", at)
+    )
+    mouth = shmring_pool.open(
+        "mouth", dataclasses.replace(opus, direction="tx"), remote=("127.0.0.1", to)
+    )
     _, out = gstreamer.play(signal.codec, to, port_pair())
     gstreamer.send(signal, at, port_pair())
     for frame in frames_of(ear):

@@ -18,13 +18,13 @@ pytestmark = [
     pytest.mark.check,
     pytest.mark.skipif(PAGE is None, reason="no documentation around these tests"),
 ]
-SPEECH = shmring.Rtp(codec="pcmu", rtcp="next_port")
+SPEECH = shmring.Rtp(codec="pcmu", rtcp=shmring.rtp.Rtcp(port="next_port"))
 STEADY = shmring.Rtp(
     codec="pcmu",
-    rtcp="next_port",
-    min_delay_ns=500_000_000,
-    first_delay_ns=500_000_000,
-    max_delay_ns=1_000_000_000,
+    playout=shmring.rtp.Playout(
+        min_delay_ns=500_000_000, first_delay_ns=500_000_000, max_delay_ns=1_000_000_000
+    ),
+    rtcp=shmring.rtp.Rtcp(port="next_port"),
 )
 PLAYED = 50 * 3
 
@@ -43,7 +43,7 @@ def command(beginning: str, ports: dict[int, int]) -> list[str]:
 @pytest.mark.parametrize("beginning", ["ffmpeg -re", "gst-launch-1.0 audiotestsrc"])
 def test_what_they_send_arrives(shmring_pool, start, port_pair, frames_of, beginning):
     at = port_pair()
-    ear = shmring_pool.open("ear", local=("127.0.0.1", at), engine=STEADY)
+    ear = shmring_pool.open("ear", STEADY, local=("127.0.0.1", at))
     process = start(*command(beginning, {5004: at}))
     frames = list(frames_of(ear))
     process.wait()
@@ -62,7 +62,7 @@ def test_they_play_what_is_sent(
     shmring_pool, start, port_pair, eventually, bound_ports, tmp_path, beginning
 ):
     at = port_pair()
-    mic = shmring_pool.open("mic", remote=("127.0.0.1", at), engine=SPEECH)
+    mic = shmring_pool.open("mic", SPEECH, remote=("127.0.0.1", at))
     folder = tmp_path / "foreign"
     (folder / "session.sdp").write_text(mic.sdp(), newline="")
     process = start(*command(beginning, {5006: at}))
@@ -83,7 +83,7 @@ def test_they_play_what_is_sent(
 
 def test_wireshark_reads_a_tap(shmring_pool, start, port_pair, tmp_path):
     at = port_pair()
-    mic = shmring_pool.open("mic", remote=("127.0.0.1", at), engine=SPEECH)
+    mic = shmring_pool.open("mic", SPEECH, remote=("127.0.0.1", at))
     with tap.open("mic", tmp_path / "foreign" / "mic.pcapng"):
         mic.send_block(bytes(2 * 8000))
         mic.flush(timeout=20.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import shmring
+from shmring.rtp import Nack, Rtcp
 
 pytestmark = pytest.mark.check
 
@@ -14,11 +15,13 @@ LOOPBACK = "127.0.0.1"
 
 def repair_with(port):
     return {
-        "rtcp": "next_port",
-        "rtcp_remote": (LOOPBACK, port + 1),
-        "rtcp_interval_ns": 200_000_000,
-        "rtcp_bandwidth_bps": 100_000,
-        "nack": True,
+        "rtcp": Rtcp(
+            port="next_port",
+            remote=(LOOPBACK, port + 1),
+            interval_ns=200_000_000,
+            bandwidth_bps=100_000,
+            nack=Nack(),
+        )
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import shmring
+from shmring.rtp import Rtcp
 
 pytestmark = pytest.mark.check
 
@@ -17,10 +18,12 @@ LOOPBACK = "127.0.0.1"
 def rtcp_with(port):
     """RTCP one port above the media, as often as GStreamer's here."""
     return {
-        "rtcp": "next_port",
-        "rtcp_remote": (LOOPBACK, port + 1),
-        "rtcp_interval_ns": RTCP_EVERY_NS,
-        "rtcp_bandwidth_bps": 100_000,
+        "rtcp": Rtcp(
+            port="next_port",
+            remote=(LOOPBACK, port + 1),
+            interval_ns=RTCP_EVERY_NS,
+            bandwidth_bps=100_000,
+        )
     }
 
 

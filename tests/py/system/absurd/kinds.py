@@ -18,6 +18,7 @@ from netflux.records import UDINT, Codec
 from shmring import udt
 
 HERE = ("127.0.0.1", 0)
+UDP = shmring.Udp()
 CLOSING = frozenset({"close", "close_async", "close_later", "end", "end_async"})
 # What ends the pool, on which all the others are.
 ENDS_THE_POOL = frozenset({"close", "close_async", "leave", "serve_forever", "request_stop"})
@@ -109,12 +110,15 @@ class World:
         }
         makers: dict[str, Callable[[], Any]] = {
             "plain": lambda: self.to_itself("plain"),
-            "shared": lambda: self.to_itself("shared", reading="shared", late="drop"),
+            "shared": lambda: self.to_itself("shared", shmring.Udp(reading="shared", late="drop")),
             "tap": self.tap,
-            "local": lambda: pool.open(self.name("local"), engine=shmring.Local()),
+            "local": lambda: pool.open(self.name("local"), shmring.Local()),
             "ticks": lambda: shmring.ticks(10**6, pool=pool),
             "proxy": lambda: pool.open(
-                self.name("proxy"), local=HERE, engine=shmring.Proxy(to=("127.0.0.1", 9))
+                self.name("proxy"),
+                shmring.Proxy(),
+                local=HERE,
+                remote=("127.0.0.1", 9),
             ),
             "stream": lambda: self.connected(self.listener),
             "messages": lambda: self.connected(self.message_listener, messages=True),
@@ -123,7 +127,7 @@ class World:
             "pool": lambda: pool,
         }
         for kind, engine in engines.items():
-            makers[kind] = lambda kind=kind, engine=engine: self.to_itself(kind, engine=engine)
+            makers[kind] = lambda kind=kind, engine=engine: self.to_itself(kind, engine)
         self.slots = [
             Slot(kind, make, ENDS_THE_POOL if kind == "pool" else frozenset())
             for kind, make in makers.items()
@@ -132,12 +136,13 @@ class World:
     def name(self, kind: str) -> str:
         return f"{kind}-{next(self._numbers)}"
 
-    def to_itself(self, kind: str, **options: Any) -> Any:
+    def to_itself(self, kind: str, engine: Any = UDP) -> Any:
         """A channel that sends to itself."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(HERE)
             where = sock.getsockname()
-            return self.pool.open(self.name(kind), socket=sock, remote=where, **options)
+            engine = dataclasses.replace(engine, socket=shmring.Socket(existing=sock))
+            return self.pool.open(self.name(kind), engine, remote=where)
 
     def tap(self) -> Any:
         name = self.pool.open(self.name("seen"), local=HERE).name

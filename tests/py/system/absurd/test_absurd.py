@@ -79,7 +79,7 @@ class AsGiven:
 def test_what_is_no_data(
     engine: Any, calls: list[Callable[[Any, Any], Any]], shmring_pool: shmring.Pool
 ) -> None:
-    ch = shmring_pool.open("ch", local=HERE, remote=TO, engine=engine)
+    ch = shmring_pool.open("ch", engine, local=HERE, remote=TO)
     for number, call in enumerate(calls):
         for data in NO_DATA:
             with pytest.raises(TypeError):
@@ -97,24 +97,21 @@ def test_what_is_no_data(
 
 @pytest.mark.parametrize("option", ["values", "failsafe"])
 @pytest.mark.parametrize("send", [8, AsGiven()], ids=["bytes", "record"])
-def test_what_is_no_data_at_opening(option: str, send: Any, shmring_pool: shmring.Pool) -> None:
+def test_what_is_no_data_of_an_engine(option: str, send: Any) -> None:
     for data in (8, 10**30, 1.5, "text"):
-        engine = shmring.Netflux(send=send, **{option: data})
         with pytest.raises(TypeError, match=f"{option} must be a bytes-like object, not"):
-            shmring_pool.open("link", local=HERE, remote=TO, engine=engine)
-    assert shmring_pool.channels() == []
+            shmring.Netflux(send=send, **{option: data})
 
 
 @pytest.mark.parametrize("data", [8, 10**30, 1.5])
-def test_what_is_no_cyclic_payload(data: Any, shmring_pool: shmring.Pool) -> None:
+def test_what_is_no_cyclic_payload(data: Any) -> None:
     for option in ("payload", "on_stale"):
-        engine = shmring.Cyclic(period_ns=10**9, **{option: data})
         with pytest.raises(TypeError, match=f"{option} must be a bytes-like object, not"):
-            shmring_pool.open("ticks", remote=TO, engine=engine)
+            shmring.Cyclic(period_ns=10**9, **{option: data})
 
 
 def test_what_is_no_item_has_no_samples(shmring_pool: shmring.Pool) -> None:
-    ch = shmring_pool.open("voice", local=HERE, engine=shmring.Rtp(codec="pcmu"))
+    ch = shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=HERE)
     own: list[Any] = []
     own.append(own)
     for item in ("text", ["text"], own, [[]], b"ab", memoryview(bytes(8)).cast("B", (2, 4))):

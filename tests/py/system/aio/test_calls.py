@@ -37,7 +37,7 @@ def test_verdicts_are_awaited(run, pair):
 
 
 def test_verdict_blocks_and_refuses(shmring_pool):
-    ch = shmring_pool.open("ctl", remote=(HERE, 9), report_capacity=4)
+    ch = shmring_pool.open("ctl", shmring.Udp(report_capacity=4), remote=(HERE, 9))
     first = ch.send(b"x", at=ch.now_ns() + 20 * MS)
     assert ch.verdict(first, timeout=20).sequence == first
     with pytest.raises(ValueError, match="has queued 1 packets"):
@@ -50,7 +50,7 @@ def test_verdict_blocks_and_refuses(shmring_pool):
     ch.flush()
     with pytest.raises(shmring.TooLate, match="overwritten"):
         ch.verdict(first)
-    quiet = shmring_pool.open("quiet", remote=(HERE, 9), reports="late")
+    quiet = shmring_pool.open("quiet", shmring.Udp(reports="late"), remote=(HERE, 9))
     with pytest.raises(shmring.BadConfig, match="reports"):
         quiet.verdict(quiet.send(b"x"))
 
@@ -112,7 +112,7 @@ def test_the_loop_goes_on_while_a_channel_opens(shmring_pool):
 
         ticking = asyncio.create_task(tick())
         began = time.monotonic()
-        ch = await shmring_pool.open_async("big", local=(HERE, 0), capacity=1 << 16)
+        ch = await shmring_pool.open_async("big", shmring.Udp(tx=1 << 16), local=(HERE, 0))
         took = time.monotonic() - began
         assert ticks > took / 0.1
         await ch.end_async()
@@ -134,6 +134,6 @@ def test_a_cancelled_open_leaves_nothing_behind(shmring_pool):
         async with await shmring.open_async("ctl", pool=shmring_pool, local=(HERE, 0)) as ch:
             assert ch.name == "ctl"
         with pytest.raises(shmring.BadConfig):
-            await shmring_pool.open_async("ctl", capacity=0)
+            await shmring_pool.open_async("ctl", shmring.Udp(tx=0))
 
     asyncio.run(main())

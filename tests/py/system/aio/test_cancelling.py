@@ -21,8 +21,8 @@ PATIENCE_S = 60.0
 @pytest.mark.parametrize("many", [False, True])
 def test_packets_survive_cancelled_receivers(shmring_pool, seed, many):
     draw = random.Random(seed)
-    far = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
-    near = shmring_pool.open("near", remote=far.local, capacity=1024)
+    far = shmring_pool.open("far", shmring.Udp(tx=1024), local=(HERE, 0))
+    near = shmring_pool.open("near", shmring.Udp(tx=1024), remote=far.local)
     got: list[int] = []
 
     async def take():
@@ -56,8 +56,13 @@ def test_packets_survive_cancelled_receivers(shmring_pool, seed, many):
 @pytest.mark.parametrize("seed", range(3))
 def test_cancelled_senders_send_once_or_never(shmring_pool, seed):
     draw = random.Random(seed)
-    far = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
-    near = shmring_pool.open("near", remote=far.local, capacity=4, packet_bytes=8, held=True)
+    far = shmring_pool.open("far", shmring.Udp(tx=1024), local=(HERE, 0))
+    near = shmring_pool.open(
+        "near",
+        shmring.Udp(tx=shmring.Queue(4, 8)),
+        remote=far.local,
+        held=True,
+    )
     sent: list[int] = []
     started: list[int] = []
 
@@ -97,7 +102,7 @@ def test_a_packet_wakes_one_of_many_tasks(serve, shmring_pool):
             looks += 1
             return super().try_recv()
 
-    near = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
+    near = shmring_pool.open("far", shmring.Udp(tx=1024), local=(HERE, 0))
     far = Counted("far", namespace=shmring_pool.namespace)
 
     async def main():

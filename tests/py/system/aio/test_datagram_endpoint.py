@@ -209,7 +209,10 @@ def test_the_socket_that_is_shown_takes_wishes_for_buffers(serve):
 def test_packets_have_deadlines_and_verdicts(serve):
     async def main():
         transport, client = await shmring.create_datagram_endpoint(
-            Client, local_addr=(HERE, 0), late="drop", tolerance_ns=5_000_000_000, name="timed"
+            Client,
+            local_addr=(HERE, 0),
+            name="timed",
+            engine=shmring.Udp(late="drop", tolerance_ns=5_000_000_000),
         )
         channel = transport.get_extra_info("shmring_channel")
         assert channel.name == "timed"
@@ -228,7 +231,9 @@ def test_packets_have_deadlines_and_verdicts(serve):
 def test_a_full_channel_pauses_the_protocol(serve):
     async def main():
         transport, client = await shmring.create_datagram_endpoint(
-            Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+            Client,
+            remote_addr=(HERE, 9),
+            engine=shmring.Udp(tx=shmring.Queue(4, 100)),
         )
         channel = transport.get_extra_info("shmring_channel")
         transport.set_write_buffer_limits(high=1000)
@@ -268,7 +273,9 @@ def test_a_protocol_that_sends_again_at_once_goes_on(serve):
 
     async def main():
         transport, client = await shmring.create_datagram_endpoint(
-            Flood, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+            Flood,
+            remote_addr=(HERE, 9),
+            engine=shmring.Udp(tx=shmring.Queue(4, 100)),
         )
         transport.set_write_buffer_limits(high=300)
         for _ in range(500):
@@ -285,7 +292,9 @@ def test_an_endpoint_without_room_ends(serve):
     async def main():
         for end in ("abort", "close"):
             transport, client = await shmring.create_datagram_endpoint(
-                Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+                Client,
+                remote_addr=(HERE, 9),
+                engine=shmring.Udp(tx=shmring.Queue(4, 100)),
             )
             channel = transport.get_extra_info("shmring_channel")
             late = channel.now_ns() + 3600 * 10**9
@@ -308,7 +317,9 @@ def test_closing_sends_what_was_kept_and_aborting_does_not(serve):
             sink.settimeout(0.2)
             for end, count in (("close", 30), ("abort", 0)):
                 transport, client = await shmring.create_datagram_endpoint(
-                    Client, remote_addr=sink.getsockname(), capacity=4, packet_bytes=100
+                    Client,
+                    remote_addr=sink.getsockname(),
+                    engine=shmring.Udp(tx=shmring.Queue(4, 100)),
                 )
                 channel = transport.get_extra_info("shmring_channel")
                 channel.hold()
@@ -333,7 +344,9 @@ def test_an_abort_ends_a_close_that_lingers(serve):
     async def main():
         for pause_s in (0, 0.05):
             transport, client = await shmring.create_datagram_endpoint(
-                Client, remote_addr=(HERE, 9), capacity=4, packet_bytes=100
+                Client,
+                remote_addr=(HERE, 9),
+                engine=shmring.Udp(tx=shmring.Queue(4, 100)),
             )
             channel = transport.get_extra_info("shmring_channel")
             for _ in range(10):

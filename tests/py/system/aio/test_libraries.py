@@ -51,7 +51,7 @@ def test_timeouts(run, pair):
 
 
 def test_room_is_awaited(run, shmring_pool):
-    ch = shmring_pool.open("full", remote=(HERE, 9), direction="tx", capacity=8, held=True)
+    ch = shmring_pool.open("full", shmring.Udp(tx=8, direction="tx"), remote=(HERE, 9), held=True)
     while ch.try_send(b"x") is not None:
         pass
 

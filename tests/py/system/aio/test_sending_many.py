@@ -19,8 +19,13 @@ COUNT = 100
 @pytest.fixture
 def narrow(shmring_pool):
     """A held channel with room for a few packets, and one that receives what it sends."""
-    far = shmring_pool.open("far", local=(HERE, 0), capacity=1024)
-    near = shmring_pool.open("near", remote=far.local, capacity=8, packet_bytes=16, held=True)
+    far = shmring_pool.open("far", shmring.Udp(tx=1024), local=(HERE, 0))
+    near = shmring_pool.open(
+        "near",
+        shmring.Udp(tx=shmring.Queue(8, 16)),
+        remote=far.local,
+        held=True,
+    )
     return near, far
 
 
@@ -155,7 +160,10 @@ def test_the_buffer_is_free_after_the_call(narrow):
 
 def test_frames_of_rtp(shmring_pool):
     ch = shmring_pool.open(
-        "rtp", remote=(HERE, 9), engine=shmring.Rtp(), capacity=4, packet_bytes=400, held=True
+        "rtp",
+        shmring.Rtp(tx=shmring.Queue(4, 400)),
+        remote=(HERE, 9),
+        held=True,
     )
 
     async def main():

@@ -21,9 +21,11 @@ TASKS = 200
 @pytest.fixture
 def ends(shmring_pool):
     """A channel with little room, and one with much: (near, far)."""
-    far = shmring_pool.open("far", local=(HERE, 0), capacity=8192)
+    far = shmring_pool.open("far", shmring.Udp(tx=8192), local=(HERE, 0))
     near = shmring_pool.open(
-        "near", remote=far.local, capacity=4, packet_bytes=16, report_capacity=4096
+        "near",
+        shmring.Udp(tx=shmring.Queue(4, 16), report_capacity=4096),
+        remote=far.local,
     )
     return near, far
 

@@ -101,7 +101,7 @@ def test_batches_claims_and_times(shmring_open: Any, c_client: Any) -> None:
 
 
 def test_a_local_channel_has_no_addresses(shmring_pool: shmring.Pool, c_client: Any) -> None:
-    here = shmring_pool.open("bus", engine=shmring.Local())
+    here = shmring_pool.open("bus", shmring.Local())
     assert here.try_recv() is None
     client = c_client("bus")
     assert client.ask("recv 0").startswith("error EAGAIN")  # attached as reader from here on
@@ -139,13 +139,13 @@ def test_it_reads_the_reports_of_all_senders(
     here.flush(timeout=20)
     answers = eventually(lambda: client.ask("reports 64").replace("none", ""))
     assert answers.startswith("0:")
-    quiet = shmring_open("no-reports", here={"reports": "off"})
+    quiet = shmring_open("no-reports", here={"engine": shmring.Udp(reports="off")})
     assert c_client("no-reports").ask("reports 1").startswith("error ENOTSUP")
     assert quiet
 
 
 def test_it_tells_what_the_channel_is(shmring_open: Any, c_client: Any) -> None:
-    here, _ = shmring_open("facts", here={"max_payload": 500})
+    here, _ = shmring_open("facts", here={"engine": shmring.Udp(max_payload=500)})
     name, engine, direction, state, longest, epoch = c_client("facts").ask("info").split()
     assert (name, engine, direction, state) == ("facts", "udp", "3", "1")
     assert (int(longest), int(epoch)) == (500, here.epoch)
@@ -166,7 +166,7 @@ def test_a_descriptor_to_select_on(shmring_open: Any, c_client: Any) -> None:
 
 
 def test_the_readers_of_a_group_share_the_packets(shmring_open: Any, c_client: Any) -> None:
-    here, there = shmring_open("group", here={"reading": "shared"})
+    here, there = shmring_open("group", here={"engine": shmring.Udp(reading="shared")})
     client = c_client("group")
     there.send(b"one")
     assert client.ask("recv 20000") == "0 one"
@@ -265,7 +265,7 @@ def test_an_answer_leaves_from_the_address_that_was_asked(
 
 
 def test_what_cannot_be_sent_is_refused(shmring_pool: Any, c_client: Any) -> None:
-    ch = shmring_pool.open("narrow", local=("127.0.0.1", 0), max_payload=8)
+    ch = shmring_pool.open("narrow", shmring.Udp(max_payload=8), local=("127.0.0.1", 0))
     client = c_client("narrow")
     assert client.ask("send 0 no-remote").startswith("error EDESTADDRREQ")
     host, port = ch.local
@@ -274,12 +274,12 @@ def test_what_cannot_be_sent_is_refused(shmring_pool: Any, c_client: Any) -> Non
     assert client.ask(f"to nowhere {port} x").startswith("error EINVAL")
     assert client.ask(f"to {host} {port} fits") == "0"
     assert ch.recv(timeout=20).data == b"fits"
-    shmring_pool.open("one-way", local=("127.0.0.1", 0), direction="rx")
+    shmring_pool.open("one-way", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
     assert c_client("one-way").ask("send 0 x").startswith("error EPERM")
 
 
 def test_a_full_ring_makes_it_wait(shmring_open: Any, c_client: Any) -> None:
-    here, there = shmring_open("full", here={"held": True, "capacity": 4})
+    here, there = shmring_open("full", here={"engine": shmring.Udp(tx=4), "held": True})
     client = c_client("full")
     sent = 0
     while not (answer := client.ask("send 0 x")).startswith("error"):
@@ -307,7 +307,7 @@ def test_a_forked_child_is_a_party_of_its_own(shmring_open: Any, c_client: Any) 
 def test_a_killed_c_program_leaves_its_slot_to_others(
     shmring_open: Any, c_client: Any, eventually: Any
 ) -> None:
-    here, there = shmring_open("mortal", here={"producers": 1})
+    here, there = shmring_open("mortal", here={"share": shmring.Share(producers=1)})
     first = c_client("mortal")
     assert first.ask("send 0 one") == "0"
     first.popen.kill()

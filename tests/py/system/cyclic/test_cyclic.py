@@ -93,7 +93,7 @@ def updater(shmring_namespace: str) -> Iterator[Updater]:
 
 def opened(pool: shmring.Pool, partner: Partner, **options: object) -> shmring.CyclicChannel:
     engine = shmring.Cyclic(**({"period_ns": PERIOD_NS} | options))  # type: ignore[arg-type]
-    return pool.open("cyc", local=("127.0.0.1", 0), remote=partner.address, engine=engine)
+    return pool.open("cyc", engine, local=("127.0.0.1", 0), remote=partner.address)
 
 
 def test_the_newest_payload_is_sent_until_the_end(
@@ -198,8 +198,8 @@ def test_datagrams_arrive_as_in_a_plain_channel(
 
 
 def test_without_a_remote_every_process_gets_each_cycle(shmring_pool: shmring.Pool) -> None:
-    engine = shmring.Cyclic(period_ns=PERIOD_NS, phase_ns=0)
-    with shmring_pool.open("cyc", engine=engine, max_payload=0) as channel:
+    engine = shmring.Cyclic(period_ns=PERIOD_NS, phase_ns=0, max_payload=0)
+    with shmring_pool.open("cyc", engine) as channel:
         with shmring.attach("cyc") as other:
             assert isinstance(other, shmring.CyclicChannel)
             first = channel.recv(timeout=PATIENCE_S)
@@ -217,7 +217,8 @@ def test_what_cannot_be_is_refused(shmring_pool: shmring.Pool, partner: Partner)
         with pytest.raises(kind, match=words):
             opened(shmring_pool, partner, **options)
 
-    refused("period_ns is not given", period_ns=0)
+    with pytest.raises(shmring.BadConfig, match="period_ns is not given"):
+        shmring_pool.open("cyc", shmring.Cyclic(), remote=partner.address)
     refused("period_ns is 1; it must be between 100000", period_ns=1)
     refused(f"phase_ns is {PERIOD_NS}; it must be between 0 and", phase_ns=PERIOD_NS)
     refused("on_stale is 'go on': use .*, or a bytes-like", on_stale="go on")
@@ -225,10 +226,9 @@ def test_what_cannot_be_is_refused(shmring_pool: shmring.Pool, partner: Partner)
     refused("payload has 1473 bytes, but max_payload is 1472", payload=bytes(1473))
     refused("on_stale has 1473 bytes", on_stale=bytes(1473))
     engine = shmring.Cyclic(period_ns=PERIOD_NS)
-    with pytest.raises(shmring.BadConfig, match="late cannot be used with Cyclic: the newest"):
-        shmring_pool.open("cyc", remote=partner.address, engine=engine, late="drop")
+    refused("txtime cannot be used with Cyclic: the newest", socket=shmring.Socket(txtime="off"))
     with pytest.raises(shmring.ShmringError, match="local cannot be used"):
-        shmring_pool.open("cyc", local=("127.0.0.1", 0), engine=engine)
+        shmring_pool.open("cyc", engine, local=("127.0.0.1", 0))
     with opened(shmring_pool, partner) as channel:
         with pytest.raises(shmring.PayloadTooLarge, match="takes at most 1472"):
             channel.update(bytes(1473))

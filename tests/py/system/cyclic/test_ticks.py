@@ -184,9 +184,9 @@ def test_processes_share_a_grid_until_the_last(
 
 
 def test_a_channel_that_sends_is_no_grid(shmring_pool: shmring.Pool) -> None:
-    sending = shmring.Cyclic(period_ns=PERIOD_NS, payload=b"x")
+    sending = shmring.Cyclic(period_ns=PERIOD_NS, payload=b"x", max_payload=4)
     with (
-        shmring_pool.open("sends", engine=sending, max_payload=4, remote=("127.0.0.1", 9)),
+        shmring_pool.open("sends", sending, remote=("127.0.0.1", 9)),
         pytest.raises(shmring.BadConfig, match="'sends' has a payload"),
     ):
         shmring.ticks(PERIOD_NS, name="sends", pool=shmring_pool).next(timeout=1.0)

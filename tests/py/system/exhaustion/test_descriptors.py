@@ -209,7 +209,11 @@ def test_a_user_at_its_limit_of_processes_is_told(
 def test_a_process_at_its_limit_takes_no_slots(
     python: Callable[..., Any], shmring_pool: shmring.Pool, left: int, call: str
 ) -> None:
-    channel = shmring_pool.open("ctl", local=("127.0.0.1", 0), producers=3, readers=3)
+    channel = shmring_pool.open(
+        "ctl",
+        local=("127.0.0.1", 0),
+        share=shmring.Share(producers=3, readers=3),
+    )
     process = python(AT_LIMIT.format(left=left, call=call))
     assert int(process.line()) >= 1
     text = process.line()
@@ -238,7 +242,7 @@ def test_a_reader_at_its_limit_goes_on_reading_when_it_cannot_send(
 def test_a_sender_at_its_limit_keeps_its_slot_when_its_worker_is_replaced(
     python: Callable[..., Any], shmring_pool: shmring.Pool
 ) -> None:
-    channel = shmring_pool.open("ctl", local=("127.0.0.1", 0), producers=1)
+    channel = shmring_pool.open("ctl", local=("127.0.0.1", 0), share=shmring.Share(producers=1))
     process = python(SENDER_AT_LIMIT)
     assert channel.recv(timeout=20).data == b"before"
     assert process.line() == "full"

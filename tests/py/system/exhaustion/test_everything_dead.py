@@ -20,7 +20,7 @@ SOON_S = 10.0
 OWNER = """
 import sys, shmring
 pool = shmring.Pool(policy='other')
-pool.open('ctl', local=('127.0.0.1', 0), capacity=16)
+pool.open('ctl', shmring.Udp(tx=16), local=('127.0.0.1', 0))
 print(pool.workers()[0].pid, flush=True)
 sys.stdin.read()
 """

@@ -29,7 +29,7 @@ def open_again(pool):
     until = time.monotonic() + 20  # the memory of a closed channel comes back a moment later
     while True:
         try:
-            return pool.open('again', local=('127.0.0.1', 0), capacity=1024)
+            return pool.open('again', shmring.Udp(tx=1024), local=('127.0.0.1', 0))
         except shmring.NoSpace:
             if time.monotonic() > until:
                 raise
@@ -40,7 +40,7 @@ with shmring.Pool(policy='other') as pool:
     try:
         while len(channels) < 1000:
             name = f'c{len(channels)}'
-            channels.append(pool.open(name, local=('127.0.0.1', 0), capacity=1024))
+            channels.append(pool.open(name, shmring.Udp(tx=1024), local=('127.0.0.1', 0)))
     except shmring.NoSpace as error:
         print(len(channels), error)
     for channel in channels:
@@ -57,7 +57,7 @@ SMALL = """
 import shmring
 with shmring.Pool(policy='other') as pool:
     here = pool.open('here', local=('127.0.0.1', 0))
-    rtp = pool.open('rtp', local=('127.0.0.1', 0), engine=shmring.Rtp(codec='pcmu'))
+    rtp = pool.open('rtp', shmring.Rtp(codec='pcmu'), local=('127.0.0.1', 0))
     here.send(b'x', to=here.local)
     print(here.recv(timeout=20).data)
 """
@@ -69,7 +69,7 @@ first = pool.open('first', local=('127.0.0.1', 0))
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), resource.RLIM_INFINITY))
 try:
-    pool.open('big', capacity=1 << 16)
+    pool.open('big', shmring.Udp(tx=1 << 16))
 except shmring.ShmringError as error:
     print(type(error).__name__, error, flush=True)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -84,7 +84,7 @@ pool = shmring.Pool(policy='other')
 first = pool.open('first', local=('127.0.0.1', 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
 try:
-    pool.open('big', capacity=1 << 16)
+    pool.open('big', shmring.Udp(tx=1 << 16))
 except shmring.ShmringError as error:
     print(type(error).__name__, error, flush=True)
 first.send(b'x', to=first.local)
@@ -152,7 +152,12 @@ ip('link', 'set', 'lo', 'up')
 ip('addr', 'add', '10.99.0.1/32', 'dev', 'lo')
 with shmring.Pool(policy='other') as pool:
     there = pool.open('there', local=('127.0.0.1', 0))
-    here = pool.open('here', local=('10.99.0.1', 0), remote=there.local, reports='all')
+    here = pool.open(
+        'here',
+        shmring.Udp(reports='all'),
+        local=('10.99.0.1', 0),
+        remote=there.local,
+    )
     assert 'failed' not in send(here)
     assert received(there)
     {break_it}
@@ -239,7 +244,7 @@ def test_a_user_who_may_lock_no_memory(python: Callable[..., Any], other_runtime
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "warnings.simplefilter('ignore')\n"
         "with shmring.Pool(policy='fifo') as pool:\n"
-        "    ch = pool.open('ctl', local=('127.0.0.1', 0), capacity=65536)\n"
+        "    ch = pool.open('ctl', shmring.Udp(tx=65536), local=('127.0.0.1', 0))\n"
         "    ch.send(b'x', to=ch.local)\n"
         "    print(ch.recv(timeout=20).data, pool.workers()[0].memory_locked)\n"
     )
@@ -278,7 +283,7 @@ def test_a_link_without_buffers(shmring_namespace: str) -> None:
     script = (
         "import shmring\n"
         "with shmring.Pool(policy='other') as pool:\n"
-        "    ch = pool.open('ctl', local=('127.0.0.1', 0), reports='all')\n"
+        "    ch = pool.open('ctl', local=('127.0.0.1', 0))\n"
         "    for number in range(200):\n"
         "        ch.send(bytes(1000), to=ch.local)\n"
         "    ch.flush(timeout=30)\n"
@@ -291,7 +296,7 @@ def test_everything_stands_still_for_5_s(python: Callable[..., Any]) -> None:
     owner = python(
         "import time, shmring\n"
         "with shmring.Pool(policy='other') as pool:\n"
-        "    ch = pool.open('ctl', local=('127.0.0.1', 0), reports='all', capacity=1024)\n"
+        "    ch = pool.open('ctl', shmring.Udp(tx=1024), local=('127.0.0.1', 0))\n"
         "    ch.send(b'first', to=ch.local); ch.recv(timeout=20)\n"
         "    print(pool.workers()[0].pid, flush=True)\n"
         "    start = time.monotonic_ns() + 100_000_000\n"

@@ -104,9 +104,11 @@ def rtp_ends(pool: shmring.Pool, sock: socket.socket, stack: contextlib.ExitStac
     answers = []
     for name, interval_ns in (("talks", 20_000_000), ("listens", SELDOM_NS)):
         options = shmring.Rtp(
-            rtcp="mux", nack=True, rtcp_interval_ns=interval_ns, rtcp_bandwidth_bps=1e6
+            rtcp=shmring.rtp.Rtcp(
+                interval_ns=interval_ns, bandwidth_bps=1e6, nack=shmring.rtp.Nack()
+            ),
         )
-        channel = pool.open(name, local=HERE, remote=sock.getsockname(), engine=options)
+        channel = pool.open(name, options, local=HERE, remote=sock.getsockname())
         to = channel.local
         assert to is not None
         channel.send_many([b"%d" % number for number in range(4)], timeout=PATIENCE_S)
@@ -134,7 +136,7 @@ def netflux_link(pool: shmring.Pool, sock: socket.socket, stack: contextlib.Exit
     answers = []
     for name, cycle_ns in (("moves", 10_000_000), ("rests", SELDOM_NS)):
         options = shmring.Netflux(send=4, receive=4, cycle_ns=cycle_ns, watchdog_ns=0)
-        link = pool.open(name, local=HERE, remote=sock.getsockname(), engine=options)
+        link = pool.open(name, options, local=HERE, remote=sock.getsockname())
         to = link.local
         assert to is not None
         link.update(b"word")
@@ -149,7 +151,7 @@ def proxy_of_a_listener(
     pool: shmring.Pool, sock: socket.socket, stack: contextlib.ExitStack
 ) -> Listener:
     server = stack.enter_context(udt.listen(HERE, pool=pool))
-    proxy = pool.open("link", local=HERE, engine=shmring.Proxy(to=server.local))
+    proxy = pool.open("link", shmring.Proxy(), local=HERE, remote=server.local)
     assert proxy.local is not None
     asked = [udt_handshake(1, socket_id) for socket_id in (0, 1)]
     return Listener(proxy.local, ask(sock, proxy.local, *asked))

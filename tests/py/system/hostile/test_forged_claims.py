@@ -88,7 +88,12 @@ def median_late_ns(channel: shmring.Channel, eventually: Any) -> float:
 
 def attack(pool: shmring.Pool, channel: shmring.Channel, eventually: Any) -> float:
     """The median beside a channel whose client forges."""
-    with pool.open("forged", local=HERE, remote=("127.0.0.1", 9), producers=SLOTS) as hostile:
+    with pool.open(
+        "forged",
+        local=HERE,
+        remote=("127.0.0.1", 9),
+        share=shmring.Share(producers=SLOTS),
+    ) as hostile:
         hostile.send(b"takes a slot")
         hostile.flush(timeout=20)
         file = paths.shm_file(paths.channel_segment(pool.namespace, "forged"))

@@ -52,12 +52,12 @@ def shrink_engine_part(file: Path) -> None:
 
 def test_a_smaller_engine_part_is_not_believed(shmring_pool: shmring.Pool, eventually: Any) -> None:
     """The successor maps the channels in their order, each below the one before."""
-    oracle = shmring_pool.open("oracle", local=HERE, direction="rx")
+    oracle = shmring_pool.open("oracle", shmring.Udp(direction="rx"), local=HERE)
     spoiled = shmring_pool.open(
         "spoiled",
+        shmring.Netflux(send=64, receive=64, cycle_ns=1_000_000),
         local=HERE,
         remote=("127.0.0.1", 9),
-        engine=shmring.Netflux(send=64, receive=64, cycle_ns=1_000_000),
     )
     file = file_of("oracle", shmring_pool.namespace)
     before = file.read_bytes()[:PAGE]
@@ -81,7 +81,13 @@ def test_a_pool_that_adopts_asks_its_own_notes(shmring_namespace: str, eventuall
     first = serve(cores)
     try:
         alive = shmring.open("alive", pool="x", local=HERE, cpu=cores[0])
-        spoiled = shmring.open("spoiled", pool="x", local=HERE, cpu=cores[1], max_payload=500)
+        spoiled = shmring.open(
+            "spoiled",
+            shmring.Udp(max_payload=500),
+            pool="x",
+            local=HERE,
+            cpu=cores[1],
+        )
         local = spoiled.local
         (info,) = [i for i in shmring.channels(shmring_namespace) if i.name == "spoiled"]
         with file_of("spoiled", shmring_namespace).open("r+b") as opened:

@@ -102,7 +102,7 @@ def pool(
 
 @pytest.fixture
 def victim(pool: shmring.Pool) -> shmring.Channel:
-    return pool.open("victim", local=LOOPBACK, capacity=2 * PACKETS, reports="all")
+    return pool.open("victim", shmring.Udp(tx=2 * PACKETS, reports="all"), local=LOOPBACK)
 
 
 def seen_by(victim: shmring.Channel) -> tuple[int, int]:
@@ -352,7 +352,7 @@ def test_a_flood_of_requests_makes_nobody_late(
 def test_a_client_that_died_without_hanging_up_gives_its_slot_back(
     pool: shmring.Pool, as_user: Callable[..., Any]
 ) -> None:
-    pool.open("ctl", local=LOOPBACK, readers=1)
+    pool.open("ctl", local=LOOPBACK, share=shmring.Share(readers=1))
     member = as_user(
         "channel = attach('ctl'); channel.fileno()\n"
         "fd = channel._endpoint.attachment.fileno()\n"

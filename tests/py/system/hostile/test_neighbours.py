@@ -104,18 +104,24 @@ def test_the_longest_histories_stop_nobody(pool: shmring.Pool, unharmed: Any) ->
 
     def attack() -> None:
         for number in range(8):
-            engine = shmring.Rtp(nack=True, rtcp="mux", history_packets=32768)
-            pool.open(
-                f"history-{number}", remote=("127.0.0.1", 9), engine=engine, max_payload=15000,
-                capacity=8, packet_bytes=15000, direction="tx",
-            ).end()  # fmt: skip
+            engine = shmring.Rtp(
+                rtcp=shmring.rtp.Rtcp(nack=shmring.rtp.Nack(history_packets=32768)),
+                tx=shmring.Queue(8, 15000),
+                max_payload=15000,
+                direction="tx",
+            )
+            pool.open(f"history-{number}", engine, remote=("127.0.0.1", 9)).end()
 
     unharmed(attack)
 
 
 def test_holes_in_a_segment_end_its_channel_once(pool: shmring.Pool, unharmed: Any) -> None:
     """The largest channel that a member may have by default, and packets that arrive in it."""
-    channel = pool.open("holes", local=HERE, capacity=7300, packet_bytes=1500, rx_packet_bytes=1500)
+    channel = pool.open(
+        "holes",
+        shmring.Udp(tx=shmring.Queue(7300, 1500), rx=shmring.Queue(7300, 1500)),
+        local=HERE,
+    )
     file = paths.shm_file(paths.channel_segment(pool.namespace, "holes"))
     size = file.stat().st_size
     assert 20 * MIB < size <= shmring.UserLimits().channel_bytes
@@ -149,8 +155,13 @@ def test_another_impairment_of_a_filled_path_stops_nobody(
     with socket.socket(type=kind) as sink, socket.socket(type=kind) as client:
         sink.bind(HERE)
         short, long = shmring.Impairment(delay_ns=10**9), shmring.Impairment(delay_ns=60 * 10**9)
-        engine = shmring.Proxy(to=sink.getsockname(), forward=short)
-        link: Any = pool.open("link", local=HERE, engine=engine, rcvbuf_bytes=16 * MIB)
+        link: Any = pool.open(
+            "link",
+            shmring.Proxy(socket=shmring.Socket(rcvbuf_bytes=16 * MIB)),
+            local=HERE,
+            remote=sink.getsockname(),
+            impair=short,
+        )
         client.connect(link.local)
 
         def attack() -> None:

@@ -40,12 +40,10 @@ class Place:
     def large(self) -> shmring.Channel:
         return self.pool.open(
             "large",
+            shmring.Udp(tx=shmring.Queue(PACKETS, 500)),
             local=HERE,
             remote=NOWHERE,
-            capacity=PACKETS,
-            packet_bytes=500,
-            producers=1023,
-            readers=1024,
+            share=shmring.Share(producers=1023, readers=1024),
         )
 
     def full(self) -> shmring.Channel:
@@ -119,7 +117,7 @@ def reset(place: Place) -> Act:
 
 def list_many(place: Place) -> Act:
     for number in range(200):
-        place.pool.open(f"many-{number}", local=HERE, capacity=8, packet_bytes=64)
+        place.pool.open(f"many-{number}", shmring.Udp(tx=shmring.Queue(8, 64)), local=HERE)
     return lambda: place.ask(Op.LIST, LIST.pack(0, 0))
 
 
@@ -149,8 +147,13 @@ def set_a_filled_path(place: Place) -> Act:
     """More than 100 MB are on their way, and the new delay needs more memory. Then they arrive."""
     sink = place.stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
     sink.bind(HERE)
-    engine = Proxy(to=sink.getsockname(), forward=Impairment(delay_ns=900 * MS))
-    link: Any = place.pool.open("link", local=HERE, engine=engine, rcvbuf_bytes=16 << 20)
+    link: Any = place.pool.open(
+        "link",
+        Proxy(socket=shmring.Socket(rcvbuf_bytes=16 << 20)),
+        local=HERE,
+        remote=sink.getsockname(),
+        impair=Impairment(delay_ns=900 * MS),
+    )
     client = place.stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
     client.connect(link.local)
     until_ns = time.monotonic_ns() + 800 * MS

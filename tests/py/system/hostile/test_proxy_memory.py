@@ -41,10 +41,9 @@ def test_a_scribbled_engine_part_hurts_no_other_channel(
 ) -> None:
     chance = random.Random(7)
     with udp() as server:
-        engine = shmring.Proxy(to=server.getsockname())
-        here = ("127.0.0.1", 0)
-        spoilt = shmring_pool.open("spoilt", local=here, engine=engine)
-        fine = shmring_pool.open("fine", local=here, engine=engine)
+        here, there = ("127.0.0.1", 0), server.getsockname()
+        spoilt = shmring_pool.open("spoilt", shmring.Proxy(), local=here, remote=there)
+        fine = shmring_pool.open("fine", shmring.Proxy(), local=here, remote=there)
         (name,) = (one for one in paths.shm_names(shmring_namespace) if one.channel == "spoilt")
         file = paths.shm_file(name.posix_name)
         with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as memory:
@@ -68,7 +67,10 @@ def test_requests_that_mean_ill_are_refused(shmring_pool: shmring.Pool) -> None:
     chance = random.Random(3)
     with udp() as server:
         link = shmring_pool.open(
-            "link", local=("127.0.0.1", 0), engine=shmring.Proxy(to=server.getsockname())
+            "link",
+            shmring.Proxy(),
+            local=("127.0.0.1", 0),
+            remote=server.getsockname(),
         )
         end = EngineChannel("link")
         whole = lib.SHM_PROXY_SET.to_bytes(4, "little") + (3).to_bytes(4, "little")

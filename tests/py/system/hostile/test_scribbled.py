@@ -155,7 +155,12 @@ class Scribbler:
 def spoil(pool: shmring.Pool, seed: int) -> None:
     """One life of a channel, to which datagrams come."""
     chance = random.Random(seed)
-    channel = pool.open("spoilt", local=("127.0.0.1", 0), remote=("127.0.0.1", 9), reports="all")
+    channel = pool.open(
+        "spoilt",
+        shmring.Udp(reports="all"),
+        local=("127.0.0.1", 0),
+        remote=("127.0.0.1", 9),
+    )
     local = channel.local
     assert local is not None
     scribbler = Scribbler(paths.shm_file(paths.channel_segment(pool.namespace, "spoilt")), chance)
@@ -180,7 +185,7 @@ def overwrite(namespace: str, name: str, at: int, word: int) -> None:
 def test_waits_end_in_time_when_no_promised_packet_can_be_taken(
     shmring_pool: shmring.Pool, wrong: int
 ) -> None:
-    channel = shmring_pool.open("spoilt", engine=shmring.Local())
+    channel = shmring_pool.open("spoilt", shmring.Local())
     channel.send_many([b"x"] * 20)
     channel.flush(timeout=PATIENCE_S)
     overwrite(channel.namespace, channel.name, RX_SEQUENCE_HIGH, wrong)

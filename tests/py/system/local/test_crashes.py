@@ -62,7 +62,7 @@ def drain(here: shmring.Channel, read: Any) -> None:
 def test_the_worker_is_killed(
     shmring_pool: shmring.Pool, python: Any, eventually: Any, timed: bool
 ) -> None:
-    here = shmring_pool.open("bus", engine=Local(), overflow="wait", capacity=4096, packet_bytes=8)
+    here = shmring_pool.open("bus", Local(tx=shmring.Queue(4096, 8), overflow="wait"))
     got: list[int] = []
 
     def read() -> None:
@@ -93,9 +93,7 @@ def test_the_worker_is_killed_with_packets_on_an_impaired_path(
     """What was in the path is lost with the worker, and counted."""
     here = shmring_pool.open(
         "bus",
-        engine=Local(),
-        capacity=1 << 16,
-        packet_bytes=8,
+        Local(tx=shmring.Queue(1 << 16, 8)),
         impair=Impairment(delay_ns=20_000_000, loss=0.01, seed=7),
     )
     got: list[int] = []
@@ -124,7 +122,7 @@ def test_the_worker_is_killed_with_packets_on_an_impaired_path(
 
 
 def test_senders_are_killed(shmring_pool: shmring.Pool, python: Any, eventually: Any) -> None:
-    here = shmring_pool.open("bus", engine=Local(), overflow="wait", capacity=256, packet_bytes=8)
+    here = shmring_pool.open("bus", Local(tx=shmring.Queue(256, 8), overflow="wait"))
     got: list[int] = []
     starts: list[int] = []
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kit.engines import spelled
 
 import shmring
 from shmring import Impairment, Local
@@ -23,7 +24,8 @@ TOLERANT: dict[str, Any] = {"tolerance_ns": 10**9}  # the machine may stop any p
 @pytest.fixture
 def local(shmring_pool: shmring.Pool) -> Callable[..., shmring.Channel]:
     def make(name: str = "bus", **options: Any) -> shmring.Channel:
-        return shmring_pool.open(name, engine=Local(), **options)
+        here: shmring.Channel = shmring_pool.open(name, **spelled(Local, options))
+        return here
 
     return make
 
@@ -75,7 +77,7 @@ def test_two_processes(local: Any, python: Any) -> None:
 
 
 def test_many_packets_keep_their_order(local: Any) -> None:
-    here = local(capacity=4096, packet_bytes=8)
+    here = local(tx=shmring.Queue(4096, 8))
     numbers = [b"%07d" % number for number in range(20_000)]
     got: list[bytes] = []
     for at in range(0, len(numbers), 1000):
@@ -160,8 +162,8 @@ def test_a_named_pool_of_another_process(python: Any, shmring_namespace: str) ->
     )
     assert server.line() == "ready"
     try:
-        here = RemotePool(shmring_namespace, "x").open("bus", engine=Local())
-        there = shmring.open("other", pool="x", engine=Local())
+        here = RemotePool(shmring_namespace, "x").open("bus", Local())
+        there = shmring.open("other", Local(), pool="x")
         for end in (here, there):
             end.send(b"through the pool")
             assert received(end, 1) == [b"through the pool"]
@@ -193,7 +195,7 @@ def test_an_impaired_path_loses_by_its_seed(local: Any, eventually: Any) -> None
     path = Impairment(loss=0.1, duplicate=0.1, seed=5)
     runs = []
     for name in ("one", "two"):
-        here = local(name, impair=path, capacity=2048)
+        here = local(name, impair=path, tx=2048)
         got, stats = through(here, 500, eventually)
         assert stats.tx_sent == stats.rx_received == 500
         assert stats.impair_rx_lost > 0
@@ -226,20 +228,21 @@ def test_an_impaired_path_delays_and_reorders(local: Any, eventually: Any) -> No
     [
         ({"local": ("127.0.0.1", 0)}, "no socket"),
         ({"remote": ("127.0.0.1", 9)}, "no socket"),
-        ({"socket": 3}, "no socket"),
-        ({"dscp": 46}, "no socket"),
-        ({"ttl": 1}, "no socket"),
-        ({"groups": ["239.1.1.1"]}, "no socket"),
-        ({"rx_stamp": "hardware"}, "no socket"),
-        ({"direction": "tx"}, "sends and receives"),
-        ({"align": "wire"}, "wire"),
         ({"impair_rx": Impairment()}, "use impair"),
     ],
 )
-def test_options_of_sockets_are_refused(local: Any, options: dict[str, Any], fix: str) -> None:
+def test_options_that_need_a_socket_are_refused(
+    local: Any, options: dict[str, Any], fix: str
+) -> None:
     (name,) = options
     with pytest.raises(shmring.BadConfig, match=f"{name} cannot be used with Local.*{fix}"):
         local(**options)
+
+
+@pytest.mark.parametrize("name", ["socket", "direction", "align"])
+def test_fields_of_other_engines_are_unknown(name: str) -> None:
+    with pytest.raises(TypeError, match=f"Local has no field '{name}'"):
+        Local(**{name: None})
 
 
 def test_addresses_are_refused(local: Any) -> None:

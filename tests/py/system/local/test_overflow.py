@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kit.engines import spelled
 
 import shmring
 from shmring import Impairment, Local
@@ -19,9 +20,8 @@ ROOM = 64
 @pytest.fixture
 def bus(shmring_pool: shmring.Pool) -> Callable[..., shmring.Channel]:
     def make(**options: Any) -> shmring.Channel:
-        here = shmring_pool.open(
-            "bus", engine=Local(), capacity=ROOM, rx_capacity=ROOM, packet_bytes=64, **options
-        )
+        given = {"tx": shmring.Queue(ROOM, 64), "rx": ROOM} | options
+        here: shmring.Channel = shmring_pool.open("bus", **spelled(Local, given))
         assert here.try_recv() is None
         return here
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from kit.engines import spelled
 
 import shmring
 
@@ -74,13 +74,6 @@ def partner() -> Iterator[Partner]:
     made.socket.close()
 
 
-def with_engine(kind: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of `open`, with those that are the engine's own in its object."""
-    own = {field.name for field in dataclasses.fields(kind)} & options.keys()
-    engine = kind(**{name: options[name] for name in own})
-    return {name: value for name, value in options.items() if name not in own} | {"engine": engine}
-
-
 @pytest.fixture
 def link(shmring_pool: shmring.Pool, partner: Partner) -> LinkOpener:
     """Opens a link that talks to `partner`: 4 bytes each way, every 2 ms, no watchdog."""
@@ -94,7 +87,7 @@ def link(shmring_pool: shmring.Pool, partner: Partner) -> LinkOpener:
             "cycle_ns": 2 * MS,
             "watchdog_ns": 0,
         }
-        channel = shmring_pool.open(name, **with_engine(shmring.Netflux, given | options))
+        channel = shmring_pool.open(name, **spelled(shmring.Netflux, given | options))
         partner.other = channel.local
         return channel
 

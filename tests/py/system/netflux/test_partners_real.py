@@ -45,7 +45,7 @@ def plc_of(plc_sim):
 def link_to(shmring_pool):
     """Open a link to a partner."""
 
-    def start(plc, rx_capacity=8192, rcvbuf_bytes=None, **options):
+    def start(plc, rx=8192, rcvbuf_bytes=None, **options):
         own = {
             "send": SIZE,
             "receive": SIZE,
@@ -55,11 +55,11 @@ def link_to(shmring_pool):
         }
         return shmring_pool.open(
             "link",
+            shmring.Netflux(
+                rx=rx, socket=shmring.Socket(rcvbuf_bytes=rcvbuf_bytes), **own | options
+            ),
             local=("127.0.0.1", 0),
             remote=plc.address,
-            rx_capacity=rx_capacity,
-            rcvbuf_bytes=rcvbuf_bytes,
-            engine=shmring.Netflux(**(own | options)),
         )
 
     return start
@@ -281,13 +281,15 @@ def test_what_a_link_measures_is_what_the_network_was_set_to(shmring_pool):
     knows itself."""
     loss, delay_ns = 0.2, 100 * MS
     network = shmring.Impairment(loss=loss, delay_ns=delay_ns, seed=7)
-    common = {
-        "local": ("127.0.0.1", 0),
-        "rcvbuf_bytes": 1 << 20,
-        "engine": shmring.Netflux(
-            send=SIZE, receive=SIZE, values=bytes(SIZE), watchdog_ns=0, cycle_ns=MS
-        ),
-    }
+    engine = shmring.Netflux(
+        send=SIZE,
+        receive=SIZE,
+        values=bytes(SIZE),
+        watchdog_ns=0,
+        cycle_ns=MS,
+        socket=shmring.Socket(rcvbuf_bytes=1 << 20),
+    )
+    common = {"local": ("127.0.0.1", 0), "engine": engine}
     there = shmring_pool.open("there", **common)
     here = shmring_pool.open(
         "here", remote=there.local, impair=network, impair_rx=network, **common

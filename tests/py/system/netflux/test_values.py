@@ -336,7 +336,7 @@ def test_the_smallest_and_the_largest(
     link: Any, partner: Any, eventually: Any, size: int, rx_capacity: int
 ) -> None:
     sent, came = bytes(i % 251 for i in range(size)), bytes(i % 13 for i in range(size))
-    here = link(send=size, receive=size, rx_capacity=rx_capacity, values=sent)
+    here = link(send=size, receive=size, values=sent, rx=rx_capacity)
     assert partner.recv().values == sent
     for number in range(1, 4):
         partner.send(number, came)
@@ -368,13 +368,15 @@ def test_an_end_without_a_record_says_what_it_takes(link: Any) -> None:
 @pytest.mark.needs("ipv6")
 def test_ipv6(shmring_pool: shmring.Pool, eventually: Any) -> None:
     one = shmring_pool.open(
-        "one", local=("::1", 0), engine=shmring.Netflux(send=1, receive=1, values=b"1")
+        "one",
+        shmring.Netflux(send=1, receive=1, values=b"1"),
+        local=("::1", 0),
     )
     two = shmring_pool.open(
         "two",
+        shmring.Netflux(send=1, receive=1, values=b"2"),
         local=("::1", 0),
         remote=one.local,
-        engine=shmring.Netflux(send=1, receive=1, values=b"2"),
     )
     assert two.local is not None
     one.aim(two.local)

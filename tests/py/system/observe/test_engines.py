@@ -20,8 +20,8 @@ def kinds(channel: str | None = None) -> list[str]:
 
 def test_a_partner_that_falls_silent(shmring_pool: shmring.Pool, eventually: Any) -> None:
     one = shmring.Netflux(send=1, receive=1, values=b"1")
-    here = shmring_pool.open("here", local=LOOPBACK, remote=("127.0.0.1", 9), engine=one)
-    there = shmring_pool.open("there", local=LOOPBACK, remote=here.local, engine=one)
+    here = shmring_pool.open("here", one, local=LOOPBACK, remote=("127.0.0.1", 9))
+    there = shmring_pool.open("there", one, local=LOOPBACK, remote=here.local)
     here.aim(there.local)
     eventually(lambda: "netflux_alive" in kinds("here"))
     there.end()
@@ -33,10 +33,9 @@ def test_a_partner_that_falls_silent(shmring_pool: shmring.Pool, eventually: Any
 def test_nothing_to_send_when_it_is_due(shmring_pool: shmring.Pool, eventually: Any) -> None:
     channel = shmring_pool.open(
         "mic",
+        shmring.Rtp(underrun="resume", direction="tx"),
         local=LOOPBACK,
         remote=("127.0.0.1", 9),
-        direction="tx",
-        engine=shmring.Rtp(underrun="resume"),
     )
     channel.send(bytes(160))
     time.sleep(0.3)

@@ -21,7 +21,12 @@ OWNER = """
 import os, sys, time, shmring
 name = sys.argv[1] or None
 pool = shmring.Pool(name, policy='other')
-here = pool.open('ctl', local=('127.0.0.1', 0), remote=('127.0.0.1', 9), reports='off')
+here = pool.open(
+    'ctl',
+    shmring.Udp(reports='off'),
+    local=('127.0.0.1', 0),
+    remote=('127.0.0.1', 9),
+)
 for _ in range(3):
     here.send(b'late', at=time.monotonic_ns() - 5_000_000)
 while here.tx_waiting:
@@ -57,7 +62,10 @@ def test_the_life_of_a_channel(
 def test_late_packets_are_kept_though_no_report_was_asked_for(
     shmring_open: Any, shmring_namespace: str, eventually: Any
 ) -> None:
-    here, _ = shmring_open("ctl", reports="off", tx_stamp="off")
+    here, _ = shmring_open(
+        "ctl",
+        shmring.Udp(reports="off", socket=shmring.Socket(tx_stamp="off")),
+    )
     now = time.monotonic_ns()
     for index in range(200):
         here.send(b"late", at=now - 50 * MS - index)
@@ -81,7 +89,7 @@ def test_late_packets_are_kept_though_no_report_was_asked_for(
 
 
 def test_dropped_packets_are_late_ones_too(shmring_open: Any, eventually: Any) -> None:
-    here, _ = shmring_open("ctl", late="drop", reports="off")
+    here, _ = shmring_open("ctl", shmring.Udp(late="drop", reports="off"))
     here.send(b"late", at=time.monotonic_ns() - 50 * MS)
     here.send(b"taken back", at=time.monotonic_ns() + 10**12)
     here.cancel(1)
@@ -95,7 +103,7 @@ def test_dropped_packets_are_late_ones_too(shmring_open: Any, eventually: Any) -
 def test_a_worker_that_was_stopped_woke_up_late(
     shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_open("ctl", reports="off")
+    here, there = shmring_open("ctl", shmring.Udp(reports="off"))
     (worker,) = shmring_pool.workers()
     here.send(b"x", at=time.monotonic_ns() + 300 * MS)
     time.sleep(0.05)
@@ -116,7 +124,11 @@ def test_a_worker_that_was_stopped_woke_up_late(
 
 
 def test_a_refused_packet_is_an_error_once(shmring_pool: shmring.Pool, eventually: Any) -> None:
-    with shmring_pool.open("ctl", local=("127.0.0.1", 0), reports="off", gso=False) as channel:
+    with shmring_pool.open(
+        "ctl",
+        shmring.Udp(reports="off", socket=shmring.Socket(gso=False)),
+        local=("127.0.0.1", 0),
+    ) as channel:
         for _ in range(50):
             channel.send(b"x", to=("255.255.255.255", 9))  # no broadcast asked for
         eventually(lambda: channel.stats().tx_failed == 50)
@@ -130,7 +142,11 @@ def test_a_refused_packet_is_an_error_once(shmring_pool: shmring.Pool, eventuall
 
 def test_a_full_socket_buffer(shmring_pool: shmring.Pool, eventually: Any) -> None:
     with (
-        shmring_pool.open("in", local=LOOPBACK, rcvbuf_bytes=4096, direction="rx") as channel,
+        shmring_pool.open(
+            "in",
+            shmring.Udp(direction="rx", socket=shmring.Socket(rcvbuf_bytes=4096)),
+            local=LOOPBACK,
+        ) as channel,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         address = channel.stats().bound

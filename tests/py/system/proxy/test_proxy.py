@@ -48,9 +48,17 @@ Opens = Callable[..., ProxyChannel]
 
 @pytest.fixture
 def opens(shmring_pool: shmring.Pool, server: socket.socket) -> Opens:
-    def open_one(**engine: Any) -> ProxyChannel:
-        engine.setdefault("to", server.getsockname()[:2])
-        return shmring_pool.open("link", local=HERE, engine=Proxy(**engine))
+    def open_one(
+        *, impair: Impairment | None = None, impair_rx: Impairment | None = None, **engine: Any
+    ) -> ProxyChannel:
+        return shmring_pool.open(
+            "link",
+            Proxy(**engine),
+            local=HERE,
+            remote=server.getsockname()[:2],
+            impair=impair,
+            impair_rx=impair_rx,
+        )
 
     return open_one
 
@@ -91,8 +99,8 @@ def test_replies_come_from_the_address_that_was_asked(
     shmring_pool: shmring.Pool, server: socket.socket, bound: str
 ) -> None:
     """A connected socket hears nobody else."""
-    engine = Proxy(to=server.getsockname()[:2])
-    with shmring_pool.open("link", local=(bound, 0), engine=engine) as ch:
+    remote = server.getsockname()[:2]
+    with shmring_pool.open("link", Proxy(), local=(bound, 0), remote=remote) as ch:
         assert ch.local is not None
         for asked in ("127.0.0.1", "127.0.0.5", "127.0.0.6"):
             with udp() as client:
@@ -208,7 +216,7 @@ def test_coalesced_datagrams_pass_apart(
 def test_ip_versions_may_differ(shmring_pool: shmring.Pool, listens: str, serves: str) -> None:
     with udp((serves, 0)) as server, udp((listens, 0)) as client:
         to = server.getsockname()[:2]
-        ch = shmring_pool.open("link", local=(listens, 0), engine=Proxy(to=to))
+        ch = shmring_pool.open("link", Proxy(), local=(listens, 0), remote=to)
         assert (ch.to, ch.remote) == (to, to if listens == serves else None)
         client.sendto(b"there", ch.local or HERE)
         data, source = server.recvfrom(100)
@@ -219,7 +227,7 @@ def test_ip_versions_may_differ(shmring_pool: shmring.Pool, listens: str, serves
 def test_an_ipv6_socket_serves_clients_of_both_versions(
     shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = shmring_pool.open("link", local=("::", 0), engine=Proxy(to=server.getsockname()))
+    ch = shmring_pool.open("link", Proxy(), local=("::", 0), remote=server.getsockname())
     assert ch.local is not None
     client.sendto(b"there", ("127.0.0.1", ch.local[1]))
     data, source = server.recvfrom(100)
@@ -237,8 +245,8 @@ def test_loss_depends_on_the_seed_alone(
     runs = []
     for seed in (7, 7, 8):
         bad = Impairment(loss=0.2, burst_loss=0.1, seed=seed)
-        engine = Proxy(to=server.getsockname(), forward=bad)
-        with shmring_pool.open("link", local=HERE, engine=engine) as ch:
+        to = server.getsockname()
+        with shmring_pool.open("link", Proxy(), local=HERE, remote=to, impair=bad) as ch:
             send_numbers(client, ch, 1000)
             runs.append(take_all(server, ch))
             check_ledger(ch)
@@ -249,7 +257,7 @@ def test_loss_depends_on_the_seed_alone(
 def test_delay_counts_from_the_arrival(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(delay_ns=50 * MS), backward=Impairment(delay_ns=30 * MS))
+    ch = opens(impair=Impairment(delay_ns=50 * MS), impair_rx=Impairment(delay_ns=30 * MS))
     began = time.monotonic_ns()
     client.sendto(b"x", ch.local or HERE)
     _, source = server.recvfrom(100)
@@ -264,7 +272,7 @@ def test_delay_counts_from_the_arrival(
 def test_held_back_datagrams_are_overtaken(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(reorder=0.2, reorder_extra_ns=300 * MS, seed=3))
+    ch = opens(impair=Impairment(reorder=0.2, reorder_extra_ns=300 * MS, seed=3))
     send_numbers(client, ch, 200)
     got = take_all(server, ch)
     assert sorted(got) == list(range(200)) != got
@@ -274,7 +282,7 @@ def test_held_back_datagrams_are_overtaken(
 def test_duplicates_and_corruption(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(duplicate=1.0, corrupt=1.0))
+    ch = opens(impair=Impairment(duplicate=1.0, corrupt=1.0))
     client.sendto(b"\0\0\0\0", ch.local or HERE)
     got = take_all(server, ch)
     assert [number.bit_count() for number in got] == [1, 1]
@@ -283,7 +291,7 @@ def test_duplicates_and_corruption(
 
 def test_all_flows_share_the_rate_and_the_queue(opens: Opens, server: socket.socket) -> None:
     """40 datagrams of 1000 bytes at 1 Mbit/s with a queue of 20: 20 get through, in 8 ms each."""
-    ch = opens(forward=Impairment(rate_bps=1_000_000, queue_bytes=20_000))
+    ch = opens(impair=Impairment(rate_bps=1_000_000, queue_bytes=20_000))
     with udp() as one, udp() as other:
         began = time.monotonic_ns()
         for number in range(40):
@@ -302,7 +310,7 @@ def test_all_flows_share_the_rate_and_the_queue(opens: Opens, server: socket.soc
 def test_a_change_keeps_datagrams_on_their_way(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(delay_ns=300 * MS))
+    ch = opens(impair=Impairment(delay_ns=300 * MS))
     began = time.monotonic_ns()
     send_numbers(client, ch, 50)
     ch.set(forward=Impairment(delay_ns=60_000 * MS))  # needs more memory
@@ -320,8 +328,8 @@ def test_a_change_continues_the_random_choices(
     runs = []
     bad = Impairment(loss=0.3, seed=5)
     for changes in (False, True):
-        engine = Proxy(to=server.getsockname(), forward=bad)
-        with shmring_pool.open("link", local=HERE, engine=engine) as ch:
+        to = server.getsockname()
+        with shmring_pool.open("link", Proxy(), local=HERE, remote=to, impair=bad) as ch:
             for step in range(4):
                 if changes:
                     ch.set(forward=replace(bad, delay_ns=step * MS))
@@ -380,7 +388,7 @@ def test_idle_flows_end_and_come_again(
 def test_a_flow_stays_while_its_datagrams_are_on_their_way(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(idle_ns=10 * MS, forward=Impairment(delay_ns=200 * MS))
+    ch = opens(idle_ns=10 * MS, impair=Impairment(delay_ns=200 * MS))
     client.sendto(b"late", ch.local or HERE)
     assert server.recv(100) == b"late"
     check_ledger(ch)
@@ -391,7 +399,7 @@ def test_a_flow_lives_on_from_the_departure_of_its_last_datagram(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
     """The reply comes 1.4 s after the arrival, and 0.5 s after the departure."""
-    ch = opens(idle_ns=1000 * MS, forward=Impairment(delay_ns=900 * MS))
+    ch = opens(idle_ns=1000 * MS, impair=Impairment(delay_ns=900 * MS))
     client.sendto(b"question", ch.local or HERE)
     _, source = server.recvfrom(100)
     time.sleep(0.5)
@@ -438,8 +446,8 @@ def test_forged_addresses_lock_no_client_out(
     shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket
 ) -> None:
     """Each of them sends one datagram. A client that had sent two keeps its flow."""
-    engine = Proxy(to=server.getsockname(), flows=20)
-    ch = shmring_pool.open("link", local=("0.0.0.0", 0), engine=engine)
+    to = server.getsockname()
+    ch = shmring_pool.open("link", Proxy(flows=20), local=("0.0.0.0", 0), remote=to)
     assert ch.local is not None
     address = ("127.0.0.1", ch.local[1])
     with udp() as known:
@@ -463,8 +471,8 @@ def test_one_source_leaves_places_to_others(
     shmring_pool: shmring.Pool, server: socket.socket
 ) -> None:
     """A quarter of the flows is kept for each source."""
-    engine = Proxy(to=server.getsockname(), flows=8)
-    ch = shmring_pool.open("link", local=("0.0.0.0", 0), engine=engine)
+    to = server.getsockname()
+    ch = shmring_pool.open("link", Proxy(flows=8), local=("0.0.0.0", 0), remote=to)
     assert ch.local is not None
     address = ("127.0.0.1", ch.local[1])
     greedy = [udp(("127.0.9.1", 0)) for _ in range(9)]
@@ -533,7 +541,7 @@ def test_a_burst_of_many_flows_needs_no_more_storage_than_an_idle_path_has(
 def test_a_proxy_ends_while_its_clients_send(
     opens: Opens, shmring_pool: shmring.Pool, server: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(delay_ns=1000 * MS))
+    ch = opens(impair=Impairment(delay_ns=1000 * MS))
     clients = [udp() for _ in range(200)]
     address = ch.local or HERE
     try:
@@ -559,7 +567,7 @@ def test_a_closed_port_at_the_server_hurts_nobody(
 ) -> None:
     with udp() as gone:
         to = gone.getsockname()
-    ch = shmring_pool.open("link", local=HERE, engine=Proxy(to=to))
+    ch = shmring_pool.open("link", Proxy(), local=HERE, remote=to)
     for _ in range(20):
         client.sendto(b"x", ch.local or HERE)
     until(ch, lambda now: now.forward_sent + now.forward_refused == 20)
@@ -608,7 +616,7 @@ def test_hold_and_release(opens: Opens, server: socket.socket, client: socket.so
 def test_purge_loses_what_is_on_the_paths(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(delay_ns=60_000 * MS))
+    ch = opens(impair=Impairment(delay_ns=60_000 * MS))
     send_numbers(client, ch, 10)
     ch.purge()
     assert ch.proxy_stats().forward_waiting == 0
@@ -619,7 +627,7 @@ def test_purge_loses_what_is_on_the_paths(
 def test_the_ledger_balances_after_a_reset(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:
-    ch = opens(forward=Impairment(delay_ns=100 * MS))
+    ch = opens(impair=Impairment(delay_ns=100 * MS))
     send_numbers(client, ch, 10)
     ch.reset_stats()
     take_all(server, ch)
@@ -699,7 +707,7 @@ def test_the_worker_is_killed(
 )
 def test_servers_that_cannot_be(shmring_pool: shmring.Pool, to: tuple[str, int], says: str) -> None:
     with pytest.raises((shmring.BadConfig, shmring.BadAddress, OSError), match=says):
-        shmring_pool.open("link", local=HERE, engine=Proxy(to=to))
+        shmring_pool.open("link", Proxy(), local=HERE, remote=to)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
@@ -707,32 +715,39 @@ def test_a_proxy_to_itself_is_refused(shmring_pool: shmring.Pool, host: str) -> 
     with udp((host, 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises((shmring.BadConfig, OSError), match="where the proxy itself listens"):
-        shmring_pool.open("link", local=(host, port), engine=Proxy(to=("127.0.0.1", port)))
+        shmring_pool.open("link", Proxy(), local=(host, port), remote=("127.0.0.1", port))
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({}, "to is not given"),
-        ({"to": ("localhost", 1)}, "localhost"),
-        ({"to": ("127.0.0.1", 1), "flows": 0}, "flows is 0; it must be between 1 and 65536"),
-        ({"to": ("127.0.0.1", 1), "idle_ns": 5}, "idle_ns is 5; it must be between"),
-        ({"to": ("127.0.0.1", 1), "forward": 0.1}, "impair must be a shmring.Impairment"),
+        ({}, "remote is not given"),
+        ({"remote": ("localhost", 1)}, "localhost"),
+        ({"remote": ("127.0.0.1", 1), "impair": 0.1}, "impair must be a shmring.Impairment"),
     ],
 )
 def test_options_that_cannot_be(
     shmring_pool: shmring.Pool, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises((shmring.BadConfig, shmring.BadAddress, TypeError), match=says):
-        shmring_pool.open("link", local=HERE, engine=Proxy(**options))
+        shmring_pool.open("link", Proxy(), local=HERE, **options)
 
 
-def test_options_of_other_channels_are_refused(shmring_pool: shmring.Pool) -> None:
-    engine = Proxy(to=("127.0.0.1", 1))
-    with pytest.raises(shmring.BadConfig, match="capacity cannot be used with Proxy"):
-        shmring_pool.open("link", local=HERE, engine=engine, capacity=5)
-    with pytest.raises(shmring.BadConfig, match="impair cannot be used with Proxy: give forward="):
-        shmring_pool.open("link", local=HERE, engine=engine, impair=Impairment())
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"flows": 0}, "flows is 0; it must be between 1 and 65536"),
+        ({"idle_ns": 5}, "idle_ns is 5; it must be between"),
+        ({"tx": 5}, "has no field 'tx'"),
+        ({"to": ("127.0.0.1", 1)}, r"has no field 'to': write open\(..., remote="),
+        ({"forward": Impairment()}, r"has no field 'forward': write open\(..., impair="),
+        ({"socket": shmring.Socket(connect=True)}, "connect cannot be used with Proxy: .* clients"),
+        ({"socket": shmring.Socket(txtime="off")}, "txtime cannot be used with Proxy: .* process"),
+    ],
+)
+def test_fields_that_cannot_be(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises((shmring.BadConfig, TypeError), match=says):
+        Proxy(**fields)
 
 
 def test_more_flows_than_files(opens: Opens) -> None:
@@ -756,7 +771,7 @@ def test_a_proxy_does_not_talk_to_itself(
     shmring_pool: shmring.Pool, server: socket.socket, client: socket.socket, host: str
 ) -> None:
     """An answer to its own address would come back as a datagram of a client, for ever."""
-    proxy = shmring_pool.open("link", local=(host, 0), engine=Proxy(to=server.getsockname()))
+    proxy = shmring_pool.open("link", Proxy(), local=(host, 0), remote=server.getsockname())
     assert proxy.local is not None
     here = (HERE[0], proxy.local[1])
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:

@@ -33,7 +33,13 @@ def numbers(channel: shmring.Channel) -> list[int]:
 
 @pytest.mark.check
 def test_a_captured_group_stays_a_group(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
-    member = shmring_pool.open("member", local=("0.0.0.0", 0), groups=[("239.255.7.9", "lo")])
+    member = shmring_pool.open(
+        "member",
+        shmring.Udp(
+            socket=shmring.Socket(multicast=shmring.Multicast(groups=[("239.255.7.9", "lo")]))
+        ),
+        local=("0.0.0.0", 0),
+    )
     assert member.local is not None
     report = shmring_replay(to("239.255.7.9", member.local[1]), interface="lo", ttl=1)
     assert (report.sent, report.failed) == (PACKETS, 0)
@@ -46,7 +52,13 @@ def test_groups_over_a_wire(shmring_netns: Any, group: str, tmp_path: Path) -> N
     """A group of the link needs its interface. The others have no route but by it."""
     left, right = shmring_netns
     everything = "::" if ":" in group else "0.0.0.0"
-    member = right.open("member", local=(everything, 0), groups=[(group, right.interface)])
+    member = right.open(
+        "member",
+        shmring.Udp(
+            socket=shmring.Socket(multicast=shmring.Multicast(groups=[(group, right.interface)]))
+        ),
+        local=(everything, 0),
+    )
     path = tmp_path / "groups.pcap"
     path.write_bytes(to(group, member.local[1]).getvalue())
     how = ("--socket", f"interface={left.interface},ttl=1", "--limit", "late=100%", "--json")
@@ -59,7 +71,7 @@ def test_groups_over_a_wire(shmring_netns: Any, group: str, tmp_path: Path) -> N
 
 @pytest.mark.check
 def test_everybody_needs_permission(shmring_pool: shmring.Pool, shmring_replay: Any) -> None:
-    there = shmring_pool.open("there", local=("0.0.0.0", 0), direction="rx")
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("0.0.0.0", 0))
     assert there.local is not None
     everybody = "127.255.255.255"
     refused = shmring_replay(to(everybody, there.local[1]))
@@ -70,7 +82,7 @@ def test_everybody_needs_permission(shmring_pool: shmring.Pool, shmring_replay: 
 
 def test_nobody_listens(shmring_pool: shmring.Pool, shmring_replay: Callable[..., Any]) -> None:
     """The answers of the closed port are no failure of a packet."""
-    there = shmring_pool.open("there", local=("127.0.0.1", 0), direction="rx")
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
     assert there.local is not None
     port = there.local[1]
     there.close()

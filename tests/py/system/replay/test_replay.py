@@ -25,7 +25,11 @@ MS = 1_000_000
 def opened(
     pool: shmring.Pool, name: str, host: str = "127.0.0.1", capacity: int = 8192
 ) -> shmring.Channel:
-    return pool.open(name, local=(host, 0), direction="rx", rx_capacity=capacity, rx_stamp="kernel")
+    return pool.open(
+        name,
+        shmring.Udp(rx=capacity, direction="rx", socket=shmring.Socket(rx_stamp="kernel")),
+        local=(host, 0),
+    )
 
 
 def taken(channel: shmring.Channel, count: int) -> list[shmring.Packet]:

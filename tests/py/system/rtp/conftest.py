@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from kit.engines import spelled
 
 import shmring
 
@@ -136,20 +136,13 @@ def peer() -> Iterator[Peer]:
     made.socket.close()
 
 
-def with_engine(kind: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of `open`, with those that are the engine's own in its object."""
-    own = {field.name for field in dataclasses.fields(kind)} & options.keys()
-    engine = kind(**{name: options[name] for name in own})
-    return {name: value for name, value in options.items() if name not in own} | {"engine": engine}
-
-
 @pytest.fixture
 def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChannel]:
     """Opens an RTP channel that talks to `peer`, with the options of STEADY unless said."""
 
     def make(name: str = "mic", **options: Any) -> shmring.RtpChannel:
         given = STEADY | {"local": (LOOPBACK, 0), "remote": peer.address}
-        channel = shmring_pool.open(name, **with_engine(shmring.Rtp, given | options))
+        channel = shmring_pool.open(name, **spelled(shmring.Rtp, given | options))
         peer.other = channel.local
         return channel
 
@@ -168,8 +161,8 @@ def pair(
         given = STEADY | options
         ports = _free_ports()
         left, right = [(LOOPBACK, port) for port in ports]
-        ours = with_engine(shmring.Rtp, given | (here or {}))
-        theirs = with_engine(shmring.Rtp, given | (there or {}))
+        ours = spelled(shmring.Rtp, given | (here or {}))
+        theirs = spelled(shmring.Rtp, given | (there or {}))
         return (
             shmring_pool.open("here", local=left, remote=right, **ours),
             shmring_pool.open("there", local=right, remote=left, **theirs),

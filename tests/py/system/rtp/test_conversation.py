@@ -50,9 +50,15 @@ def test_a_tone_through_a_codec(pair: Pair, items: Any) -> None:
 
 
 def test_ipv6(shmring_pool: shmring.Pool) -> None:
-    here = shmring_pool.open("here", local=("::1", 0), engine=shmring.Rtp(delivery="as_arrived"))
+    here = shmring_pool.open(
+        "here",
+        shmring.Rtp(playout=shmring.rtp.Playout(delivery="as_arrived")),
+        local=("::1", 0),
+    )
     there = shmring_pool.open(
-        "there", remote=here.local, direction="tx", engine=shmring.Rtp(ptime_ns=1 * MS)
+        "there",
+        shmring.Rtp(ptime_ns=1 * MS, direction="tx"),
+        remote=here.local,
     )
     speak(there, 10)
     got = [here.recv(timeout=WAIT_S) for _ in range(9)]
@@ -130,7 +136,7 @@ def test_the_delay_grows_with_the_jitter(pair: Pair, items: Any) -> None:
 
 
 def test_closing_leaves_nothing_and_the_port_is_free(pair: Pair, shmring_pool: Any) -> None:
-    here, there = pair(rtcp="next_port")
+    here, there = pair(rtcp=shmring.rtp.Rtcp(port="next_port"))
     local = here.local
     assert local is not None
     here.end()
@@ -164,13 +170,15 @@ def test_many_streams_on_one_worker(shmring_pool: shmring.Pool, peer: Any) -> No
     channels = [
         shmring_pool.open(
             f"s{i}",
+            shmring.Rtp(
+                ssrc=i,
+                first_sequence=0,
+                tx=shmring.Queue(32, 160),
+                direction="tx",
+                report_capacity=0,
+                reports="off",
+            ),
             remote=peer.address,
-            direction="tx",
-            capacity=32,
-            packet_bytes=160,
-            report_capacity=0,
-            reports="off",
-            engine=shmring.Rtp(ssrc=i, first_sequence=0),
         )
         for i in range(50)
     ]

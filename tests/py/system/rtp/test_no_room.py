@@ -33,19 +33,18 @@ ip("link set slow0 up")
 with shmring.Pool(policy="other") as pool:
     ch = pool.open(
         "slow",
-        remote=("10.9.8.2", 9),
-        local=("10.9.8.1", 0),
-        direction="tx",
-        sndbuf_bytes=4096,
-        tx_stamp="off",
-        tolerance_ns=10_000_000_000,
-        engine=shmring.Rtp(
+        shmring.Rtp(
             clock_rate=8000,
             ptime_ns=1_000_000,
             first_sequence=65_530,
             first_timestamp=0,
             bytes_per_packet=2,
+            direction="tx",
+            tolerance_ns=10_000_000_000,
+            socket=shmring.Socket(sndbuf_bytes=4096, tx_stamp="off"),
         ),
+        remote=("10.9.8.2", 9),
+        local=("10.9.8.1", 0),
     )
     for number in range(20):
         ch.send(b"%02d" % number)

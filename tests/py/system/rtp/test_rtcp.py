@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import shmring
 from shmring import RtpBye, RtpFrame
+from shmring.rtp import Nack, Rtcp
 
 MS = 1_000_000
 STEP = 40
@@ -18,7 +20,7 @@ PTIME_S = 0.005
 WAIT_S = 20.0
 
 Pair = Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]
-RTCP: dict[str, Any] = {"rtcp_interval_ns": 50 * MS, "rtcp_bandwidth_bps": 1e6}
+RTCP = Rtcp(interval_ns=50 * MS, bandwidth_bps=1e6)
 
 
 def speak(ch: shmring.RtpChannel, count: int) -> None:
@@ -33,12 +35,13 @@ def heard(got: list[Any]) -> list[int]:
 
 
 @pytest.mark.check
-@pytest.mark.parametrize("rtcp", ["mux", "next_port"])
+@pytest.mark.parametrize("port", ["mux", "next_port"])
 def test_reports_say_how_the_other_side_hears_us(
-    pair: Pair, rtcp: str, eventually: Any, items: Any
+    pair: Pair, port: Any, eventually: Any, items: Any
 ) -> None:
     here, there = pair(
-        rtcp=rtcp, here={"cname": "here@test"}, there={"cname": "there@test"}, **RTCP
+        here={"rtcp": replace(RTCP, port=port, cname="here@test")},
+        there={"rtcp": replace(RTCP, port=port, cname="there@test")},
     )
     speak(here, 400)
     speak(there, 400)
@@ -67,7 +70,7 @@ def test_reports_say_how_the_other_side_hears_us(
 
 @pytest.mark.check
 def test_no_reports_without_rtcp(pair: Pair, items: Any) -> None:
-    here, there = pair(**RTCP)
+    here, there = pair()
     speak(here, 100)
     list(items(there))
     for ch in (here, there):
@@ -77,7 +80,7 @@ def test_no_reports_without_rtcp(pair: Pair, items: Any) -> None:
 
 def test_lost_packets_are_reported_to_their_sender(pair: Pair, eventually: Any) -> None:
     lossy = shmring.Impairment(loss=0.3, seed=4)
-    here, there = pair(rtcp="next_port", there={"impair_rx": lossy}, **RTCP)
+    here, there = pair(rtcp=replace(RTCP, port="next_port"), there={"impair_rx": lossy})
     speak(here, 240)
     stats = eventually(lambda: (s := here.stats().rtp).reported_lost > 10 and s)
     assert stats.reported_lost <= 120
@@ -86,7 +89,7 @@ def test_lost_packets_are_reported_to_their_sender(pair: Pair, eventually: Any) 
 
 
 def test_goodbye(pair: Pair, eventually: Any, items: Any) -> None:
-    here, there = pair(rtcp="mux", **RTCP)
+    here, there = pair(rtcp=RTCP)
     speak(here, 100)
     here.bye()
     got = list(items(there, quiet_s=2.0))
@@ -99,7 +102,7 @@ def test_goodbye(pair: Pair, eventually: Any, items: Any) -> None:
 
 
 def test_rtcp_of_a_foreign_sender(mic: Callable[..., Any], peer: Any, eventually: Any) -> None:
-    ch = mic(rtcp="mux", **RTCP)
+    ch = mic(rtcp=RTCP)
     ch.send_many([bytes(STEP)] * 100)
     ntp = (int(time.time()) + 2_208_988_800) << 32 | 0x80000000
     report = struct.pack(">BBHI", 0x80, 200, 6, 0x5EED) + struct.pack(">QIII", ntp, 7, 3, 480)
@@ -119,7 +122,7 @@ def test_rtcp_of_a_foreign_sender(mic: Callable[..., Any], peer: Any, eventually
 
 @pytest.mark.check
 def test_garbage_beside_the_media(mic: Callable[..., Any], peer: Any, eventually: Any) -> None:
-    ch = mic(rtcp="mux", **RTCP)
+    ch = mic(rtcp=RTCP)
     ch.send_many([bytes(STEP)] * 20)
     report = struct.pack(">BBHI", 0x80, 201, 1, 0x5EED)
     hostile = [
@@ -149,12 +152,9 @@ def test_garbage_beside_the_media(mic: Callable[..., Any], peer: Any, eventually
 def test_nack_repairs_a_lossy_link(pair: Pair, eventually: Any, items: Any) -> None:
     lossy = shmring.Impairment(loss=0.1, delay_ns=2 * MS, seed=6)
     here, there = pair(
-        rtcp="mux",
-        nack=True,
-        reduced_size=True,
+        rtcp=replace(RTCP, nack=Nack(), reduced_size=True),
         here={"impair": lossy},
         there={"min_delay_ns": 800 * MS, "first_delay_ns": 800 * MS},
-        **RTCP,
     )
     speak(here, 300)
     got = list(items(there))
@@ -172,7 +172,7 @@ def test_nack_repairs_a_lossy_link(pair: Pair, eventually: Any, items: Any) -> N
 
 
 def test_nack_by_hand(mic: Callable[..., Any], peer: Any) -> None:
-    ch = mic(rtcp="mux", nack=True, first_sequence=100, **RTCP)
+    ch = mic(first_sequence=100, rtcp=replace(RTCP, nack=Nack()))
     ch.send_many([b"%d" % i for i in range(20)])
     first = peer.recv_all(20)
     receiver = struct.pack(">BBHI", 0x80, 201, 1, 0x5EED)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import shmring
+from shmring.rtp import Rtcp
 from shmring.rtp.extension import elements
 
 MS = 1_000_000
@@ -244,7 +245,7 @@ def test_what_follows_a_block_follows_its_samples(mic: Mic, peer: Any) -> None:
 
 
 def test_a_block_longer_than_a_record(mic: Mic, peer: Any) -> None:
-    ch = mic(ptime_ns=1 * MS, max_payload=100, capacity=2000)
+    ch = mic(ptime_ns=1 * MS, max_payload=100, tx=2000)
     data = bytes(i % 251 for i in range(1000))
     ch.send_block(data)
     wires = peer.recv_all(125)
@@ -272,13 +273,16 @@ def test_samples_in_samples_out(mic: Mic, peer: Any) -> None:
         ({"codec": "pcmu"}, {}, ["m=audio {} RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:5"]),
         ({"payload_type": 9}, {}, ["m=audio {} RTP/AVP 9", "a=ptime:5"]),
         (
-            {"payload_type": 97, "clock_rate": 48000, "audio_channels": 2, "rtcp": "mux"},
+            {"payload_type": 97, "clock_rate": 48000, "audio_channels": 2, "rtcp": Rtcp()},
             {"encoding": "opus"},
             ["m=audio {} RTP/AVP 97", "a=rtpmap:97 opus/48000/2", "a=ptime:5", "a=rtcp-mux"],
         ),
         (
-            {"payload_type": 34, "clock_rate": 90000, "rtcp": "next_port"}
-            | {"rtcp_remote": ("127.0.0.1", 7)},
+            {
+                "payload_type": 34,
+                "clock_rate": 90000,
+                "rtcp": Rtcp(port="next_port", remote=("127.0.0.1", 7)),
+            },
             {"media": "video"},
             ["m=video {} RTP/AVP 34", "a=rtcp:7"],
         ),
@@ -349,7 +353,7 @@ def test_a_killed_producer_leaves_its_frames_and_the_stream_goes_on(
 def test_a_killed_worker_repeats_nothing(
     mic: Mic, peer: Any, shmring_pool: shmring.Pool, eventually: Any
 ) -> None:
-    ch = mic(capacity=400)
+    ch = mic(tx=400)
     ch.send_many([b"%d" % i for i in range(200)])
     wires = peer.recv_all(20)
     (worker,) = shmring_pool.workers()
@@ -390,7 +394,7 @@ def test_a_worker_killed_in_a_block(mic: Mic, peer: Any, shmring_pool: Any) -> N
 
 
 def test_a_full_queue(mic: Mic, peer: Any) -> None:
-    ch = mic(capacity=8, held=True)
+    ch = mic(held=True, tx=8)
     with pytest.raises(shmring.RingFull) as caught:
         ch.send_many([b"x"] * 20, timeout=0)
     assert caught.value.sent == 8
@@ -434,7 +438,7 @@ def test_a_far_frame_that_is_taken_back_holds_up_nobody(mic: Mic, peer: Any, how
 
 
 def test_asynchronous_sending(mic: Mic, peer: Any) -> None:
-    ch = mic(capacity=4, max_payload=STEP)
+    ch = mic(max_payload=STEP, tx=4)
 
     async def speak() -> None:
         for i in range(10):
@@ -493,10 +497,9 @@ def test_opening_through_a_named_pool(shmring_namespace: str, peer: Any) -> None
     with shmring.Pool("studio", policy="other"):
         ch = shmring.open(
             "mic",
+            shmring.Rtp(codec="pcma", direction="tx"),
             pool="studio",
-            direction="tx",
             remote=peer.address,
-            engine=shmring.Rtp(codec="pcma"),
         )
         ch.send(bytes(320))
         assert peer.recv().payload == b"\xd5" * 160

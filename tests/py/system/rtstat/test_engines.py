@@ -29,11 +29,17 @@ UNITS = {
 def test_rtp(shmring_namespace, shmring_pool, eventually):
     there = shmring_pool.open(
         "phone",
+        shmring.Rtp(
+            codec="pcmu",
+            playout=shmring.rtp.Playout(min_delay_ns=100_000_000, first_delay_ns=100_000_000),
+        ),
         local=(HERE, 0),
-        engine=shmring.Rtp(codec="pcmu", min_delay_ns=100_000_000, first_delay_ns=100_000_000),
     )
     here = shmring_pool.open(
-        "caller", local=(HERE, 0), remote=there.local, engine=shmring.Rtp(codec="pcmu")
+        "caller",
+        shmring.Rtp(codec="pcmu"),
+        local=(HERE, 0),
+        remote=there.local,
     )
     with Watch(shmring_namespace) as watch:
         for _ in range(20):
@@ -85,14 +91,14 @@ def test_udt(shmring_namespace, eventually):
 def test_netflux(shmring_namespace, shmring_pool, eventually):
     here = shmring_pool.open(
         "here",
+        shmring.Netflux(send=4, receive=4, cycle_ns=2_000_000, watchdog_ns=10**10),
         local=(HERE, 0),
-        engine=shmring.Netflux(send=4, receive=4, cycle_ns=2_000_000, watchdog_ns=10**10),
     )
     there = shmring_pool.open(
         "there",
+        shmring.Netflux(send=4, receive=4, values=b"abcd"),
         local=(HERE, 0),
         remote=here.local,
-        engine=shmring.Netflux(send=4, receive=4, values=b"abcd"),
     )
     here.aim(there.local)
     here.update(b"1234")
@@ -148,7 +154,7 @@ def test_every_value_can_be_had_and_is_json(
     shmring_namespace, shmring_pool, shmring_open, snapshots
 ):
     shmring_open("ctl")
-    shmring_pool.open("rtp", local=(HERE, 0), remote=(HERE, 9), engine=shmring.Rtp(codec="pcmu"))
+    shmring_pool.open("rtp", shmring.Rtp(codec="pcmu"), local=(HERE, 0), remote=(HERE, 9))
     shmring.attach("ctl", namespace=shmring_namespace).try_recv()
     with Watch(shmring_namespace) as watch:
         for _ in range(snapshots):

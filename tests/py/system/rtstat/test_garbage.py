@@ -130,11 +130,14 @@ class Sample(NamedTuple):
 @pytest.fixture
 def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, Sample]:
     """A whole segment of each engine, and a worker's page."""
-    a = shmring_pool.open("udp", local=HERE, capacity=16, packet_bytes=200)
-    spare = shmring_pool.open("spare", local=HERE, capacity=16, packet_bytes=200)
-    b = shmring_pool.open("rtp", local=HERE, remote=a.local, engine=shmring.Rtp(codec="pcmu"))
+    a = shmring_pool.open("udp", shmring.Udp(tx=shmring.Queue(16, 200)), local=HERE)
+    spare = shmring_pool.open("spare", shmring.Udp(tx=shmring.Queue(16, 200)), local=HERE)
+    b = shmring_pool.open("rtp", shmring.Rtp(codec="pcmu"), local=HERE, remote=a.local)
     c = shmring_pool.open(
-        "netflux", local=HERE, remote=a.local, engine=shmring.Netflux(send=4, values=b"abcd")
+        "netflux",
+        shmring.Netflux(send=4, values=b"abcd"),
+        local=HERE,
+        remote=a.local,
     )
     with udt.listen(HERE, pool=shmring_pool) as listener:
         client = udt.connect(listener.local, pool=shmring_pool)
@@ -312,7 +315,9 @@ def test_channels_that_come_and_go_while_they_are_looked_at(
         watcher.stdout.readline()
         seen = set()
         for i in range(100):
-            shmring_pool.open(f"brief-{i % 7}", local=HERE, capacity=16, packet_bytes=64).end()
+            shmring_pool.open(
+                f"brief-{i % 7}", shmring.Udp(tx=shmring.Queue(16, 64)), local=HERE
+            ).end()
             facts = json.loads(watcher.stdout.readline())
             seen |= {event["kind"] for event in facts["events"]}
             assert all(channel["name"].startswith("brief") for channel in facts["channels"])

@@ -165,11 +165,11 @@ def test_what_is_gone_vanishes_and_what_is_new_appears(shmring_open):
 
 
 def test_parts_of_engines_are_there(shmring_pool):
-    shmring_pool.open("voice", local=("127.0.0.1", 0), engine=shmring.Rtp(codec="pcmu"))
+    shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=("127.0.0.1", 0))
     shmring_pool.open(
         "press",
+        shmring.Netflux(send=8, receive=8, cycle_ns=50_000_000),
         remote=("127.0.0.1", 9),
-        engine=shmring.Netflux(send=8, receive=8, cycle_ns=50_000_000),
     )
     with serving() as url:
         found = samples(url)

@@ -102,7 +102,7 @@ def text_of(widget: Any) -> str:
 @pytest.fixture
 def three(shmring_pool):
     channels = [
-        shmring_pool.open(name, local=HERE, remote=NOWHERE, direction="duplex")
+        shmring_pool.open(name, shmring.Udp(direction="duplex"), local=HERE, remote=NOWHERE)
         for name in ("axis-1", "axis-2", "camera")
     ]
     yield channels
@@ -256,7 +256,12 @@ def test_the_screen_of_an_empty_namespace_says_so(shmring_namespace):
 @pytest.mark.check
 def test_many_channels_scroll(shmring_namespace, shmring_pool):
     many = [
-        shmring_pool.open(f"many-{i:02}", local=HERE, remote=NOWHERE, capacity=16, packet_bytes=64)
+        shmring_pool.open(
+            f"many-{i:02}",
+            shmring.Udp(tx=shmring.Queue(16, 64)),
+            local=HERE,
+            remote=NOWHERE,
+        )
         for i in range(40)
     ]
 
@@ -411,15 +416,13 @@ def test_the_table_of_keys_has_every_key():
 
 @pytest.mark.check
 def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
-    there = shmring_pool.open("phone", local=HERE, engine=shmring.Rtp(codec="pcmu"))
-    here = shmring_pool.open(
-        "caller", local=HERE, remote=there.local, engine=shmring.Rtp(codec="pcmu")
-    )
+    there = shmring_pool.open("phone", shmring.Rtp(codec="pcmu"), local=HERE)
+    here = shmring_pool.open("caller", shmring.Rtp(codec="pcmu"), local=HERE, remote=there.local)
     link = shmring_pool.open(
         "plc",
+        shmring.Netflux(send=8, receive=8, cycle_ns=10_000_000),
         local=HERE,
         remote=NOWHERE,
-        engine=shmring.Netflux(send=8, receive=8, cycle_ns=10_000_000),
     )
     for _ in range(5):
         here.send(bytes(160))

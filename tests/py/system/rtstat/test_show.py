@@ -43,7 +43,7 @@ def is_missing_ipv6() -> bool:
 def late(shmring_pool: shmring.Pool, eventually: Any) -> Iterator[shmring.Channel]:
     """A channel with a long name that sent late packets, and is read by this process."""
     host = "127.0.0.1" if is_missing_ipv6() else "::1"
-    with shmring_pool.open(NAME, local=(host, 0), reports="off") as channel:
+    with shmring_pool.open(NAME, shmring.Udp(reports="off"), local=(host, 0)) as channel:
         assert channel.local is not None
         for late_ns in (5_000_000, 5_000_000, -1_000_000):
             channel.send(b"late", at=time.monotonic_ns() - late_ns, to=channel.local)

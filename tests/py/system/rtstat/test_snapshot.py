@@ -143,7 +143,7 @@ def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_open):
 
 def test_shares_of_a_restarted_worker_are_of_its_own_life(shmring_namespace, eventually):
     with shmring.Pool(policy="other", namespace=shmring_namespace, profile="latency") as pool:
-        pool.open("ctl", local=LOOPBACK, direction="rx")
+        pool.open("ctl", shmring.Udp(direction="rx"), local=LOOPBACK)
         eventually(lambda: Watch(shmring_namespace).read().workers[0]["spun_ns"] > 200_000_000)
         (before,) = Watch(shmring_namespace).read().workers
         os.kill(before.pid, signal.SIGKILL)

@@ -24,7 +24,12 @@ PATIENCE_S = 60
 OWNER = """
 import os, sys, time, shmring
 pool = shmring.Pool('line-1', policy='other')
-here = pool.open('ctl', local=('127.0.0.1', 0), remote=('127.0.0.1', 9), reports='off')
+here = pool.open(
+    'ctl',
+    shmring.Udp(reports='off'),
+    local=('127.0.0.1', 0),
+    remote=('127.0.0.1', 9),
+)
 for _ in range(3):
     here.send(b'late', at=time.monotonic_ns() - 4_000_000_000)
 while here.tx_waiting:
@@ -68,7 +73,7 @@ def test_no_channel_no_answer(shmring_namespace: str) -> None:
 
 
 def test_a_late_sender(shmring_open: Any, shmring_namespace: str, eventually: Any) -> None:
-    here, _ = shmring_open("ctl", reports="off")
+    here, _ = shmring_open("ctl", shmring.Udp(reports="off"))
     assert "no packet was late" in rtstat("why", "ctl")
     for index in range(20):
         here.send(b"late", at=time.monotonic_ns() - LONG_AGO_NS - index)
@@ -89,7 +94,7 @@ def test_a_late_sender(shmring_open: Any, shmring_namespace: str, eventually: An
 def test_a_stopped_worker(
     shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, there = shmring_open("ctl", reports="off")
+    here, there = shmring_open("ctl", shmring.Udp(reports="off"))
     (worker,) = shmring_pool.workers()
     for index in range(3):
         here.send(b"x", at=time.monotonic_ns() + 300 * MS + index)
@@ -112,7 +117,7 @@ def test_a_stopped_worker(
 def test_a_sender_is_not_blamed_while_the_worker_stands_still(
     shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any
 ) -> None:
-    here, _ = shmring_open("ctl", reports="off")
+    here, _ = shmring_open("ctl", shmring.Udp(reports="off"))
     for _ in range(3):
         here.send(b"late", at=time.monotonic_ns() - 5 * MS)
     eventually(lambda: here.stats().tx_late == 3)
@@ -137,7 +142,7 @@ def test_a_sender_is_not_blamed_while_the_worker_stands_still(
 
 
 def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_open: Any, eventually: Any) -> None:
-    here, there = shmring_open("ctl", reports="off")
+    here, there = shmring_open("ctl", shmring.Udp(reports="off"))
     here.send(b"x", at=time.monotonic_ns() + 10**12)  # attached from here on
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)  # so that nothing leaves before its end
@@ -159,7 +164,10 @@ def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_open: Any, eventual
 
 def test_a_queue_behind(shmring_open: Any, eventually: Any) -> None:
     """More than leaves in one call, all due at one time, by packets of different destinations."""
-    here, _ = shmring_open("ctl", reports="off", gso=False, tolerance_ns=0, capacity=4096)
+    here, _ = shmring_open(
+        "ctl",
+        shmring.Udp(tx=4096, reports="off", tolerance_ns=0, socket=shmring.Socket(gso=False)),
+    )
     due = time.monotonic_ns() + 200 * MS
     for index in range(2000):
         here.send(bytes(8), at=due, to=("127.0.0.1", 20000 + index % 1000))

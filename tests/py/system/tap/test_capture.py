@@ -64,7 +64,10 @@ def test_times_comments_and_directions_are_right_to_the_ns(
     capinfos: Any,
     real_offset_ns: Any,
 ) -> None:
-    here, there = shmring_open(name="ctl", here={"stamp_every": 1, "reports": "all"})
+    here, there = shmring_open(
+        name="ctl",
+        here={"engine": shmring.Udp(reports="all", socket=shmring.Socket(stamp_every=1))},
+    )
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path) as t:
         for number in range(40):
@@ -113,7 +116,10 @@ def test_times_comments_and_directions_are_right_to_the_ns(
 def test_start_of_the_send_call_where_not_every_packet_is_stamped(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any, real_offset_ns: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"stamp_every": 4, "reports": "all"})
+    here, _ = shmring_open(
+        name="ctl",
+        here={"engine": shmring.Udp(reports="all", socket=shmring.Socket(stamp_every=4))},
+    )
     paths = {times: tmp_path / f"{times}.pcapng" for times in ("auto", "wire")}
     taps = [tap.open("ctl", path, direction="tx", times=times) for times, path in paths.items()]
     for number in range(30):
@@ -136,9 +142,12 @@ def test_start_of_the_send_call_where_not_every_packet_is_stamped(
 def test_ipv6_and_long_and_cut_and_empty_datagrams(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    there = shmring_pool.open("there", local=("::1", 0), direction="rx")
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("::1", 0))
     here = shmring_pool.open(
-        "here", local=("::1", 0), remote=there.local, packet_bytes=65000, capacity=16
+        "here",
+        shmring.Udp(tx=shmring.Queue(16, 65000)),
+        local=("::1", 0),
+        remote=there.local,
     )
     whole, cut = tmp_path / "whole.pcapng", tmp_path / "cut.pcapng"
     bodies = [b"", b"odd", os.urandom(60000), b"\xff" * 1200]
@@ -179,7 +188,7 @@ def test_only_the_direction_that_was_asked_for(
 def test_packets_that_were_not_sent_have_an_interface_of_their_own(
     shmring_open: Any, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"late": "drop", "tolerance_ns": 1000})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(late="drop", tolerance_ns=1000)})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, not_sent=True, direction="tx") as t:
         here.send(b"much too late", at=time.monotonic_ns() - 1000 * MS)
@@ -201,8 +210,8 @@ def test_the_emulated_link_counts_as_the_network(
 ) -> None:
     there = shmring_pool.open(
         "there",
+        shmring.Udp(direction="rx"),
         local=("127.0.0.1", 0),
-        direction="rx",
         impair_rx=shmring.Impairment(delay_ns=5 * MS),
     )
     here = shmring_pool.open(

@@ -22,11 +22,10 @@ def test_each_cycle_is_seen(
     tshark: Any,
     has_remote: bool,
 ) -> None:
-    there = shmring_pool.open("there", local=("127.0.0.1", 0), direction="rx")
-    ways: dict[str, Any] = {}
-    if has_remote:
-        ways = {"remote": there.local, "reports": "all", "report_capacity": 1 << 16}
-    with shmring_pool.open("cyc", engine=Cyclic(period_ns=PERIOD_NS), **ways) as cycles:
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
+    remote = there.local if has_remote else None
+    engine = Cyclic(period_ns=PERIOD_NS, report_capacity=1 << 16 if has_remote else None)
+    with shmring_pool.open("cyc", engine, remote=remote) as cycles:
         file = tmp_path / "cyc.pcapng"
         with tap.open("cyc", file) as t:
             cycles.update(b"one")

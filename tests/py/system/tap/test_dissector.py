@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rtworkers.verdicts import LATE
-from shmring import tap
+from shmring import Socket, Udp, tap
 from shmring.types import Verdict
 
 pytestmark = pytest.mark.check
@@ -22,7 +22,9 @@ FOLDER = importlib.resources.files("shmring_cli") / "wireshark"
 def test_verdict_lateness_and_sequence_are_fields(
     shmring_open: Any, eventually: Any, tmp_path: Path, dissected: Any
 ) -> None:
-    here, there = shmring_open(name="ctl", here={"stamp_every": 1, "reports": "all"})
+    here, there = shmring_open(
+        name="ctl", here={"engine": Udp(reports="all", socket=Socket(stamp_every=1))}
+    )
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path) as running:
         here.send(b"late", at=time.monotonic_ns() - 50 * MS)

@@ -11,10 +11,11 @@ from kit.wire import udp
 
 import shmring
 from shmring import tap, udt
+from shmring.rtp import Rtcp
 
 HERE = "127.0.0.1"
 WAIT_S = 20.0
-RTCP: Any = {"rtcp": "next_port", "rtcp_interval_ns": 50_000_000, "rtcp_bandwidth_bps": 1e6}
+RTCP = Rtcp(port="next_port", interval_ns=50_000_000, bandwidth_bps=1e6)
 
 
 def named(namespace: str, engine: str) -> list[str]:
@@ -26,13 +27,15 @@ def test_rtp_and_rtcp(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:
     there = shmring_pool.open(
-        "there", local=(HERE, 0), engine=shmring.Rtp(delivery="as_arrived", **RTCP)
+        "there",
+        shmring.Rtp(playout=shmring.rtp.Playout(delivery="as_arrived"), rtcp=RTCP),
+        local=(HERE, 0),
     )
     here = shmring_pool.open(
         "here",
+        shmring.Rtp(ptime_ns=5_000_000, rtcp=RTCP),
         local=(HERE, 0),
         remote=there.local,
-        engine=shmring.Rtp(ptime_ns=5_000_000, **RTCP),
     )
     out, arrived = tmp_path / "here.pcapng", tmp_path / "there.pcapng"
     with tap.open("here", out) as t, tap.open("there", arrived) as r:
@@ -58,9 +61,9 @@ def test_netflux(shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, ts
     with udp() as partner:
         link = shmring_pool.open(
             "plc",
+            shmring.Netflux(cycle_ns=5_000_000, send=8, receive=4),
             local=(HERE, 0),
             remote=partner.getsockname(),
-            engine=shmring.Netflux(cycle_ns=5_000_000, send=8, receive=4),
         )
         path = tmp_path / "plc.pcapng"
         with tap.open("plc", path) as t:

@@ -55,7 +55,10 @@ def test_a_killed_tool_leaves_nothing_behind(
     eventually: Any,
     tmp_path: Path,
 ) -> None:
-    here, there = shmring_open(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
+    here, there = shmring_open(
+        name="ctl",
+        there={"engine": shmring.Udp(tx=8192, socket=shmring.Socket(rcvbuf_bytes=8 << 20))},
+    )
     (worker,) = shmring_pool.workers()
     tool = start_tool(python, tmp_path / "x")
     assert mapped(worker.pid)
@@ -72,7 +75,10 @@ def test_a_killed_tool_leaves_nothing_behind(
 def test_a_stopped_tool_loses_copies_and_nobody_a_packet(
     shmring_open: Any, python: Any, tmp_path: Path
 ) -> None:
-    here, there = shmring_open(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
+    here, there = shmring_open(
+        name="ctl",
+        there={"engine": shmring.Udp(tx=8192, socket=shmring.Socket(rcvbuf_bytes=8 << 20))},
+    )
     tool = start_tool(python, tmp_path / "x", 256 << 10)
     exchange(here, there, 100)
     os.kill(tool.pid, signal.SIGSTOP)
@@ -90,7 +96,10 @@ def test_a_stopped_tool_loses_copies_and_nobody_a_packet(
 def test_many_tools_come_and_die(
     shmring_pool: shmring.Pool, shmring_open: Any, mapped: Any, eventually: Any, tmp_path: Path
 ) -> None:
-    here, there = shmring_open(name="ctl", there={"rcvbuf_bytes": 8 << 20, "capacity": 8192})
+    here, there = shmring_open(
+        name="ctl",
+        there={"engine": shmring.Udp(tx=8192, socket=shmring.Socket(rcvbuf_bytes=8 << 20))},
+    )
     (worker,) = shmring_pool.workers()
     for number in range(20):
         pid = os.fork()
@@ -200,8 +209,13 @@ def test_other_users_are_told_why_not(shmring_open: Any, python: Callable[..., A
 def test_bulk_is_copied_or_counted(
     keep: float | None, shmring_pool: shmring.Pool, tmp_path: Path
 ) -> None:
-    there = shmring_pool.open("there", local=("127.0.0.1", 0), direction="rx")
-    here = shmring_pool.open("ctl", local=("127.0.0.1", 0), remote=there.local, capacity=65536)
+    there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
+    here = shmring_pool.open(
+        "ctl",
+        shmring.Udp(tx=65536),
+        local=("127.0.0.1", 0),
+        remote=there.local,
+    )
     options: Any = {"keep": keep, "triggers": (), "direction": "tx", "buffer_bytes": 1 << 20}
     with tap.open("ctl", tmp_path / "x", **options) as t:
         begin = time.monotonic()

@@ -22,7 +22,7 @@ def test_both_directions_are_seen(
     real_offset_ns: Any,
     path: Impairment | None,
 ) -> None:
-    here = shmring_pool.open("bus", engine=Local(), impair=path)
+    here = shmring_pool.open("bus", Local(), impair=path)
     assert here.try_recv() is None
     file = tmp_path / "bus.pcapng"
     with tap.open("bus", file) as t:

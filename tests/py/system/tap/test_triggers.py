@@ -27,7 +27,7 @@ def remarks(seen: list[Any]) -> list[str]:
 def test_nothing_is_written_without_a_trigger(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(tolerance_ns=100_000 * MS)})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=60.0) as t:
         for _ in range(20):
@@ -40,7 +40,7 @@ def test_nothing_is_written_without_a_trigger(
 def test_the_first_late_packet(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 60_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(tolerance_ns=60_000 * MS)})
     path = tmp_path / "late.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.2) as t:
         for number in range(10):
@@ -65,7 +65,9 @@ def test_the_first_late_packet(
 def test_a_packet_dropped_for_being_late_is_late(
     shmring_open: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"late": "drop", "tolerance_ns": 60_000 * MS})
+    here, _ = shmring_open(
+        name="ctl", here={"engine": shmring.Udp(late="drop", tolerance_ns=60_000 * MS)}
+    )
     path = tmp_path / "late.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.3, direction="rx", not_sent=True) as t:
         here.send(b"dropped", at=time.monotonic_ns() - 100_000 * MS)
@@ -78,7 +80,7 @@ def test_a_packet_dropped_for_being_late_is_late(
 def test_what_is_older_than_wanted_is_left_out(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(tolerance_ns=100_000 * MS)})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=1.0, after=0.0) as t:
         here.send(b"old")
@@ -95,7 +97,7 @@ def test_what_is_older_than_wanted_is_left_out(
 def test_calls_from_here_and_from_anywhere(
     shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(tolerance_ns=100_000 * MS)})
     assert tap.trigger("ctl", "nobody hears it") == 0
     mine, theirs = tmp_path / "mine.pcapng", tmp_path / "theirs.pcapng"
     with (
@@ -121,7 +123,7 @@ def test_calls_from_here_and_from_anywhere(
 
 @pytest.mark.check
 def test_again_and_again(shmring_open: Any, eventually: Any, tmp_path: Path, tshark: Any) -> None:
-    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(tolerance_ns=100_000 * MS)})
     path = tmp_path / "ctl.pcapng"
     with tap.open("ctl", path, keep=60.0, after=0.0, again=True) as t:
         for number in range(3):
@@ -180,7 +182,7 @@ def tapped(
 def test_the_command_writes_on_a_signal_and_on_a_mark(
     how: str, shmring_open: Any, command: Command, tapped: Any, tmp_path: Path, tshark: Any
 ) -> None:
-    here, _ = shmring_open(name="ctl", here={"tolerance_ns": 100_000 * MS})
+    here, _ = shmring_open(name="ctl", here={"engine": shmring.Udp(tolerance_ns=100_000 * MS)})
     path = tmp_path / "ctl.pcapng"
     words = ("-o", str(path), "--keep", "1m/2s", "--trigger")
     process = command(*words, "SIGUSR2" if how == "signal" else "late,api")

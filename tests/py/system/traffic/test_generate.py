@@ -10,6 +10,8 @@ import time
 from itertools import pairwise
 from typing import Any
 
+from kit.engines import spelled
+
 import shmring
 from shmring import capture, traffic
 from shmring._proto import ffi, lib
@@ -19,8 +21,9 @@ MS = 1_000_000
 
 
 def opened(pool: shmring.Pool, name: str, host: str = "127.0.0.1", **how: Any) -> shmring.Channel:
-    how = {"rx_capacity": 8192, "rx_stamp": "kernel", "rcvbuf_bytes": 4 << 20, **how}
-    return pool.open(name, local=(host, 0), direction="rx", **how)
+    how = {"direction": "rx", "rx": 8192, "rx_stamp": "kernel", "rcvbuf_bytes": 4 << 20} | how
+    channel: shmring.Channel = pool.open(name, local=(host, 0), **spelled(shmring.Udp, how))
+    return channel
 
 
 def taken(channel: shmring.Channel, count: int) -> list[shmring.Packet]:
@@ -99,7 +102,7 @@ def test_a_seed_gives_the_same_packets(shmring_pool: shmring.Pool) -> None:
 
 
 def test_large_datagrams(shmring_pool: shmring.Pool) -> None:
-    there = opened(shmring_pool, "there", rx_capacity=128, rx_packet_bytes=65507)
+    there = opened(shmring_pool, "there", rx=shmring.Queue(128, 65507))
     report = shmring.generate(
         there.local, traffic.Flow(pps=100, size=65507), count=20, pool=shmring_pool
     )

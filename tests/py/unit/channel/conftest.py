@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from kit.engines import spelled
 
 import shmring
 
@@ -26,7 +28,8 @@ def settle() -> Callable[[shmring.Channel], None]:
 
 
 def _open_loop(pool: shmring.Pool, name: str, options: dict[str, object]) -> shmring.Channel:
-    channel = pool.open(name, **{"local": ("127.0.0.1", 0)} | options)  # type: ignore[typeddict-item]
+    given: dict[str, Any] = {"local": ("127.0.0.1", 0)} | options
+    channel: shmring.Channel = pool.open(name, **spelled(shmring.Udp, given))
     local = channel.local
     assert local is not None
     channel.home = local  # type: ignore[attr-defined]

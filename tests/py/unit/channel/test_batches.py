@@ -169,7 +169,7 @@ def test_sequences_are_written_to_a_buffer(loop, packets):
 
 @pytest.mark.parametrize("packets", [{"packets": bytes(10), "size": 1}, {"packets": [b"a"] * 10}])
 def test_a_full_ring_says_how_many_were_queued(loop, packets):
-    ch = loop(capacity=4, held=True)
+    ch = loop(held=True, tx=4)
     with pytest.raises(shmring.RingFull) as caught:
         ch.send_many(**packets, to=ch.home, timeout=0)
     assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
@@ -180,7 +180,7 @@ def test_a_full_ring_says_how_many_were_queued(loop, packets):
 
 @pytest.mark.parametrize("as_list", [False, True])
 def test_more_packets_than_the_ring_holds(loop, as_list):
-    ch = loop(capacity=64, rx_capacity=20_000, rx_packet_bytes=8, rcvbuf_bytes=1 << 22)
+    ch = loop(rcvbuf_bytes=1 << 22, tx=64, rx=shmring.Queue(20_000, 8))
     numbers = np.arange(5000, dtype=np.uint32)
     packets = [n.tobytes() for n in numbers] if as_list else numbers.reshape(-1, 1)
     ch.send_many(packets, to=ch.home, timeout=20)
@@ -303,7 +303,7 @@ def test_records_somebody_scribbled_over():
 
 
 def test_try_send_many_queues_what_finds_room(loop):
-    ch = loop(capacity=4, held=True)
+    ch = loop(held=True, tx=4)
     sequences = array.array("Q", [0] * 6)
     assert ch.try_send_many([b"%d" % n for n in range(3)], to=ch.home) == 3
     assert ch.try_send_many(b"345678", size=1, to=ch.home, sequences=sequences) == 1

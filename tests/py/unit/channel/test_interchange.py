@@ -56,7 +56,7 @@ def test_payloads_with_gaps_are_copied(loop, nanoarrow):
 
 
 def test_an_overwritten_loan_is_no_table(loop):
-    ch = loop(capacity=100, rx_capacity=8, packet_bytes=64)
+    ch = loop(tx=shmring.Queue(100, 64), rx=8)
     assert ch.try_recv() is None
     batch = packets(ch, [b"old"] * 8, max=1)
     assert len(batch) == 1

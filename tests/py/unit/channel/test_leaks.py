@@ -55,7 +55,7 @@ def failing(call):
 
 
 def test_sending(loop):
-    ch = loop(capacity=64, max_payload=100)
+    ch = loop(max_payload=100, tx=64)
     table = np.zeros((4, 8), np.uint8)
     destinations = iter(range(10**6))
     calls = {
@@ -80,7 +80,7 @@ def test_sending(loop):
 
 
 def test_receiving(loop):
-    ch = loop(rx_capacity=200_000, rx_packet_bytes=8, max_payload=100, rcvbuf_bytes=1 << 22)
+    ch = loop(max_payload=100, rcvbuf_bytes=1 << 22, rx=shmring.Queue(200_000, 8))
     buffer = bytearray(100)
 
     def fill():
@@ -126,10 +126,14 @@ def test_attaching(loop):
 
 def test_cyclic_links(shmring_pool):
     one = shmring_pool.open(
-        "one", local=("127.0.0.1", 0), engine=shmring.Netflux(send=8, receive=8, values=b"8" * 8)
+        "one",
+        shmring.Netflux(send=8, receive=8, values=b"8" * 8),
+        local=("127.0.0.1", 0),
     )
     two = shmring_pool.open(
-        "two", remote=one.local, engine=shmring.Netflux(send=8, receive=8, values=b"8" * 8)
+        "two",
+        shmring.Netflux(send=8, receive=8, values=b"8" * 8),
+        remote=one.local,
     )
     one.aim(two.local)
     give_up = time.monotonic() + 20

@@ -169,7 +169,7 @@ def test_no_more_senders_than_slots(loop):
 
 
 def test_many_threads_share_one_end(loop):
-    ch = loop(capacity=256, rx_capacity=20000, rx_packet_bytes=8, rcvbuf_bytes=1 << 22)
+    ch = loop(rcvbuf_bytes=1 << 22, tx=256, rx=shmring.Queue(20000, 8))
     each, got, errors = 500, [], []
 
     def send(number):
@@ -214,7 +214,7 @@ def test_ctrl_c_ends_a_wait(loop):
 
 
 def test_ctrl_c_ends_a_wait_for_room(loop):
-    ch = loop(capacity=1, held=True)
+    ch = loop(held=True, tx=1)
     ch.send(b"x", to=ch.home)
     helper = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012  wherever it comes
@@ -559,13 +559,13 @@ def test_the_with_block_that_opened_a_channel_ends_it(loop):
 def test_a_closed_opener_still_waits_for_its_packets(shmring_pool):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with shmring_pool.open("loop", engine=shmring.Local()) as ch:
+        with shmring_pool.open("loop", shmring.Local()) as ch:
             other = shmring.attach("loop")
             ch.send(b"later", at=ch.now_ns() + 200_000_000)
             ch.close()
     assert other.recv(timeout=20).data == b"later"
     other.close()
-    ch = shmring_pool.open("loop", engine=shmring.Local())
+    ch = shmring_pool.open("loop", shmring.Local())
     ch.send(b"never", at=ch.now_ns() + 10**11)
     ch.close()
     with pytest.warns(shmring.UnsentWarning, match="1 packets"):
@@ -576,6 +576,6 @@ def test_an_opener_ends_no_other_channel_of_the_same_name(loop, shmring_pool):
     with loop() as ch:
         shmring_pool.close_channel(ch.name)
         assert ch.state == "closed"
-        successor = shmring_pool.open(ch.name, engine=shmring.Local())
+        successor = shmring_pool.open(ch.name, shmring.Local())
     assert successor.state == "open"
     successor.end()

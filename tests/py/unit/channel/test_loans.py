@@ -146,7 +146,7 @@ def test_an_exception_in_the_block_is_not_replaced(loop):
 
 
 def test_a_loan_that_was_overwritten_says_so(loop):
-    ch = loop(capacity=100, rx_capacity=8, packet_bytes=64)
+    ch = loop(tx=shmring.Queue(100, 64), rx=8)
     assert ch.try_recv() is None
     arrive(ch, [b"old %d" % i for i in range(8)])
     loan = ch.loan_many()
@@ -175,7 +175,7 @@ def test_a_purge_takes_lent_packets_away(loop):
 
 
 def test_a_worker_that_waits_for_readers_waits_for_a_loan(loop):
-    ch = loop(capacity=100, rx_capacity=8, packet_bytes=64, overflow="wait")
+    ch = loop(overflow="wait", tx=shmring.Queue(100, 64), rx=8)
     assert ch.try_recv() is None
     arrive(ch, [b"old %d" % i for i in range(8)])
     with ch.loan_many() as loan:

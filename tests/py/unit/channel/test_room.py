@@ -19,7 +19,10 @@ CAPACITY = 8
 def full(shmring_pool):
     """A channel that is held, with a full queue."""
     ch = shmring_pool.open(
-        "full", remote=("127.0.0.1", 9), direction="tx", capacity=CAPACITY, held=True
+        "full",
+        shmring.Udp(tx=CAPACITY, direction="tx"),
+        remote=("127.0.0.1", 9),
+        held=True,
     )
     while ch.try_send(b"x") is not None:
         pass

@@ -174,7 +174,7 @@ def test_asyncio_iterates_until_the_channel_is_closed(loop):
 
 
 def test_asyncio_waits_for_room(loop):
-    ch = loop(capacity=1, rx_capacity=10, held=True)
+    ch = loop(held=True, tx=1, rx=10)
     ch.send(b"a", to=ch.home)
 
     async def main():

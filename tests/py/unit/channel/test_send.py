@@ -130,7 +130,7 @@ def test_each_packet_may_have_its_own_destination(shmring_pool):
 
 
 def test_a_full_ring_says_so_at_once_or_after_the_timeout(loop):
-    ch = loop(capacity=4, held=True)
+    ch = loop(held=True, tx=4)
     for _ in range(4):
         ch.send(b"x", to=ch.home)
     with pytest.raises(shmring.RingFull, match="4 packets wait: it is held") as caught:
@@ -145,14 +145,14 @@ def test_a_full_ring_says_so_at_once_or_after_the_timeout(loop):
 
 
 def test_try_send_queues_what_has_room(loop):
-    ch = loop(capacity=2, held=True)
+    ch = loop(held=True, tx=2)
     assert [ch.try_send(b"x", 0, to=ch.home) for _ in range(3)] == [0, 1, None]
     with pytest.raises(shmring.PayloadTooLarge):
         ch.try_send(bytes(ch.max_payload + 1), to=ch.home)
 
 
 def test_a_sender_that_waits_goes_on_when_there_is_room(loop):
-    ch = loop(capacity=4, rx_capacity=10)
+    ch = loop(tx=4, rx=10)
     soon = time.monotonic_ns() + 500 * MS
     for _ in range(4):
         ch.send(b"x", at=soon, to=ch.home)

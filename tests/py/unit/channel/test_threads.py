@@ -70,9 +70,7 @@ def take_loan(ch):
 
 @pytest.mark.parametrize("reading", ["broadcast", "shared"])
 def test_threads_send_and_take_every_packet_once(loop, reading):
-    ch = loop(
-        reading=reading, capacity=4096, rx_capacity=4096, packet_bytes=64, rcvbuf_bytes=1 << 22
-    )
+    ch = loop(reading=reading, rcvbuf_bytes=1 << 22, tx=shmring.Queue(4096, 64), rx=4096)
     got, done = [], threading.Event()
 
     def reads(take):
@@ -98,7 +96,7 @@ def test_threads_send_and_take_every_packet_once(loop, reading):
 
 
 def test_threads_replace_and_cancel(loop):
-    ch = loop(capacity=1000, held=True)
+    ch = loop(held=True, tx=1000)
     at = ch.now_ns() + 60_000_000_000
     sequences = [ch.send(b"x", at, to=ch.home) for _ in range(200)]
 
@@ -144,7 +142,7 @@ def test_one_thread_closes_what_others_use(loop, take):
 
 
 def test_threads_ask_while_others_send_and_one_closes(loop):
-    ch = loop(capacity=64)
+    ch = loop(tx=64)
     for _ in range(5):
         end = shmring.attach(ch.name)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from shmring import _options, errors
+from shmring import Queue, Socket, _options, errors
 from shmring._ring import ffi, lib
 from shmring.cyclic.engine import Cyclic
 from shmring.netflux.engine import Netflux
 from shmring.netflux.options import RX_HEAD_BYTES, Start, layout_text
 from shmring.netflux.options import prepare as prepare_engine
+from shmring.parts import options_of
 
 MS = 1_000_000
 
@@ -38,7 +39,7 @@ def prepare(options: dict[str, Any]) -> Start:
     own = {field.name for field in dataclasses.fields(Netflux)} & options.keys()
     engine = Netflux(**{name: options[name] for name in own})
     given = {name: value for name, value in options.items() if name not in own}
-    return prepare_engine(given, engine.given())
+    return prepare_engine(options_of(engine) | given, engine.given())
 
 
 def configure(**options: Any) -> Any:
@@ -90,7 +91,6 @@ def test_every_size_gets_its_room(size: int) -> None:
         ({"cycle_ns": 100_000}, "cycle_ns", 100_000),
         ({"watchdog_ns": 1_000 * MS}, "watch_ns", 1_000 * MS),
         ({"watchdog_ns": 0}, "watch_ns", 0),
-        ({"cycle_ns": None}, "cycle_ns", 5 * MS),
         ({"hear_ns": 7}, "hear_ns", 7),
         ({"stale_ns": 50 * MS}, "stale_ns", 50 * MS),
         ({"on_stale": "stop"}, "on_stale", lib.SHM_NETFLUX_STOP),
@@ -118,7 +118,7 @@ def test_the_tolerance_follows_the_cycle(
     cycle_ns: int, options: dict[str, Any], tolerance_ns: int
 ) -> None:
     assert plain(send=1, cycle_ns=cycle_ns, **options).tolerance_ns == tolerance_ns
-    cycles = Cyclic(period_ns=cycle_ns).prepare(options)
+    cycles = Cyclic(period_ns=cycle_ns, **options).prepare({})
     assert cycles.options["tolerance_ns"] == tolerance_ns
 
 
@@ -179,6 +179,17 @@ def test_what_is_refused(options: dict[str, Any], error: type[Exception], words:
         prepare(options)
 
 
-def test_options_for_queued_packets_are_refused() -> None:
-    with pytest.raises(errors.BadConfig, match="capacity cannot be used with Netflux: a link"):
-        Netflux(send=1).prepare({"capacity": 5})
+@pytest.mark.parametrize("field", ["tx_stamp", "stamp_every", "txtime", "connect", "gso", "gro"])
+def test_options_of_sockets_for_queued_packets_are_refused(field: str) -> None:
+    given: dict[str, Any] = {"tx_stamp": "off", "stamp_every": 1, "txtime": "off", "connect": True}
+    sock = Socket(**{field: given.get(field, False)})
+    with pytest.raises(errors.BadConfig, match=f"{field} cannot be used with Netflux: a link"):
+        Netflux(send=1, socket=sock)
+
+
+def test_what_is_not_obeyed_is_no_field() -> None:
+    wrong: dict[str, Any] = {"tx": 5}
+    with pytest.raises(TypeError, match="Netflux has no field 'tx'"):
+        Netflux(send=1, **wrong)
+    with pytest.raises(TypeError, match="rx must be an integer"):
+        Netflux(send=1, rx=Queue(1))  # type: ignore[arg-type]

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from kit.engines import spelled
 
-from shmring import _options, errors
+from shmring import Queue, _options, errors
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
-from shmring.rtp.engine import Rtp
+from shmring.rtp.engine import Nack, Playout, Rtcp, Rtp
 from shmring.rtp.options import PAYLOAD_MAX, RX_HEAD_BYTES, TX_HEAD_BYTES
 
 MS = 1_000_000
 
 
-OPTIONS = [field.name for field in dataclasses.fields(Rtp)]
+REPAIR = Rtcp(nack=Nack())
 
 
 def prepare(options: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:
-    """As `open` does, with options of both kinds."""
-    own = {name: options[name] for name in OPTIONS if name in options}
-    start = Rtp(**own).prepare({name: options[name] for name in options.keys() - own.keys()})
+    """As `open` does."""
+    given = spelled(Rtp, options)
+    start = given.pop("engine").prepare(given)
     assert start.config
     return start.options, start.config
 
@@ -106,23 +106,19 @@ def test_source_and_start_are_drawn_at_random() -> None:
         ({"conceal_ns": 0}, "conceal_ns", -1),
         ({"resync_ns": 5}, "resync_ns", 5),
         ({"max_frames": 4096}, "max_frames", 4096),
-        ({"rtcp": "mux"}, "rtcp", lib.SHM_RTP_RTCP_MUX),
-        ({"rtcp": "next_port"}, "rtcp", lib.SHM_RTP_RTCP_NEXT_PORT),
-        ({"rtcp_bandwidth_bps": 100.5}, "rtcp_bandwidth_bps", 100.5),
-        ({"rtcp_interval_ns": MS}, "rtcp_interval_ns", MS),
-        ({"reduced_size": True}, "flags", lib.SHM_RTP_REDUCED_SIZE),
-        ({"nack_first_wait_ns": 1}, "nack_first_wait_ns", 1),
-        ({"nack_retry_ns": 2}, "nack_retry_ns", 2),
-        ({"nack_give_up_ns": 3}, "nack_give_up_ns", 3),
-        ({"nack_max_requests": 4}, "nack_max_requests", 4),
-        ({"history_packets": 32768}, "history_packets", 32768),
-        (
-            {"nack": True, "rtcp": "mux"},
-            "flags",
-            lib.SHM_RTP_NACK_SEND | lib.SHM_RTP_NACK_RECEIVE,
-        ),
-        ({"nack": True, "rtcp": "mux", "direction": "tx"}, "flags", lib.SHM_RTP_NACK_SEND),
-        ({"nack": True, "rtcp": "mux", "direction": "rx"}, "flags", lib.SHM_RTP_NACK_RECEIVE),
+        ({"rtcp": Rtcp()}, "rtcp", lib.SHM_RTP_RTCP_MUX),
+        ({"rtcp": Rtcp(port="next_port")}, "rtcp", lib.SHM_RTP_RTCP_NEXT_PORT),
+        ({"rtcp": Rtcp(bandwidth_bps=100.5)}, "rtcp_bandwidth_bps", 100.5),
+        ({"rtcp": Rtcp(interval_ns=MS)}, "rtcp_interval_ns", MS),
+        ({"rtcp": Rtcp(reduced_size=True)}, "flags", lib.SHM_RTP_REDUCED_SIZE),
+        ({"rtcp": Rtcp(nack=Nack(first_wait_ns=1))}, "nack_first_wait_ns", 1),
+        ({"rtcp": Rtcp(nack=Nack(retry_ns=2))}, "nack_retry_ns", 2),
+        ({"rtcp": Rtcp(nack=Nack(give_up_ns=3))}, "nack_give_up_ns", 3),
+        ({"rtcp": Rtcp(nack=Nack(max_requests=4))}, "nack_max_requests", 4),
+        ({"rtcp": Rtcp(nack=Nack(history_packets=32768))}, "history_packets", 32768),
+        ({"rtcp": REPAIR}, "flags", lib.SHM_RTP_NACK_SEND | lib.SHM_RTP_NACK_RECEIVE),
+        ({"rtcp": REPAIR, "direction": "tx"}, "flags", lib.SHM_RTP_NACK_SEND),
+        ({"rtcp": REPAIR, "direction": "rx"}, "flags", lib.SHM_RTP_NACK_RECEIVE),
     ],
 )
 def test_each_option_reaches_its_field(options: dict[str, Any], field: str, value: int) -> None:
@@ -156,7 +152,7 @@ def test_filling_is_silence() -> None:
 
 
 def test_addresses_and_names_of_rtcp() -> None:
-    config = configure(rtcp="next_port", rtcp_remote=("10.0.0.1", 5005), cname="me@here")
+    config = configure(rtcp=Rtcp(port="next_port", remote=("10.0.0.1", 5005), cname="me@here"))
     assert (config.rtcp_remote.family, config.rtcp_remote.port) == (4, 5005)
     assert config.rtcp_local.family == 0
     assert ffi.string(config.cname) == b"me@here"
@@ -165,19 +161,13 @@ def test_addresses_and_names_of_rtcp() -> None:
 def test_the_defaults_of_the_signature_are_those_of_the_worker() -> None:
     """A field that has its default is not given: the worker's own holds."""
     assert Rtp().given() == {}
-    assert Rtp(ptime_ns=20 * MS, delivery="playout", nack=False, percentile=0.98).given() == {}
+    assert Rtp(ptime_ns=20 * MS, playout=Playout(percentile=0.98), rtcp=None).given() == {}
+    assert Playout(delivery="playout", percentile=0.98).given() == {}
     assert Rtp(ptime_ns=10 * MS, ssrc=0).given() == {"ptime_ns": 10 * MS, "ssrc": 0}
 
 
-def test_none_is_the_default() -> None:
-    nothing: dict[str, Any] = dict.fromkeys(OPTIONS)
-    fixed = {"ssrc": 1, "first_timestamp": 2, "first_sequence": 3}
-    left, right = configure(**(nothing | fixed)), configure(**fixed)
-    assert bytes(ffi.buffer(left)) == bytes(ffi.buffer(right))
-
-
 def test_sizes_leave_room_for_the_heads() -> None:
-    config = plain(packet_bytes=172, capacity=64, rx_capacity=8)
+    config = plain(tx=Queue(64, 172), rx=8)
     assert config.tx_bytes > 64 * (172 + TX_HEAD_BYTES)
     assert config.rx_bytes > 8 * (172 + RX_HEAD_BYTES)
     assert config.max_payload_bytes >= 172 + RX_HEAD_BYTES
@@ -213,16 +203,9 @@ def test_sizes_leave_room_for_the_heads() -> None:
         ({"max_dropout": 40000}, "max_dropout is 40000"),
         ({"max_delay_ns": 0}, "max_delay_ns is 0"),
         ({"max_frames": 5000}, "max_frames is 5000"),
-        ({"rtcp": True}, "rtcp is True: use one of 'off', 'mux', 'next_port'"),
-        ({"rtcp": "mux", "payload_type": 72, "clock_rate": 8000}, "RFC 5761"),
-        ({"rtcp_remote": ("10.0.0.1", 5005)}, 'it needs rtcp="next_port"'),
-        ({"rtcp_bandwidth_bps": 0}, "rtcp_bandwidth_bps is 0"),
-        ({"cname": "x" * 128}, "more than 127 characters"),
-        ({"nack": True}, "nack needs RTCP, which is off: give rtcp="),
-        ({"history_packets": 100}, "power of two"),
-        ({"history_packets": 65536}, "history_packets is 65536"),
+        ({"rtcp": Rtcp(), "payload_type": 72, "clock_rate": 8000}, "RFC 5761"),
         ({"max_payload": PAYLOAD_MAX + 1}, "max_payload is"),
-        ({"max_payload": 100, "packet_bytes": 101}, "packet_bytes is 101: it must not be above"),
+        ({"max_payload": 100, "tx": Queue(1, 101)}, "packet_bytes is 101: it must not be above"),
         ({"max_payload": 100}, "bytes_per_packet is 160: it must not be above max_payload=100"),
     ],
 )
@@ -232,21 +215,46 @@ def test_what_cannot_be_names_value_limit_and_fix(options: dict[str, Any], text:
 
 
 @pytest.mark.parametrize(
-    ("options", "text"),
+    ("part", "fields", "text"),
     [
-        ({"capacty": 8}, "a channel has no option 'capacty'; did you mean 'capacity'"),
-        ({"ptime_ns": 0.02}, "ptime_ns must be an integer, not 0.02"),
-        ({"percentile": "0.9"}, "percentile must be a number"),
-        ({"nack": 1, "rtcp": "mux"}, "nack must be True or False"),
-        ({"packet_bytes": "172"}, "packet_bytes must be an integer"),
-        ({"cname": b"x"}, "cname must be a string"),
+        (Rtcp, {"port": True}, "port is True: use one of 'mux', 'next_port'"),
+        (Rtcp, {"remote": ("10.0.0.1", 5005)}, 'remote is given: it needs port="next_port"'),
+        (Rtcp, {"bandwidth_bps": 0}, "bandwidth_bps is 0"),
+        (Rtcp, {"cname": "x" * 128}, "more than 127 characters"),
+        (Nack, {"history_packets": 100}, "power of two"),
+        (Nack, {"history_packets": 65536}, "history_packets is 65536"),
+        (Nack, {"retry_ns": 0}, "retry_ns is 0; it must be between 1"),
+        (Playout, {"delivery": None}, "delivery is None: use one of"),
     ],
 )
-def test_what_is_of_a_wrong_kind(options: dict[str, Any], text: str) -> None:
+def test_a_part_is_checked_when_it_is_made(part: Any, fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(errors.BadConfig, match=text):
+        part(**fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "text"),
+    [
+        (Rtp, {"capacity": 8}, "Rtp has no field 'capacity': write tx="),
+        (Rtp, {"delivery": "playout"}, r"no field 'delivery': write playout=Playout\(delivery="),
+        (Rtp, {"nack": True}, r"no field 'nack': write rtcp=Rtcp\(nack=Nack"),
+        (Rtp, {"nack_retry_ns": 1}, r"write rtcp=Rtcp\(nack=Nack\(retry_ns="),
+        (Rtp, {"rtcp_remote": ("10.0.0.1", 1)}, r"write rtcp=Rtcp\(remote="),
+        (Rtp, {"overflow": "oldest"}, "Rtp has no field 'overflow'$"),
+        (Rtp, {"rtcp": "mux"}, "rtcp must be a shmring Rtcp, not 'mux'"),
+        (Rtp, {"playout": None}, "playout must be a shmring Playout, not None"),
+        (Rtp, {"ptime_ns": 0.02}, "ptime_ns must be an integer, not 0.02"),
+        (Playout, {"percentile": "0.9"}, "percentile must be a number"),
+        (Rtcp, {"nack": 1}, "nack must be a shmring Nack, not 1"),
+        (Rtcp, {"cname": b"x"}, "cname must be a string"),
+        (Queue, {"packets": 1, "packet_bytes": "172"}, "packet_bytes must be an integer"),
+    ],
+)
+def test_what_is_of_a_wrong_kind(kind: Any, fields: dict[str, Any], text: str) -> None:
     with pytest.raises(TypeError, match=text):
-        plain(**options)
+        kind(**fields)
 
 
 def test_bad_addresses() -> None:
-    with pytest.raises(errors.BadAddress, match="rtcp_local: 'localhost' is not a numeric address"):
-        configure(rtcp="next_port", rtcp_local=("localhost", 1))
+    with pytest.raises(errors.BadAddress, match="local: 'localhost' is not a numeric address"):
+        Rtcp(port="next_port", local=("localhost", 1))

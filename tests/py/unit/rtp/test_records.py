@@ -156,7 +156,7 @@ def test_what_cannot_be_queued(call: Any, error: type[Exception], text: str) -> 
 def test_what_looks_like_rtcp_on_a_shared_port() -> None:
     assert head_of(maker().frame(b"", payload_type=72)).payload_type == 72
     with pytest.raises(errors.BadConfig, match="payload_type 72 looks like RTCP"):
-        maker(rtcp="mux").frame(b"", payload_type=72)
+        maker(rtcp=shmring.rtp.Rtcp()).frame(b"", payload_type=72)
 
 
 def test_media_time_has_its_limit() -> None:

@@ -19,7 +19,9 @@ void clock_watch_refresh(worker_t *w, int64_t now_mono_ns)
 
 void clock_watch_stepped(worker_t *w, int64_t now_mono_ns)
 {
-    w->clocks[RT_CLOCK_MONOTONIC].next_refresh_mono_ns = 0;
+    /* Anew, with many pairs: one pair is as exact as the time between its readings, in which the
+     * worker may have lost its core. */
+    (void)clock_map_init(&w->clocks[RT_CLOCK_MONOTONIC], RT_CLOCK_MONOTONIC);
     w->clocks[RT_CLOCK_TAI].next_refresh_mono_ns = 0;
     clock_watch_refresh(w, now_mono_ns);
     for (uint32_t i = 0; i < w->channel_count; i++)

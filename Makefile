@@ -41,7 +41,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check release wheel wheels wheels-check artifacts worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage mutants-py model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test check release wheel wheels wheels-check artifacts worlds dropins librtpsynth lint lint-python docs tidy format schema surface asan tsan tsan-python free-threaded coverage mutants-py model litmus aarch64 fuzz fuzz-fixed chaos sim soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,7 +132,7 @@ tidy: build-dev ## clang-tidy over csrc, where it is installed
 	else echo "clang-tidy is not installed: left out"; fi
 
 format: ## lay out the C sources as .clang-format says
-	@find csrc tests/c $(wildcard tests/fuzz) -name '*.[ch]' -exec clang-format -i {} +
+	@find csrc tests/c tests/sim $(wildcard tests/fuzz) -name '*.[ch]' -exec clang-format -i {} +
 
 schema: ## write the Python modules and the tables of the documentation that repeat the tables of C
 	@$(PYTHON) csrc/schema.py
@@ -212,6 +212,10 @@ fuzz-fixed-%:
 	$$fixed build/fuzz/fuzz/fuzz_$* -seed=1 -runs=$(FUZZ_RUNS) -reload=0 -use_counters=0 -use_cmp=0 -timeout=60 \
 	    -rss_limit_mb=2048 -artifact_prefix=build/fuzz/fixed/$*- $$found $$seeds \
 	    >build/fuzz/$*-fixed.log 2>&1 || { cat build/fuzz/$*-fixed.log; exit 1; }
+
+sim: build-dev ## workers and clients in virtual time: SCENE for SECONDS, or the one run of SEED with its trace (SCENE=, SEED=, SECONDS=)
+	@build/dev/tests/simulation/sim --scene $(or $(SCENE),udp) --shrink $(if $(SEED),--seed $(SEED)) \
+	    $(if $(SECONDS),--seconds $(SECONDS),$(if $(SEED),--trace,--seconds 60))
 
 chaos: $(VENV)/.installed-check ## kill anything at any time, CHAOS_KILLS times from CHAOS_SEED, and balance the ledger
 	@$(BIN)/python tests/py/chaos/run.py --kills $(CHAOS_KILLS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))

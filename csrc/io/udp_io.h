@@ -16,6 +16,7 @@
 #ifndef UDP_IO_H
 #define UDP_IO_H
 
+#include "base/rt_atomic.h"
 #include "base/rt_clock.h"
 #include "io/clock_map.h"
 #include "io/phc.h"
@@ -107,7 +108,8 @@ typedef struct udp_config {
      * it is done with for good (NULL: nowhere). Read before each system call. */
     uint64_t rx_channel;
     const uint64_t *rx_position;
-    clock_map_t *clock_map; /* CLOCK_REALTIME -> cfg.clock; needed with any kernel stamp */
+    const rt_a64_t *rx_counted; /* where the caller counts all of them; NULL: nowhere */
+    clock_map_t *clock_map;     /* CLOCK_REALTIME -> cfg.clock; needed with any kernel stamp */
     const phc_t *phc;       /* the card's clock -> cfg.clock; NULL: hardware stamps are not used */
 } udp_config_t;
 
@@ -145,6 +147,7 @@ typedef struct udp {
     bool rx_left;         /* a predecessor left a batch: the next udp_recv returns it */
     unsigned rx_messages; /* that the last call took from the socket; a GRO batch is one */
     uint64_t rx_skip;     /* datagrams of that batch already delivered, by *rx_position */
+    uint64_t rx_known;    /* datagrams of that batch already counted, by *rx_counted */
     /* -------- */
     udp_addr_t remote;
     socklen_t remote_len; /* 0: connected, or no default remote */
@@ -165,6 +168,7 @@ typedef struct udp {
     uint64_t cookie; /* the kernel's name for the socket, for as long as it lives */
     uint64_t rx_channel;
     const uint64_t *rx_position;
+    const rt_a64_t *rx_counted;
     udp_rx_pool_t *rx_pool;
     clock_map_t *clock_map;
     const phc_t *phc;

@@ -236,6 +236,7 @@ static void init(udp_t *udp, int fd, const udp_config_t *cfg)
     udp->rx_pool = cfg->rx_pool;
     udp->rx_channel = cfg->rx_channel;
     udp->rx_position = cfg->rx_position;
+    udp->rx_counted = cfg->rx_counted;
     udp->clock_map = cfg->clock_map;
     udp->phc = cfg->phc;
     udp->next_stamp_id = 1;

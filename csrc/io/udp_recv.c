@@ -10,14 +10,14 @@
  * Datagrams that recvmmsg took are no longer in the kernel. To outlive this process, the banks are
  * in a memory file that the pool holds, too. A journal before each bank names its channel:
  *
- *   idle -> lengths preset to NOT_TAKEN -> journal: cookie, position -> taking -> recvmmsg
- *        -> delivered -> udp_recv_done -> idle
+ *   idle -> lengths preset to NOT_TAKEN -> journal: cookie, position, counted -> taking -> recvmmsg
+ *        -> counted, delivered -> udp_recv_done -> idle
  *
  * The kernel writes the length of each message when it has copied it. The next process that maps
  * the file sees which messages were taken, even if the call never returned. The bank is "left"
  * then. The socket with that cookie gets the batch again from its first udp_recv, and udp->rx_skip
- * says how much of it the predecessor had delivered. Until then the other bank is used. Nothing in
- * a left bank is trusted: pointers are set again, lengths are bounded. */
+ * and rx_known say how much of it the predecessor had delivered and counted. Until then the other
+ * bank is used. Nothing in a left bank is trusted: pointers are set again, lengths are bounded. */
 #include "io/udp_private.h"
 
 #include "base/rt_atomic.h"
@@ -37,7 +37,7 @@
 #define NO_BANK BANKS
 #define NO_POSITION UINT64_MAX
 #define NOT_TAKEN UINT32_MAX
-#define JOURNAL_TAKING UINT64_C(0x676e696b61740001) /* "taking", version */
+#define JOURNAL_TAKING UINT64_C(0x676e696b61740002) /* "taking", version */
 
 /* If both banks are left: how long sockets wait until the older batch is fetched. Its socket may
  * not come back, or its channel may be held, or have no room. */
@@ -71,6 +71,7 @@ typedef struct journal {
     uint64_t cookie;  /* of the socket */
     uint64_t channel; /* udp_config_t.rx_channel */
     uint64_t position; /* *udp_config_t.rx_position before the call */
+    uint64_t counted;  /* *udp_config_t.rx_counted before the call */
     uint64_t began;    /* counts the batches of both banks: the older one is less */
 } journal_t;
 
@@ -396,6 +397,11 @@ static __attribute__((noinline)) bool find_bank(udp_rx_pool_t *pool)
     return true;
 }
 
+static uint64_t counted(const udp_t *udp)
+{
+    return udp->rx_counted != NULL ? rt_load_relaxed(udp->rx_counted) : 0;
+}
+
 static void start_batch(udp_t *udp, udp_rx_pool_t *pool)
 {
     journal_t *j = &pool->bank->journal;
@@ -407,6 +413,7 @@ static void start_batch(udp_t *udp, udp_rx_pool_t *pool)
     j->cookie = udp->cookie;
     j->channel = udp->rx_channel;
     j->position = udp->rx_position != NULL ? *udp->rx_position : NO_POSITION;
+    j->counted = counted(udp);
     j->began = ++pool->began;
     rt_store_release(&j->state, JOURNAL_TAKING);
 }
@@ -425,6 +432,9 @@ static __attribute__((noinline)) int take_left(udp_t *udp, udp_rx_pool_t *pool)
     uint64_t position = pool->bank->journal.position;
     if (udp->rx_position != NULL && position != NO_POSITION)
         udp->rx_skip = done_since(*udp->rx_position, position);
+    udp->rx_known = counted(udp) - pool->bank->journal.counted;
+    if (udp->rx_known > left_datagrams(pool, b)) /* the counter was reset, or written by a client */
+        udp->rx_known = udp->rx_skip;
     pool->filled = pool->left_messages[b];
     pool->at = 0;
     return (int)pool->filled;
@@ -459,7 +469,7 @@ static int fill(udp_t *udp, udp_rx_pool_t *pool, unsigned messages)
 void udp_recv_done(udp_t *udp)
 {
     udp_rx_pool_t *pool = udp->rx_pool;
-    udp->rx_skip = 0;
+    udp->rx_skip = udp->rx_known = 0;
     if (pool->owner == udp && !pool->cursor.open && pool->at == pool->filled)
         rt_store_release(&pool->bank->journal.state, 0);
 }

@@ -30,6 +30,24 @@ static __attribute__((noinline)) unsigned drop_published(agent_receiver_t *r, un
     return kept;
 }
 
+/* Those that a predecessor has not counted. */
+static void count_arrivals(wrk_channel_t *ch, agent_receiver_t *r, unsigned count)
+{
+    unsigned known = r->udp->rx_known < count ? (unsigned)r->udp->rx_known : count;
+    uint64_t bytes = 0;
+    uint64_t filtered = 0;
+    r->udp->rx_known -= known;
+    for (unsigned i = known; i < count; i++) {
+        bytes += r->arrivals[i].len;
+        filtered += !is_wanted(r, &r->arrivals[i]);
+    }
+    wrk_count(ch, SHM_COUNT_rx_received, count - known); /* first: rx_known follows from it */
+    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
+    wrk_count(ch, SHM_COUNT_rx_filtered, filtered);
+    r->filtered += filtered;
+    r->bytes += bytes;
+}
+
 static bool is_impaired(const agent_receiver_t *r)
 {
     return r->path != NULL && r->path->rx != NULL;
@@ -59,26 +77,23 @@ static void finish(wrk_channel_t *ch, agent_receiver_t *r, unsigned count, uint6
                           r->one_to_one ? sequence : AGENT_TAP_NO_SEQUENCE);
 }
 
-static void take(wrk_channel_t *ch, agent_receiver_t *r, unsigned count)
+/* The order: counted, published, udp_recv_done. So who has read a packet finds it counted. A worker
+ * that dies before the last leaves the whole batch to its successor, which publishes those that are
+ * not published (rx_skip) and counts those that are not counted (rx_known): each once, wherever it
+ * died. Of bytes and filtered datagrams, those of one call may be missing after a death behind
+ * rx_received; they are never counted twice. */
+static void take(wrk_channel_t *ch, agent_receiver_t *r, unsigned came)
 {
     int64_t now = rt_mono_ns(); /* they may have come since this pass began */
     uint64_t sequence = ch->rx.sequence;
-    uint64_t filtered = 0;
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const udp_rx_t *in = &r->arrivals[i];
-        bytes += in->len;
-        if (is_wanted(r, in))
-            hand_over(ch, r, in, now);
-        else
-            filtered++;
-    }
-    wrk_count(ch, SHM_COUNT_rx_received, count);
-    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    wrk_count(ch, SHM_COUNT_rx_filtered, filtered);
-    r->filtered += filtered;
-    r->bytes += bytes;
-    finish(ch, r, count, sequence);
+    count_arrivals(ch, r, came);
+    unsigned fresh = r->udp->rx_skip > 0 ? drop_published(r, came) : came;
+    if (fresh == 0)
+        return;
+    for (unsigned i = 0; i < fresh; i++)
+        if (is_wanted(r, &r->arrivals[i]))
+            hand_over(ch, r, &r->arrivals[i], now);
+    finish(ch, r, fresh, sequence);
 }
 
 unsigned agent_receive(wrk_channel_t *ch, agent_receiver_t *r, unsigned messages)
@@ -88,9 +103,8 @@ unsigned agent_receive(wrk_channel_t *ch, agent_receiver_t *r, unsigned messages
     do {
         n = udp_recv_messages(r->udp, r->arrivals, AGENT_ARRIVALS, messages);
         unsigned came = n > 0 ? (unsigned)n : 0;
-        unsigned fresh = came > 0 && r->udp->rx_skip > 0 ? drop_published(r, came) : came;
-        if (fresh > 0)
-            take(ch, r, fresh);
+        if (came > 0)
+            take(ch, r, came);
         total += came;
         messages = 0;
     } while (n == AGENT_ARRIVALS);

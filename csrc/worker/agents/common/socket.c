@@ -97,6 +97,7 @@ udp_config_t agent_udp_config(wrk_channel_t *ch, const phc_t *phc)
     memcpy(u.device, c->device, sizeof u.device);
     u.rx_pool = wrk_rx_pool(ch);
     u.rx_channel = ch->segment.segment_id;
+    u.rx_counted = &ch->stats->counters[SHM_COUNT_rx_received];
     u.clock_map = wrk_clock_map(ch);
     u.phc = phc;
     return u;

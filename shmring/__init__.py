@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.batch import Packet, PacketBatch, PacketLoan, ReportBatch
     from shmring.capture.player import replay
     from shmring.channel import Channel
-    from shmring.cyclic.channel import CyclicChannel, CyclicChannelStats, CyclicStats
+    from shmring.cyclic.channel import CyclicChannel, CyclicStats
     from shmring.cyclic.engine import Cyclic
     from shmring.datagram import ChannelTransport, create_datagram_endpoint
     from shmring.errors import (
@@ -77,12 +77,13 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
         NetfluxValues,
         SentValues,
     )
-    from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
+    from shmring.netflux.statistics import NetfluxLink, NetfluxStats
+    from shmring.observe.reading import ReaderInfo
     from shmring.parts import Multicast, Queue, Share, Socket
     from shmring.pool import Pool, close_default_pool, default_pool
     from shmring.pool import open as open  # not in __all__: a star import keeps the builtin
     from shmring.pool import open_async as open_async
-    from shmring.proxy.channel import ProxyChannel, ProxyChannelStats, ProxyStats
+    from shmring.proxy.channel import ProxyChannel, ProxyStats
     from shmring.proxy.engine import Proxy
     from shmring.registry import (
         ChannelInfo,
@@ -96,11 +97,11 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.rtp.channel import RtpChannel
     from shmring.rtp.engine import Rtp
     from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
-    from shmring.rtp.statistics import RtpChannelStats, RtpStats
+    from shmring.rtp.statistics import RtpStats
     from shmring.stamp.clock import ClockEstimate, RemoteClock, clock_to
     from shmring.stamp.measuring import measure
     from shmring.stamp.reflector import ReflectorReport, reflect
-    from shmring.stats import ChannelStats, ReaderInfo
+    from shmring.stats import ChannelStats
     from shmring.traffic.generator import generate
     from shmring.types import (
         LAYOUT_VERSION,
@@ -129,7 +130,6 @@ __all__ = [
     "ClockEstimate",
     "Cyclic",
     "CyclicChannel",
-    "CyclicChannelStats",
     "CyclicStats",
     "Histogram",
     "Impairment",
@@ -139,7 +139,6 @@ __all__ = [
     "Multicast",
     "Netflux",
     "NetfluxChannel",
-    "NetfluxChannelStats",
     "NetfluxEvent",
     "NetfluxEventKind",
     "NetfluxItem",
@@ -157,7 +156,6 @@ __all__ = [
     "Pool",
     "Proxy",
     "ProxyChannel",
-    "ProxyChannelStats",
     "ProxyStats",
     "Queue",
     "ReaderInfo",
@@ -172,7 +170,6 @@ __all__ = [
     "RtpBatch",
     "RtpBye",
     "RtpChannel",
-    "RtpChannelStats",
     "RtpErasure",
     "RtpFrame",
     "RtpItem",
@@ -226,7 +223,7 @@ _HOMES = {
         "batch": "Packet PacketBatch PacketLoan ReportBatch",
         "capture.player": "replay",
         "channel": "Channel",
-        "cyclic.channel": "CyclicChannel CyclicChannelStats CyclicStats",
+        "cyclic.channel": "CyclicChannel CyclicStats",
         "cyclic.engine": "Cyclic",
         "datagram": "ChannelTransport create_datagram_endpoint",
         "errors": (
@@ -242,21 +239,22 @@ _HOMES = {
         "netflux.items": (
             "NetfluxEvent NetfluxEventKind NetfluxItem NetfluxSnapshot NetfluxValues SentValues"
         ),
-        "netflux.statistics": "NetfluxChannelStats NetfluxLink NetfluxStats",
+        "netflux.statistics": "NetfluxLink NetfluxStats",
+        "observe.reading": "ReaderInfo",
         "parts": "Multicast Queue Share Socket",
         "pool": "Pool close_default_pool default_pool open open_async",
-        "proxy.channel": "ProxyChannel ProxyChannelStats ProxyStats",
+        "proxy.channel": "ProxyChannel ProxyStats",
         "proxy.engine": "Proxy",
         "registry": "ChannelInfo Removed Unreadable channels gc unreadable",
         "rtp.batch": "RtpBatch",
         "rtp.channel": "RtpChannel",
         "rtp.engine": "Rtp",
         "rtp.frames": "RtpBye RtpErasure RtpFrame RtpItem RtpResync",
-        "rtp.statistics": "RtpChannelStats RtpStats",
+        "rtp.statistics": "RtpStats",
         "stamp.clock": "ClockEstimate RemoteClock clock_to",
         "stamp.reflector": "ReflectorReport reflect",
         "stamp.measuring": "measure",
-        "stats": "ChannelStats ReaderInfo",
+        "stats": "ChannelStats",
         "traffic.generator": "generate",
         "_ticks": "Tick Ticks block_until sleep_until ticks",
         "types": "LAYOUT_VERSION Impairment SendReport Stamp State Verdict WorkerInfo",

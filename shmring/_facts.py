@@ -1,7 +1,8 @@
 """Record fields with their unit and meaning."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 
@@ -15,15 +16,34 @@ def fact(
     )
 
 
-def names(kind: type[Any]) -> tuple[str, ...]:
+@cache
+def names(kind: Any) -> tuple[str, ...]:
     """Return the fields of a class of `shmring._numbers`, in the order of its C tables."""
     return tuple(item.name for item in dataclasses.fields(kind))
 
 
-def values(kind: type[Any], raw: Iterable[int]) -> dict[str, Any]:
+@cache
+def _converted(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the fields that are no plain numbers, with their metadata."""
+    return tuple(
+        (item.name, item.metadata)
+        for item in dataclasses.fields(kind)
+        if item.metadata["unit"] == "flag"
+        or (item.metadata["none"], item.metadata["scale"]) != (None, None)
+    )
+
+
+def values(kind: Any, raw: Iterable[int]) -> dict[str, Any]:
     """Read the fields of such a class from C words in the same order."""
-    fields = dataclasses.fields(kind)
-    return {item.name: _value(item.metadata, n) for item, n in zip(fields, raw, strict=True)}
+    found: dict[str, Any] = dict(zip(names(kind), raw, strict=True))
+    for name, metadata in _converted(kind):
+        found[name] = _value(metadata, found[name])
+    return found
+
+
+def values_at(kind: Any, words: Sequence[int], places: Mapping[str, int]) -> dict[str, Any]:
+    """Read them from a row of words. places: where each name is."""
+    return values(kind, [words[places[name]] for name in names(kind)])
 
 
 def _value(metadata: Any, number: int) -> Any:

@@ -30,9 +30,3 @@ def opener_of(segment: Any) -> tuple[int | None, bool | None]:
     if ran_at(opener.pid, opener.since_mono_ns):
         return int(opener.pid), True
     return int(opener.pid), False if sees_worker(segment.status.worker_pid) else None
-
-
-def count_producers(segment: Any) -> int:
-    """Return how many producers are attached."""
-    slots = range(1, segment.config.producers)  # slot 0 is the worker's own
-    return sum(1 for i in slots if segment.producers[i].owner)

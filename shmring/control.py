@@ -25,10 +25,11 @@ from rtworkers.similar import meant_channel
 from shmring import _host, _leftovers, errors
 from shmring._attachment import Attachment, map_named
 from shmring._check import error
+from shmring._facts import names
+from shmring._numbers import ChannelCounters
 from shmring._pool_server import RemotePool, socket_path
-from shmring._ring import lib
+from shmring._ring import ffi, lib
 from shmring._segment import text_of
-from shmring.stats import read_stats
 from shmring.types import State, state_of
 
 # A worker that died is replaced within this time, or its pool has given it up.
@@ -156,7 +157,7 @@ class _Target:
     def outcome(self, action: str) -> Outcome:
         """Return the facts before the request."""
         segment = self._segment
-        self._cancelled = read_stats(segment).tx_cancelled
+        self._cancelled = _cancelled(segment)
         return Outcome(
             action,
             self._name,
@@ -171,7 +172,7 @@ class _Target:
 
     def after(self, before: Outcome) -> Outcome:
         """Return the outcome with the packets that were cancelled since."""
-        dropped = max(0, read_stats(self._segment).tx_cancelled - self._cancelled)
+        dropped = max(0, _cancelled(self._segment) - self._cancelled)
         return dataclasses.replace(before, dropped=dropped)
 
     def left(self) -> int:
@@ -255,6 +256,12 @@ class _Target:
         return error(
             errno.ECONNRESET, f"{text}, or set SHMRING_RUNTIME_DIR to the folder of its pool"
         )
+
+
+def _cancelled(segment: Any) -> int:
+    counters = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
+    lib.channel_read_counters(segment.stats, counters)
+    return int(counters[names(ChannelCounters).index("tx_cancelled")])
 
 
 def _clients(segment: Any) -> Iterator[int]:

@@ -1,51 +1,58 @@
 """What is open on this host: find channels, attach to them, and remove what no process owns."""
 
 import errno
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from rtworkers import ownership, page, paths
-from shmring import _address, _host, _leftovers
+from rtworkers import ownership, paths
+from shmring import _host, _leftovers
 from shmring._ring import lib
-from shmring._segment import count_producers, direction_of, opener_of, text_of
-from shmring.types import State, state_of
+from shmring._segment import opener_of, text_of
+from shmring.observe.reading import KeptReading, facts_of, words_of
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelInfo:
+class ChannelInfo(KeptReading):
     """One channel of this host with its current values."""
 
-    name: str
-    namespace: str
-    pool: str
-    engine: str
-    direction: str
-    """``"tx"``, ``"rx"`` or ``"duplex"``."""
-    state: State
-    local: tuple[str, int] | None
-    """The bound address."""
-    remote: tuple[str, int] | None
-    worker_pid: int
-    cpu: int | None
-    """Core of its worker. None: not pinned."""
-    epoch: int
-    """The number of workers that have served it so far."""
-    waiting: int
-    """Packets queued to be sent, without a verdict yet."""
-    heartbeat_age_ns: int
-    """Time since the last heartbeat of its worker for this channel."""
-    segment_bytes: int
-    opener_pid: int | None
-    """The process that opened it, or took it over. None: unknown, or in another pid namespace."""
     opener_alive: bool | None
     """Whether that process runs. None: unknown. False: the program, started again, takes the
     channel over, and ``shmring close`` ends it."""
-    producers: int
-    """Producers that are attached."""
     owner_uid: int
     """The owner of its file. Any user can make a file of any name, so the contents of another
     user's file may be false."""
+
+    def __init__(self, segment: Any) -> None:
+        """Read from a mapped segment (``shm_segment_t *``)."""
+        self.words = words_of(segment)
+        self.facts = facts_of(segment)
+        _, self.opener_alive = opener_of(segment)
+        self.owner_uid = segment.owner_uid
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.to_dict().items())
+        return f"{type(self).__name__}({shown})"
+
+    @property
+    def engine(self) -> str:
+        """Name of its engine, such as ``"udp"``."""
+        return self.facts.engine
+
+    @property
+    def waiting(self) -> int:
+        """Packets queued to be sent, without a verdict yet."""
+        return self.tx_waiting
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that `json` accepts."""
+        return {name: getattr(self, name) for name in _SHOWN}
+
+
+_SHOWN = (
+    *("name", "namespace", "pool", "engine", "direction", "state", "local", "remote"),
+    *("worker_pid", "cpu", "epoch", "waiting", "heartbeat_age_ns", "segment_bytes"),
+    *("opener_pid", "opener_alive", "producers", "owner_uid"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +106,7 @@ def _look(name: paths.ShmName) -> ChannelInfo:
             raise OSError(errno.EPROTO, _host.why_not_mapped())
         if not lib.shm_segment_is(segment, name.namespace.encode(), str(name.channel).encode()):
             raise OSError(errno.EPROTO, f"another name of channel {text_of(segment.config.name)!r}")
-        config, status = segment.config, segment.status
-        beat_ns = status.heartbeat_mono_ns
-        opener_pid, opener_alive = opener_of(segment)
-        info = ChannelInfo(
-            name=str(name.channel),
-            namespace=name.namespace,
-            pool=text_of(config.pool),
-            engine=text_of(config.engine),
-            direction=direction_of(config),
-            state=state_of(status.state),
-            local=_address.unpack(status.bound),
-            remote=_address.unpack(config.remote),
-            worker_pid=status.worker_pid,
-            cpu=page.core(status.cpu),
-            epoch=status.epoch,
-            waiting=lib.tx_ring_waiting(segment),
-            heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,
-            segment_bytes=segment.bytes,
-            opener_pid=opener_pid,
-            opener_alive=opener_alive,
-            producers=count_producers(segment),
-            owner_uid=segment.owner_uid,
-        )
+        info = ChannelInfo(segment)
         if lib.shm_segment_torn(segment):
             raise OSError(errno.EPROTO, "its file was cut short")
         return info

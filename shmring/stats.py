@@ -6,117 +6,190 @@ progress.
 """
 
 import errno
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Generic
 
-from rtworkers import page
-from rtworkers.owner import process_id
-from shmring import _address, _realtime
-from shmring._facts import names, values
+from shmring import _realtime
+from shmring._attachment import check_whole
+from shmring._facts import names
 from shmring._numbers import ChannelCounters, ChannelHistograms
 from shmring._ring import ffi, lib
-from shmring._segment import count_producers, direction_of, text_of
 from shmring.histogram import Histogram
-from shmring.types import STATES, Stamp, State, stamp_of, state_of
+from shmring.observe.reading import (
+    CHANNEL_WORDS,
+    PLACES,
+    ChannelFacts,
+    KeptReading,
+    ReaderInfo,
+    facts_of,
+    words_of,
+)
+from shmring.types import STATES, Stamp, State, stamp_of
 
-_NONE = 2**32 - 1
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    EngineT_co = TypeVar("EngineT_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    EngineT_co = TypeVar("EngineT_co", covariant=True)
+
+EngineT = TypeVar("EngineT")
+
+_EMPTY = Histogram(ffi.new("rt_hist_t *"))
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderInfo:
-    """One attached reader of a channel."""
-
-    pid: int | None
-    """None: its process is in another pid namespace, where the worker cannot see it."""
-    taken: int
-    """Packets it has read."""
-    lost: int
-    """Packets that were overwritten before it read them."""
-    waiting: int
-    """Packets that it can read now. In shared reading 0."""
-
-    @property
-    def never_read(self) -> bool:
-        """Whether packets came for it, and it has taken none. In shared reading False."""
-        return not self.taken and bool(self.lost or self.waiting)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelStats(ChannelCounters, ChannelHistograms):
+class ChannelStats(KeptReading, ChannelCounters, ChannelHistograms, Generic[EngineT_co]):
     """Counters, histograms and settings in effect of a channel at one moment."""
 
-    # --- what it is ---------------------------------------------------------------------------
-    name: str
-    namespace: str
-    pool: str
-    direction: str
-    state: State
-    error: int
-    """errno of state ``failed``, else 0."""
-    epoch: int
-    """The number of workers that have served the channel so far."""
-    opened_ns: int
-    """When the channel was opened, CLOCK_MONOTONIC."""
-    reset_ns: int
-    """When the counters were last set to 0, CLOCK_MONOTONIC. 0: never."""
-
-    # --- settings in force --------------------------------------------------------------------
-    worker_pid: int
-    worker_slot: int
-    cpu: int | None
-    """Core of the worker. None: not pinned."""
-    policy: str
-    """Scheduling class of the worker: ``"fifo"`` or ``"other"``."""
-    priority: int
-    """Priority of the worker, 0 for ``"other"``."""
+    engine: EngineT_co
+    """Statistics of its engine: an `RtpStats`, `NetfluxStats`, `CyclicStats` or `ProxyStats`. None
+    for other engines."""
     lacking: str
     """What the pool asked for and its worker does not have, with the fixes. Empty: nothing, or
     another process runs the pool."""
-    heartbeat_age_ns: int
-    """Time since the last heartbeat of the worker. All other values are as old as that."""
-    bound: tuple[str, int] | None
-    """The bound local address."""
-    remote: tuple[str, int] | None
-    interface: str
-    qdisc: str
-    """Queueing discipline of the interface, if it is known."""
-    socket_fd: int
-    """Number of the socket inside the worker, -1 if there is none."""
-    rcvbuf_bytes: int
-    sndbuf_bytes: int
-    gso: bool
-    """Whether packets due within 2 us leave in one call."""
-    gro: bool
-    """Whether packets that the kernel coalesced are received in one call."""
-    txtime: bool
-    """Whether the queueing discipline or the card launches the packets."""
-    txtime_reason: str
-    """Why it does or does not."""
-    failure: str
-    """Why the state is ``failed``, in words, or ``""`` in any other state."""
-    rx_stamp: Stamp
-    """Best available arrival timestamp."""
-    tx_stamp: Stamp
-    """Best available departure timestamp."""
-    segment_bytes: int
-    """Shared memory of the channel."""
 
-    # --- now ----------------------------------------------------------------------------------
-    scheduled: int
-    """Packets that wait for their deadline inside the worker."""
-    tx_waiting: int
-    """Packets queued and without a verdict."""
-    tx_next_sequence: int
-    """Sequence number of the next packet to be queued: the number of packets queued so far."""
-    wake_margin_ns: int
-    """How long before a deadline the worker wakes."""
-    wire_offset_ns: int
-    """How long before the deadline ``align="wire"`` sends."""
-    producers: int
-    """Processes and threads attached to send."""
-    readers: tuple[ReaderInfo, ...]
-    shared_lost: int
-    """Packets that were overwritten before any of the shared readers took them."""
+    def __init__(
+        self,
+        words: Sequence[int],
+        facts: ChannelFacts,
+        histograms: dict[str, Histogram],
+        engine: EngineT_co,
+    ) -> None:
+        lacking = _realtime.lacking(facts.namespace, facts.pool, words[PLACES["worker_slot"]])
+        vars(self).update(histograms, words=words, facts=facts, engine=engine, lacking=lacking)
+
+    if not TYPE_CHECKING:  # a type checker knows the counters from their class
+
+        def __getattr__(self, name):
+            if name in _COUNTERS:
+                return self.words[PLACES[name]]
+            if name in _MOVED:
+                raise AttributeError(f"{name} of stats() is {_MOVED[name]} now")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def __setattr__(self, name, value):
+            raise AttributeError(f"{name} of statistics cannot be changed")
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in FIELDS)
+        return f"{type(self).__name__}({shown})"
+
+    # --- settings in force ------------------------------------------------------------------------
+
+    @property
+    def error(self) -> int:
+        """errno of state ``failed``, else 0."""
+        return self["error"] if self["state"] < len(STATES) else errno.EPROTO
+
+    @property
+    def failure(self) -> str:
+        """Why the state is ``failed``, in words, or ``""`` in any other state."""
+        return self.facts.failure
+
+    @property
+    def opened_ns(self) -> int:
+        """When the channel was opened, CLOCK_MONOTONIC."""
+        return self["opened_mono_ns"]
+
+    @property
+    def reset_ns(self) -> int:
+        """When the counters were last set to 0, CLOCK_MONOTONIC. 0: never."""
+        return self["reset_mono_ns"]
+
+    @property
+    def worker_slot(self) -> int:
+        """Slot of the worker in its pool. -1: it has none yet."""
+        return self["worker_slot"]
+
+    @property
+    def priority(self) -> int:
+        """Priority of the worker, 0 for ``"other"``."""
+        return self["sched_priority"]
+
+    @property
+    def interface(self) -> str:
+        """The interface towards `remote`, if it is known."""
+        return self.facts.interface
+
+    @property
+    def qdisc(self) -> str:
+        """Queueing discipline of the interface, if it is known."""
+        return self.facts.qdisc
+
+    @property
+    def socket_fd(self) -> int:
+        """Number of the socket inside the worker, -1 if there is none."""
+        return self["socket_fd"]
+
+    @property
+    def rcvbuf_bytes(self) -> int:
+        """Receive buffer that the kernel really gave."""
+        return self["rcvbuf_bytes"]
+
+    @property
+    def sndbuf_bytes(self) -> int:
+        """Send buffer that the kernel really gave."""
+        return self["sndbuf_bytes"]
+
+    @property
+    def gso(self) -> bool:
+        """Whether packets due within 2 us leave in one call."""
+        return self["gso"] != 0
+
+    @property
+    def gro(self) -> bool:
+        """Whether packets that the kernel coalesced are received in one call."""
+        return self["gro"] != 0
+
+    @property
+    def txtime(self) -> bool:
+        """Whether the queueing discipline or the card launches the packets."""
+        return self["txtime"] != 0
+
+    @property
+    def txtime_reason(self) -> str:
+        """Why it does or does not."""
+        return self.facts.txtime_reason
+
+    @property
+    def rx_stamp(self) -> Stamp:
+        """Best available arrival timestamp."""
+        return stamp_of(self["rx_stamp"])
+
+    @property
+    def tx_stamp(self) -> Stamp:
+        """Best available departure timestamp."""
+        return stamp_of(self["tx_stamp"])
+
+    # --- now --------------------------------------------------------------------------------------
+
+    @property
+    def scheduled(self) -> int:
+        """Packets that wait for their deadline inside the worker."""
+        return self["scheduled"]
+
+    @property
+    def tx_next_sequence(self) -> int:
+        """Sequence number of the next packet to be queued: the number of packets queued so far."""
+        return self["tx_next_sequence"]
+
+    @property
+    def wake_margin_ns(self) -> int:
+        """How long before a deadline the worker wakes."""
+        return self["wake_margin_ns"]
+
+    @property
+    def wire_offset_ns(self) -> int:
+        """How long before the deadline ``align="wire"`` sends."""
+        return self["wire_offset_ns"]
+
+    @property
+    def shared_lost(self) -> int:
+        """Packets that were overwritten before any of the shared readers took them."""
+        return self["shared_lost"]
 
     @property
     def tx_requested(self) -> int:
@@ -157,10 +230,26 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` accepts."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)} | {
+        return {name: _plain(getattr(self, name)) for name in FIELDS} | {
             "tx_requested": self.tx_requested,
             "tx_late": self.tx_late,
         }
+
+
+_COUNTERS = frozenset(names(ChannelCounters))
+_MOVED = {"bound": "local"} | dict.fromkeys(("rtp", "netflux", "cyclic", "proxy"), "engine")
+FIELDS = (
+    *("name", "namespace", "pool", "direction", "state", "error", "epoch", "opened_ns"),
+    *("reset_ns", "worker_pid", "worker_slot", "cpu", "policy", "priority", "lacking"),
+    *("heartbeat_age_ns", "local", "remote", "interface", "qdisc", "socket_fd", "rcvbuf_bytes"),
+    *("sndbuf_bytes", "gso", "gro", "txtime", "txtime_reason", "failure", "rx_stamp", "tx_stamp"),
+    *("segment_bytes", "scheduled", "tx_waiting", "tx_next_sequence", "wake_margin_ns"),
+    *("wire_offset_ns", "producers", "readers", "shared_lost"),
+    *names(ChannelCounters),
+    *names(ChannelHistograms),
+    "engine",
+)
+"""What `ChannelStats` has, in the order of `ChannelStats.to_dict`."""
 
 
 def _plain(value: Any) -> Any:
@@ -173,93 +262,32 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, (State, Stamp)) else value
 
 
-def read_stats(segment: Any) -> ChannelStats:
-    """Read all values from a mapped segment (``shm_segment_t *``), writable or not."""
-    return ChannelStats(**read_values(segment))
+def read_stats(
+    segment: Any, of_engine: Callable[[Any, Sequence[int]], EngineT]
+) -> ChannelStats[EngineT]:
+    """Read from a mapped segment (``shm_segment_t *``), writable or not. of_engine: makes the
+    engine's statistics from the segment and the engine's words."""
+    words = words_of(segment)
+    stats = ChannelStats(
+        words,
+        facts_of(segment),
+        read_histograms(ChannelHistograms, segment, 0),
+        of_engine(segment, words[len(CHANNEL_WORDS) :]),
+    )
+    check_whole(segment)
+    return stats
 
 
-def read_values(segment: Any) -> dict[str, Any]:
-    """Return the fields of `ChannelStats` from a segment."""
-    counters = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
-    lib.channel_read_counters(segment.stats, counters)
+def no_engine(segment: Any, words: Sequence[int]) -> None:
+    """Return the statistics of an engine that has none."""
+
+
+def read_histograms(kind: Any, segment: Any, first: int) -> dict[str, Any]:
+    """Return the fields of a class of histograms. first: the number of its first one."""
     return {
-        **_identity(segment),
-        **_settings(segment),
-        **_gauges(segment),
-        **values(ChannelCounters, counters),
-        **read_histograms(ChannelHistograms, segment.stats.hists),
+        name: _histogram(lib.monitor_hist(segment, first + i)) for i, name in enumerate(names(kind))
     }
 
 
-def read_histograms(kind: type[Any], hists: Any) -> dict[str, Any]:
-    """Return the fields of a class of histograms from their C array (``rt_hist_t *``)."""
-    return {name: Histogram(hists + i) for i, name in enumerate(names(kind))}
-
-
-def _identity(segment: Any) -> dict[str, Any]:
-    config, status = segment.config, segment.status
-    return {
-        "name": text_of(config.name),
-        "namespace": text_of(config.name_space),
-        "pool": text_of(config.pool),
-        "direction": direction_of(config),
-        "state": state_of(status.state),
-        "error": status.error if status.state < len(STATES) else errno.EPROTO,
-        "epoch": status.epoch,
-        "opened_ns": status.opened_mono_ns,
-        "reset_ns": segment.stats.reset_mono_ns,
-    }
-
-
-def _settings(segment: Any) -> dict[str, Any]:
-    config, status = segment.config, segment.status
-    return {
-        "worker_pid": status.worker_pid,
-        "worker_slot": -1 if status.worker_slot == _NONE else status.worker_slot,
-        "cpu": page.core(status.cpu),
-        "policy": page.policy_name(status.sched_policy),
-        "priority": status.sched_priority,
-        "lacking": _realtime.lacking(
-            text_of(config.name_space), text_of(config.pool), status.worker_slot
-        ),
-        "heartbeat_age_ns": max(0, lib.rt_mono_ns() - status.heartbeat_mono_ns),
-        "bound": _address.unpack(status.bound),
-        "remote": _address.unpack(config.remote),
-        "interface": text_of(status.interface),
-        "qdisc": text_of(status.qdisc),
-        "socket_fd": -1 if status.socket_fd == _NONE else status.socket_fd,
-        "rcvbuf_bytes": status.rcvbuf_bytes,
-        "sndbuf_bytes": status.sndbuf_bytes,
-        "gso": bool(status.gso),
-        "gro": bool(status.gro),
-        "txtime": bool(status.txtime),
-        "txtime_reason": text_of(status.txtime_reason),
-        "failure": text_of(status.reason),
-        "rx_stamp": stamp_of(status.rx_stamp),
-        "tx_stamp": stamp_of(status.tx_stamp),
-        "segment_bytes": segment.bytes,
-    }
-
-
-def _gauges(segment: Any) -> dict[str, Any]:
-    stats = segment.stats
-    return {
-        "scheduled": stats.scheduled,
-        "tx_waiting": lib.tx_ring_waiting(segment),
-        "tx_next_sequence": lib.tx_ring_next_sequence(segment),
-        "wake_margin_ns": stats.wake_margin_ns,
-        "wire_offset_ns": stats.wire_offset_ns,
-        "producers": count_producers(segment),
-        "readers": tuple(_readers(segment)),
-        "shared_lost": lib.channel_shared_lost(segment),
-    }
-
-
-def _readers(segment: Any) -> Any:
-    shared = segment.config.read_mode == lib.SHM_READ_SHARED
-    for slot in range(segment.config.readers):
-        reader = segment.readers[slot]
-        pid = reader.owner
-        if pid:
-            waiting = 0 if shared else lib.channel_reader_waiting(segment, slot)
-            yield ReaderInfo(process_id(pid), reader.taken, reader.lost, waiting)
+def _histogram(source: Any) -> Histogram:
+    return Histogram(source) if source.count else _EMPTY

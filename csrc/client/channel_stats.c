@@ -44,13 +44,6 @@ uint64_t channel_hist_bucket(const rt_hist_t *h, unsigned bucket)
     return rt_load_relaxed(&h->buckets[bucket]);
 }
 
-uint32_t channel_reader_waiting(const shm_segment_t *s, uint32_t slot)
-{
-    uint32_t tail = shm_cursor_seq(rt_load_acquire(&s->rx->tail));
-    int32_t ahead = rt_seq32_diff(tail, shm_cursor_seq(rt_load_acquire(&s->readers[slot].cursor)));
-    return ahead > 0 ? (uint32_t)ahead : 0;
-}
-
 uint64_t channel_shared_lost(const shm_segment_t *s)
 {
     const shm_rx_cursors_t *rx = s->rx;

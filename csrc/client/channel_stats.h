@@ -19,9 +19,6 @@ void channel_add_hist(rt_hist_t *to, const rt_hist_t *from);
 /* The count in a bucket, 0 to RT_HIST_BUCKETS - 1. */
 uint64_t channel_hist_bucket(const rt_hist_t *h, unsigned bucket);
 
-/* Unread packets of the reader in this slot; broadcast mode. */
-uint32_t channel_reader_waiting(const shm_segment_t *s, uint32_t slot);
-
 /* Packets overwritten before any shared reader took them. If the channel has shared reading, this
  * includes packets that no reader has noticed yet. The packets that a reader is skipping at this
  * moment may be missing. Nothing counts twice. */

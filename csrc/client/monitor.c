@@ -79,21 +79,34 @@ static size_t engine_words(const monitor_engine_t *engine)
     return engine->names.count + engine->names.hist_count * MONITOR_HIST_WORDS;
 }
 
+static int check_engine(const shm_segment_t *s, const monitor_engine_t *engine)
+{
+    uint64_t needed = engine->bytes(&s->config);
+    if (needed <= s->config.engine_bytes)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "the engine's part has %llu bytes, engine %s needs %llu: the segment is "
+                      "damaged; close the channel and open it again",
+                      (unsigned long long)s->config.engine_bytes, engine->name,
+                      (unsigned long long)needed);
+}
+
+size_t monitor_most_words(const shm_segment_t *s)
+{
+    return AT_engine + engine_words(monitor_engine_of(s->config.engine)) +
+           (size_t)MONITOR_READER_WORDS * s->config.readers;
+}
+
 int monitor_open(monitor_t *m, int fd)
 {
     int rc = shm_segment_map(&m->s, fd, 0);
     if (rc < 0)
         return rc;
     m->engine = monitor_engine_of(m->s.config.engine);
-    uint64_t needed = m->engine->bytes(&m->s.config);
-    if (needed > m->s.config.engine_bytes)
-        return rt_err_set(-EINVAL,
-                          "the engine's part has %llu bytes, engine %s needs %llu: the segment is "
-                          "damaged; close the channel and open it again",
-                          (unsigned long long)m->s.config.engine_bytes, m->engine->name,
-                          (unsigned long long)needed);
-    m->words =
-        AT_engine + engine_words(m->engine) + (size_t)MONITOR_READER_WORDS * m->s.config.readers;
+    rc = check_engine(&m->s, m->engine);
+    if (rc < 0)
+        return rc;
+    m->words = monitor_most_words(&m->s);
     m->last = calloc(m->words, sizeof *m->last);
     return m->last ? 0 : rt_err_set(-ENOMEM, "no memory to read a channel");
 }
@@ -208,6 +221,56 @@ static void read_stats(const shm_segment_t *s, int64_t *words)
     channel_read_counters(stats, (uint64_t *)words + AT_counters);
 }
 
+/* All but the histograms. Returns how many words it has. */
+static size_t read_words(const shm_segment_t *s, const monitor_engine_t *engine, int64_t *words)
+{
+    size_t readers_at = AT_engine + engine_words(engine);
+    words[AT_read_mono_ns] = rt_mono_ns();
+    read_status(s, words);
+    read_tx(s, words);
+    read_stats(s, words);
+    engine->read(s, words + AT_engine);
+    return readers_at + (size_t)MONITOR_READER_WORDS * read_readers(s, words, words + readers_at);
+}
+
+static int check_whole(const shm_segment_t *s)
+{
+    return shm_segment_torn(s) ? rt_err_set(-EPROTO, "its file was cut short") : 0;
+}
+
+int monitor_look(const shm_segment_t *s, int64_t *row)
+{
+    const monitor_engine_t *engine = monitor_engine_of(s->config.engine);
+    int rc = check_engine(s, engine);
+    if (rc < 0)
+        return rc;
+    memset(row, 0, monitor_most_words(s) * sizeof *row);
+    size_t count = read_words(s, engine, row);
+    rc = check_whole(s);
+    return rc < 0 ? rc : (int)count;
+}
+
+int monitor_look_engine(const shm_segment_t *s, int64_t *words)
+{
+    const monitor_engine_t *engine = monitor_engine_of(s->config.engine);
+    int rc = check_engine(s, engine);
+    if (rc < 0)
+        return rc;
+    memset(words, 0, engine_words(engine) * sizeof *words);
+    engine->read(s, words);
+    rc = check_whole(s);
+    return rc < 0 ? rc : (int)engine->names.count;
+}
+
+const rt_hist_t *monitor_hist(const shm_segment_t *s, unsigned number)
+{
+    const monitor_engine_t *engine = monitor_engine_of(s->config.engine);
+    if (number < SHM_HIST_TOTAL)
+        return &s->stats->hists[number];
+    number -= SHM_HIST_TOTAL;
+    return number < engine->names.hist_count ? engine->hist(s, number) : NULL;
+}
+
 static int read_histograms(monitor_t *m, int64_t *words)
 {
     const monitor_names_t *own = &m->engine->names;
@@ -250,21 +313,13 @@ static void subtract_base(const monitor_t *m, int64_t *words)
 int monitor_read(monitor_t *m, int64_t *row)
 {
     int64_t *words = m->last;
-    size_t readers_at = AT_engine + engine_words(m->engine);
     notice_reset(m);
-    words[AT_read_mono_ns] = rt_mono_ns();
-    read_status(&m->s, words);
-    read_tx(&m->s, words);
-    read_stats(&m->s, words);
-    m->engine->read(&m->s, words + AT_engine);
-    uint32_t readers = read_readers(&m->s, words, words + readers_at);
+    size_t count = read_words(&m->s, m->engine, words);
     int rc = read_histograms(m, words);
+    rc = rc < 0 ? rc : check_whole(&m->s);
     if (rc < 0)
         return rc;
-    if (shm_segment_torn(&m->s))
-        return rt_err_set(-EPROTO, "its file was cut short");
     m->used = true;
-    size_t count = readers_at + (size_t)readers * MONITOR_READER_WORDS;
     memcpy(row, words, count * sizeof *row);
     subtract_base(m, row);
     return (int)count;

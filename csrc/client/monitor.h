@@ -136,6 +136,18 @@ typedef enum monitor_reader_word {
     MONITOR_READER_WORDS
 } monitor_reader_word_t;
 
+/* One reading of a mapped segment, without memory of earlier ones: the words of histograms are 0.
+ * row has monitor_most_words places. Returns how many words the row has; -EINVAL, -EPROTO with a
+ * text. */
+size_t monitor_most_words(const shm_segment_t *s);
+int monitor_look(const shm_segment_t *s, int64_t *row);
+
+/* The words of its engine alone, which the row has behind the channel's. */
+int monitor_look_engine(const shm_segment_t *s, int64_t *words);
+
+/* A histogram in shared memory. Those of the engine follow the channel's. NULL: there is none. */
+const rt_hist_t *monitor_hist(const shm_segment_t *s, unsigned number);
+
 typedef struct monitor {
     shm_segment_t s;
     size_t words; /* most words in a row */

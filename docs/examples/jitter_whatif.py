@@ -31,7 +31,7 @@ with shmring.Pool() as pool:
             again.send(packet.data, at=packet.timestamp_ns + shift_ns)
         end_ns = capture[-1].timestamp_ns + shift_ns
     time.sleep((end_ns - wire.now_ns()) / 1e9 + 0.3)
-    losses = [1 - ear.stats().rtp.delivered / PACKETS for ear in ears]
+    losses = [1 - ear.stats().engine.delivered / PACKETS for ear in ears]
 
 for ms, loss in zip(DELAYS_MS, losses, strict=True):
     print(f"{ms:3} ms {loss:6.1%} {'#' * round(100 * loss)}")

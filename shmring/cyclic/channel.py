@@ -1,16 +1,18 @@
 """Cyclic channels: one process's end of a payload that is sent in every cycle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shmring._arguments import deadline
 from shmring._channel_base import ChannelBase, Reports
-from shmring._facts import values
+from shmring._facts import values_at
 from shmring._hot import Packet
 from shmring._numbers import CyclicNumbers
 from shmring._ring import ffi, lib
 from shmring.batch import PacketBatch
-from shmring.stats import ChannelStats, read_values
+from shmring.observe.reading import engine_places, engine_words_of
+from shmring.stats import ChannelStats, read_stats
 from shmring.types import Buffer
 
 ENGINE = "cyclic"
@@ -27,13 +29,6 @@ class CyclicStats(CyclicNumbers):
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` accepts."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CyclicChannelStats(ChannelStats):
-    """What `CyclicChannel.stats` returns: `ChannelStats`, and `cyclic`."""
-
-    cyclic: CyclicStats
 
 
 class CyclicChannel(Reports, ChannelBase[Packet]):
@@ -74,12 +69,12 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
     def cyclic_stats(self) -> CyclicStats:
         """Return the counters and state of the cycles, without the rest of `stats`, in a few
         microseconds."""
-        return _read(self._endpoint.mapped())
-
-    def stats(self) -> CyclicChannelStats:
-        """Return the counters and measurements of the channel and, in `cyclic`, of its cycles."""
         segment = self._endpoint.mapped()
-        return CyclicChannelStats(**read_values(segment), cyclic=_read(segment))
+        return _stats(segment, engine_words_of(segment))
+
+    def stats(self) -> ChannelStats[CyclicStats]:
+        """Return the counters and measurements of the channel and, in `engine`, of its cycles."""
+        return read_stats(self._endpoint.mapped(), _stats)
 
     # --- what arrives -----------------------------------------------------------------------------
 
@@ -120,8 +115,5 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
         self._endpoint.engine_request(request)
 
 
-def _read(segment: Any) -> CyclicStats:
-    counters = ffi.new("uint64_t[]", lib.SHM_CYCLIC_COUNTER_TOTAL)
-    gauges = ffi.new("uint64_t[]", lib.SHM_CYCLIC_GAUGE_TOTAL)
-    lib.cyclic_read_stats(segment.engine, counters, gauges)
-    return CyclicStats(**values(CyclicNumbers, (*counters, *gauges)))
+def _stats(segment: Any, words: Sequence[int]) -> CyclicStats:
+    return CyclicStats(**values_at(CyclicNumbers, words, engine_places(ENGINE)))

@@ -21,14 +21,9 @@ from shmring.netflux.options import (
     layout_of,
     layout_text,
 )
-from shmring.netflux.statistics import (
-    NetfluxChannelStats,
-    NetfluxLink,
-    NetfluxStats,
-    read_link,
-    read_netflux,
-)
-from shmring.stats import read_values
+from shmring.netflux.statistics import NetfluxLink, NetfluxStats, netflux_link, netflux_stats
+from shmring.observe.reading import engine_words_of
+from shmring.stats import ChannelStats, read_stats
 from shmring.types import OnStale
 
 _ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
@@ -315,16 +310,16 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
     def link(self) -> NetfluxLink:
         """Return the state and counters of the link: `netflux_stats` without histograms, in a few
         microseconds."""
-        return read_link(self._endpoint.mapped())
+        return netflux_link(engine_words_of(self._endpoint.mapped()))
 
     def netflux_stats(self) -> NetfluxStats:
         """Return the counters and measurements of the link, without the rest of `stats`."""
-        return read_netflux(self._endpoint.mapped())
-
-    def stats(self) -> NetfluxChannelStats:
-        """Return the counters and measurements of the channel and, in `netflux`, of the link."""
         segment = self._endpoint.mapped()
-        return NetfluxChannelStats(**read_values(segment), netflux=read_netflux(segment))
+        return netflux_stats(segment, engine_words_of(segment))
+
+    def stats(self) -> ChannelStats[NetfluxStats]:
+        """Return the counters and measurements of the channel and, in `engine`, of the link."""
+        return read_stats(self._endpoint.mapped(), netflux_stats)
 
     # --- arrivals, one after the other ------------------------------------------------------------
 

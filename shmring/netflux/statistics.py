@@ -1,13 +1,15 @@
-"""Counters and measurements of a Netflux link: `NetfluxChannel.stats().netflux`."""
+"""Counters and measurements of a Netflux link: `NetfluxChannel.stats().engine`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from shmring._facts import values
+from shmring._facts import values_at
 from shmring._numbers import NetfluxHistograms, NetfluxNumbers
-from shmring._ring import ffi, lib
+from shmring._ring import lib
 from shmring.histogram import Histogram
-from shmring.stats import ChannelStats, read_histograms
+from shmring.observe.reading import engine_places
+from shmring.stats import read_histograms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,27 +45,14 @@ class NetfluxStats(NetfluxLink, NetfluxHistograms):
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetfluxChannelStats(ChannelStats):
-    """What `NetfluxChannel.stats` returns: `ChannelStats`, and `netflux`."""
-
-    netflux: NetfluxStats
+def netflux_link(words: Sequence[int]) -> NetfluxLink:
+    """Return the state of a link from the words of its engine."""
+    return NetfluxLink(**values_at(NetfluxNumbers, words, engine_places("netflux")))
 
 
-def read_link(segment: Any) -> NetfluxLink:
-    """Read from a mapped segment (``shm_segment_t *``) of a Netflux channel, without histograms."""
-    now, _ = _read(segment)
-    return NetfluxLink(**now)
-
-
-def read_netflux(segment: Any) -> NetfluxStats:
-    """Read from a mapped segment (``shm_segment_t *``) of a Netflux channel."""
-    now, stats = _read(segment)
-    return NetfluxStats(**(now | read_histograms(NetfluxHistograms, stats.hists)))
-
-
-def _read(segment: Any) -> tuple[dict[str, Any], Any]:
-    counters = ffi.new("uint64_t[]", lib.NFX_COUNTER_TOTAL)
-    gauges = ffi.new("uint64_t[]", lib.NFX_GAUGE_TOTAL)
-    stats = lib.netflux_read_stats(segment.engine, counters, gauges)
-    return values(NetfluxNumbers, (*counters, *gauges)), stats
+def netflux_stats(segment: Any, words: Sequence[int]) -> NetfluxStats:
+    """The same with the histograms of a mapped segment (``shm_segment_t *``)."""
+    return NetfluxStats(
+        **values_at(NetfluxNumbers, words, engine_places("netflux")),
+        **read_histograms(NetfluxHistograms, segment, lib.SHM_HIST_TOTAL),
+    )

@@ -11,82 +11,30 @@ import time
 from typing import Any
 
 from rtworkers import history, layout, page, paths
-from rtworkers.foreign_text import printable
 from rtworkers.history import DistinctError
-from shmring import _address
 from shmring._check import last_text
 from shmring._ring import ffi, lib
-
-Word = tuple[str, str, int | None, str, bool]
-"""Name, unit, the number that means "not known", meaning, and whether it counts up."""
-
-_HISTOGRAM_PARTS = (
-    *("count", "sum_ns", "min_ns", "max_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns"),
-    *("interval_count", "interval_max_ns", "interval_p50_ns", "interval_p90_ns"),
-    *("interval_p99_ns", "interval_p999_ns"),
+from shmring.observe.reading import (
+    HISTOGRAM_PARTS,
+    ChannelFacts,
+    facts_of,
+    names,
+    with_parts,
 )
-assert len(_HISTOGRAM_PARTS) == lib.MONITOR_HIST_WORDS
-READER_WORDS: int = lib.MONITOR_READER_WORDS
 
-
-# --- names of words -------------------------------------------------------------------------------
-
-
-def _text(chars: Any) -> str:
-    return printable(str(ffi.string(chars), "ascii", "replace"))
-
-
-def _rows(first: Any, count: int) -> list[Word]:
-    return [
-        (
-            _text(word.name),
-            _text(word.unit),
-            int(_text(word.none)) if word.none[0] != b"\0" else None,
-            _text(word.text),
-            bool(word.counts),
-        )
-        for word in (first[i] for i in range(count))
-    ]
-
-
-def _names(fill: Any, *arguments: Any) -> tuple[list[Word], list[Word]]:
-    """Return the plain words and the histograms that a function of C lists."""
-    names = ffi.new("monitor_names_t *")
-    fill(*arguments, names)
-    return _rows(names.words, names.count), _rows(names.hists, names.hist_count)
-
-
-def _parts(histogram: str, text: str) -> list[Word]:
-    return [
-        (f"{histogram}_{part}", "entries" if part.endswith("count") else "ns", None, text, True)
-        for part in _HISTOGRAM_PARTS
-    ]
-
-
-def _with_parts(words: list[Word], histograms: list[Word]) -> list[Word]:
-    return words + [part for name, _, _, text, _ in histograms for part in _parts(name, text)]
-
-
-_COMMON = _names(lib.monitor_common_names)
 _ENGINES = {
-    engine: _names(lib.monitor_engine_names, engine.encode())
+    engine: names(lib.monitor_engine_names, engine.encode())
     for engine in ("rtp", "cyclic", "netflux", "udt", "udt-port", "proxy", "mux")
 }
-CHANNEL_WORDS = _with_parts(*_COMMON)
-CHANNEL_HISTOGRAMS = _COMMON[1]
-ENGINE_WORDS = {engine: _with_parts(*names) for engine, names in _ENGINES.items()}
+ENGINE_WORDS = {engine: with_parts(*words) for engine, words in _ENGINES.items()}
 ENGINE_HISTOGRAMS = {engine: histograms for engine, (_, histograms) in _ENGINES.items()}
 
-_CONFIGURED = (
-    *("direction", "read_mode", "overflow", "late", "clock", "tx_bytes", "rx_bytes"),
-    *("tx_capacity", "rx_capacity", "readers", "tolerance_ns"),
-)
 _NO_WORDS = frozenset(("magic", "version", "pool", "name_space", "slot_checks"))
 _PAGE_WORDS = tuple(name for name in layout.WORKER_PAGE_FIELDS if name not in _NO_WORDS)
 WORKER_WORDS: list[str] = [
     *_PAGE_WORDS,
     *("read_mono_ns", "errors", "error_times"),
-    *(f"wake_latency_{part}" for part in _HISTOGRAM_PARTS),
+    *(f"wake_latency_{part}" for part in HISTOGRAM_PARTS),
 ]
 
 
@@ -145,25 +93,9 @@ class ChannelMonitor:
         lib.shm_segment_opener(ffi.addressof(self._monitor, "s"), opener)
         return opener
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ChannelFacts:
         """Return what is no word: the configuration, texts and addresses."""
-        segment = self._monitor.s
-        opener = self._opener()
-        config, status = segment.config, segment.status
-        return {name: getattr(config, name) for name in _CONFIGURED} | {
-            **{name: _text(getattr(config, name)) for name in ("pool", "engine", "device")},
-            **{name: _text(getattr(status, name)) for name in ("interface", "qdisc")},
-            "txtime_reason": _text(status.txtime_reason),
-            "failure": _text(status.reason),
-            "local": _address.unpack(status.bound),
-            "remote": _address.unpack(config.remote),
-            "producers": config.producers - 1,  # slot 0 is the worker's own
-            "segment_bytes": segment.bytes,
-            "segment_id": segment.segment_id,
-            "opener_pid": opener.pid,
-            "opener_mono_ns": opener.since_mono_ns,
-            "engine_config": bytes(ffi.buffer(config.engine_config)),
-        }
+        return facts_of(ffi.addressof(self._monitor, "s"))
 
     def producers(self) -> list[int]:
         """Return the owners of the slots of the attached producers, without the worker."""

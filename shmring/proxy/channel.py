@@ -1,14 +1,16 @@
 """Proxy channels: one process's end of a UDP proxy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from shmring import _address
 from shmring._channel_base import ChannelEnd
-from shmring._facts import values
+from shmring._facts import values_at
 from shmring._numbers import ProxyNumbers
 from shmring._ring import ffi, lib
-from shmring.stats import ChannelStats, read_values
+from shmring.observe.reading import engine_places, engine_words_of
+from shmring.stats import ChannelStats, read_stats
 from shmring.types import Impairment
 
 ENGINE = "proxy"
@@ -26,19 +28,6 @@ class ProxyStats(ProxyNumbers):
     def to_dict(self) -> dict[str, int]:
         """Return everything as values that `json` accepts."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyChannelStats(ChannelStats):
-    """What `ProxyChannel.stats` returns: `ChannelStats`, and `proxy`.
-
-    `ChannelStats.impair_tx_offered` and its like are counters of the forward path, and
-    `ChannelStats.impair_rx_offered` and its like those of the backward path. `lateness` is the time
-    from the instant at which a datagram should leave to the start of the send call. Without a delay
-    it is the time that the proxy itself adds.
-    """
-
-    proxy: ProxyStats
 
 
 class ProxyChannel(ChannelEnd):
@@ -106,12 +95,18 @@ class ProxyChannel(ChannelEnd):
     def proxy_stats(self) -> ProxyStats:
         """Return the counters and state of the proxy, without the rest of `stats`, in a few
         microseconds."""
-        return _read(self._endpoint.mapped())
-
-    def stats(self) -> ProxyChannelStats:
-        """Return the counters and measurements of the channel and, in `proxy`, of the proxy."""
         segment = self._endpoint.mapped()
-        return ProxyChannelStats(**read_values(segment), proxy=_read(segment))
+        return _stats(segment, engine_words_of(segment))
+
+    def stats(self) -> ChannelStats[ProxyStats]:
+        """Return the counters and measurements of the channel and, in `engine`, of the proxy.
+
+        `ChannelStats.impair_tx_offered` and its like are counters of the forward path, and
+        `ChannelStats.impair_rx_offered` and its like those of the backward path. `lateness` is the
+        time from the instant at which a datagram should leave to the start of the send call.
+        Without a delay it is the time that the proxy itself adds.
+        """
+        return read_stats(self._endpoint.mapped(), _stats)
 
     def _impairment(self, way: int) -> Impairment:
         segment = self._endpoint.mapped()
@@ -120,8 +115,5 @@ class ProxyChannel(ChannelEnd):
         return Impairment(**{item.name: getattr(found, item.name) for item in fields(Impairment)})
 
 
-def _read(segment: Any) -> ProxyStats:
-    counters = ffi.new("uint64_t[]", lib.SHM_PROXY_COUNTER_TOTAL)
-    gauges = ffi.new("uint64_t[]", lib.SHM_PROXY_GAUGE_TOTAL)
-    lib.proxy_read_stats(segment, counters, gauges)
-    return ProxyStats(**values(ProxyNumbers, (*counters, *gauges)))
+def _stats(segment: Any, words: Sequence[int]) -> ProxyStats:
+    return ProxyStats(**values_at(ProxyNumbers, words, engine_places(ENGINE)))

@@ -14,8 +14,8 @@ from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync,
 from shmring.rtp.options import CODEC_NUMBERS, DELIVERIES, ENGINE, RX_HEAD_BYTES
 from shmring.rtp.records import BYE, BlockOptions, FrameOptions, RecordMaker
 from shmring.rtp.sdp import FIRST_DYNAMIC, describe
-from shmring.rtp.statistics import RtpChannelStats, read_rtp
-from shmring.stats import read_values
+from shmring.rtp.statistics import RtpStats, rtp_stats
+from shmring.stats import ChannelStats, read_stats
 from shmring.types import Buffer
 
 _CODECS = {number: audio.CODECS[name] for name, number in CODEC_NUMBERS.items()}
@@ -333,10 +333,9 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
             )
         return given
 
-    def stats(self) -> RtpChannelStats:
-        """Return the counters and measurements of the channel and, in `rtp`, of the stream."""
-        segment = self._endpoint.mapped()
-        return RtpChannelStats(**read_values(segment), rtp=read_rtp(segment))
+    def stats(self) -> ChannelStats[RtpStats]:
+        """Return the counters and measurements of the channel and, in `engine`, of the stream."""
+        return read_stats(self._endpoint.mapped(), rtp_stats)
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
-"""Counters and measurements of an RTP channel: `RtpChannel.stats().rtp`."""
+"""Counters and measurements of an RTP channel: `RtpChannel.stats().engine`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from shmring._facts import values
+from shmring._facts import values_at
 from shmring._numbers import RtpNumbers
 from shmring._ring import ffi, lib
 from shmring._segment import text_of
-from shmring.stats import ChannelStats
+from shmring.observe.reading import engine_places
 
 CNAME_BYTES = 256
 _NTP_MASK = 2**64 - 1
@@ -18,7 +19,8 @@ class RtpStats(RtpNumbers):
     """The sent stream, the received stream, and what RTCP reports about both.
 
     Counters run since the channel was opened, or since `Channel.reset_stats`. None means "not
-    known". Each number is read whole, but not all at one instant.
+    known". Each number is read whole, but not all at one instant. The counters of `ChannelStats`
+    beside these count datagrams, including RTCP if it shares the port.
     """
 
     remote_cname: str
@@ -39,25 +41,12 @@ class RtpStats(RtpNumbers):
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RtpChannelStats(ChannelStats):
-    """What `RtpChannel.stats` returns: `ChannelStats`, and `rtp`.
-
-    The inherited counters count datagrams, including RTCP if it shares the port.
-    """
-
-    rtp: RtpStats
-
-
-def read_rtp(segment: Any) -> RtpStats:
-    """Read from a mapped segment (``shm_segment_t *``) of an RTP channel."""
+def rtp_stats(segment: Any, words: Sequence[int]) -> RtpStats:
+    """Return the statistics of a mapped segment (``shm_segment_t *``) from the engine's words."""
     state = ffi.cast("shm_rtp_state_t *", segment.engine)
-    counters = ffi.new("uint64_t[]", lib.SHM_RTP_COUNTER_TOTAL)
-    gauges = ffi.new("int64_t[]", lib.SHM_RTP_GAUGE_TOTAL)
     cname = ffi.new("char[]", CNAME_BYTES)
-    lib.rtp_read_stats(state, counters, gauges)
     lib.rtp_read_cname(state, cname)
-    now = values(RtpNumbers, (*counters, *gauges))
+    now = values_at(RtpNumbers, words, engine_places("rtp"))
     if not segment.config.direction & lib.SHM_RX:  # then it is not set
         now["remote_ssrc"] = None
     if now["sr_ntp"] is not None:

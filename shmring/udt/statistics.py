@@ -5,9 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 from shmring import _address
-from shmring._facts import fact, values
+from shmring._facts import fact, values_at
 from shmring._numbers import UdtNumbers, UdtPortNumbers
 from shmring._ring import ffi, lib
+from shmring.observe.reading import engine_places, engine_words_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,19 +103,11 @@ def read_facts(segment: Any) -> Facts:
 
 def read_stats(segment: Any) -> UdtStats:
     """Read from the mapped segment of a connection."""
-    counters = ffi.new("uint64_t[]", lib.UDT_COUNTER_TOTAL)
-    gauges = ffi.new("uint64_t[]", lib.UDT_GAUGE_TOTAL)
-    lib.udt_read_stats(segment, counters, gauges)
-    now = read_facts(segment)
-    return UdtStats(
-        **values(UdtNumbers, (*counters, *gauges)),
-        unsent_bytes=now.unsent_bytes,
-        unread_bytes=now.unread_bytes,
-    )
+    return UdtStats(**values_at(UdtStats, engine_words_of(segment), engine_places("udt")))
 
 
 def read_port_stats(segment: Any) -> UdtPortStats:
     """Read from the mapped segment of a port."""
-    counters = ffi.new("uint64_t[]", lib.SHM_UDT_PORT_COUNTER_TOTAL)
-    lib.udt_read_port(segment, counters)
-    return UdtPortStats(**values(UdtPortNumbers, counters))
+    return UdtPortStats(
+        **values_at(UdtPortStats, engine_words_of(segment), engine_places("udt-port"))
+    )

@@ -706,8 +706,6 @@ static void look_at_statistics(fuzz_t *f, const endpoint_t *e)
     channel_read_counters(s->stats, counters);
     channel_copy_hist(hist, &s->stats->hists[take1(f) % SHM_HIST_TOTAL]);
     (void)rt_hist_quantile_ns(hist, 0.5);
-    for (uint32_t i = 0; i < READERS; i++)
-        (void)channel_reader_waiting(s, i);
     (void)channel_shared_lost(s);
     (void)channel_reports_awaited(s);
     (void)tx_ring_waiting(s);

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from rtstat.frozen import Frozen
-from shmring.observe.monitor import Word as NamedWord
+from shmring.observe.reading import Word as NamedWord
 
 Kind = Literal["fixed", "instantaneous", "accumulated", "interval"]
 Value = str | int | float | bool | list[Any] | None
@@ -148,6 +148,6 @@ def _short(part: str) -> str:
 
 
 def words_of(table: list[NamedWord], names: Iterable[str]) -> list[NamedWord]:
-    """Rows of `shmring.observe.monitor`, by name."""
+    """Rows of `shmring.observe.reading`, by name."""
     by_name = {row[0]: row for row in table}
     return [by_name[name] for name in names]

@@ -5,10 +5,10 @@ A number is converted when it is used, because most are not used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from rtstat.frozen import Frozen
-from shmring.observe import monitor
+from shmring.observe import monitor, reading
 
 NS_PER_S = 1_000_000_000
 
@@ -16,17 +16,13 @@ Words = dict[str, int]
 """Name of a number: its position in a row."""
 
 
-def _places(names: Iterable[str], first: int = 0) -> Words:
-    return {name: first + i for i, name in enumerate(names)}
-
-
-CHANNEL_WORDS = _places(word[0] for word in monitor.CHANNEL_WORDS)
-WORKER_WORDS = _places(monitor.WORKER_WORDS)
+CHANNEL_WORDS = reading.PLACES
+WORKER_WORDS = {name: i for i, name in enumerate(monitor.WORKER_WORDS)}
 ENGINE_WORDS = {
-    engine: _places((word[0] for word in words), len(CHANNEL_WORDS))
+    engine: reading.places(words, len(CHANNEL_WORDS))
     for engine, words in monitor.ENGINE_WORDS.items()
 }
-CHANNEL_HISTOGRAMS = tuple(word[0] for word in monitor.CHANNEL_HISTOGRAMS)
+CHANNEL_HISTOGRAMS = tuple(word[0] for word in reading.CHANNEL_HISTOGRAMS)
 NETFLUX_HISTOGRAMS = tuple(word[0] for word in monitor.ENGINE_HISTOGRAMS["netflux"])
 
 

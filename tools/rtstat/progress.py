@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS
-from shmring.observe.monitor import READER_WORDS
+from shmring.observe.reading import READER_WORDS
 
 Key = tuple[int, ...]
 Stood = dict[Key, tuple[int, int]]

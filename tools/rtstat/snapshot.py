@@ -29,24 +29,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtstat.frozen import Frozen
-from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS, name_of
+from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS
 from rtstat.processes import Processes
 from rtstat.progress import Stood, advance
 from rtstat.troubles import Recent, Trouble, Verdict, concerns, judge, verdict
 from rtstat.views import (
-    DIRECTIONS,
-    ChannelFacts,
     ChannelView,
     OwnerState,
     PoolView,
     Unreadable,
     WorkerView,
 )
-from rtworkers import layout, liveness, paths
+from rtworkers import liveness, paths
 from shmring.observe.monitor import ChannelMonitor, WorkerMonitor
+from shmring.observe.reading import ChannelFacts
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
@@ -59,8 +58,6 @@ _WORKER_READ = WORKER_WORDS["read_mono_ns"]
 _WORKER_PID = WORKER_WORDS["pid"]
 _WORKER_STARTED = WORKER_WORDS["started_mono_ns"]
 
-_READ_MODES, _OVERFLOWS = tuple(layout.READ_MODE), tuple(layout.OVERFLOW)
-_LATES, _CLOCKS = tuple(layout.LATE), tuple(layout.CLOCK)
 _PREFIX = "shmring:"
 # A worker names its page shortly before the page is complete.
 _NEWBORN_S = 1.0
@@ -308,7 +305,7 @@ def _read_channel(
         file.based = False
     key = (row[_EPOCH], row[_STATE], monitor.openers())
     if file.facts is None or key != file.facts_of:
-        file.facts = _facts(file.name, monitor.facts())
+        file.facts = monitor.facts()
         file.facts_of = key
     file.row = row
     file.stood = advance(
@@ -394,39 +391,6 @@ def _event(kind: str, file: _File) -> Event:
 
 def _unreadable(file: _File) -> Unreadable:
     return Unreadable(file.name.namespace, file.label, file.what, file.reason, file.permitted)
-
-
-def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
-    return ChannelFacts(
-        name=name.channel or "",
-        namespace=name.namespace,
-        pool=raw["pool"],
-        engine=raw["engine"],
-        device=raw["device"],
-        direction=DIRECTIONS.get(raw["direction"], "?"),
-        reading=name_of(_READ_MODES, raw["read_mode"]),
-        overflow=name_of(_OVERFLOWS, raw["overflow"]),
-        late=name_of(_LATES, raw["late"]),
-        clock=name_of(_CLOCKS, raw["clock"]),
-        local=raw["local"],
-        remote=raw["remote"],
-        interface=raw["interface"],
-        qdisc=raw["qdisc"],
-        txtime_reason=raw["txtime_reason"],
-        failure=raw["failure"],
-        tx_bytes=raw["tx_bytes"],
-        rx_bytes=raw["rx_bytes"],
-        tx_capacity=raw["tx_capacity"],
-        rx_capacity=raw["rx_capacity"],
-        producer_slots=raw["producers"],
-        reader_slots=raw["readers"],
-        tolerance_ns=raw["tolerance_ns"],
-        segment_bytes=raw["segment_bytes"],
-        segment_id=raw["segment_id"],
-        opener_pid=raw["opener_pid"] or None,
-        opener_mono_ns=raw["opener_mono_ns"],
-        engine_config=raw["engine_config"],
-    )
 
 
 # --- errors ---------------------------------------------------------------------------------------

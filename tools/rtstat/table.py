@@ -41,7 +41,7 @@ from rtstat.numbers import (
 )
 from rtstat.table_engines import CYCLIC, MUX, NETFLUX, PROXY, RTP, UDT, UDT_PORT
 from rtstat.views import STAMPS, ChannelView
-from shmring.observe import monitor
+from shmring.observe import reading
 from shmring_cli.output import address_text
 
 __all__ = ["FIELD", "FIELDS", "KINDS", "Field", "Value", "values"]
@@ -170,7 +170,7 @@ _GAUGES = (
     "wire_offset_ns",
 )
 _TOTALS = ("tx_next_sequence", "reports", "readers_taken", "readers_lost", "shared_lost")
-_COUNTERS = monitor.CHANNEL_WORDS[
+_COUNTERS = reading.CHANNEL_WORDS[
     CHANNEL_WORDS["tx_sent"] : CHANNEL_WORDS[f"{CHANNEL_HISTOGRAMS[0]}_count"]
 ]
 
@@ -247,7 +247,7 @@ CHANNEL = (
             "worker_slot": or_none("worker_slot", -1),
         },
     ),
-    *words(words_of(monitor.CHANNEL_WORDS, _GAUGES), "instantaneous"),
+    *words(words_of(reading.CHANNEL_WORDS, _GAUGES), "instantaneous"),
     *rows(
         "interval",
         """
@@ -268,8 +268,8 @@ CHANNEL = (
         """,
     ),
     *words(_COUNTERS, "accumulated"),
-    *words(words_of(monitor.CHANNEL_WORDS, _TOTALS), "accumulated"),
-    *(field for name, _, _, text, _ in monitor.CHANNEL_HISTOGRAMS for field in times(name, text)),
+    *words(words_of(reading.CHANNEL_WORDS, _TOTALS), "accumulated"),
+    *(field for name, _, _, text, _ in reading.CHANNEL_HISTOGRAMS for field in times(name, text)),
 )
 
 READER = (

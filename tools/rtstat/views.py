@@ -43,6 +43,7 @@ from rtworkers import health, layout
 from rtworkers.owner import process_id
 from rtworkers.page import policy_name
 from rtworkers.verdicts import LATE, VERDICTS
+from shmring.observe.reading import ChannelFacts, ChannelReading
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
@@ -50,16 +51,13 @@ if TYPE_CHECKING:
 
 _WORKER_NAME = "shmring-w"
 
-STATES = tuple(layout.CHANNEL_STATE)
 PROFILES = tuple(layout.PROFILE)
 STAMPS = tuple(layout.STAMP)
-DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
 
 LOST = ("tx_failed", "rx_kernel_drops", "rx_overwritten")
 """Counters of packets that were lost on this host."""
 
 # Positions of the numbers that every snapshot needs.
-_STATE = CHANNEL_WORDS["state"]
 _HEARTBEAT = CHANNEL_WORDS["heartbeat_mono_ns"]
 _READ = CHANNEL_WORDS["read_mono_ns"]
 _WORKER_READ = WORKER_WORDS["read_mono_ns"]
@@ -76,50 +74,6 @@ def _sum(values: Iterator[float | None]) -> float | None:
 
 
 # --- channels -------------------------------------------------------------------------------------
-
-
-class ChannelFacts(Frozen):
-    """The properties of a channel: its configuration, and values that are not numbers."""
-
-    name: str
-    namespace: str
-    pool: str
-    engine: str
-    device: str
-    direction: str
-    """``"tx"``, ``"rx"`` or ``"duplex"``."""
-    reading: str
-    """``"broadcast"`` or ``"shared"``."""
-    overflow: str
-    """``"oldest"`` or ``"wait"``."""
-    late: str
-    """``"send"`` or ``"drop"``."""
-    clock: str
-    """``"monotonic"`` or ``"tai"``."""
-    local: tuple[str, int] | None
-    remote: tuple[str, int] | None
-    interface: str
-    qdisc: str
-    txtime_reason: str
-    failure: str
-    """Why it failed, in words, or ``""`` if it did not."""
-    tx_bytes: int
-    """Size of the tx ring."""
-    rx_bytes: int
-    tx_capacity: int
-    """Packets that may wait at most, 0: as many as fit."""
-    rx_capacity: int
-    producer_slots: int
-    reader_slots: int
-    tolerance_ns: int
-    segment_bytes: int
-    segment_id: int
-    """Differs between all segments that ever had this name."""
-    opener_pid: int | None
-    """Process that opened the channel. None: unknown, or in another pid namespace."""
-    opener_mono_ns: int
-    """When that process opened the channel or took it over, CLOCK_MONOTONIC."""
-    engine_config: bytes
 
 
 class ReaderView(Frozen):
@@ -165,7 +119,7 @@ def _reader(
     return ReaderView(slot, process_id(owner), taken, lost, waiting, *grown, idle_ns, processes)
 
 
-class ChannelView(Numbers):
+class ChannelView(Numbers, ChannelReading):
     """A channel at one snapshot. Rates and intervals are None at a watch's first snapshot."""
 
     facts: ChannelFacts
@@ -178,34 +132,8 @@ class ChannelView(Numbers):
     # --- what it is -------------------------------------------------------------------------------
 
     @property
-    def name(self) -> str:
-        return self.facts.name
-
-    @property
-    def namespace(self) -> str:
-        return self.facts.namespace
-
-    @property
-    def pool(self) -> str:
-        return self.facts.pool
-
-    @property
     def engine(self) -> str:
         return self.facts.engine
-
-    @property
-    def direction(self) -> str:
-        """``tx``, ``rx`` or ``duplex``."""
-        return self.facts.direction
-
-    @property
-    def local(self) -> tuple[str, int] | None:
-        """The bound address."""
-        return self.facts.local
-
-    @property
-    def remote(self) -> tuple[str, int] | None:
-        return self.facts.remote
 
     @property
     def key(self) -> tuple[str, str]:
@@ -213,12 +141,6 @@ class ChannelView(Numbers):
         return self.facts.namespace, self.facts.name
 
     # --- is it well -------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> str:
-        """``new``, ``open``, ``held``, ``closed`` or ``failed``."""
-        number = self.now[_STATE]
-        return STATES[number] if 0 <= number < len(STATES) else f"state {number}"
 
     @property
     def heartbeat_age_ns(self) -> int | None:
@@ -246,33 +168,9 @@ class ChannelView(Numbers):
         return health.served(self.health)
 
     @property
-    def epoch(self) -> int:
-        """The number of workers that have served it so far."""
-        return self["epoch"]
-
-    @property
-    def worker_pid(self) -> int:
-        return self["worker_pid"]
-
-    @property
     def worker_key(self) -> tuple[str, str, int]:
         """`WorkerView.key` of its worker. The slot is -1 if it has none yet."""
         return self.facts.namespace, self.facts.pool, self["worker_slot"]
-
-    @property
-    def cpu(self) -> int | None:
-        """Core of its worker. None: not pinned."""
-        return self["cpu"] if self["cpu"] >= 0 else None
-
-    @property
-    def policy(self) -> str:
-        """Scheduling policy of its worker: ``fifo`` or ``other``."""
-        return policy_name(self["sched_policy"])
-
-    @property
-    def opener_pid(self) -> int | None:
-        """The process that opened it. None: unknown, or in another pid namespace."""
-        return self.facts.opener_pid
 
     @property
     def opener_alive(self) -> bool | None:
@@ -390,11 +288,6 @@ class ChannelView(Numbers):
         return self.monitor.buckets(place, interval)
 
     # --- rings and readers ------------------------------------------------------------------------
-
-    @property
-    def tx_waiting(self) -> int:
-        """Packets queued and without a verdict."""
-        return self["tx_waiting"]
 
     @property
     def unsent_ns(self) -> int:

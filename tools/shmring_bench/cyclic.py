@@ -87,7 +87,7 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
             found = _errors(received) | {
                 ("start_p50", "ns"): stats.lateness.percentile(50),
                 ("start_p99", "ns"): stats.lateness.percentile(99),
-                ("missed", "percent"): 100 * stats.cyclic.missed / max(1, stats.cyclic.sent),
+                ("missed", "percent"): 100 * stats.engine.missed / max(1, stats.engine.sent),
                 ("cpu", "percent"): 100 * share,
             }
             if beside:

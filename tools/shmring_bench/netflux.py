@@ -206,8 +206,8 @@ def _links(plan: Plan) -> Figures:
         time.sleep(plan.run_s(10))
         used, took = cpu_ns(worker) - used, time.monotonic_ns() - start
         found = [link.stats() for link in links]
-    sent = sum(one.netflux.sent for one in found)
-    skipped = sum(one.netflux.skipped for one in found)
+    sent = sum(one.engine.sent for one in found)
+    skipped = sum(one.engine.skipped for one in found)
     return {
         ("missed", "percent"): 100 * skipped / (sent + skipped),
         ("late_p99", "ns"): median([one.lateness.percentile(99) for one in found]),

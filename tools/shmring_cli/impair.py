@@ -297,9 +297,9 @@ class _Meter:
 # --- counts ---------------------------------------------------------------------------------------
 
 
-def _counts(stats: shmring.ProxyChannelStats, way: str) -> dict[str, int]:
+def _counts(stats: shmring.ChannelStats[shmring.ProxyStats], way: str) -> dict[str, int]:
     """Return what became of the datagrams of one way."""
-    path, proxy = _PATHS[way], stats.proxy
+    path, proxy = _PATHS[way], stats.engine
     lost = ("lost", "burst_lost", "queue_dropped", "duplicated", "reordered", "corrupted")
     own = ("received", "sent", "refused", "lost_takeover", "waiting")
     counts = {name: int(getattr(proxy, f"{way}_{name}")) for name in own}
@@ -316,13 +316,13 @@ def _facts(ch: shmring.ProxyChannel) -> dict[str, Any]:
         "to": ch.to,
         "state": stats.state,
         "flows": {
-            "open": stats.proxy.flows,
-            "opened": stats.proxy.flows_opened,
-            "idle": stats.proxy.flows_idle,
-            "displaced": stats.proxy.flows_displaced,
-            "lost": stats.proxy.flows_lost,
+            "open": stats.engine.flows,
+            "opened": stats.engine.flows_opened,
+            "idle": stats.engine.flows_idle,
+            "displaced": stats.engine.flows_displaced,
+            "lost": stats.engine.flows_lost,
         },
-        "unreachable": stats.proxy.unreachable,
+        "unreachable": stats.engine.unreachable,
         "kernel_drops": stats.rx_kernel_drops,
     }
     for way in _WAYS:
@@ -345,13 +345,13 @@ _LABELS = {
 }
 
 
-def _head(stats: shmring.ProxyChannelStats, seconds: float | None) -> Head:
-    passed = sum(getattr(stats.proxy, f"{way}_sent") for way in _WAYS)
+def _head(stats: shmring.ChannelStats[shmring.ProxyStats], seconds: float | None) -> Head:
+    passed = sum(getattr(stats.engine, f"{way}_sent") for way in _WAYS)
     return Head("impair", passed, "passed on", seconds, stats.lateness)
 
 
 def _tell(
-    ch: shmring.ProxyChannel, stats: shmring.ProxyChannelStats, seconds: float | None
+    ch: shmring.ProxyChannel, stats: shmring.ChannelStats[shmring.ProxyStats], seconds: float | None
 ) -> None:
     for line in _head(stats, seconds).lines():
         print(line)
@@ -360,14 +360,14 @@ def _tell(
         parts = [f"{counts['received']} received, {counts['sent']} sent"]
         parts += [f"{counts[name]} {label}" for name, label in _LABELS.items() if counts.get(name)]
         print(f"{way + ':':<10} {text_of(getattr(ch, way))}: {', '.join(parts)}")
-    proxy = stats.proxy
+    proxy = stats.engine
     print(f"flows:     {proxy.flows} open, {proxy.flows_opened} opened")
     for line in _notes(stats):
         print(line)
 
 
-def _notes(stats: shmring.ProxyChannelStats) -> Iterator[str]:
-    proxy = stats.proxy
+def _notes(stats: shmring.ChannelStats[shmring.ProxyStats]) -> Iterator[str]:
+    proxy = stats.engine
     if proxy.forward_no_flow:
         yield "some clients got no flow: allow more, or end idle ones sooner: --flows N/TIME"
     if proxy.flows_displaced:

@@ -43,8 +43,8 @@ class Row:
 
     info: shmring.ChannelInfo
     counters: dict[str, int]
-    stats: shmring.ChannelStats | None
-    """None: it is gone, or cannot be read."""
+    rtp: shmring.RtpStats | None
+    """The statistics of an RTP channel. None: it is none, is gone, or cannot be read."""
     made_age_s: float
     """The age of its file."""
     tx_pps: float = 0.0
@@ -60,16 +60,10 @@ class Row:
         return health.served(self.health)
 
     @property
-    def rtp(self) -> shmring.RtpStats | None:
-        """The statistics of an RTP channel."""
-        return self.stats.rtp if isinstance(self.stats, shmring.RtpChannelStats) else None
-
-    @property
     def never_read(self) -> list[int | None]:
         """The processes that attached as readers and have never read. None: one in another pid
         namespace."""
-        readers = self.stats.readers if self.stats else ()
-        return [reader.pid for reader in readers if reader.never_read]
+        return [reader.pid for reader in self.info.readers if reader.never_read]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,18 +103,16 @@ def _channels(namespace: str | None) -> list[Row]:
     before = {(info.namespace, info.name): info for info in shmring.channels(namespace)}
     if not before:
         return []
-    first = {key: _counters(info)[0] for key, info in before.items()}
     start = time.monotonic()
     time.sleep(_PAUSE_S)
     rows = []
     for info in shmring.channels(namespace):
         key = (info.namespace, info.name)
-        now, stats = _counters(info)
-        row = Row(info, now, stats, _made_age_s(info))
+        row = Row(info, _counters(info), _rtp(info), _made_age_s(info))
         elapsed = time.monotonic() - start
-        if key in first and elapsed > 0:
-            row.tx_pps = _rate(first[key], now, "tx_sent", elapsed)
-            row.rx_pps = _rate(first[key], now, "rx_received", elapsed)
+        if key in before and elapsed > 0:
+            row.tx_pps = _rate(before[key], info, "tx_sent", elapsed)
+            row.rx_pps = _rate(before[key], info, "rx_received", elapsed)
         rows.append(row)
     return rows
 
@@ -134,23 +126,28 @@ def _made_age_s(info: shmring.ChannelInfo) -> float:
         return 0.0
 
 
-def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: float) -> float:
-    return max(0, now.get(name, 0) - first.get(name, 0)) / elapsed_s
+def _rate(
+    first: shmring.ChannelInfo, now: shmring.ChannelInfo, name: str, elapsed_s: float
+) -> float:
+    return max(0, now[name] - first[name]) / elapsed_s
 
 
-def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.ChannelStats | None]:
-    """Return the counters and statistics of a channel of any owner. None: it is gone, or its
-    configuration is damaged."""
+def _counters(info: shmring.ChannelInfo) -> dict[str, int]:
+    counters = {name: info[name] for name in _COUNTERS}
+    return counters | {"readers_lost": info["shared_lost"] + info["readers_lost"]}
+
+
+def _rtp(info: shmring.ChannelInfo) -> shmring.RtpStats | None:
+    if info.engine != "rtp":
+        return None
     try:
         with shmring.attach(
             info.name, namespace=info.namespace, readonly=True, owner=info.owner_uid
         ) as watching:
-            stats = watching.stats()
+            found = watching.stats().engine
     except Exception:  # whatever a file of any contents leads to stays with its row
-        return {}, None
-    counters = {counter: getattr(stats, counter) for counter in _COUNTERS}
-    counters["readers_lost"] = stats.shared_lost + sum(reader.lost for reader in stats.readers)
-    return counters, stats
+        return None
+    return found if isinstance(found, shmring.RtpStats) else None
 
 
 def _health(worker: page.PageFacts, now_ns: int) -> str:
@@ -164,7 +161,7 @@ def _channel_facts(row: Row) -> dict[str, Any]:
     rtp = {"rtp": row.rtp.to_dict()} if row.rtp else {}
     return {
         "kind": "channel",
-        **dataclasses.asdict(row.info),
+        **row.info.to_dict(),
         "health": row.health,
         "served": row.served,
         "never_read": row.never_read,
@@ -232,10 +229,10 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
         _ARROWS.get(info.direction, "?"),
         address_text(info.remote, "-"),
         str(info.waiting),
-        _counted(row.counters.get("tx_sent", 0), row.tx_pps),
-        _counted(row.counters.get("rx_received", 0), row.rx_pps),
-        str(sum(row.counters.get(name, 0) for name in LATE)),
-        str(sum(row.counters.get(name, 0) for name in _LOST)),
+        _counted(row.counters["tx_sent"], row.tx_pps),
+        _counted(row.counters["rx_received"], row.rx_pps),
+        str(sum(row.counters[name] for name in LATE)),
+        str(sum(row.counters[name] for name in _LOST)),
         str(info.epoch),
         duration(info.heartbeat_age_ns),
     )

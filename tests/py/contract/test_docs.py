@@ -37,8 +37,9 @@ from netflux import records
 from rtstat.metric_table import FAMILIES
 from shmring import recording, udt
 from shmring.engine import OpenOptions
+from shmring.observe.reading import ReaderInfo
 from shmring.rtp.records import BlockOptions, FrameOptions
-from shmring.stats import ChannelStats, ReaderInfo
+from shmring.stats import FIELDS
 from shmring.testing import captures
 from shmring.testing.plc import Codesys5
 from shmring_cli import COMMANDS
@@ -253,7 +254,7 @@ PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("
         ("stamps", [str(item) for item in shmring.Stamp]),
         ("states", [str(item) for item in shmring.State]),
         ("impairments", [field.name for field in dataclasses.fields(shmring.Impairment)]),
-        ("statistics", [field.name for field in dataclasses.fields(ChannelStats)]),
+        ("statistics", list(FIELDS)),
         ("reader facts", [field.name for field in dataclasses.fields(ReaderInfo)]),
         ("worker facts", [field.name for field in dataclasses.fields(shmring.WorkerInfo)]),
         ("packet facts", [name for name in dir(shmring.Packet) if not name.startswith("_")]),

@@ -28,7 +28,7 @@ from shmring import (
 )
 from shmring._ring import ffi, lib
 from shmring.engine import OpenOptions
-from shmring.observe import monitor
+from shmring.observe import monitor, reading
 from shmring.rtp import Nack, Playout, Rtcp
 
 TABLES = [
@@ -110,7 +110,7 @@ def test_the_compiler_counts_as_many(kind: type[Any], total: int) -> None:
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (monitor.CHANNEL_WORDS, _numbers.ChannelCounters),
+        (reading.CHANNEL_WORDS, _numbers.ChannelCounters),
         (monitor.ENGINE_WORDS["rtp"], _numbers.RtpNumbers),
         (monitor.ENGINE_WORDS["netflux"], _numbers.NetfluxNumbers),
         (monitor.ENGINE_WORDS["cyclic"], _numbers.CyclicNumbers),

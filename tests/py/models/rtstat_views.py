@@ -8,15 +8,16 @@ from typing import Any
 from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS, NS_PER_S, WORKER_WORDS
 from rtstat.processes import Process, Processes
 from rtstat.progress import Stood
-from rtstat.views import ChannelFacts, ChannelView, OwnerState, PoolView, WorkerView
+from rtstat.views import ChannelView, OwnerState, PoolView, WorkerView
 from rtworkers import layout
+from shmring.observe.reading import ChannelFacts
 
 NOW = 1_000 * NS_PER_S
 MS = 1_000_000
 WORKER, OPENER, READER = 10, 20, 30
 OPEN = layout.CHANNEL_STATE["open"]
 FACTS: dict[str, Any] = {
-    **dict.fromkeys(ChannelFacts.names, ""),
+    **dict.fromkeys(ChannelFacts._fields, ""),
     **{"name": "ctl", "namespace": "plant", "pool": "line", "engine": "udp", "direction": "duplex"},
     **{"reading": "broadcast", "overflow": "oldest", "late": "send", "clock": "monotonic"},
     **{"local": None, "remote": None, "tx_bytes": 65536, "rx_bytes": 65536, "tx_capacity": 0},

@@ -197,7 +197,7 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
         mic.send_many([bytes(8)] * 5)
         mic.end_spurt()
         mic.flush(timeout=PATIENCE_S)
-        until(lambda: mic.stats().rtp.ssrc == 0xFACE)
+        until(lambda: mic.stats().engine.ssrc == 0xFACE)
         rows = rows_of(run("ls", "--json").stdout)
         by_name = {row["name"]: row for row in rows if row["kind"] == "channel"}
         assert by_name["mic"]["engine"] == "rtp"

@@ -78,7 +78,7 @@ def test_vlc_whose_first_packets_come_early(shmring_pool, port_pair):
     items = everything(ear, 277 * STEP)
     frames = [item for item in items if isinstance(item, shmring.RtpFrame)]
     assert [frame.timestamp for frame in frames] == [i * STEP for i in range(278)]
-    stats = ear.stats().rtp
+    stats = ear.stats().engine
     assert (stats.late, stats.lost, stats.resyncs) == (0, 0, 1)
 
 
@@ -111,5 +111,5 @@ def test_baresip_with_keys_and_a_goodbye_that_stands_alone(shmring_pool, port_pa
     assert [item for item in items if getattr(item, "frames", 0) and item not in frames] == []
     assert len(ear.pcm(frames)) == 300 * STEP
     assert sum(isinstance(item, shmring.RtpBye) for item in items) == 1
-    stats = ear.stats().rtp
+    stats = ear.stats().engine
     assert (stats.late, stats.lost, stats.rtcp_malformed) == (0, 0, 0)

@@ -28,7 +28,7 @@ def test_what_a_foreign_sender_plays_arrives(
     channel = ear(signal.codec, at)
     request.getfixturevalue(program).send(signal, at, port_pair())
     expect(channel, signal)
-    stats = channel.stats().rtp
+    stats = channel.stats().engine
     assert stats.cumulative_lost == stats.lost == stats.malformed == 0
 
 
@@ -127,7 +127,7 @@ def test_keys_that_gstreamer_muxes_into_the_stream_arrive(
         lasted = [int.from_bytes(data[2:], "big") for data in packets]
         assert lasted == sorted(lasted)
         assert packets[-1][1] & 0x80, "it was released"
-    stats = ear.stats().rtp
+    stats = ear.stats().engine
     assert len(frames) == stats.valid == stats.received
     assert (stats.lost, stats.late, stats.resyncs, stats.discarded) == (0, 0, 0, 0)
 

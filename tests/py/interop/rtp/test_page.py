@@ -51,7 +51,7 @@ def test_what_they_send_arrives(shmring_pool, start, port_pair, frames_of, begin
     heard = np.asarray(ear.pcm(frames))
     spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
     assert abs(spectrum.argmax() * 8000 / len(heard) - 440) < 2
-    stats = ear.stats().rtp
+    stats = ear.stats().engine
     assert (stats.lost, stats.late, stats.resyncs, stats.rtcp_malformed) == (0, 0, 0, 0)
     if beginning.startswith("ffmpeg"):
         assert stats.rtcp_sr_received > 0

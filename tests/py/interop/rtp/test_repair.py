@@ -40,7 +40,7 @@ def test_we_send_again_what_it_asks_for(mouth, gstreamer, audio, port_pair, even
     # What is sent again can be lost again, and it does not ask for ever.
     most = len(signal.pcm) * 9 // 10
     eventually(lambda: out.stat().st_size >= most, "most of what was lost is played too")
-    assert channel.stats().rtp.nack_resent > 0
+    assert channel.stats().engine.nack_resent > 0
 
 
 def test_it_sends_again_what_we_ask_for(ear, gstreamer, audio, port_pair, frames_of):
@@ -53,4 +53,4 @@ def test_it_sends_again_what_we_ask_for(ear, gstreamer, audio, port_pair, frames
     places = [signal.packets.index(frame.data) for frame in frames_of(channel)]
     assert places == sorted(set(places))
     assert len(places) >= PACKETS * 9 // 10
-    assert channel.stats().rtp.nack_recovered > 0
+    assert channel.stats().engine.nack_recovered > 0

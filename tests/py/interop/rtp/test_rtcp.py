@@ -34,8 +34,8 @@ def test_sender_reports_are_read(request, ear, audio, port_pair, expect, eventua
     channel = ear(signal.codec, at, **rtcp_with(back))
     request.getfixturevalue(program).send(signal, at, back)
     expect(channel, signal)
-    eventually(lambda: channel.stats().rtp.sr_packets > 0, "a sender report that counts packets")
-    stats = channel.stats().rtp
+    eventually(lambda: channel.stats().engine.sr_packets > 0, "a sender report that counts packets")
+    stats = channel.stats().engine
     assert stats.rtcp_malformed == stats.rtcp_failed == 0
     assert 0 < stats.sr_packets <= PACKETS + 2  # some of ffmpeg's are shorter
     assert 0 < stats.sr_octets <= len(signal.payload)
@@ -51,7 +51,7 @@ def test_a_goodbye_is_heard(ear, ffmpeg, audio, port_pair, expect, eventually):
     expect(channel, signal)
     bye = channel.recv(timeout=20)
     assert isinstance(bye, shmring.RtpBye)
-    assert bye.ssrc == channel.stats().rtp.remote_ssrc
+    assert bye.ssrc == channel.stats().engine.remote_ssrc
 
 
 def test_a_goodbye_of_ours_is_heard(mouth, gstreamer, audio, port_pair, eventually):
@@ -73,8 +73,8 @@ def test_receiver_reports_are_read(mouth, gstreamer, audio, port_pair, eventuall
     channel = mouth(signal.codec, at, local=(LOOPBACK, back), **rtcp_with(at))
     process, _ = gstreamer.play(signal.codec, at, back)
     channel.send_block(signal.pcm, timeout=5)
-    eventually(lambda: channel.stats().rtp.rtt_ns is not None, "a round trip was measured")
-    stats = channel.stats().rtp
+    eventually(lambda: channel.stats().engine.rtt_ns is not None, "a round trip was measured")
+    stats = channel.stats().engine
     assert 0 <= stats.rtt_ns < 5_000_000_000
     assert stats.reported_fraction_lost == 0
     assert stats.rtcp_rr_received > 0
@@ -93,7 +93,7 @@ def test_a_conversation(ear, gstreamer, audio, port_pair, expect, eventually):
     eventually(lambda: out.stat().st_size >= len(signal.pcm), "all of ours is played")
     assert out.read_bytes() == signal.pcm
 
-    stats = channel.stats().rtp
+    stats = channel.stats().engine
     assert stats.remote_ssrc in gstreamer.sources(process)
     assert stats.members == (1 if stats.bye_mono_ns else 2)  # who left is none any more
     assert stats.rtcp_malformed == stats.rtcp_failed == 0
@@ -122,12 +122,12 @@ def test_each_side_tells_the_other_what_it_lost(ear, gstreamer, audio, port_pair
     )
     process, _ = gstreamer.talk(signal, ours, theirs)
     channel.send_block(signal.pcm, timeout=5)
-    eventually(lambda: channel.stats().rtp.sent == TALKED, "all is sent")
-    eventually(lambda: channel.stats().rtp.reported_lost > 0, "it says that it lost some of ours")
+    eventually(lambda: channel.stats().engine.sent == TALKED, "all is sent")
+    eventually(lambda: channel.stats().engine.reported_lost > 0, "it says that it lost some")
     eventually(
         lambda: int(gstreamer.sources(process)[channel.ssrc].get("rb-packetslost", 0)) > 0,
         "it knows that we lost some of its",
     )
-    stats = channel.stats().rtp
+    stats = channel.stats().engine
     assert stats.reported_lost < TALKED // 2
     assert stats.cumulative_lost > 0

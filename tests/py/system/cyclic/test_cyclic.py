@@ -108,10 +108,10 @@ def test_the_newest_payload_is_sent_until_the_end(
         for report in reports:
             assert report.sequence * PERIOD_NS + 300_000 == report.scheduled_ns
         stats = channel.stats()
-        assert stats.cyclic.fresh
-        assert stats.cyclic.updates >= 4
+        assert stats.engine.fresh
+        assert stats.engine.updates >= 4
         assert stats.lateness.count >= len(reports)
-        assert stats.cyclic == channel.cyclic_stats() or channel.cyclic_stats().sent > 0
+        assert stats.engine == channel.cyclic_stats() or channel.cyclic_stats().sent > 0
     assert partner.is_silent(0.05)
 
 

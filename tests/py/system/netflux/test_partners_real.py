@@ -297,7 +297,7 @@ def test_what_a_link_measures_is_what_the_network_was_set_to(shmring_pool):
     there.aim(here.local)
     until(lambda: here.link().accepted >= 6000)
     stats = here.stats()
-    found = stats.netflux
+    found = stats.engine
     lost = found.partner_lost / (found.partner_lost + found.accepted)
     assert lost == pytest.approx(loss, rel=0.05)
     assert found.partner_lost == pytest.approx(stats.impair_rx_lost, rel=0.05)

@@ -149,7 +149,7 @@ def test_a_full_socket_buffer(shmring_pool: shmring.Pool, eventually: Any) -> No
         ) as channel,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
-        address = channel.stats().bound
+        address = channel.stats().local
         (worker,) = shmring_pool.workers()
         os.kill(worker.pid, signal.SIGSTOP)
         try:

@@ -91,7 +91,7 @@ def test_losses_become_erasures_of_the_same_length(pair: Pair, eventually: Any, 
             covered |= set(range(number, number + item.samples // STEP))
     missing = set(range(frames[0], frames[-1])) - set(frames)
     assert erased <= missing <= erased | covered
-    stats = there.stats().rtp
+    stats = there.stats().engine
     assert stats.lost + stats.late == len(missing)
 
 
@@ -113,7 +113,7 @@ def test_a_link_that_delays_reorders_and_duplicates(pair: Pair, delivery: str, i
     speak(here, 200)
     frames = heard(list(items(there)))
     assert frames == list(range(frames[0], 200))
-    stats = there.stats().rtp
+    stats = there.stats().engine
     assert stats.duplicates > 0
     assert stats.jitter_ns > 0
     assert stats.lost == 0
@@ -127,7 +127,7 @@ def test_the_delay_grows_with_the_jitter(pair: Pair, items: Any) -> None:
     speak(here, 250)
     frames = heard(list(items(there)))
     assert len(frames) > 150
-    stats = there.stats().rtp
+    stats = there.stats().engine
     assert stats.target_ns > 20 * MS
     assert stats.target_ns <= 200 * MS
 

@@ -60,8 +60,8 @@ with shmring.Pool(policy="other") as pool:
             seen.append(((sequence - 65_530) % 65_536, timestamp // 8, int(frame[54:56])))
     print(seen, flush=True)
     ch.flush(timeout=10)
-    wait_until(lambda: ch.stats().rtp.sent == 40)   # its counters are a moment behind
-    print(ch.stats().rtp.sent_octets, flush=True)
+    wait_until(lambda: ch.stats().engine.sent == 40)   # its counters are a moment behind
+    print(ch.stats().engine.sent_octets, flush=True)
 """
 
 

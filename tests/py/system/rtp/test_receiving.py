@@ -133,7 +133,7 @@ def test_disorder_and_duplicates_are_put_right(
     stream(peer, order)
     got = numbers(frames(ch))
     assert got == list(range(got[0], 85))
-    stats = ch.stats().rtp
+    stats = ch.stats().engine
     assert stats.duplicates == len(order) - 85
     assert stats.delivered == len(got)
     assert stats.lost == 0
@@ -152,7 +152,7 @@ def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any, ite
         assert gap.timestamp == (gap.sequence - 65536) * STEP
     whole = [item for item in got if isinstance(item, RtpFrame)]
     assert set(range(2, 100)) - set(numbers(whole)) == {40, 60, 61}
-    stats = ch.stats().rtp
+    stats = ch.stats().engine
     assert (stats.lost, stats.erasures >= 2) == (3, True)
     assert stats.concealed_ns >= 15 * MS
     # Not held up by the gaps: the last frames are played as soon after their arrival as the first.
@@ -187,7 +187,7 @@ def test_telephone_events_arrive_whole_among_frames_that_join(
     media = [item for item in got if item not in keys and not getattr(item, "dry", False)]
     assert all(isinstance(item, RtpFrame) for item in media)
     assert len(ch.pcm(media + keys)) == len(media) * STEP
-    stats = ch.stats().rtp
+    stats = ch.stats().engine
     assert (stats.lost, stats.resyncs) == (0, 0)
     assert len(media) == 60 - stats.late  # a busy machine may make some late
 
@@ -205,7 +205,7 @@ def test_a_late_frame_is_counted(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(min_delay_ns=300 * MS, first_delay_ns=300 * MS, max_delay_ns=300 * MS)
     stream(peer, [*range(20), *range(21, 111), 20, *range(111, 116)])
     assert 20 not in numbers(frames(ch))
-    stats = ch.stats().rtp
+    stats = ch.stats().engine
     assert stats.late == 1
     assert stats.lost == 0
 
@@ -235,7 +235,7 @@ def test_a_source_has_to_prove_itself(mic: Mic, peer: Any, frames: Any) -> None:
     got = numbers(frames(ch))
     assert got[-1] == 1009
     assert got[0] == 1000
-    assert ch.stats().rtp.on_probation == 4
+    assert ch.stats().engine.on_probation == 4
 
 
 @pytest.mark.check
@@ -264,7 +264,7 @@ def test_another_source_takes_over(mic: Mic, peer: Any, items: Any) -> None:
     heard = [item for item in got if isinstance(item, RtpFrame)]
     assert {frame.ssrc for frame in heard} == {0x5EED, 0xBEEF}
     assert int(heard[-1].data) == 5019
-    stats = ch.stats().rtp
+    stats = ch.stats().engine
     assert (stats.source_changes, stats.remote_ssrc) == (1, 0xBEEF)
 
 
@@ -274,7 +274,7 @@ def test_only_the_expected_source(mic: Mic, peer: Any, frames: Any) -> None:
     stream(peer, range(5), pace_s=0.001)
     stream(peer, range(5), pace_s=0.001, ssrc=7)
     assert {frame.ssrc for frame in frames(ch)} == {7}
-    assert ch.stats().rtp.foreign == 5
+    assert ch.stats().engine.foreign == 5
 
 
 @pytest.mark.check
@@ -286,7 +286,7 @@ def test_a_restart_is_followed(mic: Mic, peer: Any, items: Any) -> None:
     assert [item.restarted for item in got if isinstance(item, RtpResync)] == [True]
     heard = numbers(item for item in got if isinstance(item, RtpFrame))
     assert heard[-1] == 30019
-    assert ch.stats().rtp.restarts == 1
+    assert ch.stats().engine.restarts == 1
 
 
 def test_garbage_is_counted_and_dropped(mic: Mic, peer: Any, eventually: Any) -> None:
@@ -319,8 +319,8 @@ def test_garbage_is_counted_and_dropped(mic: Mic, peer: Any, eventually: Any) ->
         return any(item.ssrc == 0x5EED and item.data.startswith(b"good ") for item in waiting)
 
     eventually(is_heard_again)
-    eventually(lambda: ch.stats().rtp.malformed >= 9)
-    eventually(lambda: ch.stats().rtp.remote_ssrc == 0x5EED)
+    eventually(lambda: ch.stats().engine.malformed >= 9)
+    eventually(lambda: ch.stats().engine.remote_ssrc == 0x5EED)
     assert ch.state == "open"
 
 
@@ -457,13 +457,13 @@ def test_statistics_of_a_stream(mic: Mic, peer: Any, frames: Any) -> None:
     assert len(frames(ch)) >= 59
     stats = ch.stats()
     assert stats.rx_received >= 60
-    rtp = stats.rtp
+    rtp = stats.engine
     assert (rtp.received, rtp.malformed, rtp.lost) == (60, 0, 0)
     assert rtp.remote_ssrc == 0x5EED
     assert rtp.highest_seq == 59
     assert rtp.jitter_ns >= 0
     assert rtp.jitter_units == pytest.approx(rtp.jitter_ns * 8000 / 1e9, abs=2)
     assert 400 * MS <= rtp.target_ns <= 800 * MS
-    assert rtp.to_dict() == stats.to_dict()["rtp"]
+    assert rtp.to_dict() == stats.to_dict()["engine"]
     ch.reset_stats()
-    assert ch.stats().rtp.received == 0
+    assert ch.stats().engine.received == 0

@@ -48,7 +48,7 @@ def test_reports_say_how_the_other_side_hears_us(
     for ch, other, name in ((here, there, "there@test"), (there, here, "here@test")):
         stats = eventually(
             lambda ch=ch: (
-                (s := ch.stats().rtp).rtt_ns is not None
+                (s := ch.stats().engine).rtt_ns is not None
                 and s.remote_cname
                 and (s.members, s.senders) == (2, 2)
                 and s
@@ -74,7 +74,7 @@ def test_no_reports_without_rtcp(pair: Pair, items: Any) -> None:
     speak(here, 100)
     list(items(there))
     for ch in (here, there):
-        stats = ch.stats().rtp
+        stats = ch.stats().engine
         assert (stats.rtcp_sent, stats.rtcp_received, stats.rtt_ns) == (0, 0, None)
 
 
@@ -82,10 +82,10 @@ def test_lost_packets_are_reported_to_their_sender(pair: Pair, eventually: Any) 
     lossy = shmring.Impairment(loss=0.3, seed=4)
     here, there = pair(rtcp=replace(RTCP, port="next_port"), there={"impair_rx": lossy})
     speak(here, 240)
-    stats = eventually(lambda: (s := here.stats().rtp).reported_lost > 10 and s)
+    stats = eventually(lambda: (s := here.stats().engine).reported_lost > 10 and s)
     assert stats.reported_lost <= 120
     assert stats.report_mono_ns is not None
-    eventually(lambda: there.stats().rtp.cumulative_lost > 10)
+    eventually(lambda: there.stats().engine.cumulative_lost > 10)
 
 
 def test_goodbye(pair: Pair, eventually: Any, items: Any) -> None:
@@ -97,7 +97,7 @@ def test_goodbye(pair: Pair, eventually: Any, items: Any) -> None:
     assert [bye.ssrc for bye in byes] == [here.ssrc]
     assert len(there.pcm(byes[0])) == 0
     assert not any(isinstance(item, RtpFrame) for item in got[got.index(byes[0]) :])
-    stats = eventually(lambda: (s := there.stats().rtp).bye_mono_ns is not None and s)
+    stats = eventually(lambda: (s := there.stats().engine).bye_mono_ns is not None and s)
     assert stats.rtcp_bye_received == 1
 
 
@@ -111,7 +111,7 @@ def test_rtcp_of_a_foreign_sender(mic: Callable[..., Any], peer: Any, eventually
         peer.send(number, number * STEP, b"x")
         time.sleep(PTIME_S)
     peer.send_raw(report + sdes)
-    stats = eventually(lambda: (s := ch.stats().rtp).sr_octets == 480 and s)
+    stats = eventually(lambda: (s := ch.stats().engine).sr_octets == 480 and s)
     assert stats.remote_cname == "them"
     assert (stats.sr_packets, stats.sr_octets, stats.sr_rtp_ts) == (3, 480, 7)
     assert stats.sr_ntp == ntp
@@ -139,7 +139,7 @@ def test_garbage_beside_the_media(mic: Callable[..., Any], peer: Any, eventually
     everything = struct.pack(">HH", 0, 65535) * 300
     peer.send_raw(report + struct.pack(">BBHII", 0x81, 205, 302, 1, ch.ssrc) + everything)
     peer.send_raw(report)
-    stats = eventually(lambda: (s := ch.stats().rtp).rtcp_received >= 2 and s)
+    stats = eventually(lambda: (s := ch.stats().engine).rtcp_received >= 2 and s)
     assert stats.rtcp_malformed >= 6
     assert ch.state == "open"
     assert ch.epoch == 1
@@ -160,12 +160,12 @@ def test_nack_repairs_a_lossy_link(pair: Pair, eventually: Any, items: Any) -> N
     got = list(items(there))
     frames = heard(got)
     recovered = [item for item in got if isinstance(item, RtpFrame) and item.recovered]
-    stats = there.stats().rtp
+    stats = there.stats().engine
     assert stats.nack_requested >= stats.nack_recovered >= 10
     assert len(recovered) >= 10
     assert len(frames) > 290
     assert stats.lost < 5
-    sender = here.stats().rtp
+    sender = here.stats().engine
     assert sender.nack_heard >= 10
     assert sender.nack_resent >= 10
     assert sender.sent == 300

@@ -167,7 +167,7 @@ def test_talk_spurts(mic: Mic, peer: Any, eventually: Any) -> None:
     gap = steps(wires)[2]
     assert gap % STEP == 0
     assert gap > STEP * 5
-    stats = eventually(lambda: (s := ch.stats().rtp).spurts == 2 and s)
+    stats = eventually(lambda: (s := ch.stats().engine).spurts == 2 and s)
     assert stats.underruns == 0
 
 
@@ -181,7 +181,7 @@ def test_a_pause_of_known_length(mic: Mic, peer: Any, eventually: Any) -> None:
     wires = peer.recv_all(4)
     assert steps(wires) == [STEP, 101 * STEP, STEP]
     assert [wire.marker for wire in wires] == [True, False] * 2
-    eventually(lambda: ch.stats().rtp.spurts == 2)
+    eventually(lambda: ch.stats().engine.spurts == 2)
 
 
 def test_an_empty_queue_resumes_on_the_same_grid(mic: Mic, peer: Any, eventually: Any) -> None:
@@ -195,8 +195,8 @@ def test_an_empty_queue_resumes_on_the_same_grid(mic: Mic, peer: Any, eventually
     assert gap % STEP == 0
     assert gap >= 5 * STEP
     assert second.marker
-    assert eventually(lambda: ch.stats().rtp.underruns) == 1
-    assert ch.stats().rtp.skipped_times == gap // STEP - 1
+    assert eventually(lambda: ch.stats().engine.underruns) == 1
+    assert ch.stats().engine.skipped_times == gap // STEP - 1
 
 
 def test_an_empty_queue_that_catches_up(mic: Mic, peer: Any) -> None:
@@ -207,7 +207,7 @@ def test_an_empty_queue_that_catches_up(mic: Mic, peer: Any) -> None:
     ch.send_many([FRAME] * 4)
     wires += peer.recv_all(4)
     assert steps(wires) == [STEP] * 4
-    assert ch.stats().rtp.skipped_times == 0
+    assert ch.stats().engine.skipped_times == 0
 
 
 def test_an_empty_queue_that_is_filled(mic: Mic, peer: Any, eventually: Any) -> None:
@@ -217,8 +217,8 @@ def test_an_empty_queue_that_is_filled(mic: Mic, peer: Any, eventually: Any) -> 
     assert steps(wires) == [STEP] * 4
     assert {wire.payload for wire in wires[1:]} == {b"\xff" * STEP}
     assert peer.nothing_more()
-    eventually(lambda: ch.stats().rtp.filled >= 4)
-    assert ch.stats().rtp.filled == 4
+    eventually(lambda: ch.stats().engine.filled >= 4)
+    assert ch.stats().engine.filled == 4
 
 
 # --- blocks ---------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def test_a_stall_makes_no_gap_while_the_queue_lasts(mic: Mic, peer: Any, python:
     assert steps(wires) == [STEP] * 79
     assert [wire.marker for wire in wires] == [True] + [False] * 79
     assert process.line() == "done"
-    assert ch.stats().rtp.skipped_times == 0
+    assert ch.stats().engine.skipped_times == 0
 
 
 @pytest.mark.check
@@ -465,8 +465,8 @@ def test_attaching_and_pickling(mic: Mic, shmring_pool: shmring.Pool, eventually
         assert (other.ssrc, other.clock_rate) == (ch.ssrc, ch.clock_rate)
         other.close()
     tap = shmring.attach("mic", readonly=True)
-    eventually(lambda: tap.stats().rtp.ssrc == ch.ssrc)
-    assert tap.stats().rtp.remote_ssrc is None
+    eventually(lambda: tap.stats().engine.ssrc == ch.ssrc)
+    assert tap.stats().engine.remote_ssrc is None
     with pytest.raises(shmring.NoPermission):
         tap.send(b"x")
     tap.close()

@@ -49,13 +49,13 @@ def test_rtp(shmring_namespace, shmring_pool, eventually):
 
         def same() -> Any:
             """A snapshot and stats between which no packet arrived and none was played."""
-            view, stats = watch.read().channel("phone").rtp, there.stats().rtp
+            view, stats = watch.read().channel("phone").rtp, there.stats().engine
             return (view, stats) if all(view[n] == getattr(stats, n) for n in counted) else None
 
         counted = ("ssrc", "delivered", "received", "lost", "highest_seq", "resyncs")
         view, stats = eventually(same)
         facts = values("rtp", view)
-    assert view.remote_ssrc == stats.remote_ssrc == here.stats().rtp.ssrc
+    assert view.remote_ssrc == stats.remote_ssrc == here.stats().engine.ssrc
     assert view["target_ns"] > 0
     assert (view.rtt_ns, facts["rtt_ns"], facts["bye_mono_ns"]) == (None, None, None)
     assert all(facts[name] == getattr(stats, name) for name in counted)

@@ -42,7 +42,7 @@ def test_rtp_and_rtcp(
         here.send_many([b"%3d" % number * 10 for number in range(20)], timeout=WAIT_S)
         here.flush(timeout=WAIT_S)
         # Both taps also count RTCP, so the number written does not tell that the last frame came.
-        eventually(lambda: there.stats().rtp.received >= 20)
+        eventually(lambda: there.stats().engine.received >= 20)
         for tapped in (t, r):
             eventually(lambda tapped=tapped: tapped.stats().written >= 21)
     port = there.local[1]

@@ -132,7 +132,7 @@ def test_stats_of_a_channel(loop, shmring_pool, settle):
     now = ch.stats()
     assert (now.tx_sent, now.tx_bytes, now.tx_immediate, now.tx_requested) == (2, 4, 1, 2)
     assert (now.rx_received, now.rx_bytes) == (2, 4)
-    assert now.bound == ch.home
+    assert now.local == ch.home
     assert now.state is shmring.State.OPEN
     assert now.worker_pid == shmring_pool.workers()[0].pid
     assert now.heartbeat_age_ns < 10**10

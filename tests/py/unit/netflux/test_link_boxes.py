@@ -311,9 +311,9 @@ def test_an_item_that_makes_no_sense(garbage: bytes) -> None:
 def test_statistics_of_a_link_that_did_nothing(idle_link: Maker) -> None:
     channel = idle_link(send=4, receive=4)
     stats = channel.stats()
-    assert stats.netflux.sent == stats.netflux.rejected == 0
-    assert stats.netflux.last_rtt_ns is None
-    assert stats.netflux.rtt.count == 0
-    assert stats.to_dict()["netflux"]["own_interval"]["count"] == 0
+    assert stats.engine.sent == stats.engine.rejected == 0
+    assert stats.engine.last_rtt_ns is None
+    assert stats.engine.rtt.count == 0
+    assert stats.to_dict()["engine"]["own_interval"]["count"] == 0
     assert channel.link().alive is False
     assert channel.link().to_dict()["rejected"] == 0

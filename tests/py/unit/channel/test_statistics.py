@@ -1,0 +1,76 @@
+"""Statistics, listings and rtstat are readings of the same words."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+import shmring
+from rtstat.snapshot import Watch
+from shmring._numbers import ChannelCounters
+from shmring.stats import FIELDS
+
+SHARED = (
+    *("name", "namespace", "pool", "direction", "local", "remote", "segment_bytes", "state"),
+    *("epoch", "worker_pid", "cpu", "policy", "tx_waiting", "opener_pid"),
+)
+
+
+@pytest.fixture
+def used(loop, settle):
+    ch = loop()
+    ch.send(b"four", to=ch.home)
+    ch.flush(timeout=20)
+    ch.recv(timeout=20)
+    settle(ch)
+    return ch
+
+
+def test_all_say_the_same(used, shmring_namespace):
+    stats = used.stats()
+    (info,) = shmring.channels(shmring_namespace)
+    with Watch(shmring_namespace) as watch:
+        view = watch.read().channel("loop")
+    for name in SHARED:
+        assert getattr(stats, name) == getattr(info, name) == getattr(view, name), name
+    assert (stats.tx_sent, info["tx_sent"], view["tx_sent"]) == (1, 1, 1)
+    assert stats.readers == info.readers
+    assert [reader.taken for reader in stats.readers] == [row.taken for row in view.readers] == [1]
+
+
+def test_every_field_is_there_for_json(used):
+    stats = used.stats()
+    facts = stats.to_dict()
+    assert set(FIELDS) | {"tx_requested", "tx_late"} == set(facts)
+    assert set(ChannelCounters.__dataclass_fields__) < set(facts)
+    json.dumps(facts)
+    assert facts["engine"] is stats.engine is None
+    assert "tx_sent=1" in repr(stats)
+
+
+def test_a_copy_is_as_good(used):
+    stats = used.stats()
+    copy = pickle.loads(pickle.dumps(stats))
+    assert copy.tx_sent == 1
+    assert copy.immediate.count == stats.immediate.count == 1
+    assert repr(copy) == repr(stats)
+
+
+def test_nothing_can_be_changed(used):
+    stats = used.stats()
+    for name in ("tx_sent", "state", "engine", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(stats, name, 7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("rtp", "engine"), ("netflux", "engine"), ("proxy", "engine"), ("bound", "local")],
+)
+def test_former_names_say_the_new_ones(used, old, new):
+    with pytest.raises(AttributeError, match=new):
+        getattr(used.stats(), old)
+    with pytest.raises(AttributeError, match="no attribute 'sent'"):
+        used.stats().sent  # noqa: B018

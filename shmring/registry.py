@@ -9,7 +9,7 @@ from rtworkers import ownership, paths
 from shmring import _host, _leftovers
 from shmring._ring import lib
 from shmring._segment import opener_of, text_of
-from shmring.observe.reading import KeptReading, facts_of, words_of
+from shmring.observe.reading import KeptReading, check_words, facts_of, words_of
 
 
 class ChannelInfo(KeptReading):
@@ -109,6 +109,7 @@ def _look(name: paths.ShmName) -> ChannelInfo:
         info = ChannelInfo(segment)
         if lib.shm_segment_torn(segment):
             raise OSError(errno.EPROTO, "its file was cut short")
+        check_words(info.words)
         return info
 
 

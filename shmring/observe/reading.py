@@ -5,6 +5,7 @@ words come from ``csrc/client/monitor.h`` in one call, with the name and meaning
 can write to the memory that they come from, so a word may have any value.
 """
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from rtworkers.owner import process_id
 from rtworkers.page import policy_name
 from shmring import _address
 from shmring._check import check
-from shmring._enums import State
+from shmring._enums import Stamp, State
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
 
@@ -101,6 +102,14 @@ def engine_words_of(segment: Any) -> list[int]:
     """Return the words of its engine alone, which `words_of` has behind those of the channel."""
     row = ffi.new("int64_t[]", lib.monitor_most_words(segment))
     return _unpacked(segment, row, lib.monitor_look_engine(segment, row))
+
+
+def check_words(words: Sequence[int]) -> None:
+    """Raise `OSError` if one of a channel is a number that no worker writes there."""
+    for name, kind in (("state", State), ("rx_stamp", Stamp), ("tx_stamp", Stamp)):
+        number, most = words[PLACES[name]], len(kind) - 1
+        if number > most:
+            raise OSError(errno.EPROTO, f"its {name} is {number}: it must be 0 to {most}")
 
 
 def _unpacked(segment: Any, row: Any, count: int) -> list[int]:

@@ -45,7 +45,7 @@ from rtstat.views import (
 )
 from rtworkers import liveness, paths
 from shmring.observe.monitor import ChannelMonitor, WorkerMonitor
-from shmring.observe.reading import ChannelFacts
+from shmring.observe.reading import ChannelFacts, check_words
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
@@ -217,7 +217,7 @@ class Watch:
                     channels.append(view)
             except FileNotFoundError:  # closed since the scan
                 continue
-            except Exception as caught:  # its file was truncated: opened again next time
+            except Exception as caught:  # truncated, or overwritten: opened again next time
                 file.channel = file.worker = None
                 file.reason, file.permitted = paths.why_unread(caught), True
             if file.monitor is None and file.reason:
@@ -293,6 +293,7 @@ def _read_channel(
     processes: Processes,
 ) -> ChannelView:
     row = monitor.read()
+    check_words(row)
     before = file.row
     if before is not None:
         if row[_RESET] != before[_RESET]:

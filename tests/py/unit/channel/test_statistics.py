@@ -74,3 +74,20 @@ def test_former_names_say_the_new_ones(used, old, new):
         getattr(used.stats(), old)
     with pytest.raises(AttributeError, match="no attribute 'sent'"):
         used.stats().sent  # noqa: B018
+
+
+def test_a_word_that_cannot_be_makes_a_listing_say_why(used, shmring_namespace):
+    status = used._endpoint.mapped().status
+    status.state = 77
+    try:
+        assert used.stats().state is shmring.State.FAILED
+        assert shmring.channels(shmring_namespace) == []
+        (file,) = shmring.unreadable(shmring_namespace)
+        with Watch(shmring_namespace) as watch:
+            shots = [watch.read() for _ in range(2)]
+    finally:
+        status.state = 1
+    assert (file.name, file.reason) == ("loop", "its state is 77: it must be 0 to 4")
+    for shot in shots:
+        assert [(item.name, item.reason) for item in shot.unreadable] == [("loop", file.reason)]
+    assert [info.name for info in shmring.channels(shmring_namespace)] == ["loop"]

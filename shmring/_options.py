@@ -257,12 +257,14 @@ def check_value(shown: str, option: str, value: object) -> None:
 
 
 def check_alone(options: dict[str, Any], most: int) -> None:
-    """Check the sizes among the options of a channel whose addresses are not known yet. most: the
-    longest payload."""
+    """Check the sizes among the options of a channel whose addresses are not known yet, as if its
+    records were the shortest. most: the longest payload."""
     config = ffi.new("shm_config_t *")
     lib.shm_config_init(config)
     for target in ("name", "name_space", "pool"):
         setattr(config, target, b"x")
+    _set_addresses(config, {"remote": ("127.0.0.1", 1)})
+    config.connect = 1
     set_choices(config, options, {"direction": _CHOICES["direction"]})
     set_numbers(config, options, {"report_capacity": _NUMBERS["report_capacity"]})
     _set_sizes(config, options, most)

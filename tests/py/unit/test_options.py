@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import shmring
 from shmring import _options, errors
 from shmring._ring import ffi, lib
+from shmring.room import channel_bytes
 from shmring.types import Impairment
 
 MIB = 1 << 20
@@ -171,6 +173,23 @@ def test_wrong_values_are_named_with_their_limit(
 ) -> None:
     with pytest.raises(kind, match=text):
         prepare(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "connect"),
+    [
+        ({"direction": "tx", "tx": shmring.Queue(150_000_000, 8)}, False),
+        ({"direction": "rx", "rx": shmring.Queue(200_000_000, 8)}, True),
+    ],
+)
+def test_what_fits_with_its_addresses_is_not_refused_without(
+    options: dict[str, Any], connect: bool
+) -> None:
+    engine = shmring.Udp(**options, socket=shmring.Socket(connect=connect))
+    assert channel_bytes(engine, remote=("127.0.0.1", 9)) < 8 << 30
+    assert shmring.Udp(**options).direction == options["direction"]
+    with pytest.raises(errors.BadConfig, match="8 GiB"):
+        shmring.Udp(tx=shmring.Queue(2**31 - 1, 8))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ _COMMON = names(lib.monitor_common_names)
 CHANNEL_WORDS = with_parts(*_COMMON)
 CHANNEL_HISTOGRAMS = _COMMON[1]
 PLACES = places(CHANNEL_WORDS)
+_PLAIN = places(_COMMON[0])
 
 
 @cache
@@ -320,8 +321,8 @@ class KeptReading(ChannelReading):
     """Those of the channel, of its engine, and `READER_WORDS` of each attached reader."""
 
     def __getitem__(self, name: str) -> int:
-        """Return a word of the channel."""
-        return self.words[PLACES[name]]
+        """Return a word of the channel. Raises `KeyError` for those of histograms."""
+        return self.words[_PLAIN[name]]
 
     @property
     def heartbeat_age_ns(self) -> int:

@@ -65,6 +65,13 @@ def test_nothing_can_be_changed(used):
             setattr(stats, name, 7)
 
 
+def test_the_numbers_of_histograms_are_in_the_histograms_alone(used, shmring_namespace):
+    (info,) = shmring.channels(shmring_namespace)
+    for reading in (used.stats(), info):
+        with pytest.raises(KeyError, match="lateness_p99_ns"):
+            reading["lateness_p99_ns"]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("rtp", "engine"), ("netflux", "engine"), ("proxy", "engine"), ("bound", "local")],

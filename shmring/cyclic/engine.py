@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, cast
 
 from shmring import _options
 from shmring._arguments import payload_bytes
@@ -82,6 +82,11 @@ class Cyclic(Engine[CyclicChannel]):
     _most_early_ns = 0
 
     def __post_init__(self) -> None:
+        if self.payload is not None:
+            object.__setattr__(self, "payload", payload_bytes(self.payload, "payload"))
+        if not isinstance(self.on_stale, str):
+            copy = payload_bytes(self.on_stale, "on_stale", ': or use "stop" or "continue"')
+            object.__setattr__(self, "on_stale", copy)
         if self.given():
             self.prepare({})
 
@@ -93,7 +98,7 @@ class Cyclic(Engine[CyclicChannel]):
         config, failsafe = self._config(plain["max_payload"])
         if not self._most_early_ns:
             plain.setdefault("tolerance_ns", _options.cycle_tolerance_ns(config.period_ns))
-        first = None if self.payload is None else payload_bytes(self.payload, "payload")
+        first = cast("bytes | None", self.payload)
         _check_length("payload", first, plain["max_payload"])
         slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's
         shared_bytes = int(lib.shm_cyclic_bytes(slots, config.payload_bytes))
@@ -114,7 +119,7 @@ class Cyclic(Engine[CyclicChannel]):
         if isinstance(self.on_stale, str):
             config.on_stale = _on_stale(self.on_stale)
         else:
-            failsafe = payload_bytes(self.on_stale, "on_stale", ': or use "stop" or "continue"')
+            failsafe = cast("bytes", self.on_stale)
             config.on_stale = lib.SHM_CYCLIC_FAILSAFE
             config.failsafe_crc = zlib.crc32(failsafe)
         _check_length("on_stale", failsafe, max_payload)

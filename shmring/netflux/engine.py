@@ -92,14 +92,19 @@ class Netflux(Engine[NetfluxChannel]):
         if self.rx is not None:
             _options.integer("rx", self.rx, 1, _options.CAPACITY_MAX)
         if self.given():
-            self.prepare({})
+            begin = self._begin({})
+            if begin.send is None:
+                object.__setattr__(self, "values", begin.values)
+                object.__setattr__(self, "failsafe", begin.failsafe)
 
     def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
+        begin = self._begin(options)
+        return Start(begin.plain, begin.engine, starting_end(begin))
+
+    def _begin(self, options: dict[str, Any]) -> netflux_options.Start:
         checked("socket", self.socket, Socket)
         self.refuse(self.socket.given(), netflux_options.REFUSED)
-        plain = options_of(self) | options
-        begin = netflux_options.prepare(plain, self.given())
-        return Start(begin.plain, begin.engine, starting_end(begin))
+        return netflux_options.prepare(options_of(self) | options, self.given())
 
     def attach(self, name: str, **how: Unpack[AttachOptions]) -> NetfluxChannel:
         self.refuse_given("send", "receive")

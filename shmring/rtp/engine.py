@@ -101,6 +101,7 @@ class Rtcp(Spec):
         for name, value in self.given().items():
             if name in ("local", "remote"):
                 _address.pack(value, name)
+                object.__setattr__(self, name, tuple(value))
                 if self.port != "next_port":
                     raise BadConfig(f'{name} is given: it needs port="next_port"')
             elif name != "nack":

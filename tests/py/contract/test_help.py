@@ -127,6 +127,30 @@ def test_an_engine_prints_itself_as_code(made: Any) -> None:
         setattr(made, dataclasses.fields(made)[0].name, 5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "names"),
+    [
+        (shmring.Cyclic, {"period_ns": 10**7}, ["payload", "on_stale"]),
+        (shmring.Netflux, {"send": 3}, ["values", "failsafe"]),
+    ],
+)
+def test_an_engine_copies_payloads(kind: Any, more: Any, names: list[str]) -> None:
+    for name in names:
+        given = bytearray(b"abc")
+        made, viewed = kind(**more, **{name: given}), kind(**more, **{name: memoryview(given)})
+        given[0] = 0
+        assert getattr(made, name) == b"abc"
+        assert made == viewed == kind(**more, **{name: b"abc"}) == pickle.loads(pickle.dumps(made))
+        assert hash(made) == hash(viewed)
+
+
+def test_the_addresses_of_rtcp_are_tuples() -> None:
+    address: Any = ["127.0.0.1", 9]
+    made = Rtcp(port="next_port", local=address, remote=address)
+    assert made == Rtcp(port="next_port", local=("127.0.0.1", 9), remote=("127.0.0.1", 9))
+    assert hash(made)
+
+
 def test_channels_share_an_engine(shmring_pool: shmring.Pool) -> None:
     engine = shmring.Udp(late="drop", tx=8)
     names = ("one", "two")

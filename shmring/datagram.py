@@ -13,7 +13,7 @@ from shmring._datagram import ChannelTransport
 from shmring._in_thread import in_thread
 from shmring._opening import UDP, Opening, Udp, end_at_once
 from shmring.channel import Channel
-from shmring.parts import PLACES_IN_OPEN, checked
+from shmring.parts import checked, places_in_open
 from shmring.pool import open_async
 from shmring.types import Impairment, Profile
 
@@ -22,6 +22,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 Family = socket.AddressFamily
 HostPort = tuple[str | None, int]
 
+_PLACES = {
+    name: place
+    for name, place in places_in_open(Udp).items()
+    if place.startswith("engine=") and name != "direction"
+} | {
+    "local": "local_addr=...",
+    "remote": "remote_addr=...",
+    "connect": "remote_addr=...",
+    "socket": "sock=...",
+    "existing": "sock=...",
+    "reuse": "reuse_port=True",
+    "broadcast": "allow_broadcast=True",
+}
 _numbers = itertools.count()
 
 
@@ -30,9 +43,8 @@ def _naming_places(make: F) -> F:
 
     @functools.wraps(make)
     async def checked_make(*args: Any, **given: Any) -> Any:
-        for name in given.keys() & PLACES_IN_OPEN.keys():
-            place = PLACES_IN_OPEN[name]
-            raise TypeError(f"a datagram endpoint has no option {name!r}: write {place}")
+        for name in given.keys() & _PLACES.keys():
+            raise TypeError(f"a datagram endpoint has no option {name!r}: write {_PLACES[name]}")
         return await make(*args, **given)
 
     return cast("F", checked_make)

@@ -11,7 +11,7 @@ from shmring import _options
 from shmring._options import EngineConfig
 from shmring._ring import lib
 from shmring.errors import BadConfig
-from shmring.parts import PLACES_IN_OPEN, Share, Spec, checked
+from shmring.parts import Share, Spec, checked, places_in_open
 from shmring.types import Impairment, Profile, Reading
 
 C = TypeVar("C", covariant=True)
@@ -119,10 +119,11 @@ def checked_engine(engine: Engine[C]) -> Engine[C]:
 def start_of(engine: Engine[C], options: Mapping[str, Any]) -> Start[C]:
     """Return the channel that `open` makes with these options. Raises `BadConfig`, `BadAddress`,
     and `TypeError`, which says where an option of an engine belongs."""
-    given = _options.asked_for(options, OpenOptions.__optional_keys__, "open", PLACES_IN_OPEN)
+    places = places_in_open(type(checked_engine(engine)))
+    given = _options.asked_for(options, OpenOptions.__optional_keys__, "open", places)
     share = given.pop("share", SHARE)
     checked("share", share, Share)
-    return checked_engine(engine).prepare(given | share.given())
+    return engine.prepare(given | share.given())
 
 
 __all__ = [

@@ -323,16 +323,40 @@ def _places() -> dict[str, str]:
         places[count] = f"{name}=..."
         places[size] = f"{name}=Queue(packets, packet_bytes)"
     for field in dataclasses.fields(Socket):
-        places[_FLAT.get(field.name, field.name)] = f"socket=Socket({field.name}=...)"
+        place = f"socket=Socket({field.name}=...)"
+        places[field.name] = places[_FLAT.get(field.name, field.name)] = place
     for name, option in _OF_MULTICAST.items():
         places[option] = f"socket=Socket(multicast=Multicast({name}=...))"
+    for name in ("local", "remote", "impair", "impair_rx", "cpu", "profile", "strict", "held"):
+        places[name] = f"{_OPEN}{name}=...)"
+    for field in dataclasses.fields(Share):
+        places[field.name] = f"{_OPEN}share=Share({field.name}=...))"
     return places
 
 
+_OPEN = "open(..., "
 Spec._places = _places()
-PLACES_IN_OPEN = {option: f"engine=Udp({place})" for option, place in Spec._places.items()} | {
-    field.name: f"share=Share({field.name}=...)" for field in dataclasses.fields(Share)
+Socket._places = {
+    **Spec._places,
+    **{option: f"{name}=..." for name, option in _FLAT.items()},
+    **{option: f"multicast=Multicast({name}=...)" for name, option in _OF_MULTICAST.items()},
 }
-"""Where each option of a channel belongs in a call of `open`."""
+
+
+def places_in_open(kind: type[Spec]) -> dict[str, str]:
+    """Return where in a call of `open` a name belongs, with an engine of this class."""
+    known: Mapping[str, Any] = getattr(kind, "__dataclass_fields__", {})
+    places = {name: f"{name}=..." for name in known} | dict(kind._places)
+    inside = {
+        name: f"engine={kind.__name__}({place})"
+        for name, place in places.items()
+        if place.partition("=")[0] in known
+    }
+    return inside | {
+        name: place.removeprefix(_OPEN)[:-1]
+        for name, place in places.items()
+        if place.startswith(_OPEN)
+    }
+
 
 __all__ = ["Multicast", "Queue", "Share", "Socket"]

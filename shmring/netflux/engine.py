@@ -1,14 +1,15 @@
 """Netflux as an engine of a channel: what `open` takes as ``engine=shmring.Netflux(...)``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack, cast
+from typing import Any, ClassVar, Unpack, cast
 
 from shmring import _options
 from shmring.engine import AttachOptions, Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, starting_end
 from shmring.netflux.options import Record
-from shmring.parts import SOCKET, Socket, checked, explained, options_of
+from shmring.parts import SOCKET, Socket, Spec, checked, explained, options_of
 from shmring.types import Direction, OnStale, Reading
 
 
@@ -87,6 +88,10 @@ class Netflux(Engine[NetfluxChannel]):
     reading: Reading = "broadcast"
     tolerance_ns: int | None = None
     socket: Socket = SOCKET
+
+    _places: ClassVar[Mapping[str, str]] = {
+        name: place for name, place in Spec._places.items() if name != "rx_packet_bytes"
+    }
 
     def __post_init__(self) -> None:
         if self.rx is not None:

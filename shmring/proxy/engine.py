@@ -9,7 +9,7 @@ from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
-from shmring.parts import SOCKET, Socket, checked, explained, options_of
+from shmring.parts import SOCKET, Socket, Spec, checked, explained, options_of
 from shmring.proxy.channel import ENGINE, ProxyChannel
 from shmring.types import Impairment
 
@@ -69,6 +69,7 @@ class Proxy(Engine[ProxyChannel]):
         "to": "open(..., remote=...)",
         "forward": "open(..., impair=...)",
         "backward": "open(..., impair_rx=...)",
+        **Spec._places,
     }
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from shmring._ring import ffi, lib
 from shmring.cyclic import engine as cyclic
 from shmring.engine import Engine, OpenOptions
 from shmring.netflux import options as netflux_options
-from shmring.parts import PLACES_IN_OPEN
+from shmring.parts import places_in_open
 from shmring.proxy import engine as proxy
 from shmring.rtp import Nack, Playout, Rtcp
 from shmring.rtp.records import BlockOptions, FrameOptions
@@ -92,7 +92,7 @@ def test_few_combinations_are_refused_by_hand() -> None:
     assert sum(map(len, by_hand)) <= 16
 
 
-@pytest.mark.parametrize("old", sorted(PLACES_IN_OPEN))
+@pytest.mark.parametrize("old", sorted(places_in_open(shmring.Udp).keys() - OPTIONS))
 def test_an_option_of_an_engine_is_sent_there(old: str, shmring_namespace: str) -> None:
     given: Any = {old: 1}
     with pytest.raises(TypeError, match=f"open has no option '{old}': write ") as refused:
@@ -101,11 +101,71 @@ def test_an_option_of_an_engine_is_sent_there(old: str, shmring_namespace: str) 
     assert re.fullmatch(r"(engine=Udp|share=Share)\(\w+=.*\)", place)
 
 
-def test_an_option_of_an_endpoint_is_sent_to_its_engine() -> None:
-    wrong: Any = {"late": "drop"}
-    made = shmring.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0), **wrong)
-    with pytest.raises(TypeError, match=r"no option 'late': write engine=Udp\(late="):
-        asyncio.run(made)
+@pytest.mark.parametrize(
+    ("engine", "old", "place"),
+    [
+        (shmring.Rtp(), "dscp", "engine=Rtp(socket=Socket(dscp=...))"),
+        (shmring.Rtp(), "nack", "engine=Rtp(rtcp=Rtcp(nack=Nack()))"),
+        (shmring.Cyclic(period_ns=10**6), "rx_capacity", "engine=Cyclic(rx=...)"),
+        (shmring.Local(), "late", "engine=Local(late=...)"),
+        (shmring.Proxy(), "to", "remote=..."),
+        (shmring.Udp(), "tx", "engine=Udp(tx=...)"),
+        (shmring.Udp(), "priority", "engine=Udp(socket=Socket(priority=...))"),
+        (shmring.Netflux(send=3), "capacity", None),
+        (shmring.Netflux(send=3), "rx_packet_bytes", None),
+    ],
+)
+def test_the_place_is_in_the_engine_at_hand(
+    engine: Any, old: str, place: str | None, shmring_namespace: str
+) -> None:
+    given: Any = {old: 1}
+    with pytest.raises(TypeError, match=f"open has no option '{old}'") as refused:
+        shmring.open("ctl", engine, **given)
+    assert (str(refused.value).partition(": write ")[2] or None) == place
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "place"),
+    [
+        (shmring.Udp, "local", "open(..., local=...)"),
+        (shmring.Cyclic, "impair", "open(..., impair=...)"),
+        (shmring.Rtp, "readers", "open(..., share=Share(readers=...))"),
+        (shmring.Proxy, "dscp", "socket=Socket(dscp=...)"),
+        (shmring.Proxy, "backward", "open(..., impair_rx=...)"),
+        (shmring.Netflux, "rx_capacity", "rx=..."),
+        (shmring.Socket, "socket", "existing=..."),
+        (shmring.Socket, "so_priority", "priority=..."),
+        (shmring.Socket, "groups", "multicast=Multicast(groups=...)"),
+        (shmring.Socket, "multicast_ttl", "multicast=Multicast(ttl=...)"),
+        (shmring.Socket, "remote", "open(..., remote=...)"),
+        (shmring.Share, "cpu", "open(..., cpu=...)"),
+    ],
+)
+def test_an_engine_says_where_something_else_belongs(
+    kind: type[Any], wrong: str, place: str
+) -> None:
+    with pytest.raises(TypeError) as refused:
+        kind(**{wrong: 1})
+    assert str(refused.value) == f"{kind.__name__} has no field '{wrong}': write {place}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("late", r"'late': write engine=Udp\(late="),
+        ("socket", "'socket': write sock="),
+        ("reuse", "'reuse': write reuse_port=True"),
+        ("broadcast", "'broadcast': write allow_broadcast=True"),
+        ("connect", "'connect': write remote_addr="),
+        ("direction", "unexpected keyword argument 'direction'"),
+        ("readers", "unexpected keyword argument 'readers'"),
+    ],
+)
+def test_an_option_of_an_endpoint_is_sent_to_its_place(wrong: str, says: str) -> None:
+    given: Any = {wrong: 1}
+    make = shmring.create_datagram_endpoint
+    with pytest.raises(TypeError, match=says):
+        asyncio.run(make(asyncio.DatagramProtocol, ("127.0.0.1", 0), **given))
 
 
 @pytest.mark.parametrize("kind", [*ENGINES, *PARTS])

@@ -13,6 +13,7 @@ from shmring._datagram import ChannelTransport
 from shmring._in_thread import in_thread
 from shmring._opening import UDP, Opening, Udp, end_at_once
 from shmring.channel import Channel
+from shmring.errors import BadConfig
 from shmring.parts import checked, places_in_open
 from shmring.pool import open_async
 from shmring.types import Impairment, Profile
@@ -90,14 +91,18 @@ async def create_datagram_endpoint(
     sock: a UDP socket to work with, instead of addresses. Options that you set on it stay, and
         ``transport.get_extra_info("socket")`` sets others. The transport closes it.
     name: of the channel. None: one that nobody else uses.
-    engine: its options. The endpoint sends and receives, and the arguments above go before the
-        fields of its socket.
+    engine: its options. The endpoint sends and receives, and arguments above that are given go
+        before the fields of its socket.
     pool, namespace, impair, impair_rx, cpu, profile, strict: as for `open`.
 
     Raises the exceptions of `open`, `ValueError` for a wrong combination of arguments, and
     `OSError` for an unknown name. It needs asyncio, with any event loop.
     """
     checked("engine", engine, Udp)
+    if engine.direction != "duplex":
+        raise BadConfig(f"direction is {engine.direction!r}, but an endpoint sends and receives")
+    if engine.socket.existing is not None:
+        raise BadConfig("existing of the engine's Socket is given: give the socket as sock=")
     reuse = bool(reuse_address or reuse_port)
     if sock is not None:
         if local_addr or remote_addr or family or proto or flags or reuse:
@@ -106,11 +111,13 @@ async def create_datagram_endpoint(
     else:
         hints = {"family": family, "proto": proto, "flags": flags}
         where, own = await _resolved(local_addr, remote_addr, hints)
-        own["reuse"] = reuse
-    own["broadcast"] = bool(allow_broadcast)
+        if reuse_address is not None or reuse_port is not None:
+            own["reuse"] = reuse
+    if allow_broadcast is not None:
+        own["broadcast"] = allow_broadcast
     channel: Channel = await open_async(
         name or f"datagram-{os.getpid()}-{next(_numbers)}",
-        replace(engine, direction="duplex", socket=replace(engine.socket, **own)),
+        replace(engine, socket=replace(engine.socket, **own)),
         pool=pool,
         namespace=namespace,
         impair=impair,
@@ -161,7 +168,7 @@ async def _resolved(
     where: dict[str, Any] = {"local": locals_.get(both[0], wildcard)}
     if remotes:
         where["remote"] = remotes[both[0]]
-    return where, {"connect": bool(remotes)}
+    return where, {"connect": True} if remotes else {}
 
 
 async def _look_up(

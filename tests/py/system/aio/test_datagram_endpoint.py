@@ -175,15 +175,40 @@ def test_a_given_socket_takes_all_options(serve):
     serve(main)
 
 
-def test_endpoints_share_a_port(serve):
+def bound():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((HERE, 0))
+    return sock
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"reuse_address": True}, {"engine": shmring.Udp(socket=shmring.Socket(reuse=True))}],
+    ids=["argument", "engine"],
+)
+def test_endpoints_share_a_port(serve, how):
     async def main():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            other.bind((HERE, 0))
+        with bound() as other:
             transport, client = await shmring.create_datagram_endpoint(
-                Client, local_addr=other.getsockname(), reuse_address=True
+                Client, local_addr=other.getsockname(), **how
             )
             assert transport.get_extra_info("sockname") == other.getsockname()
+        transport.abort()
+        await client.lost
+
+    serve(main)
+
+
+@pytest.mark.parametrize(("allow", "broadcast"), [(None, True), (True, True), (False, False)])
+def test_an_argument_goes_before_the_engine(serve, allow, broadcast):
+    async def main():
+        engine = shmring.Udp(socket=shmring.Socket(broadcast=True))
+        transport, client = await shmring.create_datagram_endpoint(
+            Client, (HERE, 0), allow_broadcast=allow, engine=engine
+        )
+        channel = transport.get_extra_info("shmring_channel")
+        assert channel._endpoint.mapped().config.broadcast == broadcast
         transport.abort()
         await client.lost
 
@@ -501,6 +526,13 @@ def test_what_cannot_be_is_refused(serve, shmring_namespace):
             await make(Client, sock=sock)
         with pytest.raises(ValueError, match="no addresses of the same family"):
             await make(Client, local_addr=("::1", 0), remote_addr=(HERE, 9))
+        with pytest.raises(shmring.BadConfig, match="direction is 'rx', but"):
+            await make(Client, (HERE, 0), engine=shmring.Udp(direction="rx"))
+        existing = shmring.Udp(socket=shmring.Socket(existing=3))
+        with pytest.raises(shmring.BadConfig, match="give the socket as sock="):
+            await make(Client, (HERE, 0), engine=existing)
+        with pytest.raises(shmring.BadConfig, match="no remote"):
+            await make(Client, (HERE, 0), engine=shmring.Udp(socket=shmring.Socket(connect=True)))
         with pytest.raises(TypeError, match="capasity"):
             await make(Client, local_addr=(HERE, 0), capasity=1)
         with pytest.raises(KeyError):

@@ -117,14 +117,29 @@ def _ways(options: Mapping[str, Any], engine: str) -> Iterator[_Way]:
         return
     capacity = options.get("capacity") or _options.CAPACITY
     rx_capacity = options.get("rx_capacity") or capacity
-    yield _way(capacity, "tx")
-    yield _way(rx_capacity, "rx")
-    yield _way(min(capacity, rx_capacity), "tx", "rx")
+    sizes = _packet_bytes(options, engine)
+    yield _way(capacity, sizes, "tx")
+    yield _way(rx_capacity, sizes, "rx")
+    yield _way(min(capacity, rx_capacity), sizes, "tx", "rx")
 
 
-def _way(most: int, *queues: str) -> _Way:
+def _packet_bytes(options: Mapping[str, Any], engine: str) -> dict[str, int]:
+    """Return the expected payloads of the queues that have one, as a `Queue` takes them."""
+    if engine in ("cyclic", "netflux"):  # they choose them
+        return {}
+    heads = {"tx": 0, "rx": 0}
+    if engine == "rtp":
+        from shmring.rtp.options import RX_HEAD_BYTES, TX_HEAD_BYTES
+
+        heads = {"tx": TX_HEAD_BYTES, "rx": RX_HEAD_BYTES}
+    sizes = {"tx": options.get("packet_bytes"), "rx": options.get("rx_packet_bytes")}
+    return {queue: size - heads[queue] for queue, size in sizes.items() if size is not None}
+
+
+def _way(most: int, packet_bytes: Mapping[str, int], *queues: str) -> _Way:
     def text(count: int) -> str:
-        return " and ".join(f"{queue}={count}" for queue in queues)
+        counts = {queue: f"Queue({count}, {size})" for queue, size in packet_bytes.items()}
+        return " and ".join(f"{queue}={counts.get(queue, count)}" for queue in queues)
 
     def changed(count: int) -> dict[str, Any]:
         return {"capacity" if queue == "tx" else "rx_capacity": count for queue in queues}

@@ -54,6 +54,7 @@ def test_the_bytes_of_a_channel_are_those_that_it_takes(shmring_pool: Any) -> No
         (shmring.Udp(), "tx"),
         (shmring.Udp(tx=shmring.Queue(1 << 16, 1500)), "tx"),
         (shmring.Rtp(), "tx"),
+        (shmring.Rtp(tx=shmring.Queue(1 << 14, 100)), "tx"),
         (shmring.Udp(tx=shmring.Queue(16, 8), rx=1 << 20), "rx"),
         (shmring.Udp(tx=shmring.Queue(1 << 20, 8), rx=1 << 20), "tx and rx"),
     ],
@@ -68,21 +69,20 @@ def test_an_error_names_the_largest_size_that_fits(
         shmring_pool.open("ctl", engine, **options)
     named = re.search(r"open it with (.*), the most that fits", str(full.value))
     assert named
-    found = {name: int(n) for name, n in re.findall(r"(\w+)=(\d+)", named[1])}
+    found = eval(f"dict({named[1].replace(' and ', ', ')})", {"Queue": shmring.Queue})
     assert " and ".join(found) == sizes
 
     def with_room(more: int) -> Any:
-        queues = {name: _queue(getattr(engine, name), n + more) for name, n in found.items()}
-        return dataclasses.replace(engine, **queues)
+        return dataclasses.replace(engine, **{name: _more(n, more) for name, n in found.items()})
 
     assert room.channel_bytes(with_room(0), **options) <= FREE_BYTES
     assert room.channel_bytes(with_room(1), **options) > FREE_BYTES
     shmring_pool.open("ctl", with_room(0), **options).end()
 
 
-def _queue(queue: Any, packets: int) -> Any:
+def _more(queue: Any, more: int) -> Any:
     is_queue = isinstance(queue, shmring.Queue)
-    return dataclasses.replace(queue, packets=packets) if is_queue else packets
+    return shmring.Queue(queue.packets + more, queue.packet_bytes) if is_queue else queue + more
 
 
 def test_nothing_is_named_if_nothing_fits(

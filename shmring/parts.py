@@ -30,8 +30,10 @@ T = TypeVar("T", bound=type)
 _MEANINGS = {
     "direction": '"tx", "rx" or "duplex".',
     "tx": """how many packets may wait to be sent, 1 to 2**31 - 1: a number, or a `Queue`. None:
-        1024 of 256 bytes, which makes a channel of 1.2 MB with `rx` of the same size.""",
-    "rx": "how many arrived packets are kept, in the same form. None: as `tx`.",
+        1024. If `rx` and `max_payload` are None, too, they have 256 bytes, and the channel takes
+        1.2 MB.""",
+    "rx": """how many arrived packets are kept, in the same form. None: as `tx`. A number: their
+        payload is that of `tx`.""",
     "overflow": """what happens when the ring of arrived packets is full. "oldest": the oldest
         packet is overwritten. "wait": the worker waits for the slowest reader and leaves packets in
         the socket. An end is a reader from its first call that receives, such as `try_recv`.""",
@@ -132,8 +134,8 @@ class Queue(Spec):
     """A ring of packets, where their number alone will not do.
 
     packets: how many packets fit, 1 to 2**31 - 1.
-    packet_bytes: their expected payload, 0 to 65507 bytes. None: full 1500-byte packets while that
-        takes at most 8 MiB, else 8-byte packets, and at least 8 MiB.
+    packet_bytes: their expected payload, 0 to 65507 bytes. None: in `rx` as in `tx`. In `tx` full
+        1500-byte packets while that takes at most 8 MiB, else 8-byte packets, and at least 8 MiB.
     """
 
     packets: int

@@ -89,6 +89,9 @@ _SIZES = ("capacity", "packet_bytes", "rx_capacity", "rx_packet_bytes", "max_pay
 _ADDRESSES = ("local", "remote", "socket", "device", "groups", "multicast_interface")
 _POOLS = ("permissions", "group", "cpu", "strict", "producers")
 
+SHOWN = {"packet_bytes": "packet_bytes of tx", "rx_packet_bytes": "packet_bytes of rx"}
+"""What errors call the sizes of a `Queue`."""
+
 OPTIONS = frozenset(
     (*_CHOICES, *_SWITCHES, *_NUMBERS, *_RATIOS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS)
 )
@@ -287,7 +290,7 @@ def _set_addresses(config: Any, given: dict[str, Any]) -> None:
 
 def _set_multicast(config: Any, given: dict[str, Any]) -> None:
     if "multicast_interface" in given:
-        config.multicast_interface = _interface("multicast_interface", given["multicast_interface"])
+        config.multicast_interface = _interface("interface", given["multicast_interface"])
     for index, (address, interface) in enumerate(multicast_groups(given.get("groups", ()))):
         raw = _address.pack((address, 0), "groups")
         ffi.memmove(ffi.addressof(config.groups[index], "group"), raw, len(raw))
@@ -337,7 +340,7 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     asked = _payload("max_payload", given.get("max_payload"), most)
     for option, size in (("packet_bytes", packet), ("rx_packet_bytes", rx_packet)):
         if asked is not None and size is not None and size > asked:
-            raise BadConfig(f"{option} is {size}: it must not be above max_payload={asked}")
+            raise BadConfig(f"{SHOWN[option]} is {size}: it must not be above max_payload={asked}")
 
     # The end of this host is in a record as well if the socket has all addresses.
     ends = 2 if _is_wildcard(config) else 1
@@ -423,20 +426,24 @@ def _adopt_socket(config: Any, given: dict[str, Any]) -> int | None:
     if sock is None:
         return None
     if "local" in given:
-        raise BadConfig("local and socket are both given: leave out local, a socket has an address")
+        raise BadConfig(
+            "local and an existing socket are both given: leave out local, a socket has an address"
+        )
     fd = sock.fileno() if isinstance(sock, _socket.socket) else sock
     if isinstance(fd, bool) or not isinstance(fd, int):
         raise TypeError(f"socket must be a bound UDP socket or its descriptor, not {sock!r}")
     if fd < 0:
-        raise BadConfig(f"socket {sock!r} is closed")
+        raise BadConfig(f"the existing socket {sock!r} is closed")
     with _socket.socket(fileno=_duplicate(fd)) as probe:
         if probe.family not in (_socket.AF_INET, _socket.AF_INET6):
-            raise BadAddress(f"socket is of family {probe.family!r}: use AF_INET or AF_INET6")
+            raise BadAddress(
+                f"the existing socket is of family {probe.family!r}: use AF_INET or AF_INET6"
+            )
         if probe.type != _socket.SOCK_DGRAM:
-            raise BadConfig(f"socket is of type {probe.type!r}: use SOCK_DGRAM")
+            raise BadConfig(f"the existing socket is of type {probe.type!r}: use SOCK_DGRAM")
         bound = probe.getsockname()
         if bound[1] == 0:
-            raise BadConfig("socket is not bound: bind it first, or use local instead")
+            raise BadConfig("the existing socket is not bound: bind it first, or use local instead")
     raw = _address.pack(bound, "socket")
     ffi.memmove(ffi.addressof(config, "local"), raw, len(raw))
     return fd

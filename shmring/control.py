@@ -136,7 +136,7 @@ def _absent(name: str, namespace: str, posix_name: str) -> Exception:
     return error(
         errno.EACCES,
         f"channel {name!r} in namespace {namespace!r} belongs to {owner}: run this command as that "
-        "user, or have the channel opened with group= and permissions=",
+        "user, or have the channel opened with Share(group=..., permissions=...)",
     )
 
 

@@ -12,7 +12,7 @@ from shmring.types import Overflow
 
 ENGINE = "local"
 
-_NO_ADDRESSES = "a local channel has no socket: leave it out, or open the channel without engine="
+_NO_ADDRESSES = "a local channel has no socket: leave it out, or use the engine Udp"
 _REFUSED = {
     "local": _NO_ADDRESSES,
     "remote": _NO_ADDRESSES,

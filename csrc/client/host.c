@@ -33,8 +33,8 @@ static int refuse_open(int error, const char *name_space, const char *name, int 
                           name, name_space);
     if (error == EACCES || error == EPERM)
         return rt_err_set(-EACCES,
-                          "channel \"%s\" belongs to another user: %shave it opened with group= "
-                          "and permissions=",
+                          "channel \"%s\" belongs to another user: %shave it opened with "
+                          "Share(group=..., permissions=...)",
                           name, writable ? "attach with readonly, or " : "");
     if (error == EWOULDBLOCK)
         return rt_err_set(-EBUSY, "channel \"%s\": a process holds a lease on this file", name);

@@ -140,8 +140,8 @@ static int check_ring(const char *what, uint64_t bytes)
     if (bytes >= MIN_RING_BYTES && bytes <= MAX_RING_BYTES && bytes % PAGE_BYTES == 0)
         return 0;
     return rt_err_set(-EINVAL,
-                      "%s is %llu bytes; a ring takes %u bytes to %llu GiB in whole pages: lower the "
-                      "capacity or packet_bytes",
+                      "%s is %llu bytes; a ring takes %u bytes to %llu GiB in whole pages: lower its "
+                      "packets or packet_bytes",
                       what, (unsigned long long)bytes, MIN_RING_BYTES,
                       (unsigned long long)(MAX_RING_BYTES >> 30));
 }

@@ -63,9 +63,9 @@ _TIMES: dict[str, tuple[str, int, int]] = {
     "stale_ns": ("stale_ns", 0, _HOUR_NS),
 }
 REFUSED: dict[str, str] = dict.fromkeys(
-    ("tx_stamp", "stamp_every", "txtime", "connect", "gso", "gro"),
+    ("tx_stamp", "stamp_every", "txtime", "gso", "gro"),
     "a link queues no packets: leave it out",
-)
+) | {"connect": "a link has any_source=False instead"}
 """Options of a socket for queued packets and deadlines."""
 
 

@@ -260,14 +260,15 @@ def _plain(given: dict[str, Any], config: Any) -> dict[str, Any]:
     given.setdefault("capacity", CAPACITY)
     given.setdefault("report_capacity", REPORT_CAPACITY)
     sizes: dict[str, int] = {
-        name: _options.integer(name, given[name], 0, PAYLOAD_MAX)
+        name: _options.integer(_options.SHOWN.get(name, name), given[name], 0, PAYLOAD_MAX)
         for name in ("max_payload", "packet_bytes", "rx_packet_bytes")
         if name in given
     }
     longest = sizes.get("max_payload", PAYLOAD_MAX)
     for name, size in (*sizes.items(), ("bytes_per_packet", int(config.bytes_per_packet))):
         if size > longest:
-            raise BadConfig(f"{name} is {size}: it must not be above max_payload={longest}")
+            shown = _options.SHOWN.get(name, name)
+            raise BadConfig(f"{shown} is {size}: it must not be above max_payload={longest}")
     expected = max(config.bytes_per_packet, *sizes.values(), 0)
     sizes.setdefault("max_payload", max(USUAL_PAYLOAD_MAX, expected))
     if "packet_bytes" in sizes:

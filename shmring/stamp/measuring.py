@@ -523,7 +523,7 @@ def measure(
         "auto": same if the first probes allow it, else measured.
     local: the (host, port) to send from.
     interface: send and receive on this network interface only.
-    ttl, dscp, gso: of the probes, as in `Pool.open`.
+    ttl, dscp, gso: of the probes, as in `Socket`.
     profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
     pool: which pool sends, or its name. None: the default pool.
     progress: is called with a `MeasureProgress` about five times a second.

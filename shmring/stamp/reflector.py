@@ -314,7 +314,8 @@ def reflect(
     idle_s: a session that is silent for so many seconds is forgotten.
     hold_ns: time from the arrival of a request to its reply, if that can be kept. It lets replies
         leave exactly at their T3, with the gaps of the requests.
-    profile, gso: as in `Pool.open`.
+    profile: as in `Pool.open`.
+    gso: as in `Socket`.
     pool: where the channel is opened, or the name of a named pool. None: `default_pool`.
 
     A reply is as long as its request. Not answered, but counted: requests with fewer than 41 bytes,

@@ -238,7 +238,7 @@ def _failed(case: Case) -> Finding | None:
 
 _ERRNO_ADVICE = {
     1: "a firewall rule refuses them (nft list ruleset, iptables -L OUTPUT)",
-    13: "for a broadcast address, open the channel with broadcast=True, else check the firewall",
+    13: "for a broadcast address, open it with Socket(broadcast=True), else check the firewall",
     22: "the kernel refuses such a packet: check address, size, and the options of the channel",
     90: "too long for the path and dont_fragment is set: send shorter packets",
     99: "their source is not an address of the worker's host: ip address",
@@ -357,7 +357,7 @@ def _no_room(case: Case) -> Finding | None:
         f"the kernel had no room for packets, {times} times: they came faster than the interface, "
         "or its queueing discipline, sends them",
         (
-            "send fewer at a time, or enlarge the socket buffer: sndbuf_bytes=",
+            "send fewer at a time, or enlarge the socket buffer: Socket(sndbuf_bytes=...)",
             "check the interface: tc -s qdisc show, ethtool -S",
         ),
     )
@@ -384,7 +384,7 @@ def _queued_behind(case: Case) -> Finding | None:
         "the worker was busy with earlier packets: more were due at a time than one call sends",
         (
             "spread deadlines by the time of a send call (rtstat show: send_call), or make them "
-            "equal and use one destination, so that one call sends the packets (gso=True)",
+            "equal and use one destination, so that one call sends the packets (Socket(gso=True))",
             "spread the channels over more cores: Pool(cpus=[...])",
         ),
     )

@@ -60,8 +60,8 @@ def _kernel_drops(channel: ChannelView) -> Found | None:
         "its readers are too slow, and the worker waits for them: read more often, or open it with "
         'overflow="oldest"'
         if full
-        else f"open it with rcvbuf_bytes={wanted}, which net.core.rmem_max must allow: that holds "
-        f"{duration(HOLD_S * NS_PER_S)} at this rate",
+        else f"open it with Socket(rcvbuf_bytes={wanted}), which net.core.rmem_max must allow: "
+        f"that holds {duration(HOLD_S * NS_PER_S)} at this rate",
     )
 
 

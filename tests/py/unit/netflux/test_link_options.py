@@ -183,7 +183,8 @@ def test_what_is_refused(options: dict[str, Any], error: type[Exception], words:
 def test_options_of_sockets_for_queued_packets_are_refused(field: str) -> None:
     given: dict[str, Any] = {"tx_stamp": "off", "stamp_every": 1, "txtime": "off", "connect": True}
     sock = Socket(**{field: given.get(field, False)})
-    with pytest.raises(errors.BadConfig, match=f"{field} cannot be used with Netflux: a link"):
+    why = "a link has any_source=False" if field == "connect" else "a link queues no packets"
+    with pytest.raises(errors.BadConfig, match=f"{field} cannot be used with Netflux: {why}"):
         Netflux(send=1, socket=sock)
 
 

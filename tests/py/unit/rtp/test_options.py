@@ -205,7 +205,7 @@ def test_sizes_leave_room_for_the_heads() -> None:
         ({"max_frames": 5000}, "max_frames is 5000"),
         ({"rtcp": Rtcp(), "payload_type": 72, "clock_rate": 8000}, "RFC 5761"),
         ({"max_payload": PAYLOAD_MAX + 1}, "max_payload is"),
-        ({"max_payload": 100, "tx": Queue(1, 101)}, "packet_bytes is 101: it must not be above"),
+        ({"max_payload": 100, "tx": Queue(1, 101)}, "packet_bytes of tx is 101: it must not"),
         ({"max_payload": 100}, "bytes_per_packet is 160: it must not be above max_payload=100"),
     ],
 )

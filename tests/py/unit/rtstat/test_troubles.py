@@ -67,7 +67,7 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
         channel({"rx_kernel_drops": 100, "rx_received": 9_900, "rx_bytes": 9_900 * 180}),
         [
             "dropped 100 packets",
-            "rcvbuf_bytes=2097152, which net.core.rmem_max must allow: that holds",
+            "Socket(rcvbuf_bytes=2097152), which net.core.rmem_max must allow: that holds",
         ],
     ),
     "never_read": (
@@ -448,7 +448,7 @@ def test_the_text() -> None:
     text = paragraphs(found)
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "plant/ctl  kernel_drops" in text
-    assert "-> open it with rcvbuf_bytes=" in text
+    assert "-> open it with Socket(rcvbuf_bytes=" in text
 
 
 # --- what they rest on ----------------------------------------------------------------------------

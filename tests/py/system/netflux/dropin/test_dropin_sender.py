@@ -349,7 +349,7 @@ def test_an_unfit_socket(shmring_pool):
         sender = NetfluxSender("127.0.0.1", 2001, lambda: VALUES, 4, pool=shmring_pool)
         sender.peer_socket = own
         assert sender.start() is False
-        assert sender.error_message.startswith("Failed to start sender: socket is of type")
+        assert sender.error_message.startswith("Failed to start sender: the existing socket")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ progress.
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic
 
 from shmring import _realtime
@@ -64,8 +66,6 @@ class ChannelStats(KeptReading, ChannelCounters, ChannelHistograms, Generic[Engi
     if not TYPE_CHECKING:  # a type checker knows the counters from their class
 
         def __getattr__(self, name):
-            if name in _COUNTERS:
-                return self.words[PLACES[name]]
             if name in _MOVED:
                 raise AttributeError(f"{name} of stats() is {_MOVED[name]} now")
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -236,7 +236,21 @@ class ChannelStats(KeptReading, ChannelCounters, ChannelHistograms, Generic[Engi
         }
 
 
-_COUNTERS = frozenset(names(ChannelCounters))
+def _kept(name: str, stats: ChannelStats[Any]) -> Any:
+    return vars(stats)[name]
+
+
+def _show(kind: Any, read: Callable[[str], Callable[[Any], Any]]) -> None:
+    """Make the fields of a class of numbers properties of `ChannelStats`, for `help`."""
+    for item in fields(kind):
+        meaning = item.metadata["meaning"]
+        shown = property(read(item.name), doc=f"{meaning[0].upper()}{meaning[1:]}.")
+        setattr(ChannelStats, item.name, shown)
+
+
+_show(ChannelCounters, itemgetter)
+_show(ChannelHistograms, lambda name: partial(_kept, name))
+
 _MOVED = {"bound": "local"} | dict.fromkeys(("rtp", "netflux", "cyclic", "proxy"), "engine")
 FIELDS = (
     *("name", "namespace", "pool", "direction", "state", "error", "epoch", "opened_ns"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import pydoc
+import re
 
 import pytest
 
@@ -56,6 +58,15 @@ def test_a_copy_is_as_good(used):
     assert copy.tx_sent == 1
     assert copy.immediate.count == stats.immediate.count == 1
     assert repr(copy) == repr(stats)
+
+
+def test_help_and_completion_show_every_field(used):
+    stats = used.stats()
+    assert set(FIELDS) <= set(dir(stats))
+    shown = pydoc.plain(pydoc.render_doc(shmring.ChannelStats))
+    named = set(re.findall(r"^ \|  (\w+)$", shown, re.MULTILINE))
+    assert set(FIELDS) - named == {"engine", "lacking"}  # annotations
+    assert "Time from the deadline to the start of the send call." in shown
 
 
 def test_nothing_can_be_changed(used):

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 from . import _codegen, _explain
@@ -131,6 +132,21 @@ class Codec(Generic[T]):
         self._encode = _codegen.encoder(self._layout)
         self._decode = _codegen.decoder(self._layout)
         self.record = record
+        self._given = (order, rules, pack)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Codec) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        order, rules, pack = self._given
+        return partial(Codec, self.record, order=order, rules=rules, pack=pack), ()
+
+    def _identity(self) -> tuple[Any, ...]:
+        order, rules, pack = self._given
+        return self.record, order, rules, _DEFAULT_PACK if pack is None else pack
 
     @property
     def size(self) -> int:

@@ -160,6 +160,14 @@ def test_the_default_record() -> None:
     assert big.encode(Default(1.5, -2.25, 3, 4, 5)) == struct.pack(">ffIII", 1.5, -2.25, 3, 4, 5)
 
 
+def test_equal_codecs_are_equal() -> None:
+    codec, big = Codec(Default), Codec(Default, order="big")
+    assert codec == Codec(Default, order="little", pack=8) == pickle.loads(pickle.dumps(codec))
+    assert hash(codec) == hash(Codec(Default))
+    assert codec != big == pickle.loads(pickle.dumps(big))
+    assert Codec(Everything) != codec != Codec(Default, pack=1)
+
+
 @pytest.mark.parametrize("count", [28, 30, 32, 33])
 def test_packed_bits(count: int) -> None:
     record = dataclasses.make_dataclass("Bits", [(f"b{i}", BIT) for i in range(count)])

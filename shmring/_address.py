@@ -72,6 +72,13 @@ def family(raw: bytes) -> int:
     return int.from_bytes(raw[:2], sys.byteorder)
 
 
+def is_multicast(raw: bytes) -> bool:
+    """Whether the address belongs to a multicast group."""
+    place: int = ffi.offsetof("shm_addr_t", "ip")
+    first = raw[place]
+    return first == 0xFF if family(raw) == 6 else 224 <= first < 240
+
+
 def unpack(raw: Any) -> Address | None:
     """Return the (host, port) of an `shm_addr_t` or of its bytes, or None for family 0."""
     if isinstance(raw, ffi.CData):

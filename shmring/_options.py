@@ -309,8 +309,11 @@ def multicast_groups(groups: Any) -> list[tuple[str, str | int | None]]:
             f"groups has {len(entries)} entries, a channel joins at most {lib.SHM_MAX_GROUPS}: "
             "open another channel for the rest"
         )
-    for address, _ in entries:
-        _address.pack((address, 0), "groups")
+    for address, interface in entries:
+        if not _address.is_multicast(_address.pack((address, 0), "groups")):
+            raise BadConfig(f"groups: {address!r} is no multicast address (224.0.0.0/4, ff00::/8)")
+        if interface is not None and not isinstance(interface, str):
+            integer("interface", interface, 0, 2**31 - 1)
     return entries
 
 

@@ -238,6 +238,8 @@ class Socket(Spec):
         sock = self.existing
         if sock is not None and not isinstance(sock, _socket.socket) and type(sock) is not int:
             raise TypeError(f"existing must be a bound UDP socket or its descriptor, not {sock!r}")
+        if isinstance(sock, int):
+            _options.integer("existing", sock, 0, 2**31 - 1)
 
 
 SOCKET = Socket()

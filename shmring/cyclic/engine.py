@@ -82,6 +82,7 @@ class Cyclic(Engine[CyclicChannel]):
     _most_early_ns = 0
 
     def __post_init__(self) -> None:
+        _options.choice("direction", self.direction, {"tx": lib.SHM_TX, "duplex": lib.SHM_DUPLEX})
         if self.payload is not None:
             object.__setattr__(self, "payload", payload_bytes(self.payload, "payload"))
         if not isinstance(self.on_stale, str):

@@ -204,6 +204,24 @@ def test_an_engine_copies_payloads(kind: Any, more: Any, names: list[str]) -> No
         assert hash(made) == hash(viewed)
 
 
+@pytest.mark.parametrize(
+    ("part", "fields", "kind", "says"),
+    [
+        (shmring.Cyclic, {"direction": "rx"}, shmring.BadConfig, "'duplex'$"),
+        (shmring.Multicast, {"groups": ["10.0.0.1"]}, shmring.BadConfig, "no multicast address"),
+        (shmring.Multicast, {"groups": ["fe80::1"]}, shmring.BadConfig, "no multicast address"),
+        (shmring.Multicast, {"groups": [("239.1.1.1", 1.5)]}, TypeError, "must be an integer"),
+        (shmring.Multicast, {"groups": [("239.1.1.1", [1])]}, TypeError, "must be an integer"),
+        (shmring.Socket, {"existing": -1}, shmring.BadConfig, "existing is -1"),
+    ],
+)
+def test_what_is_wrong_alone_is_refused_when_made(
+    part: Any, fields: Any, kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        part(**fields)
+
+
 def test_the_addresses_of_rtcp_are_tuples() -> None:
     address: Any = ["127.0.0.1", 9]
     made = Rtcp(port="next_port", local=address, remote=address)

@@ -26,6 +26,7 @@ import dataclasses
 import errno
 import json
 import logging
+import operator
 import os
 import queue
 import select
@@ -588,7 +589,7 @@ def _exchange(
 
 
 def _send(connection: socket.socket, message: dict[str, Any], sock: int | None = None) -> None:
-    data = json.dumps(message).encode("ascii")
+    data = json.dumps(message, default=operator.index).encode("ascii")
     if len(data) > MESSAGE_MAX_BYTES:
         raise errors.BadConfig(f"a request of {len(data)} bytes, the limit is {MESSAGE_MAX_BYTES}")
     rights = []

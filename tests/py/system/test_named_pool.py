@@ -106,6 +106,22 @@ def test_a_client_that_dies_leaves_the_channel(serve: Any, remote: RemotePool, p
     channel.close()
 
 
+class Number:
+    """An integer as NumPy's are."""
+
+    def __index__(self) -> int:
+        return 4
+
+
+def test_integers_of_any_type_travel(serve: Any, shmring_namespace: str) -> None:
+    serve()
+    four: Any = Number()
+    engine = shmring.Udp(tx=four, tolerance_ns=four, socket=shmring.Socket(dscp=four))
+    channel = shmring.open("ctl", engine, pool="x", local=LOOPBACK)
+    assert channel._endpoint.mapped().config.tolerance_ns == 4
+    channel.end()
+
+
 def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str) -> None:
     serve()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

@@ -284,6 +284,9 @@ if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every
 
     def __getattr__(name):
         if name not in _HOMES and name not in _MODULES and name != "__version__":
+            kind = name.removesuffix("ChannelStats")
+            if kind in ("Cyclic", "Netflux", "Proxy", "Rtp"):
+                raise AttributeError(f"{name} is ChannelStats[{kind}Stats] now")
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = _found(name)
         return value

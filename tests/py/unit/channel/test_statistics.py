@@ -94,6 +94,11 @@ def test_former_names_say_the_new_ones(used, old, new):
         used.stats().sent  # noqa: B018
 
 
+def test_former_classes_say_the_new_ones():
+    with pytest.raises(AttributeError, match=r"RtpChannelStats is ChannelStats\[RtpStats\] now"):
+        shmring.RtpChannelStats  # noqa: B018
+
+
 def test_a_word_that_cannot_be_makes_a_listing_say_why(used, shmring_namespace):
     status = used._endpoint.mapped().status
     status.state = 77

@@ -35,7 +35,7 @@ def full_name(channel: ChannelView) -> str:
 
 
 def start_pool(namespace: str, pool: str) -> str:
-    return f"shmring up {pool} --namespace {namespace}"
+    return f"shmring up {namespace}/{pool}"
 
 
 def within(view: ChannelView | WorkerView) -> str:

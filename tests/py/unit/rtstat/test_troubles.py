@@ -41,7 +41,7 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
     ),
     "pool_gone": (
         pool(worker(), state="dead"),
-        ["process is dead", "shmring up line --namespace plant"],
+        ["process is dead", "shmring up plant/line"],
     ),
     "unreadable": (Unreadable("plant", "ctl", "channel", "cut short", True), ["cut short", "gc"]),
     "channel_failed": (channel({"state": 4}, failure="no such device"), ["no such device"]),
@@ -313,7 +313,7 @@ def test_a_program_may_queue_packets_and_end(readers: tuple[int, ...]) -> None:
 def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
     dead = worker(STILL, worker="gone")
     (found,) = judge([dead], [], [pool(dead, state="dead")])
-    assert "shmring up line --namespace plant" in found.fix
+    assert "shmring up plant/line" in found.fix
 
 
 def test_a_process_that_is_not_seen_is_not_called_dead() -> None:

@@ -208,8 +208,19 @@ class _Placed(argparse.Action):
     def __call__(
         self, parser: object, to: argparse.Namespace, values: Any, _: object = None
     ) -> None:
-        space, slash, name = (values or "").rpartition("/")
-        setattr(to, self.dest, name or None)
+        setattr(to, self.dest, None)
+        if values is None:
+            return
+        space, slash, name = values.rpartition("/")
+        if not name or (slash and not space):
+            raise argparse.ArgumentError(
+                self, f"{values!r} has no name: use NAME or NAMESPACE/NAME"
+            )
+        if slash and to.namespace not in (None, "*", space):
+            raise argparse.ArgumentError(
+                self, f"{values!r} is not in namespace {to.namespace!r}: name one namespace"
+            )
+        setattr(to, self.dest, name)
         if slash:
             to.namespace = space
 

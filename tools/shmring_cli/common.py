@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from rtworkers.similar import did_you_mean
@@ -67,15 +69,33 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it has overloads
         self, args: Any = None, namespace: Any = None
     ) -> Any:
+        if self._subparsers is None:
+            self._refuse_gone(args or ())
         arguments, rest = self.parse_known_args(args, namespace)
         self._refuse(rest)
         return arguments
+
+    def _refuse_gone(self, words: Sequence[str]) -> None:
+        """End with wrong usage if an option is gone: its value must not be read as an argument."""
+        for word in words:
+            if word == "--":
+                return
+            option = word.partition("=")[0]
+            if option not in self._option_string_actions and self._moved(option):
+                self._refuse([word])
+
+    def _moved(self, option: str) -> str:
+        """Return what to write instead of an option that is gone, or nothing. A hint that names an
+        option which this command does not have is of another command."""
+        hint = moved(self.prog, option)
+        named = [] if hint.startswith(("rtstat ", "shmring ")) else _FLAG.findall(hint)
+        return hint if all(flag in self._option_string_actions for flag in named) else ""
 
     def _refuse(self, words: list[str]) -> None:
         """End with wrong usage if there are `words` that no option or argument took."""
         if words:
             option = words[0].partition("=")[0]
-            hint = moved(self.prog, option)
+            hint = self._moved(option)
             hint = f": use {hint}" if hint else did_you_mean(option, self._option_string_actions)
             self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
@@ -92,6 +112,7 @@ class CommandParser(Parser):
         # argparse's intermixed parsing calls this method, and does not support subcommands.
         if self._intermixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
+        self._refuse_gone(args or ())
         self._intermixing = True
         try:
             arguments, rest = self.parse_known_intermixed_args(args, namespace)
@@ -101,36 +122,44 @@ class CommandParser(Parser):
         return arguments, []
 
 
+_FLAG = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
+
+_LOSSES = ("loss", "burst-loss", "duplicate", "corrupt", "reorder")
+_IMPAIRMENTS = (*_LOSSES, "delay", "jitter", "rate", "queue", "seed")
+_ACTIONS = ("close", "hold", "release", "purge")
+_OF_NAMES = ("show", "why", "post-mortem", *_ACTIONS, "impair", "tap", "up")
 _MOVED = {
     **dict.fromkeys(("ttl", "dscp", "interface", "mss"), "--socket {}=..."),
     **dict.fromkeys(("broadcast", "no-gso"), "--socket {}"),
     **dict.fromkeys(("cpu", "profile"), "--worker {}=..."),
     **dict.fromkeys(("ramp", "steps", "burst"), "its value with --pps"),
-    "on-off": "--flow on-off=...",
     "bps": "--pps 10Mbit/s",
     **dict.fromkeys(("padding", "stamp"), "--packet {}=..."),
-    **dict.fromkeys(("loss", "burst-loss", "duplicate", "corrupt", "reorder"), "{}=... alone"),
-    **dict.fromkeys(("delay", "jitter", "rate", "queue", "seed"), "{}=... alone"),
-    **dict.fromkeys(("forward", "backward"), "{} WORDS without the dashes"),
-    "poisson": "--flow poisson",
+    **{f"impair {name}": f"{name}=... alone" for name in _IMPAIRMENTS},
+    **{f"impair {way}": f"{way} WORDS without the dashes" for way in ("forward", "backward")},
+    "on-off": "the word on-off=... in --flow, each of which is a flow",
+    "poisson": "the word poisson in --flow, each of which is a flow",
     "imix": "--size imix",
     "seconds": "--duration TIME",
-    "duration": "-n for the number of snapshots",
+    "rtstat duration": "-n for the number of snapshots",
     "late-limit": "--limit late=1%",
     "loss-limit": "--limit loss=1%",
     "late-us": "--tolerance 50us",
     "max-pps": "--pps",
-    "idle": "N/TIME as the value of --sessions or --flows",
+    "impair idle": "--flows N/TIME",
+    "reflect idle": "--sessions N/TIME",
     "stateful": "--sessions N",
-    "map": "--to OLD=NEW",
-    "timetable": "--at FILE",
+    "replay map": "--to OLD=NEW",
+    "impair timetable": "--at FILE",
     "after": "--keep BEFORE/AFTER",
     "bind": "--local",
     "timestamps": "--clock tai/ptp",
-    "timeout": "--wait",
-    "namespace": "NAMESPACE/NAME",
+    "clock timeout": "--wait",
+    **{f"{command} namespace": "NAMESPACE/NAME" for command in _OF_NAMES},
+    **{f"{command} namespace": "--pool NAMESPACE/POOL" for command in ("send", "recv")},
     "all": "--namespace '*'",
-    "channel": "its name without an option",
+    **{f"{command} channel": "its name without an option" for command in ("list", "errors")},
+    "list sort": "rtstat --csv --fields namespace,name --sort FIELD",
     "verbose": "--all",
     "quick": "--duration 0.2 --runs 1",
     "peer-python": "$SHMRING_PEER_PYTHON",
@@ -140,15 +169,20 @@ _MOVED = {
     "post-mortem": "rtstat post-mortem CHANNEL",
     "version": "shmring --version",
     **{
-        f"user-{name}": f"--user-limits {name}=..."
-        for name in ("channels", "shm", "channel-shm", "connections")
+        f"user-{name}": f"--user-limits {name}={example}"
+        for name, example in (
+            ("channels", "..."),
+            ("shm", "64Mi"),
+            ("channel-shm", "24Mi"),
+            ("connections", "..."),
+        )
     },
     "plot all": "--channel '*'",
     "plot to": "--range FROM..TO",
     "demo rate": "--pps",
     "replay flow": "--only",
-    "ls seconds": "rtstat --plain --interval TIME",
-    "rtstat seconds": "--interval TIME",
+    "ls seconds": "rtstat --plain -n 1 --interval TIME",
+    "rtstat seconds": "-n 1 --interval TIME",
     "show seconds": "--interval TIME",
     "why seconds": "--interval TIME",
 }

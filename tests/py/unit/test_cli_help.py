@@ -61,9 +61,16 @@ def test_commands_are_shown_in_five_groups(capsys: pytest.CaptureFixture[str]) -
         (["generate", "10.0.0.7", "--ttl", "4"], "--socket ttl=..."),
         (["measure", "10.0.0.7", "--seconds", "5"], "--duration TIME"),
         (["impair", "link", "--loss", "1%"], "loss=... alone"),
+        (["generate", "--interface", "eth0", "10.0.0.7"], "--socket interface=..."),
+        (["reflect", "--cpu=3", ":8620"], "--worker cpu=..."),
+        (["generate", "10.0.0.7", "--poisson"], "the word poisson in --flow"),
+        (["up", "plant", "--user-shm", "64"], "--user-limits shm=64Mi"),
         (["ls", "--all"], "--namespace '*'"),
+        (["ls", "--seconds", "5"], "rtstat --plain -n 1 --interval TIME"),
         (["plot", "a.csv", "--all"], "--channel '*'"),
         (["top", "--once"], "--plain"),
+        (["top", "--seconds", "1"], "-n 1 --interval TIME"),
+        (["top", "list", "--sort", "late"], "rtstat --csv --fields namespace,name --sort FIELD"),
         (["top", "show", "ctl", "--seconds", "1"], "--interval TIME"),
     ],
 )
@@ -74,6 +81,26 @@ def test_an_option_that_is_gone_names_the_new_place(
         shmring_cli.main(words)
     assert end.value.code == USAGE
     assert f": use {instead}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["up", "plant", "--cpu", "3"], "; did you mean '--cpus'?"),
+        (["demo", "--cpu", "3"], ""),
+        (["measure", "10.0.0.7", "--seed", "3"], ""),
+        (["udt", "recv", "here", "--timeout", "3"], ""),
+    ],
+)
+def test_no_option_is_named_that_the_command_does_not_have(
+    words: list[str], instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        shmring_cli.main(words)
+    assert end.value.code == USAGE
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert ": use " not in line
+    assert line.endswith(instead)
 
 
 def test_every_command_that_prints_facts_has_json() -> None:

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         with arguments.told.then(generator.stop):
             report = generator.run()
     if arguments.json:
-        json_line(sending.head("generate", report).document(report.to_dict(), lacking))
+        json_line(sending.document("generate", report, lacking))
     else:
         show.done()
         sending.tell("generate", report)

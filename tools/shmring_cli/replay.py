@@ -160,7 +160,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         with arguments.told.then(player.stop):
             report = player.run()
     if arguments.json:
-        json_line(sending.head("replay", report).document(report.to_dict(), lacking))
+        json_line(sending.document("replay", report, lacking))
     else:
         show.done()
         _tell(report)

@@ -28,16 +28,17 @@ class Head(NamedTuple):
     """Packets above the tolerance. None: the tool judges none."""
 
     def document(self, own: dict[str, Any], lacking: Sequence[str]) -> dict[str, Any]:
-        """Return the JSON document, with what only this tool knows."""
-        return {
+        """Return the JSON document, with what only this tool knows. No tool gives another meaning
+        to a key of all."""
+        shared = {
             "tool": self.tool,
             "packets": self.packets,
             "seconds": self.seconds,
             "late": self.late,
             "lateness": self.lateness.to_dict() if self.lateness is not None else None,
             "lacking": list(lacking),
-            **own,
         }
+        return shared | {key: value for key, value in own.items() if key not in shared}
 
     def lines(self) -> Iterator[str]:
         """Yield the first lines of the text."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 import shmring
 from shmring import capture, stamp
@@ -74,6 +76,11 @@ class Show:
 def head(tool: str, report: SendingReport) -> Head:
     """Return what the report of a tool that sends begins with."""
     return Head(tool, report.sent, "sent", report.seconds, report.lateness, report.late)
+
+
+def document(tool: str, report: SendingReport, lacking: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON document. Its ``packets`` were sent, as those of all tools."""
+    return head(tool, report).document({**report.to_dict(), "queued": report.packets}, lacking)
 
 
 def tell(tool: str, report: SendingReport) -> None:

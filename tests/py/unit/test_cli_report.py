@@ -51,7 +51,7 @@ def test_the_first_lines(head: Head, lines: list[str]) -> None:
 
 def test_the_document_has_what_the_tool_knows_beside_the_keys_of_all() -> None:
     head = Head("reflect", 7, "answered", 1.0, TIMES, 0)
-    assert head.document({"sessions": 2}, ["a privilege"]) == {
+    assert head.document({"sessions": 2, "packets": 9}, ["a privilege"]) == {
         "tool": "reflect",
         "packets": 7,
         "seconds": 1.0,

@@ -151,7 +151,7 @@ def test_late_packets_have_an_exit_code() -> None:
     """All packets at one instant: some must wait for the others."""
     done = run(HERE, "--pps", "1G", "--count", "1k", "--limit", "late=0", "--json", code=None)
     facts = json.loads(done.stdout)
-    assert facts["packets"] == facts["sent"] + facts["failed"] == 1000
+    assert facts["queued"] == facts["sent"] + facts["failed"] == 1000
     assert done.returncode == (2 if facts["failed"] else 3 if facts["late"] else 0)
 
 
@@ -236,6 +236,6 @@ def test_sigint_ends_it_with_its_report(wait_s: float) -> None:
     if out:
         facts = json.loads(out)
         assert facts["stopped"], error
-        assert facts["sent"] + facts["not_sent"] + facts["failed"] == facts["packets"]
+        assert facts["sent"] + facts["not_sent"] + facts["failed"] == facts["queued"]
     else:  # before it had a generator
         assert process.returncode != 0

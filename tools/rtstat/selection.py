@@ -18,6 +18,9 @@ from rtworkers.similar import did_you_mean, meant_namespace
 from shmring_cli import options
 from shmring_cli.common import BROKEN, FAILED, FINE, LATE
 
+SEE = "see rtstat list --namespace '*'"
+"""Where the names of all channels are."""
+
 EXIT_CODES: dict[Verdict, int] = {"ok": FINE, "troubled": LATE, "broken": BROKEN}
 
 
@@ -163,13 +166,13 @@ class Selection:
         namespace = self._expected
         if namespace is not None and self._is_empty(shot):
             return f"nothing is open in namespace {namespace!r}{meant_namespace(namespace)}"
-        asked = (("--channel", self._channels), ("--pool", self._pools))
-        given = [f"{option} {name!r}" for option, names in asked for name in names]
+        asked = (("", self._channels), ("pool ", self._pools))
+        given = [f"{kind}{name!r}" for kind, names in asked for name in names]
         hint = ""
         if len(given) == 1:
             known = [c.name if self._channels else c.pool for c in shot.channels]
             hint = did_you_mean((self._channels or self._pools)[0], known)
-        return f"no channel matches {', '.join(given)}: see rtstat list{hint}"
+        return f"no channel matches {', '.join(given)}: {SEE}{hint}"
 
     def exit_code(self, shot: Snapshot) -> int:
         """Return the exit code of a command that shows the selection, see `EXIT_CODES`. If there is

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from rtstat.attached import roles
 from rtstat.fields import Field, Value
 from rtstat.screen import charts
-from rtstat.selection import EXIT_CODES, namespace_of
+from rtstat.selection import EXIT_CODES, SEE, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
 from rtstat.trouble_text import headline, paragraphs, wrapped
@@ -71,7 +71,7 @@ def _missing(shot: Snapshot, name: str) -> str:
     namespace = shot.namespace
     where = "on this host" if namespace is None else f"in namespace {namespace!r}"
     hint = meant_channel(name, namespace)
-    return f"there is no channel {name!r} {where}: see rtstat list{hint}"
+    return f"there is no channel {name!r} {where}: {SEE}{hint}"
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import argparse
 import time
 from dataclasses import dataclass
 
-from rtstat.selection import namespace_of
+from rtstat.selection import SEE, namespace_of
 from rtworkers import paths
 from rtworkers.similar import meant_channel
 
@@ -19,7 +19,7 @@ def find_channel(name: str, arguments: argparse.Namespace) -> tuple[str, str]:
     if not found:
         where = "on this host" if namespace is None else f"in namespace {namespace!r}"
         raise FileNotFoundError(
-            f"there is no channel {name!r} {where}, alive or dead: see rtstat list"
+            f"there is no channel {name!r} {where}, alive or dead: {SEE}"
             + meant_channel(name, namespace)
         )
     if len(found) > 1:

@@ -89,14 +89,17 @@ def test_once(two):
 @pytest.mark.check
 def test_a_selection_without_channels_is_not_called_ok(two):
     pool = json.loads(run("--json", "--interval", "0").stdout)["pools"][0]["name"]
-    none = "no channel matches {}: see rtstat list; did you mean {!r}?\n"
-    for words, meant in ((("--channel", "clt"), "ctl"), (("--pool", f"{pool}x"), pool)):
-        said = none.format(f"{words[0]} {words[1]!r}", meant)
+    none = "no channel matches {}: see rtstat list --namespace '*'; did you mean {!r}?\n"
+    for words, kind, meant in (
+        (("--channel", "clt"), "", "ctl"),
+        (("--pool", f"{pool}x"), "pool ", pool),
+    ):
+        said = none.format(f"{kind}{words[1]!r}", meant)
         check = run("--check", *words, code=2)
         assert (check.stdout, check.stderr) == (f"UNKNOWN: {said}", "")
         for mode in ("--plain", "--json"):
             assert run(mode, *words, code=2).stderr == f"rtstat: {said}"
-    said = none.format("--channel 'clt'", "ctl")
+    said = none.format("'clt'", "ctl")
     assert run("list", "clt", code=2).stderr == f"rtstat: {said}"
 
 

@@ -63,6 +63,20 @@ _FLOWS = 4096
 _IDLE_S = 60.0
 
 
+_OPENING_ONLY: dict[str, tuple[str, Any]] = {
+    "at": ("--at", []),
+    "loop": ("--loop", False),
+    "duration": ("--duration", None),
+    "name": ("--name", None),
+    "flows": ("--flows", (_FLOWS, _IDLE_S)),
+    "gso": ("--socket", True),
+    "pool": ("--pool", None),
+    "cpu": ("--worker", None),
+    "profile": ("--worker", "balanced"),
+}
+"""Arguments that only a new proxy has: their option, and what they are without it."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "where",
@@ -116,10 +130,10 @@ def _check_opening_only(arguments: argparse.Namespace) -> None:
         raise shmring.BadConfig(
             f"{arguments.where!r} is an address: give the server, too, as in --to 10.0.0.7:5004"
         )
-    for name in ("at", "loop", "duration", "pool"):
-        if getattr(arguments, name):
+    for name, (option, otherwise) in _OPENING_ONLY.items():
+        if getattr(arguments, name) != otherwise:
             raise shmring.BadConfig(
-                f"--{name} is for a new proxy: give --to, or leave it out to change "
+                f"{option} is for a new proxy: give --to, or leave it out to change "
                 f"{arguments.where!r}"
             )
 

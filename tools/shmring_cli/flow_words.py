@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from rtworkers import units
 from shmring import traffic
 from shmring_cli import options, sending
 
@@ -80,7 +81,11 @@ def size(text: str) -> traffic.Sizes:
 def even(text: str) -> float | Bits:
     """Parse ``1000`` packets a second, or ``20Mbit/s`` with the headers of IP and UDP."""
     number = text.removesuffix(_BITS)
-    return options.rate(text) if number == text else Bits(options.rate(number))
+    try:
+        value = units.rate(number)
+    except ValueError:
+        raise _wrong(text, "rate above 0", "1000, 50k or 20Mbit/s") from None
+    return value if number == text else Bits(value)
 
 
 def rate(text: str) -> Rate:
@@ -170,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WORDS",
-        help="a flow with its own words: pps=1k,size=200,to=ADDR:PORT,after=1s,duration=5s, "
+        help="a flow with its own words: pps=1k,size=200,to=ADDR:PORT,after=1s,duration=5s,"
         "count=9; poisson: random gaps; on-off=10ms/90ms: send and be silent. May be repeated. "
         "Other options are for flows that do not say it",
     )

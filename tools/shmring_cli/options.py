@@ -41,7 +41,19 @@ count = reads(units.count)
 
 def whole(text: str) -> int:
     """Read ``0``, ``1``, ``1000`` or ``10k``."""
-    return 0 if text == "0" else count(text)
+    try:
+        return 0 if text == "0" else units.count(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no whole number: use 0, 1, 1000 or 10k"
+        ) from None
+
+
+def core(text: str) -> int:
+    """Read the number of a core."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a core: use 0, 1 or 3")
+    return int(text)
 
 
 def percent(text: str) -> float:
@@ -120,7 +132,7 @@ def words(text: str, known: Mapping[str, Word]) -> dict[str, Any]:
             raise argparse.ArgumentTypeError(f"{name} is there twice in {text!r}: give it once")
         try:
             found[word.to] = word.value if word.read is None else word.read(value)
-        except ValueError as error:
+        except (ValueError, argparse.ArgumentTypeError) as error:
             raise argparse.ArgumentTypeError(f"{part!r}: {error}") from None
     return found
 
@@ -174,7 +186,7 @@ def add_socket(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def add_worker(parser: argparse.ArgumentParser) -> None:
     """Add --worker: on which core it runs, and how it waits."""
-    known = {"cpu": Word("cpu", whole), "profile": Word("profile", one_of(*PROFILES))}
+    known = {"cpu": Word("cpu", core), "profile": Word("profile", one_of(*PROFILES))}
     text = "cpu=3, profile=latency (balanced: learn, latency: spin, power: sleep)"
     add_words(parser, "--worker", known, text, cpu=None, profile="balanced")
 

@@ -27,6 +27,7 @@ import ipaddress
 import sys
 
 import shmring
+from rtworkers import units
 from shmring import capture, stamp
 from shmring.stamp import reflector as settings
 from shmring_cli import options, realtime, sending
@@ -128,7 +129,10 @@ def _tell(report: shmring.ReflectorReport) -> None:
 
 
 def _rate(text: str) -> float:
-    return 0.0 if text == "0" else options.rate(text)
+    try:
+        return units.number(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: use 0, 1000 or 50k") from None
 
 
 def _sessions(text: str) -> tuple[int, float]:

@@ -105,7 +105,7 @@ def test_a_report_in_words(reflecting: Callable[..., Started]) -> None:
     [
         (("reflect", "--allow", "10.0.0.1/8"), "has host bits set: use 10.0.0.0/8"),
         (("reflect", "nowhere:x"), "port is 'x'"),
-        (("reflect", ":8620", "--pps", "-1"), "'-1' is no rate above 0"),
+        (("reflect", ":8620", "--pps", "-1"), "'-1' is no rate: use 0, 1000 or 50k"),
         (("clock", "10.0.0.1", "--pps", "0"), "'0' is no rate above 0"),
         (("clock", "10.0.0.1", "--interval", "nan"), "'nan' is no time"),
         (("clock", "10.0.0.1", "--interval", "1us"), "use 0.001 to 86400 s"),

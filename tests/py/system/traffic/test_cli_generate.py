@@ -167,6 +167,7 @@ def test_late_packets_have_an_exit_code() -> None:
         ([""], "it has neither host nor port"),
         ([":0"], "':0' is no destination"),
         (["--pps", "fast", HERE], "'fast' is no rate above 0"),
+        (["--pps", "20Mbit", HERE], "'20Mbit' is no rate above 0: use 1000, 50k or 20Mbit/s"),
         (["--pps", "2G", HERE], "pps is 2000000000.0: it must be 0 to 1000000000"),
         (["--pps", "1Mbit/s", "--flow", "on-off=1/1", HERE], "on-off goes with packets a second"),
         (["--size", "1", HERE], "size is 1 bytes: at least 16"),

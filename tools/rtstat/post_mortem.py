@@ -8,7 +8,7 @@ examples:
   rtstat post-mortem plant/ctl -n 100     more events of each worker
   rtstat post-mortem ctl --json           everything, for programs
 
-exit codes: 0 alive, 1 wrong usage, 2 the channel does not exist or is dead
+exit codes: 0 alive, 1 wrong usage, 2 there is no such channel, 5 it is dead
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rtstat.targets import Clocks, find_channel
 from rtstat.trouble_text import folded
 from shmring import observe
 from shmring_cli import options
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import BROKEN, FINE
 from shmring_cli.output import duration, text_width
 
 _EVENTS = 20
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts(channel, workers, clocks)))
     else:
         print(text(channel, workers, clocks, arguments.count))
-    return FINE if channel.alive else FAILED
+    return FINE if channel.alive else BROKEN
 
 
 # --- text -----------------------------------------------------------------------------------------

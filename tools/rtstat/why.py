@@ -13,7 +13,7 @@ examples:
   rtstat why plant/ctl -n 50     more packets
   rtstat why ctl --json          everything, for programs
 
-exit codes: 2 also if the channel is not served
+exit codes: 0 for an answer, 1 wrong usage, 2 there is no such channel, 5 it is not served
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from rtstat.views import ChannelView
 from rtworkers.verdicts import LATE_SENT
 from shmring import observe
 from shmring_cli import options
-from shmring_cli.common import FAILED, FINE
+from shmring_cli.common import BROKEN, FINE
 from shmring_cli.output import duration, text_width
 
 _SHOWN = 10
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts(found, clocks, arguments.count)))
     else:
         print(text(found, clocks, arguments.count, text_width()))
-    return FINE if found.channel.alive else FAILED
+    return FINE if found.channel.alive else BROKEN
 
 
 def examine(shot: Snapshot, namespace: str, name: str) -> Answer:

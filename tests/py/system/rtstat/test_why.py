@@ -183,7 +183,7 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
     worker = int(owner.line())
     owner.kill_with(worker)
     eventually(lambda: "dead" in rtstat_any("post-mortem", "ctl").splitlines()[0])
-    text = rtstat("post-mortem", "ctl", code=2)
+    text = rtstat("post-mortem", "ctl", code=5)
     for words in (
         "pool line-1: dead",
         f"dead, process {worker}",
@@ -193,8 +193,8 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
         "the sender was late",
     ):
         assert words in text
-    assert "not served since" in rtstat("why", "ctl", code=2)
-    report = json.loads(rtstat("post-mortem", "ctl", "--json", code=2))
+    assert "not served since" in rtstat("why", "ctl", code=5)
+    report = json.loads(rtstat("post-mortem", "ctl", "--json", code=5))
     assert not report["alive"]
     assert [p["verdict"] for p in report["packets"]] == ["enqueued_late"] * 3
     assert report["workers"][0]["pid"] == worker

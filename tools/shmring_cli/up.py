@@ -4,8 +4,8 @@ A named pool outlives the programs that use it: any process opens channels on it
 shmring.open(..., pool=NAME), and others attach to them. Its workers start with the first
 channel on their core.
 
-If this process dies, the workers continue, and the next `shmring up POOL` takes them over
-with their channels and queued packets. SIGHUP requests exactly that: it ends this process
+If this process dies, the workers continue, and the next `shmring up POOL` adopts them with
+their channels and queued packets. SIGHUP requests exactly that: it ends this process
 and leaves the workers. SIGTERM and SIGINT end everything.
 
 As a service of systemd (Type=notify) it reports when it is ready, that it is alive

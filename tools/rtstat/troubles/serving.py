@@ -87,7 +87,7 @@ def _worker_dead(serving: Serving) -> Found | None:
         if worker.process_state == "dead"
         else f"its last heartbeat was {age} ago, and process {worker.pid} is not seen from here. "
         f"It is dead, or stands still in another pid namespace: {_waiting(serving)}",
-        "its pool is not seen, either. If both are dead, take the channels over: "
+        "its pool is not seen, either. If both are dead, adopt the channels: "
         f"{start_pool(worker.namespace, worker.pool)}. Or remove them: shmring gc"
         if serving.owner_state == "dead"
         else "its pool should replace a dead worker within 100 ms. See why it does not: rtstat "

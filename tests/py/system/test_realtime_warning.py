@@ -80,7 +80,7 @@ def test_the_doctor_prints_the_rest() -> None:
         timeout=PATIENCE_S,
         check=False,
     )
-    assert done.returncode in (0, 2, 3)
+    assert done.returncode in (0, 3, 5)
     assert "SCHED_FIFO: " in done.stdout
     assert "locked memory: " in done.stdout
     assert ("Nothing is missing." in done.stdout) == (done.returncode == 0)

@@ -136,7 +136,7 @@ void sim_fail(const char *fmt, ...)
 
 /* --- memory of processes ---------------------------------------------------------------------- */
 
-static void *reserve(size_t bytes)
+void *sim_reserve(size_t bytes)
 {
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -155,8 +155,8 @@ void sim_move(void)
         memcpy(own_first, __start_sim_own, own);
     }
     for (unsigned i = 0; i < ACTORS_MOST; i++) {
-        sim.actors[i].stack = reserve(STACK_BYTES);
-        sim.actors[i].heap = reserve(HEAP_BYTES);
+        sim.actors[i].stack = sim_reserve(STACK_BYTES);
+        sim.actors[i].heap = sim_reserve(HEAP_BYTES);
         sim.actors[i].own = malloc(own);
         sim.actors[i].heap_used = 0;
     }

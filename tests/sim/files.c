@@ -44,21 +44,10 @@ void *kernel_alloc(size_t bytes)
     return kernel_memory + at;
 }
 
-static void *reserve(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) {
-        perror("mmap");
-        exit(1);
-    }
-    return at;
-}
-
 void files_move(void)
 {
-    kernel_memory = reserve(KERNEL_BYTES);
-    sim_clock.shared = (uintptr_t)reserve(SIM_SHARED_BYTES);
+    kernel_memory = sim_reserve(KERNEL_BYTES);
+    sim_clock.shared = (uintptr_t)sim_reserve(SIM_SHARED_BYTES);
 }
 
 void files_begin(void)

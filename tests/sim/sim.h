@@ -148,8 +148,9 @@ typedef struct sim {
 
 extern sim_t sim;
 
-void sim_sites_begin(void); /* once */
-void sim_move(void);        /* all memory of processes and kernel to other addresses */
+void sim_sites_begin(void);      /* once */
+void *sim_reserve(size_t bytes); /* zeros, never given back; ends the program if there are none */
+void sim_move(void);             /* all memory of processes and kernel to other addresses */
 unsigned sim_site_count(void);
 const sim_site_t *sim_site(uint32_t number);
 unsigned sim_site_hits(uint32_t number); /* slow passages, in all runs so far */

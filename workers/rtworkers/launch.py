@@ -141,6 +141,7 @@ def start_program(
             # Ctrl-C is for the pool, not for its other processes. They begin no session: the
             # kernel weighs sessions against each other (sched_autogroup): on Linux 6.18 a worker
             # without real-time class then waited for up to 1.5 s beside busy processes, not 0.09 s.
+            # If the pool dies, the kernel continues a stopped worker (setpgid(2), orphaned).
             process_group=0,
         )
     except OSError as error:

@@ -43,7 +43,8 @@ class Row(NamedTuple):
     @property
     def is_failure(self) -> bool:
         """Whether packets that a system of ours sent are missing."""
-        ours = self.system.startswith("shmring") or self.system in _UNDER_LOAD
+        ours = self.system.startswith("shmring") or self.system.endswith("-dropin")
+        ours = ours or self.system in _UNDER_LOAD
         return ours and self.metric in MISSING and self.value > 0
 
 

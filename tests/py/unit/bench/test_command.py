@@ -25,6 +25,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> int:
         ("shmring", "unsent", 0.1, 2),
         ("flooded", "lost", 0.1, 2),
         ("tapped", "lost", 0.1, 2),
+        ("rtudp-dropin", "lost", 0.1, 2),
         ("shmring", "missing", 0.0, 0),
         ("iperf3", "missing", 9.0, 0),
         ("shmring", "error_p99", 9.0, 0),

@@ -134,7 +134,7 @@ tidy: build-dev ## clang-tidy over csrc, where it is installed
 format: ## lay out the C sources as .clang-format says
 	@find csrc tests/c tests/sim $(wildcard tests/fuzz) -name '*.[ch]' -exec clang-format -i {} +
 
-schema: ## write the Python modules and the tables of the documentation that repeat the tables of C
+schema: ## write the Python modules and the tables of the documentation that repeat csrc/rows
 	@$(PYTHON) csrc/schema.py
 	@$(MAKE) --no-print-directory $(VENV)/.installed-test
 	@$(BIN)/python csrc/schema.py --installed

@@ -1,19 +1,34 @@
 """Enums whose numbers are in shared memory, and the words that options take."""
 
-# Made by csrc/schema.py from the tables in csrc: edit those, then run `make schema`.
+# Made by csrc/schema.py from csrc/rows: edit those, then run `make schema`.
 
 from enum import StrEnum
 from typing import Literal
 
+Clock = Literal["monotonic", "tai"]
 Direction = Literal["tx", "rx", "duplex"]
 Reading = Literal["broadcast", "shared"]
 Overflow = Literal["oldest", "wait"]
 Late = Literal["send", "drop"]
 Align = Literal["start", "wire"]
-Clock = Literal["monotonic", "tai"]
 Reports = Literal["off", "late", "all"]
 Profile = Literal["balanced", "latency", "power"]
 Txtime = Literal["off", "auto", "require"]
+
+
+class State(StrEnum):
+    """State of a channel. Compares equal to its lower-case name."""
+
+    NEW = "new"
+    """Made by the pool, not yet served by a worker."""
+    OPEN = "open"
+    """Served by a worker."""
+    HELD = "held"
+    """Served, but sending and receiving are held."""
+    CLOSED = "closed"
+    """Closed for good: readers take what is left."""
+    FAILED = "failed"
+    """Broken for good: error and reason say why."""
 
 
 class Stamp(StrEnum):
@@ -48,18 +63,3 @@ class Verdict(StrEnum):
     """Refused by the kernel for good; the report has the errno."""
     PRODUCER_HALTED = "producer_halted"
     """Sent late: a client stopped during this or an earlier send."""
-
-
-class State(StrEnum):
-    """State of a channel. Compares equal to its lower-case name."""
-
-    NEW = "new"
-    """Made by the pool, not yet served by a worker."""
-    OPEN = "open"
-    """Served by a worker."""
-    HELD = "held"
-    """Served, but sending and receiving are held."""
-    CLOSED = "closed"
-    """Closed for good: readers take what is left."""
-    FAILED = "failed"
-    """Broken for good: error and reason say why."""

@@ -18,7 +18,7 @@ def fact(
 
 @cache
 def names(kind: Any) -> tuple[str, ...]:
-    """Return the fields of a class of `shmring._numbers`, in the order of its C tables."""
+    """Return the fields of a class of `shmring._numbers`, in the order of its rows."""
     return tuple(item.name for item in dataclasses.fields(kind))
 
 

@@ -1,12 +1,26 @@
 """Counters, gauges and histograms."""
 
-# Made by csrc/schema.py from the tables in csrc: edit those, then run `make schema`.
+# Made by csrc/schema.py from csrc/rows: edit those, then run `make schema`.
 # ruff: noqa: E501, RUF009
 
 from dataclasses import dataclass
 
 from shmring._facts import fact
 from shmring.histogram import Histogram
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class CaptureFates:
+    """What became of the packets of a capture file."""
+
+    udp: int = fact("packets", "UDP datagrams")
+    not_udp: int = fact("packets", "packets of other protocols than UDP")
+    not_ip: int = fact("packets", "packets that are neither IPv4 nor IPv6")
+    other_link: int = fact("packets", "packets of a link type that is not supported")
+    fragment: int = fact("packets", "fragments of UDP datagrams: they are not sent")
+    truncated: int = fact("packets", "UDP datagrams that were captured in part (snaplen): they are not sent")
+    malformed: int = fact("packets", "packets whose headers contradict each other or the size limits")
+    too_many_flows: int = fact("packets", "datagrams of flows beyond the first 65536: they are not sent")
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -70,6 +84,94 @@ class ChannelHistograms:
     immediate: Histogram = fact("ns", "time from send to the start of the send call, packets without a deadline")
     send_call: Histogram = fact("ns", "duration of one send call")
     rx_delivery: Histogram = fact("ns", "time from the arrival timestamp to publication in the ring")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class CyclicNumbers:
+    """Counters and gauges of a cyclic channel."""
+
+    sent: int = fact("cycles", "cycles whose payload was handed to the kernel, or to the readers")
+    failed: int = fact("cycles", "cycles whose payload the kernel refused, or whose worker died during the send")
+    missed: int = fact("cycles", "cycles that passed without a send")
+    sent_stale: int = fact("cycles", "cycles sent with a payload that was stale")
+    sent_failsafe: int = fact("cycles", "cycles sent with the fail-safe payload")
+    updates: int = fact("times", "times the worker took a new payload")
+    stale: int = fact("times", "times the payload became stale")
+    fresh: bool = fact("flag", "there is a payload, and it is not stale")
+    number: int = fact("number", "number of the last cycle: instants since phase_ns of CLOCK_MONOTONIC")
+    origin_mono_ns: int = fact("ns", "instant of cycle 0, CLOCK_MONOTONIC")
+    updated_mono_ns: int | None = fact("ns", "when the payload in use was written, CLOCK_MONOTONIC", none=0)
+    last_sent_mono_ns: int | None = fact("ns", "start of the last send, CLOCK_MONOTONIC", none=0)
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class NetfluxNumbers:
+    """Counters and gauges of a Netflux link."""
+
+    sent: int = fact("packets", "packets handed to the kernel")
+    send_failed: int = fact("packets", "packets refused by the kernel (no number is used up)")
+    skipped: int = fact("instants", "instants of the send grid that passed without a send")
+    sent_stale: int = fact("packets", "packets sent with values that were stale")
+    sent_failsafe: int = fact("packets", "packets sent with the fail-safe values")
+    accepted: int = fact("packets", "packets accepted from the partner")
+    rejected_short: int = fact("packets", "packets shorter than the header and the agreed payload")
+    rejected_repeated: int = fact("packets", "packets with the number accepted last")
+    rejected_old: int = fact("packets", "packets 128 or more numbers ahead: overtaken, or the partner restarted")
+    rejected_foreign: int = fact("packets", "packets from an unknown source")
+    oversize: int = fact("packets", "accepted packets longer than agreed, whose rest was ignored")
+    firsts: int = fact("packets", "accepted packets that were the first, or the first after a timeout")
+    partner_lost: int = fact("packets", "packets of the partner missing between two accepted ones")
+    acknowledged: int = fact("packets", "packets of ours whose number came back as feedback")
+    passed_over: int = fact("packets", "packets of ours covered only by the feedback of a later one")
+    ack_lost: int = fact("packets", "packets of ours never covered by feedback")
+    timeouts: int = fact("times", "times the watchdog expired")
+    unheard: int = fact("times", "times the partner stopped acknowledging our packets")
+    stale: int = fact("times", "times the values to send became too old or their owner died")
+    alive: bool = fact("flag", "a packet was accepted within the watchdog time")
+    heard: bool = fact("flag", "the partner acknowledges our packets")
+    fresh: bool = fact("flag", "the values to send are not too old")
+    own_number: int = fact("number", "number of the last packet built")
+    partner_number: int = fact("number", "number accepted last, which is our feedback")
+    received_number: int = fact("number", "number received last, accepted or not")
+    feedback_number: int = fact("number", "feedback in the packet accepted last")
+    partner_known: bool = fact("flag", "a packet was ever accepted")
+    last_sent_mono_ns: int | None = fact("ns", "start of the last send, CLOCK_MONOTONIC", none=0)
+    last_accepted_mono_ns: int | None = fact("ns", "arrival of the packet accepted last, CLOCK_MONOTONIC", none=0)
+    last_rtt_ns: int | None = fact("ns", "last round-trip time", none=0)
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class NetfluxHistograms:
+    """Histograms of a Netflux link."""
+
+    own_interval: Histogram = fact("ns", "time between the starts of two sends of ours")
+    partner_interval: Histogram = fact("ns", "time between two sends of the partner, by arrival timestamps, per number")
+    gap: Histogram = fact("ns", "time between two accepted packets")
+    rtt: Histogram = fact("ns", "time from the start of a send to the arrival of the feedback with its number")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ProxyNumbers:
+    """Counters and gauges of a proxy."""
+
+    forward_received: int = fact("packets", "datagrams from clients")
+    forward_sent: int = fact("packets", "datagrams handed to the kernel towards the server")
+    forward_refused: int = fact("packets", "datagrams towards the server that the kernel refused")
+    forward_no_flow: int = fact("packets", "datagrams of new clients for which no flow could be opened")
+    forward_lost_takeover: int = fact("packets", "datagrams on the forward path when the worker died")
+    backward_received: int = fact("packets", "datagrams from the server")
+    backward_sent: int = fact("packets", "datagrams handed to the kernel towards clients")
+    backward_refused: int = fact("packets", "datagrams towards clients that the kernel refused")
+    backward_lost_takeover: int = fact("packets", "datagrams on the backward path when the worker died")
+    flows_opened: int = fact("flows", "flows that a client's first datagram opened")
+    flows_idle: int = fact("flows", "flows that ended because they were idle")
+    flows_lost: int = fact("flows", "flows that ended with the worker that served them")
+    unreachable: int = fact("times", "ICMP errors, such as a closed port (several at once count as one)")
+    flows_displaced: int = fact("flows", "flows that ended early because a new client needed their place")
+    flows: int = fact("flows", "flows that are open")
+    forward_waiting: int = fact("packets", "datagrams on the forward path")
+    backward_waiting: int = fact("packets", "datagrams on the backward path")
+    changes: int = fact("times", "times the impairments were changed")
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -147,20 +249,6 @@ class RtpNumbers:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class CaptureFates:
-    """What became of the packets of a capture file."""
-
-    udp: int = fact("packets", "UDP datagrams")
-    not_udp: int = fact("packets", "packets of other protocols than UDP")
-    not_ip: int = fact("packets", "packets that are neither IPv4 nor IPv6")
-    other_link: int = fact("packets", "packets of a link type that is not supported")
-    fragment: int = fact("packets", "fragments of UDP datagrams: they are not sent")
-    truncated: int = fact("packets", "UDP datagrams that were captured in part (snaplen): they are not sent")
-    malformed: int = fact("packets", "packets whose headers contradict each other or the size limits")
-    too_many_flows: int = fact("packets", "datagrams of flows beyond the first 65536: they are not sent")
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ReflectorFates:
     """What became of the packets that a STAMP reflector received."""
 
@@ -184,94 +272,6 @@ class ClockCounters:
     malformed: int = fact("packets", "packets that are no STAMP reply")
     unmatched: int = fact("packets", "replies that match no open request: duplicates, late or forged ones")
     impossible: int = fact("packets", "replies whose times contradict each other")
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class NetfluxNumbers:
-    """Counters and gauges of a Netflux link."""
-
-    sent: int = fact("packets", "packets handed to the kernel")
-    send_failed: int = fact("packets", "packets refused by the kernel (no number is used up)")
-    skipped: int = fact("instants", "instants of the send grid that passed without a send")
-    sent_stale: int = fact("packets", "packets sent with values that were stale")
-    sent_failsafe: int = fact("packets", "packets sent with the fail-safe values")
-    accepted: int = fact("packets", "packets accepted from the partner")
-    rejected_short: int = fact("packets", "packets shorter than the header and the agreed payload")
-    rejected_repeated: int = fact("packets", "packets with the number accepted last")
-    rejected_old: int = fact("packets", "packets 128 or more numbers ahead: overtaken, or the partner restarted")
-    rejected_foreign: int = fact("packets", "packets from an unknown source")
-    oversize: int = fact("packets", "accepted packets longer than agreed, whose rest was ignored")
-    firsts: int = fact("packets", "accepted packets that were the first, or the first after a timeout")
-    partner_lost: int = fact("packets", "packets of the partner missing between two accepted ones")
-    acknowledged: int = fact("packets", "packets of ours whose number came back as feedback")
-    passed_over: int = fact("packets", "packets of ours covered only by the feedback of a later one")
-    ack_lost: int = fact("packets", "packets of ours never covered by feedback")
-    timeouts: int = fact("times", "times the watchdog expired")
-    unheard: int = fact("times", "times the partner stopped acknowledging our packets")
-    stale: int = fact("times", "times the values to send became too old or their owner died")
-    alive: bool = fact("flag", "a packet was accepted within the watchdog time")
-    heard: bool = fact("flag", "the partner acknowledges our packets")
-    fresh: bool = fact("flag", "the values to send are not too old")
-    own_number: int = fact("number", "number of the last packet built")
-    partner_number: int = fact("number", "number accepted last, which is our feedback")
-    received_number: int = fact("number", "number received last, accepted or not")
-    feedback_number: int = fact("number", "feedback in the packet accepted last")
-    partner_known: bool = fact("flag", "a packet was ever accepted")
-    last_sent_mono_ns: int | None = fact("ns", "start of the last send, CLOCK_MONOTONIC", none=0)
-    last_accepted_mono_ns: int | None = fact("ns", "arrival of the packet accepted last, CLOCK_MONOTONIC", none=0)
-    last_rtt_ns: int | None = fact("ns", "last round-trip time", none=0)
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class NetfluxHistograms:
-    """Histograms of a Netflux link."""
-
-    own_interval: Histogram = fact("ns", "time between the starts of two sends of ours")
-    partner_interval: Histogram = fact("ns", "time between two sends of the partner, by arrival timestamps, per number")
-    gap: Histogram = fact("ns", "time between two accepted packets")
-    rtt: Histogram = fact("ns", "time from the start of a send to the arrival of the feedback with its number")
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class CyclicNumbers:
-    """Counters and gauges of a cyclic channel."""
-
-    sent: int = fact("cycles", "cycles whose payload was handed to the kernel, or to the readers")
-    failed: int = fact("cycles", "cycles whose payload the kernel refused, or whose worker died during the send")
-    missed: int = fact("cycles", "cycles that passed without a send")
-    sent_stale: int = fact("cycles", "cycles sent with a payload that was stale")
-    sent_failsafe: int = fact("cycles", "cycles sent with the fail-safe payload")
-    updates: int = fact("times", "times the worker took a new payload")
-    stale: int = fact("times", "times the payload became stale")
-    fresh: bool = fact("flag", "there is a payload, and it is not stale")
-    number: int = fact("number", "number of the last cycle: instants since phase_ns of CLOCK_MONOTONIC")
-    origin_mono_ns: int = fact("ns", "instant of cycle 0, CLOCK_MONOTONIC")
-    updated_mono_ns: int | None = fact("ns", "when the payload in use was written, CLOCK_MONOTONIC", none=0)
-    last_sent_mono_ns: int | None = fact("ns", "start of the last send, CLOCK_MONOTONIC", none=0)
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class ProxyNumbers:
-    """Counters and gauges of a proxy."""
-
-    forward_received: int = fact("packets", "datagrams from clients")
-    forward_sent: int = fact("packets", "datagrams handed to the kernel towards the server")
-    forward_refused: int = fact("packets", "datagrams towards the server that the kernel refused")
-    forward_no_flow: int = fact("packets", "datagrams of new clients for which no flow could be opened")
-    forward_lost_takeover: int = fact("packets", "datagrams on the forward path when the worker died")
-    backward_received: int = fact("packets", "datagrams from the server")
-    backward_sent: int = fact("packets", "datagrams handed to the kernel towards clients")
-    backward_refused: int = fact("packets", "datagrams towards clients that the kernel refused")
-    backward_lost_takeover: int = fact("packets", "datagrams on the backward path when the worker died")
-    flows_opened: int = fact("flows", "flows that a client's first datagram opened")
-    flows_idle: int = fact("flows", "flows that ended because they were idle")
-    flows_lost: int = fact("flows", "flows that ended with the worker that served them")
-    unreachable: int = fact("times", "ICMP errors, such as a closed port (several at once count as one)")
-    flows_displaced: int = fact("flows", "flows that ended early because a new client needed their place")
-    flows: int = fact("flows", "flows that are open")
-    forward_waiting: int = fact("packets", "datagrams on the forward path")
-    backward_waiting: int = fact("packets", "datagrams on the backward path")
-    changes: int = fact("times", "times the impairments were changed")
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)

@@ -3,6 +3,8 @@
 #ifndef RT_CLOCK_H
 #define RT_CLOCK_H
 
+#include "rows/clock.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -10,12 +12,6 @@
 #define RT_NS_PER_MS INT64_C(1000000)
 #define RT_NS_PER_US INT64_C(1000)
 #define RT_NEVER_NS INT64_MAX
-
-/* The clock of a channel. The numbers are stored in shared memory. */
-typedef enum rt_clock_id {
-    RT_CLOCK_MONOTONIC = 0,
-    RT_CLOCK_TAI = 1,
-} rt_clock_id_t;
 
 int64_t rt_mono_ns(void);
 

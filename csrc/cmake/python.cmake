@@ -38,12 +38,12 @@ function(rt_cffi_module name)
     set(list ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_cdef.txt)
     set(maker ${CMAKE_CURRENT_SOURCE_DIR}/python/cdef.py)
     set(cdef ${CMAKE_CURRENT_BINARY_DIR}/${name}_cdef.h)
-    file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h)
+    file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h ${RT_MADE}/*.h)
     set(src ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_src.h)
     set(c ${CMAKE_CURRENT_BINARY_DIR}/_${name}.c)
     add_custom_command(
         OUTPUT ${c}
-        COMMAND ${Python_EXECUTABLE} ${maker} ${list} ${CMAKE_CURRENT_SOURCE_DIR} ${cdef}
+        COMMAND ${Python_EXECUTABLE} ${maker} ${list} ${cdef} ${CMAKE_CURRENT_SOURCE_DIR} ${RT_MADE}
         COMMAND ${Python_EXECUTABLE} -m cffi.gen_src read-sources shmring._${name} ${cdef} ${src} ${c}
         DEPENDS ${maker} ${list} ${headers} ${src}
         COMMENT "Generating shmring._${name}"

@@ -1,8 +1,8 @@
-"""Makes the declarations that cffi reads, from the headers of C: ``cdef.py LIST CSRC OUT``.
+"""Makes the declarations that cffi reads, from the headers of C: ``cdef.py LIST OUT CSRC MADE``.
 
 LIST names what Python sees, header by header, and declares what C calls in Python. A struct has the
 fields whose types cffi knows, and ``name*`` is a struct without fields. cffi asks the compiler for
-sizes, values and offsets.
+sizes, values and offsets. What `rows.py` made (in MADE) belongs to the header that includes it.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Declarations:
         return f"{constant}{kind} {star}{name}{'[...]' if many else ''};"
 
 
-def make(names: str, csrc: Path) -> str:
+def make(names: str, csrc: Path, made_in: Path) -> str:
     """The declarations of a list."""
-    headers = "".join(path.read_text("utf-8") for path in csrc.rglob("*.h"))
+    headers = "".join(path.read_text("utf-8") for at in (csrc, made_in) for path in at.rglob("*.h"))
     made = Declarations(set(re.findall(r"typedef enum \w* ?{[^}]*} (\w+);", headers)))
     header = ""
     for line in names.splitlines():
@@ -74,11 +74,17 @@ def make(names: str, csrc: Path) -> str:
         words = line.partition("#")[0].split()
         if words and words[0].endswith(":"):
             text = (csrc / words.pop(0)[:-1]).read_text("utf-8")
+            for name in re.findall(r'#include "(rows/\w+\.h)"', text):
+                text += (made_in / name).read_text("utf-8")
             header = re.sub(r"/\*.*?\*/|_Alignas\(\w+\)", "", text, flags=re.S)
         for word in words:
             made.add(word, header)
     return "\n".join(made.lines) + "\n"
 
 
+def main(names: str, out: str, csrc: str, made_in: str) -> None:
+    Path(out).write_text(make(Path(names).read_text("utf-8"), Path(csrc), Path(made_in)))
+
+
 if __name__ == "__main__":
-    Path(sys.argv[3]).write_text(make(Path(sys.argv[1]).read_text("utf-8"), Path(sys.argv[2])))
+    main(*sys.argv[1:])

@@ -66,35 +66,12 @@
 #ifndef CTL_MSG_H
 #define CTL_MSG_H
 
+#include "rows/control.h"
 #include "shm/shm_config.h"
 
-#define CTL_MAGIC UINT32_C(0x314c5443) /* "CTL1" */
-#define CTL_MAX_BYTES 65536u
-#define CTL_MAX_FDS 3u
 #define CTL_TEXT_BYTES 512u
 #define CTL_MARK_BYTES 256u
 #define CTL_ENGINE_BYTES 4096u /* longest engine part of a request and of its answer */
-
-typedef enum ctl_op {
-    CTL_OPEN = 1,
-    CTL_CLOSE = 2,
-    CTL_ATTACH = 3,
-    CTL_DETACH = 4,
-    CTL_HOLD = 5,
-    CTL_RELEASE = 6,
-    CTL_PURGE = 7,
-    CTL_RESET = 8,
-    CTL_LIST = 9,
-    CTL_EXPORT = 10,
-    CTL_PING = 11,
-    CTL_ADOPT = 12,
-    CTL_QUIT = 13,
-    CTL_ENGINE = 14,
-    CTL_TAP = 15,
-    CTL_MARK = 16,
-    CTL_HELLO = 17,
-    CTL_CLIENT = 18,
-} ctl_op_t;
 
 typedef struct ctl_header {
     uint32_t magic;
@@ -118,7 +95,6 @@ typedef struct ctl_list {
     uint32_t reserved;
 } ctl_list_t;
 
-#define CTL_OPEN_TAKEOVER 1u /* the segment served another worker before: repair it and continue */
 typedef struct ctl_open {
     uint32_t flags;
     uint32_t reserved;
@@ -163,7 +139,6 @@ typedef struct ctl_tapped {
     uint32_t taps; /* taps of this channel, including this one */
 } ctl_tapped_t;
 
-#define CTL_HELLO_POOL UINT32_C(0xffffffff)
 typedef struct ctl_hello {
     uint32_t slot; /* of the worker, or CTL_HELLO_POOL */
     uint32_t reserved;

@@ -25,6 +25,7 @@
 #ifndef SHM_CYCLIC_H
 #define SHM_CYCLIC_H
 
+#include "rows/cyclic.h"
 #include "shm/latest_box.h"
 #include "shm/shm_layout.h"
 
@@ -55,38 +56,6 @@ typedef struct shm_cyclic_config {
 /* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value,
  * the limit and the fix. */
 int shm_cyclic_config_check(const shm_cyclic_config_t *c);
-
-/* One table for enum, labels and documentation: id, unit, meaning. */
-#define SHM_CYCLIC_COUNTERS(X)                                                          \
-    X(sent, cycles, "cycles whose payload was handed to the kernel, or to the readers") \
-    X(failed, cycles, "cycles whose payload the kernel refused, or whose worker died during the send") \
-    X(missed, cycles, "cycles that passed without a send")                              \
-    X(sent_stale, cycles, "cycles sent with a payload that was stale")                    \
-    X(sent_failsafe, cycles, "cycles sent with the fail-safe payload")                  \
-    X(updates, times, "times the worker took a new payload")                            \
-    X(stale, times, "times the payload became stale")
-
-typedef enum shm_cyclic_counter_id {
-#define SHM_CYCLIC_COUNTER_ID(id, unit, text) SHM_CYCLIC_COUNT_##id,
-    SHM_CYCLIC_COUNTERS(SHM_CYCLIC_COUNTER_ID)
-#undef SHM_CYCLIC_COUNTER_ID
-        SHM_CYCLIC_COUNTER_TOTAL
-} shm_cyclic_counter_id_t;
-
-/* Rows: id, unit, the number that stands for "not known" if there is one, meaning. */
-#define SHM_CYCLIC_GAUGES(X)                                                                   \
-    X(fresh, flag, , "there is a payload, and it is not stale")                                \
-    X(number, number, , "number of the last cycle: instants since phase_ns of CLOCK_MONOTONIC") \
-    X(origin_mono_ns, ns, , "instant of cycle 0, CLOCK_MONOTONIC")                             \
-    X(updated_mono_ns, ns, 0, "when the payload in use was written, CLOCK_MONOTONIC")          \
-    X(last_sent_mono_ns, ns, 0, "start of the last send, CLOCK_MONOTONIC")
-
-typedef enum shm_cyclic_gauge_id {
-#define SHM_CYCLIC_GAUGE_ID(id, unit, none, text) SHM_CYCLIC_GAUGE_##id,
-    SHM_CYCLIC_GAUGES(SHM_CYCLIC_GAUGE_ID)
-#undef SHM_CYCLIC_GAUGE_ID
-        SHM_CYCLIC_GAUGE_TOTAL
-} shm_cyclic_gauge_id_t;
 
 /* Room for more counters and gauges without moving what follows. */
 #define SHM_CYCLIC_COUNTER_SPACE 32u

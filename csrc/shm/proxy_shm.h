@@ -19,6 +19,7 @@
 #ifndef SHM_PROXY_H
 #define SHM_PROXY_H
 
+#include "rows/proxy.h"
 #include "shm/shm_layout.h"
 
 #define SHM_PROXY_ENGINE "proxy"
@@ -37,47 +38,6 @@ typedef struct shm_proxy_config {
 /* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value,
  * the limit and the fix. */
 int shm_proxy_config_check(const shm_proxy_config_t *c);
-
-/* Each received datagram ends as sent, refused or without a flow, on the path as lost, burst_lost
- * or queue_dropped, or with its worker. Duplicates end in the same ways, but never without a flow.
- *
- * One table for enum, labels and documentation: id, unit, meaning. */
-#define SHM_PROXY_COUNTERS(X)                                                                  \
-    X(forward_received, packets, "datagrams from clients")                                     \
-    X(forward_sent, packets, "datagrams handed to the kernel towards the server")              \
-    X(forward_refused, packets, "datagrams towards the server that the kernel refused")        \
-    X(forward_no_flow, packets, "datagrams of new clients for which no flow could be opened")  \
-    X(forward_lost_takeover, packets, "datagrams on the forward path when the worker died")    \
-    X(backward_received, packets, "datagrams from the server")                                 \
-    X(backward_sent, packets, "datagrams handed to the kernel towards clients")                \
-    X(backward_refused, packets, "datagrams towards clients that the kernel refused")          \
-    X(backward_lost_takeover, packets, "datagrams on the backward path when the worker died")  \
-    X(flows_opened, flows, "flows that a client's first datagram opened")                      \
-    X(flows_idle, flows, "flows that ended because they were idle")                            \
-    X(flows_lost, flows, "flows that ended with the worker that served them")                  \
-    X(unreachable, times, "ICMP errors, such as a closed port (several at once count as one)") \
-    X(flows_displaced, flows, "flows that ended early because a new client needed their place")
-
-typedef enum shm_proxy_counter_id {
-#define SHM_PROXY_COUNTER_ID(id, unit, text) SHM_PROXY_COUNT_##id,
-    SHM_PROXY_COUNTERS(SHM_PROXY_COUNTER_ID)
-#undef SHM_PROXY_COUNTER_ID
-        SHM_PROXY_COUNTER_TOTAL
-} shm_proxy_counter_id_t;
-
-/* Rows: id, unit, the number that stands for "not known" if there is one, meaning. */
-#define SHM_PROXY_GAUGES(X)                                          \
-    X(flows, flows, , "flows that are open")                         \
-    X(forward_waiting, packets, , "datagrams on the forward path")   \
-    X(backward_waiting, packets, , "datagrams on the backward path") \
-    X(changes, times, , "times the impairments were changed")
-
-typedef enum shm_proxy_gauge_id {
-#define SHM_PROXY_GAUGE_ID(id, unit, none, text) SHM_PROXY_GAUGE_##id,
-    SHM_PROXY_GAUGES(SHM_PROXY_GAUGE_ID)
-#undef SHM_PROXY_GAUGE_ID
-        SHM_PROXY_GAUGE_TOTAL
-} shm_proxy_gauge_id_t;
 
 /* Room for more counters and gauges without moving what follows. */
 #define SHM_PROXY_COUNTER_SPACE 32u

@@ -10,6 +10,7 @@
 #ifndef SHM_RTP_H
 #define SHM_RTP_H
 
+#include "rows/rtp.h"
 #include "shm/shm_layout.h"
 
 #define SHM_RTP_ENGINE "rtp"
@@ -193,98 +194,6 @@ typedef struct shm_rtp_rx {
 } shm_rtp_rx_t;
 
 /* --- state -------------------------------------------------------------------------------- */
-
-/* Since the channel was opened or statistics were reset. id, unit, meaning. */
-#define SHM_RTP_COUNTERS(X)                                                                      \
-    X(sent, packets, "media packets sent, retransmissions excluded")                             \
-    X(sent_octets, bytes, "payload bytes of the media packets sent")                             \
-    X(spurts, spurts, "talk spurts started")                                                     \
-    X(skipped_times, times, "times of the grid that passed without a packet")                    \
-    X(underruns, times,                                                                          \
-      "times the send queue was empty when a packet was due, without a pause before")            \
-    X(filled, packets, "packets sent to fill an underrun")                                       \
-    X(bad_records, records, "invalid records from clients")                                      \
-    X(received, packets, "packets received with an RTP header")                                  \
-    X(malformed, packets, "packets received without a valid RTP header")                         \
-    X(unexpected_pt, packets, "packets with a payload type that is reserved or belongs to RTCP") \
-    X(valid, packets, "packets of the stream")                                                   \
-    X(on_probation, packets, "packets of a source that is not validated, or not yet")            \
-    X(foreign, packets, "packets of an unknown source")                                          \
-    X(jumps, packets, "packets with a large sequence jump that is not confirmed yet")            \
-    X(restarts, times, "times the source restarted at other sequence numbers")                   \
-    X(source_changes, times, "times another source took over")                                   \
-    X(delivered, frames, "frames delivered")                                                     \
-    X(lost, frames, "frames skipped at playout that never arrived")                              \
-    X(late, frames, "frames that arrived after they were skipped")                               \
-    X(duplicates, frames, "frames that arrived again")                                           \
-    X(overflow, frames, "frames removed from a full jitter buffer")                              \
-    X(discarded, frames, "frames far off in time or number that no frame followed")            \
-    X(erasures, events, "erasures delivered in place of missing frames")                         \
-    X(concealed_ns, ns, "media time missing at playout")                                         \
-    X(pause_ns, ns, "media time in which the sender paused")                                     \
-    X(resyncs, times, "times the timeline jumped")                                               \
-    X(nack_missing, packets, "packets that later ones overtook")                                 \
-    X(nack_requested, packets, "packets requested by NACK, repeated requests included")          \
-    X(nack_recovered, packets, "packets that arrived after a request")                           \
-    X(nack_given_up, packets, "packets requested without success")                               \
-    X(nack_heard, packets, "packets that receivers requested from us")                           \
-    X(nack_resent, packets, "packets sent again on request")                                     \
-    X(nack_gone, packets, "packets requested from us that are no longer kept")                   \
-    X(rtcp_sent, compounds, "RTCP compound packets sent")                                        \
-    X(rtcp_received, compounds, "valid RTCP compound packets received")                          \
-    X(rtcp_malformed, compounds, "malformed RTCP compound packets received")                     \
-    X(rtcp_sr_received, packets, "sender reports received")                                      \
-    X(rtcp_rr_received, packets, "receiver reports received")                                    \
-    X(rtcp_bye_received, packets, "goodbyes received")                                           \
-    X(rtcp_failed, compounds, "RTCP compound packets that the kernel did not send")
-
-typedef enum shm_rtp_counter_id {
-#define SHM_RTP_COUNTER_ID(id, unit, text) SHM_RTP_COUNT_##id,
-    SHM_RTP_COUNTERS(SHM_RTP_COUNTER_ID)
-#undef SHM_RTP_COUNTER_ID
-        SHM_RTP_COUNTER_TOTAL
-} shm_rtp_counter_id_t;
-
-/* As of now, signed 64-bit numbers. id, unit, the number that stands for "not known" if there is
- * one, meaning. */
-#define SHM_RTP_GAUGES(X)                                                                         \
-    X(ssrc, id, , "our SSRC")                                                                     \
-    X(next_seq, number, , "sequence number of the next packet we send")                           \
-    X(next_due_ns, ns, 0, "due time of the next packet we send, in the channel's clock")              \
-    X(queued, records, , "records waiting to be sent")                                            \
-    X(remote_ssrc, id, -1, "SSRC of the source received")                                         \
-    X(jitter_units, units, , "interarrival jitter (RFC 3550) in units of the media clock")        \
-    X(jitter_ns, ns, , "interarrival jitter (RFC 3550)")                                          \
-    X(delay_ns, ns, , "delay of the jitter buffer in force, above the fastest frames")            \
-    X(target_ns, ns, , "delay that the jitter buffer aims at")                                    \
-    X(depth, frames, , "frames in the jitter buffer")                                             \
-    X(skew_ppb, ppb, , "deviation of the sender's clock from ours, positive if it is slow")       \
-    X(highest_seq, number, , "highest extended sequence number received")                         \
-    X(cumulative_lost, packets, ,                                                                 \
-      "packets expected minus packets received (RFC 3550 section 6.4.1)")                         \
-    X(members, members, , "members of the session, ourselves included")                           \
-    X(senders, members, , "members of the session that send")                                     \
-    X(rtcp_due_ns, ns, 0, "time of our next RTCP report, CLOCK_MONOTONIC")                        \
-    X(rtt_ns, ns, -1, "round-trip time from the last report about us")                            \
-    X(reported_fraction_lost, q8, -1, "share of our packets lost, from the last report about us") \
-    X(reported_lost, packets, , "our packets lost so far, from the last report about us")         \
-    X(reported_jitter_units, units, , "jitter of our packets, from the last report about us")     \
-    X(reported_highest_seq, number, ,                                                             \
-      "highest sequence number of ours, from the last report about us")                           \
-    X(report_mono_ns, ns, 0, "arrival of the last report about us, CLOCK_MONOTONIC")              \
-    X(sr_ntp, ntp, 0, "NTP timestamp (64 bits) of the source's last sender report")               \
-    X(sr_rtp_ts, units, , "RTP timestamp of the source's last sender report")                     \
-    X(sr_mono_ns, ns, 0, "arrival of the source's last sender report, CLOCK_MONOTONIC")           \
-    X(sr_packets, packets, , "packets sent by the source, from its last sender report")           \
-    X(sr_octets, bytes, , "payload bytes sent by the source, from its last sender report")        \
-    X(bye_mono_ns, ns, 0, "arrival of the source's goodbye, CLOCK_MONOTONIC")
-
-typedef enum shm_rtp_gauge_id {
-#define SHM_RTP_GAUGE_ID(id, unit, none, text) SHM_RTP_GAUGE_##id,
-    SHM_RTP_GAUGES(SHM_RTP_GAUGE_ID)
-#undef SHM_RTP_GAUGE_ID
-        SHM_RTP_GAUGE_TOTAL
-} shm_rtp_gauge_id_t;
 
 #define SHM_RTP_COUNTER_SPACE 64u
 #define SHM_RTP_GAUGE_SPACE 64u

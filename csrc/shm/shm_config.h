@@ -6,11 +6,11 @@
 #ifndef SHM_CONFIG_H
 #define SHM_CONFIG_H
 
+#include "rows/config.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHM_NAME_MAX 64u
-#define SHM_NAME_BYTES 65u /* with its terminator */
 #define SHM_MAX_PAYLOAD 65507u
 #define SHM_MAX_RECORD 65535u /* payload in a ring, including an engine's own header */
 #define SHM_MAX_GROUPS 8u
@@ -26,30 +26,6 @@ typedef struct shm_addr {
     uint32_t scope;   /* IPv6 scope id (interface index), else 0 */
     uint8_t ip[16];   /* network order; IPv4 in the first four bytes */
 } shm_addr_t;
-
-typedef enum shm_direction { SHM_TX = 1, SHM_RX = 2, SHM_DUPLEX = 3 } shm_direction_t;
-typedef enum shm_read_mode { SHM_READ_BROADCAST = 0, SHM_READ_SHARED = 1 } shm_read_mode_t;
-typedef enum shm_overflow {
-    SHM_OVERFLOW_OLDEST = 0, /* a full rx ring loses its oldest packet */
-    SHM_OVERFLOW_WAIT = 1,   /* the worker stops reading the socket until readers catch up */
-} shm_overflow_t;
-typedef enum shm_late { SHM_LATE_SEND = 0, SHM_LATE_DROP = 1 } shm_late_t;
-typedef enum shm_align { SHM_ALIGN_START = 0, SHM_ALIGN_WIRE = 1 } shm_align_t;
-typedef enum shm_reports { SHM_REPORTS_OFF = 0, SHM_REPORTS_LATE = 1, SHM_REPORTS_ALL = 2 } shm_reports_t;
-typedef enum shm_profile {
-    SHM_PROFILE_BALANCED = 0,
-    SHM_PROFILE_LATENCY = 1,
-    SHM_PROFILE_POWER = 2,
-} shm_profile_t;
-typedef enum shm_stamp {
-    SHM_STAMP_NONE = 0,
-    SHM_STAMP_USER = 1,     /* read from the clock by the worker after the system call */
-    SHM_STAMP_KERNEL = 2,   /* taken by the kernel when the packet passed the driver */
-    SHM_STAMP_HARDWARE = 3, /* taken by the network card, converted to the channel's clock */
-} shm_stamp_t;
-/* The timestamps that the caller wants: none (user clock only), kernel, or hardware if there is
- * any. */
-typedef enum shm_txtime { SHM_TXTIME_OFF = 0, SHM_TXTIME_AUTO = 1, SHM_TXTIME_REQUIRE = 2 } shm_txtime_t;
 
 typedef struct shm_group {
     shm_addr_t group;    /* family 0 ends the list */

@@ -134,7 +134,7 @@ AT(shm_stats_t, finished_base, 976);
 AT(shm_stats_t, scheduled, 1024);
 AT(shm_stats_t, hists, 1056);
 _Static_assert(SHM_COUNTER_TOTAL <= SHM_COUNTER_SPACE, "not enough room for the counters");
-SIZE(rt_hist_t, 8480);
+SIZE(rt_hist_t, RT_HIST_BYTES);
 
 AT(shm_worker_page_t, magic, 0);
 AT(shm_worker_page_t, version, 8);
@@ -153,7 +153,7 @@ SIZE(shm_worker_page_t, 8768);
 AT(shm_slot_cursors_t, tail, 0);
 AT(shm_slot_cursors_t, writing, 8);
 AT(shm_slot_cursors_t, suppressed, 16);
-SIZE(shm_slot_cursors_t, RT_LINE_BYTES);
+SIZE(shm_slot_cursors_t, SHM_SLOT_CURSORS_BYTES);
 
 AT(shm_event_t, mono_ns, 0);
 AT(shm_event_t, last_mono_ns, 8);
@@ -181,13 +181,13 @@ SIZE(shm_error_t, 256);
 AT(shm_error_log_t, others, 0);
 AT(shm_error_log_t, others_last_mono_ns, 8);
 AT(shm_error_log_t, errors, RT_LINE_BYTES);
-SIZE(shm_error_log_t, 16512);
+SIZE(shm_error_log_t, SHM_ERROR_LOG_BYTES);
 
 AT(shm_worker_segment_t, page, 0);
-AT(shm_worker_segment_t, recorder, 12288);
-AT(shm_worker_segment_t, errors, 143488);
-AT(shm_worker_segment_t, pool_errors, 163840);
-SIZE(shm_worker_segment_t, 184320);
+AT(shm_worker_segment_t, recorder, SHM_RECORDER_OFFSET);
+AT(shm_worker_segment_t, errors, SHM_ERRORS_OFFSET);
+AT(shm_worker_segment_t, pool_errors, SHM_POOL_ERRORS_OFFSET);
+SIZE(shm_worker_segment_t, SHM_WORKER_SEGMENT_BYTES);
 _Static_assert((SHM_RECORDER_EVENTS & (SHM_RECORDER_EVENTS - 1)) == 0, "slots of a ring");
 
 SIZE(ctl_header_t, 24);

@@ -27,11 +27,10 @@
 #include "base/rt_atomic.h"
 #include "base/rt_clock.h"
 #include "base/rt_hist.h"
+#include "rows/channel.h"
 #include "shm/observe_layout.h"
 #include "shm/shm_config.h"
 
-#define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 16u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -193,14 +192,6 @@ typedef struct shm_identity {
     rt_a64_t opener_mono_ns; /* when the last of them did so */
 } shm_identity_t;
 
-typedef enum shm_channel_state {
-    SHM_STATE_NEW = 0,    /* made by the pool, not yet served by a worker */
-    SHM_STATE_OPEN = 1,   /* served by a worker */
-    SHM_STATE_HELD = 2,   /* served, but sending and receiving are held */
-    SHM_STATE_CLOSED = 3, /* closed for good: readers take what is left */
-    SHM_STATE_FAILED = 4, /* broken for good: error and reason say why */
-} shm_channel_state_t;
-
 #define SHM_REASON_BYTES 96u
 
 /* What the worker reports about the channel. Facts that do not change per packet. */
@@ -289,10 +280,6 @@ typedef struct shm_reader {
     uint64_t reserved;
 } shm_reader_t;
 
-/* An owner whose process is in a pid namespace that the worker cannot see. The owners here are for
- * observers. The locks on the segment's file say who holds a slot (LAYOUT.md). */
-#define SHM_OWNER_ELSEWHERE 0xfffffffeu
-
 /* Where the locks are: a byte for each producer slot, then, after SHM_MAX_SLOTS bytes, one for each
  * reader slot. */
 #define SHM_SLOT_LOCKS (UINT64_C(1) << 40)
@@ -302,83 +289,7 @@ typedef struct shm_reader {
 
 /* --- statistics --------------------------------------------------------------------------- */
 
-/* One table for the enum, the labels and the documentation: id, unit, meaning. The worker counts
- * all of them since the segment was made or since statistics were reset. */
-#define SHM_COUNTERS(X)                                                                          \
-    X(tx_sent, packets, "packets handed to the kernel, or to the readers of a local channel")    \
-    X(tx_bytes, bytes, "payload bytes handed to the kernel")                                     \
-    X(tx_calls, calls, "send calls")                                                             \
-    X(tx_immediate, packets, "packets sent without a deadline")                                  \
-    X(tx_on_time, packets, "packets with verdict on_time")                                       \
-    X(tx_enqueued_late, packets, "packets with verdict enqueued_late")                           \
-    X(tx_woke_late, packets, "packets with verdict woke_late")                                   \
-    X(tx_send_slow, packets, "packets with verdict send_slow")                                   \
-    X(tx_queued_behind, packets, "packets with verdict queued_behind")                           \
-    X(tx_dropped_late, packets, "packets with verdict dropped_late")                             \
-    X(tx_cancelled, packets, "packets with verdict cancelled")                                   \
-    X(tx_failed, packets, "packets with verdict failed")                                         \
-    X(tx_producer_halted, packets, "packets with verdict producer_halted")                       \
-    X(tx_retries, calls, "send calls repeated for lack of room (EAGAIN, ENOBUFS)")               \
-    X(tx_orphans, packets, "packets whose producer died before it finished writing")             \
-    X(tx_aborted, packets, "packets whose producer gave up its claim")                           \
-    X(tx_corrupt, packets, "packets refused because their record header was invalid")            \
-    X(tx_relocated, packets, "packets moved inside the ring to free space")                      \
-    X(tx_stamped, packets, "packets that got a timestamp from the kernel or the card")           \
-    X(tx_stamps_lost, packets, "packets whose transmit timestamp never arrived")                 \
-    X(rx_received, packets, "packets read from the socket, or delivered on a local channel")     \
-    X(rx_bytes, bytes, "payload bytes read from the socket")                                     \
-    X(rx_calls, calls, "receive calls")                                                          \
-    X(rx_kernel_drops, packets,                                                                  \
-      "packets dropped by the kernel: the socket buffer was full (SO_RXQ_OVFL)")                 \
-    X(rx_overwritten, packets,                                                                   \
-      "packets overwritten in the ring before an attached reader took them")                     \
-    X(rx_truncated, packets, "packets longer than the ring accepts")                             \
-    X(rx_filtered, packets, "packets that are not from the remote of a connected channel")       \
-    X(rx_errors, calls, "receive calls that failed")                                             \
-    X(rx_lost_takeover, packets, "packets received and then lost because the worker died")       \
-    X(rx_sockets_reopened, sockets,                                                              \
-      "sockets reopened after a worker died, with loss of the packets in the old one")           \
-    X(impair_tx_offered, packets, "packets offered to the impaired path, sending side")          \
-    X(impair_tx_lost, packets, "packets lost on the impaired path")                              \
-    X(impair_tx_burst_lost, packets, "packets lost on the impaired path in bursts")              \
-    X(impair_tx_duplicated, packets, "packets duplicated on the impaired path")                  \
-    X(impair_tx_reordered, packets, "packets reordered on the impaired path")                    \
-    X(impair_tx_corrupted, packets, "packets corrupted on the impaired path")                    \
-    X(impair_tx_queue_dropped, packets,                                                          \
-      "packets dropped because the queue of the impaired path was full")                         \
-    X(impair_rx_offered, packets, "packets offered to the impaired path, receiving side")        \
-    X(impair_rx_lost, packets, "packets lost on the impaired path")                              \
-    X(impair_rx_burst_lost, packets, "packets lost on the impaired path in bursts")              \
-    X(impair_rx_duplicated, packets, "packets duplicated on the impaired path")                  \
-    X(impair_rx_reordered, packets, "packets reordered on the impaired path")                    \
-    X(impair_rx_corrupted, packets, "packets corrupted on the impaired path")                    \
-    X(impair_rx_queue_dropped, packets,                                                          \
-      "packets dropped because the queue of the impaired path was full")                         \
-    X(tx_call_slow, packets,                                                                     \
-      "packets with verdict send_slow whose send call began in time, and took too long")
-
-typedef enum shm_counter_id {
-#define SHM_COUNTER_ID(id, unit, text) SHM_COUNT_##id,
-    SHM_COUNTERS(SHM_COUNTER_ID)
-#undef SHM_COUNTER_ID
-        SHM_COUNTER_TOTAL
-} shm_counter_id_t;
-
-#define SHM_HISTOGRAMS(X)                                                                    \
-    X(lateness, "time from the deadline to the start of the send call")                      \
-    X(wire_late, "time from the deadline to a later kernel or card timestamp")               \
-    X(wire_early, "time from an earlier kernel or card timestamp to the deadline")           \
-    X(immediate, "time from send to the start of the send call, packets without a deadline") \
-    X(send_call, "duration of one send call")                                                \
-    X(rx_delivery, "time from the arrival timestamp to publication in the ring")
-
-typedef enum shm_hist_id {
-#define SHM_HIST_ID(id, text) SHM_HIST_##id,
-    SHM_HISTOGRAMS(SHM_HIST_ID)
-#undef SHM_HIST_ID
-        SHM_HIST_TOTAL
-} shm_hist_id_t;
-
+/* The worker counts since the segment was made or since statistics were reset. */
 #define SHM_COUNTER_SPACE 120u /* room for more counters without a new layout */
 
 typedef struct shm_stats {
@@ -396,45 +307,8 @@ typedef struct shm_stats {
 } shm_stats_t;
 
 /* --- worker segment -----------------------------------------------------------------------
- * One small segment per worker, which only the worker writes: is it alive, is it fit. */
-typedef struct shm_worker_page {
-    uint64_t magic;
-    rt_a32_t version; /* SHM_LAYOUT_VERSION, last */
-    rt_a32_t pid;
-    char pool[SHM_NAME_BYTES];
-    char name_space[SHM_NAME_BYTES];
-    uint8_t pad[2];
-    rt_a32_t cpu_wanted;
-    rt_a32_t cpu;            /* in use; UINT32_MAX: not pinned */
-    rt_a32_t sched_policy;   /* in use */
-    rt_a32_t sched_priority; /* in use */
-    rt_a32_t memory_locked;  /* 1: mlockall succeeded */
-    rt_a32_t profile;        /* shm_profile_t */
-    rt_a32_t channels;
-    rt_a32_t restarts;
-    rt_a64_t heartbeat_mono_ns;
-    rt_a64_t started_mono_ns;
-    rt_a64_t loops;
-    rt_a64_t sleeps;
-    rt_a64_t slept_ns;
-    rt_a64_t spun_ns;       /* of this worker: awake with nothing to do but wait */
-    rt_a64_t cpu_ns;        /* of this worker: CPU time used */
-    rt_a64_t longest_loop_ns;
-    rt_a64_t forced_rests;  /* times it slept to stay below the real-time throttle */
-    rt_a64_t missed_wakes;  /* woke more than 1 ms after the requested time */
-    rt_hist_t wake_latency; /* requested wake-up time to running */
-    rt_a32_t calls_filtered; /* 1: only listed system calls are possible */
-    uint8_t pad_filtered[4];
-    rt_a64_t calls_refused; /* system calls that were not on the list */
-    rt_a64_t slot_checks;   /* times it checked whether a slot's holder lives: a system call each */
-} shm_worker_page_t;
-
-/* The whole file. It outlives the worker. If all processes of a pool were killed, it outlives the
+ * One small segment per worker. It outlives the worker. If all processes of a pool were killed, it outlives the
  * pool, until "shmring gc" removes it. Each part has one writer. */
-#define SHM_RECORDER_OFFSET 12288u
-#define SHM_POOL_ERRORS_OFFSET 163840u /* a whole page of the system's
-                                          own: the pool maps it alone */
-#define SHM_WORKER_SEGMENT_BYTES 184320u
 typedef struct shm_worker_segment {
     shm_worker_page_t page; /* worker */
     uint8_t pad_a[SHM_RECORDER_OFFSET - sizeof(shm_worker_page_t)];

@@ -37,6 +37,7 @@
 #ifndef SHM_UDT_H
 #define SHM_UDT_H
 
+#include "rows/udt_port.h"
 #include "shm/shm_layout.h"
 
 #define SHM_UDT_PORT_ENGINE "udt-port"
@@ -87,26 +88,6 @@ typedef struct shm_udt_port_command {
 } shm_udt_port_command_t;
 
 /* Engine part of a port: counters of the listener and of datagrams of no connection. */
-#define SHM_UDT_PORT_COUNTERS(X)                                                    \
-    X(cookies, packets, "first requests answered with a cookie")                    \
-    X(requests, packets, "requests with a valid cookie")                            \
-    X(accepted, connections, "requests that became a connection")                   \
-    X(refused, requests, "requests refused by the application or for lack of room") \
-    X(forgotten, requests, "requests that nobody accepted in time")                 \
-    X(bad_cookie, packets, "requests without a valid cookie")                       \
-    X(bad_version, packets, "requests of another version or mode, refused")         \
-    X(bad_values, packets, "requests with invalid sizes or ids")                    \
-    X(malformed, packets, "packets that are not UDT packets")                       \
-    X(foreign, packets, "packets for a socket from an unknown source")              \
-    X(unknown, packets, "packets for a socket that does not exist")                 \
-    X(lost, connections, "connections that ended with the worker that served them")
-
-typedef enum shm_udt_port_counter_id {
-#define SHM_UDT_PORT_COUNTER_ID(id, unit, text) SHM_UDT_PORT_COUNT_##id,
-    SHM_UDT_PORT_COUNTERS(SHM_UDT_PORT_COUNTER_ID)
-#undef SHM_UDT_PORT_COUNTER_ID
-        SHM_UDT_PORT_COUNTER_TOTAL
-} shm_udt_port_counter_id_t;
 
 #define SHM_UDT_PORT_COUNTER_SPACE 24u
 
@@ -172,15 +153,6 @@ typedef enum shm_udt_got {
     SHM_UDT_GOT_CLOSED = 7, /* after SHM_UDT_CLOSE: everything was
                                sent, or the linger time is over */
 } shm_udt_got_t;
-
-typedef enum shm_udt_conn_state {
-    SHM_UDT_CONNECTING = 1,
-    SHM_UDT_CONNECTED = 2,
-    SHM_UDT_CLOSING = 3,
-    SHM_UDT_BROKEN = 4,
-    SHM_UDT_CLOSED = 5,
-    SHM_UDT_LOST = 6, /* its worker died */
-} shm_udt_conn_state_t;
 
 /* Engine part of a connection. Written by the worker, each word atomically. */
 typedef struct shm_udt_state {

@@ -14,8 +14,8 @@ import threading
 import time
 
 from rtworkers import layout
-from rtworkers.layout import ERROR_LOG_BYTES, SHM_ERRORS, EventId
-from rtworkers.layout import POOL_ERRORS_AT as OFFSET
+from rtworkers.layout import SHM_ERROR_LOG_BYTES, SHM_ERRORS, EventId
+from rtworkers.layout import SHM_POOL_ERRORS_OFFSET as OFFSET
 
 _ENTRY = struct.Struct(layout.ERROR)
 _WORD = struct.Struct("=Q")
@@ -34,7 +34,7 @@ class ErrorLog:
         self._fd = page_fd
         self._lock = threading.Lock()
         self._places: dict[tuple[int, int, bytes], int] = {}
-        log = os.pread(page_fd, ERROR_LOG_BYTES, OFFSET).ljust(ERROR_LOG_BYTES, b"\0")
+        log = os.pread(page_fd, SHM_ERROR_LOG_BYTES, OFFSET).ljust(SHM_ERROR_LOG_BYTES, b"\0")
         for place in range(SHM_ERRORS):
             state, kind, _, _, _, number, _, channel, _ = _ENTRY.unpack_from(log, _start(place))
             if not state:
@@ -83,4 +83,4 @@ class ErrorLog:
 
 
 def _start(place: int) -> int:
-    return layout.SLOT_CURSORS_BYTES + place * _ENTRY.size
+    return layout.SHM_SLOT_CURSORS_BYTES + place * _ENTRY.size

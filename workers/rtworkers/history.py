@@ -18,7 +18,7 @@ _VERDICTS = tuple(layout.VERDICT)
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """A row of the table ``SHM_EVENTS`` in ``csrc/shm/observe_layout.h``."""
+    """A row of the table ``SHM_EVENTS`` in ``csrc/rows/observe.toml``."""
 
     id: int
     name: str
@@ -182,7 +182,7 @@ def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
     magic, version = page.HEAD.unpack_from(raw)
     if magic != layout.SHM_MAGIC or version not in (0, layout.SHM_LAYOUT_VERSION):
         return None
-    tail, writing, suppressed = _CURSORS.unpack_from(raw, layout.RECORDER_AT)
+    tail, writing, suppressed = _CURSORS.unpack_from(raw, layout.SHM_RECORDER_OFFSET)
     oldest = max(0, max(tail, writing) - layout.SHM_RECORDER_EVENTS)
     return WorkerRecord(
         name.namespace,
@@ -200,18 +200,19 @@ def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
 def errors_in(name: paths.ShmName, raw: bytes) -> tuple[DistinctError, ...]:
     """Return the distinct errors in a copy of a page: the worker's, then its pool's about it."""
     return (
-        *_errors(name, raw, layout.ERRORS_AT, "worker"),
-        *_errors(name, raw, layout.POOL_ERRORS_AT, "pool"),
+        *_errors(name, raw, layout.SHM_ERRORS_OFFSET, "worker"),
+        *_errors(name, raw, layout.SHM_POOL_ERRORS_OFFSET, "pool"),
     )
 
 
 def other_errors_in(raw: bytes) -> int:
     """Return how many errors found no room in the logs of a copy of a page."""
-    return sum(_OTHERS.unpack_from(raw, at)[0] for at in (layout.ERRORS_AT, layout.POOL_ERRORS_AT))
+    logs = (layout.SHM_ERRORS_OFFSET, layout.SHM_POOL_ERRORS_OFFSET)
+    return sum(_OTHERS.unpack_from(raw, at)[0] for at in logs)
 
 
 def _events(name: paths.ShmName, raw: bytes, oldest: int, tail: int) -> Iterator[Event]:
-    first = layout.RECORDER_AT + layout.SLOT_CURSORS_BYTES
+    first = layout.SHM_RECORDER_OFFSET + layout.SHM_SLOT_CURSORS_BYTES
     for number in range(oldest, tail):
         at = first + number % layout.SHM_RECORDER_EVENTS * _EVENT.size
         yield _event(name, dict(zip(layout.EVENT_FIELDS, _EVENT.unpack_from(raw, at), strict=True)))
@@ -236,7 +237,7 @@ def _event(name: paths.ShmName, now: dict[str, Any]) -> Event:
 
 
 def _errors(name: paths.ShmName, raw: bytes, at: int, source: str) -> Iterator[DistinctError]:
-    at += layout.SLOT_CURSORS_BYTES
+    at += layout.SHM_SLOT_CURSORS_BYTES
     entries = _ERROR.iter_unpack(raw[at : at + layout.SHM_ERRORS * _ERROR.size])
     for entry in entries:
         now: dict[str, Any] = dict(zip(layout.ERROR_FIELDS, entry, strict=True))

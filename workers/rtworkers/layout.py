@@ -1,6 +1,6 @@
 """Numbers and formats that processes share: shared memory and control messages."""
 
-# Made by csrc/schema.py from the tables in csrc: edit those, then run `make schema`.
+# Made by csrc/schema.py from csrc/rows: edit those, then run `make schema`.
 # ruff: noqa: E501
 
 from __future__ import annotations
@@ -8,27 +8,28 @@ from __future__ import annotations
 from enum import IntEnum
 
 SHM_MAGIC = 0x676e69726d687300
-SHM_LAYOUT_VERSION = 0x10
+SHM_LAYOUT_VERSION = 16
 SHM_OWNER_ELSEWHERE = 0xfffffffe
-SHM_NAME_BYTES = 0x41
-SHM_RECORDER_EVENTS = 0x400
-SHM_ERRORS = 0x40
+SHM_RECORDER_OFFSET = 12288
+SHM_ERRORS_OFFSET = 143488
+SHM_POOL_ERRORS_OFFSET = 163840
+SHM_WORKER_SEGMENT_BYTES = 184320
+SHM_ERROR_LOG_BYTES = 16512
+SHM_SLOT_CURSORS_BYTES = 128
+RT_HIST_BYTES = 8480
+SHM_NAME_MAX = 64
+SHM_NAME_BYTES = 65
 CTL_MAGIC = 0x314c5443
-CTL_MAX_BYTES = 0x10000
-CTL_MAX_FDS = 0x3
-CTL_OPEN_TAKEOVER = 0x1
+CTL_MAX_BYTES = 65536
+CTL_MAX_FDS = 3
+CTL_OPEN_TAKEOVER = 1
 CTL_HELLO_POOL = 0xffffffff
-WORKER_SEGMENT_BYTES = 184320
-ERROR_LOG_BYTES = 16512
-
-RECORDER_AT = 12288
-ERRORS_AT = 143488
-POOL_ERRORS_AT = 163840
-WAKE_LATENCY_AT = 264
-SLOT_CURSORS_BYTES = 128
+SHM_RECORDER_EVENTS = 1024
+SHM_ERRORS = 64
 
 WORKER_PAGE = "<QII65s65s2xIIIIIIII4xQQQQQQQQQQ8480xI4xQQ"
 WORKER_PAGE_FIELDS = ("magic", "version", "pid", "pool", "name_space", "cpu_wanted", "cpu", "sched_policy", "sched_priority", "memory_locked", "profile", "channels", "restarts", "heartbeat_mono_ns", "started_mono_ns", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns", "longest_loop_ns", "forced_rests", "missed_wakes", "calls_filtered", "calls_refused", "slot_checks")
+WAKE_LATENCY_AT = 264
 SLOT_CURSORS = "<QQQ"
 SLOT_CURSORS_FIELDS = ("tail", "writing", "suppressed")
 EVENT = "<qqQqqqIIQ64s"
@@ -36,6 +37,8 @@ EVENT_FIELDS = ("mono_ns", "last_mono_ns", "count", "a", "b", "c", "id", "pid", 
 ERROR = "<IIQqqqQ64s144s"
 ERROR_FIELDS = ("state", "id", "count", "first_mono_ns", "last_mono_ns", "a", "channel_id", "channel", "text")
 
+CHANNEL_STATE = {"new": 0, "open": 1, "held": 2, "closed": 3, "failed": 4}
+CLOCK = {"monotonic": 0, "tai": 1}
 DIRECTION = {"tx": 1, "rx": 2, "duplex": 3}
 READ_MODE = {"broadcast": 0, "shared": 1}
 OVERFLOW = {"oldest": 0, "wait": 1}
@@ -45,10 +48,8 @@ REPORTS = {"off": 0, "late": 1, "all": 2}
 PROFILE = {"balanced": 0, "latency": 1, "power": 2}
 STAMP = {"none": 0, "user": 1, "kernel": 2, "hardware": 3}
 TXTIME = {"off": 0, "auto": 1, "require": 2}
-CLOCK = {"monotonic": 0, "tai": 1}
-CHANNEL_STATE = {"new": 0, "open": 1, "held": 2, "closed": 3, "failed": 4}
-VERDICT = {"on_time": 0, "enqueued_late": 1, "woke_late": 2, "send_slow": 3, "queued_behind": 4, "dropped_late": 5, "cancelled": 6, "failed": 7, "producer_halted": 8}
 UDT_STATE = {"connecting": 1, "connected": 2, "closing": 3, "broken": 4, "closed": 5, "lost": 6}
+VERDICT = {"on_time": 0, "enqueued_late": 1, "woke_late": 2, "send_slow": 3, "queued_behind": 4, "dropped_late": 5, "cancelled": 6, "failed": 7, "producer_halted": 8}
 
 
 class Op(IntEnum):

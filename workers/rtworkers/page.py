@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtworkers import layout, liveness, paths
-from rtworkers.layout import WORKER_SEGMENT_BYTES
+from rtworkers.layout import SHM_WORKER_SEGMENT_BYTES
 
 HEAD = struct.Struct("<QI")  # magic, version
 _PAGE = struct.Struct(layout.WORKER_PAGE)
@@ -81,7 +81,7 @@ def create(posix_name: str) -> int:
         raise FileExistsError(f"worker page {posix_name} is in use by a living pool")
     fd = liveness.nameless_file()
     try:
-        os.posix_fallocate(fd, 0, WORKER_SEGMENT_BYTES)
+        os.posix_fallocate(fd, 0, SHM_WORKER_SEGMENT_BYTES)
     except BaseException:
         os.close(fd)
         raise
@@ -94,11 +94,11 @@ def copy(fd: int) -> bytes:
     It is read, not mapped, so that a file that is truncated meanwhile causes an error and no
     signal.
     """
-    found = os.pread(fd, WORKER_SEGMENT_BYTES + 1, 0)
-    if len(found) != WORKER_SEGMENT_BYTES:
+    found = os.pread(fd, SHM_WORKER_SEGMENT_BYTES + 1, 0)
+    if len(found) != SHM_WORKER_SEGMENT_BYTES:
         raise ValueError(
             f"not a worker's page of this version of shmring: it has {os.fstat(fd).st_size} bytes "
-            f"instead of {WORKER_SEGMENT_BYTES}. End the worker and start it with this version"
+            f"instead of {SHM_WORKER_SEGMENT_BYTES}. End the worker and start it with this version"
         )
     return found
 

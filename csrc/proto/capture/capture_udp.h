@@ -5,25 +5,7 @@
 #define PROTO_CAPTURE_UDP_H
 
 #include "proto/capture/capture_file.h"
-
-/* What became of a captured packet: name, unit, meaning. csrc/schema.py makes Python and documents
- * of it. */
-#define CAPTURE_FATES(X)                                                                           \
-    X(udp, packets, "UDP datagrams")                                                               \
-    X(not_udp, packets, "packets of other protocols than UDP")                                     \
-    X(not_ip, packets, "packets that are neither IPv4 nor IPv6")                                   \
-    X(other_link, packets, "packets of a link type that is not supported")                         \
-    X(fragment, packets, "fragments of UDP datagrams: they are not sent")                          \
-    X(truncated, packets, "UDP datagrams that were captured in part (snaplen): they are not sent") \
-    X(malformed, packets, "packets whose headers contradict each other or the size limits")        \
-    X(too_many_flows, packets, "datagrams of flows beyond the first 65536: they are not sent")
-
-typedef enum capture_fate {
-#define CAPTURE_FATE(name, unit, meaning) CAPTURE_FATE_##name,
-    CAPTURE_FATES(CAPTURE_FATE)
-#undef CAPTURE_FATE
-        CAPTURE_FATE_TOTAL
-} capture_fate_t;
+#include "rows/capture.h"
 
 /* Who sent it to whom. Compared as bytes: no padding, unused bytes are 0. */
 typedef struct capture_ends {

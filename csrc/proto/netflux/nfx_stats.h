@@ -9,71 +9,7 @@
 #define NFX_STATS_H
 
 #include "base/rt_hist.h"
-
-/* One table for enum, labels and documentation: id, unit, meaning. */
-#define NFX_COUNTERS(X)                                                                      \
-    X(sent, packets, "packets handed to the kernel")                                         \
-    X(send_failed, packets, "packets refused by the kernel (no number is used up)")          \
-    X(skipped, instants, "instants of the send grid that passed without a send")             \
-    X(sent_stale, packets, "packets sent with values that were stale")                       \
-    X(sent_failsafe, packets, "packets sent with the fail-safe values")                      \
-    X(accepted, packets, "packets accepted from the partner")                                \
-    X(rejected_short, packets, "packets shorter than the header and the agreed payload")     \
-    X(rejected_repeated, packets, "packets with the number accepted last")                   \
-    X(rejected_old, packets,                                                                 \
-      "packets 128 or more numbers ahead: overtaken, or the partner restarted")              \
-    X(rejected_foreign, packets, "packets from an unknown source")                           \
-    X(oversize, packets, "accepted packets longer than agreed, whose rest was ignored")      \
-    X(firsts, packets, "accepted packets that were the first, or the first after a timeout") \
-    X(partner_lost, packets, "packets of the partner missing between two accepted ones")     \
-    X(acknowledged, packets, "packets of ours whose number came back as feedback")           \
-    X(passed_over, packets, "packets of ours covered only by the feedback of a later one")   \
-    X(ack_lost, packets, "packets of ours never covered by feedback")                        \
-    X(timeouts, times, "times the watchdog expired")                                         \
-    X(unheard, times, "times the partner stopped acknowledging our packets")                 \
-    X(stale, times, "times the values to send became too old or their owner died")
-
-typedef enum nfx_counter_id {
-#define NFX_COUNTER_ID(id, unit, text) NFX_COUNT_##id,
-    NFX_COUNTERS(NFX_COUNTER_ID)
-#undef NFX_COUNTER_ID
-        NFX_COUNTER_TOTAL
-} nfx_counter_id_t;
-
-#define NFX_HISTOGRAMS(X)                                                                  \
-    X(own_interval, "time between the starts of two sends of ours")                        \
-    X(partner_interval,                                                                    \
-      "time between two sends of the partner, by arrival timestamps, per number")          \
-    X(gap, "time between two accepted packets")                                            \
-    X(rtt, "time from the start of a send to the arrival of the feedback with its number")
-
-typedef enum nfx_hist_id {
-#define NFX_HIST_ID(id, text) NFX_HIST_##id,
-    NFX_HISTOGRAMS(NFX_HIST_ID)
-#undef NFX_HIST_ID
-        NFX_HIST_TOTAL
-} nfx_hist_id_t;
-
-/* Rows: id, unit, the number that stands for "not known" if there is one, meaning. */
-#define NFX_GAUGES(X)                                                                       \
-    X(alive, flag, , "a packet was accepted within the watchdog time")                      \
-    X(heard, flag, , "the partner acknowledges our packets")                                \
-    X(fresh, flag, , "the values to send are not too old")                                  \
-    X(own_number, number, , "number of the last packet built")                              \
-    X(partner_number, number, , "number accepted last, which is our feedback")              \
-    X(received_number, number, , "number received last, accepted or not")                   \
-    X(feedback_number, number, , "feedback in the packet accepted last")                    \
-    X(partner_known, flag, , "a packet was ever accepted")                                  \
-    X(last_sent_mono_ns, ns, 0, "start of the last send, CLOCK_MONOTONIC")                  \
-    X(last_accepted_mono_ns, ns, 0, "arrival of the packet accepted last, CLOCK_MONOTONIC") \
-    X(last_rtt_ns, ns, 0, "last round-trip time")
-
-typedef enum nfx_gauge_id {
-#define NFX_GAUGE_ID(id, unit, none, text) NFX_GAUGE_##id,
-    NFX_GAUGES(NFX_GAUGE_ID)
-#undef NFX_GAUGE_ID
-        NFX_GAUGE_TOTAL
-} nfx_gauge_id_t;
+#include "rows/netflux.h"
 
 /* Room for more counters and gauges without moving what follows. */
 #define NFX_COUNTER_SPACE 32u

@@ -29,23 +29,10 @@
 #ifndef VERDICT_H
 #define VERDICT_H
 
+#include "rows/verdict.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-/* The numbers are stored in shared memory and follow the order of the
- * tx_ counters: never renumber. */
-typedef enum verdict {
-    VERDICT_ON_TIME = 0,
-    VERDICT_ENQUEUED_LATE = 1,   /* it was queued after its deadline */
-    VERDICT_WOKE_LATE = 2,       /* it was queued in time, and the worker woke up too late */
-    VERDICT_SEND_SLOW = 3,       /* the worker was in time, and the kernel took too long */
-    VERDICT_QUEUED_BEHIND = 4,   /* the worker was busy with packets before it, or held it back behind them */
-    VERDICT_DROPPED_LATE = 5,    /* not sent: it was late, and the channel has ``late="drop"`` */
-    VERDICT_CANCELLED = 6,       /* not sent: a client took it back */
-    VERDICT_FAILED = 7,          /* refused by the kernel for good; the report has the errno */
-    VERDICT_PRODUCER_HALTED = 8, /* sent late: a client stopped during this or an earlier send */
-    VERDICT_TOTAL
-} verdict_t;
 
 _Static_assert(VERDICT_ON_TIME == 0 && VERDICT_ENQUEUED_LATE == 1 && VERDICT_WOKE_LATE == 2 &&
                    VERDICT_SEND_SLOW == 3 && VERDICT_QUEUED_BEHIND == 4 &&

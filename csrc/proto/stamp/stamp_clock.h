@@ -22,26 +22,11 @@
 
 #include "proto/stamp/stamp_arrivals.h"
 #include "proto/stamp/stamp_packet.h"
+#include "rows/stamp.h"
 
 /* Requests that wait for their reply, a power of two: at 10000 a second, of which up to 1024 are
  * still to be sent, replies may come after 3 s. */
 #define STAMP_CLOCK_WAITING 32768u
-
-/* What became of the answers: name, unit, meaning. csrc/schema.py makes Python and documents of it.
- */
-#define STAMP_CLOCK_COUNTERS(X)                                                                  \
-    X(exchanges, packets, "replies that were used")                                              \
-    X(steps, steps, "times the comparison began again, because a clock was stepped")             \
-    X(malformed, packets, "packets that are no STAMP reply")                                     \
-    X(unmatched, packets, "replies that match no open request: duplicates, late or forged ones") \
-    X(impossible, packets, "replies whose times contradict each other")
-
-typedef enum stamp_clock_counter {
-#define STAMP_CLOCK_COUNTER(name, unit, meaning) STAMP_CLOCK_##name,
-    STAMP_CLOCK_COUNTERS(STAMP_CLOCK_COUNTER)
-#undef STAMP_CLOCK_COUNTER
-        STAMP_CLOCK_COUNTER_TOTAL
-} stamp_clock_counter_t;
 
 typedef struct stamp_waiting {
     bool waits;

@@ -18,30 +18,11 @@
 #include "proto/pacing/due_lane.h"
 #include "proto/stamp/stamp_arrivals.h"
 #include "proto/stamp/stamp_packet.h"
+#include "rows/stamp.h"
 
 #define STAMP_MAX_NETWORKS 64u
 /* So many slots are searched for a session. */
 #define STAMP_SESSION_PROBES 32u
-
-/* What became of a received packet: name, unit, meaning. csrc/schema.py makes Python and documents
- * of it. */
-#define STAMP_FATES(X)                                                                          \
-    X(answered, packets, "requests that were answered")                                         \
-    X(too_short, packets, "packets with fewer than 41 bytes: their reply would be longer")      \
-    X(corrupt, packets, "packets without an error estimate, or with an impossible time")        \
-    X(reply, packets, "replies, which are never answered: otherwise two reflectors could loop") \
-    X(source_port, packets, "packets from ports below 1024 other than 862, and from port 0")    \
-    X(not_allowed, packets, "packets from sources outside of the allowed networks")             \
-    X(held_long, packets, "requests that had waited for more than 59 s")                        \
-    X(rate_limited, packets, "requests beyond the rate limit")                                  \
-    X(no_session, packets, "requests of new sessions when the table of sessions was full")
-
-typedef enum stamp_fate {
-#define STAMP_FATE(name, unit, meaning) STAMP_FATE_##name,
-    STAMP_FATES(STAMP_FATE)
-#undef STAMP_FATE
-        STAMP_FATE_TOTAL
-} stamp_fate_t;
 
 typedef struct stamp_network {
     uint32_t family; /* 4 or 6 */

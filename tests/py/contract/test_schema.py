@@ -1,4 +1,4 @@
-"""What csrc/schema.py makes of the tables in C is what is committed, and what the compiler made."""
+"""What csrc/schema.py makes of csrc/rows is what is committed, and what the compiler made."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from shmring.observe import monitor, reading
 from shmring.rtp import Nack, Playout, Rtcp
 
 TABLES = [
-    ("csrc/shm/shm_layout.h", "SHM_COUNTERS", ("docs/reference/statistics.md",)),
-    ("csrc/shm/rtp_shm.h", "SHM_RTP_COUNTERS", ("docs/reference/rtp.md",)),
-    ("csrc/proto/netflux/nfx_stats.h", "NFX_COUNTERS", ("docs/reference/netflux.md",)),
-    ("csrc/proto/udt/udt_stats.h", "UDT_COUNTERS", ()),
-    ("csrc/shm/udt_shm.h", "SHM_UDT_PORT_COUNTERS", ()),
+    ("channel", "SHM_COUNTERS", ("docs/reference/statistics.md",)),
+    ("rtp", "SHM_RTP_COUNTERS", ("docs/reference/rtp.md",)),
+    ("netflux", "NFX_COUNTERS", ("docs/reference/netflux.md",)),
+    ("udt", "UDT_COUNTERS", ()),
+    ("udt_port", "SHM_UDT_PORT_COUNTERS", ()),
 ]
 
 
@@ -70,23 +70,41 @@ def assert_committed(made: dict[str, str], checkout: Path) -> None:
 @pytest.fixture
 def copy(checkout: Path, tmp_path: Path) -> Path:
     """What the tables are made from, to be edited."""
-    shutil.copytree(checkout / "csrc", tmp_path / "csrc", ignore=shutil.ignore_patterns("python"))
+    shutil.copytree(checkout / "csrc" / "rows", tmp_path / "csrc" / "rows")
     shutil.copytree(checkout / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.svg"))
     return tmp_path
 
 
-@pytest.mark.parametrize(("header", "macro", "pages"), TABLES)
+def add_row(copy: Path, file: str, table: str, row: str) -> None:
+    """Write a first row into a table."""
+    path = copy / "csrc" / "rows" / f"{file}.toml"
+    head = f"\n[{table}.rows]\n"
+    before, found, after = path.read_text("utf-8").partition(head)
+    assert found
+    path.write_text(f"{before}{head}{row}\n{after}", "utf-8")
+
+
+def headers_of(copy: Path, checkout: Path) -> dict[str, str]:
+    rows = runpy.run_path(str(checkout / "csrc" / "rows.py"))
+    files = rows["read"](copy / "csrc" / "rows")
+    return {file.name: rows["header"](file, rows["constants"](files)) for file in files}
+
+
+@pytest.mark.parametrize(("file", "table", "pages"), TABLES)
 def test_a_counter_more_is_everywhere(
-    header: str, macro: str, pages: tuple[str, ...], schema: dict[str, Any], copy: Path
+    file: str,
+    table: str,
+    pages: tuple[str, ...],
+    schema: dict[str, Any],
+    copy: Path,
+    checkout: Path,
 ) -> None:
-    source = (copy / header).read_text("utf-8")
-    row = ' X(one_more, calls, "a, (new) one") \\\\\n'
-    more = re.sub(rf"(#define {macro}\(X\).*\n)", rf"\1{row}", source)
-    (copy / header).write_text(more, "utf-8")
+    add_row(copy, file, table, 'one_more = ["calls", "a, (new) one"]')
     made = schema["make"](copy)
     assert '    one_more: int = fact("calls", "a, (new) one")\n' in made["shmring/_numbers.py"]
     for page in pages:
         assert "| `one_more` | calls | a, (new) one |\n" in made[page]
+    assert '    X(one_more, calls, "a, (new) one") \\\n' in headers_of(copy, checkout)[file]
 
 
 @pytest.mark.parametrize(
@@ -125,55 +143,36 @@ def test_the_words_of_rtstat_are_those_of_the_tables(words: list[Any], kind: typ
         assert shown[name] == (field.metadata["none"], field.metadata["meaning"])
 
 
-@pytest.mark.parametrize(
-    ("struct_name", "text", "fields"),
-    [
-        ("shm_worker_page_t", layout.WORKER_PAGE, layout.WORKER_PAGE_FIELDS),
-        ("shm_event_t", layout.EVENT, layout.EVENT_FIELDS),
-        ("shm_error_t", layout.ERROR, layout.ERROR_FIELDS),
-    ],
-)
-def test_structs_are_those_that_the_compiler_pins(
-    struct_name: str, text: str, fields: tuple[str, ...], checkout: Path
-) -> None:
-    pins = (checkout / "csrc" / "shm" / "shm_layout.c").read_text("utf-8")
-    pinned = dict(re.findall(rf"AT\({struct_name}, (\w+), (\d+)\);", pins))
-    (size,) = re.findall(rf"SIZE\({struct_name}, (\d+)\);", pins)
-    at, places = 0, {}
-    codes = iter(fields)
-    for code in re.findall(r"\d*[a-zA-Z]", text):
-        if not code.endswith("x"):
-            places[next(codes)] = at
-        at += struct.calcsize(f"<{code}")
-    assert {name: places[name] for name in pinned if name in places} == {
-        name: int(number) for name, number in pinned.items() if name in places
-    }
-    assert len(pinned) >= 9
-    assert at == struct.calcsize(text) == int(size)
+def test_structs_have_the_sizes_that_layout_md_draws() -> None:
+    """Where each field lies is asserted in the header that the compiler reads."""
+    sizes = {layout.WORKER_PAGE: 8768, layout.EVENT: 128, layout.ERROR: 256}
+    assert {text: struct.calcsize(text) for text in sizes} == sizes
+    assert ffi.sizeof("rt_hist_t") == layout.RT_HIST_BYTES
 
 
 def test_numbers_are_those_of_the_compiler() -> None:
     assert lib.SHM_LAYOUT_VERSION == layout.SHM_LAYOUT_VERSION
     assert lib.SHM_NAME_BYTES == layout.SHM_NAME_BYTES
     assert control.CHANNEL.size == ffi.sizeof("ctl_channel_t")
-    assert layout.POOL_ERRORS_AT % os.sysconf("SC_PAGE_SIZE") == 0
+    assert layout.SHM_POOL_ERRORS_OFFSET % os.sysconf("SC_PAGE_SIZE") == 0
     assert {lib.SHM_TX, lib.SHM_RX} == {layout.DIRECTION["tx"], layout.DIRECTION["rx"]}
 
 
-def test_an_enumerator_an_operation_and_an_event_more(schema: dict[str, Any], copy: Path) -> None:
-    for path, old, new in (
-        ("shm/shm_config.h", "SHM_OVERFLOW_WAIT = 1,", " SHM_OVERFLOW_NEW = 2,"),
-        ("shm/ctl_msg.h", "CTL_CLIENT = 18,", " CTL_NEW = 19,"),
-        ("shm/observe_layout.h", "SHM_EVENTS(X) \\\n", ' X(newly, ERROR, "new", "a", "", "") \\\n'),
-    ):
-        text = re.sub(r" +\\\n", " \\\\\n", (copy / "csrc" / path).read_text("utf-8"))
-        assert old in text
-        (copy / "csrc" / path).write_text(text.replace(old, old + new), "utf-8")
+def test_an_enumerator_an_operation_and_an_event_more(
+    schema: dict[str, Any], copy: Path, checkout: Path
+) -> None:
+    add_row(copy, "config", "OVERFLOW", 'new = [2, "a reason"]')
+    add_row(copy, "control", "OP", "new = 19")
+    add_row(copy, "observe", "SHM_EVENTS", 'newly = ["ERROR", "new", "a"]')
     made = schema["make"](copy)["workers/rtworkers/layout.py"]
-    assert '"wait": 1, "new": 2}' in made
+    assert 'OVERFLOW = {"new": 2, ' in made
     assert "    NEW = 19\n" in made
     assert "    NEWLY = 0\n" in made
     assert '    ("newly", "new", True, ("a", "", "")),\n' in made
+    headers = headers_of(copy, checkout)
+    assert "    SHM_OVERFLOW_NEW = 2, /* a reason */\n" in headers["config"]
+    assert '    X(newly, ERROR, "new", "a", "", "") \\\n' in headers["observe"]
+    assert "    SHM_EVENT_newly = 0,\n" in headers["observe"]
 
 
 def test_events_say_their_units() -> None:

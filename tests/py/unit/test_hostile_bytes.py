@@ -60,7 +60,10 @@ def test_lists_of_channels(data: bytes) -> None:
     assert len(control.parse_channels(data)) == len(data) // control.CHANNEL.size
 
 
-@given(st.binary(max_size=400).map(lambda data: data.ljust(layout.WORKER_SEGMENT_BYTES, b"\xff")))
+PAGE_BYTES = layout.SHM_WORKER_SEGMENT_BYTES
+
+
+@given(st.binary(max_size=400).map(lambda data: data.ljust(PAGE_BYTES, b"\xff")))
 def test_pages_of_a_worker(data: bytes) -> None:
     assert page.read(data) is None
     head = page.HEAD.pack(layout.SHM_MAGIC, layout.SHM_LAYOUT_VERSION)

@@ -124,7 +124,7 @@ def test_an_owned_page_cannot_be_taken_and_a_deserted_one_is_removed() -> None:
         os.close(owned)
         owned = -1
         made = page.create(name)
-        assert os.fstat(made).st_size == layout.WORKER_SEGMENT_BYTES
+        assert os.fstat(made).st_size == layout.SHM_WORKER_SEGMENT_BYTES
         assert not file.exists()  # its worker names it
         os.close(made)
     finally:
@@ -149,7 +149,7 @@ def test_only_the_own_file_of_a_name_is_removed() -> None:
 
 
 def test_an_unwritten_page_says_nothing() -> None:
-    assert page.read(bytes(layout.WORKER_SEGMENT_BYTES)) is None
+    assert page.read(bytes(layout.SHM_WORKER_SEGMENT_BYTES)) is None
 
 
 @pytest.mark.parametrize("pid", [(1 << 22) + 1, (1 << 31) - 1, 1 << 31, 0xFFFFFFF0])

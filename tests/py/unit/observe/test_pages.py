@@ -32,7 +32,7 @@ def file() -> Iterator[Callable[[bytes], Path]]:
 
 
 def blank(version: int = layout.SHM_LAYOUT_VERSION) -> bytearray:
-    content = bytearray(layout.WORKER_SEGMENT_BYTES)
+    content = bytearray(layout.SHM_WORKER_SEGMENT_BYTES)
     page.HEAD.pack_into(content, 0, layout.SHM_MAGIC, version)
     return content
 
@@ -58,7 +58,7 @@ def test_names_are_checked() -> None:
     [
         b"",
         b"x" * 100,
-        bytes(layout.WORKER_SEGMENT_BYTES),
+        bytes(layout.SHM_WORKER_SEGMENT_BYTES),
         bytes(blank(version=layout.SHM_LAYOUT_VERSION + 1)),
         bytes(blank())[:16384],
         bytes(blank()) + bytes(4096),
@@ -88,7 +88,7 @@ def test_another_pool_is_not_asked(file: Callable[[bytes], Path]) -> None:
 def test_an_event(file: Callable[[bytes], Path]) -> None:
     content = blank()
     names = [kind.name for kind in observe.event_kinds()]
-    at = layout.RECORDER_AT
+    at = layout.SHM_RECORDER_OFFSET
     struct.pack_into("=QQ", content, at, 1, 1)
     struct.pack_into(
         "=qqQqqqIIQ64s",
@@ -109,10 +109,10 @@ def test_an_event(file: Callable[[bytes], Path]) -> None:
 def test_any_content_is_read_to_an_end(file: Callable[[bytes], Path]) -> None:
     dice = random.Random(6)
     for _ in range(20):
-        content = bytearray(dice.randbytes(layout.WORKER_SEGMENT_BYTES))
+        content = bytearray(dice.randbytes(layout.SHM_WORKER_SEGMENT_BYTES))
         version = dice.choice((0, layout.SHM_LAYOUT_VERSION))
         page.HEAD.pack_into(content, 0, layout.SHM_MAGIC, version)
-        at = layout.RECORDER_AT
+        at = layout.SHM_RECORDER_OFFSET
         tail = dice.choice((0, 1, 1023, 1024, 1025, 2**31, 2**63, 2**64 - 1))
         writing = dice.choice((0, tail, min(tail + 1, 2**64 - 1), 2**64 - 1))
         struct.pack_into("=QQ", content, at, tail, writing)

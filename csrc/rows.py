@@ -1,0 +1,202 @@
+"""Reads ``csrc/rows/*.toml``, and makes a header of C of each: ``rows.py FOLDER``.
+
+The rows are the only declarations of counters, gauges, histograms, events, enumerators, and of the
+numbers and structs that Python reads from shared memory. CMake runs this program before it compiles
+anything. `schema.py` makes Python and the tables of the documentation of the same rows.
+
+A file begins with the headers that its own header includes. Its tables are, by their `kind`:
+
+    counter    name = [unit, meaning]
+    gauge      name = [unit, meaning, number that stands for "not known", if there is one]
+    histogram  name = meaning
+    event      name = [FACT, BURST or ERROR, meaning, what its three numbers are]
+    enum       name = number, or [number, meaning]
+    struct     name = type, or [type, meaning]
+
+Counters to events become a macro X(...) of the table's name and an enum, whose numbers follow the
+order of the rows. They are stored in shared memory, so a new row goes to the end.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_TYPES = {"uint8_t": "B", "uint16_t": "H", "int16_t": "h", "uint32_t": "I", "uint64_t": "Q"}
+_TYPES |= {"int64_t": "q", "double": "d", "char": "s"}
+_TYPES |= {"rt_a32_t": "I", "rt_a64_t": "Q", "rt_ai64_t": "q"}
+_SIZES = {"rt_hist_t": "RT_HIST_BYTES"}
+
+
+class Row(NamedTuple):
+    """A row: its cells are those of its kind, without its meaning."""
+
+    name: str
+    cells: tuple[Any, ...]
+    meaning: str
+
+
+class Table(NamedTuple):
+    """A table of a file."""
+
+    name: str
+    kind: str
+    about: dict[str, Any]
+    """What else its head says, such as the page that shows it."""
+    rows: tuple[Row, ...]
+
+
+class File(NamedTuple):
+    """What a file declares."""
+
+    name: str
+    include: tuple[str, ...]
+    constants: dict[str, int]
+    classes: dict[str, str]
+    tables: tuple[Table, ...]
+
+
+class Field(NamedTuple):
+    """A field of a struct, its place, and its code for Python's `struct`: "" if it has none."""
+
+    name: str
+    declared: str
+    meaning: str
+    at: int
+    code: str
+    size: int
+
+
+_MEANING_AT = {"counter": 1, "gauge": 1, "histogram": 0, "event": 1, "enum": 1, "struct": 1}
+
+
+def read(folder: Path) -> list[File]:
+    """All files, by name."""
+    return [_file(path) for path in sorted(folder.glob("*.toml"))]
+
+
+def _file(path: Path) -> File:
+    text = tomllib.loads(path.read_text("utf-8"))
+    include = tuple(text.pop("include", ()))
+    constants, classes = text.pop("constants", {}), text.pop("classes", {})
+    tables = []
+    for name, table in text.items():
+        kind, rows = table.pop("kind"), table.pop("rows")
+        made = tuple(_row(kind, *item) for item in rows.items())
+        tables.append(Table(name, kind, table, made))
+    return File(path.stem, include, constants, classes, tuple(tables))
+
+
+def _row(kind: str, name: str, value: Any) -> Row:
+    cells = list(value) if isinstance(value, list) else [value]
+    at = _MEANING_AT[kind]
+    meaning = cells.pop(at) if len(cells) > at else ""
+    return Row(name, tuple(cells), meaning)
+
+
+def constants(files: list[File]) -> dict[str, int]:
+    """The numbers of all files."""
+    return {name: value for file in files for name, value in file.constants.items()}
+
+
+def fields(table: Table, numbers: dict[str, int]) -> list[Field]:
+    """The fields of a struct, at their places."""
+    found, at = [], 0
+    for row in table.rows:
+        kind, _, many = row.cells[0].rpartition(" ")[2].partition("[")
+        count = many.rstrip("]")
+        times = int(count) if count.isdecimal() else numbers.get(count, 1)
+        code = _TYPES.get(kind, "")
+        width = struct.calcsize(code) if code else numbers[_SIZES[kind]]
+        at += -at % (width if code else 8)
+        if many:
+            code = f"{times}s" if kind == "char" else ""
+        declared = row.cells[0].partition("[")[0] + f" {row.name}" + (f"[{many}" if many else "")
+        found.append(Field(row.name, declared, row.meaning, at, code, width * times))
+        at += width * times
+    return found
+
+
+# --- C --------------------------------------------------------------------------------------------
+
+
+def header(file: File, numbers: dict[str, int]) -> str:
+    """The header of a file."""
+    guard = f"ROWS_{file.name.upper()}_H"
+    lines = [f"/* Made by csrc/rows.py from csrc/rows/{file.name}.toml. */"]
+    lines += [f"#ifndef {guard}", f"#define {guard}", ""]
+    lines += [f'#include "{name}"' for name in file.include]
+    lines += ["#include <stddef.h>", "#include <stdint.h>", ""]
+    lines += [f"#define {name} {_number(value)}" for name, value in file.constants.items()]
+    for table in file.tables:
+        if table.kind == "struct":
+            lines += ["", *_struct(table, numbers)]
+        elif table.kind == "enum":
+            lines += ["", *_enum(table, [(row, row.cells[0]) for row in table.rows])]
+        else:
+            lines += ["", f"#define {table.name}(X) \\"]
+            lines += [" \\\n".join(f"    X({', '.join(_cells(table, row))})" for row in table.rows)]
+            lines += [*_enum(table, [(row, at) for at, row in enumerate(table.rows)])]
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def _number(value: int) -> str:
+    if value > 0xFFFFFFFF:
+        return f"UINT64_C({value:#x})"
+    return f"{value}u" if value < 1 << 24 else f"{value:#x}u"
+
+
+def _cells(table: Table, row: Row) -> list[str]:
+    meaning = json.dumps(row.meaning)
+    match table.kind:
+        case "event":
+            kind, *labels = row.cells
+            return [row.name, kind, meaning, *map(json.dumps, (*labels, "", "", "")[:3])]
+        case "gauge":
+            unit, *none = row.cells
+            return [row.name, unit, str(none[0]) if none else "", meaning]
+        case _:
+            return [row.name, *row.cells, meaning]
+
+
+def _enum(table: Table, numbers: list[tuple[Row, int]]) -> list[str]:
+    name, prefix, total = table.about["enum"], table.about["prefix"], table.about.get("total")
+    lines = [f"typedef enum {name} {{"]
+    for row, number in numbers:
+        word = row.name.upper() if table.kind == "enum" else row.name
+        said = f" /* {row.meaning} */" if row.meaning and table.kind == "enum" else ""
+        lines.append(f"    {prefix}{word} = {number},{said}")
+    lines += [f"    {total}"] if total else []
+    return [*lines, f"}} {name}_t;"]
+
+
+def _struct(table: Table, numbers: dict[str, int]) -> list[str]:
+    found = fields(table, numbers)
+    lines = [f"typedef struct {table.name} {{"]
+    for field in found:
+        said = f" /* {field.meaning} */" if field.meaning else ""
+        lines.append(f"    {field.declared};{said}")
+    lines.append(f"}} {table.name}_t;")
+    for field in found:
+        place = f"offsetof({table.name}_t, {field.name}) == {field.at}"
+        lines.append(f'_Static_assert({place}, "as Python reads {field.name}");')
+    return lines
+
+
+def main(folder: str) -> None:
+    files = read(Path(__file__).with_suffix(""))
+    numbers = constants(files)
+    made = Path(folder)
+    made.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        path, text = made / f"{file.name}.h", header(file, numbers)
+        if not path.is_file() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

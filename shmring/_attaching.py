@@ -11,6 +11,7 @@ from shmring.engine import Engine, checked_engine
 from shmring.errors import BadConfig
 from shmring.local import ENGINE as LOCAL
 from shmring.local import Local
+from shmring.observe.engines import kind_of
 from shmring.types import Reading
 
 
@@ -69,32 +70,10 @@ def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool
             )
     if given is not None:
         return given
-    own = _engine_named(found)
+    own = kind_of(found)
     if own is None and not readonly:
         raise BadConfig(
             f"channel {name!r} has the engine {found!r}, whose packets only its own package "
             "understands: use that package, give engine=, or observe it with readonly=True"
         )
-    return own or UDP
-
-
-def _engine_named(found: str) -> Engine[Any] | None:
-    """Return an engine of this package. Its modules are imported only for its channels."""
-    if found == "rtp":
-        from shmring.rtp.engine import Rtp
-
-        return Rtp()
-    if found == "netflux":
-        from shmring.netflux.engine import Netflux
-
-        return Netflux()
-    if found == "cyclic":
-        from shmring.cyclic.engine import Cyclic
-
-        return Cyclic()
-    if found == "proxy":
-        from shmring.proxy.engine import Proxy
-
-        return Proxy()
-    plain: dict[str, Engine[Any]] = {"udp": UDP, LOCAL: Local()}
-    return plain.get(found)
+    return UDP if own is None else own()

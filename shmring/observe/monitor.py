@@ -14,6 +14,7 @@ from rtworkers import history, layout, page, paths
 from rtworkers.history import DistinctError
 from shmring._check import last_text
 from shmring._ring import ffi, lib
+from shmring.observe.engines import PARTS
 from shmring.observe.reading import (
     HISTOGRAM_PARTS,
     ChannelFacts,
@@ -22,10 +23,7 @@ from shmring.observe.reading import (
     with_parts,
 )
 
-_ENGINES = {
-    engine: names(lib.monitor_engine_names, engine.encode())
-    for engine in ("rtp", "cyclic", "netflux", "udt", "udt-port", "proxy", "mux")
-}
+_ENGINES = {engine: names(lib.monitor_engine_names, engine.encode()) for engine in PARTS}
 ENGINE_WORDS = {engine: with_parts(*words) for engine, words in _ENGINES.items()}
 ENGINE_HISTOGRAMS = {engine: histograms for engine, (_, histograms) in _ENGINES.items()}
 

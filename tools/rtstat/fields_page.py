@@ -12,6 +12,7 @@ from typing import Any
 from rtstat.fields import KINDS, TIMES, Field
 from rtstat.table import FIELDS
 from shmring import ChannelStats, CyclicStats, NetfluxLink, NetfluxStats, ProxyStats, RtpStats
+from shmring.observe.engines import PARTS
 
 _TITLES = {
     "snapshot": "A snapshot",
@@ -19,13 +20,10 @@ _TITLES = {
     "worker": "`workers`",
     "channel": "`channels`",
     "reader": "`attached` of a channel: its readers",
-    "rtp": "`rtp` of a channel",
-    "cyclic": "`cyclic` of a channel",
-    "netflux": "`netflux` of a channel",
-    "udt": "`udt` of a channel: a connection",
-    "udt-port": "`udt-port` of a channel: a port of connections",
-    "proxy": "`proxy` of a channel: a UDP proxy",
-    "mux": "`mux` of a channel: many sockets",
+    **{
+        name: f"`{name}` of a channel" + (f": {row.about}" if row.about else "")
+        for name, row in PARTS.items()
+    },
     "trouble": "`troubles`: what is wrong, the worst first",
     "error": "`errors`: distinct problems of workers, the latest first",
     "unreadable": "`unreadable`",

@@ -14,13 +14,13 @@ from typing import Literal
 
 from rtstat.fields import Field
 from rtstat.table import FIELDS
+from shmring.observe.engines import PARTS
 
 PREFIX = "shmring"
 CHANNEL_LABELS = ("namespace", "pool", "channel", "engine")
 WORKER_LABELS = ("namespace", "pool", "worker")
 POOL_LABELS = ("namespace", "pool")
 TROUBLE_LABELS = ("name", "severity", "namespace", "pool", "channel", "worker")
-ENGINES = ("rtp", "cyclic", "netflux", "udt", "udt-port", "proxy", "mux")
 
 _US = 1_000
 _MS = 1_000_000
@@ -91,7 +91,7 @@ def _scopes() -> dict[str, tuple[str, tuple[str, ...]]]:
         "worker": ("worker", WORKER_LABELS),
         "channel": ("channel", CHANNEL_LABELS),
     }
-    return own | {name: (name.replace("-", "_"), CHANNEL_LABELS) for name in ENGINES}
+    return own | {name: (name.replace("-", "_"), CHANNEL_LABELS) for name in PARTS}
 
 
 def _families(scope: str, head: str, labels: tuple[str, ...]) -> Iterator[Family]:

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from rtstat.metric_table import BOUNDS_NS, ENGINES, FAMILIES, Family
+from rtstat.metric_table import BOUNDS_NS, FAMILIES, Family
 from rtstat.metrics_page import content_type, render
 from rtstat.selection import Selection, namespace_of
 from rtstat.serve import TEXT, Environ, Page, Reply, landing, parse_address, serve
@@ -25,6 +25,7 @@ from rtstat.trouble_text import headline, paragraphs
 from rtstat.troubles import Trouble, Verdict, verdict
 from rtstat.views import ChannelView, PoolView, WorkerView
 from shmring import LAYOUT_VERSION
+from shmring.observe.engines import PARTS
 from shmring_cli.common import FINE
 from shmring_cli.output import address_text
 
@@ -126,7 +127,7 @@ def _metrics(shot: Snapshot, selection: Selection, read_s: float) -> list[Metric
         "worker": [(view, _worker_labels(view), view) for view in selection.workers(shot)],
         "channel": [(view, _channel_labels(view), view) for view in channels],
     }
-    scopes |= {engine: [] for engine in ENGINES}
+    scopes |= {engine: [] for engine in PARTS}
     for channel, labels, _ in scopes["channel"]:
         part = channel.part
         if part is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtstat.numbers import Numbers, name_of
 from rtworkers import layout
+from shmring.observe.engines import PARTS
 
 UDT_STATES = ("new", *layout.UDT_STATE)
 
@@ -77,14 +78,6 @@ class UdtView(Numbers):
         return lost / sent if sent else None
 
 
-class UdtPortView(Numbers):
-    """The part of a UDT port, with the names of `shmring.udt.UdtPortStats`."""
-
-
-class CyclicView(Numbers):
-    """The part of a cyclic channel, with the names of `shmring.CyclicStats`, and its period."""
-
-
 class NetfluxView(Numbers):
     """The part of a Netflux link, with the names of `shmring.NetfluxStats`, cycle and watchdog."""
 
@@ -113,20 +106,7 @@ class NetfluxView(Numbers):
         return self["last_rtt_ns"] or None
 
 
-class ProxyView(Numbers):
-    """The part of a UDP proxy, with the names of `shmring.ProxyStats`."""
-
-
-class MuxView(Numbers):
-    """The part of a channel of many sockets: ``open`` and ``lost``."""
-
-
+_OWN = {kind.__name__: kind for kind in (RtpView, UdtView, NetfluxView)}
 ENGINE_VIEWS: dict[str, type[Numbers]] = {
-    "rtp": RtpView,
-    "udt": UdtView,
-    "udt-port": UdtPortView,
-    "cyclic": CyclicView,
-    "netflux": NetfluxView,
-    "proxy": ProxyView,
-    "mux": MuxView,
+    name: _OWN[row.view] if row.view else Numbers for name, row in PARTS.items()
 }

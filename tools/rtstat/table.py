@@ -39,7 +39,7 @@ from rtstat.numbers import (
     Numbers,
     name_of,
 )
-from rtstat.table_engines import CYCLIC, MUX, NETFLUX, PROXY, RTP, UDT, UDT_PORT
+from rtstat.table_engines import ENGINE_FIELDS
 from rtstat.views import STAMPS, ChannelView
 from shmring.observe import reading
 from shmring_cli.output import address_text
@@ -376,13 +376,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "worker": WORKER,
     "channel": CHANNEL,
     "reader": READER,
-    "rtp": RTP,
-    "cyclic": CYCLIC,
-    "netflux": NETFLUX,
-    "udt": UDT,
-    "udt-port": UDT_PORT,
-    "proxy": PROXY,
-    "mux": MUX,
+    **ENGINE_FIELDS,
     "trouble": TROUBLE,
     "error": ERROR,
     "unreadable": UNREADABLE,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rtstat.fields import Field, rows, times, words
 from rtstat.numbers import ENGINE_WORDS, NETFLUX_HISTOGRAMS
 from shmring.observe import monitor
+from shmring.observe.engines import PARTS
 
 
 def _engine(engine: str, left_out: Iterable[str] = ()) -> Iterator[Field]:
@@ -60,12 +61,6 @@ UDT = (
     *_engine("udt", _UDT_NAMED),
 )
 
-UDT_PORT = tuple(_engine("udt-port"))
-
-PROXY = tuple(_engine("proxy"))
-
-CYCLIC = tuple(_engine("cyclic"))
-
 _NETFLUX_PARTS = tuple(
     name
     for name in ENGINE_WORDS["netflux"]
@@ -80,4 +75,5 @@ NETFLUX = (
     ),
 )
 
-MUX = tuple(_engine("mux"))
+_OWN = {"rtp": RTP, "udt": UDT, "netflux": NETFLUX}
+ENGINE_FIELDS = {name: _OWN[name] if name in _OWN else tuple(_engine(name)) for name in PARTS}

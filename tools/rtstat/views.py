@@ -30,11 +30,8 @@ from rtstat.numbers import (
 )
 from rtstat.parts import (
     ENGINE_VIEWS,
-    MuxView,
     NetfluxView,
-    ProxyView,
     RtpView,
-    UdtPortView,
     UdtView,
 )
 from rtstat.processes import Process, Processes
@@ -343,6 +340,10 @@ class ChannelView(Numbers, ChannelReading):
             return None
         return kind(self.now, self.before, ENGINE_WORDS[self.engine], self.seconds)
 
+    def part_of(self, engine: str) -> Numbers | None:
+        """The engine's part of a channel of this engine. None: it has another one."""
+        return self.part if self.engine == engine else None
+
     @property
     def rtp(self) -> RtpView | None:
         part = self.part
@@ -354,24 +355,9 @@ class ChannelView(Numbers, ChannelReading):
         return part if isinstance(part, UdtView) else None
 
     @property
-    def udt_port(self) -> UdtPortView | None:
-        part = self.part
-        return part if isinstance(part, UdtPortView) else None
-
-    @property
     def netflux(self) -> NetfluxView | None:
         part = self.part
         return part if isinstance(part, NetfluxView) else None
-
-    @property
-    def proxy(self) -> ProxyView | None:
-        part = self.part
-        return part if isinstance(part, ProxyView) else None
-
-    @property
-    def mux(self) -> MuxView | None:
-        part = self.part
-        return part if isinstance(part, MuxView) else None
 
 
 # --- workers and pools ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from rtstat.fields import Field, Value
 from rtstat.numbers import Numbers, Times
 from rtstat.table import FIELD
 from rtstat.views import ChannelView
+from shmring.observe.engines import PARTS
 from shmring_cli.output import quantity
 
 HISTOGRAM_TITLES = {
@@ -23,38 +24,6 @@ HISTOGRAM_TITLES = {
 
 _NETFLUX_HISTOGRAMS = ("own_interval", "partner_interval", "gap", "rtt")
 _HISTOGRAMS = tuple(name for name in HISTOGRAM_TITLES if name not in _NETFLUX_HISTOGRAMS)
-
-# The fields that are shown, the most important first.
-_SHOWN = {
-    "rtp": (
-        "loss", "reported_loss", "jitter_ns", "depth", "delay_ns", "target_ns", "rtt_ns", "sent",
-        "received", "delivered", "lost", "late", "duplicates", "underruns", "resyncs",
-        "nack_requested", "nack_recovered",
-    ),
-    "udt": (
-        "state", "rtt_ns", "rtt_var_ns", "window_packets", "flight_packets", "pace_pps",
-        "delivery_pps", "capacity_pps", "loss", "sent", "repeated", "received", "send_losses",
-        "receive_losses", "naks_sent", "naks_received", "timeouts", "unsent_bytes", "unread_bytes",
-    ),
-    "udt-port": (
-        "sockets", "waiting", "backlog", "requests", "accepted", "refused", "forgotten",
-        "bad_cookie", "bad_version", "malformed", "foreign", "unknown",
-    ),
-    "cyclic": (
-        "fresh", "period_ns", "stale_after_ns", "sent", "missed", "sent_stale", "sent_failsafe",
-        "failed", "updates", "stale",
-    ),
-    "netflux": (
-        "alive", "heard", "fresh", "failsafe", "cycle_ns", "watch_ns", "last_rtt_ns", "sent",
-        "skipped", "accepted", "rejected_old", "ack_lost", "timeouts", "unheard", "stale",
-    ),
-    "proxy": (
-        "flows", "forward_received", "forward_sent", "forward_waiting", "forward_refused",
-        "forward_no_flow", "backward_received", "backward_sent", "backward_waiting",
-        "backward_refused", "unreachable", "flows_opened", "flows_idle", "changes",
-    ),
-    "mux": ("open", "lost"),
-}  # fmt: skip
 
 
 def histograms_of(channel: ChannelView) -> list[str]:
@@ -83,7 +52,7 @@ def facts_of(channel: ChannelView) -> list[tuple[str, str]]:
     if part is None:
         return []
     facts = []
-    for name in _SHOWN[channel.engine]:
+    for name in PARTS[channel.engine].shown:
         field = FIELD[channel.engine, name]
         grown = part.delta(name) if field.kind == "accumulated" and name in part else None
         facts.append(

@@ -124,7 +124,8 @@ def _connection_lost(channel: ChannelView) -> Found | None:
 
 
 def _ports_lost(channel: ChannelView) -> Found | None:
-    lost = 0 if channel.mux is None else channel.mux["lost"]
+    mux = channel.part_of("mux")
+    lost = 0 if mux is None else mux["lost"]
     if not lost:
         return None
     return Found(
@@ -136,7 +137,7 @@ def _ports_lost(channel: ChannelView) -> Found | None:
 
 
 def _flows_refused(channel: ChannelView) -> Found | None:
-    proxy = channel.proxy
+    proxy = channel.part_of("proxy")
     refused = None if proxy is None else proxy.delta("forward_no_flow")
     if proxy is None or not refused:
         return None

@@ -1,0 +1,105 @@
+"""One row for an engine of this package: what `attach`, listings and observers need of it."""
+
+import importlib
+from typing import Any, NamedTuple
+
+
+class EngineRow(NamedTuple):
+    """An engine. Its code is in a folder of its own, here and in ``csrc/worker/agents``."""
+
+    name: str
+    """As the segment has it."""
+    home: str = ""
+    """Module and class of what `open` takes. Empty: another function opens it."""
+    shown: tuple[str, ...] = ()
+    """The values of its part of the segment that details show, the most important first. Empty: it
+    has no part of its own."""
+    view: str = ""
+    """The class of `rtstat.parts` that computes further values from this part. Empty: none do."""
+    about: str = ""
+    """What a channel with it is, where the name does not say it."""
+
+    def kind(self) -> Any:
+        """Return the class. Its modules are imported only for its channels. None: there is none."""
+        module, _, name = self.home.partition(":")
+        return getattr(importlib.import_module(f"shmring.{module}"), name) if name else None
+
+
+ENGINES = {
+    row.name: row
+    for row in (
+        EngineRow("udp", "_opening:Udp"),
+        EngineRow("local", "local:Local"),
+        EngineRow(
+            "rtp",
+            "rtp.engine:Rtp",
+            (
+                *("loss", "reported_loss", "jitter_ns", "depth", "delay_ns", "target_ns", "rtt_ns"),
+                *("sent", "received", "delivered", "lost", "late", "duplicates", "underruns"),
+                *("resyncs", "nack_requested", "nack_recovered"),
+            ),
+            view="RtpView",
+        ),
+        EngineRow(
+            "cyclic",
+            "cyclic.engine:Cyclic",
+            (
+                *("fresh", "period_ns", "stale_after_ns", "sent", "missed", "sent_stale"),
+                *("sent_failsafe", "failed", "updates", "stale"),
+            ),
+        ),
+        EngineRow(
+            "netflux",
+            "netflux.engine:Netflux",
+            (
+                *("alive", "heard", "fresh", "failsafe", "cycle_ns", "watch_ns", "last_rtt_ns"),
+                *("sent", "skipped", "accepted", "rejected_old", "ack_lost", "timeouts"),
+                *("unheard", "stale"),
+            ),
+            view="NetfluxView",
+        ),
+        EngineRow(
+            "udt",
+            shown=(
+                *("state", "rtt_ns", "rtt_var_ns", "window_packets", "flight_packets", "pace_pps"),
+                *("delivery_pps", "capacity_pps", "loss", "sent", "repeated", "received"),
+                *("send_losses", "receive_losses", "naks_sent", "naks_received", "timeouts"),
+                *("unsent_bytes", "unread_bytes"),
+            ),
+            view="UdtView",
+            about="a connection",
+        ),
+        EngineRow(
+            "udt-port",
+            shown=(
+                *("sockets", "waiting", "backlog", "requests", "accepted", "refused"),
+                *("forgotten", "bad_cookie", "bad_version", "malformed", "foreign", "unknown"),
+            ),
+            about="a port of connections",
+        ),
+        EngineRow(
+            "proxy",
+            "proxy.engine:Proxy",
+            (
+                *("flows", "forward_received", "forward_sent", "forward_waiting"),
+                *("forward_refused", "forward_no_flow", "backward_received", "backward_sent"),
+                *("backward_waiting", "backward_refused", "unreachable", "flows_opened"),
+                *("flows_idle", "changes"),
+            ),
+            about="a UDP proxy",
+        ),
+        EngineRow("mux", shown=("open", "lost"), about="many sockets"),
+    )
+}
+
+PARTS = {name: row for name, row in ENGINES.items() if row.shown}
+"""The engines with a part of their own in the segment."""
+
+
+def kind_of(name: str) -> Any:
+    """Return the class of an engine that `open` takes. None: there is none in this package."""
+    row = ENGINES.get(name)
+    return None if row is None else row.kind()
+
+
+__all__ = ["ENGINES", "PARTS", "EngineRow", "kind_of"]

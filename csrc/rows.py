@@ -11,7 +11,7 @@ A file begins with the headers that its own header includes. Its tables are, by 
     histogram  name = meaning
     event      name = [FACT, BURST or ERROR, meaning, what its three numbers are]
     enum       name = number, or [number, meaning]
-    struct     name = type, or [type, meaning]
+    struct     name = type, or [type, meaning], or a table: see rows/config.toml
 
 Counters to events become a macro X(...) of the table's name and an enum, whose numbers follow the
 order of the rows. They are stored in shared memory, so a new row goes to the end.
@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 _TYPES = {"uint8_t": "B", "uint16_t": "H", "int16_t": "h", "uint32_t": "I", "uint64_t": "Q"}
 _TYPES |= {"int64_t": "q", "double": "d", "char": "s"}
 _TYPES |= {"rt_a32_t": "I", "rt_a64_t": "Q", "rt_ai64_t": "q"}
-_SIZES = {"rt_hist_t": "RT_HIST_BYTES"}
 
 
 class Row(NamedTuple):
@@ -38,6 +37,18 @@ class Row(NamedTuple):
     name: str
     cells: tuple[Any, ...]
     meaning: str
+    option: dict[str, Any] = {}  # noqa: RUF012
+    """What else a field of a configuration says: its limits, its default, whose option it is."""
+
+    @property
+    def flat(self) -> str:
+        """Its name among all options of a channel."""
+        return str(self.option.get("option", self.name))
+
+    @property
+    def field(self) -> str:
+        """Its name in the object of Python that has it."""
+        return str(self.option.get("field", self.flat))
 
 
 class Table(NamedTuple):
@@ -69,6 +80,16 @@ class Field(NamedTuple):
     at: int
     code: str
     size: int
+    line: int
+    """What its place is a multiple of."""
+
+
+class Sizes(NamedTuple):
+    """What the places of fields follow from."""
+
+    numbers: dict[str, int]
+    structs: dict[str, tuple[int, int]]
+    """Size and alignment of each type that is a struct."""
 
 
 _MEANING_AT = {"counter": 1, "gauge": 1, "histogram": 0, "event": 1, "enum": 1, "struct": 1}
@@ -92,31 +113,70 @@ def _file(path: Path) -> File:
 
 
 def _row(kind: str, name: str, value: Any) -> Row:
+    if isinstance(value, dict):
+        return Row(name, (value["type"],), " ".join(value.get("means", "").split()), value)
     cells = list(value) if isinstance(value, list) else [value]
     at = _MEANING_AT[kind]
     meaning = cells.pop(at) if len(cells) > at else ""
     return Row(name, tuple(cells), meaning)
 
 
-def constants(files: list[File]) -> dict[str, int]:
-    """The numbers of all files."""
-    return {name: value for file in files for name, value in file.constants.items()}
+def sizes_of(files: list[File]) -> Sizes:
+    """The numbers of all files, and the sizes of their structs."""
+    numbers = {name: value for file in files for name, value in file.constants.items()}
+    sizes = Sizes(numbers, {"rt_hist_t": (numbers["RT_HIST_BYTES"], 8)})
+    for table in (table for file in files for table in file.tables if table.kind == "struct"):
+        found = fields(table, sizes)
+        line = max(field.line for field in found)
+        end = found[-1].at + found[-1].size
+        sizes.structs[f"{table.name}_t"] = end + -end % line, line
+    return sizes
 
 
-def fields(table: Table, numbers: dict[str, int]) -> list[Field]:
+def words(files: list[File], row: Row) -> dict[str, int]:
+    """The words that an option takes, and their numbers. Empty: it takes no words."""
+    name = row.option.get("words")
+    if name is None:
+        return {}
+    (table,) = (table for file in files for table in file.tables if table.name == name)
+    known = {each.name: each.cells[0] for each in table.rows}
+    shown = row.option.get("as") or {word: word for word in known}
+    return {word: known[own] for word, own in shown.items()}
+
+
+def limits(files: list[File], row: Row) -> tuple[int, int] | None:
+    """The lowest and the highest number that a field may have. None: code of its own checks it."""
+    option = row.option
+    if option.get("switch"):
+        return 0, 1
+    ends = (option[end] for end in ("low", "high") if end in option)
+    numbers = [*words(files, row).values(), *ends]
+    if not numbers:
+        return None
+    return min(*numbers, option.get("unset", min(numbers))), max(numbers)
+
+
+def default(files: list[File], row: Row) -> int:
+    """The number of a field in a configuration that nobody has changed."""
+    given = row.option.get("default", row.option.get("unset", 0))
+    return words(files, row)[given] if isinstance(given, str) else int(given)
+
+
+def fields(table: Table, sizes: Sizes) -> list[Field]:
     """The fields of a struct, at their places."""
     found, at = [], 0
     for row in table.rows:
         kind, _, many = row.cells[0].rpartition(" ")[2].partition("[")
         count = many.rstrip("]")
-        times = int(count) if count.isdecimal() else numbers.get(count, 1)
+        times = int(count) if count.isdecimal() else sizes.numbers.get(count, 1)
         code = _TYPES.get(kind, "")
-        width = struct.calcsize(code) if code else numbers[_SIZES[kind]]
-        at += -at % (width if code else 8)
+        width, line = (struct.calcsize(code),) * 2 if code else sizes.structs[kind]
+        at += -at % line
         if many:
             code = f"{times}s" if kind == "char" else ""
         declared = row.cells[0].partition("[")[0] + f" {row.name}" + (f"[{many}" if many else "")
-        found.append(Field(row.name, declared, row.meaning, at, code, width * times))
+        said = "" if row.option.get("of") else row.meaning
+        found.append(Field(row.name, declared, said, at, code, width * times, line))
         at += width * times
     return found
 
@@ -124,8 +184,8 @@ def fields(table: Table, numbers: dict[str, int]) -> list[Field]:
 # --- C --------------------------------------------------------------------------------------------
 
 
-def header(file: File, numbers: dict[str, int]) -> str:
-    """The header of a file."""
+def header(file: File, files: list[File]) -> str:
+    """The header of one of all files."""
     guard = f"ROWS_{file.name.upper()}_H"
     lines = [f"/* Made by csrc/rows.py from csrc/rows/{file.name}.toml. */"]
     lines += [f"#ifndef {guard}", f"#define {guard}", ""]
@@ -134,7 +194,7 @@ def header(file: File, numbers: dict[str, int]) -> str:
     lines += [f"#define {name} {_number(value)}" for name, value in file.constants.items()]
     for table in file.tables:
         if table.kind == "struct":
-            lines += ["", *_struct(table, numbers)]
+            lines += ["", *_struct(table, sizes_of(files)), *_options(table, files)]
         elif table.kind == "enum":
             lines += ["", *_enum(table, [(row, row.cells[0]) for row in table.rows])]
         else:
@@ -174,14 +234,33 @@ def _enum(table: Table, numbers: list[tuple[Row, int]]) -> list[str]:
     return [*lines, f"}} {name}_t;"]
 
 
-def _struct(table: Table, numbers: dict[str, int]) -> list[str]:
-    found = fields(table, numbers)
+def _options(table: Table, files: list[File]) -> list[str]:
+    """The defaults and the limits of a configuration."""
+    lines = []
+    if name := table.about.get("defaults"):
+        numbers = {row.name: default(files, row) for row in table.rows if row.option}
+        shown = [f"    .{field} = {number}" for field, number in numbers.items() if number]
+        lines += [f"#define {name} \\", ", \\\n".join(shown)]
+    if name := table.about.get("limits"):
+        known = [(row, limits(files, row)) for row in table.rows if row.option]
+        shown = [
+            f'    X({row.name}, "{row.option.get("shown", row.flat)}", {found[0]}, {found[1]}, '
+            f"{int(row.option.get('power', False))})"
+            for row, found in known
+            if found is not None
+        ]
+        lines += [f"#define {name}(X) \\", " \\\n".join(shown)]
+    return lines
+
+
+def _struct(table: Table, sizes: Sizes) -> list[str]:
+    found = fields(table, sizes)
     lines = [f"typedef struct {table.name} {{"]
     for field in found:
         said = f" /* {field.meaning} */" if field.meaning else ""
         lines.append(f"    {field.declared};{said}")
     lines.append(f"}} {table.name}_t;")
-    for field in found:
+    for field in found if table.about.get("python") else ():
         place = f"offsetof({table.name}_t, {field.name}) == {field.at}"
         lines.append(f'_Static_assert({place}, "as Python reads {field.name}");')
     return lines
@@ -189,11 +268,10 @@ def _struct(table: Table, numbers: dict[str, int]) -> list[str]:
 
 def main(folder: str) -> None:
     files = read(Path(__file__).with_suffix(""))
-    numbers = constants(files)
     made = Path(folder)
     made.mkdir(parents=True, exist_ok=True)
     for file in files:
-        path, text = made / f"{file.name}.h", header(file, numbers)
+        path, text = made / f"{file.name}.h", header(file, files)
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")
 

@@ -12,6 +12,7 @@ its output.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, is_typeddict
 
 sys.path.insert(0, str(Path(__file__).parent))
 import rows
-from rows import File, Row, Table
+from rows import File, Row, Sizes, Table
 
 _MARK = "Made by csrc/schema.py from csrc/rows: edit those, then run `make schema`."
 _UNITS = {"q8": "share"}  # of a number as C has it: of the same in Python
@@ -31,6 +32,7 @@ _UDT_PAGE = "docs/reference/udt.md"
 
 
 # They are bases of classes, which have the methods: making these takes milliseconds.
+_FROZEN = "frozen=True, slots=True, kw_only=True, repr=False"
 _PARTLY = "frozen=True, kw_only=True, init=False, repr=False, eq=False"
 
 
@@ -72,11 +74,11 @@ def _field(table: Table, row: Row) -> str:
 # --- what all processes share ---------------------------------------------------------------------
 
 
-def struct_of(table: Table, numbers: dict[str, int]) -> tuple[str, list[str], list[str]]:
+def struct_of(table: Table, sizes: Sizes) -> tuple[str, list[str], list[str]]:
     """The format of a struct for Python's `struct`, padding included, its fields, and the places
     of those that have no format."""
     text, at, names, places = "<", 0, [], []
-    for field in rows.fields(table, numbers):
+    for field in rows.fields(table, sizes):
         gap = field.at - at
         text += f"{gap}x" if gap else ""
         text += field.code or f"{field.size}x"
@@ -89,17 +91,17 @@ def struct_of(table: Table, numbers: dict[str, int]) -> tuple[str, list[str], li
 
 
 def _layout(files: list[File]) -> str:
-    numbers = rows.constants(files)
+    sizes = rows.sizes_of(files)
     tables = [table for file in files for table in file.tables]
     lines = ['"""Numbers and formats that processes share: shared memory and control messages."""']
     lines += ["", f"# {_MARK}", "# ruff: noqa: E501", "", "from __future__ import annotations", ""]
     lines += ["from enum import IntEnum", ""]
-    for name, value in numbers.items():
+    for name, value in sizes.numbers.items():
         lines.append(f"{name} = {value if value < 1 << 24 else hex(value)}")
     lines.append("")
     for table in tables:
-        if table.kind == "struct":
-            text, names, places = struct_of(table, numbers)
+        if table.kind == "struct" and table.about.get("python"):
+            text, names, places = struct_of(table, sizes)
             stem = table.name.removeprefix("shm_").upper()
             lines += [f'{stem} = "{text}"', f"{stem}_FIELDS = {tuple(names)!r}".replace("'", '"')]
             lines += places
@@ -139,9 +141,11 @@ def _enums(files: list[File]) -> str:
     lines += [f"# {_MARK}", "", "from enum import StrEnum", "from typing import Literal", ""]
     tables = [table for file in files for table in file.tables]
     for table in tables:
-        if "literal" in table.about:
-            words = list(_words(table))
-            lines.append(f"{table.about['literal']} = Literal{words!r}".replace("'", '"'))
+        literals = {table.about["literal"]: table} if "literal" in table.about else {}
+        literals |= {row.option["literal"]: row for row in table.rows if "literal" in row.option}
+        for name, own in literals.items():
+            words = list(_words(own) if isinstance(own, Table) else own.option["as"])
+            lines.append(f"{name} = Literal{words!r}".replace("'", '"'))
     for table in tables:
         if "public" in table.about:
             name, about = table.about["public"], table.about["about"]
@@ -151,6 +155,83 @@ def _enums(files: list[File]) -> str:
                 if row.meaning:
                     lines.append(f'    """{row.meaning[0].upper()}{row.meaning[1:]}."""')
     return "\n".join(lines) + "\n"
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+_OPTION = '''
+
+class Option(NamedTuple):
+    """The limits of an option, and its field in ``shm_config_t``."""
+
+    field: str
+    words: Mapping[str, int] | None = None
+    switch: bool = False
+    low: int = 0
+    high: int = 0
+    ratio: int = 0
+    """A number above 1, up to this one."""
+    unset: int | None = None
+    """The number that stands for None. None: no number does."""
+    power: bool = False
+    """0 or a power of two."""
+
+
+OPTIONS: dict[str, Option] = {'''
+
+
+def _options(files: list[File]) -> str:
+    every = [row for file in files for table in file.tables for row in table.rows]
+    found = [row for row in every if "of" in row.option]
+    kinds = dict.fromkeys(kind for row in found for kind in row.option["of"] if kind != "open")
+    used = [row for row in found if row.option["of"] != ["open"]]
+    literals = sorted({_literal(files, row) for row in used} - {"bool", "int", "float"})
+    lines = ['"""Options: their limits, and fields of the objects that have them."""', ""]
+    lines += [f"# {_MARK}", "# ruff: noqa: E501", "", "from collections.abc import Mapping"]
+    lines += ["from dataclasses import dataclass", "from typing import ClassVar, NamedTuple", ""]
+    lines += ["from shmring._enums import (", *(f"    {name}," for name in literals), ")"]
+    lines += ["from shmring._spec import Spec", *_OPTION.splitlines()]
+    lines += [f'    "{row.flat}": Option({_limits(files, row)}),' for row in found]
+    lines += ["}", "", "MEANINGS = {"]
+    lines += [f'    "{row.flat}": """{row.meaning}""",' for row in found if row.meaning]
+    lines.append("}")
+    for kind in kinds:
+        own = [row for row in found if kind in row.option["of"]]
+        lines += ["", "", f"@dataclass({_FROZEN})", f"class {kind}Rows(Spec):"]
+        lines += [f'    """Fields of `{kind}`."""', ""]
+        lines += [f"    {row.field}: {_typed(files, kind, row)}" for row in own]
+        if flat := {row.field: row.flat for row in own if row.field != row.flat}:
+            lines += ["", f"    _flat: ClassVar[Mapping[str, str]] = {json.dumps(flat)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _limits(files: list[File], row: Row) -> str:
+    option, shown = row.option, [f'"{row.name}"']
+    if words := rows.words(files, row):
+        shown.append(f"words={json.dumps(words)}")
+    shown += [f"switch={option['switch']}"] if "switch" in option else []
+    names = ("low", "high", "ratio", "unset", "power")
+    return ", ".join(shown + [f"{name}={option[name]}" for name in names if name in option])
+
+
+def _literal(files: list[File], row: Row) -> str:
+    """The type of an option."""
+    if "words" in row.option:
+        tables = [table for file in files for table in file.tables]
+        own = next(table for table in tables if table.name == row.option["words"])
+        return str(row.option.get("literal", own.about.get("literal")))
+    return "bool" if "switch" in row.option else "float" if "ratio" in row.option else "int"
+
+
+def _typed(files: list[File], kind: str, row: Row) -> str:
+    """Type and default of a field."""
+    option, made = row.option, _literal(files, row)
+    if "unset" in option or "none" in option or kind in option.get("none_in", ()):
+        return f"{made} | None = None"
+    default = option.get("default", False if made == "bool" else 0)
+    shown = f"{default:_}" if type(default) is int else json.dumps(default)
+    return f"{made} = {shown if made != 'bool' else default}"
 
 
 # --- writing Markdown -----------------------------------------------------------------------------
@@ -186,6 +267,7 @@ def make(root: Path) -> dict[str, str]:
     files = {
         "shmring/_enums.py": _enums(declared),
         "shmring/_numbers.py": _module(declared),
+        "shmring/_option_rows.py": _options(declared),
         "workers/rtworkers/layout.py": _layout(declared),
     }
     for table in (table for file in declared for table in file.tables if "page" in table.about):

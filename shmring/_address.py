@@ -3,6 +3,7 @@
 Names are not resolved, because resolving may wait for the network and this module must not wait.
 """
 
+import errno
 import operator
 import socket
 import sys
@@ -94,6 +95,14 @@ def unpack(raw: Any) -> Address | None:
         return socket.inet_ntop(socket.AF_INET, ip[:4]), address.port
     host = socket.inet_ntop(socket.AF_INET6, ip)
     return (f"{host}%{_zone(address.scope)}" if address.scope else host), address.port
+
+
+def unpack_known(raw: Any, what: str) -> Address:
+    """Like `unpack`, for an address in shared memory that must be one. Raises `OSError`."""
+    if raw.family not in (4, 6):
+        raise OSError(errno.EPROTO, f"its {what} has the family {raw.family}: it must be 4 or 6")
+    host, port = unpack(raw) or ("", 0)
+    return host, port
 
 
 def _parts(address: object, what: str) -> tuple[str, int, int]:

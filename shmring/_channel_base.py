@@ -13,10 +13,12 @@ from shmring._aio import NEVER_NS
 from shmring._arguments import deadline, has_passed
 from shmring._awaited_report import AwaitedReport
 from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
+from shmring._host import translated
 from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
+from shmring._way_back import engine_of
 from shmring.batch import ReportBatch
 from shmring.types import Clock, Reading, SendReport, State
 
@@ -122,6 +124,17 @@ class ChannelEnd:
         """``"broadcast"``: this end gets every packet. ``"shared"``: each packet goes to only one
         of the readers."""
         return self._endpoint.reading
+
+    @property
+    def engine(self) -> Any:
+        """The engine with its options, equal to the object with which the channel was opened: a
+        `Udp`, `Rtp` or another.
+
+        Shared memory holds all but descriptors, records and payloads, which are None. None: an
+        engine of another package. Raises `LayoutMismatch` if somebody wrote something else there.
+        """
+        with translated(f"channel {self.name!r}"):
+            return engine_of(self._endpoint.mapped().config)
 
     @property
     def direction(self) -> str:

@@ -14,6 +14,7 @@ Align = Literal["start", "wire"]
 Reports = Literal["off", "late", "all"]
 Profile = Literal["balanced", "latency", "power"]
 Txtime = Literal["off", "auto", "require"]
+StampSource = Literal["hardware", "kernel", "off"]
 
 
 class State(StrEnum):

@@ -9,16 +9,18 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack, cast
 
 from shmring import _options, errors
 from shmring._host import translated
 from shmring._in_thread import made_in_thread
+from shmring._option_rows import UdpRows
 from shmring._ring import lib
+from shmring._spec import Held, Parts
 from shmring.channel import Channel
 from shmring.engine import SHARE, AttachOptions, Engine, EngineConfig, Start, start_of
-from shmring.parts import SOCKET, Queued, Share, Socket, explained, options_of
-from shmring.types import Align, Direction, Impairment, Overflow, Profile, WorkerInfo
+from shmring.parts import QUEUES, SOCKET, Queue, Share, Socket, explained, options_of
+from shmring.types import Impairment, Profile, WorkerInfo
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -32,17 +34,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Udp(Queued, Engine[Channel]):
+class Udp(UdpRows, Engine[Channel]):
     """Plain packets: what `open` uses without an engine. The channel is a `Channel`.
 
     Times are in ns, sizes in bytes.
 
     """
 
-    direction: Direction = "duplex"
-    overflow: Overflow = "oldest"
-    align: Align = "start"
+    tx: int | Queue | None = None
+    rx: int | Queue | None = None
+    max_payload: int | None = None
     socket: Socket = SOCKET
+
+    _parts: ClassVar[Parts] = QUEUES | {"socket": Socket}
+    _held: ClassVar[Held] = {"max_payload": lambda words: words.config.max_payload_bytes}
 
     def __post_init__(self) -> None:
         if options := options_of(self):

@@ -8,16 +8,16 @@ checked here, before anything is made. Options that are not given keep the defau
 from __future__ import annotations
 
 import dataclasses
+import errno
 import grp
 import operator
 import os
 import socket as _socket
 from collections.abc import Collection, Mapping
-from typing import Any, SupportsIndex, cast
+from typing import Any, NoReturn, SupportsIndex, cast
 
-from rtworkers import layout
 from rtworkers.similar import did_you_mean
-from shmring import _address
+from shmring import _address, _option_rows
 from shmring._check import check
 from shmring._ring import ffi, lib
 from shmring.errors import BadAddress, BadConfig
@@ -34,55 +34,8 @@ RX_HEAD_BYTES = 24  # shm_rx_record_t
 LONGEST_HEAD_BYTES = int(lib.SHM_RECORD_HEAD_BYTES)
 ADDRESS_BYTES = 24  # shm_addr_t, an IPv4 source needs 8
 CAPACITY_MAX = 2**31 - 1
-MOST_TOLERANCE_NS = 100 * 10**9
+OPTIONS_WITH_ROWS = _option_rows.OPTIONS
 
-
-_CHOICES: dict[str, tuple[str, dict[str, int]]] = {
-    "direction": ("direction", layout.DIRECTION),
-    "reading": ("read_mode", layout.READ_MODE),
-    "overflow": ("overflow", layout.OVERFLOW),
-    "late": ("late", layout.LATE),
-    "align": ("align", layout.ALIGN),
-    "clock": ("clock", {name: layout.CLOCK[name] for name in ("monotonic", "tai")}),
-    "reports": ("reports", layout.REPORTS),
-    "profile": ("profile", layout.PROFILE),
-    "txtime": ("txtime", layout.TXTIME),
-}
-_STAMPS = {
-    "hardware": layout.STAMP["hardware"],
-    "kernel": layout.STAMP["kernel"],
-    "off": layout.STAMP["none"],
-}
-_CHOICES["rx_stamp"] = ("rx_stamp", _STAMPS)
-_CHOICES["tx_stamp"] = ("tx_stamp", _STAMPS)
-
-_SWITCHES = (
-    "connect",
-    "reuse",
-    "broadcast",
-    "multicast_loop",
-    "dont_fragment",
-    "v6only",
-    "gso",
-    "gro",
-    "held",
-)
-
-# name: field of shm_config_t, lowest and highest value
-_NUMBERS: dict[str, tuple[str, int, int]] = {
-    "report_capacity": ("report_slots", 0, 1 << 24),
-    "tolerance_ns": ("tolerance_ns", 0, MOST_TOLERANCE_NS),
-    "ttl": ("ttl", 0, 255),
-    "multicast_ttl": ("multicast_ttl", 0, 255),
-    "dscp": ("dscp", 0, 63),
-    "so_priority": ("so_priority", 0, 15),
-    "rcvbuf_bytes": ("rcvbuf_bytes", 1, 2**31 - 1),
-    "sndbuf_bytes": ("sndbuf_bytes", 1, 2**31 - 1),
-    "readers": ("readers", 0, 1024),
-    "stamp_every": ("stamp_every", 1, 255),
-}
-
-_RATIOS = ("catch_up",)
 _IMPAIR = {"impair": "impair_tx", "impair_rx": "impair_rx"}
 
 _SIZES = ("capacity", "packet_bytes", "rx_capacity", "rx_packet_bytes", "max_payload")
@@ -93,7 +46,7 @@ SHOWN = {"packet_bytes": "packet_bytes of tx", "rx_packet_bytes": "packet_bytes 
 """What errors call the sizes of a `Queue`."""
 
 OPTIONS = frozenset(
-    (*_CHOICES, *_SWITCHES, *_NUMBERS, *_RATIOS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS)
+    (*_option_rows.OPTIONS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS, "opened_as")
 )
 """What a pool takes for a channel."""
 
@@ -147,14 +100,9 @@ def prepare(
     set_text(config, "name_space", namespace)
     set_text(config, "pool", pool)
     given.setdefault("profile", profile)
-    set_choices(config, given, _CHOICES)
-    set_numbers(config, given, _NUMBERS)
-    for option in _RATIOS:
-        if option in given:
-            setattr(config, option, ratio(option, given[option], lib.SHM_MAX_CATCH_UP))
-    for option in _SWITCHES:
-        if option in given:
-            setattr(config, option, int(switch(option, given[option])))
+    set_rows(config, given)
+    if "opened_as" in given:
+        _set_opened_as(config, given["opened_as"])
     _set_addresses(config, given)
     _set_multicast(config, given)
     for option, target in _IMPAIR.items():
@@ -224,7 +172,7 @@ def set_text(config: Any, target: str, text: object) -> None:
 
 
 def set_choices(
-    config: Any, given: Mapping[str, Any], table: Mapping[str, tuple[str, dict[str, int]]]
+    config: Any, given: Mapping[str, Any], table: Mapping[str, tuple[str, Mapping[str, int]]]
 ) -> None:
     """Set the options of a table that are given: field, and the number of each name."""
     for option, (target, choices) in table.items():
@@ -241,22 +189,68 @@ def set_numbers(
             setattr(config, target, integer(option, given[option], low, high))
 
 
+def _set_opened_as(config: Any, value: Any) -> None:
+    """Keep what `shmring._way_back.opened_as` returned, maybe in another process."""
+    if not isinstance(value, (tuple, list)) or len(cast("list[Any]", value)) != 3:
+        raise TypeError(f"opened_as must be three numbers, not {value!r}")
+    fields = ("tx_packet_bytes", 2**32), ("rx_packet_bytes", 2**32), ("given", 2**64)
+    for (field, end), number in zip(fields, cast("list[Any]", value), strict=True):
+        setattr(config, field, integer("opened_as", number, 0, end - 1))
+
+
+def set_rows(config: Any, given: Mapping[str, Any]) -> None:
+    """Set the options with a row that are given. Raises `BadConfig`, `TypeError`."""
+    for option, row in OPTIONS_WITH_ROWS.items():
+        if option in given:
+            setattr(config, row.field, check_value(option, option, given[option]))
+
+
 def cycle_tolerance_ns(cycle_ns: int) -> int:
     """How late a cycle may be by default and still be on time."""
-    return min(max(50_000, cycle_ns // 10), MOST_TOLERANCE_NS)
+    return min(max(50_000, cycle_ns // 10), OPTIONS_WITH_ROWS["tolerance_ns"].high)
 
 
-def check_value(shown: str, option: str, value: object) -> None:
-    """Check a value of an option that is a word, a number or a switch, and call it `shown`. Raises
+def check_value(shown: str, option: str, value: object) -> float:
+    """Return the number of an option that has a row, and call it `shown` in errors. Raises
     `BadConfig`, `TypeError`."""
-    if option in _CHOICES:
-        choice(shown, value, _CHOICES[option][1])
-    elif option in _NUMBERS:
-        integer(shown, value, *_NUMBERS[option][1:])
-    elif option in _RATIOS:
-        ratio(shown, value, lib.SHM_MAX_CATCH_UP)
-    elif option in _SWITCHES:
-        switch(shown, value)
+    row = OPTIONS_WITH_ROWS[option]
+    if row.words is not None:
+        return choice(shown, value, row.words)
+    if row.switch:
+        return int(switch(shown, value))
+    if row.ratio:
+        return ratio(shown, value, row.ratio)
+    return integer(shown, value, row.low, row.high)
+
+
+def read_value(option: str, config: Any) -> Any:
+    """Return the value of an option that has a row, as a configuration has it. Raises `OSError` for
+    a number that stands for none."""
+    row = OPTIONS_WITH_ROWS[option]
+    number = getattr(config, row.field)
+    if row.unset is not None and number == row.unset:
+        return None
+    if row.words is not None:
+        known = {value: word for word, value in row.words.items()}
+        if number not in known:
+            unbelievable(option, number, f"one of {', '.join(map(str, known))}")
+        return known[number]
+    if row.switch:
+        if number > 1:
+            unbelievable(option, number, "0 or 1")
+        return bool(number)
+    if row.ratio:
+        if not 1 < number <= row.ratio:
+            unbelievable(option, number, f"above 1, up to {row.ratio}")
+        return float(number)
+    if not row.low <= number <= row.high or (row.power and number & (number - 1)):
+        unbelievable(option, number, f"{row.low} to {row.high}")
+    return int(number)
+
+
+def unbelievable(what: str, number: object, allowed: str) -> NoReturn:
+    """Raise `OSError` for a number in shared memory that no opener writes there."""
+    raise OSError(errno.EPROTO, f"its {what} is {number}: it must be {allowed}")
 
 
 def check_alone(options: dict[str, Any], most: int) -> None:
@@ -268,13 +262,13 @@ def check_alone(options: dict[str, Any], most: int) -> None:
         setattr(config, target, b"x")
     _set_addresses(config, {"remote": ("127.0.0.1", 1)})
     config.connect = 1
-    set_choices(config, options, {"direction": _CHOICES["direction"]})
-    set_numbers(config, options, {"report_capacity": _NUMBERS["report_capacity"]})
+    names = options.keys() & {"direction", "report_capacity"}
+    set_rows(config, {name: options[name] for name in names})
     _set_sizes(config, options, most)
     check(lib.shm_config_check(config))
 
 
-def choice(option: str, value: object, choices: dict[str, int]) -> int:
+def choice(option: str, value: object, choices: Mapping[str, int]) -> int:
     """Return the number of a name. Raises `BadConfig`."""
     if not isinstance(value, str) or value not in choices:
         raise BadConfig(f"{option} is {value!r}: use one of {', '.join(map(repr, choices))}")

@@ -21,6 +21,7 @@ from rtworkers.control import WorkerGone
 from rtworkers.opener import Opener
 from shmring import _host
 from shmring._check import error
+from shmring._option_rows import OPTIONS
 from shmring._options import Prepared
 from shmring._ring import ffi, lib
 from shmring._segment import opener_of, text_of
@@ -37,7 +38,11 @@ _ENGINES = {
     "netflux": "shm_netflux_config_t",
 }
 """The struct of each engine's own configuration."""
-_FIELD_NAMES = {"failsafe_crc": "the payload of on_stale"}
+_FIELD_NAMES = {row.field: option for option, row in OPTIONS.items()} | {
+    "failsafe_crc": "the payload of on_stale"
+}
+# These do not change what the worker does.
+_NOT_COMPARED = ("opener_pid", "given", "tx_packet_bytes", "rx_packet_bytes")
 PRIVATE = "private-"
 # The workers of a private pool remove its channels within this time after its death.
 VANISH_S = 2.0
@@ -187,8 +192,8 @@ def _differing(asked: bytes, open_: bytes) -> list[str]:
     if "engine_config" in names and engine is not None:
         own = _fields_that_differ(engine, wanted.engine_config, found.engine_config)
         place = names.index("engine_config")
-        names[place : place + 1] = [_FIELD_NAMES.get(name, name) for name in own]
-    return names
+        names[place : place + 1] = own
+    return [_FIELD_NAMES.get(name, name) for name in names]
 
 
 def _config_of(raw: bytes) -> Any:
@@ -203,7 +208,7 @@ def _fields_that_differ(struct: str, one: Any, other: Any) -> list[str]:
     one, other = (bytes(ffi.buffer(each, ffi.sizeof(struct))) for each in (one, other))
     for name, field in ffi.typeof(struct).fields:
         part = slice(field.offset, field.offset + ffi.sizeof(field.type))
-        if name != "opener_pid" and one[part] != other[part]:
+        if name not in _NOT_COMPARED and one[part] != other[part]:
             names.append(name)
     return names
 

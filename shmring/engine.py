@@ -10,8 +10,10 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from shmring import _options
 from shmring._options import EngineConfig
 from shmring._ring import lib
+from shmring._spec import Spec
+from shmring._way_back import opened_as
 from shmring.errors import BadConfig
-from shmring.parts import Share, Spec, checked, places_in_open
+from shmring.parts import Share, checked, places_in_open
 from shmring.types import Impairment, Profile, Reading
 
 C = TypeVar("C", covariant=True)
@@ -123,7 +125,9 @@ def start_of(engine: Engine[C], options: Mapping[str, Any]) -> Start[C]:
     given = _options.asked_for(options, OpenOptions.__optional_keys__, "open", places)
     share = given.pop("share", SHARE)
     checked("share", share, Share)
-    return engine.prepare(given | share.given())
+    start = engine.prepare(given | share.given())
+    start.options["opened_as"] = opened_as(engine)
+    return start
 
 
 __all__ = [

@@ -1,14 +1,15 @@
 """Channels without a socket: what `open` takes as ``engine=shmring.Local()``."""
 
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from shmring import _options
+from shmring._option_rows import LocalRows
 from shmring._ring import lib
+from shmring._spec import Held, Parts
 from shmring.channel import Channel
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
-from shmring.parts import Queued, explained, options_of
-from shmring.types import Overflow
+from shmring.parts import QUEUES, Queue, explained, options_of
 
 ENGINE = "local"
 
@@ -22,7 +23,7 @@ _REFUSED = {
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Local(Queued, Engine[Channel]):
+class Local(LocalRows, Engine[Channel]):
     """Timed delivery between the processes of this host, without a socket. The channel is a
     `Channel`.
 
@@ -42,7 +43,12 @@ class Local(Queued, Engine[Channel]):
 
     """
 
-    overflow: Overflow = "oldest"
+    tx: int | Queue | None = None
+    rx: int | Queue | None = None
+    max_payload: int | None = None
+
+    _parts: ClassVar[Parts] = QUEUES
+    _held: ClassVar[Held] = {"max_payload": lambda words: words.config.max_payload_bytes}
 
     def __post_init__(self) -> None:
         if options := options_of(self):

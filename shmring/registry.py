@@ -18,6 +18,8 @@ class ChannelInfo(KeptReading):
     opener_alive: bool | None
     """Whether that process runs. None: unknown. False: the program, started again, takes the
     channel over, and ``shmring close`` ends it."""
+    opened_with: Any
+    """The engine with its options, as `Channel.engine`."""
     owner_uid: int
     """The owner of its file. Any user can make a file of any name, so the contents of another
     user's file may be false."""
@@ -27,6 +29,7 @@ class ChannelInfo(KeptReading):
         self.words = words_of(segment)
         self.facts = facts_of(segment)
         _, self.opener_alive = opener_of(segment)
+        self.opened_with = self.facts.opened_with
         self.owner_uid = segment.owner_uid
 
     def __repr__(self) -> str:
@@ -45,7 +48,8 @@ class ChannelInfo(KeptReading):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` accepts."""
-        return {name: getattr(self, name) for name in _SHOWN}
+        shown = {name: getattr(self, name) for name in _SHOWN}
+        return shown | {"opened_with": repr(self.opened_with) if self.opened_with else None}
 
 
 _SHOWN = (

@@ -21,6 +21,7 @@ from shmring._enums import (
     Reading,
     Reports,
     Stamp,
+    StampSource,
     State,
     Txtime,
     Verdict,
@@ -79,7 +80,6 @@ __all__ = [
     "WorkerInfo",
 ]
 
-StampSource = Literal["hardware", "kernel", "off"]
 Policy = Literal["fifo", "other"]
 # of Rtp
 Codec = Literal["pcmu", "pcma", "l16"]

@@ -10,9 +10,6 @@
 #define PAGE_BYTES 4096u
 #define MIN_RING_BYTES PAGE_BYTES
 #define MAX_RING_BYTES (UINT64_C(8) << 30) /* places are counted in 32 bits of 8 bytes each */
-#define MAX_REPORT_SLOTS (1u << 24)
-#define MAX_LATE_SLOTS (1u << 16)
-#define LATE_SLOTS 128u
 /* Limits of the emulated link (proto/impair), checked before anything is created. */
 #define MAX_BURST_PACKETS 1e6
 #define MAX_RATE_BPS UINT64_C(1000000000000)
@@ -20,30 +17,7 @@
 
 void shm_config_init(shm_config_t *c)
 {
-    *c = (shm_config_t){
-        .config_bytes = sizeof *c,
-        .engine = "udp",
-        .direction = SHM_DUPLEX,
-        .reports = SHM_REPORTS_ALL,
-        .rx_stamp = SHM_STAMP_HARDWARE,
-        .tx_stamp = SHM_STAMP_HARDWARE,
-        .txtime = SHM_TXTIME_AUTO,
-        .gso = 1,
-        .gro = 1,
-        .multicast_loop = 1,
-        .ttl = -1,
-        .multicast_ttl = -1,
-        .dscp = -1,
-        .so_priority = -1,
-        .max_payload_bytes = SHM_MAX_PAYLOAD,
-        .report_slots = 4096,
-        .late_slots = LATE_SLOTS,
-        .producers = 64,
-        .readers = 64,
-        .tx_bytes = 1u << 20,
-        .rx_bytes = 1u << 20,
-        .tolerance_ns = 50 * RT_NS_PER_US,
-    };
+    *c = (shm_config_t){.config_bytes = sizeof *c, .engine = "udp", SHM_CONFIG_DEFAULTS};
 }
 
 static bool name_char(char ch)
@@ -179,19 +153,8 @@ static int check_sizes(const shm_config_t *c)
     int rc = check_ring("tx ring", c->tx_bytes);
     rc = rc ? rc : check_ring("rx ring", c->rx_bytes);
     rc = rc ? rc : check_engine_bytes(c->engine_bytes);
-    rc = rc ? rc : shm_check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_RECORD);
-    rc = rc ? rc : shm_check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
-    rc = rc ? rc : shm_check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
-    rc = rc ? rc : shm_check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
-    rc = rc ? rc : shm_check_range("late_slots", c->late_slots, 0, MAX_LATE_SLOTS);
     if (rc)
         return rc;
-    if (c->report_slots & (c->report_slots - 1))
-        return rt_err_set(-EINVAL, "report_capacity is %u; it must be a power of two or 0",
-                          c->report_slots);
-    if (c->late_slots & (c->late_slots - 1))
-        return rt_err_set(-EINVAL, "late_slots is %u; it must be a power of two or 0",
-                          c->late_slots);
     rc = c->direction & SHM_TX ? check_longest(c, c->tx_bytes) : 0;
     return rc == 0 && c->direction & SHM_RX ? check_longest(c, c->rx_bytes) : rc;
 }
@@ -228,24 +191,22 @@ static int check_catch_up(double factor)
                       factor, SHM_MAX_CATCH_UP);
 }
 
-static int check_choices(const shm_config_t *c)
+static int check_number(const char *what, int64_t value, int64_t low, int64_t high, bool power)
 {
-    int rc = shm_check_range("direction", c->direction, SHM_TX, SHM_DUPLEX);
-    rc = rc ? rc : shm_check_range("reading", c->read_mode, 0, SHM_READ_SHARED);
-    rc = rc ? rc : shm_check_range("overflow", c->overflow, 0, SHM_OVERFLOW_WAIT);
-    rc = rc ? rc : shm_check_range("late", c->late, 0, SHM_LATE_DROP);
-    rc = rc ? rc : shm_check_range("align", c->align, 0, SHM_ALIGN_WIRE);
-    rc = rc ? rc : shm_check_range("clock", c->clock, 0, RT_CLOCK_TAI);
-    rc = rc ? rc : shm_check_range("reports", c->reports, 0, SHM_REPORTS_ALL);
-    rc = rc ? rc : shm_check_range("profile", c->profile, 0, SHM_PROFILE_POWER);
-    rc = rc ? rc : shm_check_range("rx_stamp", c->rx_stamp, 0, SHM_STAMP_HARDWARE);
-    rc = rc ? rc : shm_check_range("tx_stamp", c->tx_stamp, 0, SHM_STAMP_HARDWARE);
-    rc = rc ? rc : shm_check_range("txtime", c->txtime, 0, SHM_TXTIME_REQUIRE);
-    rc = rc ? rc : shm_check_range("ttl", c->ttl, -1, 255);
-    rc = rc ? rc : shm_check_range("multicast_ttl", c->multicast_ttl, -1, 255);
-    rc = rc ? rc : shm_check_range("dscp", c->dscp, -1, 63);
-    rc = rc ? rc : shm_check_range("so_priority", c->so_priority, -1, 15);
-    rc = rc ? rc : shm_check_range("tolerance_ns", c->tolerance_ns, 0, 100 * RT_NS_PER_S);
+    int rc = shm_check_range(what, value, low, high);
+    if (rc == 0 && power && value & (value - 1))
+        rc = rt_err_set(-EINVAL, "%s is %lld; it must be a power of two or 0", what,
+                        (long long)value);
+    return rc;
+}
+
+static int check_numbers(const shm_config_t *c)
+{
+    int rc = 0;
+#define CHECK(field, shown, low, high, power) \
+    rc = rc ? rc : check_number(shown, (int64_t)c->field, low, high, power);
+    SHM_CONFIG_LIMITS(CHECK)
+#undef CHECK
     return rc ? rc : check_catch_up(c->catch_up);
 }
 
@@ -255,7 +216,7 @@ int shm_config_check(const shm_config_t *c)
     rc = rc ? rc : shm_name_check("channel name", c->name);
     rc = rc ? rc : shm_name_check("namespace", c->name_space);
     rc = rc ? rc : shm_name_check("pool name", c->pool);
-    rc = rc ? rc : check_choices(c);
+    rc = rc ? rc : check_numbers(c);
     rc = rc ? rc : check_sizes(c);
     rc = rc ? rc : check_addresses(c);
     rc = rc ? rc : shm_impair_check(&c->impair_tx);

@@ -38,6 +38,8 @@ AT(shm_config_t, groups, 392);
 AT(shm_config_t, impair_tx, 648);
 AT(shm_config_t, impair_rx, 744);
 AT(shm_config_t, engine_config, 840);
+AT(shm_config_t, tx_packet_bytes, 1336);
+AT(shm_config_t, given, 1344);
 SIZE(shm_config_t, 1352);
 
 AT(shm_identity_t, magic, 0);
@@ -181,6 +183,9 @@ SIZE(shm_error_t, 256);
 AT(shm_error_log_t, others, 0);
 AT(shm_error_log_t, others_last_mono_ns, 8);
 AT(shm_error_log_t, errors, RT_LINE_BYTES);
+_Static_assert(SHM_MAX_SLOTS == 1024 && SHM_MAX_PAYLOAD == 65507 && SHM_MAX_RECORD == 65535,
+               "limits in rows/config.toml");
+
 SIZE(shm_error_log_t, SHM_ERROR_LOG_BYTES);
 
 AT(shm_worker_segment_t, page, 0);

@@ -3,18 +3,20 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack, cast
+from typing import Any, ClassVar, Literal, Unpack, cast
 
 from shmring import _options
 from shmring._arguments import payload_bytes
 from shmring._channel_base import closed_on_error
 from shmring._check import check
+from shmring._option_rows import CyclicRows
 from shmring._ring import ffi, lib
+from shmring._spec import Held, Parts
 from shmring.cyclic.channel import ENGINE, CyclicChannel
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Queue, Socket, checked, explained, options_of
-from shmring.types import Align, Buffer, Overflow, Reading, Reports
+from shmring.types import Buffer
 
 MAX_PAYLOAD = 1472
 """Default of `max_payload`: what fits into one Ethernet frame with IPv4."""
@@ -27,12 +29,13 @@ _TIMES = {
     "stale_after_ns": ("stale_after_ns", 1, _HOUR_NS),
 }
 _ON_STALE: dict[str, int] = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
+_READ_ON_STALE: dict[Any, int] = {**_ON_STALE, None: lib.SHM_CYCLIC_FAILSAFE}
 _REFUSED = {"txtime": "the newest payload leaves in every cycle, none is queued: leave it out"}
 
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Cyclic(Engine[CyclicChannel]):
+class Cyclic(CyclicRows, Engine[CyclicChannel]):
     """Send the newest payload in every cycle: the channel is a `CyclicChannel`.
 
     The worker keeps the cycle also while Python is busy, hangs, or has died. Any process may
@@ -70,16 +73,21 @@ class Cyclic(Engine[CyclicChannel]):
     stale_after_ns: int | None = None
     direction: Literal["tx", "duplex"] = "duplex"
     rx: int | Queue | None = None
-    overflow: Overflow = "oldest"
-    reading: Reading = "broadcast"
     max_payload: int | None = None
-    align: Align = "start"
-    tolerance_ns: int | None = None
-    reports: Reports = "all"
-    report_capacity: int | None = None
     socket: Socket = SOCKET
 
     _most_early_ns = 0
+    _parts: ClassVar[Parts] = {"rx": Queue, "socket": Socket}
+    _unheld = _REFUSED
+    _struct = "shm_cyclic_config"
+    _held: ClassVar[Held] = {
+        "period_ns": lambda words: words.own.period_ns,
+        "phase_ns": lambda words: words.own.phase_ns,
+        "on_stale": lambda words: words.word("on_stale", "on_stale", _READ_ON_STALE),
+        "stale_after_ns": lambda words: words.own.stale_after_ns,
+        "direction": lambda words: _options.read_value("direction", words.config),
+        "max_payload": lambda words: words.own.payload_bytes,
+    }
 
     def __post_init__(self) -> None:
         _options.choice("direction", self.direction, {"tx": lib.SHM_TX, "duplex": lib.SHM_DUPLEX})

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Unpack, cast
 
 from shmring import _options
+from shmring._option_rows import NetfluxRows
+from shmring._spec import Parts, Spec
 from shmring.engine import AttachOptions, Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, starting_end
 from shmring.netflux.options import Record
-from shmring.parts import SOCKET, Socket, Spec, checked, explained, options_of
-from shmring.types import Direction, OnStale, Reading
+from shmring.parts import SOCKET, Socket, checked, explained, options_of
+from shmring.types import OnStale
 
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Netflux(Engine[NetfluxChannel]):
+class Netflux(NetfluxRows, Engine[NetfluxChannel]):
     """A Netflux link to one partner: the channel is a `NetfluxChannel`, which exchanges values in
     cycles.
 
@@ -83,12 +85,13 @@ class Netflux(Engine[NetfluxChannel]):
     stale_ns: int = 0
     on_stale: OnStale = "continue"
     failsafe: Any = None
-    direction: Direction = "duplex"
     rx: int | None = None
-    reading: Reading = "broadcast"
-    tolerance_ns: int | None = None
     socket: Socket = SOCKET
 
+    _parts: ClassVar[Parts] = {"socket": Socket}
+    _unheld = netflux_options.REFUSED
+    _struct = "shm_netflux_config"
+    _held = netflux_options.HELD
     _places: ClassVar[Mapping[str, str]] = {
         name: place for name, place in Spec._places.items() if name != "rx_packet_bytes"
     }

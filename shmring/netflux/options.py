@@ -1,7 +1,7 @@
 """Options of a Netflux channel: names, defaults, checks, and the `shm_netflux_config_t` that they
 fill."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -62,6 +62,35 @@ _TIMES: dict[str, tuple[str, int, int]] = {
     "hear_ns": ("hear_ns", 0, _HOUR_NS),
     "stale_ns": ("stale_ns", 0, _HOUR_NS),
 }
+
+
+def _time(field: str) -> Callable[[Any], Any]:
+    return lambda words: getattr(words.own.settings, field)
+
+
+def _flag(flag: int) -> Callable[[Any], Any]:
+    return lambda words: bool(words.own.settings.flags & flag)
+
+
+HELD: dict[str, Callable[[Any], Any]] = {
+    "send": lambda words: _size(words.own.tx_payload_bytes, words.own.tx_layout),
+    "receive": lambda words: _size(words.own.rx_payload_bytes, words.own.rx_layout),
+    "any_source": lambda words: bool(words.own.any_source),
+    "own_number": lambda words: words.own.own_number,
+    "partner_number": lambda words: words.own.partner_number,
+    "on_stale": lambda words: words.word("on_stale", "settings.on_stale", ON_STALE),
+    "rx": lambda words: words.config.rx_capacity,
+    **{option: _time(field) for option, (field, _, _) in _TIMES.items()},
+    **{option: _flag(flag) for option, flag in FLAGS.items()},
+}
+"""How `shmring._way_back` reads the fields of `Netflux`."""
+
+
+def _size(size: int, layout: Any) -> int | None:
+    """Return a number of bytes. None: it is that of a record."""
+    return None if any(layout) else size
+
+
 REFUSED: dict[str, str] = dict.fromkeys(
     ("tx_stamp", "stamp_every", "txtime", "gso", "gro"),
     "a link queues no packets: leave it out",

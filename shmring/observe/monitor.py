@@ -92,8 +92,11 @@ class ChannelMonitor:
         return opener
 
     def facts(self) -> ChannelFacts:
-        """Return what is no word: the configuration, texts and addresses."""
-        return facts_of(ffi.addressof(self._monitor, "s"))
+        """Return what is no word: the configuration, texts and addresses. Raises `OSError` for an
+        option that cannot be."""
+        facts = facts_of(ffi.addressof(self._monitor, "s"))
+        _ = facts.opened_with
+        return facts
 
     def producers(self) -> list[int]:
         """Return the owners of the slots of the attached producers, without the worker."""

@@ -20,6 +20,7 @@ from shmring._check import check
 from shmring._enums import Stamp, State
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
+from shmring._way_back import engine_of
 
 Word = tuple[str, str, int | None, str, bool]
 """Name, unit, the number that means "not known", meaning, and whether it counts up."""
@@ -168,7 +169,15 @@ class ChannelFacts(NamedTuple):
     """Process that opened the channel. None: unknown, or in another pid namespace."""
     opener_mono_ns: int
     """When that process opened the channel or took it over, CLOCK_MONOTONIC."""
-    engine_config: bytes
+    configuration: bytes
+    """All of it: the ``shm_config_t``."""
+
+    @property
+    def opened_with(self) -> Any:
+        """The engine with its options, as `Channel.engine`. Raises `OSError`."""
+        config = ffi.new("shm_config_t *")
+        ffi.memmove(config, self.configuration, len(self.configuration))
+        return engine_of(config[0])
 
 
 def facts_of(segment: Any) -> ChannelFacts:
@@ -204,7 +213,7 @@ def facts_of(segment: Any) -> ChannelFacts:
         segment.segment_id,
         opener.pid or None,
         opener.since_mono_ns,
-        bytes(ffi.buffer(config.engine_config)),
+        bytes(ffi.buffer(ffi.addressof(config))),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Unpack
 from shmring import _address, _options
 from shmring._check import check
 from shmring._ring import ffi, lib
+from shmring._spec import Held, Parts, Spec
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
-from shmring.parts import SOCKET, Socket, Spec, checked, explained, options_of
+from shmring.parts import SOCKET, Socket, checked, explained, options_of
 from shmring.proxy.channel import ENGINE, ProxyChannel
 from shmring.types import Impairment
 
@@ -65,6 +66,13 @@ class Proxy(Engine[ProxyChannel]):
     idle_ns: int = IDLE_NS
     socket: Socket = SOCKET
 
+    _parts: ClassVar[Parts] = {"socket": Socket}
+    _unheld = _REFUSED
+    _struct = "shm_proxy_config"
+    _held: ClassVar[Held] = {
+        "flows": lambda words: words.own.flows,
+        "idle_ns": lambda words: words.own.idle_ns,
+    }
     _places: ClassVar[Mapping[str, str]] = {
         "to": "open(..., remote=...)",
         "forward": "open(..., impair=...)",

@@ -6,13 +6,15 @@ from typing import Any, ClassVar, Unpack
 
 from shmring import _address, _options
 from shmring._arguments import iterable
+from shmring._option_rows import RtpRows
 from shmring._ring import lib
+from shmring._spec import Parts, Spec
 from shmring.engine import AttachOptions, Engine, Start
 from shmring.errors import BadConfig
-from shmring.parts import SOCKET, Queued, Socket, Spec, checked, explained, options_of
+from shmring.parts import QUEUES, SOCKET, Queue, Socket, checked, explained, options_of
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
-from shmring.types import Align, Codec, Delivery, Direction, RtcpPort, Underrun
+from shmring.types import Codec, Delivery, RtcpPort, Underrun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -43,6 +45,8 @@ class Playout(Spec):
     resync_ns: int = 1_000_000_000
     max_frames: int | None = None
 
+    _held = rtp_options.PLAYOUT_HELD
+
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             rtp_options.check_value(name, name, value)
@@ -68,6 +72,8 @@ class Nack(Spec):
     give_up_ns: int = 500_000_000
     max_requests: int = 3
     history_packets: int = 512
+
+    _held = rtp_options.NACK_HELD
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
@@ -97,6 +103,9 @@ class Rtcp(Spec):
     reduced_size: bool = False
     nack: Nack | None = None
 
+    _parts: ClassVar[Parts] = {"nack": Nack}
+    _held = rtp_options.RTCP_HELD
+
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             if name in ("local", "remote"):
@@ -111,7 +120,7 @@ class Rtcp(Spec):
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Rtp(Queued, Engine[RtpChannel]):
+class Rtp(RtpRows, Engine[RtpChannel]):
     """RTP (RFC 3550): the channel is an `RtpChannel`, which sends and receives frames.
 
     Times are ns, sizes are bytes.
@@ -187,10 +196,14 @@ class Rtp(Queued, Engine[RtpChannel]):
     event_types: tuple[int, ...] | None = None
     playout: Playout = PLAYOUT
     rtcp: Rtcp | None = None
-    direction: Direction = "duplex"
-    align: Align = "start"
+    tx: int | Queue | None = None
+    rx: int | Queue | None = None
+    max_payload: int | None = None
     socket: Socket = SOCKET
 
+    _parts: ClassVar[Parts] = QUEUES | {"playout": Playout, "rtcp": Rtcp, "socket": Socket}
+    _struct = "shm_rtp_config"
+    _held = rtp_options.HELD
     _places: ClassVar[Mapping[str, str]] = (
         {name: f"playout=Playout({name}=...)" for name in rtp_options.PLAYOUT}
         | {name: f"rtcp=Rtcp({field}=...)" for field, name in rtp_options.RTCP.items()}

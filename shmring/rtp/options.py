@@ -1,6 +1,7 @@
 """Options of an RTP channel: names, defaults, checks, and the `shm_rtp_config_t` that they fill."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any, cast
 
 from shmring import _address, _options
@@ -105,6 +106,94 @@ _DRAWN = {
 }
 
 CODEC_NUMBERS = {name: number for number, name in enumerate(audio.CODECS, 1)}
+
+
+def _number(field: str, usual: float) -> Callable[[Any], Any]:
+    """Return how to read a number for which 0 stands for the usual one, and -1 for 0."""
+
+    def read(words: Any) -> Any:
+        number = getattr(words.own, field)
+        return 0 if number == -1 else number or usual
+
+    return read
+
+
+def _flag(flag: int, *, inverse: bool = False) -> Callable[[Any], bool]:
+    return lambda words: bool(words.own.flags & flag) is not inverse
+
+
+def _plainly(field: str) -> Callable[[Any], Any]:
+    return lambda words: getattr(words.own, field)
+
+
+def _ptime_ns(words: Any) -> int:
+    """Return a media time that gives the samples of a packet: the usual one if that does."""
+    rate, samples = words.own.clock_rate, words.own.samples_per_packet
+    if lib.rtp_stream_samples(rate, PTIME_NS) == samples:
+        return PTIME_NS
+    ptime_ns: int = round(samples * 10**9 / rate)
+    return ptime_ns
+
+
+def _event_types(words: Any) -> tuple[int, ...]:
+    bits = words.own.event_types
+    return tuple(n for n in range(128) if bits[n // 64] >> n % 64 & 1)
+
+
+def _rtcp_address(field: str) -> Callable[[Any], Any]:
+    return lambda words: _address.unpack_known(getattr(words.own, field), field)
+
+
+# How `shmring._way_back` reads fields.
+HELD: dict[str, Callable[[Any], Any]] = {
+    "codec": lambda words: words.word("codec", "codec", CODEC_NUMBERS),
+    "audio_channels": _plainly("channels"),
+    "ptime_ns": _ptime_ns,
+    "first_timestamp": _plainly("first_ts"),
+    "first_sequence": _plainly("first_seq"),
+    "mark_spurts": _flag(lib.SHM_RTP_NO_MARKER, inverse=True),
+    "underrun": lambda words: words.word("underrun", "underrun", _UNDERRUNS),
+    "fill_packets": _number("fill_packets", 10),
+    "min_sequential": _number("min_sequential", 2),
+    "max_dropout": _number("max_dropout", 3000),
+    "max_misorder": _number("max_misorder", 100),
+    "event_types": _event_types,
+    "max_payload": lambda words: words.config.max_payload_bytes - RX_HEAD_BYTES,
+    **{
+        name: _plainly(name)
+        for name in (
+            *("payload_type", "clock_rate", "bytes_per_packet", "ssrc", "start_delay_ns"),
+            *("fill_byte", "expected_ssrc", "switch_silence_ns"),
+        )
+    },
+}
+PLAYOUT_HELD: dict[str, Callable[[Any], Any]] = {
+    "delivery": lambda words: words.word("delivery", "delivery", DELIVERIES),
+    "percentile": _number("percentile", 0.98),
+    "min_delay_ns": _number("min_delay_ns", 5_000_000),
+    "max_delay_ns": _number("max_delay_ns", 200_000_000),
+    "first_delay_ns": _number("first_delay_ns", 40_000_000),
+    "shrink_ns_per_s": _number("shrink_ns_per_s", 10_000_000),
+    "conceal_ns": _number("conceal_ns", 100_000_000),
+    "resync_ns": _number("resync_ns", 1_000_000_000),
+    "max_frames": _plainly("max_frames"),
+}
+RTCP_HELD: dict[str, Callable[[Any], Any]] = {
+    "port": lambda words: words.word("port of rtcp", "rtcp", RTCP_PORTS),
+    "local": _rtcp_address("rtcp_local"),
+    "remote": _rtcp_address("rtcp_remote"),
+    "bandwidth_bps": _number("rtcp_bandwidth_bps", 3200.0),
+    "interval_ns": _number("rtcp_interval_ns", 5_000_000_000),
+    "cname": lambda words: words.text(words.own.cname, "cname"),
+    "reduced_size": _flag(lib.SHM_RTP_REDUCED_SIZE),
+}
+NACK_HELD: dict[str, Callable[[Any], Any]] = {
+    "first_wait_ns": _number("nack_first_wait_ns", 10_000_000),
+    "retry_ns": _number("nack_retry_ns", 50_000_000),
+    "give_up_ns": _number("nack_give_up_ns", 500_000_000),
+    "max_requests": _number("nack_max_requests", 3),
+    "history_packets": _number("history_packets", 512),
+}
 
 
 def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:

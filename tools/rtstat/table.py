@@ -182,6 +182,7 @@ CHANNEL = (
         name          | channel          |         | name of the channel
         pool          | pool             |         | pool of the channel
         engine        | engine           |         | udp, local, cyclic, rtp, udt, proxy ...
+        opened_with   | opened with      |         | engine and options, as in Python
         direction     | direction        |         | tx, rx or duplex
         reading       | reading          |         | broadcast or shared
         overflow      | overflow         |         | of a full rx ring: lose the oldest, or wait

@@ -340,6 +340,12 @@ class ChannelView(Numbers, ChannelReading):
             return None
         return kind(self.now, self.before, ENGINE_WORDS[self.engine], self.seconds)
 
+    @property
+    def opened_with(self) -> str | None:
+        """Its engine and options, as in Python. None: an engine of another package."""
+        found = self.facts.opened_with
+        return None if found is None else repr(found)
+
     def part_of(self, engine: str) -> Numbers | None:
         """The engine's part of a channel of this engine. None: it has another one."""
         return self.part if self.engine == engine else None

@@ -211,6 +211,7 @@ _CHANNEL_HEAD = (
     "LOST",
     "EPOCH",
     "HEARTBEAT",
+    "OPENED WITH",
 )
 _ARROWS = {"tx": "->", "rx": "<-", "duplex": "<->"}
 
@@ -235,6 +236,7 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
         str(sum(row.counters[name] for name in _LOST)),
         str(info.epoch),
         duration(info.heartbeat_age_ns),
+        info.engine if info.opened_with is None else repr(info.opened_with),
     )
 
 

@@ -171,7 +171,7 @@ def test_an_option_of_an_endpoint_is_sent_to_its_place(wrong: str, says: str) ->
 @pytest.mark.parametrize("kind", [*ENGINES, *PARTS])
 def test_help_of_an_engine_explains_every_field(kind: type[Any]) -> None:
     fields = [field.name for field in dataclasses.fields(kind)]
-    assert list(inspect.signature(kind).parameters) == fields
+    assert sorted(inspect.signature(kind).parameters) == sorted(fields)
     assert undocumented(kind, fields) == []
     if kind is not shmring.Queue:
         assert kind() == kind()
@@ -252,10 +252,7 @@ def test_the_defaults_of_the_signature_are_the_real_ones(kind: type[Any]) -> Non
     given = {f.name: f.default for f in dataclasses.fields(kind) if f.default is not None}
     given.pop("socket", None)
     before = bytes(ffi.buffer(config))
-    _options.set_choices(config, given, _options._CHOICES)
-    _options.set_numbers(config, given, _options._NUMBERS)
-    for name in given.keys() & set(_options._SWITCHES):
-        setattr(config, name, given[name])
+    _options.set_rows(config, given)
     assert bytes(ffi.buffer(config)) == before
 
 

@@ -13,7 +13,8 @@ from typing import get_args
 import pytest
 
 from rtworkers import config
-from shmring import _options, types
+from shmring import types
+from shmring._option_rows import OPTIONS
 from shmring.netflux import options as netflux
 from shmring.rtp import options as rtp
 from shmring.tap import opening as tap
@@ -92,7 +93,7 @@ def test_arrays_are_payloads(check: Callable[..., Lines], tmp_path: Path) -> Non
 
 WORDS = {
     **{
-        f"{option}=": (kind, _options._CHOICES[option][1])
+        f"{option}=": (kind, OPTIONS[option].words or ())
         for option, kind in (
             ("direction", types.Direction),
             ("reading", types.Reading),
@@ -127,4 +128,5 @@ def test_the_words_of_a_type_are_those_that_are_accepted(option: str) -> None:
 
 
 def test_every_option_that_is_a_word_is_among_them() -> None:
-    assert _options._CHOICES.keys() == {name[:-1] for name in list(WORDS)[:11]}
+    words = {name for name, row in OPTIONS.items() if row.words}
+    assert words == {name[:-1] for name in list(WORDS)[:11]}

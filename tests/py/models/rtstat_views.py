@@ -10,6 +10,7 @@ from rtstat.processes import Process, Processes
 from rtstat.progress import Stood
 from rtstat.views import ChannelView, OwnerState, PoolView, WorkerView
 from rtworkers import layout
+from shmring._ring import ffi
 from shmring.observe.reading import ChannelFacts
 
 NOW = 1_000 * NS_PER_S
@@ -22,7 +23,8 @@ FACTS: dict[str, Any] = {
     **{"reading": "broadcast", "overflow": "oldest", "late": "send", "clock": "monotonic"},
     **{"local": None, "remote": None, "tx_bytes": 65536, "rx_bytes": 65536, "tx_capacity": 0},
     **{"rx_capacity": 0, "producer_slots": 8, "reader_slots": 8, "tolerance_ns": 50_000},
-    **{"segment_bytes": 1 << 20, "segment_id": 1, "opener_pid": OPENER, "engine_config": b""},
+    **{"segment_bytes": 1 << 20, "segment_id": 1, "opener_pid": OPENER},
+    "configuration": bytes(ffi.sizeof("shm_config_t")),
     "opener_mono_ns": NS_PER_S,
 }
 

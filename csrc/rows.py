@@ -12,6 +12,7 @@ A file begins with the headers that its own header includes. Its tables are, by 
     event      name = [FACT, BURST or ERROR, meaning, what its three numbers are]
     enum       name = number, or [number, meaning]
     struct     name = type, or [type, meaning], or a table: see rows/config.toml
+    limits     name = a table: see rows/rtp.toml
 
 Counters to events become a macro X(...) of the table's name and an enum, whose numbers follow the
 order of the rows. They are stored in shared memory, so a new row goes to the end.
@@ -114,7 +115,7 @@ def _file(path: Path) -> File:
 
 def _row(kind: str, name: str, value: Any) -> Row:
     if isinstance(value, dict):
-        return Row(name, (value["type"],), " ".join(value.get("means", "").split()), value)
+        return Row(name, (value.get("type", ""),), " ".join(value.get("means", "").split()), value)
     cells = list(value) if isinstance(value, list) else [value]
     at = _MEANING_AT[kind]
     meaning = cells.pop(at) if len(cells) > at else ""
@@ -153,7 +154,8 @@ def limits(files: list[File], row: Row) -> tuple[int, int] | None:
     numbers = [*words(files, row).values(), *ends]
     if not numbers:
         return None
-    return min(*numbers, option.get("unset", min(numbers))), max(numbers)
+    stands = [option[name] for name in ("unset", "zero") if name in option]
+    return min(*numbers, *stands), max(numbers)
 
 
 def default(files: list[File], row: Row) -> int:
@@ -195,6 +197,8 @@ def header(file: File, files: list[File]) -> str:
     for table in file.tables:
         if table.kind == "struct":
             lines += ["", *_struct(table, sizes_of(files)), *_options(table, files)]
+        elif table.kind == "limits":
+            lines += ["", *_options(table, files)]
         elif table.kind == "enum":
             lines += ["", *_enum(table, [(row, row.cells[0]) for row in table.rows])]
         else:
@@ -241,14 +245,15 @@ def _options(table: Table, files: list[File]) -> list[str]:
         numbers = {row.name: default(files, row) for row in table.rows if row.option}
         shown = [f"    .{field} = {number}" for field, number in numbers.items() if number]
         lines += [f"#define {name} \\", ", \\\n".join(shown)]
-    if name := table.about.get("limits"):
-        known = [(row, limits(files, row)) for row in table.rows if row.option]
-        shown = [
-            f'    X({row.name}, "{row.option.get("shown", row.flat)}", {found[0]}, {found[1]}, '
-            f"{int(row.option.get('power', False))})"
-            for row, found in known
-            if found is not None
-        ]
+    of_engine = table.kind == "limits"  # whose numbers may be 0: the default
+    if name := table.name if of_engine else table.about.get("limits"):
+        shown = []
+        for row in table.rows:
+            found = limits(files, row) if row.option else None
+            if found is not None:
+                low = min(found[0], 0) if of_engine else found[0]
+                said, power = row.option.get("shown", row.flat), row.option.get("power", False)
+                shown.append(f'    X({row.name}, "{said}", {low}, {found[1]}, {int(power)})')
         lines += [f"#define {name}(X) \\", " \\\n".join(shown)]
     return lines
 

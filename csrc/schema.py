@@ -176,14 +176,16 @@ class Option(NamedTuple):
     """The number that stands for None. None: no number does."""
     power: bool = False
     """0 or a power of two."""
-
-
-OPTIONS: dict[str, Option] = {'''
+    default: int = 0
+    """Of an engine's own struct: the number that 0 stands for."""
+    zero: int = 0
+    """Of an engine's own struct: the number that stands for 0."""
+'''
 
 
 def _options(files: list[File]) -> str:
-    every = [row for file in files for table in file.tables for row in table.rows]
-    found = [row for row in every if "of" in row.option]
+    tables = [table for file in files for table in file.tables if "options" in table.about]
+    found = [row for table in tables for row in table.rows if "of" in row.option]
     kinds = dict.fromkeys(kind for row in found for kind in row.option["of"] if kind != "open")
     used = [row for row in found if row.option["of"] != ["open"]]
     literals = sorted({_literal(files, row) for row in used} - {"bool", "int", "float"})
@@ -192,8 +194,12 @@ def _options(files: list[File]) -> str:
     lines += ["from dataclasses import dataclass", "from typing import ClassVar, NamedTuple", ""]
     lines += ["from shmring._enums import (", *(f"    {name}," for name in literals), ")"]
     lines += ["from shmring._spec import Spec", *_OPTION.splitlines()]
-    lines += [f'    "{row.flat}": Option({_limits(files, row)}),' for row in found]
-    lines += ["}", "", "MEANINGS = {"]
+    for table in tables:
+        own = [row for row in table.rows if "of" in row.option]
+        lines += ["", f"{table.about['options']}: dict[str, Option] = {{"]
+        lines += [f'    "{row.flat}": Option({_limits(files, row, table.kind)}),' for row in own]
+        lines.append("}")
+    lines += ["", "MEANINGS = {"]
     lines += [f'    "{row.flat}": """{row.meaning}""",' for row in found if row.meaning]
     lines.append("}")
     for kind in kinds:
@@ -206,12 +212,13 @@ def _options(files: list[File]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _limits(files: list[File], row: Row) -> str:
+def _limits(files: list[File], row: Row, kind: str) -> str:
     option, shown = row.option, [f'"{row.name}"']
     if words := rows.words(files, row):
         shown.append(f"words={json.dumps(words)}")
     shown += [f"switch={option['switch']}"] if "switch" in option else []
-    names = ("low", "high", "ratio", "unset", "power")
+    names = ["low", "high", "ratio", "unset", "power"]
+    names += ["default", "zero"] if kind == "limits" else []
     return ", ".join(shown + [f"{name}={option[name]}" for name in names if name in option])
 
 

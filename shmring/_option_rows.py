@@ -35,7 +35,10 @@ class Option(NamedTuple):
     """The number that stands for None. None: no number does."""
     power: bool = False
     """0 or a power of two."""
-
+    default: int = 0
+    """Of an engine's own struct: the number that 0 stands for."""
+    zero: int = 0
+    """Of an engine's own struct: the number that stands for 0."""
 
 OPTIONS: dict[str, Option] = {
     "direction": Option("direction", words={"tx": 1, "rx": 2, "duplex": 3}),
@@ -71,6 +74,27 @@ OPTIONS: dict[str, Option] = {
     "catch_up": Option("catch_up", ratio=1000000, unset=0),
 }
 
+RTP_OPTIONS: dict[str, Option] = {
+    "fill_packets": Option("fill_packets", low=1, high=65535, default=10),
+    "min_sequential": Option("min_sequential", low=1, high=1000, default=2),
+    "max_dropout": Option("max_dropout", low=1, high=32767, default=3000),
+    "max_misorder": Option("max_misorder", low=1, high=32767, default=100),
+    "switch_silence_ns": Option("switch_silence_ns", low=0, high=3600000000000, default=0),
+    "min_delay_ns": Option("min_delay_ns", low=0, high=60000000000, default=5000000, zero=-1),
+    "max_delay_ns": Option("max_delay_ns", low=1, high=60000000000, default=200000000),
+    "first_delay_ns": Option("first_delay_ns", low=1, high=60000000000, default=40000000),
+    "shrink_ns_per_s": Option("shrink_ns_per_s", low=1, high=1000000000, default=10000000),
+    "conceal_ns": Option("conceal_ns", low=0, high=60000000000, default=100000000, zero=-1),
+    "resync_ns": Option("resync_ns", low=1, high=600000000000, default=1000000000),
+    "max_frames": Option("max_frames", low=1, high=4096),
+    "rtcp_interval_ns": Option("rtcp_interval_ns", low=1, high=3600000000000, default=5000000000),
+    "nack_first_wait_ns": Option("nack_first_wait_ns", low=1, high=60000000000, default=10000000),
+    "nack_retry_ns": Option("nack_retry_ns", low=1, high=60000000000, default=50000000),
+    "nack_give_up_ns": Option("nack_give_up_ns", low=1, high=60000000000, default=500000000),
+    "nack_max_requests": Option("nack_max_requests", low=1, high=100, default=3),
+    "history_packets": Option("history_packets", low=1, high=32768, power=True, default=512),
+}
+
 MEANINGS = {
     "direction": """"tx", "rx" or "duplex".""",
     "reading": """"broadcast": every reader gets every packet. "shared": one of the readers gets each packet.""",
@@ -101,6 +125,24 @@ MEANINGS = {
     "readers": """how many readers may attach, 0 to 1024. Taps do not count. None: 64, with `Cyclic` and `Netflux` 16.""",
     "tolerance_ns": """how late a packet may start and still be on time, ns, 0 to 100 s.""",
     "catch_up": """how fast overdue packets leave after a hole, a time in which the worker could not send. A number above 1, up to 1000000: the gap between two overdue packets is at least their scheduled gap divided by it, until the schedule is reached. None: all at once.""",
+    "fill_packets": """maximum number of consecutive filling packets, 1 to 65535.""",
+    "min_sequential": """packets in order that validate a source, 1 to 1000.""",
+    "max_dropout": """a gap of at most this many sequence numbers is loss, 1 to 32767.""",
+    "max_misorder": """packets at most this far behind are late, not a restart, 1 to 32767.""",
+    "switch_silence_ns": """how long the source must be silent before another one takes over, 0 to 1 h.""",
+    "min_delay_ns": """minimum delay of the jitter buffer, 0 to 60 s.""",
+    "max_delay_ns": """maximum delay of the jitter buffer, 1 ns to 60 s.""",
+    "first_delay_ns": """its delay before it has measured enough, 1 ns to 60 s.""",
+    "shrink_ns_per_s": """how fast the delay shrinks, 1 ns to 1 s a second.""",
+    "conceal_ns": """how long an empty buffer gives erasures before it treats the gap as a pause, 0 to 60 s.""",
+    "resync_ns": """a larger deviation is a jump of the timeline, not delay, 1 ns to 10 min.""",
+    "max_frames": """capacity of the jitter buffer, 1 to 4096. None: enough for `max_delay_ns`.""",
+    "rtcp_interval_ns": """minimum time between two of our reports, 1 ns to 1 h.""",
+    "nack_first_wait_ns": """how long to wait for a packet that was overtaken before the first request, 1 ns to 60 s.""",
+    "nack_retry_ns": """time between two requests for one packet, 1 ns to 60 s.""",
+    "nack_give_up_ns": """when to give up, counted from the detection of the gap, 1 ns to 60 s.""",
+    "nack_max_requests": """maximum number of requests for one packet, 1 to 100.""",
+    "history_packets": """sent packets kept for repetition, a power of two up to 32768.""",
 }
 
 
@@ -133,6 +175,11 @@ class RtpRows(Spec):
     report_capacity: int | None = None
     tolerance_ns: int = 50_000
     catch_up: float | None = None
+    fill_packets: int = 10
+    min_sequential: int = 2
+    max_dropout: int = 3_000
+    max_misorder: int = 100
+    switch_silence_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -209,3 +256,38 @@ class ShareRows(Spec):
     """Fields of `Share`."""
 
     readers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PlayoutRows(Spec):
+    """Fields of `Playout`."""
+
+    min_delay_ns: int = 5_000_000
+    max_delay_ns: int = 200_000_000
+    first_delay_ns: int = 40_000_000
+    shrink_ns_per_s: int = 10_000_000
+    conceal_ns: int = 100_000_000
+    resync_ns: int = 1_000_000_000
+    max_frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RtcpRows(Spec):
+    """Fields of `Rtcp`."""
+
+    interval_ns: int = 5_000_000_000
+
+    _flat: ClassVar[Mapping[str, str]] = {"interval_ns": "rtcp_interval_ns"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class NackRows(Spec):
+    """Fields of `Nack`."""
+
+    first_wait_ns: int = 10_000_000
+    retry_ns: int = 50_000_000
+    give_up_ns: int = 500_000_000
+    max_requests: int = 3
+    history_packets: int = 512
+
+    _flat: ClassVar[Mapping[str, str]] = {"first_wait_ns": "nack_first_wait_ns", "retry_ns": "nack_retry_ns", "give_up_ns": "nack_give_up_ns", "max_requests": "nack_max_requests"}

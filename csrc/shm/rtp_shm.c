@@ -80,32 +80,22 @@ static int check_mux(const shm_rtp_config_t *c)
                       c->payload_type);
 }
 
-static int check_source(const shm_rtp_config_t *c)
-{
-    int rc = shm_check_range("min_sequential", c->min_sequential, 0, 1000);
-    rc = rc ? rc : shm_check_range("max_dropout", c->max_dropout, 0, 32767);
-    rc = rc ? rc : shm_check_range("max_misorder", c->max_misorder, 0, 32767);
-    return rc ? rc : shm_check_range("switch_silence_ns", c->switch_silence_ns, 0, 3600 * RT_NS_PER_S);
-}
-
-static int check_buffer(const shm_rtp_config_t *c)
+static int check_numbers(const shm_rtp_config_t *c)
 {
     if (!(c->percentile >= 0.0 && c->percentile <= 1.0))
         return rt_err_set(-EINVAL, "percentile is %g; it must be above 0 and at most 1", c->percentile);
-    int64_t most = 60 * RT_NS_PER_S;
-    int rc = shm_check_range("min_delay_ns", c->min_delay_ns, -1, most);
-    rc = rc ? rc : shm_check_range("max_delay_ns", c->max_delay_ns, 0, most);
-    rc = rc ? rc : shm_check_range("first_delay_ns", c->first_delay_ns, 0, most);
-    rc = rc ? rc : shm_check_range("shrink_ns_per_s", c->shrink_ns_per_s, 0, RT_NS_PER_S);
-    rc = rc ? rc : shm_check_range("conceal_ns", c->conceal_ns, -1, most);
-    return rc ? rc : shm_check_range("resync_ns", c->resync_ns, 0, 10 * most);
+    int rc = 0;
+#define CHECK(field, shown, low, high, power) \
+    rc = rc ? rc : shm_check_number(shown, (int64_t)c->field, low, high, power);
+    SHM_RTP_LIMITS(CHECK)
+#undef CHECK
+    return rc;
 }
 
 static int check_rtcp(const shm_rtp_config_t *c)
 {
     int rc = shm_check_range("rtcp", c->rtcp, 0, SHM_RTP_RTCP_NEXT_PORT);
     rc = rc ? rc : check_mux(c);
-    rc = rc ? rc : shm_check_range("rtcp_interval_ns", c->rtcp_interval_ns, 0, 3600 * RT_NS_PER_S);
     rc = rc ? rc : shm_check_family("rtcp_local", c->rtcp_local.family);
     rc = rc ? rc : shm_check_family("rtcp_remote", c->rtcp_remote.family);
     if (rc)
@@ -122,24 +112,14 @@ static int check_nack(const shm_rtp_config_t *c)
 {
     if (c->flags & (SHM_RTP_NACK_SEND | SHM_RTP_NACK_RECEIVE) && c->rtcp == SHM_RTP_RTCP_OFF)
         return rt_err_set(-EINVAL, "NACK needs RTCP, which is off: switch it on");
-    int64_t most = 60 * RT_NS_PER_S;
-    int rc = shm_check_range("history_packets", c->history_packets, 0, SHM_RTP_MAX_HISTORY);
-    rc = rc ? rc : shm_check_range("nack_max_requests", c->nack_max_requests, 0, 100);
-    rc = rc ? rc : shm_check_range("nack_first_wait_ns", c->nack_first_wait_ns, 0, most);
-    rc = rc ? rc : shm_check_range("nack_retry_ns", c->nack_retry_ns, 0, most);
-    rc = rc ? rc : shm_check_range("nack_give_up_ns", c->nack_give_up_ns, 0, most);
-    if (rc == 0 && (c->history_packets & (c->history_packets - 1)))
-        return rt_err_set(-EINVAL, "history_packets is %u; it must be a power of two or 0",
-                          c->history_packets);
-    return rc;
+    return 0;
 }
 
 int shm_rtp_config_check(const shm_rtp_config_t *c)
 {
     int rc = shm_check_config_bytes("RTP", c->config_bytes, sizeof *c);
     rc = rc ? rc : check_stream(c);
-    rc = rc ? rc : check_source(c);
-    rc = rc ? rc : check_buffer(c);
+    rc = rc ? rc : check_numbers(c);
     rc = rc ? rc : check_rtcp(c);
     return rc ? rc : check_nack(c);
 }

@@ -191,7 +191,7 @@ static int check_catch_up(double factor)
                       factor, SHM_MAX_CATCH_UP);
 }
 
-static int check_number(const char *what, int64_t value, int64_t low, int64_t high, bool power)
+int shm_check_number(const char *what, int64_t value, int64_t low, int64_t high, bool power)
 {
     int rc = shm_check_range(what, value, low, high);
     if (rc == 0 && power && value & (value - 1))
@@ -204,7 +204,7 @@ static int check_numbers(const shm_config_t *c)
 {
     int rc = 0;
 #define CHECK(field, shown, low, high, power) \
-    rc = rc ? rc : check_number(shown, (int64_t)c->field, low, high, power);
+    rc = rc ? rc : shm_check_number(shown, (int64_t)c->field, low, high, power);
     SHM_CONFIG_LIMITS(CHECK)
 #undef CHECK
     return rc ? rc : check_catch_up(c->catch_up);

@@ -8,6 +8,7 @@
 
 #include "rows/config.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,7 @@ int shm_name_check(const char *what, const char *name);
  * with a text that names the value and its limits. */
 int shm_check_config_bytes(const char *what, uint32_t bytes, size_t expected);
 int shm_check_range(const char *what, int64_t value, int64_t low, int64_t high);
+int shm_check_number(const char *what, int64_t value, int64_t low, int64_t high, bool power);
 int shm_check_family(const char *what, unsigned family); /* 0: no address */
 
 #endif

@@ -1,12 +1,12 @@
 """RTP as an engine of a channel: what `open` takes as ``engine=shmring.Rtp(...)``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Unpack
 
 from shmring import _address, _options
 from shmring._arguments import iterable
-from shmring._option_rows import RtpRows
+from shmring._option_rows import NackRows, PlayoutRows, RtcpRows, RtpRows
 from shmring._ring import lib
 from shmring._spec import Parts, Spec
 from shmring.engine import AttachOptions, Engine, Start
@@ -17,33 +17,19 @@ from shmring.rtp.channel import RtpChannel
 from shmring.types import Codec, Delivery, RtcpPort, Underrun
 
 
+@explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Playout(Spec):
+class Playout(PlayoutRows):
     """When received frames are delivered. Times are ns.
 
     delivery: "playout": each frame at its playout time, gaps as erasures. "in_order": each frame as
         soon as it is in order. The playout time only ends the wait at a gap. "as_arrived": every
         valid packet at once.
     percentile: intended share of frames in time, above 0, up to 1.
-    min_delay_ns: minimum delay of the jitter buffer, 0 to 60 s.
-    max_delay_ns: maximum delay of the jitter buffer, 1 ns to 60 s.
-    first_delay_ns: its delay before it has measured enough, 1 ns to 60 s.
-    shrink_ns_per_s: how fast the delay shrinks, 1 ns to 1 s a second.
-    conceal_ns: how long an empty buffer gives erasures before it treats the gap as a pause, 0 to
-        60 s.
-    resync_ns: a larger deviation is a jump of the timeline, not delay, 1 ns to 10 min.
-    max_frames: capacity of the jitter buffer, 1 to 4096. None: enough for `max_delay_ns`.
     """
 
     delivery: Delivery = "playout"
     percentile: float = 0.98
-    min_delay_ns: int = 5_000_000
-    max_delay_ns: int = 200_000_000
-    first_delay_ns: int = 40_000_000
-    shrink_ns_per_s: int = 10_000_000
-    conceal_ns: int = 100_000_000
-    resync_ns: int = 1_000_000_000
-    max_frames: int | None = None
 
     _held = rtp_options.PLAYOUT_HELD
 
@@ -55,40 +41,29 @@ class Playout(Spec):
 PLAYOUT = Playout()
 
 
+@explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Nack(Spec):
+class Nack(NackRows):
     """Request missing packets, and repeat requested ones (RFC 4585). Times are ns.
 
-    first_wait_ns: how long to wait for a packet that was overtaken before the first request, 1 ns
-        to 60 s.
-    retry_ns: time between two requests for one packet, 1 ns to 60 s.
-    give_up_ns: when to give up, counted from the detection of the gap, 1 ns to 60 s.
-    max_requests: maximum number of requests for one packet, 1 to 100.
-    history_packets: sent packets kept for repetition, a power of two up to 32768.
     """
-
-    first_wait_ns: int = 10_000_000
-    retry_ns: int = 50_000_000
-    give_up_ns: int = 500_000_000
-    max_requests: int = 3
-    history_packets: int = 512
 
     _held = rtp_options.NACK_HELD
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
-            rtp_options.check_value(name, rtp_options.NACK[name], value)
+            rtp_options.check_value(name, self._flat.get(name, name), value)
 
 
+@explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Rtcp(Spec):
+class Rtcp(RtcpRows):
     """Reports between the ends of an RTP stream. Times are ns.
 
     port: "mux": on the port of the media (RFC 5761), or "next_port".
     local: (host, port) for "next_port". None: like that of the channel, one port above.
     remote: (host, port) for "next_port". None: like that of the channel, one port above.
     bandwidth_bps: RTCP bandwidth of the whole session, bit/s, up to 1e12.
-    interval_ns: minimum time between two of our reports, 1 ns to 1 h.
     cname: our CNAME, up to 127 bytes. None: random.
     reduced_size: send feedback without a preceding report (RFC 5506).
     nack: request missing packets, and repeat requested ones: `Nack`. None: do not.
@@ -98,7 +73,6 @@ class Rtcp(Spec):
     local: tuple[str, int] | None = None
     remote: tuple[str, int] | None = None
     bandwidth_bps: float = 3200.0
-    interval_ns: int = 5_000_000_000
     cname: str | None = None
     reduced_size: bool = False
     nack: Nack | None = None
@@ -147,15 +121,10 @@ class Rtp(RtpRows, Engine[RtpChannel]):
         "fill": send filling at these times, then resume.
     fill_byte: the byte of filling packets, 0 to 255. None: silence of the codec or payload type,
         or 0.
-    fill_packets: maximum number of consecutive filling packets, 1 to 65535.
 
     Receiving, which packets:
 
     expected_ssrc: accept packets of this source only. None: of the source that is validated.
-    min_sequential: packets in order that validate a source, 1 to 1000.
-    max_dropout: a gap of at most this many sequence numbers is loss, 1 to 32767.
-    max_misorder: packets at most this far behind are late, not a restart, 1 to 32767.
-    switch_silence_ns: how long the source must be silent before another one takes over, 0 to 1 h.
     event_types: payload types, 0 to 127, of packets that carry no media frames, such as telephone
         events (RFC 4733). They do not wait in the jitter buffer. None: packets of 4 bytes whose
         type is above 95 and not `payload_type`.
@@ -187,12 +156,7 @@ class Rtp(RtpRows, Engine[RtpChannel]):
     start_delay_ns: int | None = None
     underrun: Underrun = "resume"
     fill_byte: int | None = None
-    fill_packets: int = 10
     expected_ssrc: int | None = None
-    min_sequential: int = 2
-    max_dropout: int = 3000
-    max_misorder: int = 100
-    switch_silence_ns: int = 0
     event_types: tuple[int, ...] | None = None
     playout: Playout = PLAYOUT
     rtcp: Rtcp | None = None
@@ -205,9 +169,12 @@ class Rtp(RtpRows, Engine[RtpChannel]):
     _struct = "shm_rtp_config"
     _held = rtp_options.HELD
     _places: ClassVar[Mapping[str, str]] = (
-        {name: f"playout=Playout({name}=...)" for name in rtp_options.PLAYOUT}
+        {name: f"playout=Playout({name}=...)" for name in Playout.__dataclass_fields__}
         | {name: f"rtcp=Rtcp({field}=...)" for field, name in rtp_options.RTCP.items()}
-        | {name: f"rtcp=Rtcp(nack=Nack({field}=...))" for field, name in rtp_options.NACK.items()}
+        | {
+            Nack._flat.get(field.name, field.name): f"rtcp=Rtcp(nack=Nack({field.name}=...))"
+            for field in fields(Nack)
+        }
         | {"nack": "rtcp=Rtcp(nack=Nack())"}
         | dict(Spec._places)
     )
@@ -236,7 +203,7 @@ class Rtp(RtpRows, Engine[RtpChannel]):
         own |= {rtp_options.RTCP[name]: value for name, value in given.items()}
         own["rtcp"] = self.rtcp.port
         if nack is not None:
-            own |= {rtp_options.NACK[name]: value for name, value in nack.given().items()}
+            own |= {Nack._flat.get(name, name): value for name, value in nack.given().items()}
             own["nack"] = True
         return own
 

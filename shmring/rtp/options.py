@@ -2,11 +2,14 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, cast
 
 from shmring import _address, _options
 from shmring._check import check
+from shmring._option_rows import RTP_OPTIONS, NackRows, PlayoutRows, RtcpRows, RtpRows
 from shmring._ring import ffi, lib
+from shmring._spec import Spec
 from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
 from shmring.rtp import audio
@@ -53,52 +56,20 @@ _CHOICES = {
 _NUMBERS: dict[str, tuple[int, int]] = {
     "start_delay_ns": (0, 10 * 10**9),
     "fill_byte": (0, 255),
-    "fill_packets": (1, 65535),
     "expected_ssrc": (0, 2**32 - 1),
-    "min_sequential": (1, 1000),
-    "max_dropout": (1, 32767),
-    "max_misorder": (1, 32767),
-    "switch_silence_ns": (0, _HOUR_NS),
-    "min_delay_ns": (0, 60 * 10**9),
-    "max_delay_ns": (1, 60 * 10**9),
-    "first_delay_ns": (1, 60 * 10**9),
-    "shrink_ns_per_s": (1, 10**9),
-    "conceal_ns": (0, 60 * 10**9),
-    "resync_ns": (1, 600 * 10**9),
-    "max_frames": (1, 4096),
-    "rtcp_interval_ns": (1, _HOUR_NS),
-    "nack_first_wait_ns": (1, 60 * 10**9),
-    "nack_retry_ns": (1, 60 * 10**9),
-    "nack_give_up_ns": (1, 60 * 10**9),
-    "nack_max_requests": (1, 100),
-    "history_packets": (1, lib.SHM_RTP_MAX_HISTORY),
+    **{name: (row.low, row.high) for name, row in RTP_OPTIONS.items()},
 }
-# In these fields the worker takes 0 as the default, and -1 as none.
-_NONE_IS_MINUS_ONE = ("min_delay_ns", "conceal_ns")
 _SHARES = {"percentile": 1.0, "rtcp_bandwidth_bps": 1e12}
-PLAYOUT = (
-    *("delivery", "percentile", "min_delay_ns", "max_delay_ns", "first_delay_ns"),
-    *("shrink_ns_per_s", "conceal_ns", "resync_ns", "max_frames"),
-)
-"""Fields of `Playout`."""
 RTCP = {
     "port": "rtcp",
     "local": "rtcp_local",
     "remote": "rtcp_remote",
     "bandwidth_bps": "rtcp_bandwidth_bps",
-    "interval_ns": "rtcp_interval_ns",
+    **RtcpRows._flat,
     "cname": "cname",
     "reduced_size": "reduced_size",
 }
 """Fields of `Rtcp`, and the options that they become."""
-NACK = {
-    "first_wait_ns": "nack_first_wait_ns",
-    "retry_ns": "nack_retry_ns",
-    "give_up_ns": "nack_give_up_ns",
-    "max_requests": "nack_max_requests",
-    "history_packets": "history_packets",
-}
-"""Fields of `Nack`, and the options that they become."""
 _DRAWN = {
     "ssrc": ("ssrc", 32),
     "first_timestamp": ("first_ts", 32),
@@ -108,12 +79,23 @@ _DRAWN = {
 CODEC_NUMBERS = {name: number for number, name in enumerate(audio.CODECS, 1)}
 
 
-def _number(field: str, usual: float) -> Callable[[Any], Any]:
-    """Return how to read a number for which 0 stands for the usual one, and -1 for 0."""
+def _share_or(field: str, usual: float) -> Callable[[Any], float]:
+    """Return how to read a number for which 0 stands for the usual one."""
+    return lambda words: getattr(words.own, field) or usual
 
-    def read(words: Any) -> Any:
-        number = getattr(words.own, field)
-        return 0 if number == -1 else number or usual
+
+def _numbers(kind: type[Spec]) -> dict[str, Callable[[Any], Any]]:
+    """Return how to read the fields of a class that have a row."""
+    flats = {field.name: kind._flat.get(field.name, field.name) for field in fields(kind)}  # type: ignore[arg-type]
+    return {name: _number(flat) for name, flat in flats.items() if flat in RTP_OPTIONS}
+
+
+def _number(option: str) -> Callable[[Any], int]:
+    row = RTP_OPTIONS[option]
+
+    def read(words: Any) -> int:
+        number: int = getattr(words.own, row.field)
+        return 0 if row.zero and number == row.zero else number or row.default
 
     return read
 
@@ -153,47 +135,32 @@ HELD: dict[str, Callable[[Any], Any]] = {
     "first_sequence": _plainly("first_seq"),
     "mark_spurts": _flag(lib.SHM_RTP_NO_MARKER, inverse=True),
     "underrun": lambda words: words.word("underrun", "underrun", _UNDERRUNS),
-    "fill_packets": _number("fill_packets", 10),
-    "min_sequential": _number("min_sequential", 2),
-    "max_dropout": _number("max_dropout", 3000),
-    "max_misorder": _number("max_misorder", 100),
     "event_types": _event_types,
+    **_numbers(RtpRows),
     "max_payload": lambda words: words.config.max_payload_bytes - RX_HEAD_BYTES,
     **{
         name: _plainly(name)
         for name in (
             *("payload_type", "clock_rate", "bytes_per_packet", "ssrc", "start_delay_ns"),
-            *("fill_byte", "expected_ssrc", "switch_silence_ns"),
+            *("fill_byte", "expected_ssrc"),
         )
     },
 }
 PLAYOUT_HELD: dict[str, Callable[[Any], Any]] = {
     "delivery": lambda words: words.word("delivery", "delivery", DELIVERIES),
-    "percentile": _number("percentile", 0.98),
-    "min_delay_ns": _number("min_delay_ns", 5_000_000),
-    "max_delay_ns": _number("max_delay_ns", 200_000_000),
-    "first_delay_ns": _number("first_delay_ns", 40_000_000),
-    "shrink_ns_per_s": _number("shrink_ns_per_s", 10_000_000),
-    "conceal_ns": _number("conceal_ns", 100_000_000),
-    "resync_ns": _number("resync_ns", 1_000_000_000),
-    "max_frames": _plainly("max_frames"),
+    "percentile": _share_or("percentile", 0.98),
+    **_numbers(PlayoutRows),
 }
 RTCP_HELD: dict[str, Callable[[Any], Any]] = {
     "port": lambda words: words.word("port of rtcp", "rtcp", RTCP_PORTS),
     "local": _rtcp_address("rtcp_local"),
     "remote": _rtcp_address("rtcp_remote"),
-    "bandwidth_bps": _number("rtcp_bandwidth_bps", 3200.0),
-    "interval_ns": _number("rtcp_interval_ns", 5_000_000_000),
+    "bandwidth_bps": _share_or("rtcp_bandwidth_bps", 3200.0),
+    **_numbers(RtcpRows),
     "cname": lambda words: words.text(words.own.cname, "cname"),
     "reduced_size": _flag(lib.SHM_RTP_REDUCED_SIZE),
 }
-NACK_HELD: dict[str, Callable[[Any], Any]] = {
-    "first_wait_ns": _number("nack_first_wait_ns", 10_000_000),
-    "retry_ns": _number("nack_retry_ns", 50_000_000),
-    "give_up_ns": _number("nack_give_up_ns", 500_000_000),
-    "max_requests": _number("nack_max_requests", 3),
-    "history_packets": _number("history_packets", 512),
-}
+NACK_HELD = _numbers(NackRows)
 
 
 def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:
@@ -227,7 +194,8 @@ def check_value(shown: str, option: str, value: object) -> None:
         _options.set_text(ffi.new("shm_rtp_config_t *"), option, value)
     else:
         _options.switch(shown, value)
-    if option == "history_packets" and cast("int", value) & (cast("int", value) - 1):
+    row = RTP_OPTIONS.get(option)
+    if row is not None and row.power and cast("int", value) & (cast("int", value) - 1):
         raise BadConfig(f"{shown} is {value}; it must be a power of two")
 
 
@@ -298,8 +266,8 @@ def _set_numbers(config: Any, own: dict[str, Any]) -> None:
     for option, (low, high) in _NUMBERS.items():
         if option in own:
             value = _options.integer(option, own[option], low, high)
-            none = option in _NONE_IS_MINUS_ONE and value == 0
-            setattr(config, option, -1 if none else value)
+            row = RTP_OPTIONS.get(option)
+            setattr(config, option, row.zero if row is not None and value == 0 else value)
     for option, most in _SHARES.items():
         if option in own:
             setattr(config, option, _share(option, own[option], most))

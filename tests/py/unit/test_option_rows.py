@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
 
 from shmring import _options, errors
-from shmring._option_rows import OPTIONS
+from shmring._option_rows import OPTIONS, RTP_OPTIONS
 from shmring._ring import ffi, lib
+from shmring.rtp import options as rtp_options
 
 
 def config_with(option: str, value: Any) -> Any:
@@ -85,3 +87,20 @@ def test_the_worker_refuses_the_same_and_the_way_back_does_not_believe_it(option
         assert lib.shm_config_check(config) < 0
         with pytest.raises(OSError, match=f"its {option} is {number}: it must be "):
             _options.read_value(option, config)
+
+
+@pytest.mark.parametrize("option", RTP_OPTIONS)
+def test_numbers_of_rtp_have_the_same_limits_in_python_and_in_c(option: str) -> None:
+    row = RTP_OPTIONS[option]
+    for wrong in (row.low - 1, row.high + 1):
+        with pytest.raises(errors.BadConfig, match=f"^{option} is {wrong}; .*{row.low} and "):
+            rtp_options.check_value(option, option, wrong)
+    config = ffi.new("shm_rtp_config_t *")
+    config.config_bytes, config.clock_rate = ffi.sizeof("shm_rtp_config_t"), 8000
+    config.samples_per_packet = 160
+    for number, rc in ((0, 0), (row.high, 0), (row.high + 1, -errno.EINVAL)):
+        try:
+            setattr(config, row.field, number)
+        except OverflowError:
+            continue
+        assert lib.shm_rtp_config_check(config) == rc

@@ -245,13 +245,13 @@ def _options(table: Table, files: list[File]) -> list[str]:
         numbers = {row.name: default(files, row) for row in table.rows if row.option}
         shown = [f"    .{field} = {number}" for field, number in numbers.items() if number]
         lines += [f"#define {name} \\", ", \\\n".join(shown)]
-    of_engine = table.kind == "limits"  # whose numbers may be 0: the default
-    if name := table.name if of_engine else table.about.get("limits"):
+    defaulted = table.kind == "limits" and not table.about.get("strict")  # 0: the default
+    if name := table.name if table.kind == "limits" else table.about.get("limits"):
         shown = []
         for row in table.rows:
             found = limits(files, row) if row.option else None
             if found is not None:
-                low = min(found[0], 0) if of_engine else found[0]
+                low = min(found[0], 0) if defaulted else found[0]
                 said, power = row.option.get("shown", row.flat), row.option.get("power", False)
                 shown.append(f'    X({row.name}, "{said}", {low}, {found[1]}, {int(power)})')
         lines += [f"#define {name}(X) \\", " \\\n".join(shown)]

@@ -197,7 +197,7 @@ def _options(files: list[File]) -> str:
     for table in tables:
         own = [row for row in table.rows if "of" in row.option]
         lines += ["", f"{table.about['options']}: dict[str, Option] = {{"]
-        lines += [f'    "{row.flat}": Option({_limits(files, row, table.kind)}),' for row in own]
+        lines += [f'    "{row.flat}": Option({_limits(files, row, table)}),' for row in own]
         lines.append("}")
     lines += ["", "MEANINGS = {"]
     lines += [f'    "{row.flat}": """{row.meaning}""",' for row in found if row.meaning]
@@ -212,13 +212,14 @@ def _options(files: list[File]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _limits(files: list[File], row: Row, kind: str) -> str:
+def _limits(files: list[File], row: Row, table: Table) -> str:
     option, shown = row.option, [f'"{row.name}"']
     if words := rows.words(files, row):
         shown.append(f"words={json.dumps(words)}")
     shown += [f"switch={option['switch']}"] if "switch" in option else []
     names = ["low", "high", "ratio", "unset", "power"]
-    names += ["default", "zero"] if kind == "limits" else []
+    if table.kind == "limits" and not table.about.get("strict"):
+        names += ["default", "zero"]
     return ", ".join(shown + [f"{name}={option[name]}" for name in names if name in option])
 
 

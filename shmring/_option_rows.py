@@ -74,6 +74,23 @@ OPTIONS: dict[str, Option] = {
     "catch_up": Option("catch_up", ratio=1000000, unset=0),
 }
 
+CYCLIC_OPTIONS: dict[str, Option] = {
+    "period_ns": Option("period_ns", low=100000, high=3600000000000),
+    "stale_after_ns": Option("stale_after_ns", low=1, high=3600000000000, unset=0),
+}
+
+NETFLUX_OPTIONS: dict[str, Option] = {
+    "cycle_ns": Option("cycle_ns", low=100000, high=3600000000000),
+    "watchdog_ns": Option("watch_ns", low=0, high=3600000000000),
+    "hear_ns": Option("hear_ns", low=0, high=3600000000000),
+    "stale_ns": Option("stale_ns", low=0, high=3600000000000),
+}
+
+PROXY_OPTIONS: dict[str, Option] = {
+    "flows": Option("flows", low=1, high=65536),
+    "idle_ns": Option("idle_ns", low=1000000, high=86400000000000),
+}
+
 RTP_OPTIONS: dict[str, Option] = {
     "fill_packets": Option("fill_packets", low=1, high=65535, default=10),
     "min_sequential": Option("min_sequential", low=1, high=1000, default=2),
@@ -125,6 +142,14 @@ MEANINGS = {
     "readers": """how many readers may attach, 0 to 1024. Taps do not count. None: 64, with `Cyclic` and `Netflux` 16.""",
     "tolerance_ns": """how late a packet may start and still be on time, ns, 0 to 100 s.""",
     "catch_up": """how fast overdue packets leave after a hole, a time in which the worker could not send. A number above 1, up to 1000000: the gap between two overdue packets is at least their scheduled gap divided by it, until the schedule is reached. None: all at once.""",
+    "period_ns": """from one cycle to the next, 100 us to 1 h. The opener must give it.""",
+    "stale_after_ns": """age at which a payload is stale, 1 ns to 1 h. None: it is stale only when the process that updated it has detached or died.""",
+    "cycle_ns": """from one send to the next, 100 us to 1 h.""",
+    "watchdog_ns": """the partner counts as dead after this time without a new datagram, up to 1 h. 0: never.""",
+    "hear_ns": """the partner does not hear us if it acknowledges nothing new for this time, up to 1 h. None: the watchdog, but at least three cycles, and never if there is no watchdog.""",
+    "stale_ns": """values to be sent are stale after this time without an update, up to 1 h. 0: when the process that wrote them has died.""",
+    "flows": """how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the worker. If all are in use, a new client gets the place of one that sent a single datagram and was silent for a second, or of one whose host has more than a quarter of the flows. Otherwise its datagrams are dropped and counted as `ProxyStats.forward_no_flow`.""",
+    "idle_ns": """a flow without datagrams for this long ends, ns, 1 ms to 1 day.""",
     "fill_packets": """maximum number of consecutive filling packets, 1 to 65535.""",
     "min_sequential": """packets in order that validate a source, 1 to 1000.""",
     "max_dropout": """a gap of at most this many sequence numbers is loss, 1 to 32767.""",
@@ -189,6 +214,10 @@ class NetfluxRows(Spec):
     direction: Direction = "duplex"
     reading: Reading = "broadcast"
     tolerance_ns: int | None = None
+    cycle_ns: int = 5_000_000
+    watchdog_ns: int = 30_000_000
+    hear_ns: int | None = None
+    stale_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -215,6 +244,8 @@ class CyclicRows(Spec):
     reports: Reports = "all"
     report_capacity: int | None = None
     tolerance_ns: int | None = None
+    period_ns: int = 0
+    stale_after_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -256,6 +287,14 @@ class ShareRows(Spec):
     """Fields of `Share`."""
 
     readers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ProxyRows(Spec):
+    """Fields of `Proxy`."""
+
+    flows: int = 4_096
+    idle_ns: int = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -13,13 +13,15 @@ import grp
 import operator
 import os
 import socket as _socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn, SupportsIndex, cast
 
 from rtworkers.similar import did_you_mean
 from shmring import _address, _option_rows
 from shmring._check import check
+from shmring._option_rows import Option
 from shmring._ring import ffi, lib
+from shmring._spec import Spec
 from shmring.errors import BadAddress, BadConfig
 from shmring.types import Impairment
 
@@ -246,6 +248,26 @@ def read_value(option: str, config: Any) -> Any:
     if not row.low <= number <= row.high or (row.power and number & (number - 1)):
         unbelievable(option, number, f"{row.low} to {row.high}")
     return int(number)
+
+
+def numbers_held(
+    kind: type[Spec], rows: Mapping[str, Option], struct: str = ""
+) -> dict[str, Callable[[Any], Any]]:
+    """Return how `shmring._way_back` reads the fields of a class that are numbers of an engine's
+    configuration. struct: a path in it, with a point behind it."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    flats = {name: kind._flat.get(name, name) for name in names}
+    return {name: _held(rows[flat], struct) for name, flat in flats.items() if flat in rows}
+
+
+def _held(row: Option, struct: str) -> Callable[[Any], Any]:
+    get = operator.attrgetter(f"{struct}{row.field}")
+
+    def read(words: Any) -> Any:
+        number = get(words.own)
+        return 0 if row.zero and number == row.zero else number or row.default
+
+    return read
 
 
 def unbelievable(what: str, number: object, allowed: str) -> NoReturn:

@@ -28,17 +28,16 @@ AT(shm_cyclic_head_t, counters, 152);
 AT(shm_cyclic_head_t, gauges, 408);
 AT(shm_cyclic_head_t, counted_before, 536);
 
-#define MIN_PERIOD_NS (100 * RT_NS_PER_US)
-#define MAX_TIME_NS (3600 * RT_NS_PER_S)
-
 int shm_cyclic_config_check(const shm_cyclic_config_t *c)
 {
     int rc = shm_check_config_bytes("cyclic", c->config_bytes, sizeof *c);
     rc = rc ? rc : shm_check_range("payload_bytes", c->payload_bytes, 0, SHM_MAX_PAYLOAD);
-    rc = rc ? rc : shm_check_range("period_ns", c->period_ns, MIN_PERIOD_NS, MAX_TIME_NS);
+#define CHECK(field, shown, low, high, power) \
+    rc = rc ? rc : shm_check_number(shown, c->field, low, high, power);
+    SHM_CYCLIC_LIMITS(CHECK)
+#undef CHECK
     if (rc == 0 && c->phase_ns != SHM_CYCLIC_ANY_PHASE)
         rc = shm_check_range("phase_ns", c->phase_ns, 0, c->period_ns - 1);
-    rc = rc ? rc : shm_check_range("stale_after_ns", c->stale_after_ns, 0, MAX_TIME_NS);
     rc = rc ? rc : shm_check_range("early_ns", c->early_ns, 0, SHM_CYCLIC_MOST_EARLY_NS);
     return rc ? rc : shm_check_range("on_stale", c->on_stale, 0, SHM_CYCLIC_FAILSAFE);
 }

@@ -76,9 +76,6 @@ AT(shm_netflux_request_t, settings, 8);
 AT(shm_netflux_request_t, remote, 48);
 SIZE(shm_netflux_request_t, 72);
 
-#define MIN_CYCLE_NS (100 * RT_NS_PER_US)
-#define MAX_TIME_NS (3600 * RT_NS_PER_S)
-
 /* A reader needs another attempt only if its writer has passed it during the copy. */
 #define ATTEMPTS 64
 
@@ -86,10 +83,11 @@ SIZE(shm_netflux_request_t, 72);
 
 int shm_netflux_settings_check(const shm_netflux_settings_t *s)
 {
-    int rc = shm_check_range("cycle_ns", s->cycle_ns, MIN_CYCLE_NS, MAX_TIME_NS);
-    rc = rc ? rc : shm_check_range("watchdog_ns", s->watch_ns, 0, MAX_TIME_NS);
-    rc = rc ? rc : shm_check_range("hear_ns", s->hear_ns, 0, MAX_TIME_NS);
-    rc = rc ? rc : shm_check_range("stale_ns", s->stale_ns, 0, MAX_TIME_NS);
+    int rc = 0;
+#define CHECK(field, shown, low, high, power) \
+    rc = rc ? rc : shm_check_number(shown, s->field, low, high, power);
+    SHM_NETFLUX_LIMITS(CHECK)
+#undef CHECK
     if (rc == 0 && s->stale_ns != 0 && s->stale_ns < s->cycle_ns)
         return rt_err_set(-EINVAL,
                           "stale_ns is %" PRId64 ", below cycle_ns %" PRId64

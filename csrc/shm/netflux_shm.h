@@ -33,6 +33,7 @@
 #ifndef SHM_NETFLUX_H
 #define SHM_NETFLUX_H
 
+#include "rows/netflux.h"
 #include "shm/latest_box.h"
 #include "shm/shm_layout.h"
 

@@ -7,9 +7,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define LEAST_IDLE_NS RT_NS_PER_MS
-#define MOST_IDLE_NS (86400 * RT_NS_PER_S)
-
 _Static_assert(sizeof(shm_proxy_config_t) <= SHM_ENGINE_CONFIG_BYTES,
                "fits the channel's configuration");
 _Static_assert(SHM_PROXY_COUNTER_TOTAL <= SHM_PROXY_COUNTER_SPACE &&
@@ -75,8 +72,10 @@ static int check_to(const shm_addr_t *to)
 int shm_proxy_config_check(const shm_proxy_config_t *c)
 {
     int rc = shm_check_config_bytes("proxy", c->config_bytes, sizeof *c);
-    rc = rc ? rc : shm_check_range("flows", c->flows, 1, SHM_PROXY_MOST_FLOWS);
-    rc = rc ? rc : shm_check_range("idle_ns", c->idle_ns, LEAST_IDLE_NS, MOST_IDLE_NS);
+#define CHECK(field, shown, low, high, power) \
+    rc = rc ? rc : shm_check_number(shown, c->field, low, high, power);
+    SHM_PROXY_LIMITS(CHECK)
+#undef CHECK
     return rc ? rc : check_to(&c->to);
 }
 

@@ -9,7 +9,7 @@ from shmring import _options
 from shmring._arguments import payload_bytes
 from shmring._channel_base import closed_on_error
 from shmring._check import check
-from shmring._option_rows import CyclicRows
+from shmring._option_rows import CYCLIC_OPTIONS, CyclicRows
 from shmring._ring import ffi, lib
 from shmring._spec import Held, Parts
 from shmring.cyclic.channel import ENGINE, CyclicChannel
@@ -24,9 +24,8 @@ RX_CAPACITY = 256
 SLOTS = 16
 _HOUR_NS = 3600 * 10**9
 _TIMES = {
-    "period_ns": ("period_ns", 100_000, _HOUR_NS),
     "phase_ns": ("phase_ns", 0, _HOUR_NS),
-    "stale_after_ns": ("stale_after_ns", 1, _HOUR_NS),
+    **{name: (row.field, row.low, row.high) for name, row in CYCLIC_OPTIONS.items()},
 }
 _ON_STALE: dict[str, int] = {"stop": lib.SHM_CYCLIC_STOP, "continue": lib.SHM_CYCLIC_CONTINUE}
 _READ_ON_STALE: dict[Any, int] = {**_ON_STALE, None: lib.SHM_CYCLIC_FAILSAFE}
@@ -46,7 +45,6 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
 
     Times are ns of CLOCK_MONOTONIC.
 
-    period_ns: from one cycle to the next, 100 us to 1 h. The opener must give it.
     phase_ns: cycles are due at whole multiples of `period_ns` plus `phase_ns`, 0 to
         `period_ns` - 1. None: the worker chooses it, apart from its other channels.
     payload: what is sent from the first cycle on. None: nothing before the first
@@ -56,8 +54,6 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
         bytes-like object: this fail-safe payload, which the worker keeps in its own memory. The
         next update ends this. A pool without a name ends with its process. In this case a fail-safe
         payload is sent once, and nothing after that.
-    stale_after_ns: age at which a payload is stale, 1 ns to 1 h. None: it is stale only when the
-        process that updated it has detached or died.
     direction: "duplex", or "tx": nothing is received.
     max_payload: longest payload, 0 to 65507 bytes. None: 1472.
     rx: how many arrived packets are kept, 1 to 2**31 - 1: a number, or a `Queue`. None: 256.
@@ -66,11 +62,9 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
     report_capacity: send reports kept, 0 or a power of two up to 2**24. None: 1024.
     """
 
-    period_ns: int = 0
     phase_ns: int | None = None
     payload: Buffer | None = None
     on_stale: Literal["stop", "continue"] | Buffer = "stop"
-    stale_after_ns: int | None = None
     direction: Literal["tx", "duplex"] = "duplex"
     rx: int | Queue | None = None
     max_payload: int | None = None
@@ -81,10 +75,9 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
     _unheld = _REFUSED
     _struct = "shm_cyclic_config"
     _held: ClassVar[Held] = {
-        "period_ns": lambda words: words.own.period_ns,
+        **_options.numbers_held(CyclicRows, CYCLIC_OPTIONS),
         "phase_ns": lambda words: words.own.phase_ns,
         "on_stale": lambda words: words.word("on_stale", "on_stale", _READ_ON_STALE),
-        "stale_after_ns": lambda words: words.own.stale_after_ns,
         "direction": lambda words: _options.read_value("direction", words.config),
         "max_payload": lambda words: words.own.payload_bytes,
     }

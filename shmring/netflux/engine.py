@@ -35,7 +35,6 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
     The link:
 
     any_source: accept datagrams from any address. None: only if no `remote` is given.
-    cycle_ns: from one send to the next, 100 us to 1 h.
     own_number: the last number sent by the link that this one continues, 0 to 255. With 0 the
         link begins with number 1.
     partner_number: the number accepted last by that link, 0 to 255. None: the first datagram is
@@ -43,10 +42,6 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
 
     Watching:
 
-    watchdog_ns: the partner counts as dead after this time without a new datagram, up to 1 h. 0:
-        never.
-    hear_ns: the partner does not hear us if it acknowledges nothing new for this time, up to 1 h.
-        None: the watchdog, but at least three cycles, and never if there is no watchdog.
     keep_values: when the watchdog expires, received values stay as they are. False: they become
         zeros.
     keep_window: numbers are expected to continue after a timeout, so a partner that restarts is
@@ -55,11 +50,10 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
 
     Values that grow old:
 
-    stale_ns: values to be sent are stale after this time without an update, up to 1 h. 0: when the
-        process that wrote them has died.
-    on_stale: what is sent then. "continue": the same values. "failsafe": those of `failsafe`.
-        "stop": nothing, so that the partner's own watchdog expires. A pool without a name ends with
-        its process. In this case fail-safe values are sent once, and nothing after that.
+    on_stale: what is sent when values are stale. "continue": the same values. "failsafe": those of
+        `failsafe`. "stop": nothing, so that the partner's own watchdog expires. A pool without a
+        name ends with its process. In this case fail-safe values are sent once, and nothing after
+        that.
     failsafe: values to be sent when others are stale: bytes, or an object that the record encodes.
         None: there are none.
 
@@ -75,14 +69,10 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
     receive: int | Record | None = None
     values: Any = None
     any_source: bool | None = None
-    cycle_ns: int = netflux_options.CYCLE_NS
     own_number: int = 0
     partner_number: int | None = None
-    watchdog_ns: int = netflux_options.WATCHDOG_NS
-    hear_ns: int | None = None
     keep_values: bool = False
     keep_window: bool = False
-    stale_ns: int = 0
     on_stale: OnStale = "continue"
     failsafe: Any = None
     rx: int | None = None

@@ -8,21 +8,18 @@ from typing import Any, Protocol, cast
 from shmring import _options
 from shmring._arguments import payload_bytes
 from shmring._check import check
+from shmring._option_rows import NETFLUX_OPTIONS, NetfluxRows
 from shmring._ring import ffi, lib
 from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
 
 ENGINE = "netflux"
 PAYLOAD_MAX = int(lib.SHM_NETFLUX_MAX_PAYLOAD)
-CYCLE_NS = 5_000_000
-WATCHDOG_NS = 30_000_000
 RX_CAPACITY = 256
 PRODUCERS = 16
 READERS = 16
 RX_HEAD_BYTES = int(ffi.sizeof("shm_netflux_rx_t"))
 LAYOUT_BYTES = 32
-
-_HOUR_NS = 3600 * 10**9
 
 
 class Record(Protocol):
@@ -55,17 +52,7 @@ FLAGS: dict[str, int] = {
     "keep_values": lib.SHM_NETFLUX_KEEP_VALUES,
     "keep_window": lib.SHM_NETFLUX_KEEP_WINDOW,
 }
-# Field, lowest and highest value.
-_TIMES: dict[str, tuple[str, int, int]] = {
-    "cycle_ns": ("cycle_ns", 100_000, _HOUR_NS),
-    "watchdog_ns": ("watch_ns", 0, _HOUR_NS),
-    "hear_ns": ("hear_ns", 0, _HOUR_NS),
-    "stale_ns": ("stale_ns", 0, _HOUR_NS),
-}
-
-
-def _time(field: str) -> Callable[[Any], Any]:
-    return lambda words: getattr(words.own.settings, field)
+_TIMES = {name: (row.field, row.low, row.high) for name, row in NETFLUX_OPTIONS.items()}
 
 
 def _flag(flag: int) -> Callable[[Any], Any]:
@@ -80,7 +67,7 @@ HELD: dict[str, Callable[[Any], Any]] = {
     "partner_number": lambda words: words.own.partner_number,
     "on_stale": lambda words: words.word("on_stale", "settings.on_stale", ON_STALE),
     "rx": lambda words: words.config.rx_capacity,
-    **{option: _time(field) for option, (field, _, _) in _TIMES.items()},
+    **_options.numbers_held(NetfluxRows, NETFLUX_OPTIONS, "settings."),
     **{option: _flag(flag) for option, flag in FLAGS.items()},
 }
 """How `shmring._way_back` reads the fields of `Netflux`."""
@@ -131,8 +118,8 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
         config.partner_number = _options.integer("partner_number", own["partner_number"], 0, 255)
     _set_layout(config.tx_layout, send)
     _set_layout(config.rx_layout, receive)
-    config.settings.cycle_ns = CYCLE_NS
-    config.settings.watch_ns = WATCHDOG_NS
+    config.settings.cycle_ns = NetfluxRows().cycle_ns
+    config.settings.watch_ns = NetfluxRows().watchdog_ns
     change_settings(config.settings, own)
     if "send" not in own and "receive" not in own:
         raise BadConfig("neither send nor receive is given: give a number of bytes or a record")

@@ -6,18 +6,14 @@ from typing import Any, ClassVar, Unpack
 
 from shmring import _address, _options
 from shmring._check import check
+from shmring._option_rows import PROXY_OPTIONS, ProxyRows
 from shmring._ring import ffi, lib
-from shmring._spec import Held, Parts, Spec
+from shmring._spec import Parts, Spec
 from shmring.engine import AttachOptions, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Socket, checked, explained, options_of
 from shmring.proxy.channel import ENGINE, ProxyChannel
 from shmring.types import Impairment
-
-FLOWS = 4096
-MOST_FLOWS = 65536
-IDLE_NS = 60 * 10**9
-_DAY_NS = 86_400 * 10**9
 
 _RINGS = "its datagrams never come to this process: leave it out"
 _REFUSED = {
@@ -41,7 +37,7 @@ _CHANNEL: dict[str, Any] = {
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Proxy(Engine[ProxyChannel]):
+class Proxy(ProxyRows, Engine[ProxyChannel]):
     """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `ProxyChannel`.
 
     Clients send to the channel's `local` address, and the proxy passes their datagrams on to
@@ -55,24 +51,14 @@ class Proxy(Engine[ProxyChannel]):
     (`rx_stamp`). Datagrams of up to 65507 bytes pass, also empty ones. Client and server may have
     different IP versions.
 
-    flows: how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the
-        worker. If all are in use, a new client gets the place of one that sent a single datagram
-        and was silent for a second, or of one whose host has more than a quarter of the flows.
-        Otherwise its datagrams are dropped and counted as `ProxyStats.forward_no_flow`.
-    idle_ns: a flow without datagrams for this long ends, ns, 1 ms to 1 day.
     """
 
-    flows: int = FLOWS
-    idle_ns: int = IDLE_NS
     socket: Socket = SOCKET
 
     _parts: ClassVar[Parts] = {"socket": Socket}
     _unheld = _REFUSED
     _struct = "shm_proxy_config"
-    _held: ClassVar[Held] = {
-        "flows": lambda words: words.own.flows,
-        "idle_ns": lambda words: words.own.idle_ns,
-    }
+    _held = _options.numbers_held(ProxyRows, PROXY_OPTIONS)
     _places: ClassVar[Mapping[str, str]] = {
         "to": "open(..., remote=...)",
         "forward": "open(..., impair=...)",
@@ -83,8 +69,8 @@ class Proxy(Engine[ProxyChannel]):
     def __post_init__(self) -> None:
         checked("socket", self.socket, Socket)
         self.refuse(self.socket.given(), _REFUSED)
-        _options.integer("flows", self.flows, 1, MOST_FLOWS)
-        _options.integer("idle_ns", self.idle_ns, 10**6, _DAY_NS)
+        for name, row in PROXY_OPTIONS.items():
+            _options.integer(name, getattr(self, name), row.low, row.high)
 
     def prepare(self, options: dict[str, Any]) -> Start[ProxyChannel]:
         if "remote" not in options:

@@ -2,14 +2,13 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, cast
 
 from shmring import _address, _options
 from shmring._check import check
 from shmring._option_rows import RTP_OPTIONS, NackRows, PlayoutRows, RtcpRows, RtpRows
+from shmring._options import numbers_held
 from shmring._ring import ffi, lib
-from shmring._spec import Spec
 from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
 from shmring.rtp import audio
@@ -84,22 +83,6 @@ def _share_or(field: str, usual: float) -> Callable[[Any], float]:
     return lambda words: getattr(words.own, field) or usual
 
 
-def _numbers(kind: type[Spec]) -> dict[str, Callable[[Any], Any]]:
-    """Return how to read the fields of a class that have a row."""
-    flats = {field.name: kind._flat.get(field.name, field.name) for field in fields(kind)}  # type: ignore[arg-type]
-    return {name: _number(flat) for name, flat in flats.items() if flat in RTP_OPTIONS}
-
-
-def _number(option: str) -> Callable[[Any], int]:
-    row = RTP_OPTIONS[option]
-
-    def read(words: Any) -> int:
-        number: int = getattr(words.own, row.field)
-        return 0 if row.zero and number == row.zero else number or row.default
-
-    return read
-
-
 def _flag(flag: int, *, inverse: bool = False) -> Callable[[Any], bool]:
     return lambda words: bool(words.own.flags & flag) is not inverse
 
@@ -136,7 +119,7 @@ HELD: dict[str, Callable[[Any], Any]] = {
     "mark_spurts": _flag(lib.SHM_RTP_NO_MARKER, inverse=True),
     "underrun": lambda words: words.word("underrun", "underrun", _UNDERRUNS),
     "event_types": _event_types,
-    **_numbers(RtpRows),
+    **numbers_held(RtpRows, RTP_OPTIONS),
     "max_payload": lambda words: words.config.max_payload_bytes - RX_HEAD_BYTES,
     **{
         name: _plainly(name)
@@ -149,18 +132,18 @@ HELD: dict[str, Callable[[Any], Any]] = {
 PLAYOUT_HELD: dict[str, Callable[[Any], Any]] = {
     "delivery": lambda words: words.word("delivery", "delivery", DELIVERIES),
     "percentile": _share_or("percentile", 0.98),
-    **_numbers(PlayoutRows),
+    **numbers_held(PlayoutRows, RTP_OPTIONS),
 }
 RTCP_HELD: dict[str, Callable[[Any], Any]] = {
     "port": lambda words: words.word("port of rtcp", "rtcp", RTCP_PORTS),
     "local": _rtcp_address("rtcp_local"),
     "remote": _rtcp_address("rtcp_remote"),
     "bandwidth_bps": _share_or("rtcp_bandwidth_bps", 3200.0),
-    **_numbers(RtcpRows),
+    **numbers_held(RtcpRows, RTP_OPTIONS),
     "cname": lambda words: words.text(words.own.cname, "cname"),
     "reduced_size": _flag(lib.SHM_RTP_REDUCED_SIZE),
 }
-NACK_HELD = _numbers(NackRows)
+NACK_HELD = numbers_held(NackRows, RTP_OPTIONS)
 
 
 def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:

@@ -1,13 +1,11 @@
 """The full-screen view of rtstat, on Textual (the extra ``shmring[screen]``).
 
-rows.py      a table that draws only the visible rows
+rows.py      Textual's table, with rows of `rtstat.columns`
 ink.py       the colours
 trouble_bar.py  the troubles as the title and the lines below it
-columns.py   the cells of the tables of pools, workers, channels, readers, errors
 history.py   a few numbers per channel and snapshot, for the sparklines
 overview.py  all workers and channels
 detail.py    one channel: facts, histogram, sparklines, the engine's part
-parts.py     the engine's part of a channel
 charts.py    a histogram as text, values over time
 pane.py      below the channels: the marked one in short, or the latest events
 text.py      text rebuilt at each snapshot: errors, and what happened

@@ -11,6 +11,7 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
+from textual.widgets import DataTable
 
 from rtstat import errors, timeline
 from rtstat.screen import ink, trouble_bar
@@ -54,14 +55,23 @@ class RtstatApp(App[int]):
     Footer, Footer * {{ background: {ink.HEAD}; color: {ink.TEXT}; }}
     FooterKey .footer-key--key {{ background: {ink.HEAD}; color: {ink.WARN}; }}
     FooterKey .footer-key--description {{ background: {ink.HEAD}; color: {ink.TEXT}; }}
-    RowsTable, RowsTable:focus {{ background: {ink.GROUND}; background-tint: {ink.GROUND} 0%; }}
-    RowsTable > .rows--head {{ background: {ink.HEAD}; color: {ink.TEXT}; text-style: bold; }}
-    RowsTable > .rows--mark {{ background: {ink.MARK}; color: {ink.TEXT}; }}
-    RowsTable > .rows--mark-away {{ background: {ink.MARK_AWAY}; color: {ink.TEXT}; }}
-    RowsTable > .rows--dim {{ color: {ink.DIM}; }}
-    RowsTable > .rows--good {{ color: {ink.GOOD}; }}
-    RowsTable > .rows--warn {{ color: {ink.WARN}; text-style: bold; }}
-    RowsTable > .rows--bad {{ color: {ink.BAD}; text-style: bold; }}
+    RowsTable, RowsTable:focus {{
+        background: {ink.GROUND}; background-tint: {ink.GROUND} 0%; height: 1fr;
+        overflow-x: hidden;
+        & > .datatable--header, & > .datatable--header-hover {{
+            background: {ink.HEAD}; color: {ink.TEXT}; text-style: bold;
+        }}
+        & > .datatable--fixed, & > .datatable--even-row, & > .datatable--odd-row {{
+            background: {ink.GROUND}; color: {ink.TEXT};
+        }}
+        & > .datatable--cursor, & > .datatable--fixed-cursor {{
+            background: {ink.MARK_AWAY}; color: {ink.TEXT}; text-style: none;
+        }}
+        & > .datatable--hover {{ background: {ink.GROUND}; }}
+    }}
+    RowsTable:focus {{
+        & > .datatable--cursor, & > .datatable--fixed-cursor {{ background: {ink.MARK}; }}
+    }}
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -83,7 +93,7 @@ class RtstatApp(App[int]):
         self.paused = False
         self._watch = watch
         self._interval_s = interval_s
-        self._overview = Overview(selection, all_namespaces=watch.namespace is None)
+        self._overview = Overview(selection, watch.namespace)
         self._selection = selection
         self._since = 0.0
         self._timer: Timer | None = None
@@ -185,11 +195,13 @@ class RtstatApp(App[int]):
     def action_help(self) -> None:
         self.push_screen(HelpScreen())
 
-    def on_rows_table_opened(self, event: RowsTable.Opened) -> None:
-        if event.table.id == "channels":
-            self.push_screen(ChannelScreen(event.key))
-        elif event.table.id == "workers":
-            namespace, pool, slot = event.key
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        table = event.data_table
+        assert isinstance(table, RowsTable)
+        if table.id == "channels":
+            self.push_screen(ChannelScreen(table.marked_key))
+        elif table.id == "workers":
+            namespace, pool, slot = table.marked_key
             self.push_screen(
                 TextScreen(
                     f"flight recorder of worker {pool}:{slot}",

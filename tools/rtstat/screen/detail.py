@@ -11,8 +11,9 @@ from textual.containers import Grid, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from rtstat import why
-from rtstat.screen import acting, charts, columns, pane, parts, trouble_bar
+from rtstat import columns, why
+from rtstat.numbers import Numbers
+from rtstat.screen import acting, charts, pane, trouble_bar
 from rtstat.screen.facts import facts_table
 from rtstat.screen.history import History, Moment
 from rtstat.screen.rows import RowsTable
@@ -28,6 +29,18 @@ _SPARKS = (
     ("tx", "sent", "pps"),
     ("rx", "received", "pps"),
 )
+_HISTOGRAMS = {
+    "own_interval": "own cycle",
+    "partner_interval": "partner's cycle",
+    "gap": "silence of the partner",
+    "rtt": "round trip",
+    "lateness": "start of sending after the deadline",
+    "wire_late": "on the wire after the deadline",
+    "wire_early": "on the wire before the deadline",
+    "immediate": "send call to start of sending, no deadline",
+    "send_call": "time a send call took",
+    "rx_delivery": "arrival to the ring",
+}
 _FROM_DEADLINE = ("lateness", "wire_late")
 _BAR_LINES = 6
 _SCROLL_BAR = 2
@@ -62,7 +75,7 @@ class ChannelScreen(Screen[None]):
         self._histogram = 0
         self._last: ChannelView | None = None
         self._readers: RowsTable[ReaderView] = RowsTable(
-            columns.reader_columns(), lambda reader: reader.slot, id="readers"
+            columns.READER, lambda reader: reader.slot, columns.Column.cell, id="readers"
         )
 
     def compose(self) -> ComposeResult:
@@ -128,10 +141,10 @@ class ChannelScreen(Screen[None]):
 
     def _show_histogram(self, channel: ChannelView) -> None:
         name = self._histogram_name(channel)
-        times = parts.times_of(channel, name, interval=self._interval)
+        times = _holder(channel, name).times(name, interval=self._interval)
         box = self.query_one("#histogram", Static)
         span = "last interval" if self._interval else "all"
-        box.border_title = f"{parts.HISTOGRAM_TITLES.get(name, name)}, {span}"
+        box.border_title = f"{_HISTOGRAMS[name]}, {span}"
         width = max(20, box.size.width - 4)
         buckets = channel.buckets(name, interval=self._interval)
         tolerance_ns = channel.facts.tolerance_ns if name in _FROM_DEADLINE else None
@@ -139,7 +152,12 @@ class ChannelScreen(Screen[None]):
         box.update(f"{text}\n\n{charts.summary(times)}")
 
     def _histogram_name(self, channel: ChannelView) -> str:
-        names = parts.histograms_of(channel)
+        full = [
+            name
+            for name in _HISTOGRAMS
+            if (count := f"{name}_count") in (numbers := _holder(channel, name)) and numbers[count]
+        ]
+        names = full or ["lateness"]
         return names[self._histogram % len(names)]
 
     def _show_sparks(self, moments: list[Moment]) -> None:
@@ -168,7 +186,7 @@ class ChannelScreen(Screen[None]):
         box = self.query_one("#part", Static)
         box.display = channel.part is not None
         box.border_title = channel.engine + stale_mark(channel)
-        box.update(facts_table(parts.facts_of(channel)))
+        box.update(facts_table(columns.facts_of(channel)))
 
     # --- keys ---------------------------------------------------------------------------------
 
@@ -201,6 +219,12 @@ class ChannelScreen(Screen[None]):
     def _again(self) -> None:
         if self._last is not None:
             self._show_histogram(self._last)
+
+
+def _holder(channel: ChannelView, name: str) -> Numbers:
+    """Return what has a histogram: the channel, or its engine's part."""
+    part = channel.part
+    return part if part is not None and f"{name}_count" in part else channel
 
 
 def _facts(channel: ChannelView) -> list[tuple[str, str]]:

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import DataTable, Footer, Input, Static
 
-from rtstat.screen import acting, columns, pane, trouble_bar
+from rtstat import columns
+from rtstat.screen import acting, pane, trouble_bar
 from rtstat.screen.rows import RowsTable
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot
@@ -28,9 +29,9 @@ class Overview(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter"),
         Binding("0", "by('')", "worst first", show=False),
-        Binding("1", "by('late')", "late"),
-        Binding("2", "by('p99')", "p99"),
-        Binding("3", "by('lost')", "lost"),
+        Binding("1", "by('late_share')", "late"),
+        Binding("2", "by('lateness_interval_p99_ns')", "p99"),
+        Binding("3", "by('lost_pps')", "lost"),
         Binding("s", "sort(1)", "sort", show=False),
         Binding("S", "sort(-1)", "sort back", show=False),
         Binding("i", "invert", "invert", show=False),
@@ -42,23 +43,30 @@ class Overview(Screen[None]):
 
     app: Any  # RtstatApp, which imports this module
 
-    def __init__(self, selection: Selection, *, all_namespaces: bool) -> None:
+    def __init__(self, selection: Selection, namespace: str | None) -> None:
         super().__init__()
         self._channels: RowsTable[ChannelView] = RowsTable(
-            columns.channel_columns(all_namespaces, lambda: self._worst),
-            lambda ch: ch.key,
-            id="channels",
+            columns.CHANNEL, lambda ch: ch.key, self._cell, id="channels"
         )
         self._workers: RowsTable[WorkerView] = RowsTable(
-            columns.worker_columns(all_namespaces, lambda: self._worst),
-            lambda w: w.key,
-            id="workers",
+            columns.WORKER, lambda w: w.key, self._cell, id="workers"
         )
         self._selection = selection
+        self._namespace = namespace
         self._words = ""
         self._shot: Snapshot | None = None
         self._worst = Worst()
         self._shows_events = False
+
+    def _cell(
+        self, column: columns.Column, view: ChannelView | WorkerView
+    ) -> tuple[str, columns.Mood]:
+        if column.name in ("channel", "worker"):
+            return columns.named(view, self._worst, self._namespace)
+        if column.name == "trouble":
+            worst = self._worst.of(view)
+            return worst.name if worst else columns.NOTHING, ""
+        return column.cell(view, self._worst)
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -112,15 +120,15 @@ class Overview(Screen[None]):
         if shot is None:
             return
         workers = sorted(self._selection.workers(shot), key=self._worst.place)
-        self._workers.show(_ordered(self._workers, workers))
+        self._workers.show(self._workers.ordered(workers))
         rows = min(len(workers), _MOST_WORKERS, max(1, self.size.height // 6))
         self._workers.make_room(rows)
         found = [
             channel
             for channel in self._selection.worst_first(shot)
-            if columns.matches(self._words, columns.channel_text(channel))
+            if matches(self._words, channel_text(channel))
         ]
-        self._channels.show(_ordered(self._channels, found))
+        self._channels.show(self._channels.ordered(found))
         if bar is None:
             bar = int(self.query_one("#trouble").size.height)
         self._share_out(self.size.height - 2 - bar - rows - 1, len(found))
@@ -151,7 +159,7 @@ class Overview(Screen[None]):
         moments = self.app.history.of(channel.key)
         return pane.channel(channel, self._shot.troubles_of(channel), moments, width)
 
-    def on_rows_table_marked(self, _event: RowsTable.Marked) -> None:
+    def on_data_table_row_highlighted(self, _event: DataTable.RowHighlighted) -> None:
         below = self.query_one("#below", Static)
         if below.display:
             self._show_below(below.size.height)
@@ -169,7 +177,7 @@ class Overview(Screen[None]):
 
     def action_sort(self, by: int) -> None:
         table = self._table()
-        names = [None, *(column.name for column in table.columns)]
+        names = [None, *(column.name for column in table.all_columns)]
         table.sort_by(names[(names.index(table.sorted_by) + by) % len(names)])
         self._fill()
 
@@ -189,16 +197,17 @@ class Overview(Screen[None]):
         self._fill()
 
     def action_invert(self) -> None:
-        table = self._table()
-        table.descending = not table.descending
+        self._table().invert()
         self._fill()
 
-    def on_rows_table_head_clicked(self, event: RowsTable.HeadClicked) -> None:
-        table = event.table
-        if table.sorted_by == event.column:
-            table.descending = not table.descending
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        table, index = event.data_table, event.column_index
+        assert isinstance(table, RowsTable)
+        name = table.named(index)
+        if table.sorted_by == name:
+            table.invert()
         else:
-            table.sort_by(event.column)
+            table.sort_by(name)
         self._fill()
 
     def action_filter(self) -> None:
@@ -222,8 +231,22 @@ class Overview(Screen[None]):
         self._channels.focus()
 
 
-def _ordered(table: RowsTable[Any], rows: list[Any]) -> list[Any]:
-    column = next((c for c in table.columns if c.name == table.sorted_by), None)
-    if column is None:
-        return rows
-    return sorted(rows, key=column.value, reverse=table.descending)
+def matches(words: str, text: str) -> bool:
+    """Return whether `text` has all `words`, and none of those that begin with ``!``. Case is
+    ignored."""
+    text = text.lower()
+    for word in words.lower().split():
+        if word.startswith("!"):
+            if len(word) > 1 and word[1:] in text:
+                return False
+        elif word not in text:
+            return False
+    return True
+
+
+def channel_text(channel: ChannelView) -> str:
+    """Return the text that a filter of channels searches."""
+    return (
+        f"{channel.namespace}/{channel.name} {channel.pool} {channel.engine} "
+        f"{channel.state} {channel.health} {channel.facts.direction}"
+    )

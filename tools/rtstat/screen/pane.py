@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 from rtstat.attached import roles
-from rtstat.screen import charts, columns
+from rtstat.columns import engine_state, written
+from rtstat.screen import charts
 from rtstat.screen.history import Happened, Moment
 from rtstat.troubles import Trouble
 from rtstat.views import ChannelView
@@ -21,7 +22,7 @@ def channel(
     view: ChannelView, troubles: Sequence[Trouble], moments: Sequence[Moment], width: int
 ) -> list[str]:
     """Return a channel in lines of at most `width` columns, the most important first."""
-    engine = f"{view.engine} {columns.engine_state(view)}".strip()
+    engine = f"{view.engine} {engine_state(view)}".strip()
     lines = [
         f"-- {view.namespace}/{view.name}  {engine}, {view.direction}  {addresses(view)} --",
         *(f"{sign(trouble)} {trouble.name}: {trouble.fix}" for trouble in troubles),
@@ -48,10 +49,10 @@ def _rates(view: ChannelView) -> str:
         "-" if bps is None else f"{quantity(pps or 0, 'pps')} {quantity(bps, 'bps')}"
         for pps, bps in ((view.tx_pps, view.tx_bps), (view.rx_pps, view.rx_bps))
     )
-    late = columns.share(view.late_share).text
+    late, lost = written(view.late_share, "share"), written(view.lost_pps, "/s")
     return (
         f"tx {sent}   rx {received}   late {late}, {view.late} in all   "
-        f"lost {columns.rate(view.lost_pps).text}/s, {view.lost} in all   "
+        f"lost {lost}/s, {view.lost} in all   "
         f"waiting {view.tx_waiting}"
     )
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from urllib.parse import parse_qs
 
-from rtstat import metrics
+from rtstat import columns, metrics
 from rtstat.export import facts
 from rtstat.selection import Selection, namespace_of
 from rtstat.serve import HTML, TEXT, Environ, Page, Reply, parse_address, serve
@@ -27,6 +27,8 @@ from shmring_cli.common import FINE
 INTERVAL_S = 1.0
 
 _JSON = "application/json"
+_COLUMNS = 8
+"""How many of the channels' columns the page may have."""
 _FILES = {
     "/": ("page.html", HTML, "the page for a browser"),
     "/page.css": ("page.css", "text/css; charset=utf-8", "its looks"),
@@ -55,7 +57,16 @@ def pages(readings: Readings) -> dict[str, Page]:
         path: _static(text, kind, (folder / name).read_bytes())
         for path, (name, kind, text) in _FILES.items()
     }
+    shown = {
+        "columns": [
+            {"field": c.name, "head": c.head, "unit": c.unit}
+            for c in columns.CHANNEL[:_COLUMNS]
+            if c.field
+        ],
+        "charts": json.loads((folder / "charts.json").read_text("utf-8")),
+    }
     return static | {
+        "/shown.json": _static("its columns and charts", _JSON, json.dumps(shown).encode()),
         "/events": Page("readings, as server-sent events", lambda e: _events(readings, e)),
         "/lateness": Page("histograms of ?channel=NS/NAME", lambda e: _lateness(readings, e)),
     }

@@ -6,7 +6,9 @@ const SHOWN = 300; // channels in the table
 const STALE_MS = 5000, RETRY_MS = 5000;
 const WIDTH = 640, HEIGHT = 180, LEFT = 58, RIGHT = 10, TOP = 12, BOTTOM = 24;
 const RANKS = ["broken", "troubled", "ok"];
-const histories = new Map(); // by key of the channel: rows of [time, p99, p50, sent, received, late]
+const histories = new Map(); // by key of the channel: [time in s, values by field] of each reading
+const SORTED_BY = { channel: "key", state: "badness" }; // other columns: by their field
+let shown = { columns: [], charts: [] }; // what the server says
 let chosen = "";
 let sorting = { field: "badness", descending: true };
 let troublesShown = "";
@@ -50,10 +52,13 @@ function percent(share) {
   return share == null ? "·" : `${Number((100 * share).toPrecision(2))} %`;
 }
 
-// Packets lost per second, and their share of all that were sent, received or lost.
-function lost(channel) {
-  const share = channel.lost_pps / (channel.tx_pps + channel.rx_pps + channel.lost_pps);
-  return count(channel.lost_pps) + (channel.lost_pps ? ` (${percent(share)})` : "");
+const WRITERS = { ns: duration, share: percent };
+
+function written(channel, { field, unit }) {
+  const text = (WRITERS[unit] || count)(channel[field]);
+  if (field !== "lost_pps" || !channel.lost_pps) return text;
+  const all = channel.tx_pps + channel.rx_pps + channel.lost_pps;
+  return `${text} (${percent(channel.lost_pps / all)})`;
 }
 
 // --- the list of troubles, which the server made -------------------------------------------------
@@ -140,6 +145,17 @@ function sortBy(field) {
   if (latest) showChannels(latest);
 }
 
+function makeHeads() {
+  for (const { field, head } of shown.columns) {
+    const cell = add($("heads"), "th", undefined, field in SORTED_BY ? "" : "number");
+    cell.setAttribute("scope", "col");
+    const button = add(cell, "button", head);
+    button.dataset.field = SORTED_BY[field] || field;
+    button.addEventListener("click", () => sortBy(button.dataset.field));
+  }
+  showHeads();
+}
+
 function showHeads() {
   for (const button of document.querySelectorAll("th button")) {
     const here = button.dataset.field === sorting.field;
@@ -172,9 +188,9 @@ function showChannel(body, channel) {
   const severity = channel.severity;
   add(add(row, "td"), "span", severity === "ok" ? state : `${severity}: ${state}`,
     `badge ${severity}`);
-  const cells = [percent(channel.late_share), duration(channel.p99),
-    lost(channel), count(channel.tx_pps), count(channel.rx_pps)];
-  for (const cell of cells) add(row, "td", cell, "number");
+  for (const column of shown.columns) {
+    if (!(column.field in SORTED_BY)) add(row, "td", written(channel, column), "number");
+  }
   return button;
 }
 
@@ -191,13 +207,14 @@ function remember(reading) {
   for (const channel of reading.channels) {
     const key = channel.key = keyOf(channel);
     seen.add(key);
-    const measured = channel.lateness_interval_count > 0;
-    channel.p99 = measured ? channel.lateness_interval_p99_ns : null;
+    if (!channel.lateness_interval_count) {
+      channel.lateness_interval_p99_ns = channel.lateness_interval_p50_ns = null;
+    }
     if (!histories.has(key)) histories.set(key, []);
     const history = histories.get(key);
-    history.push([reading.time_ns / 1e9, channel.p99,
-      measured ? channel.lateness_interval_p50_ns : null,
-      channel.tx_pps, channel.rx_pps, channel.late_pps]);
+    const fields = shown.charts.flatMap((chart) => chart.lines.map((line) => line.field));
+    history.push([reading.time_ns / 1e9,
+      Object.fromEntries(fields.map((field) => [field, channel[field]]))]);
     if (history.length > KEPT) history.shift();
   }
   for (const key of histories.keys()) if (!seen.has(key)) histories.delete(key);
@@ -216,8 +233,7 @@ async function showDetail() {
     `${channel.readers} readers, ${channel.producers} producers, ${count(channel.late)} late and ` +
     `${count(channel.lost)} lost so far`;
   const history = histories.get(key) || [];
-  showLateness(history, channel.tolerance_ns);
-  showRates(history);
+  for (const chart of shown.charts) showChart(chart, history, channel[chart.limit]);
   const reply = await fetch(`lateness?channel=${encodeURIComponent(key)}`);
   if (reply.ok && key === chosen) showHistogram(await reply.json());
 }
@@ -278,17 +294,56 @@ function marked(svg, d) {
   draw(svg, "path", { class: "limit", d });
 }
 
-// Lines over time. columns: [index in a row of the history, class]. y: value to place.
-function lines(svg, history, columns, y) {
-  const span = Math.max(60, history.at(-1)[0] - history[0][0]);
+// --- charts over time ----------------------------------------------------------------------------
+
+function makeCharts() {
+  for (const chart of shown.charts) {
+    add($("charts"), "h3", chart.title);
+    const svg = draw($("charts"), "svg", { id: chart.id, role: "img", "aria-label": chart.title });
+    const legend = add($("charts"), "p", undefined, "legend");
+    const limit = chart.limit ? [{ kind: "limit", label: "tolerance" }] : [];
+    for (const line of [...chart.lines, ...limit]) {
+      add(legend, "span", undefined, `key ${line.kind}`);
+      legend.append(` ${line.label} `);
+    }
+    chart.svg = svg;
+  }
+}
+
+function showChart(chart, history, limit) {
+  const { svg, lines } = chart;
+  frame(svg);
+  const values = history.flatMap(([, row]) => lines.map((line) => row[line.field]))
+    .filter((value) => value != null);
+  if (!values.length) return nothing(svg, chart.empty);
+  if (limit) values.push(limit);
+  const scale = chart.scale === "log" ? logOf : (value) => value;
+  let low = 0, high = Math.max(1, ...values), steps = [0, high / 2, high];
+  if (chart.scale === "log") {
+    low = Math.floor(Math.min(...values.map(logOf)));
+    high = Math.max(low + 1, Math.ceil(Math.max(...values.map(logOf))));
+    steps = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
+  }
+  const y = (value) => HEIGHT - BOTTOM -
+    ((HEIGHT - BOTTOM - TOP) * (Math.max(scale(value), low) - low)) / (high - low);
+  const units = chart.unit === "ns" ? DURATIONS : COUNTS;
+  for (const step of steps) {
+    draw(svg, "text", { x: LEFT - 5, y: y(step) + 4, "text-anchor": "end" }, quantity(step, units));
+  }
+  drawLines(svg, history, lines, y);
+  if (limit) marked(svg, `M${LEFT} ${y(limit)}H${WIDTH - RIGHT}`);
+}
+
+function drawLines(svg, history, lines, y) {
   const end = history.at(-1)[0];
+  const span = Math.max(60, end - history[0][0]);
   const x = (time) => WIDTH - RIGHT - ((WIDTH - LEFT - RIGHT) * (end - time)) / span;
-  for (const [index, kind] of columns) {
+  for (const { field, kind } of lines) {
     let d = "", pen = "M";
-    for (const row of history) {
-      if (row[index] == null) pen = "M";
+    for (const [time, row] of history) {
+      if (row[field] == null) pen = "M";
       else {
-        d += `${pen}${x(row[0]).toFixed(1)} ${y(row[index]).toFixed(1)}`;
+        d += `${pen}${x(time).toFixed(1)} ${y(row[field]).toFixed(1)}`;
         pen = "L";
       }
     }
@@ -300,37 +355,6 @@ function lines(svg, history, columns, y) {
       "text-anchor": share === 0 ? "start" : share === 1 ? "end" : "middle" },
       back ? `−${back} s` : "now");
   }
-}
-
-function showLateness(history, tolerance) {
-  const svg = $("lateness");
-  frame(svg);
-  const values = history.flatMap((row) => [row[1], row[2]]).filter((value) => value != null);
-  if (!values.length) return nothing(svg, "no packet with a deadline yet");
-  if (tolerance) values.push(tolerance);
-  const low = Math.floor(Math.min(...values.map(logOf)));
-  const high = Math.max(low + 1, Math.ceil(Math.max(...values.map(logOf))));
-  const y = (ns) => HEIGHT - BOTTOM -
-    ((HEIGHT - BOTTOM - TOP) * (Math.max(logOf(ns), low) - low)) / (high - low);
-  for (let decade = low; decade <= high; decade++) {
-    draw(svg, "text", { x: LEFT - 5, y: y(10 ** decade) + 4, "text-anchor": "end" },
-      duration(10 ** decade));
-  }
-  lines(svg, history, [[2, "p50"], [1, "p99"]], y);
-  if (tolerance) marked(svg, `M${LEFT} ${y(tolerance)}H${WIDTH - RIGHT}`);
-}
-
-function showRates(history) {
-  const svg = $("rates");
-  frame(svg);
-  const values = history.flatMap((row) => row.slice(3)).filter((value) => value != null);
-  if (!values.length) return nothing(svg, "no rate yet");
-  const most = Math.max(1, ...values);
-  const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / most;
-  for (const value of [0, most / 2, most]) {
-    draw(svg, "text", { x: LEFT - 5, y: y(value) + 4, "text-anchor": "end" }, quantity(value, COUNTS));
-  }
-  lines(svg, history, [[3, "tx"], [4, "rx"], [5, "late"]], y);
 }
 
 // --- readings ------------------------------------------------------------------------------------
@@ -361,8 +385,12 @@ function listen() {
 document.addEventListener("visibilitychange", () => {
   if (latest && !document.hidden) show();
 });
-for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => sortBy(button.dataset.field));
+async function begin() {
+  shown = await (await fetch("shown.json")).json();
+  makeHeads();
+  makeCharts();
+  listen();
 }
+
 setInterval(showAge, 1000);
-listen();
+begin();

@@ -11,7 +11,8 @@ from rtstat_views import channel, worker
 
 pytest.importorskip("textual")
 
-from rtstat.screen import charts, columns, ink, trouble_bar
+from rtstat import columns
+from rtstat.screen import charts, ink, overview, trouble_bar
 from rtstat.troubles import Trouble, judge
 from rtstat.worst import Worst
 
@@ -58,7 +59,7 @@ def test_a_histogram_of_nothing_says_so() -> None:
     ],
 )
 def test_a_filter_wants_all_its_words(words: str, found: bool) -> None:
-    assert columns.matches(words, "plant/axis-1 udp open") is found
+    assert overview.matches(words, "plant/axis-1 udp open") is found
 
 
 @pytest.mark.parametrize(
@@ -114,34 +115,67 @@ def luminance(colour: str) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-def moods(columns: list[Any], view: Any) -> dict[str, str]:
-    """Names of the highlighted cells of a row."""
-    cells = {column.name: column.write(view) for column in columns}
-    return {name: cell.mood for name, cell in cells.items() if cell.mood in ("warn", "bad")}
+CASES = {
+    "nothing is late": ({"tx_queued_behind": 900, "tx_immediate": 1000, "tx_on_time": 100}, set()),
+    "late": (
+        {"tx_woke_late": 40, "tx_on_time": 60, "lateness_interval_count": 100}
+        | {"lateness_interval_p99_ns": 10**6},
+        {"late_share", "lateness_interval_p99_ns", "late_pps", "late"},
+    ),
+    "drops": (
+        {"rx_kernel_drops": 9, "rx_received": 99},
+        {"lost_pps", "rx_kernel_drops/s", "rx_kernel_drops"},
+    ),
+    "nearly full": ({"tx_used_bytes": 65_000}, set()),
+}
 
 
-def test_a_cell_is_highlighted_only_for_a_trouble_of_the_list() -> None:
-    beside = {"tx_queued_behind": 900, "tx_immediate": 1000, "tx_on_time": 100}
-    late = {"tx_woke_late": 40, "tx_on_time": 60, "lateness_interval_count": 100}
-    views = [
-        channel(beside, name="bulk"),
-        channel(late | {"lateness_interval_p99_ns": 10**6}, name="axis"),
-        channel({"rx_kernel_drops": 9, "rx_received": 99}, name="sensor"),
-        channel({"tx_used_bytes": 65_000}, name="full"),
-    ]
-    judged = Worst(judge((), views))
-    found = {
-        view.name: moods(columns.channel_columns(False, lambda: judged), view) for view in views
-    }
-    assert found["bulk"] == found["full"] == {}
-    assert {"channel", "late", "p99", "late_pps", "late_all"} <= found["axis"].keys()
-    assert {"channel", "lost", "rx_kernel_drops"} <= found["sensor"].keys()
+@pytest.mark.parametrize("case", CASES)
+def test_a_cell_is_highlighted_only_for_a_trouble_of_the_list(case: str) -> None:
+    numbers, names = CASES[case]
+    view = channel(numbers)
+    assert highlighted(columns.CHANNEL, view) >= names
+    assert bool(names) == bool(highlighted(columns.CHANNEL, view))
+    assert (columns.named(view, Worst(judge((), [view])), None)[1] == "warn") == bool(names)
 
 
 def test_a_worker_without_real_time_is_no_trouble() -> None:
     plain = worker({"spun_ns": 10**15, "longest_loop_ns": 10**8, "missed_wakes": 9})
-    judged = Worst(judge([plain], ()))
-    assert moods(columns.worker_columns(False, lambda: judged), plain) == {}
+    assert highlighted(columns.WORKER, plain) == set()
+
+
+def highlighted(of: Any, view: Any) -> set[str]:
+    given = ([view], ()) if of is columns.WORKER else ((), [view])
+    worst = Worst(judge(*given))
+    return {c.name for c in of if c.cell(view, worst)[1] in ("warn", "bad")}
+
+
+@pytest.mark.parametrize("scope", ["CHANNEL", "WORKER"])
+def test_each_column_is_named_and_explained_once(scope: str) -> None:
+    of = getattr(columns, scope)
+    for facts in ({c.name for c in of}, {c.head for c in of}):
+        assert len(facts) == len(of)
+    assert all(column.help for column in of)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "ns", "·"),
+        (None, "core", "any"),
+        (0, "flag", "no"),
+        (0.256, "share", "26 %"),
+        (0.004, "share", "0.4 %"),
+        (1234.5, "/s", "1.23k"),
+        (0, "bps", "0"),
+        (1500, "ns", "1.50 µs"),
+        (4194304, "number", "4194304"),
+        (123456, "packets", "123k"),
+        ("tai", "", "tai"),
+    ],
+)
+def test_values_in_little_room(value: Any, unit: str, text: str) -> None:
+    assert columns.written(value, unit) == text
 
 
 def trouble(name: str, severity: Any, where: str, text: str = "is wrong") -> Trouble:

@@ -1,8 +1,9 @@
 """What late packets have in common, what else happened then, and the conclusion: pure functions.
 
-A spell is a sequence of late packets with less than a second between any two of them. A rule gets
-one spell with the events of its time. It returns the cause and the advice in plain words, or
-nothing. The first rule in `RULES` that returns something decides.
+A spell is a sequence of late packets with less than a second between any two of them. A cause gets
+one spell with the events of its time, and returns the conclusion in plain words, or nothing. The
+first row of `CAUSES` that returns something decides. The trouble ``late`` takes its fix from the
+same rows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtstat.timeline import due_mono_ns, producer_text
 from rtworkers.owner import process_id, process_text
@@ -20,6 +21,9 @@ from rtworkers.page import PageFacts
 from shmring.observe import Event, LatePacket
 from shmring.types import Verdict
 from shmring_cli.output import duration
+
+if TYPE_CHECKING:
+    from rtstat.views import ChannelView
 
 _GAP_NS = 1_000_000_000
 _MARGIN_NS = 20_000_000
@@ -179,63 +183,67 @@ def common_facts(case: Case) -> dict[str, Any]:
 # --- what follows ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A cause of lateness, and what to do about it."""
 
     cause: str
-    """A name for programs, one of `CAUSES`."""
+    """A name for programs, that of a row of `CAUSES`."""
     conclusion: str
     advice: tuple[str, ...]
 
 
-Rule = Callable[[Case], Finding | None]
+class Cause(NamedTuple):
+    """A row of `CAUSES`."""
+
+    name: str
+    counter: str
+    """The counter of the verdict that this cause usually has. Empty: none."""
+    realtime: bool | None
+    """Whether it holds for workers with a real-time class. None: for all."""
+    advice: tuple[str, ...]
+    find: Callable[[Case], str | Finding | None]
+    """Returns the conclusion, or also another advice."""
+
+
+CAUSES: list[Cause] = []
+"""The first that applies to a spell decides."""
 
 
 def explain(case: Case) -> Finding:
-    """Return the result of the first rule that applies."""
-    for rule in RULES:
-        found = rule(case)
+    """Return what the first cause that applies says."""
+    realtime = case.worker is None or case.worker.policy == "fifo"
+    for cause in CAUSES:
+        found = cause.find(case) if cause.realtime in (None, realtime) else None
+        if isinstance(found, str):
+            return Finding(cause.name, found, cause.advice)
         if found is not None:
             return found
-    raise AssertionError("the last rule always applies")
+    raise AssertionError("the last cause always applies")
 
 
-def _taken_over(case: Case) -> Finding | None:
-    if not case.noted("channel_taken_over"):
-        return None
-    return Finding(
-        "worker_restart",
-        "the worker died and another one took over the channel. Packets due in between waited, "
-        f"{duration(case.worst_ns)} at most",
-        (
-            f"see how it ended: rtstat post-mortem {case.channel}",
-            'if late packets are useless, drop them: open the channel with late="drop"',
-        ),
-    )
+def fix_of(counter: str, channel: ChannelView) -> str:
+    """Return what to do about packets that were late with the verdict of this counter."""
+    if channel.engine in ("cyclic", "netflux") and counter == "tx_enqueued_late":
+        counter = "tx_woke_late"  # nothing is queued there
+    realtime = channel.policy == "fifo"
+    rows = (row for row in CAUSES if row.counter == counter and row.realtime in (None, realtime))
+    return next(rows).advice[0]
 
 
-def _held(case: Case) -> Finding | None:
-    if not case.noted("channel_held", "channel_released"):
-        return None
-    return Finding(
-        "held",
-        "the channel was held, and packets due during that time left after its release",
-        ("hold it when nothing is due, or purge it before the release",),
-    )
+def _cause(
+    name: str, *advice: str, counter: str = "", realtime: bool | None = None
+) -> Callable[[Callable[[Case], Any]], Callable[[Case], Any]]:
+    def add(find: Callable[[Case], Any]) -> Callable[[Case], Any]:
+        CAUSES.append(Cause(name, counter, realtime, advice, find))
+        return find
+
+    return add
 
 
-def _failed(case: Case) -> Finding | None:
-    if not case.mostly(Verdict.FAILED):
-        return None
-    numbers = Counter(p.error for p in case.packets if p.verdict is Verdict.FAILED)
-    number = numbers.most_common(1)[0][0]
-    advice = _ERRNO_ADVICE.get(number, "the error log says when it began: rtstat post-mortem")
-    return Finding(
-        "failed", f"the packets were not sent: {os.strerror(number)} (errno {number})", (advice,)
-    )
-
-
+_SPREAD = "spread the channels over more cores: Pool(cpus=[...])"
+_GIVE_CLASS = "give the workers real-time priority: shmring doctor realtime"
+_DOCTOR = "shmring doctor tells whether this machine can meet such deadlines"
+_NO_CLASS = "It runs without a real-time class, so any other process may have its core"
 _ERRNO_ADVICE = {
     1: "a firewall rule refuses them (nft list ruleset, iptables -L OUTPUT)",
     13: "for a broadcast address, open it with Socket(broadcast=True), else check the firewall",
@@ -248,15 +256,92 @@ _ERRNO_ADVICE = {
 }
 
 
-def _queued_late(case: Case) -> list[int]:
-    """Return how long after their deadlines packets were queued, if most of them were."""
-    late = [p.enqueued_ns - p.due_ns for p in case.packets if p.enqueued_ns > p.due_ns]
-    dropped = case.mostly(Verdict.DROPPED_LATE, Verdict.ENQUEUED_LATE) and 2 * len(late) > len(
-        case.packets
+@_cause(
+    "worker_restart",
+    "see how it ended: rtstat post-mortem",
+    'if late packets are useless, drop them: open the channel with late="drop"',
+)
+def _taken_over(case: Case) -> str | None:
+    if not case.noted("channel_taken_over"):
+        return None
+    return (
+        "the worker died and another one took over the channel. Packets due in between waited, "
+        f"{duration(case.worst_ns)} at most"
     )
-    return late if case.mostly(Verdict.ENQUEUED_LATE) or dropped else []
 
 
+@_cause("held", "hold it when nothing is due, or purge it before the release")
+def _held(case: Case) -> str | None:
+    if not case.noted("channel_held", "channel_released"):
+        return None
+    return "the channel was held, and packets due during that time left after its release"
+
+
+@_cause("failed")
+def _failed(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.FAILED):
+        return None
+    numbers = Counter(p.error for p in case.packets if p.verdict is Verdict.FAILED)
+    number = numbers.most_common(1)[0][0]
+    advice = _ERRNO_ADVICE.get(number, "the error log says when it began: rtstat post-mortem")
+    said = f"the packets were not sent: {os.strerror(number)} (errno {number})"
+    return Finding("failed", said, (advice,))
+
+
+@_cause(
+    "no_room",
+    "send fewer at a time, or enlarge the socket buffer: Socket(sndbuf_bytes=...)",
+    "check the interface: tc -s qdisc show, ethtool -S",
+)
+def _no_room(case: Case) -> str | None:
+    noted = case.noted("send_no_room")
+    if not noted or not case.mostly(Verdict.SEND_SLOW, Verdict.QUEUED_BEHIND):
+        return None
+    times = sum(event.count for event in noted)
+    return (
+        f"the kernel had no room for packets, {times} times: they came faster than the interface, "
+        "or its queueing discipline, sends them"
+    )
+
+
+def _off_core(case: Case) -> str | None:
+    away_ns, queued_late = case.away_ns, _queued_late(case)
+    if queued_late:  # a worker that stood still meanwhile may be why the sender was late
+        away_ns = case.away_meanwhile_ns
+        if away_ns < max(_MISSED_NS, median(queued_late) / 2):
+            return None
+    # A short absence does not explain a long delay.
+    elif away_ns < _MISSED_NS or 4 * away_ns < case.median_ns:
+        return None
+    head = (
+        f"the worker was not on its core when they were due: it came back {duration(away_ns)} late"
+    )
+    if queued_late:
+        head += f". They were also queued late, by {duration(median(queued_late))} (median)"
+    return head
+
+
+@_cause("preempted", _GIVE_CLASS, realtime=False)
+def _preempted(case: Case) -> str | None:
+    head = _off_core(case)
+    return head and f"{head}. {_NO_CLASS}"
+
+
+@_cause(
+    "stopped",
+    "shmring doctor measures how long this machine takes to wake up, and gives the fixes",
+    "keep other work and interrupts off the worker's core (isolcpus=, irqaffinity=)",
+    realtime=True,
+)
+def _stopped(case: Case) -> str | None:
+    head = _off_core(case)
+    return head and (
+        f"{head}. It has a real-time class, so it was stopped (SIGSTOP, a debugger), the machine "
+        "paused (hypervisor, firmware), or a task of higher priority ran"
+    )
+
+
+@_cause("sender_late", "queue packets earlier than their deadlines", counter="tx_enqueued_late")
 def _enqueued_late(case: Case) -> Finding | None:
     late = _queued_late(case)
     if not late:
@@ -275,6 +360,15 @@ def _enqueued_late(case: Case) -> Finding | None:
     )
 
 
+def _queued_late(case: Case) -> list[int]:
+    """Return how long after their deadlines packets were queued, if most of them were."""
+    late = [p.enqueued_ns - p.due_ns for p in case.packets if p.enqueued_ns > p.due_ns]
+    dropped = case.mostly(Verdict.DROPPED_LATE, Verdict.ENQUEUED_LATE) and 2 * len(late) > len(
+        case.packets
+    )
+    return late if case.mostly(Verdict.ENQUEUED_LATE) or dropped else []
+
+
 def _blame(case: Case, sender_ns: int) -> str:
     """Return who was late. The worker is acquitted only if it ran, and took them up at once."""
     waited = [p.woken_ns - max(p.enqueued_ns, p.due_ns) for p in case.packets if p.woken_ns]
@@ -286,197 +380,101 @@ def _blame(case: Case, sender_ns: int) -> str:
     return "the sender was late, not the worker"
 
 
-_NO_CLASS = "It runs without a real-time class, so any other process may have its core"
-_GIVE_CLASS = "give the workers real-time priority: shmring doctor realtime says how"
-
-
-def _off_core(case: Case) -> Finding | None:
-    away_ns = case.away_ns
-    queued_late = _queued_late(case)
-    if queued_late:  # a worker that stood still meanwhile may be why the sender was late
-        away_ns = case.away_meanwhile_ns
-        if away_ns < max(_MISSED_NS, median(queued_late) / 2):
-            return None
-    # A short absence does not explain a long delay.
-    elif away_ns < _MISSED_NS or 4 * away_ns < case.median_ns:
-        return None
-    head = (
-        f"the worker was not on its core when they were due: it came back {duration(away_ns)} late"
-    )
-    if queued_late:
-        head += f". They were also queued late, by {duration(median(queued_late))} (median)"
-    if case.worker is not None and case.worker.policy != "fifo":
-        return Finding("preempted", f"{head}. {_NO_CLASS}", (_GIVE_CLASS,))
-    return Finding(
-        "stopped",
-        f"{head}. It has a real-time class, so it was stopped (SIGSTOP, a debugger), the machine "
-        "paused (hypervisor, firmware), or a task of higher priority ran",
-        (
-            "shmring doctor measures how long this machine takes to wake up, and gives the fixes",
-            "keep other work and interrupts off the worker's core (isolcpus=, irqaffinity=)",
-        ),
-    )
-
-
-def _long_pass(case: Case) -> Finding | None:
+@_cause(
+    "busy", "open and close channels when nothing is due, or give them another core", _SPREAD
+)
+def _long_pass(case: Case) -> str | None:
     took = case.longest("long_loop", "took_ns")
     if took < _MISSED_NS or 4 * took < case.median_ns or case.mostly(Verdict.ENQUEUED_LATE):
         return None
-    return Finding(
-        "busy",
-        f"the worker was busy with something else: one pass of its loop took {duration(took)}",
-        (
-            "open and close channels when nothing is due, or give them another core",
-            "spread the channels over more cores: Pool(cpus=[...])",
-        ),
-    )
+    return f"the worker was busy with something else: one pass of its loop took {duration(took)}"
 
 
-def _forced_rest(case: Case) -> Finding | None:
+@_cause(
+    "throttled",
+    _SPREAD,
+    "give packets that belong together the same deadline, so that one call sends them",
+)
+def _forced_rest(case: Case) -> str | None:
     rests = sum(event.count for event in case.noted("forced_rest"))
     if not rests or not case.mostly(Verdict.WOKE_LATE, Verdict.QUEUED_BEHIND, Verdict.DROPPED_LATE):
         return None
-    return Finding(
-        "throttled",
+    return (
         "the worker had to rest, to stay below the share of a core that the kernel grants to "
-        f"real-time tasks: {rests} times about then",
-        (
-            "spread the channels over more cores: Pool(cpus=[...])",
-            "give packets that belong together the same deadline, so that one call sends them",
-        ),
+        f"real-time tasks: {rests} times about then"
     )
 
 
-def _no_room(case: Case) -> Finding | None:
-    noted = case.noted("send_no_room")
-    if not noted or not case.mostly(Verdict.SEND_SLOW, Verdict.QUEUED_BEHIND):
-        return None
-    times = sum(event.count for event in noted)
-    return Finding(
-        "no_room",
-        f"the kernel had no room for packets, {times} times: they came faster than the interface, "
-        "or its queueing discipline, sends them",
-        (
-            "send fewer at a time, or enlarge the socket buffer: Socket(sndbuf_bytes=...)",
-            "check the interface: tc -s qdisc show, ethtool -S",
-        ),
-    )
-
-
-def _woke_late(case: Case) -> Finding | None:
+@_cause(
+    "woke_late", 'let the worker spin: profile="latency"', counter="tx_woke_late", realtime=True
+)
+def _woke_late(case: Case) -> str | None:
     if not case.mostly(Verdict.WOKE_LATE):
         return None
-    head = f"the worker woke up {duration(case.median_ns)} later than its wake margin covers"
-    if case.worker is not None and case.worker.policy != "fifo":
-        return Finding("woke_late", f"{head}. {_NO_CLASS}", (_GIVE_CLASS,))
-    return Finding(
-        "woke_late",
-        head,
-        ('profile="latency" spins instead of sleeping, and uses a whole core',),
-    )
+    return f"the worker woke up {duration(case.median_ns)} later than its wake margin covers"
 
 
-def _queued_behind(case: Case) -> Finding | None:
+@_cause("woke_late", _GIVE_CLASS, counter="tx_woke_late", realtime=False)
+def _woke_late_without_class(case: Case) -> str | None:
+    # A worker that spins has used up its share when another process wants its core.
+    head = _woke_late(case)
+    return head and f"{head}. {_NO_CLASS}"
+
+
+@_cause(
+    "queued_behind",
+    _SPREAD,
+    "spread deadlines by the time of a send call (rtstat show: send_call), or make them equal and "
+    "use one destination, so that one call sends the packets (Socket(gso=True))",
+    counter="tx_queued_behind",
+)
+def _queued_behind(case: Case) -> str | None:
     if not case.mostly(Verdict.QUEUED_BEHIND):
         return None
-    return Finding(
-        "queued_behind",
-        "the worker was busy with earlier packets: more were due at a time than one call sends",
-        (
-            "spread deadlines by the time of a send call (rtstat show: send_call), or make them "
-            "equal and use one destination, so that one call sends the packets (Socket(gso=True))",
-            "spread the channels over more cores: Pool(cpus=[...])",
-        ),
-    )
+    return "the worker was busy with earlier packets: more were due at a time than one call sends"
 
 
-def _producer_halted(case: Case) -> Finding | None:
+@_cause(
+    "producer_halted",
+    "give the program that sends a core or a priority of its own: a sender that is preempted or "
+    "stopped during a send delays the packets after it",
+    "keep payloads in resident memory: a file mapping may wait for the disk",
+    counter="tx_producer_halted",
+)
+def _producer_halted(case: Case) -> str | None:
     if not case.mostly(Verdict.PRODUCER_HALTED):
         return None
     pids = {int(event.numbers.get("pid", 0)) for event in case.noted("producer_halted")}
-    who = [process_text(process_id(pid)) for pid in sorted(pids)]
-    return Finding(
-        "producer_halted",
-        "a client was stopped in the middle of a send, and packets queued behind it waited"
-        + (f": {', '.join(who)}" if who else ""),
-        (
-            "give the senders their own core, or a higher priority: a sender that is preempted or "
-            "stopped during a send delays the packets after it",
-            "keep payloads in resident memory: a file mapping may wait for the disk",
-        ),
-    )
+    who = ", ".join(process_text(process_id(pid)) for pid in sorted(pids))
+    said = "a client was stopped in the middle of a send, and packets queued behind it waited"
+    return f"{said}: {who}" if who else said
 
 
-def _send_slow(case: Case) -> Finding | None:
+@_cause(
+    "send_slow",
+    "see what slows the kernel's sending: firewall rules, queueing disciplines and captures on "
+    "output (tc, nft, tcpdump), interrupts on this core (/proc/interrupts), shmring doctor",
+    counter="tx_send_slow",
+)
+def _send_slow(case: Case) -> str | None:
     if not case.mostly(Verdict.SEND_SLOW):
         return None
     calls = [p.handed_ns - p.sent_ns for p in case.packets if p.handed_ns]
-    return Finding(
-        "send_slow",
-        f"the worker was on time, but the kernel was slow: up to {duration(max(calls))} for "
-        "one send call"
-        if calls
-        else "the worker was on time, but the kernel was slow",
-        (
-            "check firewall rules, queueing disciplines and captures on output (tc, nft, "
-            "tcpdump), and for interrupts on this core (/proc/interrupts)",
-        ),
-    )
+    most = f": up to {duration(max(calls))} for one send call" if calls else ""
+    return f"the worker was on time, but the kernel was slow{most}"
 
 
-def _dropped(case: Case) -> Finding | None:
+@_cause("dropped", _DOCTOR, "a larger tolerance_ns= would send them")
+def _dropped(case: Case) -> str | None:
     if not case.mostly(Verdict.DROPPED_LATE):
         return None
-    return Finding(
-        "dropped",
+    return (
         "they were queued in time, but the worker took them up too late, and the channel drops "
-        f'late packets (late="drop"): by {duration(case.median_ns)}',
-        (
-            "shmring doctor tells whether this machine can meet such deadlines",
-            "a larger tolerance_ns= would send them",
-        ),
+        f'late packets (late="drop"): by {duration(case.median_ns)}'
     )
 
 
-def _mixed(case: Case) -> Finding:
+@_cause("mixed", _DOCTOR)
+def _mixed(case: Case) -> str:
     parts = ", ".join(f"{name} ({times})" for name, times in case.verdicts.most_common())
-    return Finding(
-        "mixed",
-        f"no single reason: {parts}",
-        ("shmring doctor tells whether this machine can meet such deadlines",),
-    )
-
-
-RULES: tuple[Rule, ...] = (
-    _taken_over,
-    _held,
-    _failed,
-    _no_room,
-    _off_core,
-    _enqueued_late,
-    _long_pass,
-    _forced_rest,
-    _woke_late,
-    _queued_behind,
-    _producer_halted,
-    _send_slow,
-    _dropped,
-    _mixed,
-)
-CAUSES = (
-    "worker_restart",
-    "held",
-    "failed",
-    "no_room",
-    "preempted",
-    "stopped",
-    "sender_late",
-    "busy",
-    "throttled",
-    "woke_late",
-    "queued_behind",
-    "producer_halted",
-    "send_slow",
-    "dropped",
-    "mixed",
-)
+    return f"no single reason: {parts}"

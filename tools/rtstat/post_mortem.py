@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtstat import causes, timeline
-from rtstat.targets import Clocks, find_channel
+from rtstat.clocks import Clocks
+from rtstat.targets import find_channel
 from rtstat.trouble_text import folded
 from shmring import observe
 from shmring_cli import options

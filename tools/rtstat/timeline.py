@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from rtstat.targets import Clocks
+from rtstat.clocks import Clocks
 from rtworkers.owner import process_id, process_text
 from shmring.observe import DistinctError, Event, LatePacket
 from shmring_cli.output import NARROWEST, duration, prose_table, split_table

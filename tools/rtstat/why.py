@@ -25,9 +25,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rtstat import causes, evidence, timeline
+from rtstat.clocks import Clocks
 from rtstat.show import stale_mark
 from rtstat.snapshot import Snapshot, Watch
-from rtstat.targets import Clocks, find_channel
+from rtstat.targets import find_channel
 from rtstat.trouble_text import headline, paragraphs, wrapped
 from rtstat.troubles import verdict
 from rtstat.views import ChannelView

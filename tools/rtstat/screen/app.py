@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.widgets import DataTable
 
 from rtstat import errors, timeline
+from rtstat.clocks import Clocks
 from rtstat.screen import ink, trouble_bar
 from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
@@ -23,7 +24,6 @@ from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot, Watch
-from rtstat.targets import Clocks
 from shmring import observe
 from shmring_cli.common import FINE
 from shmring_cli.ending import Told

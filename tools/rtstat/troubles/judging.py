@@ -1,4 +1,4 @@
-"""The list of troubles: all rules in their order, and what they find."""
+"""The list of troubles: what the rules find now, and what they found in the last minute."""
 
 from __future__ import annotations
 
@@ -6,57 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import log10
 from typing import Any
 
-from rtstat.troubles import clients, engines, receiving, sending, serving
-from rtstat.troubles.rule import SEVERITIES, Rule, Scope, Trouble, Verdict
-from rtstat.troubles.serving import Serving
+from rtstat.numbers import NS_PER_S
+from rtstat.troubles.rule import SEVERITIES, Rule, Scope, Serving, Trouble, Verdict
+from rtstat.troubles.table import RULES
 from rtstat.views import ChannelView, OwnerState, PoolView, Unreadable, WorkerView
 
-ORDER = (
-    "worker_dead",
-    "worker_stopped",
-    "worker_stalled",
-    "channel_failed",
-    "channel_unserved",
-    "connection_lost",
-    "link_silent",
-    "no_producer",
-    "values_stale",
-    "not_heard",
-    "unreadable",
-    "kernel_drops",
-    "never_read",
-    "overwritten",
-    "send_failed",
-    "dropped_late",
-    "late",
-    "rtp_loss",
-    "rtp_loss_there",
-    "ports_lost",
-    "flows_refused",
-    "connection_stalled",
-    "send_ring_full",
-    "reader_stuck",
-    "pool_stopped",
-    "pool_gone",
-    "orphaned",
-    "worker_restarted",
-)
-"""What others suffer from comes first."""
-
-_SUBJECTS = (serving, clients, sending, receiving, engines)
-RULES: tuple[Rule, ...] = tuple(
-    sorted(
-        (rule for module in _SUBJECTS for rule in module.RULES),
-        key=lambda rule: ORDER.index(rule.name),
-    )
-)
-"""In the order in which the list shows them."""
+RECENT_S = 60.0
+"""How long a trouble that does not grow any more stays in the list. A person who looks once a
+minute misses none."""
 
 _PLACE = {rule.name: place for place, rule in enumerate(RULES)}
+_GROWING = frozenset(rule.name for rule in RULES if rule.grows)
 _STANDSTILL = frozenset(("worker_dead", "worker_stopped", "worker_stalled"))
-_OF: dict[Scope, list[Rule]] = {}
-for _rule in RULES:
-    _OF.setdefault(_rule.scope, []).append(_rule)
+_SCOPES: tuple[Scope, ...] = ("file", "pool", "worker", "channel")
+_OF = {scope: [rule for rule in RULES if rule.scope == scope] for scope in _SCOPES}
 _OWN = [rule for rule in _OF["channel"] if rule.own]
 _OWN_BUT_UNSERVED = [rule for rule in _OWN if rule.name != "channel_unserved"]
 
@@ -148,3 +111,33 @@ def verdict(troubles: Iterable[Trouble]) -> Verdict:
         if severity in found:
             return severity
     return "ok"
+
+
+class Recent:
+    """Keeps troubles that grew within the last minute, for a watcher that looks again and again."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], tuple[int, Trouble]] = {}
+
+    def add(self, troubles: Iterable[Trouble], mono_ns: int) -> tuple[Trouble, ...]:
+        """Return these and those seen in the last `RECENT_S`, the worst first."""
+        now = {(trouble.name, trouble.subject): trouble for trouble in troubles}
+        self._seen |= {
+            key: (mono_ns, trouble) for key, trouble in now.items() if trouble.name in _GROWING
+        }
+        oldest_ns = mono_ns - int(RECENT_S * NS_PER_S)
+        self._seen = {key: seen for key, seen in self._seen.items() if seen[0] >= oldest_ns}
+        kept = [
+            _aged(trouble, mono_ns - seen_ns)
+            for key, (seen_ns, trouble) in self._seen.items()
+            if key not in now
+        ]
+        return in_order((*now.values(), *kept))
+
+
+def _aged(trouble: Trouble, age_ns: int) -> Trouble:
+    text = f"{trouble.text}. The latest {age_ns // NS_PER_S} s ago"
+    return Trouble(
+        *(trouble.name, trouble.severity, trouble.subject, trouble.figure),
+        *(text, trouble.fix, trouble.scope, trouble.view),
+    )

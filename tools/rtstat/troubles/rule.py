@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from rtstat.clocks import Clocks
 from rtstat.frozen import Frozen
+from rtstat.views import ChannelView, OwnerState, WorkerView
 
 Severity = Literal["broken", "troubled"]
 Verdict = Literal["ok", "troubled", "broken"]
@@ -17,7 +19,7 @@ class Trouble(Frozen):
     """One thing that is wrong."""
 
     name: str
-    """One of `RULES`."""
+    """That of its rule."""
     severity: Severity
     """``broken``: something does not work at all. ``troubled``: it works, with losses or late."""
     subject: str
@@ -43,18 +45,62 @@ class Found(NamedTuple):
     fix: str
 
 
+class Serving(NamedTuple):
+    """What a rule of workers gets: a worker with the channels it serves."""
+
+    worker: WorkerView
+    channels: tuple[ChannelView, ...]
+    owner_state: OwnerState | None = None
+    """Of its pool. None: unknown."""
+
+
 class Rule(NamedTuple):
-    """A row of `RULES`."""
+    """A row of the table."""
 
     name: str
     severity: Severity
     scope: Scope
     unit: str
     """Of the figure."""
-    find: Callable[[Any], Found | None]
     meaning: str
-    grows: bool = False
+    find: Callable[[Any], Found | None]
+    grows: bool
     """Whether it is about what grew since the previous snapshot. If not, about what stands."""
-    own: bool = False
+    own: bool
     """Of a channel: whether it holds whatever the worker does, so that it is judged even if no
     worker serves the channel. Others rest on figures that a worker keeps up to date."""
+    counters: tuple[str, ...]
+    """The counters and gauges it rests on. Those of an engine have its name: ``rtp.lost``."""
+    kinds: tuple[str, ...]
+    """Kinds of the events it rests on."""
+    since: Callable[[Trouble, ChannelView], int] | None
+    """Returns when it began, or 0. None: with the latest unbroken row of its events."""
+    say: Callable[[ChannelView, Clocks], Iterator[str]] | None
+    """Returns what else can be checked, in words."""
+
+
+ROWS: list[Rule] = []
+
+
+def rule(
+    severity: Severity,
+    scope: Scope,
+    unit: str,
+    meaning: str,
+    *,
+    grows: bool = False,
+    own: bool = False,
+    counters: str = "",
+    kinds: str = "",
+    since: Callable[[Trouble, ChannelView], int] | None = None,
+    say: Callable[[ChannelView, Clocks], Iterator[str]] | None = None,
+) -> Callable[[Callable[[Any], Found | None]], Callable[[Any], Found | None]]:
+    """Add a row with the decorated function, which is named after the trouble that it finds."""
+
+    def add(find: Callable[[Any], Found | None]) -> Callable[[Any], Found | None]:
+        evidence = tuple(counters.split()), tuple(kinds.split()), since, say
+        row = Rule(find.__name__, severity, scope, unit, meaning, find, grows, own, *evidence)
+        ROWS.append(row)
+        return find
+
+    return add

@@ -8,15 +8,16 @@ import pytest
 from rtstat_views import MS, NOW, OPENER, READER, WORKER, channel, pool, worker
 
 from rtstat import evidence, troubles
-from rtstat.numbers import NS_PER_S
+from rtstat.clocks import Clocks
+from rtstat.numbers import CHANNEL_WORDS, ENGINE_WORDS, NS_PER_S
 from rtstat.progress import SENT, Stood, advance
 from rtstat.table import FIELD
-from rtstat.targets import Clocks
 from rtstat.trouble_text import WIDTH, headline, line, paragraphs
 from rtstat.troubles import RULES, Recent, judge, verdict
 from rtstat.views import ChannelView, PoolView, Unreadable, WorkerView
 from rtworkers import layout
 from rtworkers.history import Event
+from shmring.observe import event_kinds
 
 STILL = {"heartbeat_mono_ns": NOW - 5 * NS_PER_S}
 GONE = {"opener": "gone"}
@@ -26,6 +27,7 @@ SLOW = (0, READER, 100, 50, 7000)
 AGO = NOW - 3 * NS_PER_S
 FULL = {"tx_waiting": 64, "tx_next_sequence": 100}
 STALLED = {"data_ns": 3 * NS_PER_S, "flight_packets": 9, "unsent_bytes": 70_000}
+CONNECTED = STALLED | {"state": layout.UDT_STATE["connected"]}
 
 TROUBLED: dict[str, tuple[Any, list[str]]] = {
     "worker_dead": (worker(STILL, worker="Z"), ["dead for 5", "rtstat errors"]),
@@ -130,28 +132,6 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
 }
 
 
-def test_a_process_that_never_read_is_told_from_a_slow_one() -> None:
-    """Beside each other, each has a trouble of its own. With overflow="wait" it is said, too."""
-    both = channel(
-        {"rx_received": 1000, "rx_overwritten": 80},
-        readers=(*SLOW, 1, OPENER, 0, 40, 300),
-        readers_before=(0, READER, 90, 10, 0, 1, OPENER, 0, 0, 300),
-    )
-    never, slow = find(both)
-    assert (never.name, slow.name) == ("never_read", "overwritten")
-    assert "process 20 (python3) attached and has never read" in never.text
-    assert "process 30 (python3) is 7000 packets behind" in slow.text
-    stuck = channel(
-        {"rx_unread_bytes": 65000},
-        readers=(0, READER, 0, 0, 7000),
-        stood={(0, READER): (0, AGO)},
-        overflow="wait",
-    )
-    (found,) = find(stuck)
-    assert found.name == "reader_stuck"
-    assert "process 30 (python3) attached and has never read" in found.text
-
-
 def find(view: Any, *others: ChannelView) -> tuple[troubles.Trouble, ...]:
     of = {WorkerView: 0, ChannelView: 1, PoolView: 2, Unreadable: 3}
     given: list[list[Any]] = [[], list(others), [], []]
@@ -161,6 +141,7 @@ def find(view: Any, *others: ChannelView) -> tuple[troubles.Trouble, ...]:
 
 def test_each_rule_has_a_case() -> None:
     assert set(TROUBLED) == {rule.name for rule in RULES}
+    assert [rule.severity for rule in RULES] == sorted(rule.severity for rule in RULES)
 
 
 @pytest.mark.parametrize("name", TROUBLED)
@@ -236,27 +217,139 @@ def test_what_is_no_trouble(what: str) -> None:
     assert find(WELL[what]) == ()
 
 
-def test_the_only_packet_may_be_late_for_a_trouble() -> None:
-    (found,) = find(channel({"tx_woke_late": 1}))
-    assert (found.name, found.figure) == ("late", 1.0)
+LATE_20 = {"tx_woke_late": 20, "tx_on_time": 80}
+FIFO = {"sched_policy": 1}
+BULK = {"tx_queued_behind": 900, "tx_immediate": 900}
+QUEUED = NOBODY | {"tx_next_sequence": 5}
+RING = {"rx_unread_bytes": 65000, "rx_unread": 70}
+TWO = (0, OPENER, 9, 0, 0, 1, READER, 9, 0, 0)
+SHARED = {"reading": "shared", "overflow": "wait"}
+HELD = FULL | {"state": layout.CHANNEL_STATE["held"]}
+GIVE_CLASS = "give the workers real-time priority: shmring doctor realtime. "
+SPIN = 'let the worker spin: profile="latency". '
+
+VARIANTS: dict[str, tuple[Any, dict[str, list[str]]]] = {
+    "the only packet": (channel({"tx_woke_late": 1}), {"late": ["100 % of"]}),
+    "no real-time class": (channel(LATE_20), {"late": [GIVE_CLASS]}),
+    "a real-time class": (channel(LATE_20 | FIFO), {"late": [SPIN]}),
+    "nothing is queued": (
+        channel({"tx_enqueued_late": 20, "tx_on_time": 80} | FIFO, engine="cyclic"),
+        {"late": [SPIN]},
+    ),
+    "beside packets without a deadline": (
+        channel(BULK, timed=((900, 80), (MS, 20))),
+        {"late": ["20.0 % of the packets", "20 packets"]},
+    ),
+    "a reader that never read beside a slow one": (
+        channel(
+            {"rx_received": 1000, "rx_overwritten": 80},
+            readers=(*SLOW, 1, OPENER, 0, 40, 300),
+            readers_before=(0, READER, 90, 10, 0, 1, OPENER, 0, 0, 300),
+        ),
+        {
+            "never_read": ["process 20 (python3) attached and has never read"],
+            "overwritten": ["process 30 (python3) is 7000 packets behind"],
+        },
+    ),
+    "a reader that never read holds up the worker": (
+        channel(
+            {"rx_unread_bytes": 65000},
+            readers=(0, READER, 0, 0, 7000),
+            stood={(0, READER): (0, AGO)},
+            overflow="wait",
+        ),
+        {"reader_stuck": ["process 30 (python3) attached and has never read"]},
+    ),
+    "a ring full of packets rather than bytes": (
+        channel(
+            {"rx_unread_bytes": 640, "rx_unread": 64},
+            **{"readers": SLOW, "stood": {SLOW[:2]: (100, AGO)}},
+            **{"overflow": "wait", "rx_capacity": 64},
+        ),
+        {"reader_stuck": []},
+    ),
+    "shared readers, one takes packets": (
+        channel(RING, readers=TWO, stood={TWO[:2]: (9, AGO), TWO[5:7]: (9, NOW - MS)}, **SHARED),
+        {},
+    ),
+    "shared readers that are all stuck": (
+        channel(RING, readers=TWO, stood={TWO[:2]: (9, AGO), TWO[5:7]: (9, AGO)}, **SHARED),
+        {"reader_stuck": []},
+    ),
+    "a full ring that is held": (
+        channel(HELD, HELD, tx_capacity=64),
+        {"send_ring_full": ["release it: shmring release plant/ctl"]},
+    ),
+    "a full ring of a local channel": (
+        channel(FULL, FULL, stood={SENT: (36, AGO)}, engine="local", tx_capacity=64),
+        {"send_ring_full": ["its readers have taken none for at least 3.00 s"]},
+    ),
+    "some wait for their time, and sends are retried": (
+        channel(
+            FULL | {"scheduled": 64, "tx_retries": 9},
+            FULL,
+            **{"stood": {SENT: (36, AGO)}, "engine": "local", "tx_capacity": 64},
+        ),
+        {"send_ring_full": []},
+    ),
+    "a cyclic channel that was never fed": (
+        channel(NOBODY, engine="cyclic", states=GONE),
+        {"orphaned": []},
+    ),
+    "a link whose opener is dead": (
+        channel(NOBODY, engine="netflux", part={"sent": 1}, states=GONE),
+        {"no_producer": []},
+    ),
+    "a link that was never fed": (
+        channel(NOBODY, engine="netflux", states=GONE),
+        {"orphaned": []},
+    ),
+    "a program that queued packets and ended": (
+        channel(QUEUED | {"tx_waiting": 3}, states=GONE),
+        {"orphaned": [" to send. 3 packets still to be sent"]},
+    ),
+    "a program that has ended, and readers": (
+        channel(QUEUED, states=GONE, readers=SLOW),
+        {"orphaned": ["Nothing is sent on it"]},
+    ),
+    "a process that is not seen": (
+        worker(STILL, worker="gone"),
+        {
+            "worker_dead": [
+                "last heartbeat was 5.00 s ago, and process 10 is not seen from here",
+                "dead, or stands still in another pid namespace",
+            ]
+        },
+    ),
+    "a first restart": (
+        worker({"restarts": 1, "started_mono_ns": NOW - 9 * NS_PER_S}),
+        {"worker_restarted": ["it was restarted 9.00 s ago -> "]},
+    ),
+    "frames that come too late": (
+        channel(
+            engine="rtp",
+            part={"late": 50, "delivered": 900, "delay_ns": 40 * MS, "jitter_ns": 5 * MS},
+        ),
+        {"rtp_loss": ["Playout(min_delay_ns=60_000_000)"]},
+    ),
+    "a peer that does not read": (
+        channel(engine="udt", part=CONNECTED, part_before=CONNECTED),
+        {"connection_stalled": ["its program must read"]},
+    ),
+    "figures of the past": (
+        channel(STILL | {"tx_failed": 9, "rx_overwritten": 9}, engine="netflux", part=LINK),
+        {"channel_unserved": []},
+    ),
+}
 
 
-@pytest.mark.parametrize("engine", ["udp", "cyclic"])
-def test_without_real_time_priority_that_comes_first(engine: str) -> None:
-    late = {"tx_enqueued_late" if engine == "cyclic" else "tx_woke_late": 20, "tx_on_time": 80}
-    (found,) = find(channel(late, engine=engine))
-    assert found.fix.startswith("give the workers real-time priority: shmring doctor realtime. ")
-    assert "profile" not in found.fix
-    (found,) = find(channel(late | {"sched_policy": 1}, engine=engine))
-    assert found.fix.startswith('let the worker spin: profile="latency". ')
-
-
-def test_beside_packets_without_a_deadline_the_others_are_late() -> None:
-    beside = {"tx_queued_behind": 900, "tx_immediate": 900}
-    (found,) = find(channel(beside, timed=((900, 80), (MS, 20))))
-    assert (found.name, found.figure) == ("late", 0.2)
-    assert "20 packets" in found.text
-    assert "in total" not in found.text
+@pytest.mark.parametrize("what", VARIANTS)
+def test_what_is_said_of(what: str) -> None:
+    view, wanted = VARIANTS[what]
+    found = {trouble.name: f"{trouble.text} -> {trouble.fix}" for trouble in find(view)}
+    assert found.keys() == wanted.keys()
+    for name, words in wanted.items():
+        assert all(word in found[name] for word in words), found[name]
 
 
 MIXED = {"tx_queued_behind": 900, "tx_immediate": 900}
@@ -283,46 +376,10 @@ def test_only_packets_with_a_deadline_are_late(
     assert (FIELD["channel", "late_share"].get(view)) == share
 
 
-@pytest.mark.parametrize(
-    ("engine", "given", "name"),
-    [
-        ("cyclic", {"updates": 1}, "no_producer"),
-        ("cyclic", {}, "orphaned"),
-        ("netflux", {"sent": 1}, "no_producer"),
-        ("netflux", {}, "orphaned"),
-    ],
-)
-def test_a_channel_that_was_never_fed_lacks_no_producer(
-    engine: str, given: dict[str, int], name: str
-) -> None:
-    (found,) = find(channel(NOBODY, engine=engine, part=given, states=GONE))
-    assert found.name == name
-
-
-@pytest.mark.parametrize("readers", [(), SLOW])
-def test_a_program_may_queue_packets_and_end(readers: tuple[int, ...]) -> None:
-    queued = NOBODY | {"tx_next_sequence": 5, "tx_waiting": 3}
-    (found,) = find(channel(queued, states=GONE, readers=readers))
-    assert (found.name, found.severity) == ("orphaned", "troubled")
-    assert found.text.endswith(" to send. 3 packets still to be sent")
-    (found,) = find(channel(queued | {"tx_waiting": 0}, states=GONE, readers=readers))
-    assert (found.name, found.severity) == ("orphaned", "troubled")
-    assert ("Nothing is sent on it" in found.text) == bool(readers)
-
-
 def test_a_dead_worker_of_a_dead_pool_can_be_taken_over() -> None:
     dead = worker(STILL, worker="gone")
     (found,) = judge([dead], [], [pool(dead, state="dead")])
     assert "shmring up plant/line" in found.fix
-
-
-def test_a_process_that_is_not_seen_is_not_called_dead() -> None:
-    unseen = worker(STILL, worker="gone")
-    (found,) = find(unseen)
-    assert (found.name, unseen.process_state) == ("worker_dead", None)
-    assert "last heartbeat was 5.00 s ago, and process 10 is not seen from here" in found.text
-    assert "dead, or stands still in another pid namespace" in found.text
-    assert worker(worker="gone").process_state is None
 
 
 def test_what_a_channel_suffers_from_its_worker_is_the_workers_trouble() -> None:
@@ -332,37 +389,6 @@ def test_what_a_channel_suffers_from_its_worker_is_the_workers_trouble() -> None
     assert found.name == "worker_stopped"
     assert "1 channel without a worker, 12 packets not sent" in found.text
     assert troubles.concerns(found, waiting)
-
-
-@pytest.mark.parametrize("grown", [{"scheduled": 64, "tx_retries": 9}, {}])
-def test_a_full_ring_whose_packets_wait_for_room(grown: dict[str, int]) -> None:
-    view = channel(FULL | grown, FULL, stood={SENT: (36, AGO)}, engine="local", tx_capacity=64)
-    (found,) = find(view)
-    assert "its readers have taken none for at least 3.00 s" in found.text
-
-
-def test_a_ring_may_be_full_of_packets_rather_than_bytes() -> None:
-    ring = {"rx_unread_bytes": 640, "rx_unread": 64}
-    full = {"overflow": "wait", "rx_capacity": 64}
-    (found,) = find(channel(ring, readers=SLOW, stood={SLOW[:2]: (100, AGO)}, **full))
-    assert found.name == "reader_stuck"
-
-
-def test_a_full_ring_that_is_held_needs_no_time() -> None:
-    held = FULL | {"state": layout.CHANNEL_STATE["held"]}
-    (found,) = find(channel(held, held, tx_capacity=64))
-    assert found.name == "send_ring_full"
-    assert found.fix == "release it: shmring release plant/ctl"
-
-
-def test_shared_readers_are_stuck_only_together() -> None:
-    two = (0, OPENER, 9, 0, 0, 1, READER, 9, 0, 0)
-    ring = {"rx_unread_bytes": 65000, "rx_unread": 70}
-    stood = {(0, OPENER): (9, AGO), (1, READER): (9, NOW - MS)}
-    shared = {"reading": "shared", "overflow": "wait"}
-    assert find(channel(ring, readers=two, stood=stood, **shared)) == ()
-    (found,) = find(channel(ring, readers=two, stood=stood | {(1, READER): (9, AGO)}, **shared))
-    assert found.name == "reader_stuck"
 
 
 def test_progress_is_remembered_over_any_number_of_snapshots() -> None:
@@ -393,11 +419,6 @@ def test_a_worker_that_stands_still_hides_no_trouble_of_another_cause(name: str)
     assert {trouble.name for trouble in found} == {"worker_stopped", name}
 
 
-def test_figures_of_the_past_are_not_judged() -> None:
-    silent = channel(STILL | {"tx_failed": 9, "rx_overwritten": 9}, engine="netflux", part=LINK)
-    assert [trouble.name for trouble in judge([], [silent])] == ["channel_unserved"]
-
-
 def test_the_order_is_severity_rule_size_subject() -> None:
     late = {"tx_woke_late": 40, "tx_on_time": 60}
     channels = [
@@ -423,11 +444,6 @@ def test_what_grew_within_a_minute_stays_and_what_stood_does_not() -> None:
     assert recent.add(grew, NOW + 20 * NS_PER_S) == grew
     assert recent.add((), NOW + 79 * NS_PER_S)
     assert recent.add((), NOW + 81 * NS_PER_S) == ()
-
-
-def test_a_first_time_is_not_counted() -> None:
-    (found,) = find(worker({"restarts": 1, "started_mono_ns": NOW - 9 * NS_PER_S}))
-    assert found.text == "it was restarted 9.00 s ago"
 
 
 def test_a_kept_trouble_does_not_speak_of_the_last_interval() -> None:
@@ -503,18 +519,14 @@ def test_slow_readers_are_named_the_slowest_first() -> None:
     assert first.startswith("reader 0, process 30 (python3), is 7000 packets behind (7.00 s)")
 
 
-def test_late_frames_get_a_jitter_buffer_with_numbers() -> None:
-    part = {"late": 50, "delivered": 900, "delay_ns": 40 * MS, "jitter_ns": 5 * MS}
-    found = rests(channel(engine="rtp", part=part, part_before={}))
-    assert "Playout(min_delay_ns=60_000_000)" in found.trouble.fix
-
-
-def test_a_stalled_connection_whose_peer_does_not_read() -> None:
-    connected = STALLED | {"state": layout.UDT_STATE["connected"]}
-    found = rests(channel(engine="udt", part=connected, part_before=connected))
-    assert "its program must read" in found.trouble.fix
+def test_a_connection_stalls_with_the_last_acknowledgement() -> None:
+    found = rests(channel(engine="udt", part=CONNECTED, part_before=CONNECTED))
     assert found.since_mono_ns == NOW - 3 * NS_PER_S
 
 
-def test_every_basis_belongs_to_a_trouble() -> None:
-    assert evidence.BASES.keys() <= {rule.name for rule in RULES}
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_evidence_of_a_rule_exists(rule: troubles.Rule) -> None:
+    for name in rule.counters:
+        engine, _, own = name.rpartition(".")
+        assert own in (ENGINE_WORDS[engine] if engine else CHANNEL_WORDS)
+    assert set(rule.kinds) <= {kind.name for kind in event_kinds()}

@@ -1,16 +1,10 @@
-"""What many rules need: words and numbers of their sentences, and limits."""
+"""What the sentences of many rules share."""
 
 from __future__ import annotations
 
 from rtstat.numbers import NS_PER_S
-from rtstat.views import ChannelView, WorkerView
+from rtstat.views import ChannelView, ReaderView, WorkerView
 from shmring_cli.output import duration, quantity
-
-FULL_SHARE = 0.95
-"""A ring that is fuller has no room for the next burst."""
-STUCK_NS = 900_000_000
-"""A program that the machine does not run for a shorter time is not stuck. A little less than the
-second between two snapshots of most watchers."""
 
 
 def amount(count: float) -> str:
@@ -50,3 +44,11 @@ def so_far(times: int) -> str:
 
 def grown(view: ChannelView, name: str) -> int:
     return view.delta(name) or 0
+
+
+def reader_text(reader: ReaderView) -> str:
+    """Return its process with its name: ``process 30 (python3)``."""
+    if reader.pid is None:
+        return "a process in another pid namespace"
+    name = reader.process_name
+    return f"process {reader.pid} ({name})" if name else f"process {reader.pid}"

@@ -53,8 +53,8 @@ ENGINES = {
             "netflux.engine:Netflux",
             (
                 *("alive", "heard", "fresh", "failsafe", "cycle_ns", "watch_ns", "last_rtt_ns"),
-                *("sent", "skipped", "accepted", "rejected_old", "ack_lost", "timeouts"),
-                *("unheard", "stale"),
+                *("rtt_interval_p99_ns", "gap_interval_max_ns", "sent", "skipped", "accepted"),
+                *("partner_lost", "rejected_old", "ack_lost", "timeouts", "unheard", "stale"),
             ),
             view="NetfluxView",
         ),

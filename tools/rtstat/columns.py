@@ -1,8 +1,8 @@
 """The one table of columns: what plain text, the full screen and the page for browsers show.
 
-A line has the value's name, the head, and the troubles that highlight it. A value is a field of
-`rtstat.table` (so its name is that of ``--sort``, and its unit and meaning are there), the growth
-of a counter per second (``tx_failed/s``), or a function of `_OWN`. The most important are first.
+A line of table.txt has the value's name, the head, and the troubles that highlight it. A value is
+a field of `rtstat.table` (so its name is that of ``--sort``, and its unit and meaning are there),
+the growth of a counter per second (``tx_failed/s``), or a function of `_OWN`.
 Highlighted cells are in the list of troubles: the columns judge nothing themselves.
 """
 
@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from rtstat.attached import process_text
-from rtstat.fields import Value
+from rtstat.fields import Value, section
 from rtstat.screen.charts import short
 from rtstat.table import FIELD
 from rtstat.views import ChannelView, ReaderView, WorkerView
 from rtstat.worst import Worst, sign
+from shmring.observe.engines import PARTS
 from shmring_cli.output import quantity
 
 Mood = Literal["", "dim", "good", "warn", "bad"]
@@ -152,84 +153,16 @@ _OWN: dict[str, tuple[str, Callable[[Any], Value], str]] = {
 }
 _UNITS = {"heartbeat_age_ns": "beat", "cpu": "core"}
 """Units that are not those of the fields."""
-_LATE = "late dropped_late"
-_LOST = "send_failed kernel_drops overwritten"
-
-_CHANNEL = f"""
-channel                  | channel
-state                    | state
-late_share               | late %     | {_LATE}
-lateness_interval_p99_ns | p99        | {_LATE}
-lost_pps                 | lost/s     | {_LOST}
-lag                      | lag
-tx_pps                   | tx/s
-rx_pps                   | rx/s
-trouble                  | trouble
-late_pps                 | late/s     | {_LATE}
-engine                   | engine
-link                     | link
-tx_bps                   | tx bit/s
-rx_bps                   | rx bit/s
-local                    | local
-remote                   | remote
-lateness_interval_p50_ns | p50        | {_LATE}
-lateness_interval_max_ns | max        | {_LATE}
-tx_failed/s              | failed/s   | send_failed
-rx_kernel_drops/s        | drops/s    | kernel_drops
-rx_overwritten/s         | overwr/s   | overwritten
-tx_fill                  | tx full    | send_ring_full
-rx_fill                  | rx full    | reader_stuck overwritten
-heartbeat_age_ns         | beat
-pool                     | pool
-cpu                      | core
-epoch                    | epoch
-readers                  | readers
-lateness_p99_ns          | p99 all
-lateness_max_ns          | max all
-tx_sent                  | sent all
-rx_received              | received all
-late                     | late all   | {_LATE}
-lost                     | lost all   | {_LOST}
-tx_failed                | failed all | send_failed
-rx_kernel_drops          | drops all  | kernel_drops
-rx_overwritten           | overwr all | overwritten
-"""
-_WORKER = """
-worker                       | worker
-state                        | state
-heartbeat_age_ns             | beat
-pid                          | pid
-cpu                          | core
-cpu_share                    | CPU
-wake_latency_interval_p99_ns | wake p99
-sched                        | sched
-memory_locked                | locked
-profile                      | profile
-channels                     | chans
-spin_share                   | spin
-longest_loop_ns              | longest
-missed_wakes/s               | missed/s
-forced_rests/s               | rests/s
-missed_wakes                 | missed all
-forced_rests                 | rests all
-restarts                     | restarts | worker_restarted
-"""
-_READER = """
-reader  | reader
-reads   | taken
-waiting | lag
-lost    | lost
-"""
 
 
-def _columns(scope: str, table: str) -> Iterator[Column]:
-    for line in table.strip().splitlines():
+def _columns(scope: str) -> Iterator[Column]:
+    for line in section(f"{scope} columns"):
         name, head, *troubles = (cell.strip() for cell in line.split("|"))
         yield _column(scope, name, head, tuple(" ".join(troubles).split()))
 
 
 def _column(scope: str, name: str, head: str, troubles: tuple[str, ...] = ()) -> Column:
-    if name in _OWN and scope not in SHOWN:
+    if name in _OWN and scope not in PARTS:
         unit, get, text = _OWN[name]
         return Column(name, head, unit, get, text, troubles, field=name in ("channel", "state"))
     counter = name.removesuffix("/s")
@@ -254,33 +187,9 @@ def _column(scope: str, name: str, head: str, troubles: tuple[str, ...] = ()) ->
 
 # --- engines --------------------------------------------------------------------------------------
 
-SHOWN = {
-    name: tuple(fields.split())
-    for name, fields in {
-        "rtp": """loss reported_loss jitter_ns depth delay_ns target_ns rtt_ns sent received
-            delivered lost late duplicates underruns resyncs nack_requested nack_recovered""",
-        "udt": """state rtt_ns rtt_var_ns window_packets flight_packets pace_pps delivery_pps
-            capacity_pps loss sent repeated received send_losses receive_losses naks_sent
-            naks_received timeouts unsent_bytes unread_bytes""",
-        "udt-port": """sockets waiting backlog requests accepted refused forgotten bad_cookie
-            bad_version malformed foreign unknown""",
-        "cyclic": """fresh period_ns stale_after_ns sent missed sent_stale sent_failsafe failed
-            updates stale""",
-        "netflux": """alive heard fresh failsafe cycle_ns watch_ns last_rtt_ns
-            rtt_interval_p99_ns gap_interval_max_ns sent skipped accepted partner_lost
-            rejected_old ack_lost timeouts unheard stale""",
-        "proxy": """flows forward_received forward_sent forward_waiting forward_refused
-            forward_no_flow backward_received backward_sent backward_waiting backward_refused
-            unreachable flows_opened flows_idle changes""",
-        "mux": "open lost",
-    }.items()
-}
-"""What is shown of an engine's part, the most important first."""
-
-
 def _of_engine(engine: str) -> Iterator[Column]:
     """Return the part's columns: counters as rates, and their sums last."""
-    fields = [FIELD[engine, name] for name in SHOWN[engine]]
+    fields = [FIELD[engine, name] for name in PARTS[engine].shown]
     counters = [field for field in fields if field.kind == "accumulated"]
     for field in fields:
         rate = field in counters
@@ -295,7 +204,7 @@ def facts_of(channel: ChannelView) -> Iterable[tuple[str, str]]:
     part = channel.part
     if part is None:
         return
-    for name in SHOWN[channel.engine]:
+    for name in PARTS[channel.engine].shown:
         field = FIELD[channel.engine, name]
         value = field.get(part)
         plain = isinstance(value, int) and field.unit not in ("flag", "ns", "bytes", "pps", "share")
@@ -307,10 +216,10 @@ def facts_of(channel: ChannelView) -> Iterable[tuple[str, str]]:
         )
 
 
-CHANNEL = tuple(_columns("channel", _CHANNEL))
-WORKER = tuple(_columns("worker", _WORKER))
-READER = tuple(_columns("reader", _READER))
-ENGINES = {engine: tuple(_of_engine(engine)) for engine in SHOWN}
+CHANNEL = tuple(_columns("channel"))
+WORKER = tuple(_columns("worker"))
+READER = tuple(_columns("reader"))
+ENGINES = {engine: tuple(_of_engine(engine)) for engine in PARTS}
 UNREADABLE = tuple(
     _column("unreadable", name, head)._replace(unit="")
     for name, head in (("channel", "unreadable"), *((n, n) for n in ("kind", "health", "reason")))

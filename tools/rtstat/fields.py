@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -81,12 +82,33 @@ def readable(name: str) -> str:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def rows(
-    kind: Kind, table: str, gets: dict[str, Callable[[Any], Value]] | None = None
-) -> Iterator[Field]:
-    """Parse lines "name | label | unit | help". gets: getters of fields that are not attributes of
-    the view."""
-    for line in table.strip().splitlines():
+def _sections() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {"": []}
+    lines = found[""]
+    with open(os.path.join(os.path.dirname(__file__), "table.txt"), encoding="utf-8") as file:
+        for line in filter(None, map(str.strip, file)):
+            if line.startswith("["):
+                lines = found[line.strip("[]")] = []
+            else:
+                lines.append(line)
+    return found
+
+
+_SECTIONS = _sections()
+
+
+def section(name: str) -> list[str]:
+    """Return the lines of a section of table.txt, such as ``channel fixed``."""
+    return _SECTIONS[name]
+
+
+Gets = dict[str, Callable[[Any], Value]]
+"""Getters of fields, by name."""
+
+
+def rows(scope: str, kind: Kind, gets: Gets | None = None) -> Iterator[Field]:
+    """Return the fields of a section. gets: of those that are not attributes of the view."""
+    for line in section(f"{scope} {kind}"):
         name, label, unit, about = (cell.strip() for cell in line.split("|"))
         yield Field(name, label, unit, kind, about, (gets or {}).get(name) or attribute(name))
 

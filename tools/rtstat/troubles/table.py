@@ -663,7 +663,8 @@ def rtp_loss_there(channel: ChannelView) -> Found | None:
     kinds="channel_taken_over",
 )
 def ports_lost(channel: ChannelView) -> Found | None:
-    lost = 0 if channel.mux is None else channel.mux["lost"]
+    mux = channel.part_of("mux")
+    lost = 0 if mux is None else mux["lost"]
     if not lost:
         return None
     return Found(
@@ -682,7 +683,7 @@ def ports_lost(channel: ChannelView) -> Found | None:
     kinds="flow_refused",
 )
 def flows_refused(channel: ChannelView) -> Found | None:
-    proxy = channel.proxy
+    proxy = channel.part_of("proxy")
     refused = None if proxy is None else proxy.delta("forward_no_flow")
     if proxy is None or not refused:
         return None

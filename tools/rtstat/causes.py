@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rtstat.timeline import due_mono_ns, producer_text
 from rtworkers.owner import process_id, process_text
 from rtworkers.page import PageFacts
-from shmring.observe import Event, LatePacket
+from shmring.observe import Event, LateChannel, LatePacket, WorkerRecord
 from shmring.types import Verdict
 from shmring_cli.output import duration
 
@@ -122,6 +122,17 @@ def spells(
         found[-1].append(packet)
     cases = (Case(channel, tuple(spell), (), worker, stands_still) for spell in reversed(found))
     return [_with_events(case, events) for case in cases]
+
+
+def of_channel(channel: LateChannel, records: Sequence[WorkerRecord]) -> list[Case]:
+    """Return the spells of a channel, with what the workers of its pool recorded."""
+    return spells(
+        channel.name,
+        channel.packets,
+        [event for record in records for event in record.events],
+        next((record.facts for record in records if record.slot == channel.worker_slot), None),
+        stands_still=channel.stands_still,
+    )
 
 
 def _with_events(bare: Case, events: Sequence[Event]) -> Case:

@@ -21,6 +21,7 @@ CHANNEL_LABELS = ("namespace", "pool", "channel", "engine")
 WORKER_LABELS = ("namespace", "pool", "worker")
 POOL_LABELS = ("namespace", "pool")
 TROUBLE_LABELS = ("name", "severity", "namespace", "pool", "channel", "worker")
+_CHANNEL_INFO = ("worker", "cpu", "direction", "state", "local", "remote", "interface", "qdisc")
 
 _US = 1_000
 _MS = 1_000_000
@@ -166,73 +167,43 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-_OWN = (
-    Family(
-        "shmring_exporter_info",
-        "info",
-        "Version, layout and host of this exporter",
+_OWN_ROWS: tuple[tuple[str, Kind, str, str, tuple[str, ...]], ...] = (
+    (
+        *("exporter_info", "info", "", "Version, layout and host of this exporter"),
         ("version", "layout", "host"),
-        "",
     ),
-    Family(
-        "shmring_exporter_read_seconds",
-        "gauge",
-        "Time to read all shared memory for this page",
-        (),
-        "",
+    ("exporter_read_seconds", "gauge", "", "Time to read all shared memory for this page", ()),
+    (
+        *("exporter_unreadable_files", "gauge", ""),
+        *("Files of shmring in shared memory that could not be read", ()),
     ),
-    Family(
-        "shmring_exporter_unreadable_files",
-        "gauge",
-        "Files of shmring in shared memory that could not be read",
-        (),
-        "",
-    ),
-    Family(
-        "shmring_verdict",
-        "gauge",
-        "Verdict of the whole: 0 ok, 1 troubled, 2 broken",
-        (),
-        "",
-    ),
-    Family(
-        "shmring_trouble",
-        "gauge",
+    ("verdict", "gauge", "", "Verdict of the whole: 0 ok, 1 troubled, 2 broken", ()),
+    (
+        *("trouble", "gauge", ""),
         "Figure of a trouble, or 1 if it has none: a sample for each trouble there is",
         TROUBLE_LABELS,
-        "",
     ),
-    Family(
-        "shmring_worker_alive",
-        "gauge",
-        "1 if the worker had a heartbeat within the last second, else 0",
-        WORKER_LABELS,
-        "worker",
+    (
+        *("worker_alive", "gauge", "worker"),
+        *("1 if the worker had a heartbeat within the last second, else 0", WORKER_LABELS),
     ),
-    Family(
-        "shmring_worker_info",
-        "info",
-        "Process, core and scheduling of the worker",
+    (
+        *("worker_info", "info", "worker", "Process, core and scheduling of the worker"),
         (*WORKER_LABELS, "pid", "cpu", "policy", "profile"),
-        "worker",
     ),
-    Family(
-        "shmring_channel_served",
-        "gauge",
-        "1 if a worker serves the channel, or it is new or closed, else 0",
-        CHANNEL_LABELS,
-        "channel",
+    (
+        *("channel_served", "gauge", "channel"),
+        *("1 if a worker serves the channel, or it is new or closed, else 0", CHANNEL_LABELS),
     ),
-    Family(
-        "shmring_channel_info",
-        "info",
+    (
+        *("channel_info", "info", "channel"),
         "Settings of the channel and the worker that serves it",
-        (
-            *CHANNEL_LABELS,
-            *("worker", "cpu", "direction", "state", "local", "remote", "interface", "qdisc"),
-        ),
-        "channel",
+        (*CHANNEL_LABELS, *_CHANNEL_INFO),
     ),
+)
+_OWN = tuple(
+    Family(f"{PREFIX}_{name}", kind, text, labels, scope)
+    for name, kind, scope, text, labels in _OWN_ROWS
 )
 
 FAMILIES: tuple[Family, ...] = (

@@ -126,19 +126,9 @@ def _late(
         return "no late packets"
     shown = sorted(channel.packets, key=lambda packet: packet.noted_mono_ns)[-_PACKETS:]
     table = timeline.packet_table(shown, clocks, text_width())
-    found = causes.explain(_cases(channel, workers)[0])
+    found = causes.explain(causes.of_channel(channel, workers)[0])
     title = "the latest late packets, times relative to when they were due"
     return f"{title}\n{table}\n  so: {found.conclusion}"
-
-
-def _cases(
-    channel: observe.LateChannel, workers: Sequence[observe.WorkerRecord]
-) -> list[causes.Case]:
-    events = [event for worker in workers for event in worker.events]
-    served = next((w.facts for w in workers if w.slot == channel.worker_slot), None)
-    return causes.spells(
-        *(channel.name, channel.packets, events, served), stands_still=channel.stands_still
-    )
 
 
 def _errors(errors: Sequence[observe.DistinctError], others: int, clocks: Clocks) -> str:

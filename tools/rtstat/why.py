@@ -94,19 +94,13 @@ def examine(shot: Snapshot, namespace: str, name: str) -> Answer:
     """
     channel = observe.late_channel(name, namespace)
     records = observe.workers(channel.pool, namespace)
-    events = [event for record in records for event in record.events]
-    cases = causes.spells(
-        name,
-        channel.packets,
-        events,
-        next((r.facts for r in records if r.slot == channel.worker_slot), None),
-        stands_still=channel.stands_still,
-    )
+    cases = causes.of_channel(channel, records)
     view = shot.channel(name, namespace)
-    return Answer(channel, cases, None if view is None else _now(shot, view, events))
+    return Answer(channel, cases, None if view is None else _now(shot, view, records))
 
 
-def _now(shot: Snapshot, view: ChannelView, events: Sequence[observe.Event]) -> Now:
+def _now(shot: Snapshot, view: ChannelView, records: Sequence[observe.WorkerRecord]) -> Now:
+    events = [event for record in records for event in record.events]
     found = tuple(evidence.of(t, view, events, _clocks(shot)) for t in shot.troubles_of(view))
     return Now(view, found, evidence.earlier(view, events, found))
 

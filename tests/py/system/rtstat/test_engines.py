@@ -77,14 +77,14 @@ def test_udt(shmring_namespace, eventually):
                 got += len(server.recv(100_000, timeout=PATIENCE_S))
             shot = watch.read()
             ends = [c for c in shot.channels if c.udt is not None]
-            ports = [c for c in shot.channels if c.udt_port is not None]
+            ports = [c.part for c in shot.channels if c.engine == "udt-port"]
             sender = next(c.udt for c in ends if c.udt["sent_bytes"] == 100_000)
             assert len(ends) == 2
             assert sender.state == "connected"
             assert sender["socket_id"] == client.socket_id
             assert sender.window_packets > 0
-            assert sum(port.udt_port["sockets"] for port in ports) == 2
-            assert sum(port.udt_port["accepted"] for port in ports) == 1
+            assert sum(port["sockets"] for port in ports) == 2
+            assert sum(port["accepted"] for port in ports) == 1
             assert values("udt", sender)["rtt_ns"] == sender["rtt_us"] * 1000
 
 
@@ -130,7 +130,7 @@ def test_mux(shmring_namespace):
     try:
         server.create_channel(lambda *arguments: None)
         with Watch(shmring_namespace) as watch:
-            (mux,) = [c.mux for c in watch.read().channels if c.mux is not None]
+            (mux,) = [c.part for c in watch.read().channels if c.engine == "mux"]
         assert mux["open"] == 1
         assert values("mux", mux) == {"open": 1, "lost": 0}
     finally:

@@ -58,6 +58,9 @@ class Column(NamedTuple):
 
     def cell(self, view: Any, worst: Worst | None = None) -> tuple[str, Mood]:
         """Return the text, and how it is highlighted. Without `worst`, only by itself."""
+        if self.name == "trouble":
+            trouble = None if worst is None else worst.of(view)
+            return NOTHING if trouble is None else trouble.name, ""
         value = self.get(view)
         text = written(value, self.unit)
         if self.unit == "state":

@@ -13,6 +13,7 @@ from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot
 from rtstat.trouble_text import WIDTH, headline, paragraphs
 from rtstat.views import ChannelView
+from rtstat.worst import Worst
 from shmring_cli.output import text_table
 
 _GAP = 2
@@ -24,9 +25,10 @@ def overview(shot: Snapshot, selection: Selection, width: int = WIDTH) -> str:
     No line is longer than `width`, at least 40: a table has as many of its columns as fit.
     """
     channels = selection.worst_first(shot)
+    worst = Worst(shot.troubles)
     tables = [
-        _table(columns.WORKER, ((view, view) for view in selection.workers(shot)), width),
-        _table(columns.CHANNEL, ((view, view) for view in channels), width),
+        _table(columns.WORKER, ((view, view) for view in selection.workers(shot)), width, worst),
+        _table(columns.CHANNEL, ((view, view) for view in channels), width, worst),
         *(_engine(engine, channels, width) for engine in columns.ENGINES),
         _table(columns.UNREADABLE, ((view, view) for view in shot.unreadable), width),
     ]
@@ -59,26 +61,32 @@ def _name_of_part(channel: ChannelView) -> str:
     return columns.name_of(channel) + (" (stale)" if channel.figures_stale else "")
 
 
-def _table(shown: Sequence[Column], views: Iterable[tuple[Any, Any]], width: int) -> str:
+def _table(
+    shown: Sequence[Column],
+    views: Iterable[tuple[Any, Any]],
+    width: int,
+    worst: Worst | None = None,
+) -> str:
     """Return the first columns of a table, as many as fit. views: of each row that of the first
     column, and that of the others."""
-    first, *others = shown
-    rows = [[_cell(first, one), *(_cell(c, other) for c in others)] for one, other in views]
-    if not rows:
+    pairs = list(views)
+    if not pairs:
         return ""
-    heads = [column.head for column in shown]
-    fits, used = 1, max(len(row[0]) for row in (heads, *rows))
-    for i in range(1, len(heads)):
-        used += _GAP + max(len(row[i]) for row in (heads, *rows))
-        if used > width:
+    found: list[list[str]] = []
+    used = -_GAP
+    for column in shown:
+        cells = [_cell(column, other if found else one, worst) for one, other in pairs]
+        used += _GAP + max(len(column.head), *map(len, cells))
+        if found and used > width:
             break
-        fits = i + 1
-    lines = text_table(heads[:fits], [row[:fits] for row in rows]).splitlines()
+        found.append([column.head, *cells])
+    heads, *rows = zip(*found, strict=True)
+    lines = text_table(heads, rows).splitlines()
     return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
-def _cell(column: Column, view: Any) -> str:
-    text, mood = column.cell(view)
+def _cell(column: Column, view: Any, worst: Worst | None) -> str:
+    text, mood = column.cell(view, worst)
     if text == columns.NOTHING:
         return "-"
     return f"{text} (!)" if mood == "bad" else text

@@ -63,9 +63,6 @@ class Overview(Screen[None]):
     ) -> tuple[str, columns.Mood]:
         if column.name in ("channel", "worker"):
             return columns.named(view, self._worst, self._namespace)
-        if column.name == "trouble":
-            worst = self._worst.of(view)
-            return worst.name if worst else columns.NOTHING, ""
         return column.cell(view, self._worst)
 
     def compose(self) -> ComposeResult:

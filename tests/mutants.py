@@ -1,12 +1,13 @@
 """Puts small faults into the Python code, one at a time, to see if a test fails: `make mutants-py`.
 
-    python -P tests/mutants.py [--seed N] [--count N] [--within FOLDER] [--tests PATH...]
+    python -P tests/mutants.py [--seed N] [--count N] [--within FOLDER] [--tests PATH...] [--jobs N]
 
 The seed chooses the mutants in `shmring`, `rtworkers` and `rtstat` by their text and function, not
 by their line: an edit elsewhere leaves them as they are. Each runs against the tests that reach its
 line, the quickest first, until one fails. Which tests reach what is measured once, and kept in
 build/mutants with a copy of the installed packages, where the faults are made. --tests: only these
-tests, and a measurement anew. tests/mutants.txt gets a line for each mutant.
+tests, and a measurement anew. tests/mutants.txt gets a line for each mutant. What was found is kept
+in build/mutants, too: a run that was stopped continues there.
 
 Not mutmut or cosmic-ray: both change a source tree in place and run tests in one process, and our
 tests need an installed package with compiled modules and start processes of their own.
@@ -37,6 +38,8 @@ MOST_SECONDS = 60
 # Of the tests of a mutant, by the time that each took alone. What is slower than that waits.
 TEST_SECONDS = 30
 NO_TEST = "unreached"
+SLOW = "slow"
+"""Its tests do not end in time without the fault, either: this machine is busy."""
 
 # --- mutants --------------------------------------------------------------------------------------
 
@@ -195,7 +198,7 @@ def pytest_configure(config: Any) -> None:
     config.pluginmanager.register(Plugin())
 
 
-def measure(tests: list[str]) -> Measured:
+def measure(tests: list[str], jobs: int) -> Measured:
     """Run the tests once, without faults. Return what they reach."""
     import coverage
 
@@ -206,7 +209,7 @@ def measure(tests: list[str]) -> Measured:
         shutil.copytree(package, SITE / name)
     settings = WORK / "coverage.ini"
     settings.write_text(_SETTINGS, encoding="utf-8")
-    words = ["-p", "mutants", "-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", *tests]
+    words = ["-p", "mutants", "-n", str(jobs), "--dist", "loadfile", *tests]
     path = os.pathsep.join([str(SITE), str(ROOT / "tests")])
     environment = {"COVERAGE_PROCESS_START": str(settings), "PYTHONPATH": path}
     run_tests(words, environment, None)
@@ -270,12 +273,15 @@ def verdict(mutant: Mutant, measured: Measured) -> str:
     path = SITE / mutant.file
     source, stat = path.read_bytes(), path.stat()
     end = mutant.start + len(mutant.old.encode())
+    words, place = ["-x", *tests], {"PYTHONPATH": str(SITE)}
     path.write_bytes(source[: mutant.start] + mutant.new.encode() + source[end:])
     try:
-        code = run_tests(["-x", *tests], {"PYTHONPATH": str(SITE)}, MOST_SECONDS)
+        code = run_tests(words, place, MOST_SECONDS)
     finally:
         path.write_bytes(source)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    if code is None and run_tests(words, place, MOST_SECONDS) is None:
+        return SLOW
     return {0: "survived", None: "killed (hung)"}.get(code, "killed")
 
 
@@ -285,20 +291,25 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--within", default="", help="files whose path begins so")
     parser.add_argument("--tests", nargs="+", default=[])
+    parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="to measure")
     parser.add_argument("--to", type=Path, default=ROOT / "tests" / "mutants.txt")
     arguments = parser.parse_args()
     kept = WORK / "measured.json"
     if arguments.tests or not kept.exists():
-        measured = measure(arguments.tests)
+        measured = measure(arguments.tests, arguments.jobs)
     else:
         measured = Measured(*json.loads(kept.read_text("utf-8")))
     lines: list[str] = []
     counts = Counter[str]()
+    verdicts = WORK / "verdicts.json"
+    known: dict[str, str] = json.loads(verdicts.read_text("utf-8")) if verdicts.exists() else {}
     for mutant in chosen(arguments.seed, arguments.count, arguments.within):
-        began = time.monotonic()
-        found = verdict(mutant, measured)
-        counts[found.partition(" ")[0]] += 1
-        lines.append(f"{found:14} {mutant}")
+        began, key = time.monotonic(), f"{mutant.start} {mutant}"
+        if key not in known:
+            known[key] = verdict(mutant, measured)
+            verdicts.write_text(json.dumps(known), encoding="utf-8")
+        counts[known[key].partition(" ")[0]] += 1
+        lines.append(f"{known[key]:14} {mutant}")
         print(f"{time.monotonic() - began:5.1f} s  {lines[-1]}", flush=True)
     numbers = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
     head = f"# seed {arguments.seed} {arguments.within}: {numbers}".replace(" :", ":")

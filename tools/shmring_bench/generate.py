@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from shmring.testing import netns
-from shmring_bench import sniffed, veth
+from shmring_bench import peers, sniffed, veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import quantile
 
@@ -26,7 +25,7 @@ RATE_PPS = 200_000
 PAYLOAD_BYTES = 64
 _INTERVAL_NS = 1_000_000_000 // RATE_PPS
 _T1_AT = 4
-_PATIENCE_S = 60.0
+PATIENCE_S = 60.0
 
 _Send = Callable[[veth.Link, float], Figures]
 """Sends for some seconds. Returns figures of its own."""
@@ -40,10 +39,10 @@ def run(plan: Plan) -> Iterator[Row]:
             case,
             {
                 "shmring": _received(plan, _with_shmring),
-                "mgen": _received(plan, _with_mgen),
-                "trafgen": _received(plan, _with_trafgen),
-                "iperf3": _sniffed(plan, _with_iperf3),
-                "ITGSend": _sniffed(plan, _with_itgsend),
+                "mgen": _received(plan, peers.part("generate", "mgen")),
+                "trafgen": _received(plan, peers.part("generate", "trafgen")),
+                "iperf3": _sniffed(plan, peers.part("generate", "iperf3")),
+                "ITGSend": _sniffed(plan, peers.part("generate", "itgsend")),
             },
         )
     )
@@ -60,7 +59,7 @@ def _received(plan: Plan, send: _Send) -> Callable[[], Figures]:
         count = round(seconds * RATE_PPS)
         with veth.linked(plan) as link, link.receiver(count, word_at=_T1_AT, port=PORT) as there:
             own = send(link, seconds)
-            received = there.result(_PATIENCE_S)
+            received = there.result(PATIENCE_S)
         times_ns = received.arrivals.times_ns
         return {**_figures(times_ns, received.packets + received.kernel_drops, count), **own}
 
@@ -107,7 +106,7 @@ def _with_shmring(link: veth.Link, seconds: float) -> Figures:
         *("--json", "--limit", "late=100%"),
         *(() if cpu is None else ("--worker", f"cpu={cpu}")),
         cpu=link.plan.other_cpu,
-        timeout_s=_PATIENCE_S + seconds,
+        timeout_s=PATIENCE_S + seconds,
     )
     facts = json.loads(printed)
     return {
@@ -115,63 +114,3 @@ def _with_shmring(link: veth.Link, seconds: float) -> Figures:
         ("late_p50", "ns"): facts["lateness"]["p50_ns"],
         ("late_p99", "ns"): facts["lateness"]["p99_ns"],
     }
-
-
-def _with_mgen(link: veth.Link, seconds: float) -> Figures:
-    """It does not end by itself."""
-    on = f"0.0 ON 1 UDP DST {link.far.address}/{PORT} PERIODIC [{RATE_PPS} {PAYLOAD_BYTES}]"
-    link.run(
-        *("timeout", "--signal", "INT", str(seconds + 1), "mgen", "precise", "on"),
-        *("event", on, "event", f"{seconds} OFF 1"),
-        cpu=link.plan.worker_cpu,
-        timeout_s=_PATIENCE_S + seconds,
-        fifo=True,
-    )
-    return {}
-
-
-def _with_trafgen(link: veth.Link, seconds: float) -> Figures:
-    head = (
-        f"eth(daddr={link.far.mac}, saddr={link.near.mac}), "
-        f"ipv4(saddr={link.near.address}, daddr={link.far.address}), udp(sport=40000, dport={PORT})"
-    )
-    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as packet:
-        packet.write(f"{{ {head}, fill(0x00, {PAYLOAD_BYTES}) }}\n")
-        packet.flush()
-        link.run(
-            *("trafgen", "--dev", netns.INTERFACE, "--conf", packet.name, "--cpus", "1"),
-            *("--num", str(round(seconds * RATE_PPS)), "--rate", f"{RATE_PPS}pps"),
-            "--no-cpu-stats",
-            cpu=link.plan.worker_cpu,
-            timeout_s=_PATIENCE_S + seconds,
-            fifo=True,
-        )
-    return {}
-
-
-def _with_iperf3(link: veth.Link, seconds: float) -> Figures:
-    if seconds < 1 or seconds % 1:
-        raise Unavailable(f"iperf3 runs for whole seconds, not {seconds:g} s (0: without end)")
-    with sniffed.far(link, "iperf3", "--server", "--one-off", "--port", str(PORT)):
-        link.run(
-            *("iperf3", "--client", link.far.address, "--port", str(PORT), "--udp"),
-            *("--length", str(PAYLOAD_BYTES), "--bitrate", str(RATE_PPS * PAYLOAD_BYTES * 8)),
-            *("--time", str(round(seconds))),
-            cpu=link.plan.worker_cpu,
-            timeout_s=_PATIENCE_S + seconds,
-            fifo=True,
-        )
-    return {}
-
-
-def _with_itgsend(link: veth.Link, seconds: float) -> Figures:
-    with sniffed.far(link, "ITGRecv"):
-        link.run(
-            *("ITGSend", "-a", link.far.address, "-rp", str(PORT), "-T", "UDP"),
-            *("-C", str(RATE_PPS), "-c", str(PAYLOAD_BYTES), "-t", str(round(seconds * 1000))),
-            *("-l", "/dev/null"),
-            cpu=link.plan.worker_cpu,
-            timeout_s=_PATIENCE_S + seconds,
-            fifo=True,
-        )
-    return {}

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import shmring
 from shmring.types import Profile
-from shmring_bench import floor
-from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
+from shmring_bench import floor, peers
+from shmring_bench.measure import TARGET, Figures, Plan, Row, alternate
 from shmring_bench.samples import Lateness
 
 AT_MOST = frozenset({"added_p50", "error_p99"})
@@ -29,7 +27,6 @@ SECONDS = 2.0
 DELAY_NS = 20_000_000
 MARGIN_NS = 30_000
 """A sender that only spins would leave the receiver's core to nobody else."""
-_START_S = 5.0
 _ADDED_GOAL_NS = 15_000
 _ERROR_GOAL_NS = 20_000
 
@@ -42,7 +39,7 @@ def run(plan: Plan) -> Iterator[Row]:
         "shmring": lambda: _measure(plan, _proxy, 0),
         "shmring-latency": lambda: _measure(plan, _spinning, 0),
         "floor": lambda: _measure(plan, _relay, 0),
-        "socat": lambda: _measure(plan, _socat, 0),
+        "socat": lambda: _measure(plan, peers.part("relays", "socat"), 0),
     }
     delayed = {
         "shmring": lambda: _measure(plan, _proxy, DELAY_NS),
@@ -143,41 +140,3 @@ def _relay(plan: Plan, port: int, delay_ns: int) -> Iterator[int]:
             yield int(json.loads(relay.stdout.readline())["port"])
         finally:
             relay.kill()
-
-
-@contextlib.contextmanager
-def _socat(plan: Plan, port: int, delay_ns: int) -> Iterator[int]:
-    """A general relay, which has no impairments."""
-    assert not delay_ns
-    if shutil.which("socat") is None:
-        raise Unavailable("socat is not installed")
-    pin = [] if plan.worker_cpu is None else ["taskset", "--cpu-list", str(plan.worker_cpu)]
-    listen = _free_port()
-    ends = [f"UDP4-LISTEN:{listen},bind=127.0.0.1", f"UDP4:127.0.0.1:{port}"]
-    with subprocess.Popen([*pin, "socat", *ends], stderr=subprocess.DEVNULL) as relay:
-        try:
-            _await_listener(listen)
-            yield listen
-        finally:
-            relay.kill()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _await_listener(port: int) -> None:
-    """Wait until a socket is bound to the port. A datagram before would be socat's first."""
-    until_s = time.monotonic() + _START_S
-    wanted = f"0100007F:{port:04X}"
-    while True:
-        with open("/proc/net/udp") as table:
-            if any(line.split()[1:2] == [wanted] for line in table):
-                return
-        if time.monotonic() > until_s:
-            raise Unavailable(f"socat did not listen within {_START_S:.0f} s")
-        time.sleep(0.01)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import shmring
 from shmring.types import Profile
-from shmring_bench import floor, ipc_peer
+from shmring_bench import floor, ipc_end
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
 
@@ -46,7 +46,7 @@ def _means(plan: Plan, system: str) -> Callable[[], Figures]:
     """Two processes on one core. No worker is between them."""
 
     def measure() -> Figures:
-        with plan.on_other_core(), ipc_peer.known_to_both(system, plan.namespace) as text:
+        with plan.on_other_core(), ipc_end.known_to_both(system, plan.namespace) as text:
             return _time(plan, system, text)
 
     return measure
@@ -59,7 +59,7 @@ def _one_process(plan: Plan, profile: Profile) -> Figures:
         _pool(plan, profile) as pool,
         pool.open("self", shmring.Local(reports="off")) as here,
     ):
-        return _distribution(plan, here.send, lambda: here.recv(timeout=ipc_peer.WAIT_S))
+        return _distribution(plan, here.send, lambda: here.recv(timeout=ipc_end.WAIT_S))
 
 
 def _pool(plan: Plan, profile: Profile) -> shmring.Pool:
@@ -67,7 +67,7 @@ def _pool(plan: Plan, profile: Profile) -> shmring.Pool:
 
 
 def _time(plan: Plan, system: str, text: str) -> Figures:
-    with ipc_peer.asking(system, text, plan.other_cpu) as (send, receive):
+    with ipc_end.asking(system, text, plan.other_cpu) as (send, receive):
         return _distribution(plan, send, receive)
 
 
@@ -76,12 +76,12 @@ def _distribution(
 ) -> Figures:
     took_ns = []
     for _ in range(WARM_UP):
-        send(ipc_peer.PAYLOAD)
+        send(ipc_end.PAYLOAD)
         receive()
     end = time.monotonic() + plan.run_s(1)
     while time.monotonic() < end:
         start = time.perf_counter_ns()
-        send(ipc_peer.PAYLOAD)
+        send(ipc_end.PAYLOAD)
         receive()
         took_ns.append(time.perf_counter_ns() - start)
     took_ns.sort()

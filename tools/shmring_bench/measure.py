@@ -108,6 +108,10 @@ class Unavailable(Exception):
     """A system that cannot be measured here, with the reason."""
 
 
+class NotInstalled(Unavailable):
+    """A system that no case can measure with what is installed."""
+
+
 Figures = Mapping[tuple[str, str], float]
 """(metric, unit): value"""
 
@@ -132,7 +136,8 @@ def alternate(
             try:
                 found[system].append(systems[system]())
             except Unavailable as reason:
-                plan.lacking.add(f"{system} in {case}: {reason}")
+                where = "" if isinstance(reason, NotInstalled) else f" in {case}"
+                plan.lacking.add(f"{system}{where}: {reason}")
                 del found[system]
     for system, figures in found.items():
         for metric, unit in figures[0]:

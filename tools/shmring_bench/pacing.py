@@ -3,24 +3,20 @@ SMPTE ST 2110-21."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import shmring
 from shmring import room
-from shmring_bench import sniffed, veth
-from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
+from shmring_bench import peers, veth
+from shmring_bench.measure import TARGET, Figures, Plan, Row, alternate
 from shmring_bench.st2110 import Stream, judge
 
 PAYLOAD_BYTES = 1200
 """Of each packet: 480 pixels with 4:2:2 and 10 bits."""
-SIZES = {1920: (1280, 720), 4320: (1920, 1080)}
-"""Width and height of the pictures of so many packets."""
 STREAMS = {
     "720p50-narrow": Stream(1920, 20_000_000, gapped=True),
     "1080p25-narrow": Stream(4320, 40_000_000, gapped=True),
@@ -32,9 +28,8 @@ fast as that within its pictures."""
 AT_MOST = frozenset({"c_peak", "vrx_peak"})
 """Metrics whose targets are upper bounds."""
 _NUMBER_BYTES = 8
-_RTP_BYTES = 12
-_PEER_PORT = 9000
-_SECONDS = 0.5
+RTP_BYTES = 12
+SECONDS = 0.5
 _START_NS = 300_000_000
 _LONG = "-10min"
 """Suffix of cases that run for ten minutes, and only if they are named."""
@@ -43,7 +38,7 @@ _AHEAD_S = 1.0
 """Video that waits in the ring. A longer stream is queued while it is sent."""
 _LOOK_S = 0.005
 _QUEUE_NS = 25_000  # to queue one packet, at most
-_PATIENCE_S = 20.0  # for the rest, after the last was sent
+PATIENCE_S = 20.0  # for the rest, after the last was sent
 
 _Send = Callable[["_Video", Any, int, int], None]
 
@@ -88,7 +83,7 @@ def run(plan: Plan) -> Iterator[Row]:
                         plan, stream, _send_rtp, video, catch_up=CATCH_UP
                     ),
                     "burst": _measured(plan, stream, _send_bursts),
-                    "gstreamer": partial(_gstreamer, plan, stream),
+                    "gstreamer": partial(peers.part("video", "gstreamer"), plan, stream),
                 },
             )
         )
@@ -119,7 +114,7 @@ def _measured(
     stream: Stream,
     send: _Send,
     kind: Callable[..., Any] = shmring.Udp,
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
     catch_up: float | None = None,
 ) -> Callable[[], Figures]:
     def measure() -> Figures:
@@ -133,7 +128,7 @@ def _measured(
 
 def _figures(link: veth.Link, video: _Video, send: _Send, kind: Callable[..., Any]) -> Figures:
     """A stream of up to a second waits in the ring, so no Python runs while it is sent."""
-    word_at = _RTP_BYTES if send is _send_rtp else 0
+    word_at = RTP_BYTES if send is _send_rtp else 0
     with link.receiver(video.count, word_at=word_at) as receiver:
         near: Any = link.near.open(
             "near",
@@ -147,7 +142,7 @@ def _figures(link: veth.Link, video: _Video, send: _Send, kind: Callable[..., An
                 _wait_for_room(video, near, (index + 1) * video.stream.packets)
                 send(video, near, index, start_ns)
             near.flush()
-            arrivals = receiver.result(_PATIENCE_S).arrivals
+            arrivals = receiver.result(PATIENCE_S).arrivals
     seen = judge(video.stream, start_ns, zip(arrivals.words, arrivals.times_ns, strict=True))
     return {
         ("c_peak", "packets"): seen.c_peak,
@@ -173,35 +168,6 @@ def _wait_for_room(video: _Video, near: Any, packets: int) -> None:
         return
     while near.stats().tx_waiting > video.capacity - video.stream.packets:
         time.sleep(_LOOK_S)
-
-
-def _gstreamer(plan: Plan, stream: Stream) -> Figures:
-    """GStreamer paces buffers, and all packets of a picture are one buffer. It cuts pictures by
-    lines, so they have a few packets more."""
-    pictures = max(2, round(plan.run_s(_SECONDS) * 1e9 / stream.frame_ns))
-    width, height = SIZES[stream.packets]
-    rate = 1_000_000_000 // stream.frame_ns
-    with veth.linked(plan) as link, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "arrivals.pcap"
-        with sniffed.tcpdump(link, path, f"udp dst port {_PEER_PORT}"):
-            link.run(
-                *("gst-launch-1.0", "-q", "videotestsrc", "is-live=true"),
-                *(f"num-buffers={pictures}", "!"),
-                f"video/x-raw,format=UYVY,width={width},height={height},framerate={rate}/1",
-                *("!", "rtpvrawpay", f"mtu={_RTP_BYTES + PAYLOAD_BYTES}", "!", "udpsink"),
-                *(f"host={link.far.address}", f"port={_PEER_PORT}", "sync=true"),
-                cpu=None,
-                timeout_s=_PATIENCE_S + pictures / rate,
-            )
-        times_ns = sniffed.times_ns(path)
-    if len(times_ns) < pictures:
-        raise Unavailable(f"only {len(times_ns)} packets of GStreamer arrived")
-    as_cut = replace(stream, packets=len(times_ns) // pictures)
-    seen = judge(as_cut, times_ns[0], enumerate(times_ns))
-    return {
-        ("c_peak", "packets"): seen.c_peak,
-        ("c_over", "percent"): 100 * seen.c_over / len(times_ns),
-    }
 
 
 # --- senders --------------------------------------------------------------------------------------

@@ -13,19 +13,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import ipaddress
-import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO
 
 from shmring import stamp, traffic
-from shmring_bench import floor, veth
+from shmring_bench import floor, peers, veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import quantile
 
@@ -36,9 +33,8 @@ RATE_PPS = 1000
 ONE_WAY = {"one-way": RATE_PPS, "one-way-20kpps": 20_000}
 PAYLOAD_BYTES = 64
 GOAL_RATIO = 1.2
-_ITG_PORT = 8999
-_SECONDS = 3.0
-_START_S = 20.0
+SECONDS = 3.0
+START_S = 20.0
 _LATE_NS = 50_000
 
 
@@ -56,8 +52,8 @@ def run(plan: Plan) -> Iterator[Row]:
         "round-trip",
         {
             "shmring": lambda: _ours(plan, "round", RATE_PPS),
-            "irtt": lambda: _irtt(plan),
-            "D-ITG": lambda: _itg(plan),
+            "irtt": functools.partial(peers.part("probes", "irtt"), plan),
+            "D-ITG": functools.partial(peers.part("probes", "itg"), plan),
         },
     )
 
@@ -75,11 +71,11 @@ def _ours(plan: Plan, way: str, pps: int) -> Figures:
     words = [sys.executable, "-P", "-m", "shmring_cli", "reflect", f":{PORT}", "--sessions", "4096"]
     if plan.other_cpu is not None:
         words += ["--worker", f"cpu={plan.other_cpu}"]
-    with veth.linked(plan) as link, _server(link, words, "answering on"):
+    with veth.linked(plan) as link, server(link, words, "answering on"):
         report = stamp.measure(
             (link.far.address, PORT),
             traffic.Flow(pps=pps, size=PAYLOAD_BYTES),
-            seconds=plan.run_s(_SECONDS),
+            seconds=plan.run_s(SECONDS),
             late_ns=_LATE_NS,
             clock="same",
             profile="latency" if way == "forward" else None,
@@ -93,7 +89,7 @@ def _ours(plan: Plan, way: str, pps: int) -> Figures:
 
 
 def _floor(plan: Plan, pps: int) -> Figures:
-    count = round(plan.run_s(_SECONDS) * pps)
+    count = round(plan.run_s(SECONDS) * pps)
     with veth.linked(plan) as link, link.receiver(count, word_at=None, port=PORT) as receiver:
         words = floor.command(
             "timed",
@@ -105,79 +101,17 @@ def _floor(plan: Plan, pps: int) -> Figures:
             departure=1,
             cpu=plan.worker_cpu,
         )
-        link.run(*words, cpu=None, timeout_s=_START_S + plan.run_s(_SECONDS))
-        found = receiver.result(_START_S)
+        link.run(*words, cpu=None, timeout_s=START_S + plan.run_s(SECONDS))
+        found = receiver.result(START_S)
     delays_ns = sorted(found.samples)
-    return _sorted_figures(delays_ns) | {("missing", "packets"): count - len(delays_ns)}
-
-
-# --- peers ----------------------------------------------------------------------------------------
-
-
-def _irtt(plan: Plan) -> Figures:
-    with (
-        veth.linked(plan) as link,
-        _server(link, _irtt_server(link), "ListenerStart"),
-    ):
-        text = link.run(
-            *("irtt", "client", "-Q", "-o", "-", "-i", f"{1e6 / RATE_PPS:.0f}us"),
-            *("-d", f"{plan.run_s(_SECONDS):.1f}s", "-l", str(PAYLOAD_BYTES)),
-            f"{link.far.address}:{PORT}",
-            cpu=None,
-            timeout_s=_START_S + plan.run_s(_SECONDS),
-        )
-    facts = json.loads(text)
-    trips_ns = sorted(
-        trip["delay"]["rtt"] for trip in facts["round_trips"] if trip["lost"] == "false"
-    )
-    stats = facts["stats"]
-    return _sorted_figures(trips_ns) | {
-        ("missing", "packets"): stats["packets_sent"] - stats["packets_received"]
-    }
-
-
-def _irtt_server(link: veth.Link) -> list[str]:
-    return ["irtt", "server", "-i", "0", "-b", f"{link.far.address}:{PORT}"]
-
-
-def _itg(plan: Plan) -> Figures:
-    with (
-        tempfile.TemporaryDirectory(prefix="shmring-bench-") as folder,
-        veth.linked(plan) as link,
-        _server(link, ["ITGRecv", "-l", f"{folder}/receiver"], "Press"),
-    ):
-        log = Path(folder) / "sender"
-        link.run(
-            *("ITGSend", "-a", link.far.address, "-rp", str(_ITG_PORT), "-m", "rttm"),
-            *("-C", str(RATE_PPS), "-t", f"{1000 * plan.run_s(_SECONDS):.0f}"),
-            *("-c", str(PAYLOAD_BYTES), "-l", str(log)),
-            cpu=None,
-            timeout_s=_START_S + plan.run_s(_SECONDS),
-        )
-        # each line: flow, sequence, source, port, destination, port, sent, received, size
-        text = link.run("ITGDec", str(log), "-l", f"{folder}/text", cpu=None, timeout_s=_START_S)
-        lines = (Path(folder) / "text").read_text().splitlines()
-    trips_ns = sorted(found for line in lines if (found := _itg_trip_ns(line)) is not None)
-    dropped = re.search(r"Packets dropped\s*=\s*(\d+)", text)
-    return _sorted_figures(trips_ns) | {
-        ("missing", "packets"): float(dropped[1]) if dropped else 0.0
-    }
-
-
-def _itg_trip_ns(line: str) -> int | None:
-    """The delay of one packet, from ``txTime>H:M:S.us`` and ``rxTime>H:M:S.us``."""
-    times = [
-        (int(hours) * 60 + int(minutes)) * 60_000_000 + round(float(seconds) * 1_000_000)
-        for hours, minutes, seconds in re.findall(r"[tr]xTime>(\d+):(\d+):([\d.]+)", line)
-    ]
-    return (times[1] - times[0]) * 1000 if len(times) == 2 else None
+    return sorted_figures(delays_ns) | {("missing", "packets"): count - len(delays_ns)}
 
 
 # --- what they share ------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _server(link: veth.Link, words: list[str], ready: str) -> Iterator[None]:
+def server(link: veth.Link, words: list[str], ready: str) -> Iterator[None]:
     """A program on the far host, from the moment when it has printed `ready`."""
     command = ["nsenter", "--net", "--target", str(link.far.pid), *words]
     with tempfile.TemporaryFile("w+") as output:
@@ -193,14 +127,14 @@ def _server(link: veth.Link, words: list[str], ready: str) -> Iterator[None]:
         finally:
             process.terminate()
             try:
-                process.wait(_START_S)
+                process.wait(START_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
 def _wait(is_ready: Callable[[], bool], process: subprocess.Popen[str], name: str) -> None:
-    until_s = time.monotonic() + _START_S
+    until_s = time.monotonic() + START_S
     while not is_ready():
         if process.poll() is not None or time.monotonic() > until_s:
             raise Unavailable(f"{name} did not start")
@@ -211,7 +145,7 @@ def _so_far(output: IO[str]) -> str:
     return os.pread(output.fileno(), 65536, 0).decode(errors="replace")
 
 
-def _sorted_figures(values_ns: list[int]) -> dict[tuple[str, str], float]:
+def sorted_figures(values_ns: list[int]) -> dict[tuple[str, str], float]:
     if not values_ns:
         raise Unavailable("no packet came back")
     return _figures(values_ns[0], quantile(values_ns, 0.5), quantile(values_ns, 0.99))

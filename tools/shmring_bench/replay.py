@@ -17,8 +17,8 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from shmring.testing import captures, netns
-from shmring_bench import floor, veth
+from shmring.testing import captures
+from shmring_bench import floor, peers, veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import median, quantile
 
@@ -127,7 +127,7 @@ def _gaps(plan: Plan, folder: str, case: str, rate_pps: int, seconds: float) -> 
             {
                 "shmring": _timed(plan, capture, _play_with_shmring),
                 "floor": _timed(plan, capture, _play_with_floor),
-                "tcpreplay": _timed(plan, capture, _play_with_tcpreplay),
+                "tcpreplay": _timed(plan, capture, peers.part("replay", "play_with_tcpreplay")),
             },
         )
     )
@@ -187,7 +187,7 @@ def judge(times_ns: Sequence[int], arrivals: floor.Arrivals) -> tuple[list[int],
     return errors_ns, drift_ns
 
 
-def _patience_s(capture: Capture) -> float:
+def patience_s(capture: Capture) -> float:
     """A peer that does not keep up needs longer than the capture."""
     return _PATIENCE_S + 10 * capture.times_ns[-1] / 1e9
 
@@ -201,7 +201,7 @@ def _play_with_shmring(link: veth.Link, capture: Capture, *words: str) -> None:
         *(() if cpu is None else ("--worker", f"cpu={cpu}")),
         *words,
         cpu=link.plan.other_cpu,
-        timeout_s=_patience_s(capture),
+        timeout_s=patience_s(capture),
     )
 
 
@@ -217,24 +217,9 @@ def _play_with_floor(link: veth.Link, capture: Capture) -> None:
             times_fd=times_fd,
             cpu=link.plan.worker_cpu,
         )
-        link.run(*words, cpu=None, timeout_s=_patience_s(capture), fds=[times_fd])
+        link.run(*words, cpu=None, timeout_s=patience_s(capture), fds=[times_fd])
     finally:
         os.close(times_fd)
-
-
-def _play_with_tcpreplay(link: veth.Link, capture: Capture) -> None:
-    """--timer gtod spins on the clock: of its timers the most exact one."""
-    _tcpreplay(link, capture, "--timer", "gtod")
-
-
-def _tcpreplay(link: veth.Link, capture: Capture, *words: str) -> None:
-    link.run(
-        *("tcpreplay", "--intf1", netns.INTERFACE, "--preload-pcap", "--no-flow-stats"),
-        *(*words, capture.path(link)),
-        cpu=link.plan.worker_cpu,
-        timeout_s=_patience_s(capture),
-        fifo=True,
-    )
 
 
 # --- as fast as possible --------------------------------------------------------------------------
@@ -252,8 +237,8 @@ def _full_speed(plan: Plan, folder: str, payload_bytes: int, packets: int) -> It
             case,
             {
                 "shmring": _fast(plan, capture, rounds, _hurry_with_shmring),
-                "tcpreplay": _fast(plan, capture, rounds // _SLOWER, _hurry_with_tcpreplay),
-                "trafgen": _fast(plan, capture, rounds // _SLOWER, _hurry_with_trafgen),
+                "tcpreplay": _peer(plan, capture, rounds, "hurry_with_tcpreplay"),
+                "trafgen": _peer(plan, capture, rounds, "hurry_with_trafgen"),
             },
         )
     )
@@ -262,6 +247,10 @@ def _full_speed(plan: Plan, folder: str, payload_bytes: int, packets: int) -> It
         yield Row(case, TARGET, "rate", 3e6, "pps")
     elif rows:
         yield Row(case, TARGET, "throughput", 15e9, "bps")
+
+
+def _peer(plan: Plan, capture: Capture, rounds: int, name: str) -> Callable[[], Figures]:
+    return _fast(plan, capture, rounds // _SLOWER, peers.part("replay", name))
 
 
 def _fast(
@@ -288,22 +277,3 @@ def _fast(
 
 def _hurry_with_shmring(link: veth.Link, capture: Capture, rounds: int) -> None:
     _play_with_shmring(link, capture, "--scale", "0", "--loop", str(rounds))
-
-
-def _hurry_with_tcpreplay(link: veth.Link, capture: Capture, rounds: int) -> None:
-    _tcpreplay(link, capture, "--topspeed", "--loop", str(rounds))
-
-
-def _hurry_with_trafgen(link: veth.Link, capture: Capture, rounds: int) -> None:
-    """It sends one packet again and again."""
-    octets = ", ".join(f"0x{octet:02x}" for octet in frame_head(link, capture.payload_bytes))
-    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as packet:
-        packet.write(f"{{ {octets} }}\n")
-        packet.flush()
-        link.run(
-            *("trafgen", "--dev", netns.INTERFACE, "--conf", packet.name, "--cpus", "1"),
-            *("--num", str(rounds * len(capture.times_ns)), "--no-cpu-stats"),
-            cpu=link.plan.worker_cpu,
-            timeout_s=_patience_s(capture),
-            fifo=True,
-        )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from shmring_bench import floor
-from shmring_bench import rtp_peer as peer
+from shmring_bench import floor, peers
 from shmring_bench import rtp_stream as stream
 from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import Lateness
@@ -17,6 +22,7 @@ C_PACKETS = 20_000_000
 SPACING_S = 0.0085  # mean of the random phase in rtp_work
 LEAST_SAMPLES = 20
 START_S = 30  # much longer than a process needs to start and end
+_WORK = Path(__file__).with_name("rtp_work.py")
 
 Measure = Callable[[], Figures]
 
@@ -29,8 +35,8 @@ class Sides:
         self._plan = plan
         self._pythons: dict[str, list[str]] = {}
         finders: Mapping[str, Callable[[], list[str]]] = {
-            "shmring": peer.dropin,
-            ORIGINAL: lambda: peer.original(plan.peer_python),
+            "shmring": _dropin,
+            ORIGINAL: lambda: peers.load("rtp").original(plan.peer_python),
         }
         for system, find in finders.items():
             try:
@@ -62,7 +68,7 @@ class Sides:
         }
 
     def facts(self, python: list[str], work: str, seconds: float, **options: Any) -> dict[str, Any]:
-        return peer.work(
+        return _work(
             python,
             work,
             self._plan.namespace,
@@ -70,6 +76,42 @@ class Sides:
             seconds=seconds,
             **options,
         )
+
+
+def _dropin() -> list[str]:
+    """Return the command that starts this interpreter. Raises `Unavailable` if its `rtpsynth` is
+    not ours: the two packages have the same name, and the last installed one wins."""
+    owners = importlib.metadata.packages_distributions().get("rtpsynth", [])
+    if owners and owners != ["shmring"]:
+        raise Unavailable(
+            f"the rtpsynth of {sys.executable} comes from {', '.join(sorted(set(owners)))}: "
+            "measure with a Python that only has shmring"
+        )
+    return [sys.executable, "-P"]
+
+
+def _work(
+    python: list[str], name: str, namespace: str, timeout_s: float, **options: Any
+) -> dict[str, Any]:
+    """Run one workload in a separate process. Return its result. Raises `OSError` with its last
+    output."""
+    command = [*python, str(_WORK), name, json.dumps(options)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, "SHMRING_NAMESPACE": namespace},
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(None, f"{name} did not end within {timeout_s:.0f} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise OSError(None, f"{name}: {lines[-1]}")
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
 
 
 def run(plan: Plan) -> Iterator[Row]:

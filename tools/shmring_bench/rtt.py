@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import shmring
 from shmring.types import Profile
-from shmring_bench import floor, ipc_peer
+from shmring_bench import floor, ipc_end
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
 
@@ -213,9 +213,9 @@ def _endpoints(
 
 def _processes(plan: Plan, system: str) -> Figures:
     """Two processes on one core, the worker of both on the other."""
-    pool = shmring.Pool(ipc_peer.SHARED_POOL, plan.cpus, namespace=plan.namespace)
+    pool = shmring.Pool(ipc_end.SHARED_POOL, plan.cpus, namespace=plan.namespace)
     with plan.on_other_core(), pool:
-        return _ask(plan, system, ipc_peer.SHARED_POOL, plan.other_cpu)
+        return _ask(plan, system, ipc_end.SHARED_POOL, plan.other_cpu)
 
 
 def _programs(plan: Plan, system: str) -> Figures:
@@ -229,8 +229,8 @@ def _programs(plan: Plan, system: str) -> Figures:
 def _ask(plan: Plan, system: str, pool: str, cpu: int | None) -> Figures:
     """Blocking calls of two processes."""
     with (
-        ipc_peer.known_to_both(system, f"{plan.namespace} {pool}") as text,
-        ipc_peer.asking(system, text, cpu) as (send, receive),
+        ipc_end.known_to_both(system, f"{plan.namespace} {pool}") as text,
+        ipc_end.asking(system, text, cpu) as (send, receive),
     ):
 
         def round_trip() -> None:

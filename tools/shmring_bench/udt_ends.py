@@ -1,34 +1,24 @@
 """The programs that `shmring bench udt` runs: ends of streams over each system, and the impaired
-path between them. Programs for other libraries are built at first use."""
+path between them. Those over other libraries are in `tools/peers`."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from shmring_bench import floor
+from shmring_bench import floor, peers
 from shmring_bench.measure import Plan, Unavailable, cpu_ns, resident_bytes
 
-_SOURCE = Path(__file__).with_name("udt_peer.cpp")
-_OURS = "shmring_bench.udt_peer"
-_LIBRARIES = {
-    "libudt": ("WITH_UDT", "udt", "libudt-dev"),
-    "libsrt": ("WITH_SRT", "srt", "libsrt-openssl-dev"),
-}
-_COMPILE_TIMEOUT_S = 120
+_END = "shmring_bench.udt_end"
+_LIBRARIES = ("libudt", "libsrt")
 _END_TIMEOUT_S = 10
 _NS_PER_S = 1e9
 
@@ -259,7 +249,8 @@ def _command(
     cpu: int | None,
 ) -> Sequence[str]:
     if system.name in _LIBRARIES:
-        words = [str(_built(system.name)), role, str(streams), address]
+        program = peers.load("udt").program(system.name)
+        words = [str(program), role, str(streams), address]
         return [*words, str(port)] if role == "source" else words
     job = {
         "system": system.name,
@@ -270,41 +261,4 @@ def _command(
         "namespace": plan.namespace,
         "options": system.options,
     }
-    return [sys.executable, "-P", "-m", _OURS, role, json.dumps(job)]
-
-
-def _built(library: str) -> Path:
-    """Return the program for a library, built at the first call, below the user's cache folder.
-    Raises `Unavailable`."""
-    macro, name, package = _LIBRARIES[library]
-    digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    program = cache / "shmring" / "peers" / f"{library}-{platform.machine()}-{digest}"
-    if program.is_file():
-        return program
-    print(f"shmring bench: building {program}, once", file=sys.stderr)
-    try:
-        program.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=program.parent) as folder:
-            made = Path(folder) / library
-            words = ["g++", "-std=c++17", "-O2", f"-D{macro}", "-o", str(made), str(_SOURCE)]
-            _compile([*words, f"-l{name}", "-pthread"], package)
-            made.rename(program)
-    except OSError as error:
-        raise Unavailable(f"it cannot be stored: {error}") from error
-    return program
-
-
-def _compile(words: list[str], package: str) -> None:
-    try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False
-        )
-    except FileNotFoundError:
-        raise Unavailable(f"there is no g++: install g++ and {package}") from None
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"g++ did not end within {_COMPILE_TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line or "cannot" in line]
-        reason = (lines or ["g++ gave no reason"])[0]
-        raise Unavailable(f"it does not build ({reason}): install {package}")
+    return [sys.executable, "-P", "-m", _END, role, json.dumps(job)]

@@ -38,6 +38,7 @@ TOOLS: dict[str, set[str]] = {
     "shmring_plot": {"shmring_cli"},
     "shmring_bench": {"shmring_cli"},
     "shmring_measure": {"shmring_cli", "shmring_plot", "rtstat"},
+    "peers": {"shmring_bench"},  # which finds it by its place, and only in the source tree
     "shmring_demo": {"shmring_cli", "shmring_bench", "shmring_plot"},
     "rtstat": {"shmring_cli"},
 }

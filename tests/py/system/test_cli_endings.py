@@ -136,7 +136,7 @@ CASES = {
     "rtstat --serve-metrics": Case(
         (*RTSTAT, "--serve-metrics", "0"), says("metrics at"), needs="prometheus_client"
     ),
-    "an end of bench": Case(("shmring_bench.udt_peer", "sink", SINK), says("pids")),
+    "an end of bench": Case(("shmring_bench.udt_end", "sink", SINK), says("pids")),
     # These end by themselves, so a signal interrupts them.
     "demo": Case((*SHMRING, "demo", "--duration", "600"), demonstrates, FAILED),
     "rtstat show": Case(("rtstat", "show", "TARGET/ctl", "--interval", "600"), looks, FAILED),

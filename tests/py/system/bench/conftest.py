@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from kit.commands import SHMRING
@@ -11,15 +12,18 @@ from rtworkers import paths
 from shmring_bench.measure import Row
 
 COMMAND = [*SHMRING, "bench"]
+CHECKOUT = Path(__file__).parents[4]
+"""Only there are comparisons with programs of other authors found."""
 UNITS = {"ns", "pps", "bps", "bytes", "percent", "per_s", "packets", "verdict"}
 
 
-def command(*words, **environment):
+def command(*words, cwd=CHECKOUT, **environment):
     with subprocess.Popen(
         [*COMMAND, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=cwd,
         env={**os.environ, **environment},
     ) as process:
         try:

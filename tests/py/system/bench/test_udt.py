@@ -40,6 +40,16 @@ def test_libraries_that_are_missing_are_named(command, tmp_path):
     assert "install g++ and libudt-dev" in " ".join(done.stderr.split())
 
 
+def test_libraries_need_the_source_tree(command, rows_of, tmp_path):
+    words = ("to-libudt", "stream-mss1500", "--duration", "0.2", "--runs", "1", "--json")
+    done = command("udt", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    systems = {row["system"] for row in rows_of(done.stdout, "udt")}
+    assert systems == {"shmring", "shmring-bbr", "tcp"}
+    for library in ("libudt", "libsrt"):
+        assert f"{library}: peer: needs the source tree" in " ".join(done.stderr.split())
+
+
 @pytest.mark.needs("netns")
 def test_a_stream_beside_tcp_has_its_rows_where_there_are_namespaces(command, rows_of):
     done = command("udt", "beside-tcp-cubic", "--duration", "0.2", "--runs", "1", "--json")

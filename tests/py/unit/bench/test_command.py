@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from shmring_bench import command
+from shmring_bench import command, peers
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_cli import main
+
+CHECKOUT = Path(__file__).parents[4]
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> int:
@@ -48,3 +52,27 @@ def test_the_worst_run_tells_what_is_missing() -> None:
     runs = figures()
     rows = alternate(Plan(None, 3, None, None, "bench"), "case", {"shmring": lambda: next(runs)})
     assert {row.metric: row.value for row in rows} == {"lost": 5.0, "error_p50": 2.0}
+
+
+def test_peers_are_found_in_the_source_tree_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    assert peers.folder() == CHECKOUT / "tools" / "peers"
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(None, 1, None, None, "bench")
+    systems = {"mgen": peers.part("generate", "mgen"), "shmring": lambda: {("rate", "pps"): 1.0}}
+    assert [row.system for row in alternate(plan, "case", systems)] == ["shmring"]
+    assert plan.lacking == {"mgen: peer: needs the source tree"}
+
+
+def test_peers_of_another_user_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A command that is run in a strange folder must not run what lies there."""
+    (tmp_path / "tools" / "peers").mkdir(parents=True)
+    (tmp_path / "tools" / "peers" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert peers.folder() is not None
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert (peers.folder() is None) == (os.getuid() != 0)

@@ -1,8 +1,8 @@
 """One end of streams over `shmring.udt` or TCP, for `shmring bench udt`, in a separate process.
 
-    python -m shmring_bench.udt_peer sink|source '{"system": "shmring", "streams": 1, ...}'
+    python -m shmring_bench.udt_end sink|source '{"system": "shmring", "streams": 1, ...}'
 
-It behaves like the programs made from ``udt_peer.cpp``: the first line on standard output is
+It behaves like the programs made from ``udt_end.cpp``: the first line on standard output is
 ``{"port": N, "pids": [...]}``. A sink then prints a line every 20 ms: CLOCK_MONOTONIC in ns and the
 bytes received so far on each stream. Both run until SIGTERM.
 """
@@ -36,7 +36,7 @@ Send = Callable[[bytes], object]
 def main(arguments: list[str]) -> None:
     role, text = arguments
     job: dict[str, Any] = json.loads(text)
-    with Told("udt_peer", lasts=True) as told, ExitStack() as stack:
+    with Told("udt_end", lasts=True) as told, ExitStack() as stack:
         work = _sink if role == "sink" else _source
         failures: list[BaseException] = []
         _beside(_do, work, stack, job, told, failures)

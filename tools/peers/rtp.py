@@ -1,9 +1,7 @@
-"""The interpreters `shmring bench rtp` runs: one with the original `rtpsynth`, one with ours."""
+"""The original `rtpsynth`, for `shmring bench rtp`."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
@@ -11,13 +9,11 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
-from typing import Any
 
 from shmring_bench.measure import Unavailable
 
 VERSION = "1.3.3"
 _INSTALL_TIMEOUT_S = 180
-_WORK = Path(__file__).with_name("rtp_work.py")
 
 
 def original(given: str | None) -> list[str]:
@@ -30,42 +26,6 @@ def original(given: str | None) -> list[str]:
     words = [str(python), "-I"]
     _check(words)
     return words
-
-
-def dropin() -> list[str]:
-    """Return the command that starts this interpreter. Raises `Unavailable` if its `rtpsynth` is
-    not ours: the two packages have the same name, and the last installed one wins."""
-    owners = importlib.metadata.packages_distributions().get("rtpsynth", [])
-    if owners and owners != ["shmring"]:
-        raise Unavailable(
-            f"the rtpsynth of {sys.executable} comes from {', '.join(sorted(set(owners)))}: "
-            "measure with a Python that only has shmring"
-        )
-    return [sys.executable, "-P"]
-
-
-def work(
-    python: list[str], name: str, namespace: str, timeout_s: float, **options: Any
-) -> dict[str, Any]:
-    """Run one workload in a separate process. Return its result. Raises `OSError` with its last
-    output."""
-    command = [*python, str(_WORK), name, json.dumps(options)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, "SHMRING_NAMESPACE": namespace},
-        )
-    except subprocess.TimeoutExpired:
-        raise OSError(None, f"{name} did not end within {timeout_s:.0f} s") from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise OSError(None, f"{name}: {lines[-1]}")
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return facts
 
 
 def _environment() -> Path:

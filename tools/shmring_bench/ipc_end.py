@@ -6,7 +6,6 @@ A link is made in the asking process and passed to the answering one, which call
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import socket
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import shmring
+from shmring_bench import peers
 from shmring_bench.measure import Unavailable
 
 PAYLOAD = bytes(64)
@@ -58,69 +58,16 @@ def socket_ends(text: str, answers: bool) -> Ends:
     return sock.send, lambda: sock.recv(2048)
 
 
-def zeromq_ends(text: str, answers: bool) -> Ends:
-    zmq = _package("zmq", "pyzmq")
-    sock = zmq.Context.instance().socket(zmq.PAIR)
-    sock.setsockopt(zmq.RCVTIMEO, int(WAIT_S * 1000))
-    (sock.connect if answers else sock.bind)(f"ipc://{text}")
-    return sock.send, sock.recv
-
-
-class _Payload(ctypes.Structure):
-    _fields_ = (("bytes", ctypes.c_uint8 * 64),)
-
-    @staticmethod
-    def type_name() -> str:
-        return "Bytes64"
-
-
-def iceoryx2_ends(text: str, answers: bool) -> Ends:
-    """Samples by publish and subscribe, and an event to wake the other end."""
-    iox2 = _package("iceoryx2", "iceoryx2")
-    iox2.set_log_level(iox2.LogLevel.Error)
-    node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
-
-    def service(way: str) -> Any:
-        return node.service_builder(iox2.ServiceName.new(f"{text}/{way}"))
-
-    ways = ("ask", "answer")
-    there, here = ways if answers else ways[::-1]
-    topics = {way: service(way).publish_subscribe(_Payload).open_or_create() for way in ways}
-    events = {way: service(f"{way}-event").event().open_or_create() for way in ways}
-    publisher = topics[here].publisher_builder().create()
-    subscriber = topics[there].subscriber_builder().create()
-    notifier = events[here].notifier_builder().create()
-    listener = events[there].listener_builder().create()
-    wait = iox2.Duration.from_secs(int(WAIT_S))
-
-    def send(data: bytes) -> None:
-        payload = _Payload()
-        ctypes.memmove(payload.bytes, data, len(data))
-        publisher.send_copy(payload)
-        notifier.notify()
-
-    def receive() -> bytes:
-        while (sample := subscriber.receive()) is None:
-            listener.timed_wait(wait)
-        return bytes(sample.payload().contents.bytes)
-
-    return send, receive
-
-
-def _package(module: str, distribution: str) -> Any:
-    try:
-        return __import__(module)
-    except ImportError:
-        raise Unavailable(f"not installed: pip install {distribution}") from None
-
-
 CONNECT: dict[str, Connect] = {
     "shmring": shmring_ends,
     "udp-channel": channel_ends,
     "socket": socket_ends,
-    "zeromq-ipc": zeromq_ends,
-    "iceoryx2": iceoryx2_ends,
 }
+
+
+def connect(system: str, text: str, answers: bool) -> Ends:
+    """Make the ends of one process. Raises `Unavailable`."""
+    return (CONNECT.get(system) or peers.load("ipc").CONNECT[system])(text, answers)
 
 
 def answer(system: str, text: str, ready: Any, cpu: int | None, queues: Any = None) -> None:
@@ -128,7 +75,7 @@ def answer(system: str, text: str, ready: Any, cpu: int | None, queues: Any = No
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     if queues is None:
-        send, receive = CONNECT[system](text, True)
+        send, receive = connect(system, text, True)
     else:
         send, receive = queues[1].put, queues[0].get
     ready.set()
@@ -142,7 +89,7 @@ def asking(system: str, text: str, cpu: int | None) -> Iterator[Ends]:
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Event()
     queues = (spawn.Queue(), spawn.Queue()) if system == "mp-queue" else None
-    ends = None if queues else CONNECT[system](text, False)
+    ends = None if queues else connect(system, text, False)
     process = spawn.Process(target=answer, args=(system, text, ready, cpu, queues), daemon=True)
     process.start()
     try:

@@ -7,6 +7,9 @@ RT_WERROR    ?= OFF
 # What is installed to be tested: the tree, or with WHEEL=dist/....whl what users get (`make wheel`).
 WHEEL        ?=
 PYTEST_ARGS  ?=
+# make test and make check: ROOM=core|rtp|udt|netflux|net|dropins|rtstat|doctor|bench|cli runs the tests of one room
+# (tests/py/rooms.py).
+ROOM         ?=
 WHEEL_TARGETS ?=
 WHEEL_ROOTS  ?=
 WORLDS       ?=
@@ -16,7 +19,8 @@ FREE_THREADED ?=
 # With the 64 MB of shared memory of a container there is room for fewer of the largest channels.
 SMALL_SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$2 < 131072 { print "small" }')
 SIDE_BY_SIDE := $(if $(SMALL_SHM),$(JOBS),$(shell expr $(JOBS) + 1))
-PYTEST = $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder $(if $(ROOM),--room=$(ROOM))
+CTEST_ROOM = $(if $(ROOM),$(or $(shell $(PYTHON) tests/py/rooms.py $(ROOM)),$(error make needs another ROOM)))
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
 MUTATIONS    ?= 1000000
@@ -55,11 +59,11 @@ check: export SHMRING_CTEST_LOG := build/dev/Testing/Temporary/LastTest.log
 
 # The C tests are built in the folder in which pip has compiled the product: nothing is compiled twice. A WHEEL was
 # compiled elsewhere, so for it they are left out.
-test: $(VENV)/.installed-test ## prove that what is installed here works (PYTEST_ARGS=... goes to pytest)
+test: $(VENV)/.installed-test ## prove that what is installed here works (ROOM=...; PYTEST_ARGS=... goes to pytest)
 ifeq ($(WHEEL),)
 	$(STAGE) "build the quick C tests" $(MAKE) --no-print-directory build/pip/c_tests
 	$(STAGE) "quick C tests" $(BIN)/ctest --test-dir build/pip --parallel $(SIDE_BY_SIDE) --output-on-failure \
-	    --no-tests=error
+	    --no-tests=error $(CTEST_ROOM)
 endif
 	$(STAGE) "quick Python tests" $(PYTEST) $(PYTEST_ARGS)
 
@@ -252,7 +256,7 @@ build-%: $(TOOLS) FORCE
 	    >../build/$*.log || { cat ../build/$*.log; exit 1; }
 
 ctest-%: build-%
-	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(SIDE_BY_SIDE)
+	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(SIDE_BY_SIDE) $(CTEST_ROOM)
 
 $(TOOLS): pyproject.toml
 	$(STAGE) "set up $(VENV)" sh -c "{ [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } && \

@@ -26,10 +26,12 @@ settings.register_profile(
 settings.load_profile("busy")
 
 # Tests import needs.py, and the models beside this file, by name.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "models")]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "models")]
 pytest_plugins = ["needs"]
 
 import after_kill  # noqa: E402
+import rooms  # noqa: E402
 
 # Processes started with -c or -m would otherwise find the sources in the current folder first,
 # which hold no compiled parts.
@@ -53,13 +55,19 @@ LONGEST = {"chaos", "bench", "exhaustion", "interop", "test_docs.py"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--check", action="store_true", help="run the tests of `make check`, too")
+    parser.addoption("--room", choices=rooms.PYTHON, help="run the tests of one room (rooms.py)")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Without --check, do not import a file of long tests: to rewrite its assertions takes longer
-    than many a test.
+    """Leave out the files of other rooms than --room. Without --check, do not import a file of long
+    tests: to rewrite its assertions takes longer than many a test.
     """
-    if config.getoption("check") or collection_path.suffix != ".py":
+    if collection_path.suffix != ".py":
+        return None
+    room = config.getoption("room")
+    if room and rooms.room_of(collection_path.relative_to(HERE).as_posix()) != room:
+        return True
+    if config.getoption("check"):
         return None
     text = collection_path.read_text(encoding="utf-8")
     return bool(re.search(r"^pytestmark = \[?\s*pytest\.mark\.check\b", text, re.M)) or None

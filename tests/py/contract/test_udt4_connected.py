@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from kit.waiting import until
-from kit.wire import udp
+from kit.wire import free_port, udp
 
 import udt4
 from udt4 import UDTSOCKET, UDTException, UdtSocket
@@ -165,8 +165,7 @@ def test_nobody_answers() -> None:
 
 
 def test_the_server_may_start_after_the_client() -> None:
-    with udp() as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     client = udt4.socket(2, 1, 0)
     outcome: list[object] = []
     thread = threading.Thread(target=lambda: outcome.append(udt4.connect(client, HERE, port)))

@@ -8,12 +8,12 @@ into a file. The literal `1024l` of Python 2 is the only thing that is not as in
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from kit.wire import free_port
 
 MIB = 1 << 20
 
@@ -65,9 +65,7 @@ def main(where):
 
 @pytest.mark.parametrize("size", [8 * MIB, pytest.param(512 * MIB, marks=pytest.mark.check)])
 def test_sendrecv_file(size: int, shmring_namespace: str, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for name, text in (("main", MAIN), ("client", CLIENT), ("server", SERVER)):
         (tmp_path / f"{name}.py").write_text(text.format(port=port, size=size))
     env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}

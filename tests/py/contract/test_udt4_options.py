@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kit.waiting import until
+from kit.wire import udp
 
 import udt4
 from udt4 import UDTSOCKET, UDTException
@@ -162,8 +163,7 @@ def test_sockets_share_a_port(sock: UDTSOCKET) -> None:
 
 
 def test_a_foreign_port_is_taken(sock: UDTSOCKET) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign:
-        foreign.bind((HERE, 0))
+    with udp() as foreign:
         fails(udt4.ESOCKFAIL, udt4.bind, sock, HERE, foreign.getsockname()[1])
     assert udt4.getsockstate(sock) == udt4.UDTSTATUS_INIT
 
@@ -173,8 +173,7 @@ def test_a_port_is_free_again_at_once(sock: UDTSOCKET) -> None:
     port = udt4.getsockname(sock)[1]
     udt4.listen(sock, 1)
     udt4.close(sock)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign:
-        foreign.bind((HERE, port))
+    udp(port=port).close()
 
 
 def test_binding_to_a_udp_socket(sock: UDTSOCKET) -> None:

@@ -15,7 +15,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import wave
@@ -28,6 +27,7 @@ import needs
 import pytest
 from kit.engines import spelled
 from kit.waiting import until
+from kit.wire import udp
 
 import shmring
 
@@ -115,8 +115,7 @@ def port_pair() -> Callable[[], int]:
             port = draw.randrange(20_000, 32_000, 2)
             with contextlib.suppress(OSError):
                 for one in (port, port + 1):
-                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                        probe.bind(("127.0.0.1", one))
+                    udp(port=one).close()
                 if port not in given:
                     given.add(port)
                     return port

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from kit.wire import udp
 
 import shmring
 
@@ -31,9 +31,7 @@ class Partner:
     """A socket that receives the cycles."""
 
     def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.settimeout(PATIENCE_S)
+        self.socket = udp()
         self.address: tuple[str, int] = self.socket.getsockname()
 
     def recv_until(self, payload: bytes) -> list[bytes]:

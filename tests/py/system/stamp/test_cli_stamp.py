@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from kit import commands
+from kit.wire import free_port
 
 import shmring
 
@@ -49,11 +50,7 @@ def reflecting() -> Iterator[Callable[..., Started]]:
 
 
 def port_of_nobody() -> str:
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return str(sock.getsockname()[1])
+    return str(free_port())
 
 
 def test_replies_are_apart_without_gso(reflecting: Callable[..., Started]) -> None:

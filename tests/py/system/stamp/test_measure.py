@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kit.wire import udp
+from kit.wire import free_port, udp
 from stamp_reflector import NS_PER_S, Reflector, reflecting, reply, request, sequence_of
 
 import shmring
@@ -305,8 +305,7 @@ def test_ipv6(shmring_pool: shmring.Pool) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
-    with udp() as freed:
-        port = freed.getsockname()[1]
+    port = free_port()
     with pytest.raises(
         shmring.ReceiveTimeout, match="start `shmring reflect --sessions 4096` there"
     ) as failed:
@@ -366,8 +365,7 @@ def test_a_rate_does_not_count_the_time_of_waiting(
 
 
 def test_a_stream_of_somebody_else(shmring_pool: shmring.Pool) -> None:
-    with udp() as freed:
-        port = freed.getsockname()[1]
+    port = free_port()
     sent = [*range(50), *range(52, 80), 81, 80, *range(82, 100), 99]  # without 50 and 51
 
     def send() -> None:
@@ -403,8 +401,7 @@ def test_a_stream_of_somebody_else(shmring_pool: shmring.Pool) -> None:
 def test_a_listener_counts_packets_that_are_too_short_to_be_answered(
     shmring_pool: shmring.Pool,
 ) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
+    with udp() as sock:
         place = sock.getsockname()
     listening = stamp.Listening(place, seconds=1.5, timeout=1.0, pool=shmring_pool)
     reports: list[stamp.MeasureReport] = []

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from kit.wire import udp
 
 import shmring
 from shmring import udt
@@ -21,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 
 def test_nobody_is_there() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind((HERE, 0))
+    with udp() as silent:
         with pytest.raises(udt.UdtTimeout) as caught:
             udt.connect(silent.getsockname(), timeout=0.3)
         assert caught.value.code == udt.Code.ENOSERVER

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kit.wire import udp
 
 import shmring
 from shmring import udt
@@ -100,8 +100,7 @@ def test_garbage_leaves_nothing_behind(
         eventually(lambda: not _channels(leftovers))
         eventually(lambda: open_files() <= files)
     for port in ports:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind((HERE, port))
+        udp(port=port).close()
 
 
 def _channels(leftovers: Callable[[], list[str]]) -> list[str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from kit.wire import udp
 
 import shmring
 from rtworkers import paths
@@ -48,9 +49,7 @@ class Stranger:
     """A client by hand, which says nothing after its handshakes."""
 
     def __init__(self, to: tuple[str, int]) -> None:
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((HERE, 0))
-        self.sock.settimeout(PATIENCE_S)
+        self.sock = udp()
         self.sock.connect(to)
         self.sock.send(handshake(1, 1))
         self.cookie = answer(self.sock)[2]

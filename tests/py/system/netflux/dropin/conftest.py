@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from kit import wire
 
 LOOPBACK = "127.0.0.1"
 
@@ -99,6 +100,4 @@ def partner(make_partner: Callable[..., Partner]) -> Partner:
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((LOOPBACK, 0))
-        return int(sock.getsockname()[1])
+    return wire.free_port()

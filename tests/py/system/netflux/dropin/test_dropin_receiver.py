@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import socket
 import threading
 import time
 
 import pytest
+from kit.wire import udp
 
 from netflux import NetfluxReceiver
 
@@ -380,8 +380,7 @@ def test_the_port_is_free_behind_stop(make, shmring_pool):
     receiver = make()
     port = receiver._socket.getsockname()[1]
     receiver.stop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", port))
+    udp(port=port).close()
 
 
 def test_a_second_start_does_nothing(make, offer):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any
@@ -125,18 +123,6 @@ def test_held_packets_wait_and_purged_ones_are_gone(local: Any) -> None:
     assert received(here, 1) == [b"kept"]
     assert here.stats().tx_cancelled == 1
 
-
-def test_copies_attach_by_name_and_a_child_may_use_its_own(local: Any) -> None:
-    here = local()
-    copy = pickle.loads(pickle.dumps(here))
-    assert copy.try_recv() is None
-    child = os.fork()
-    if child == 0:
-        here.send(b"from the child")
-        here.flush(timeout=WAIT_S)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert received(copy, 1) == [b"from the child"]
 
 
 def test_awaited_packets(local: Any) -> None:

@@ -302,20 +302,6 @@ def test_numbers_go_on_where_another_link_ended(link: Any, partner: Any, eventua
     assert here.link().rejected_repeated == 1
 
 
-def test_a_link_may_be_held(link: Any, partner: Any, eventually: Any) -> None:
-    here = link(values=b"sent", held=True)
-    time.sleep(0.05)
-    assert partner.empty() == []
-    here.update(b"more")
-    here.release()
-    assert partner.recv().values == b"more"
-    here.hold()
-    partner.empty()
-    time.sleep(0.05)
-    assert partner.empty() == []
-    here.release()
-    partner.recv_until(b"more")
-
 
 def test_readers_forget_and_counters_begin_anew(link: Any, partner: Any, eventually: Any) -> None:
     here = link(values=b"sent")
@@ -406,16 +392,6 @@ with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
         other.popen.stdin.close()
         assert other.wait() == 0, "it ends its own pool"
 
-
-def test_nobody_writes_to_a_link_that_was_closed(link: Any, shmring_namespace: str) -> None:
-    here = link(values=b"sent")
-    there = shmring.attach("plc", namespace=shmring_namespace)
-    assert isinstance(there, shmring.NetfluxChannel)
-    there.update(b"more")
-    here.end()
-    for call in (lambda: there.update(b"late"), there.snapshot, there.recv):
-        with pytest.raises(errors.ChannelClosed):
-            call()
 
 
 def test_what_a_record_refuses_at_open_leaves_nothing(

@@ -601,17 +601,6 @@ def test_flows_open_again_when_the_worker_has_files_again(
     check_ledger(ch)
 
 
-def test_hold_and_release(opens: Opens, server: socket.socket, client: socket.socket) -> None:
-    ch = opens()
-    ch.hold()
-    client.sendto(b"x", ch.local or HERE)
-    server.settimeout(0.1)
-    with pytest.raises(TimeoutError):
-        server.recv(100)
-    server.settimeout(WAIT_S)
-    ch.release()
-    assert server.recv(100) == b"x"
-
 
 def test_purge_loses_what_is_on_the_paths(
     opens: Opens, server: socket.socket, client: socket.socket

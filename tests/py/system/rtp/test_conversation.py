@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -135,34 +132,6 @@ def test_the_delay_grows_with_the_jitter(pair: Pair, items: Any) -> None:
 # --- life -----------------------------------------------------------------------------------------
 
 
-def test_closing_leaves_nothing_and_the_port_is_free(pair: Pair, shmring_pool: Any) -> None:
-    here, there = pair(rtcp=shmring.rtp.Rtcp(port="next_port"))
-    local = here.local
-    assert local is not None
-    here.end()
-    there.end()
-    for port in (local[1], local[1] + 1):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind((local[0], port))
-    assert shmring_pool.channels() == []
-
-
-def test_closing_wakes_whoever_waits(pair: Pair) -> None:
-    here, _ = pair()
-    ended = []
-
-    def wait() -> None:
-        try:
-            here.recv(timeout=WAIT_S)
-        except shmring.ChannelClosed:
-            ended.append(True)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    time.sleep(0.1)
-    here.end()
-    thread.join(WAIT_S)
-    assert ended == [True]
 
 
 @pytest.mark.check

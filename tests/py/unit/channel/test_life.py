@@ -102,21 +102,6 @@ def test_a_closed_end_raises_everywhere(loop):
             use()
 
 
-def test_the_openers_end_is_for_all_and_an_attached_ones_close_for_itself(loop):
-    ch = loop()
-    other = shmring.attach(ch.name)
-    other.close()
-    ch.send(b"x", to=ch.home)
-    assert ch.recv(timeout=20).data == b"x"
-    third = shmring.attach(ch.name)
-    ch.end()
-    with pytest.raises(shmring.ChannelClosed, match="was closed"):
-        third.send(b"x", to=("127.0.0.1", 9))
-    with pytest.raises(shmring.ChannelClosed):
-        third.recv(timeout=20)
-    with pytest.raises(shmring.ChannelNotFound):
-        shmring.attach("loop")
-
 
 def test_dropping_the_object_leaves_the_channel_open(loop):
     ch = loop()
@@ -125,23 +110,6 @@ def test_dropping_the_object_leaves_the_channel_open(loop):
     gc.collect()
     assert shmring.attach("loop").state == "open"
 
-
-def test_closing_wakes_a_reader_in_another_thread(loop):
-    ch = loop()
-    raised = []
-
-    def read():
-        try:
-            ch.recv()
-        except shmring.ChannelClosed as error:
-            raised.append(error)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    time.sleep(0.05)
-    ch.end()
-    reader.join(10)
-    assert len(raised) == 1
 
 
 def test_slots_of_a_closed_end_are_free_again(loop, settle):
@@ -343,16 +311,6 @@ def test_other_threads_run_while_one_waits(loop):
     assert ch.recv(timeout=20).data == b"x"
 
 
-def test_pickling_is_attaching(loop, shmring_namespace):
-    ch = loop()
-    copy = pickle.loads(pickle.dumps(ch))
-    tap = pickle.loads(pickle.dumps(shmring.attach(ch.name, readonly=True)))
-    ch.send(b"x", to=ch.home)
-    assert copy.recv(timeout=20).data == b"x"
-    assert (copy.namespace, copy.readonly, tap.readonly) == (shmring_namespace, False, True)
-    copy.close()
-    assert ch.recv(timeout=20)
-
 
 def test_a_forked_child_is_a_party_of_its_own(loop):
     ch = loop()
@@ -530,21 +488,6 @@ def test_odd_timeouts_of_flush(loop, timeout):
     with pytest.raises((ValueError, TypeError)):
         loop().flush(timeout=timeout)
 
-
-def test_closing_an_end_leaves_the_channel_to_others(loop):
-    ch = loop()
-    other = shmring.attach(ch.name)
-    assert (ch.opened_here, other.opened_here) == (True, False)
-    with pytest.raises(shmring.NoPermission, match="was opened elsewhere"):
-        other.end()
-    ch.close()
-    other.send(b"x", to=other.local)
-    assert other.recv(timeout=20).data == b"x"
-    ch.end()
-    ch.end()
-    assert other.state == "closed"
-    with pytest.raises(shmring.ChannelNotFound):
-        shmring.attach(ch.name)
 
 
 def test_the_with_block_that_opened_a_channel_ends_it(loop):

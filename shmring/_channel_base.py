@@ -64,7 +64,7 @@ class ChannelEnd:
         readonly: only observe, and nobody notices.
         reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
             readonly "broadcast".
-        owner: given to the opener's end: `end` ends the channel for all processes, and reading of a
+        owner: given to an opener's end: `end` of the last one ends the channel, and reading of a
             new channel starts at the oldest packet. Other ends read what arrives from now on.
         segment: the mapping of the segment, if the opener has one.
 
@@ -243,21 +243,22 @@ class ChannelEnd:
         await in_thread(self.close)
 
     def end(self, *, linger: float | None = LINGER_S) -> None:
-        """End the channel for all processes, and close this end.
+        """Close this end, and end the channel for all processes if no other opener of it runs.
 
         linger: how long to wait, in seconds, until the packets of all senders are sent. The others
             are then cancelled, and an `UnsentWarning` says how many. 0: cancel them now, without a
             warning. None: no limit. Packets of a held channel are not waited for.
 
-        Only the end that opened the channel may call it, also after its `close`, and more than
-        once. The end of the ``with`` block that opened the channel does the same. After an
-        exception in the block it does not wait. Other processes use `Pool.close_channel`, which
-        does not wait either. Raises `NoPermission`.
+        Only an end that opened the channel may call it, also after its `close`, and more than once.
+        The end of a ``with`` block that opened the channel does the same. After an exception in the
+        block it does not wait. Other processes use `Pool.close_channel`, which does not wait
+        either. Raises `NoPermission`.
         """
         warn_unsent(self._what, self._ended(linger), stacklevel=2)
 
     async def end_async(self, *, linger: float | None = LINGER_S) -> None:
-        """End the channel for all processes without blocking the event loop, and close this end.
+        """Close this end, and end the channel for all processes if no other opener of it runs,
+        without blocking the event loop.
 
         linger: how long to wait, in seconds, until the packets of all senders are sent. None: no
         limit. Raises `NoPermission` in an end that did not open the channel.
@@ -277,21 +278,19 @@ class ChannelEnd:
     def _end(self, linger: float | None) -> int:
         """Close this end. Return how many packets were cancelled."""
         until_ns = deadline(linger, "linger")
-        ends = self.opened_here and self._endpoint.has_its_name()
-        unsent = self._endpoint.await_sent(until_ns) if ends else 0
-        self._endpoint.finish()
-        return unsent
+        unsent = self._endpoint.await_end(until_ns)
+        return unsent if self._endpoint.finish() else 0
 
     @property
     def _what(self) -> str:
         return f"channel {self.name!r}"
 
     @property
-    def taken_over(self) -> bool:
-        """Whether this end took the channel over from a program that had died. Packets that the
-        other one had queued are still sent (see `purge`), sequence numbers go on, and reading
-        starts with what arrives from now on."""
-        return self._endpoint.taken_over
+    def created(self) -> bool:
+        """Whether this end opened the channel and it was not open before. Otherwise packets that
+        wait are still sent (see `purge`), sequence numbers go on, and reading starts with what
+        arrives from now on."""
+        return self._endpoint.created
 
     @property
     def opened_here(self) -> bool:

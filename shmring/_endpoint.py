@@ -44,16 +44,25 @@ class Owner(Protocol):
     """What the opener's end may do with its channel as a whole."""
 
     @property
-    def taken_over(self) -> bool:
-        """Whether the channel was taken over from a program that had died."""
+    def created(self) -> bool:
+        """Whether the channel was not open before."""
         ...
 
-    def end(self) -> None:
-        """End the channel for all processes."""
+    @property
+    def alone(self) -> bool:
+        """Whether no other opener of it ran then."""
+        ...
+
+    def has_others(self) -> bool:
+        """Whether the channel was opened through other ends whose processes run."""
+        ...
+
+    def end(self) -> bool:
+        """End the channel for all processes if no other opener runs. Return whether it did."""
         ...
 
     def undo(self) -> None:
-        """Undo the opening: end a new channel, give back one that was taken over."""
+        """Undo the opening."""
         ...
 
 
@@ -103,9 +112,9 @@ class Endpoint(batch.Core):
             served_epoch(self._segment)
         self.end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
         mode_number = _READINGS[self.reading]
-        self.taken_over = owner is not None and owner.taken_over
-        from_oldest = owner is not None and not self.taken_over
-        check(lib.endpoint_open(self.end, self._segment, mode_number, from_oldest))
+        self.created = owner is not None and owner.created
+        """Whether this end opened the channel, which was not open before."""
+        check(lib.endpoint_open(self.end, self._segment, mode_number, self.created))
         self._serve((self._segment, self.end), self.address())
         self.attachment = Attachment(self._segment)
         self.closed = False
@@ -337,6 +346,16 @@ class Endpoint(batch.Core):
             return waiting
         return 0
 
+    def await_end(self, until_ns: int) -> int:
+        """Do what `await_sent` does, if `finish` would end the channel."""
+        owner = self._owner
+        with contextlib.suppress(errors.ShmringError):
+            if owner is None or not (self.closed or self.tx_waiting):
+                return 0
+            if not self.has_its_name() or owner.has_others():
+                return 0
+        return self.await_sent(until_ns)
+
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -345,11 +364,11 @@ class Endpoint(batch.Core):
             if not self.closed:
                 self.leave()
 
-    def finish(self) -> None:
-        """Leave the channel. If this end opened it, end it for all processes."""
+    def finish(self) -> bool:
+        """Leave the channel. If this end opened it, and no other opener runs, end it for all
+        processes. Return whether it did."""
         owner = self._leave_for_good()
-        if owner is not None:
-            owner.end()
+        return owner is not None and owner.end()
 
     def undo(self) -> None:
         """Leave the channel. If this end opened it, undo that."""
@@ -376,6 +395,13 @@ class Endpoint(batch.Core):
     def opened_here(self) -> bool:
         """Whether this end opened the channel."""
         return self._owner is not None
+
+    @property
+    def begins(self) -> bool:
+        """Whether this end opened the channel while no other opener ran: it sets what the channel
+        starts with."""
+        owner = self._owner
+        return owner is not None and owner.alone
 
     def leave(self) -> None:
         """Leave the channel, and do nothing else."""

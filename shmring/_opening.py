@@ -91,30 +91,38 @@ def showing(options: Any) -> Callable[[F], F]:
 
 
 def end_at_once(channel: Any) -> None:
-    """End a channel that was opened for a task that was cancelled meanwhile. One that it took over
-    is given back."""
+    """Undo the opening of a channel for a task that was cancelled meanwhile."""
     channel._endpoint.undo()
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A channel that this process opened on a pool, or took over there."""
+    """A channel that this process opened on a pool, as one of its openers."""
 
     pool: "Opening"
     name: str
-    taken_over: bool = False
+    created: bool = True
+    """Whether it was not open before."""
+    alone: bool = True
+    """Whether no other opener of it ran then."""
 
-    def end(self) -> None:
-        """End the channel for all processes."""
-        self.pool.close_channel(self.name)
+    def has_others(self) -> bool:
+        """Whether the channel was opened through other ends whose processes run."""
+        return self.pool._has_other_openers(self.name)
+
+    def end(self) -> bool:
+        """End the channel for all processes if no other opener runs. Return whether it did."""
+        return self.pool._leave_channel(self.name, end=True)
+
+    @property
+    def ends_undone(self) -> bool:
+        """Whether undoing ends the channel, if no other opener runs. One that a dead program left
+        stays."""
+        return self.created or not self.alone
 
     def undo(self) -> None:
-        """End the channel if it is new, or give it back if it was taken over: it is orphaned again,
-        and others stay attached."""
-        if self.taken_over:
-            self.pool._give_back(self.name)
-        else:
-            self.end()
+        """Undo the opening."""
+        self.pool._leave_channel(self.name, end=self.ends_undone)
 
 
 class Opening:
@@ -132,16 +140,22 @@ class Opening:
         engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
+        exist_ok: bool = False,
     ) -> tuple[Opened, Any]:
         """Like `open`, but without an end in this process. Raises the same exceptions.
 
         Returns also the mapping of the segment if this process has one. quiet: do not warn of what
-        a worker lacks.
+        a worker lacks. exist_ok: the channel may be open already.
         """
         raise NotImplementedError
 
-    def _give_back(self, name: str) -> bool:
-        """Undo a takeover by this process. Return whether there was one."""
+    def _leave_channel(self, name: str, *, end: bool) -> bool:
+        """Let this process have one end less of a channel that it opened. Return whether that ended
+        the channel. end: end it if no other opener of it runs."""
+        raise NotImplementedError
+
+    def _has_other_openers(self, name: str) -> bool:
+        """Return whether a channel was opened through more than one end whose process runs."""
         raise NotImplementedError
 
     def channels(self) -> list[str]:
@@ -171,6 +185,7 @@ class Opening:
         strict: bool | None = None,
         share: Share = SHARE,
         held: bool = False,
+        exist_ok: bool = False,
     ) -> C:
         """Open a channel and return this process's end of it.
 
@@ -190,9 +205,10 @@ class Opening:
         share: who else may use the channel: `Share`.
         held: open the channel held: nothing is sent or received before `Channel.release`.
 
-        The channel of a program that has died stays open on a named pool. Opened again by the same
-        user with the same options on the same pool, it is taken over: see `Channel.taken_over`.
-        If `open` fails after that, the channel is given back, and stays as it was.
+        exist_ok: if the pool has it open with equal options, attach to it as one more of its
+            openers: `Channel.created` is False. The last opener that runs ends it. Port 0 matches
+            any port. `held` and first values then count only if no other opener runs. Not with
+            `Rtp`.
 
         Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`.
         Later: `ChannelExists`, `NoSpace` (shared memory, open files), `NoPermission`,
@@ -226,7 +242,9 @@ class Opening:
     def _make_named(self, name: str, start: Start[Any]) -> tuple[Opened, Any]:
         """Make the channel. If its port is in use, the error says by whom."""
         try:
-            return self._make_channel(name, start.options, start.config, quiet=start.quiet)
+            return self._make_channel(
+                name, start.options, start.config, quiet=start.quiet, exist_ok=start.exist_ok
+            )
         except errors.ShmringOSError as refused:
             where = start.options.get("local")
             if refused.errno != errno.EADDRINUSE or where is None:

@@ -5,7 +5,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rtworkers.leavings import Leavings
@@ -51,8 +51,6 @@ class UserLimits:
 class _Entry:
     uid: int
     bytes: int
-    before: "_Entry | None" = None
-    """The entry of the user from whom it was taken over."""
 
 
 class Budget(Protocol):
@@ -86,15 +84,13 @@ class _Counted:
     """The budget of a channel of one user."""
 
     ledger: "Ledger"
-    name: str
     uid: int
     segment_bytes: int = 0
     entry: _Entry | None = None
 
     def reserve(self, segment_bytes: int) -> int:
         self.segment_bytes = segment_bytes
-        self.entry, limit = self.ledger.admit(self.name, self.uid, segment_bytes)
-        return limit
+        return self.ledger.admit(self.uid, segment_bytes)
 
     def settle(self, memory_bytes: int) -> None:
         self.entry = _Entry(self.uid, self.segment_bytes + memory_bytes)
@@ -132,15 +128,12 @@ class Ledger:
     def opening(self, name: str, uid: int) -> Iterator[Budget]:
         """Count a channel which `uid` opens during the block. A user with limits opens one at a
         time: a worker may take what is left of them, and what it took is known afterwards."""
-        budget = _Counted(self, name, uid)
+        budget = _Counted(self, uid)
         with self._turn(uid):
             yield budget
-            if budget.entry is None:
-                return
-            with self._lock:
-                before = self._opened.get(name)
-                before = None if before is None else replace(before, before=None)
-                self._opened[name] = replace(budget.entry, before=before)
+            if budget.entry is not None:  # None: it was open
+                with self._lock:
+                    self._opened[name] = budget.entry
 
     def _turn(self, uid: int) -> contextlib.AbstractContextManager[object]:
         if self.is_trusted(uid):
@@ -148,12 +141,11 @@ class Ledger:
         with self._lock:
             return self._turns.setdefault(uid, threading.Lock())
 
-    def admit(self, name: str, uid: int, segment_bytes: int) -> tuple[_Entry, int]:
-        """Return the entry of a new channel, and how many bytes its worker may take beside its
-        segment. 0: no limit. Raises `NoSpace`."""
+    def admit(self, uid: int, segment_bytes: int) -> int:
+        """Return how many bytes the worker of a new channel may take beside its segment. 0: no
+        limit. Raises `NoSpace`."""
         with self._lock:
-            limit = 0 if self.is_trusted(uid) else self._check(name, uid, segment_bytes)
-            return _Entry(uid, segment_bytes), limit
+            return 0 if self.is_trusted(uid) else self._check(uid, segment_bytes)
 
     def check_socket(self, uid: int, options: dict[str, Any]) -> None:
         """Raise `NoSpace` if the socket that `uid` asks for is beyond the limits."""
@@ -170,13 +162,6 @@ class Ledger:
                     f"user {uid} asks pool {self._pool!r} for {name}={asked}, the limit is "
                     f"{most}: lower it, or start the pool with other user_limits",
                 )
-
-    def give_back(self, name: str) -> None:
-        """Count a channel again for the user from whom it was taken over."""
-        with self._lock:
-            entry = self._opened.pop(name, None)
-            if entry is not None and entry.before is not None:
-                self._opened[name] = entry.before
 
     def check_may_close(self, name: str, uid: int) -> None:
         """Raise `NoPermission` unless `uid` opened the channel, or is root or the pool's user."""
@@ -200,12 +185,10 @@ class Ledger:
                 f"{os.geteuid()}, may",
             )
 
-    def _check(self, name: str, uid: int, segment_bytes: int) -> int:
+    def _check(self, uid: int, segment_bytes: int) -> int:
         served = set(self._served())
         self._opened = {name: entry for name, entry in self._opened.items() if name in served}
-        # A channel of this name is taken over, or the request is refused.
-        others = [entry for known, entry in self._opened.items() if known != name]
-        own = [entry for entry in others if entry.uid == uid]
+        own = [entry for entry in self._opened.values() if entry.uid == uid]
         limits, used = self._limits, sum(entry.bytes for entry in own)
         if len(own) >= limits.channels:
             raise error(

@@ -3,8 +3,10 @@
 Each request and each answer is one SOCK_SEQPACKET message with a JSON object. A request may also
 pass a socket that the pool adopts.
 
-    {"op": "open", "name": "ctl", "options": {...}}   -> {"taken_over": false}
-    {"op": "give_back", "name": "ctl"}                -> {"given_back": true}, after an open took it
+    {"op": "open", "name": "ctl", "options": {...}, "exist_ok": true}
+                                                      -> {"created": true, "alone": true}
+    {"op": "leave", "name": "ctl", "end": true}       -> {"ended": true}, from a process that opened
+    {"op": "openers", "name": "ctl"}                  -> {"others": false}
     {"op": "close", "name": "ctl"}                    -> {}
     {"op": "list", "first": 0}                        -> {"channels": [...], "count": 3}
     {"op": "workers", "first": 0}                     -> {"workers": [{...}, ...], "count": 2}
@@ -102,11 +104,14 @@ class Served(Protocol):
         options: dict[str, Any],
         engine: EngineConfig | None = None,
         *,
+        exist_ok: bool,
         opener: Opener | None,
         budget: Budget,
     ) -> tuple[Opened, Any]: ...
 
-    def _give_back(self, name: str, opener: Opener | None) -> bool: ...
+    def _leave_channel(self, name: str, *, end: bool, opener: Opener | None) -> bool: ...
+
+    def _has_other_openers(self, name: str) -> bool: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -284,7 +289,7 @@ class PoolServer:
             return
         if request.get("op") == "client":
             self._name(client, request, fds)
-        elif request.get("op") in ("open", "give_back", "close"):
+        elif request.get("op") in ("open", "leave", "openers", "close"):
             self._begin(client, request, fds)
         else:
             self._answer(client, self._reply(client, request, fds))
@@ -374,16 +379,18 @@ class PoolServer:
                     self._ledger.check_socket(client.uid, plain)
                     opener = Opener.of(client.pid, client.uid)
                     opened, _ = pool._make_channel(
-                        name, plain, engine, opener=opener, budget=budget
+                        *(name, plain, engine),
+                        exist_ok=request.get("exist_ok") is True,
+                        opener=opener,
+                        budget=budget,
                     )
-                op = "give_back" if opened.taken_over else "close"
-                client.undo = {"op": op, "name": name}
-                return {"taken_over": opened.taken_over}
-            case {"op": "give_back", "name": str() as name}:
-                given_back = pool._give_back(name, Opener.of(client.pid, client.uid))
-                if given_back:
-                    self._ledger.give_back(name)
-                return {"given_back": given_back}
+                client.undo = {"op": "leave", "name": name, "end": opened.ends_undone}
+                return {"created": opened.created, "alone": opened.alone}
+            case {"op": "leave", "name": str() as name, "end": bool() as end}:
+                opener = Opener.of(client.pid, client.uid)
+                return {"ended": pool._leave_channel(name, end=end, opener=opener)}
+            case {"op": "openers", "name": str() as name}:
+                return {"others": pool._has_other_openers(name)}
             case {"op": "close", "name": str() as name}:
                 self._ledger.check_may_close(name, client.uid)
                 pool.close_channel(name)
@@ -452,16 +459,25 @@ class RemotePool(Opening):
         engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
+        exist_ok: bool = False,
     ) -> tuple[Opened, None]:
         plain, sock = _encode(options)
-        request: dict[str, Any] = {"op": "open", "name": name, "options": plain}
+        request: dict[str, Any] = {
+            **{"op": "open", "name": name, "options": plain},
+            "exist_ok": exist_ok,
+        }
         if engine is not None:
             request["engine"] = [engine.name, engine.config.hex(), engine.shared_bytes]
         reply = self._request(request, sock)
-        return Opened(self, name, taken_over=reply.get("taken_over") is True), None
+        created, alone = (reply.get(name) is not False for name in ("created", "alone"))
+        return Opened(self, name, created=created, alone=alone), None
 
-    def _give_back(self, name: str) -> bool:
-        return self._request({"op": "give_back", "name": name}).get("given_back") is True
+    def _leave_channel(self, name: str, *, end: bool) -> bool:
+        request = {"op": "leave", "name": name, "end": end}
+        return self._request(request).get("ended") is True
+
+    def _has_other_openers(self, name: str) -> bool:
+        return self._request({"op": "openers", "name": name}).get("others") is True
 
     def close_channel(self, name: str) -> None:
         """End a channel of this pool for all processes."""

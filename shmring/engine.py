@@ -4,7 +4,7 @@ An engine decides what a worker does for a channel, and which kind of channel a 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from shmring import _options
@@ -34,6 +34,8 @@ class Start(Generic[C]):
     """Makes the opener's end, with the arguments of `Channel`."""
     quiet: bool = False
     """Do not warn if the worker lacks something."""
+    exist_ok: bool = False
+    """The channel may be open already."""
 
 
 class AttachOptions(TypedDict, total=False):
@@ -68,6 +70,7 @@ class OpenOptions(TypedDict, total=False):
     strict: bool | None
     share: Share
     held: bool
+    exist_ok: bool
 
 
 class Engine(Spec, Generic[C]):
@@ -125,9 +128,10 @@ def start_of(engine: Engine[C], options: Mapping[str, Any]) -> Start[C]:
     given = _options.asked_for(options, OpenOptions.__optional_keys__, "open", places)
     share = given.pop("share", SHARE)
     checked("share", share, Share)
+    exist_ok = _options.switch("exist_ok", given.pop("exist_ok", False))
     start = engine.prepare(given | share.given())
     start.options["opened_as"] = opened_as(engine)
-    return start
+    return replace(start, exist_ok=exist_ok)
 
 
 __all__ = [

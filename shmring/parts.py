@@ -257,7 +257,8 @@ def _places() -> dict[str, str]:
     for field in dataclasses.fields(Multicast):
         place = f"socket=Socket(multicast=Multicast({field.name}=...))"
         places[_flat(Multicast, field.name)] = place
-    for name in ("local", "remote", "impair", "impair_rx", "cpu", "profile", "strict", "held"):
+    of_open = ("local", "remote", "impair", "impair_rx", "cpu", "profile", "strict", "held")
+    for name in (*of_open, "exist_ok"):
         places[name] = f"{_OPEN}{name}=...)"
     for field in dataclasses.fields(Share):
         places[field.name] = f"{_OPEN}share=Share({field.name}=...))"

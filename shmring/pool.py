@@ -30,9 +30,20 @@ from rtworkers import (
     records,
 )
 from rtworkers.config import default_policy
+from rtworkers.control import WorkerGone
 from rtworkers.launch import worker_binary
 from rtworkers.opener import Opener
-from shmring import _address, _host, _leftovers, _options, _pool_server, _realtime, errors, room
+from shmring import (
+    _address,
+    _existing,
+    _host,
+    _leftovers,
+    _options,
+    _pool_server,
+    _realtime,
+    errors,
+    room,
+)
 from shmring._arguments import deadline
 from shmring._check import error
 from shmring._endpoint import await_sent, ends_open_files
@@ -44,7 +55,6 @@ from shmring._options import Prepared
 from shmring._pool_quota import NO_LIMIT, Budget, UserLimits
 from shmring._realtime import Shortfall
 from shmring._ring import ffi, lib
-from shmring._takeover import free_name, give_back, take_over
 from shmring.engine import Engine, EngineConfig, OpenOptions
 from shmring.types import Policy, Profile, WorkerInfo
 
@@ -118,6 +128,7 @@ class Pool(Opening):
                 worker_per_user=_options.switch("worker_per_user", worker_per_user),
             )
             self._supervisor = _supervise(self._settings)
+        self._names = _existing.Names()
         limits = UserLimits() if user_limits is None else user_limits
         self._server = None if name is None else self._settle(limits)
         self._finalizer = weakref.finalize(self, _end, self._supervisor, self._server)
@@ -164,6 +175,7 @@ class Pool(Opening):
         engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
+        exist_ok: bool = False,
         opener: Opener | None = None,
         budget: Budget = NO_LIMIT,
     ) -> tuple[Opened, Any]:
@@ -172,54 +184,66 @@ class Pool(Opening):
         Returns also the mapping of a new segment, for an end.
 
         quiet: do not warn if a worker lacks something.
+        exist_ok: the channel may be open already.
         opener: the process that asked for it. None: this one.
         budget: what it may take, and what is told how much it took.
         """
         if self._is_inherited():
-            return self._from_here()._make_channel(name, options, engine, quiet=quiet)
+            here = self._from_here()
+            return here._make_channel(name, options, engine, quiet=quiet, exist_ok=exist_ok)
         settings = self._settings
         with translated(f"channel {name!r}"):
             paths.check_name("channel name", name)
             prepared = _options.prepare(
                 name, settings.namespace, settings.name, settings.profile, options, engine
             )
-            asking = Opener.this_process() if opener is None else opener
+            asking = _asking(opener)
             prepared.config.opener_pid = asking.pid
             self._check_usable()
-            memory_limit = budget.reserve(prepared.segment_bytes)
-            if self._take_over(prepared, asking):
-                budget.settle(self._supervisor.memory_bytes(name))
-                return Opened(self, name, taken_over=True), None
-            slot = self._supervisor.place(prepared.cpu, asking.uid)
-        self._start_worker(slot, prepared, quiet)
-        with translated(f"channel {name!r}"):
-            holding, segment = self._create_segment(
-                prepared, asking, lambda free: room.what_fits(options, engine, free)
-            )
-            holding.memory_limit = memory_limit
-            try:
-                self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
-            except BaseException:
-                liveness.remove_own(holding.posix_name, holding.segment_fd)
-                holding.close()
-                raise
+            if exist_ok:
+                _existing.check_engine(prepared)
+        with self._names.taken(name):
+            with translated(f"channel {name!r}"):
+                alone = self._join(prepared, asking, exist_ok=exist_ok)
+                if alone is not None:
+                    return Opened(self, name, created=False, alone=alone), None
+                memory_limit = budget.reserve(prepared.segment_bytes)
+                slot = self._supervisor.place(prepared.cpu, asking.uid)
+            self._start_worker(slot, prepared, quiet)
+            with translated(f"channel {name!r}"):
+                holding, segment = self._create_segment(
+                    prepared, asking, lambda free: room.what_fits(options, engine, free)
+                )
+                holding.memory_limit = memory_limit
+                try:
+                    self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
+                except BaseException:
+                    liveness.remove_own(holding.posix_name, holding.segment_fd)
+                    holding.close()
+                    raise
         budget.settle(holding.memory_bytes)
         return Opened(self, name), segment
 
-    def _give_back(self, name: str, opener: Opener | None = None) -> bool:
-        """Undo a takeover. opener: the process that took it over. None: this one. Return whether
-        there was one."""
+    def _leave_channel(self, name: str, *, end: bool, opener: Opener | None = None) -> bool:
         if self._is_inherited():
-            return self._from_here()._give_back(name)
-        asking = Opener.this_process() if opener is None else opener
-        return not self.closed and give_back(self._supervisor, name, asking)
+            return self._from_here()._leave_channel(name, end=end)
+        if self.closed:
+            return True
+        with self._names.taken(name):
+            return _existing.leave(self._supervisor, name, _asking(opener), end=end)
+
+    def _has_other_openers(self, name: str) -> bool:
+        if self._is_inherited():
+            return self._from_here()._has_other_openers(name)
+        return not self.closed and _existing.has_others(self._supervisor, name)
 
     def close_channel(self, name: str) -> None:
         """End a channel of this pool for all processes. Unknown names are ignored."""
         if self._is_inherited():
             self._from_here().close_channel(name)
         elif not self.closed:
-            self._supervisor.close(name)
+            with self._names.taken(name):
+                self._supervisor.close(name)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -244,7 +268,7 @@ class Pool(Opening):
     def leave(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
 
-        Raises `BadConfig` for a private pool, because no other process can take over its workers.
+        Raises `BadConfig` for a private pool, because no other process can adopt its workers.
         """
         if self._settings.private:
             raise errors.BadConfig("the workers of a private pool end with it: name the pool")
@@ -325,7 +349,7 @@ class Pool(Opening):
             raise error(errno.EPIPE, f"pool {self.name!r} is closed: make another one")
 
     def _settle(self, limits: UserLimits) -> _pool_server.PoolServer:
-        """Take over what a previous process of this named pool left, and listen for requests."""
+        """Adopt what a previous process of this named pool left, and listen for requests."""
         try:
             with translated("pool"):
                 adopted = self._supervisor.adopt()
@@ -360,12 +384,15 @@ class Pool(Opening):
     def _facts(self, slot: int) -> SlotFacts:
         return next(facts for facts in self._supervisor.facts() if facts.slot == slot)
 
-    def _take_over(self, prepared: Prepared, asking: Opener) -> bool:
-        """Give a channel of a program that has died to the one that opens it again. Return whether
-        there was one. Raises `ChannelExists`."""
-        access = self._access(prepared)
+    def _join(self, prepared: Prepared, asking: Opener, *, exist_ok: bool) -> bool | None:
+        """Open a channel that is open. Return whether no other opener of it runs. None: there is no
+        such channel. Raises `ChannelExists`."""
         check = self._check_strict if prepared.strict else None
-        return take_over(self._supervisor, prepared, asking, access, check)
+        given = (self._supervisor, prepared, asking, self._access(prepared), check)
+        try:
+            return _existing.join(*given, exist_ok=exist_ok)
+        except WorkerGone:  # and was replaced: all is decided again
+            return _existing.join(*given, exist_ok=exist_ok)
 
     def _create_segment(
         self, prepared: Prepared, opener: Opener, what_fits: Callable[[int], str]
@@ -373,7 +400,7 @@ class Pool(Opening):
         """Make the segment, and map it. The worker gives it its name."""
         _host.check_memory(prepared.segment_bytes, what_fits)
         posix_name = paths.channel_segment(self.namespace, prepared.name)
-        free_name(posix_name, prepared.name, self.namespace, opener)
+        _existing.free_name(posix_name, prepared, opener)
         fd = liveness.nameless_file()
         bell_fd = -1
         try:
@@ -390,7 +417,9 @@ class Pool(Opening):
                 _host.check_memory(prepared.segment_bytes, what_fits)
             raise
         config = prepared.config_bytes()
-        holding = Holding(prepared.name, posix_name, config, fd, bell_fd, opener=opener)
+        holding = Holding(
+            prepared.name, posix_name, config, fd, bell_fd, openers={opener: 1}, uid=opener.uid
+        )
         return holding, segment
 
     def _set_access(self, segment_fd: int, prepared: Prepared) -> None:
@@ -407,6 +436,11 @@ class Pool(Opening):
         if mode is None:
             mode = 0o600 if group is None else 0o660
         return mode, group
+
+
+def _asking(opener: Opener | None) -> Opener:
+    """Return the process that asked for something. None: this one."""
+    return Opener.this_process() if opener is None else opener
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:
@@ -549,7 +583,12 @@ def _orphan(fd: int, name: str, posix_name: str, noted: records.Record) -> Holdi
     """Return the holding of a channel that no process holds. It owns `fd`."""
     liveness.lock_shared(fd)
     bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    return Holding(name, posix_name, _rebound(noted), fd, bell_fd, opener=noted.opener)
+    return Holding(
+        *(name, posix_name, _rebound(noted), fd, bell_fd),
+        asked=noted.config,
+        openers=noted.openers,
+        uid=noted.uid,
+    )
 
 
 def _rebound(noted: records.Record) -> bytes:
@@ -565,8 +604,7 @@ def _rebound(noted: records.Record) -> bytes:
 
 def _revive(supervisor: Supervisor, slot: int, holding: Holding, pauses: Iterator[float]) -> None:
     if not supervisor.settings.has_slot(slot):
-        uid = os.geteuid() if holding.opener is None else holding.opener.uid
-        slot = supervisor.place(None, uid)
+        slot = supervisor.place(None, holding.uid)
     try:
         with translated(f"channel {holding.name!r}"):
             _open_patiently(supervisor, slot, holding, pauses)

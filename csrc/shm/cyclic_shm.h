@@ -49,8 +49,8 @@ typedef struct shm_cyclic_config {
     int64_t early_ns;       /* without a remote: a cycle is shown at most this long before its
                                instant, as early as readers want it; 0 .. MOST_EARLY_NS */
     uint32_t on_stale;
-    uint32_t failsafe_crc; /* CRC-32 of the fail-safe payload; 0: none. Who takes the channel over
-                              from a dead opener must have the same one. */
+    uint32_t failsafe_crc; /* CRC-32 of the fail-safe payload; 0: none. Who opens the channel again
+                              must have the same one. */
 } shm_cyclic_config_t;
 
 /* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value,

@@ -185,11 +185,11 @@ typedef struct shm_identity {
     uint64_t segment_bytes;
     uint64_t segment_id; /* random, differs for every segment ever made under a name */
     shm_config_t config;
-    /* Written again, with config.opener_pid, when a program takes the channel over from one that
-     * died (shm_segment_change_opener). For observers: the pool believes its own notes. */
-    rt_a32_t openers; /* programs that opened it or took it over */
+    /* Written again, with config.opener_pid, when the oldest of its openers that run is another one
+     * (shm_segment_change_opener). For observers: the pool believes its own notes. */
+    rt_a32_t openers; /* how often they were written */
     uint32_t reserved2;
-    rt_a64_t opener_mono_ns; /* when the last of them did so */
+    rt_a64_t opener_mono_ns; /* when they were written last */
 } shm_identity_t;
 
 #define SHM_REASON_BYTES 96u

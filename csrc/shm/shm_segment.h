@@ -64,14 +64,14 @@ int shm_segment_write_state(int fd, shm_channel_state_t state, uint32_t error, c
 
 typedef struct shm_opener {
     uint32_t pid;   /* as the pool sees it; 0: unknown */
-    uint32_t count; /* programs that opened the channel or took it over */
+    uint32_t count; /* how often it was written */
     int64_t since_mono_ns;
 } shm_opener_t;
 
 /* Who opened the channel, as the file says now: clients can write there. */
 void shm_segment_opener(const shm_segment_t *s, shm_opener_t *out);
 
-/* The pool: another program takes the channel over. s is mapped for writing. */
+/* The pool: this is the oldest opener that runs. s is mapped for writing. */
 void shm_segment_change_opener(shm_segment_t *s, uint32_t pid);
 
 /* Whether the file was cut short below the mapping: the mapping is then zeroed memory of this

@@ -170,14 +170,15 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _starting_end(first: bytes | None, failsafe: bytes | None) -> Callable[..., CyclicChannel]:
-    """Return the function that makes the opener's end of a new channel."""
+    """Return the function that makes an opener's end, and sets what a channel starts with."""
 
     def begin(name: str, **end: Any) -> CyclicChannel:
         channel = CyclicChannel(name, **end)
+        begins = channel._endpoint.begins
         with closed_on_error(channel):
-            if failsafe is not None:
+            if begins and failsafe is not None:
                 channel._declare_failsafe(failsafe)
-            if first is not None:
+            if begins and first is not None:
                 channel.update(first)
         return channel
 

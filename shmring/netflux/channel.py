@@ -379,11 +379,12 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
 
 def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
-    """Return the function that makes the opener's end of a new channel, with its first
-    values set."""
+    """Return the function that makes an opener's end, and sets what a link starts with."""
 
     def begin(name: str, **end: Any) -> NetfluxChannel:
         channel = NetfluxChannel(name, send=start.send, receive=start.receive, **end)
+        if not channel._endpoint.begins:
+            return channel
         with closed_on_error(channel):
             if start.values is not None:
                 channel._endpoint.attach_now(lib.ENDPOINT_TX)  # may fail, so before any change

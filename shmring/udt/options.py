@@ -2,7 +2,7 @@
 
 import dataclasses
 import socket as _socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self, TypedDict
 
 from shmring import _address, _options, room
@@ -142,7 +142,7 @@ class Settings:
     @classmethod
     def of(cls, options: UdtOptions) -> Self:
         """Check the options. Raises `BadConfig`, `TypeError`."""
-        given = _options.asked_for(options, UdtOptions.__annotations__, "a UDT connection")
+        given = _asked_for(options, UdtOptions.__annotations__, "a UDT connection")
         for option in given:
             given[option] = _CHECKS[option](option, given[option])
         mss = given.get("mss", MSS)
@@ -151,6 +151,12 @@ class Settings:
         if settings.congestion == "fixed" and not settings.max_bandwidth:
             raise BadConfig('congestion is "fixed": give the rate with max_bandwidth=')
         return settings
+
+
+def _asked_for(options: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
+    if "exist_ok" in options:
+        raise BadConfig(f"exist_ok cannot be used with UDT: {what} belongs to its program")
+    return _options.asked_for(options, known, what)
 
 
 def seconds(what: str, value: object) -> float:
@@ -194,7 +200,7 @@ def port_channel(
     local: tuple[str, int] | None, options: PortOptions
 ) -> tuple[dict[str, Any], EngineConfig]:
     """Return the channel of a port, which does not listen yet. Raises `BadConfig`, `TypeError`."""
-    given = _options.asked_for(options, PortOptions.__annotations__, "a UDT port")
+    given = _asked_for(options, PortOptions.__annotations__, "a UDT port")
     config = ffi.new("shm_udt_port_config_t *")
     config.config_bytes = ffi.sizeof("shm_udt_port_config_t")
     config.max_sockets = _options.integer(

@@ -17,7 +17,7 @@ _STATE, _STARTED = 0, 19
 
 
 class Opener(NamedTuple):
-    """The process that opened a channel, or took it over."""
+    """A process that opened a channel."""
 
     pid: int
     """0: it is in another pid namespace."""
@@ -49,8 +49,9 @@ class Opener(NamedTuple):
         return seen.dead or seen.started != self.started
 
     def is_same(self, other: Opener) -> bool:
-        """Whether both are the same process, which may have changed its name."""
-        return self[:3] == other[:3]
+        """Whether both are the same process, which may have changed its name and user. Those of
+        one user that cannot be seen count as one."""
+        return self[:2] == other[:2] and (self.pid > 0 or self.uid == other.uid)
 
     def __str__(self) -> str:
         if self.pid == 0:

@@ -37,12 +37,13 @@ class Record:
 
     slot: int
     config: bytes
-    """The configuration with which it was opened."""
+    """The configuration that its opener gave."""
     bound: tuple[str, int] | None
     """Address of its socket. None: it has none."""
     file: FileIdentity
     """Identity of its segment. Its name may belong to another file by now."""
-    opener: Opener | None
+    openers: dict[Opener, int]
+    uid: int
 
     def is_of(self, named: os.stat_result) -> bool:
         """Return whether a file is the recorded segment, with permissions not wider than then."""
@@ -56,7 +57,8 @@ def write(
     config: bytes,
     segment_fd: int,
     socket_fd: int,
-    opener: Opener | None,
+    openers: dict[Opener, int],
+    uid: int,
 ) -> None:
     """Record a channel that was opened, or that another worker serves now. Raises `OSError`."""
     path = _path(directory, name)
@@ -66,7 +68,8 @@ def write(
         "config": config.hex(),
         "bound": _bound(socket_fd),
         "file": _identity(os.fstat(segment_fd)),
-        "opener": opener,
+        "openers": [(*opener, ends) for opener, ends in openers.items()],
+        "uid": uid,
     }
     try:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -90,7 +93,8 @@ def read(directory: Path, name: str) -> Record | None:
             bytes.fromhex(content["config"]),
             None if bound is None else (str(bound[0]), int(bound[1])),
             FileIdentity(*map(int, content["file"])),
-            _opener(content["opener"]),
+            dict(map(_opener, content["openers"])),
+            int(content["uid"]),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
@@ -117,11 +121,9 @@ def _path(directory: Path, name: str) -> Path:
     return directory / f"{name}{SUFFIX}"
 
 
-def _opener(raw: list[int | str] | None) -> Opener | None:
-    if raw is None:
-        return None
+def _opener(raw: list[int | str]) -> tuple[Opener, int]:
     pid, started, uid = map(int, raw[:3])
-    return Opener(pid, started, uid, str(raw[3]))
+    return Opener(pid, started, uid, str(raw[3])), int(raw[4])
 
 
 def _bound(socket_fd: int) -> tuple[str, int] | None:

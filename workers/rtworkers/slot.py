@@ -28,16 +28,20 @@ class Holding:
     segment_fd: int
     bell_fd: int
     socket_fd: int = -1
-    opener: Opener | None = None
-    """Who opened it, or took it over. None: unknown."""
+    asked: bytes = b""
+    """The configuration that its opener gave. A socket of a worker and a pool that both died is
+    replaced by one with the same port, which only `config` has."""
+    openers: dict[Opener, int] = field(default_factory=dict)
+    """Who opened it and did not end it, oldest first, and through how many ends. If none of them
+    runs, the last one stays. Empty: unknown."""
+    uid: int = field(default_factory=os.geteuid)
+    """The user for whom it counts."""
     memory_limit: int = 0
     """What a worker may take for it beside the segment, bytes. 0: no limit."""
     memory_bytes: int = 0
-    """What of that counts for the user who opened it."""
-    former: Opener | None = None
-    """From whom `opener` took it over."""
+    """What of that counts for its user."""
     held_anew: bool = False
-    """Whether that takeover held it. It was not held before."""
+    """Whether the last one who opened it had it held. It was not held before."""
     error: str = ""
     served: bool = True
     """Whether the current worker has it."""
@@ -45,6 +49,36 @@ class Holding:
     """Whether the answer with the socket was lost."""
     refusals: int = 0
     """How often the current worker could not take it over."""
+
+    def __post_init__(self) -> None:
+        self.asked = self.asked or self.config
+
+    def living(self) -> list[Opener]:
+        """The openers that run, as far as this process can tell."""
+        return [one for one in self.openers if not one.is_dead]
+
+    @property
+    def opener(self) -> Opener | None:
+        """The oldest opener that runs, else the last one. None: unknown."""
+        return next(iter(self.living()), next(reversed(self.openers), None))
+
+    def joined_by(self, opener: Opener) -> dict[Opener, int]:
+        """Return the openers with one more end of `opener`, and without those that are dead."""
+        known = self.living() or list(self.openers)[-1:]
+        openers = {one: self.openers[one] for one in known}
+        same = next((one for one in known if one.is_same(opener)), opener)
+        openers[same] = openers.get(same, 0) + 1
+        return openers
+
+    def leave(self, opener: Opener) -> bool:
+        """Take one end of `opener` off its openers. Return whether it had one."""
+        same = next((one for one in self.openers if one.is_same(opener)), None)
+        if same is None:
+            return False
+        self.openers[same] -= 1
+        if self.openers[same] == 0:
+            del self.openers[same]
+        return True
 
     def is_named(self) -> bool:
         """Whether its segment still has its name."""

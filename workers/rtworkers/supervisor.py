@@ -162,7 +162,7 @@ class Supervisor:
     def open(self, number: int, holding: Holding, sock: int | None, *, takeover: bool) -> bool:
         """Have the worker of a slot serve a channel. From then on the supervisor owns `holding`.
 
-        `sock` is a bound socket to take over, which the caller keeps owning. Returns whether a
+        `sock` is a bound socket to adopt, which the caller keeps owning. Returns whether a
         worker was started for it. Raises `ControlError` (refused), `WorkerDown`,
         `WorkerStartError`, `WorkerSilent`. Then the caller keeps owning `holding`.
         """
@@ -208,8 +208,7 @@ class Supervisor:
     def _let_go(self, holding: Holding) -> None:
         """Let go of a channel that has ended and lost its name."""
         if self.settings.group is not None:
-            uid = os.geteuid() if holding.opener is None else holding.opener.uid
-            self.leavings.add(holding.segment_fd, uid)
+            self.leavings.add(holding.segment_fd, holding.uid)
             holding.segment_fd = -1
         holding.close()
 
@@ -256,55 +255,57 @@ class Supervisor:
                 served = self._channels.get(name) is slot and not self.stopping
             yield (slot, slot.holdings[name]) if served else None
 
-    def take_over(self, slot: Slot, holding: Holding, opener: Opener, *, hold: bool) -> None:
-        """Note the new opener of a channel. If that fails, it keeps its former one, so that the new
-        one may try again. The caller holds the slot's lock.
+    def join(self, slot: Slot, holding: Holding, opener: Opener, *, hold: bool) -> bool:
+        """Count one more opener of a channel. Return whether no other one runs. If it fails,
+        nothing has changed. The caller holds the slot's lock.
 
-        hold: have the worker hold the channel.
+        hold: have the worker hold the channel, if no other opener runs.
         """
-        process = slot.process
-        holding.former, holding.opener = holding.opener, opener
+        process, before = slot.process, holding.openers
+        alone = not holding.living()
+        holding.openers = holding.joined_by(opener)
         holding.held_anew = False
         try:
             self._note(slot, holding)
-            if hold:
+            if hold and alone:
                 slot.running().connection.request(Request(Op.HOLD, channel_body(holding.name)))
                 holding.held_anew = True
-        except WorkerGone:
-            self.give_back(slot, holding)
-            slot.wait_restarted(process, RESTART_WAIT_S)  # unlocked meanwhile, for another try
+        except BaseException as failure:
+            holding.openers = before
+            with self._noting_failure(holding):
+                self._note(slot, holding)
+            if isinstance(failure, WorkerGone):
+                slot.wait_restarted(process, RESTART_WAIT_S)  # unlocked meanwhile, for another try
             raise
-        except BaseException:
-            self.give_back(slot, holding)
-            raise
+        return alone
 
-    def give_back(self, slot: Slot, holding: Holding) -> None:
-        """Undo `take_over`. The caller holds the slot's lock.
+    def leave(self, slot: Slot, holding: Holding, opener: Opener, *, end: bool) -> bool:
+        """Count one opener of a channel less. Return whether that ended the channel. The caller
+        holds the slot's lock.
 
-        It does not fail. At worst the record names the process that gave it back, until that ends,
-        or the channel stays held.
+        end: end the channel if it was the last one that runs. Otherwise the channel stays as it was
+            before the opener joined. This does not fail: at worst the record names the opener until
+            that ends, or the channel stays held.
         """
-        holding.opener, holding.former = holding.former, None
+        if not holding.leave(opener) and (holding.openers or opener.uid not in (0, os.geteuid())):
+            return False
+        if end and not holding.living():
+            self.close(holding.name)
+            return True
         held_anew, holding.held_anew = holding.held_anew, False
         with self._noting_failure(holding):
             self._note(slot, holding)
         with self._noting_failure(holding):
-            if held_anew:
+            if held_anew and not end:
                 slot.running().connection.request(Request(Op.RELEASE, channel_body(holding.name)))
+        return False
 
     @contextlib.contextmanager
     def _noting_failure(self, holding: Holding) -> Iterator[None]:
         try:
             yield
         except (OSError, WorkerDown) as error:
-            self._notes.warning("channel %s was not given back in full: %s", holding.name, error)
-
-    def memory_bytes(self, name: str) -> int:
-        """Return what its worker takes for a channel beside the segment, as far as it counts."""
-        with self._lock:
-            slot = self._channels.get(name)
-        holding = None if slot is None else slot.holdings.get(name)
-        return 0 if holding is None else holding.memory_bytes
+            self._notes.warning("channel %s was not left in full: %s", holding.name, error)
 
     def channel_names(self) -> list[str]:
         with self._lock:
@@ -367,7 +368,7 @@ class Supervisor:
     # --- adoption ------------------------------------------------------------------------------
 
     def adopt(self) -> list[str]:
-        """Take over the workers that a previous process of this pool left. Return
+        """Adopt the workers that a previous process of this pool left. Return
         their channels."""
         self._open_door()
         names: list[str] = []
@@ -404,11 +405,11 @@ class Supervisor:
             requests = (Request(Op.EXPORT, channel_body(name)) for name in names)
             for name, reply in zip(names, process.connection.request_row(requests), strict=True):
                 self._keep_exported(slot, name, reply)
-        openers = [one.opener for one in slot.holdings.values() if one.opener is not None]
+        users = {one.uid for one in slot.holdings.values()} - {0, os.geteuid()}
         with self._lock:
             self._slots[number] = slot
-            if number >= affinity.CORES and openers:
-                self._users[openers[0].uid] = number // affinity.CORES
+            if number >= affinity.CORES and users:
+                self._users[users.pop()] = number // affinity.CORES
         self._watch(slot, process)
         return list(slot.holdings)
 
@@ -421,9 +422,10 @@ class Supervisor:
         segment_fd, bell_fd, *rest = reply.fds
         socket_fd = rest[0] if rest else -1
         posix_name = paths.channel_segment(self.settings.namespace, name)
+        holding = Holding(name, posix_name, reply.body, segment_fd, bell_fd, socket_fd)
         noted = records.read(self.settings.directory, name)
-        opener = noted.opener if noted and noted.is_of(os.fstat(segment_fd)) else None
-        holding = Holding(name, posix_name, reply.body, segment_fd, bell_fd, socket_fd, opener)
+        if noted is not None and noted.is_of(os.fstat(segment_fd)):
+            holding.asked, holding.openers, holding.uid = noted.config, noted.openers, noted.uid
         slot.holdings[name] = holding
         with self._lock:
             self._channels[name] = slot
@@ -553,10 +555,11 @@ class Supervisor:
                 self.settings.directory,
                 holding.name,
                 slot.number,
-                holding.config,
+                holding.asked,
                 holding.segment_fd,
                 holding.socket_fd,
-                holding.opener,
+                holding.openers,
+                holding.uid,
             )
 
     def _check_open(self) -> None:

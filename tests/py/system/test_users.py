@@ -288,58 +288,31 @@ def test_another_user_may_not_close_hold_or_purge(
     assert (mine.state, shared.state) == (shmring.State.OPEN, shmring.State.HELD)
 
 
-def test_another_member_of_the_group_may_not_take_a_channel_over(
+def test_another_member_of_the_group_may_not_open_a_channel_again(
     shared_runtime: Path, shmring_namespace: str, as_user: Callable[..., Any]
 ) -> None:
     script = (
         "try:\n"
-        "    ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0))\n"
-        "    print(ch.taken_over, flush=True)\n"
+        "    ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0), exist_ok=True)\n"
+        "    print(ch.created, flush=True)\n"
         "except shmring.ChannelExists as error: print(error.strerror, flush=True)\n"
-        "import sys; sys.stdin.readline()\n"
+        "import sys; sys.stdin.readline(); ch.end(); print('ended', flush=True)\n"
     )
-    with shmring.Pool("plant", policy="other", group=GROUP):
+    with shmring.Pool("plant", policy="other", group=GROUP) as pool:
         first = as_user(script, GROUP)
-        assert first.line() == "False"
+        assert first.line() == "True"
         first.kill()
         other = as_user(script, GROUP, user=OTHER)
         line = re.sub(r" [0-9.]+ s ago", "", other.line())
         assert f"process {first.pid} (python" in line
-        assert f"has died, and only user {USER} may take it over" in line
+        assert f"has died, and only user {USER} may open it again" in line
         again = as_user(script, GROUP)
-        assert again.line() == "True"
-
-
-def test_a_channel_that_root_took_over_and_gave_back_is_its_users_again(
-    shared_runtime: Path,
-    shmring_namespace: str,
-    as_user: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    script = (
-        "import sys\n"
-        "ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0))\n"
-        "print(ch.taken_over, flush=True); sys.stdin.readline()\n"
-    )
-
-    def fail(_: object) -> None:
-        raise MemoryError
-
-    with shmring.Pool("plant", policy="other", group=GROUP) as pool:
-        first = as_user(script, GROUP)
-        assert first.line() == "False"
-        first.kill()
-        with monkeypatch.context() as patched:
-            patched.setattr(shmring.Channel, "_begin", fail)
-            with pytest.raises(MemoryError):
-                shmring.open("ctl", pool="plant", local=LOOPBACK)
-        again = as_user(script, GROUP)
-        assert again.line() == "True"
-        again.kill()
-        with monkeypatch.context() as patched:
-            patched.setattr(shmring.Channel, "_begin", fail)
-            with pytest.raises(MemoryError):
-                shmring.open("ctl", pool="plant", local=LOOPBACK)
+        assert again.line() == "False"
+        mine = pool.open("ctl", local=LOOPBACK, exist_ok=True)
+        again.tell()
+        assert again.line() == "ended"
+        assert pool.channels() == ["ctl"]
+        mine.close()
         closes = as_user("print(control.close('ctl').name, flush=True)", GROUP)
-        assert closes.line() == "ctl", "it counts for that user"
+        assert closes.line() == "ctl", "it counts for the user who made it"
         assert pool.channels() == []

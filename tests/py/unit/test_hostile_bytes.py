@@ -102,7 +102,12 @@ class NoPool:
     def _make_channel(self, name: object, options: object, engine: object) -> None:
         assert isinstance(options, dict)
 
-    def _give_back(self, name: object, opener: object) -> bool:
+    def _leave_channel(self, name: object, *, end: object, opener: object) -> bool:
+        assert isinstance(name, str)
+        assert isinstance(end, bool)
+        return False
+
+    def _has_other_openers(self, name: object) -> bool:
         assert isinstance(name, str)
         return False
 
@@ -117,8 +122,8 @@ class NoPool:
 
 @given(
     st.fixed_dictionaries(
-        {"op": st.sampled_from(["open", "close", "give_back", "list", "x"]) | json_values},
-        optional={"name": json_values, "options": json_values, "engine": json_values},
+        {"op": st.sampled_from(["open", "close", "leave", "openers", "list", "x"]) | json_values},
+        optional=dict.fromkeys(("name", "options", "engine", "exist_ok", "end"), json_values),
     )
 )
 def test_requests_to_a_pool(request: dict[str, Any]) -> None:

@@ -1,5 +1,4 @@
-"""Channels whose program has died: a restarted one takes them over, all others are told what to do.
-"""
+"""Channels that are open already: `exist_ok`, what others are told, and when the channels end."""
 
 from __future__ import annotations
 
@@ -21,17 +20,19 @@ from typing import Any
 import pytest
 
 import shmring
+from rtpsynth._mux import MuxEngine
 from rtstat.snapshot import Watch
 from rtworkers import paths, records
 from rtworkers.control import Connection, Request, channel_body
 from rtworkers.layout import Op
 from rtworkers.opener import Opener, ran_at
+from shmring import udt
 from shmring._realtime import Shortfall
 from shmring_cli import main
 
 PATIENCE_S = 30
 REMOTE = ("127.0.0.1", 9)
-OPTIONS: dict[str, Any] = {"local": ("127.0.0.1", 0), "remote": REMOTE}
+OPTIONS: dict[str, Any] = {"local": ("127.0.0.1", 0), "remote": REMOTE, "exist_ok": True}
 
 SERVER = """
 import sys, shmring
@@ -41,7 +42,7 @@ sys.stdin.readline()
 pool.close(linger=0)
 """
 
-# Opens "ctl", says its port, how it opened it and the sequence of its first packet, then waits.
+# Opens "ctl", says its port, whether it made it and the sequence of its first packet, then waits.
 PROGRAM = """
 import sys, shmring
 from shmring import Udp
@@ -51,8 +52,11 @@ except shmring.ShmringError as error:
     print('refused', error, flush=True)
 else:
     first = ch.send(b'x', at=ch.now_ns() + 3600 * 10**9)
-    print(ch.local[1], ch.taken_over, first, flush=True)
-sys.stdin.readline()
+    print(ch.local[1], ch.created, first, flush=True)
+if sys.stdin.readline() == 'end\\n':
+    ch.end(linger=0)
+    print('ended', flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -77,7 +81,7 @@ def serve(python: Any, shmring_namespace: str) -> Iterator[Callable[[], Any]]:
 @pytest.fixture
 def program(python: Any) -> Callable[..., Any]:
     def start(pool: str | None = "plant", **options: Any) -> Any:
-        options = {"local": ("127.0.0.1", 0)} | options
+        options = {"local": ("127.0.0.1", 0), "exist_ok": True} | options
         process = python(PROGRAM.format(pool=pool, options=options))
         process.said = process.line()
         return process
@@ -85,17 +89,17 @@ def program(python: Any) -> Callable[..., Any]:
     return start
 
 
-def test_a_restarted_program_takes_its_channel_over(serve: Any, program: Any) -> None:
+def test_a_restarted_program_finds_its_channel(serve: Any, program: Any) -> None:
     serve()
     first = program()
-    port, taken_over, sequence = first.said.split()
-    assert (taken_over, sequence) == ("False", "0")
+    port, created, sequence = first.said.split()
+    assert (created, sequence) == ("True", "0")
     reader = shmring.attach("ctl")
     sent = reader.send(b"early", to=reader.local)
     assert reader.recv(timeout=PATIENCE_S).data == b"early"
     first.kill()
     second = program()
-    assert second.said == f"{port} True {sent + 1}"
+    assert second.said == f"{port} False {sent + 1}"
     assert reader.state is shmring.State.OPEN, "readers stay attached"
     assert reader.epoch == 1
     assert reader.tx_waiting == 2, "what the dead one had queued is still sent"
@@ -103,16 +107,17 @@ def test_a_restarted_program_takes_its_channel_over(serve: Any, program: Any) ->
 
 
 @pytest.mark.check
-def test_it_reads_from_the_takeover_on(serve: Any, program: Any, shmring_namespace: str) -> None:
+def test_it_reads_what_arrives_from_then_on(
+    serve: Any, program: Any, shmring_namespace: str
+) -> None:
     serve()
     first = program()
     other = shmring.attach("ctl")
     other.send(b"before", to=other.local)
     assert other.recv(timeout=PATIENCE_S).data == b"before"
     first.kill()
-    options = {"local": ("127.0.0.1", 0), "remote": REMOTE}
-    with shmring.open("ctl", pool="plant", **options) as channel:
-        assert channel.taken_over
+    with shmring.open("ctl", pool="plant", **OPTIONS) as channel:
+        assert not channel.created
         assert channel.try_recv() is None
         channel.purge()  # what the dead one had queued
         other.send(b"after", to=other.local)
@@ -121,18 +126,47 @@ def test_it_reads_from_the_takeover_on(serve: Any, program: Any, shmring_namespa
 
 
 @pytest.mark.check
-def test_of_two_that_start_at_once_one_takes_it_over(serve: Any, program: Any) -> None:
+@pytest.mark.parametrize("existed", [True, False])
+def test_of_several_that_start_at_once_one_makes_it_and_all_get_it(
+    serve: Any, program: Any, existed: bool
+) -> None:
     serve()
-    program().kill()
+    if existed:
+        program().kill()
     said: list[str] = []
     threads = [threading.Thread(target=lambda: said.append(program().said)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    refused = [line for line in said if line.startswith("refused")]
-    assert len(refused) == 2, said
-    assert all("opened by process" in line and "died" not in line for line in refused)
+    ports, created, sequences = zip(*(line.split() for line in said), strict=True)
+    assert len(set(ports)) == 1, said
+    assert sorted(created) == ["False", "False", str(not existed)], said
+    assert sorted(sequences) == [str(i + existed) for i in range(3)], said
+
+
+@pytest.mark.check
+def test_of_many_threads_that_open_it_at_once_one_makes_it() -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        for _ in range(30):
+            opened: list[shmring.Channel] = []
+            begin = threading.Barrier(4)
+
+            def open_it(opened: list[shmring.Channel] = opened, begin: Any = begin) -> None:
+                begin.wait(PATIENCE_S)
+                opened.append(pool.open("ctl", **OPTIONS))
+
+            threads = [threading.Thread(target=open_it) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE_S)
+            assert [channel.created for channel in opened].count(True) == 1
+            assert len({channel.local for channel in opened}) == 1
+            for channel in opened:
+                assert pool.channels() == ["ctl"], "it ends with the last of them"
+                channel.end()
+            assert pool.channels() == []
 
 
 @pytest.mark.check
@@ -144,8 +178,8 @@ def test_a_restarted_program_with_other_options_is_told_the_command(
     first.kill()
     second = program(engine=shmring.Udp(tx=128))
     assert re.search(
-        rf"opened by process {first.pid} \(python\S*\), which has died \d+\.\d s ago. It cannot be "
-        rf"taken over, because the options differ in .*tx_capacity",
+        rf"opened by process {first.pid} \(python\S*\), which has died \d+\.\d s ago, and "
+        "differs in tx: choose",
         second.said,
     )
     assert f"shmring close {shmring_namespace}/ctl" in second.said
@@ -155,33 +189,37 @@ def test_a_restarted_program_with_other_options_is_told_the_command(
 
 def test_the_opener_that_lives_is_named(serve: Any, program: Any, shmring_namespace: str) -> None:
     serve()
-    first = program()
-    second = program()
+    first = program(exist_ok=False)
+    second = program(exist_ok=False)
     assert f"opened by process {first.pid} (python" in second.said
+    assert "open it with exist_ok=True" in second.said
     assert f"shmring close {shmring_namespace}/ctl" in second.said
     third = program(pool=None)
     assert f"opened on pool 'plant' by process {first.pid}" in third.said
+    assert "open it with pool='plant' and exist_ok=True" in third.said
     first.kill()
     assert f"on pool 'plant' by process {first.pid}, which has died" in program(pool=None).said
+    fourth = program(exist_ok=False)
+    assert re.search(rf"process {first.pid} \(python\S*\), which has died.*exist_ok", fourth.said)
 
 
 @pytest.mark.check
-def test_a_takeover_after_the_pool_was_restarted(serve: Any, program: Any) -> None:
+def test_a_program_finds_its_channel_after_the_pool_was_restarted(serve: Any, program: Any) -> None:
     server = serve()
     first = program()
     server.kill()
     first.kill()
     serve()
-    assert program().said.split()[1] == "True"
+    assert program().said.split()[1] == "False"
 
 
 @pytest.mark.check
 def test_the_next_program_on_a_private_pool_opens_it_at_once(program: Any) -> None:
     first = program(pool=None)
-    assert first.said.split()[1] == "False"
+    assert first.said.split()[1] == "True"
     first.kill()
     second = program(pool=None)
-    assert second.said.split()[1:] == ["False", "0"]
+    assert second.said.split()[1:] == ["True", "0"]
 
 
 def test_an_opener_is_told_apart_from_a_later_process_of_its_id() -> None:
@@ -211,22 +249,22 @@ def test_an_opener_is_told_apart_from_a_later_process_of_its_id() -> None:
         "Local()",
     ],
 )
-def test_other_engines_are_taken_over(serve: Any, python: Any, engine: str) -> None:
+def test_channels_of_other_engines_are_found(serve: Any, python: Any, engine: str) -> None:
     serve()
     addresses = "" if engine == "Local()" else "remote=('127.0.0.1', 9), "
     script = (
         "import sys, shmring\nfrom shmring import Cyclic, Local, Netflux\n"
-        f"ch = shmring.open('ctl', pool='plant', {addresses}engine={engine})\n"
-        "print(ch.taken_over, flush=True)\nsys.stdin.readline()\n"
+        f"ch = shmring.open('ctl', pool='plant', {addresses}engine={engine}, exist_ok=True)\n"
+        "print(ch.created, flush=True)\nsys.stdin.readline()\n"
     )
     first = python(script)
-    assert first.line() == "False"
+    assert first.line() == "True"
     first.kill()
-    assert python(script).line() == "True"
+    assert python(script).line() == "False"
 
 
 @pytest.mark.check
-def test_rtstat_misses_a_producer_until_the_takeover(
+def test_rtstat_misses_a_producer_until_the_program_is_back(
     serve: Any, program: Any, shmring_namespace: str
 ) -> None:
     serve()
@@ -292,7 +330,7 @@ def test_a_client_that_died_before_it_was_noted_is_dead() -> None:
     assert Opener.of(child.pid, os.geteuid()).is_dead
 
 
-def test_a_takeover_that_failed_can_be_tried_again(
+def test_an_open_that_failed_can_be_tried_again(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = records.write
@@ -307,16 +345,182 @@ def test_a_takeover_that_failed_can_be_tried_again(
             write(*arguments)
 
         monkeypatch.setattr(records, "write", write_the_second_time)
-        options = {"local": ("127.0.0.1", 0), "remote": REMOTE}
         with pytest.raises(OSError, match="No space"):
-            pool.open("ctl", **options)
-        channel = pool.open("ctl", **options)
-        assert channel.taken_over
+            pool.open("ctl", **OPTIONS)
+        channel = pool.open("ctl", **OPTIONS)
+        assert not channel.created
         channel.purge()
         pool.close(linger=0)
 
 
-# --- opens that fail after the takeover ----------------------------------------------------------
+# --- openers -------------------------------------------------------------------------------------
+
+
+def test_it_ends_when_the_last_opener_that_runs_ends_it(
+    serve: Any, program: Any, shmring_namespace: str
+) -> None:
+    serve()
+    first, killed, last = program(), program(), program()
+    reader = shmring.attach("ctl")
+
+    def end(process: Any) -> None:
+        process.tell("end")
+        assert process.line() == "ended"
+
+    end(first)
+    assert reader.state is shmring.State.OPEN
+    assert reader.tx_waiting == 3, "packets that it queued are still sent"
+    assert shmring.channels(shmring_namespace)[0].opener_pid == killed.pid
+    killed.kill()
+    assert reader.state is shmring.State.OPEN
+    end(last)
+    assert reader.state is shmring.State.CLOSED
+    assert shmring.channels(shmring_namespace) == []
+    assert program().said.split()[1] == "True"
+
+
+@pytest.mark.check
+def test_a_pool_that_was_restarted_knows_the_openers(
+    serve: Any, program: Any, shmring_namespace: str
+) -> None:
+    server = serve()
+    first, second = program(), program()
+    server.kill()
+    serve()
+    for process, left in ((first, ["ctl"]), (second, [])):
+        process.tell("end")
+        assert process.line() == "ended"
+        assert [info.name for info in shmring.channels(shmring_namespace)] == left
+
+
+@pytest.mark.check
+def test_an_end_that_is_not_the_last_waits_for_no_packet(program: Any) -> None:
+    with shmring.Pool("plant", policy="other") as pool:
+        first = pool.open("ctl", **OPTIONS)
+        with pool.open("ctl", **OPTIONS) as second:
+            assert (first.created, second.created) == (True, False)
+            assert (first.opened_here, second.opened_here) == (True, True)
+            second.send(b"later", at=second.now_ns() + 3600 * 10**9)
+            began = time.monotonic()
+            second.end(linger=None)  # a warning would be an error here
+            assert time.monotonic() - began < PATIENCE_S
+        assert (first.state, first.tx_waiting) == (shmring.State.OPEN, 1)
+        with pytest.warns(shmring.UnsentWarning):
+            first.end(linger=0.01)
+        assert pool.channels() == []
+
+
+DIFFERENCES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (
+        {},
+        {"engine": shmring.Udp(late="drop", socket=shmring.Socket(dscp=46))},
+        "late, dscp",
+    ),
+    ({"remote": REMOTE}, {"remote": ("127.0.0.1", 10)}, "remote"),
+    ({"remote": REMOTE}, {}, "remote"),
+    ({"local": ("127.0.0.1", 0)}, {"local": ("127.0.0.2", 0)}, "local"),
+    ({"local": ("127.0.0.1", 0)}, {}, "local"),
+    ({"local": ("127.0.0.1", 0)}, {"local": ("127.0.0.1", 9)}, "local"),
+    ({}, {"engine": shmring.Local()}, "engine"),
+    ({}, {"engine": shmring.Udp(tx=64)}, "tx"),
+    ({}, {"engine": shmring.Udp(rx=shmring.Queue(2048, 64))}, "rx"),
+    ({}, {"engine": shmring.Udp(max_payload=400)}, "max_payload, tx, rx"),
+    ({}, {"engine": shmring.Udp(reading="shared", reports="late")}, "reading, reports"),
+    ({}, {"impair": shmring.Impairment(loss=0.5)}, "impair"),
+    ({}, {"share": shmring.Share(permissions=0o640)}, "permissions"),
+    ({}, {"share": shmring.Share(readers=3)}, "readers"),
+    (
+        {"engine": shmring.Cyclic(period_ns=10**7)},
+        {"engine": shmring.Cyclic(period_ns=10**8, on_stale=b"x")},
+        "tolerance_ns, period_ns, on_stale",
+    ),
+    (
+        {"engine": shmring.Netflux(send=8)},
+        {"engine": shmring.Netflux(receive=8, watchdog_ns=10**9, keep_values=True)},
+        "send, receive, watchdog_ns, keep_values or keep_window",
+    ),
+    (
+        {"engine": shmring.Proxy(), "remote": REMOTE},
+        {"engine": shmring.Proxy(idle_ns=10**9), "remote": ("127.0.0.1", 10)},
+        "remote, idle_ns",
+    ),
+]
+
+
+@pytest.mark.check
+@pytest.mark.parametrize(("opened", "asked", "names"), DIFFERENCES)
+def test_the_error_names_what_differs(
+    shmring_pool: shmring.Pool, opened: Any, asked: Any, names: str
+) -> None:
+    with shmring_pool.open("ctl", **opened):
+        with pytest.raises(shmring.ChannelExists) as caught:
+            shmring_pool.open("ctl", exist_ok=True, **asked)
+        differing = re.search(r" and differs in (.*): choose", str(caught.value))
+        assert differing is not None, caught.value
+        assert differing[1] == names
+        assert shmring_pool.open("ctl", exist_ok=True, **opened).created is False
+
+
+@pytest.mark.check
+def test_port_0_matches_any_port(shmring_pool: shmring.Pool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        local = probe.getsockname()
+    with shmring_pool.open("ctl", local=local) as channel:
+        again = shmring_pool.open("ctl", local=(local[0], 0), exist_ok=True)
+        assert again.local == channel.local == local
+
+
+@pytest.mark.check
+def test_the_pool_does_not_compare_with_the_segment(shmring_pool: shmring.Pool) -> None:
+    """A client can write there."""
+    channel = shmring_pool.open("ctl", remote=REMOTE)
+    config = channel._endpoint.mapped().config
+    config.late, config.local.port = config.late ^ 1, 77
+    assert not shmring_pool.open("ctl", remote=REMOTE, exist_ok=True).created
+
+
+@pytest.mark.check
+@pytest.mark.parametrize(
+    ("engine", "options", "reason"),
+    [
+        (shmring.Rtp(codec="pcmu"), {"remote": REMOTE}, "'rtp': each run of a program is a source"),
+        (MuxEngine(), {}, "'mux': its ports belong to the program"),
+    ],
+)
+def test_engines_that_refuse_exist_ok_say_why(
+    shmring_pool: shmring.Pool, engine: Any, options: Any, reason: str
+) -> None:
+    with pytest.raises(shmring.BadConfig, match=f"exist_ok cannot be used .* {reason}"):
+        shmring_pool.open("ctl", engine, exist_ok=True, **options)
+    assert shmring_pool.channels() == []
+    shmring_pool.open("ctl", engine, exist_ok=False, **options).end()
+
+
+@pytest.mark.check
+def test_udt_refuses_exist_ok() -> None:
+    exist_ok: Any = {"exist_ok": True}
+    with pytest.raises(shmring.BadConfig, match=r"exist_ok .* a UDT port belongs to its program"):
+        udt.Port(("127.0.0.1", 0), **exist_ok)
+    with pytest.raises(shmring.BadConfig, match=r"exist_ok .* a UDT connection belongs to"):
+        udt.connect(REMOTE, **exist_ok)
+
+
+@pytest.mark.check
+def test_an_opener_beside_another_changes_no_values(
+    shmring_pool: shmring.Pool, eventually: Any
+) -> None:
+    engine = shmring.Cyclic(period_ns=10**6, payload=b"first", on_stale=b"stop")
+    with shmring_pool.open("ctl", engine) as channel:
+        channel.update(b"changed")
+        eventually(lambda: channel.recv(timeout=PATIENCE_S).data == b"changed")
+        other = shmring_pool.open("ctl", engine, exist_ok=True, held=True)
+        assert channel.state is shmring.State.OPEN
+        for _ in range(5):
+            assert other.recv(timeout=PATIENCE_S).data == b"changed"
+
+
+# --- opens that fail after they found it ---------------------------------------------------------
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, kind: Any, method: str) -> None:
@@ -339,7 +543,7 @@ def check_orphaned(namespace: str, opener_pid: int) -> None:
 
 @pytest.mark.check
 @pytest.mark.parametrize("method", ["_begin", "_use"])
-def test_an_open_that_fails_after_the_takeover_leaves_the_channel_as_it_was(
+def test_an_open_that_fails_late_leaves_the_channel_as_it_was(
     serve: Any,
     program: Any,
     shmring_namespace: str,
@@ -355,13 +559,13 @@ def test_an_open_that_fails_after_the_takeover_leaves_the_channel_as_it_was(
         shmring.open("ctl", pool="plant", **OPTIONS)
     check_orphaned(shmring_namespace, first.pid)
     assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
-    assert program().said.split()[1] == "True"
+    assert program().said.split()[1] == "False"
     assert reader.tx_waiting == 2
     reader.close()
 
 
 @pytest.mark.check
-def test_an_open_on_its_own_pool_that_fails_after_the_takeover_is_undone(
+def test_an_open_on_its_own_pool_that_fails_late_is_undone(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with shmring.Pool("plant", policy="other") as pool:
@@ -372,12 +576,12 @@ def test_an_open_on_its_own_pool_that_fails_after_the_takeover_is_undone(
             pool.open("ctl", **OPTIONS)
         check_orphaned(shmring_namespace, first.pid)
         assert noted_opener(shmring_namespace).pid == first.pid
-        assert program().said.split()[1] == "True"
+        assert program().said.split()[1] == "False"
         pool.close(linger=0)
 
 
 @pytest.mark.check
-def test_a_cancelled_open_gives_back_what_it_took_over(
+def test_a_cancelled_open_leaves_what_it_found(
     serve: Any, program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve()
@@ -404,7 +608,7 @@ def test_a_cancelled_open_gives_back_what_it_took_over(
 
     asyncio.run(cancel())
     check_orphaned(shmring_namespace, first.pid)
-    assert program().said.split()[1] == "True"
+    assert program().said.split()[1] == "False"
 
 
 CYCLIC = """
@@ -412,12 +616,12 @@ import sys, shmring
 from shmring import Cyclic
 try:
     ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9),
-                      share=shmring.Share(producers=1),
+                      share=shmring.Share(producers=1), exist_ok=True,
                       engine=Cyclic(period_ns=10**7, payload=b'a', on_stale={failsafe!r}))
 except shmring.ShmringError as error:
     print(type(error).__name__, error, flush=True)
 else:
-    print(ch.taken_over, flush=True)
+    print(ch.created, flush=True)
 sys.stdin.readline()
 """
 
@@ -427,29 +631,29 @@ def test_another_failsafe_payload_is_named_and_nothing_is_written(
 ) -> None:
     serve()
     first = python(CYCLIC.format(failsafe=b"stop"))
-    assert first.line() == "False"
+    assert first.line() == "True"
     first.kill()
     refused = python(CYCLIC.format(failsafe=b"halt")).line()
     assert refused.startswith("ChannelExists")
-    assert "the options differ in the payload of on_stale:" in refused
+    assert "differs in on_stale:" in refused
     refused = python(CYCLIC.format(failsafe="continue")).line()
-    assert "the options differ in on_stale, " in refused
+    assert "differs in on_stale:" in refused
     tap = shmring.attach("ctl", readonly=True)
     assert tap.state is shmring.State.OPEN
     sent = tap.cyclic_stats().sent_failsafe
     eventually(lambda: tap.cyclic_stats().sent_failsafe > sent)
     tap.close()
-    assert python(CYCLIC.format(failsafe=b"stop")).line() == "True"
+    assert python(CYCLIC.format(failsafe=b"stop")).line() == "False"
 
 
 @pytest.mark.check
-def test_a_takeover_without_a_free_slot_to_send_is_undone(
+def test_an_open_without_a_free_slot_to_send_is_undone(
     serve: Any, python: Any, shmring_namespace: str
 ) -> None:
     """The only slot is another program's, so the payload of `open` cannot be set."""
     serve()
     first = python(CYCLIC.format(failsafe="stop"))
-    assert first.line() == "False"
+    assert first.line() == "True"
     first.kill()
     other = shmring.attach("ctl")
     give_up = time.monotonic() + PATIENCE_S
@@ -463,7 +667,7 @@ def test_a_takeover_without_a_free_slot_to_send_is_undone(
     check_orphaned(shmring_namespace, first.pid)
     other.update(b"again")
     other.close()
-    assert python(CYCLIC.format(failsafe="stop")).line() == "True"
+    assert python(CYCLIC.format(failsafe="stop")).line() == "False"
 
 
 # Opens "ctl" with one more descriptor each time, until that works.
@@ -477,12 +681,14 @@ tried = []
 for more in range(1, 60):
     resource.setrlimit(resource.RLIMIT_NOFILE, (most + more, hard))
     try:
-        ch = shmring.open('ctl', engine, pool='plant', remote=('127.0.0.1', 9))
+        ch = shmring.open(
+            'ctl', engine, pool='plant', remote=('127.0.0.1', 9), exist_ok=True
+        )
     except Exception as error:
         tried.append(type(error).__name__)
         last = error
     else:
-        print(ch.taken_over, *dict.fromkeys(tried), len(tried) > 2, flush=True)
+        print(ch.created, *dict.fromkeys(tried), len(tried) > 2, flush=True)
         break
 else:
     print(last, flush=True)
@@ -500,23 +706,23 @@ def test_an_open_without_descriptors_leaves_nothing_behind(
         first = python(
             "import sys, shmring\nfrom shmring import Cyclic\n"
             f"ch = shmring.open('ctl', pool='plant', remote=('127.0.0.1', 9), engine={engine})\n"
-            "print(ch.taken_over, flush=True)\nsys.stdin.readline()\n"
+            "print(ch.created, flush=True)\nsys.stdin.readline()\n"
         )
-        assert first.line() == "False"
+        assert first.line() == "True"
         first.kill()
-    assert python(SHORT).line() == f"{existed} NoSpace True"
+    assert python(SHORT).line() == f"{not existed} NoSpace True"
 
 
 def noted_opener(namespace: str) -> Opener:
     """Return the opener that the pool recorded."""
     record = records.read(paths.pool_directory(namespace, "plant"), "ctl")
     assert record is not None
-    assert record.opener is not None
-    return record.opener
+    (opener,) = record.openers
+    return opener
 
 
 @pytest.mark.check
-def test_strict_is_checked_at_a_takeover(
+def test_strict_is_checked_if_the_channel_is_open(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with shmring.Pool("plant", policy="other") as pool:
@@ -529,12 +735,12 @@ def test_strict_is_checked_at_a_takeover(
                 pool.open("ctl", strict=True, **OPTIONS)
             check_orphaned(shmring_namespace, first.pid)
         channel = pool.open("ctl", strict=True, **OPTIONS)
-        assert channel.taken_over
+        assert not channel.created
         pool.close(linger=0)
 
 
 @pytest.mark.check
-def test_a_channel_that_is_closed_during_its_takeover(
+def test_a_channel_that_is_closed_while_it_is_opened_again(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are done one after the other, and no record stays."""
@@ -543,8 +749,9 @@ def test_a_channel_that_is_closed_during_its_takeover(
         closing = threading.Thread(target=lambda: pool.close_channel("ctl"))
 
         def close_and_look(_: Opener) -> bool:
-            closing.start()
-            closing.join(0.5)
+            if closing.ident is None:
+                closing.start()
+                closing.join(0.5)
             return True
 
         monkeypatch.setattr(Opener, "is_dead", property(close_and_look))
@@ -586,7 +793,7 @@ def test_of_many_that_open_what_was_closed_one_gets_it(shmring_namespace: str) -
 
             def open_it(opened: list[Any] = opened, refused: list[str] = refused) -> None:
                 try:
-                    opened.append(pool.open("ctl", **OPTIONS))
+                    opened.append(pool.open("ctl", **OPTIONS | {"exist_ok": False}))
                 except shmring.ShmringError as caught:
                     refused.append(f"{type(caught).__name__}: {caught}")
 
@@ -597,7 +804,7 @@ def test_of_many_that_open_what_was_closed_one_gets_it(shmring_namespace: str) -
                 thread.join(PATIENCE_S)
             (channel,) = opened
             assert all(line.startswith("ChannelExists") for line in refused), refused
-            assert (channel.state, channel.taken_over) == (shmring.State.OPEN, False)
+            assert (channel.state, channel.created) == (shmring.State.OPEN, True)
 
 
 TWO_WORKERS = SERVER.replace("policy=", "cpus=[0, 1], policy=")
@@ -606,7 +813,7 @@ BESIDE = "import sys, shmring\nch = shmring.open('beside', pool='plant')\nprint(
 
 @pytest.mark.check
 @pytest.mark.parametrize("local", [("127.0.0.1", 0), None])
-def test_a_revived_channel_is_taken_over_whatever_its_port(
+def test_a_revived_channel_is_found_whatever_its_port(
     serve: Any, program: Any, python: Any, shmring_namespace: str, local: Any
 ) -> None:
     """Its worker died while no process ran the pool."""
@@ -619,7 +826,7 @@ def test_a_revived_channel_is_taken_over_whatever_its_port(
     os.kill(served.worker_pid, signal.SIGKILL)
     serve(TWO_WORKERS)
     second = program(local=local)
-    assert second.said.split()[:2] == [first.said.split()[0], "True"]
+    assert second.said.split()[:2] == [first.said.split()[0], "False"]
 
 
 @pytest.mark.check
@@ -628,41 +835,41 @@ def test_a_name_of_a_pool_that_may_be_alive_is_refused_at_once(
 ) -> None:
     """Processes of another pid namespace cannot be seen."""
     program(pool=None)
-    monkeypatch.setattr("shmring._takeover.opener_of", lambda _: (4242, None))
-    monkeypatch.setattr("shmring._takeover.VANISH_S", 2 * PATIENCE_S)
+    monkeypatch.setattr("shmring._existing.opener_of", lambda _: (4242, None))
+    monkeypatch.setattr("shmring._existing.VANISH_S", 2 * PATIENCE_S)
     began = time.monotonic()
     with pytest.raises(shmring.ChannelExists, match="opened on pool 'private-"):
         shmring.open("ctl", **OPTIONS)
     assert time.monotonic() - began < PATIENCE_S
 
 
-# --- takeovers that meet other events ------------------------------------------------------------
+# --- opens that meet other events ----------------------------------------------------------------
 
 
 @pytest.mark.check
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_takeover_holds_a_channel_that_is_opened_held(
+def test_a_channel_that_is_opened_held_again_is_held(
     program: Any, shmring_namespace: str, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     with shmring.Pool("plant", policy="other") as pool:
         program(held=True).kill()
         reader = shmring.attach("ctl")
         reader.release()
-        os.kill(pool.workers()[0].pid, signal.SIGKILL)  # the takeover waits for its successor
+        os.kill(pool.workers()[0].pid, signal.SIGKILL)  # the open waits for its successor
         if fails:
             fail_once(monkeypatch, shmring.Channel, "_begin")
             with pytest.raises(MemoryError):
                 pool.open("ctl", held=True, **OPTIONS)
             assert reader.state is shmring.State.OPEN
-            assert program(held=True).said.split()[1] == "True"
+            assert program(held=True).said.split()[1] == "False"
         else:
-            assert pool.open("ctl", held=True, **OPTIONS).taken_over
+            assert not pool.open("ctl", held=True, **OPTIONS).created
         assert reader.state is shmring.State.HELD
         pool.close(linger=0)
 
 
 @pytest.mark.check
-def test_a_channel_that_was_held_stays_so_after_a_failed_takeover(
+def test_a_channel_that_was_held_stays_so_after_a_failed_open(
     program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with shmring.Pool("plant", policy="other") as pool:
@@ -675,7 +882,7 @@ def test_a_channel_that_was_held_stays_so_after_a_failed_takeover(
 
 
 @pytest.mark.check
-def test_a_takeover_while_the_worker_is_replaced(
+def test_a_program_finds_its_channel_while_the_worker_is_replaced(
     serve: Any, program: Any, shmring_namespace: str
 ) -> None:
     serve()
@@ -685,8 +892,8 @@ def test_a_takeover_while_the_worker_is_replaced(
     first.kill()
     os.kill(served.worker_pid, signal.SIGKILL)
     second = program()
-    port, taken_over, sequence = second.said.split()
-    assert (port, taken_over, sequence) == (first.said.split()[0], "True", "1")
+    port, created, sequence = second.said.split()
+    assert (port, created, sequence) == (first.said.split()[0], "False", "1")
     assert reader.tx_waiting == 2
     reader.close()
 
@@ -711,7 +918,7 @@ def test_the_channel_outlives_openers_that_die_at_any_moment(
         for process in pair:
             process.close()
         assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
-    assert program().said.split()[1] == "True"
+    assert program().said.split()[1] == "False"
     reader.close()
 
 
@@ -741,7 +948,8 @@ def test_an_open_whose_program_stopped_waiting_is_undone(
         options = {"local": ["127.0.0.1", 0], "remote": list(REMOTE)}
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.connect(str(paths.pool_directory(shmring_namespace, "plant") / "pool.sock"))
-            client.send(json.dumps({"op": "open", "name": "ctl", "options": options}).encode())
+            request = {"op": "open", "name": "ctl", "options": options, "exist_ok": True}
+            client.send(json.dumps(request).encode())
             assert made.wait(PATIENCE_S)
         hung_up.set()
         if existed:

@@ -1,0 +1,332 @@
+"""Channels whose name is in use: who may open them with `exist_ok`, and what all others are told.
+
+A named pool keeps serving the channel of a program that has died. The same program, started again,
+opens it with the same options: packets that were queued complete are still sent, sequence numbers
+go on, other ends stay attached. The pool decides by its own notes, because clients can write into
+the segment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rtworkers import Holding, Supervisor, affinity, history
+from rtworkers.opener import Opener
+from shmring import _host
+from shmring._check import error
+from shmring._options import Prepared
+from shmring._ring import ffi, lib
+from shmring._segment import opener_of, text_of
+from shmring.errors import BadConfig
+from shmring.types import State, state_of
+
+log = logging.getLogger("shmring.pool")
+
+# The struct of each engine's own configuration.
+_ENGINES = {
+    "udp": None,
+    "local": None,
+    "cyclic": "shm_cyclic_config_t",
+    "proxy": "shm_proxy_config_t",
+    "netflux": "shm_netflux_config_t",
+}
+_CONNECTIONS = "its connections belong to the program that opened it"
+_REFUSED = {
+    "rtp": "each run of a program is a source of its own (RFC 3550, 8.1)",
+    "udt": _CONNECTIONS,
+    "udt-port": _CONNECTIONS,
+    "mux": "its ports belong to the program that opened it",
+}
+_OTHER = "it may keep what belongs to the program that opened it"
+
+# Fields of a configuration under the names that users give. The sizes follow from others.
+_SHOWN = {
+    **{"tx_capacity": "tx", "rx_capacity": "rx", "read_mode": "reading"},
+    **{"report_slots": "report_capacity", "so_priority": "priority", "impair_tx": "impair"},
+    **dict.fromkeys(
+        ("groups", "multicast_ttl", "multicast_loop", "multicast_interface"), "multicast"
+    ),
+    **{"payload_bytes": "max_payload", "failsafe_crc": "on_stale", "to": "remote"},
+    **{"tx_payload_bytes": "send", "tx_layout": "send", "partner_known": "partner_number"},
+    **{"rx_payload_bytes": "receive", "rx_layout": "receive", "watch_ns": "watchdog_ns"},
+    "flags": "keep_values or keep_window",
+}
+_SIZES = {"tx_bytes": "tx", "rx_bytes": "rx", "max_payload_bytes": "max_payload"}
+_NO_OPTIONS = (
+    *("opener_pid", "held", "engine_bytes", "late_slots", "early_ns"),
+    *("given", "tx_packet_bytes", "rx_packet_bytes"),
+)
+
+PRIVATE = "private-"
+# The workers of a private pool remove its channels within this time after its death.
+VANISH_S = 2.0
+LOOK_S = 0.01
+
+
+class Names:
+    """Lets one thread at a time open or end the channel of a name. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def taken(self, name: str) -> Iterator[None]:
+        """Have a name during the block. A signal handler of the thread that has it has it, too."""
+        here = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: self._users.get(name, here) == here)
+            again = name in self._users
+            self._users[name] = here
+        try:
+            yield
+        finally:
+            if not again:
+                with self._changed:
+                    del self._users[name]
+                    self._changed.notify_all()
+
+
+def check_engine(prepared: Prepared) -> None:
+    """Raise `BadConfig` if the channel cannot be opened with `exist_ok`."""
+    engine = _engine_of(prepared.config)
+    if engine not in _ENGINES:
+        reason = _REFUSED.get(engine, _OTHER)
+        raise BadConfig(
+            f"exist_ok cannot be used with the engine {engine!r}: {reason}. Leave it out, and "
+            "attach to a channel that is open"
+        )
+
+
+def join(
+    supervisor: Supervisor,
+    prepared: Prepared,
+    asking: Opener,
+    access: tuple[int, int | None],
+    check_worker: Callable[[int], None] | None,
+    *,
+    exist_ok: bool,
+) -> bool | None:
+    """Make `asking` an opener of the open channel of this name. Return whether no other opener of
+    it runs. None: there is no such channel.
+
+    access: mode and group of the file that `asking` wants.
+    check_worker: raises if the worker of a slot lacks something. None: it may.
+
+    Raises `ChannelExists`, what `check_worker` raises, and the errors of `rtworkers`. Then the
+    channel is what it was. After `WorkerGone` there is another worker.
+    """
+    held = bool(prepared.config.held)
+    needs_worker = exist_ok and (held or check_worker is not None)
+    with supervisor.locked(prepared.name, running=needs_worker) as found:
+        if found is None or not found[1].is_named():
+            return None
+        slot, holding = found
+        _check_may_join(prepared, slot.number, holding, asking, access, exist_ok=exist_ok)
+        if check_worker is not None:
+            slot.running()
+            check_worker(slot.number)
+        hold = held and _state(holding) is not State.HELD
+        alone = supervisor.join(slot, holding, asking, hold=hold)
+        _show_opener(holding)
+    log.info("channel %s was opened again by %s", prepared.name, asking)
+    return alone
+
+
+def leave(supervisor: Supervisor, name: str, asking: Opener, *, end: bool) -> bool:
+    """Let `asking` have one end of a channel less that it opened. Return whether that ended the
+    channel. end: end it if no other opener of it runs."""
+    with supervisor.locked(name) as found:
+        if found is None:
+            return False
+        slot, holding = found
+        ended = supervisor.leave(slot, holding, asking, end=end)
+        if not ended:
+            _show_opener(holding)
+    return ended
+
+
+def has_others(supervisor: Supervisor, name: str) -> bool:
+    """Return whether a channel was opened through more than one end whose process runs."""
+    with supervisor.locked(name) as found:
+        if found is None:
+            return False
+        openers = found[1].openers
+        return sum(openers[one] for one in found[1].living()) > 1
+
+
+def _check_may_join(
+    prepared: Prepared,
+    slot: int,
+    holding: Holding,
+    asking: Opener,
+    access: tuple[int, int | None],
+    *,
+    exist_ok: bool,
+) -> None:
+    """Raise `ChannelExists` unless `asking` may open the channel `holding`, which the worker in
+    `slot` serves. The caller holds the slot's lock."""
+    opener, namespace = holding.opener, text_of(prepared.config.name_space)
+    by = "" if opener is None else f", opened by {_seen(opener, asking)}"
+    if opener is not None and opener.is_dead:
+        by += f", which has died{_since(opener.pid, namespace, prepared.name)}"
+    if not exist_ok:
+        again = _engine_of(prepared.config) in _ENGINES and "open it with exist_ok=True"
+        raise _exists(prepared, by, again or "")
+    if asking.uid not in (0, os.geteuid(), holding.uid):
+        raise _exists(prepared, f"{by}, and only user {holding.uid} may open it again")
+    if reason := _obstacle(prepared, slot, holding, access):
+        raise _exists(prepared, f"{by}, and {reason}")
+
+
+def _engine_of(config: Any) -> str:
+    return text_of(config.engine) or "udp"
+
+
+def _seen(opener: Opener, asking: Opener) -> str:
+    return f"this process ({opener.pid})" if opener.is_same(asking) else str(opener)
+
+
+def _exists(prepared: Prepared, what: str, again: str = "") -> Exception:
+    name, namespace = prepared.name, text_of(prepared.config.name_space)
+    return error(
+        errno.EEXIST,
+        f"channel {name!r} is open already in namespace {namespace!r}{what}: choose another name, "
+        f"attach to it with shmring.attach(), {again and again + ', '}or close it: shmring close "
+        f"{namespace}/{name}",
+    )
+
+
+def _since(pid: int, namespace: str, name: str) -> str:
+    """Return how long ago a process hung up, as the worker recorded it."""
+    hung_up = [
+        event.last_mono_ns
+        for event in history.events(namespace=namespace, channel=name)
+        if event.kind == "client_hung_up" and event.numbers.get("pid") == pid
+    ]
+    if not hung_up:
+        return ""
+    return f" {max(0, time.monotonic_ns() - max(hung_up)) / 1e9:.1f} s ago"
+
+
+def _obstacle(
+    prepared: Prepared, slot: int, holding: Holding, access: tuple[int, int | None]
+) -> str:
+    """Return why a channel is another one than that which is asked for. Empty: it is the same."""
+    if _state(holding) is State.FAILED:
+        return "has failed"
+    differing = _differing(prepared.config_bytes(), holding.asked)
+    if prepared.socket_fd is not None:
+        differing.append("existing")
+    if prepared.cpu is not None and prepared.cpu != slot % affinity.CORES:
+        differing.append("cpu")
+    file = os.fstat(holding.segment_fd)
+    if stat.S_IMODE(file.st_mode) != access[0]:
+        differing.append("permissions")
+    if access[1] not in (None, file.st_gid):
+        differing.append("group")
+    return f"differs in {', '.join(differing)}" if differing else ""
+
+
+def _state(holding: Holding) -> State:
+    with _host.mapped(holding.segment_fd, writable=False) as segment:
+        return State.FAILED if segment is None else state_of(segment.status.state)
+
+
+def _differing(asked: bytes, open_: bytes) -> list[str]:
+    """Return the options in which two configurations differ, as users call them."""
+    wanted, found = _config_of(asked), _config_of(open_)
+    engine = _engine_of(wanted)
+    if engine != _engine_of(found):
+        return ["engine"]
+    if wanted.local.port == 0 and wanted.local.family:
+        wanted.local.port = found.local.port
+    fields = _fields_that_differ("shm_config_t", wanted, found)
+    struct = _ENGINES[engine]
+    if struct is not None and "engine_config" in fields:
+        fields += _fields_that_differ(struct, wanted.engine_config, found.engine_config)
+    fields = [field for field in fields if field not in (*_NO_OPTIONS, "engine_config")]
+    if {"tx_capacity", "rx_capacity"} <= set(fields) and _one_size(wanted) and _one_size(found):
+        fields.remove("rx_capacity")  # without rx= it is that of tx
+    own = [field for field in fields if field not in _SIZES] or fields
+    return list(dict.fromkeys(_SIZES.get(field, _SHOWN.get(field, field)) for field in own))
+
+
+def _one_size(config: Any) -> bool:
+    return bool(config.tx_capacity == config.rx_capacity)
+
+
+def _config_of(raw: bytes) -> Any:
+    config = ffi.new("shm_config_t *")
+    space = ffi.buffer(config)
+    space[:] = raw[: len(space)].ljust(len(space), b"\0")
+    return config
+
+
+def _fields_that_differ(struct: str, one: Any, other: Any) -> list[str]:
+    """Return the fields of a struct, and of structs in it, that differ."""
+    names: list[str] = []
+    one, other = (bytes(ffi.buffer(each, ffi.sizeof(struct))) for each in (one, other))
+    for name, field in ffi.typeof(struct).fields:
+        part = slice(field.offset, field.offset + ffi.sizeof(field.type))
+        if one[part] == other[part]:
+            continue
+        if field.type.cname == "shm_netflux_settings_t":
+            inner = (ffi.from_buffer(each[part]) for each in (one, other))
+            names += _fields_that_differ(field.type.cname, *inner)
+        else:
+            names.append(name)
+    return names
+
+
+def _show_opener(holding: Holding) -> None:
+    """Write the opener into the segment, for observers."""
+    opener = holding.opener
+    with _host.mapped(holding.segment_fd, writable=True) as segment:
+        if segment is not None and opener is not None:
+            lib.shm_segment_change_opener(segment, opener.pid)
+
+
+def free_name(posix_name: str, prepared: Prepared, asking: Opener) -> None:
+    """Free the name for a new channel of `asking`: remove the segment of a dead channel, or wait
+    until the workers of a dead program's private pool have removed it.
+
+    Raises `ChannelExists`.
+    """
+    give_up = time.monotonic() + VANISH_S
+    namespace = text_of(prepared.config.name_space)
+    while not _host.name_is_free(posix_name):
+        pool, pid, alive = _opened_by(posix_name)
+        private = pool.startswith(PRIVATE)
+        if private and alive is False and time.monotonic() < give_up:
+            time.sleep(LOOK_S)
+            continue
+        who = "" if pid is None else f" by process {pid}"
+        if pid and pid == asking.pid:
+            who = f" by this process ({pid})"
+        if pid and alive is False:
+            who += f", which has died{_since(pid, namespace, prepared.name)}"
+        again = "" if private or not pool else f"open it with pool={pool!r} and exist_ok=True"
+        raise _exists(prepared, f", opened on pool {pool!r}{who}" if pool else "", again)
+
+
+def _opened_by(posix_name: str) -> tuple[str, int | None, bool | None]:
+    """Return pool and opener of a channel, as its file says, and whether the opener is alive."""
+    fd = _host.open_segment_file(posix_name, writable=False)
+    if fd is None:
+        return "", None, None
+    try:
+        with _host.mapped(fd, writable=False) as segment:
+            if segment is None:
+                return "", None, None
+            return text_of(segment.config.pool), *opener_of(segment)
+    finally:
+        os.close(fd)

@@ -82,7 +82,6 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.parts import Multicast, Queue, Share, Socket
     from shmring.pool import Pool, close_default_pool, default_pool
     from shmring.pool import open as open  # not in __all__: a star import keeps the builtin
-    from shmring.pool import open_async as open_async
     from shmring.proxy.channel import ProxyChannel, ProxyStats
     from shmring.proxy.engine import Proxy
     from shmring.registry import (
@@ -203,7 +202,6 @@ __all__ = [
     "default_pool",
     "generate",
     "measure",
-    "open_async",
     "pack_addresses",
     "reflect",
     "replay",
@@ -242,7 +240,7 @@ _HOMES = {
         "netflux.statistics": "NetfluxLink NetfluxStats",
         "observe.reading": "ReaderInfo",
         "parts": "Multicast Queue Share Socket",
-        "pool": "Pool close_default_pool default_pool open open_async",
+        "pool": "Pool close_default_pool default_pool open",
         "proxy.channel": "ProxyChannel ProxyStats",
         "proxy.engine": "Proxy",
         "registry": "ChannelInfo Removed Unreadable channels gc unreadable",

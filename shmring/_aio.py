@@ -362,7 +362,7 @@ class SharedLock:
             self._give_up(turn)
             raise
 
-    async def acquire_async(self) -> None:
+    async def acquire_in_task(self) -> None:
         """Wait for the lock in a task. If the task is cancelled, the lock is not taken."""
         if self._take():
             return

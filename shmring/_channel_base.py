@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
-from shmring._aio import NEVER_NS
 from shmring._arguments import deadline, has_passed
 from shmring._awaited_report import AwaitedReport
 from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
 from shmring._host import translated
-from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
@@ -204,6 +202,13 @@ class ChannelEnd:
             return f"<shmring.{type(self).__name__} {self.name!r} {ends} {self.state}{readonly}>"
         return f"<shmring.{type(self).__name__} {self.name!r} closed>"
 
+    def _same_end(self) -> Self:
+        """Return a second object for this end. The calls for tasks refer to it, and so they form no
+        cycle with this one, which keeps them."""
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
     # --- commands ---------------------------------------------------------------------------------
 
     def stats(self) -> "ChannelStats[Any]":
@@ -238,10 +243,6 @@ class ChannelEnd:
         """
         self._endpoint.close()
 
-    async def close_async(self) -> None:
-        """Leave the channel without blocking the event loop. It stays open for all others."""
-        await in_thread(self.close)
-
     def end(self, *, linger: float | None = LINGER_S) -> None:
         """Close this end, and end the channel for all processes if no other opener of it runs.
 
@@ -255,15 +256,6 @@ class ChannelEnd:
         either. Raises `NoPermission`.
         """
         warn_unsent(self._what, self._ended(linger), stacklevel=2)
-
-    async def end_async(self, *, linger: float | None = LINGER_S) -> None:
-        """Close this end, and end the channel for all processes if no other opener of it runs,
-        without blocking the event loop.
-
-        linger: how long to wait, in seconds, until the packets of all senders are sent. None: no
-        limit. Raises `NoPermission` in an end that did not open the channel.
-        """
-        await end_in_thread(self._what, lambda: self._ended(linger))
 
     def _ended(self, linger: float | None) -> int:
         if not self.opened_here and not self.closed:
@@ -346,38 +338,13 @@ class ChannelBase(ChannelEnd, Generic[Item]):
             while True:
                 yield self.recv()
 
-    async def recv_async(self, *, timeout: float | None = None) -> Item:
-        """Wait for the next packet without blocking the event loop, and return it.
-
-        timeout: seconds. None: no limit. Cancelling the call loses no packet. Raises
-        `ReceiveTimeout`, `ChannelClosed`.
-        """
-        return await self._next_async(deadline(timeout))
-
-    async def _next_async(self, until_ns: int = NEVER_NS) -> Item:
-        while (item := self.try_recv()) is None:
-            await self._arrival(until_ns)
-        return item
-
-    async def _many_async(self, take: Callable[[], T], until_ns: int) -> T:
-        """Return the result of `take`, a call of `recv_many` that does not wait, when there is
-        one."""
-        while True:
-            try:
-                return take()
-            except errors.ReceiveTimeout:
-                await self._arrival(until_ns)
-
-    async def _arrival(self, until_ns: int) -> None:
-        if has_passed(until_ns):
-            self._endpoint.raise_timeout()
-        await self._endpoint.readable(until_ns)
-
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Iterate over the packets that arrive, until the channel is closed."""
         with contextlib.suppress(errors.ChannelClosed):
             while True:
-                yield await self._next_async()
+                while (item := self.try_recv()) is None:
+                    await self._endpoint.readable()
+                yield item
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while there may be packets, for select and asyncio.
@@ -409,9 +376,8 @@ class Reports:
         and raise `ChannelClosed` if this end is closed. Raises `BadConfig` if the channel has no
         reports, and the reason if the channel fails.
         """
-        left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
-        ends = () if timeout == 0 else (errors.ChannelClosed,)
-        with contextlib.suppress(*ends):
+        left = most_reports(max)
+        with reports_end(timeout):
             while left > 0:
                 batch = self._next_reports(min(left, REPORTS_AT_ONCE), timeout)
                 if not len(batch):
@@ -420,24 +386,10 @@ class Reports:
                 left -= len(batch)
 
     def _next_reports(self, max: int, timeout: float | None) -> ReportBatch:
-        """Wait for reports. None of them: the time is over. Raises `ChannelClosed` when there will
-        be no more."""
-        until_ns, batch = deadline(timeout), ReportBatch(b"", 0)
-
-        def came() -> bool:
-            nonlocal batch
-            batch = self.read_reports(max)
-            return len(batch) > 0
-
-        while True:
-            is_over = self._endpoint.state in (State.CLOSED, State.FAILED)
-            if came() or has_passed(until_ns):
-                return batch
-            if is_over:
-                self._endpoint.check_goes_on()
-            self._endpoint.await_worker(came, until_ns)
-            if len(batch):
-                return batch
+        until_ns, wait = deadline(timeout), ReportWait(self, max)
+        while not wait.is_over(until_ns):
+            self._endpoint.await_worker(wait.came, until_ns)
+        return wait.batch
 
     def read_reports(self, max: int = 65536) -> ReportBatch:
         """Take up to `max` available send reports, without creating an object for each."""
@@ -457,6 +409,42 @@ class Reports:
     def reports_lost(self) -> int:
         """Send reports that were overwritten before this end read them."""
         return int(self._reports.lost)
+
+
+class ReportWait:
+    """A wait for reports, of a thread or of a task."""
+
+    def __init__(self, channel: Reports, max: int) -> None:
+        self._channel = channel
+        self._endpoint = channel._endpoint
+        self._max = max
+        self.batch = ReportBatch(b"", 0)
+        """What came. None of them: the time is over."""
+
+    def came(self) -> bool:
+        """Take the reports that are there. Return whether there are any."""
+        if not len(self.batch):
+            self.batch = self._channel.read_reports(self._max)
+        return len(self.batch) > 0
+
+    def is_over(self, until_ns: int) -> bool:
+        """Whether reports came or the time is over. Raises `ChannelClosed` when there will be no
+        more."""
+        has_ended = self._endpoint.state in (State.CLOSED, State.FAILED)
+        if self.came() or has_passed(until_ns):
+            return True
+        if has_ended:
+            self._endpoint.check_goes_on()
+        return False
+
+
+def most_reports(max: int | None) -> int:
+    return sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
+
+
+def reports_end(timeout: float | None) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which an iteration over reports ends with the channel."""
+    return contextlib.suppress(*() if timeout == 0 else (errors.ChannelClosed,))
 
 
 class SendQueue(Reports):
@@ -500,18 +488,6 @@ class SendQueue(Reports):
         while self._must_wait_for_reports(until_ns):
             self._endpoint.await_worker(self._has_all_reports, until_ns)
 
-    async def flush_async(self, *, timeout: float | None = None) -> None:
-        """Wait until no packet of any sender waits to be sent, without blocking the event loop.
-
-        timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`.
-        """
-        until_ns = deadline(timeout)
-        while self._must_wait_to_flush(until_ns, timeout):
-            await self._endpoint.progress(lambda: not self.tx_waiting, until_ns)
-        until_ns = deadline(REPORTS_FOLLOW_S)
-        while self._must_wait_for_reports(until_ns):
-            await self._endpoint.progress(self._has_all_reports, until_ns)
-
     def _must_wait_to_flush(self, until_ns: int, timeout: float | None) -> bool:
         waiting, name = self.tx_waiting, self._endpoint.name
         if waiting and has_passed(until_ns):
@@ -549,48 +525,8 @@ class SendQueue(Reports):
             self._endpoint.await_worker(lambda: awaited.look() is not None, until_ns)
         return report
 
-    async def verdict_async(self, sequence: int, *, timeout: float | None = None) -> SendReport:
-        """Wait for the report of one packet without blocking the event loop, and return it.
-
-        sequence: what `send` returned. timeout: seconds. None: no limit. Raises the exceptions of
-        `verdict`.
-        """
-        until_ns, awaited = deadline(timeout), self._awaited_report(sequence)
-        while (report := awaited.look()) is None:
-            awaited.check_time(until_ns, timeout)
-            await self._endpoint.progress(lambda: awaited.look() is not None, until_ns)
-        return report
-
     def _awaited_report(self, sequence: int) -> AwaitedReport:
         return AwaitedReport(self._endpoint, _arguments.sequence(sequence))
-
-    async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
-        """Return the result of `queue`, a call of `send`, once the ring has room."""
-        while True:
-            try:
-                return queue()
-            except errors.RingFull:
-                if has_passed(until_ns):
-                    self._endpoint.raise_full(True, 0, 0)
-            await self._endpoint.room(until_ns)
-
-    async def _all_when_room(self, batch: Any, until_ns: int, unit: int = 1) -> int:
-        """Queue a batch of packets and return the sequence of the first.
-
-        The attribute `sent` of every exception says how many packets were queued, times `unit`.
-        """
-        endpoint = self._endpoint
-        try:
-            while not endpoint.queue(batch):
-                if has_passed(until_ns):
-                    endpoint.raise_full(True, *endpoint.queued(batch))
-                await endpoint.room(until_ns)
-            return endpoint.queued(batch)[1]
-        except BaseException as caught:
-            vars(caught)["sent"] = endpoint.queued(batch)[0] * unit
-            raise
-        finally:
-            del batch  # a traceback would keep the caller's buffers
 
 
 def _attach(kind: Callable[..., Any], name: str, how: dict[str, Any]) -> Any:

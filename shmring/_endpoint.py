@@ -248,6 +248,12 @@ class Endpoint(batch.Core):
             await self._waiters.wait(fd, until_ns)
         self.waited()
 
+    async def arrival(self, until_ns: int) -> None:
+        """Like `readable`. Raises `ReceiveTimeout` if the time is over."""
+        if has_passed(until_ns):
+            self.raise_timeout()
+        await self.readable(until_ns)
+
     def call_when_readable(self, reader: Callable[[], None]) -> Callable[[], None]:
         """Call `reader` in the running loop of asyncio whenever there may be packets, and when this
         end is closed. It takes packets until there are none, and then calls `check_heard`. Return

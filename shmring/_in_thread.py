@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from shmring._aio import running_trio
 from shmring.errors import ShmringError
@@ -29,40 +29,28 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     return await _completed(_started(call, *args, **kwargs))
 
 
-def made_in_thread(
-    make: Callable[P, T], undo: Callable[[Any], object]
-) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return `make` as a coroutine function that runs it in a thread.
+async def made_in_thread(
+    make: Callable[P, T], undo: Callable[[T], object], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Return what `make` makes in a thread.
 
     If the task is cancelled meanwhile, what was made is undone, in a thread too. In trio the task
     gets it, and is cancelled at its next checkpoint.
     """
+    if running_trio() is not None:
+        return await in_thread(make, *args, **kwargs)
+    from asyncio import CancelledError
 
-    @functools.wraps(make)
-    async def make_async(*args: P.args, **kwargs: P.kwargs) -> T:
-        if running_trio() is not None:
-            return await in_thread(make, *args, **kwargs)
-        from asyncio import CancelledError
-
-        making = _started(make, *args, **kwargs)
-        try:
-            return await _completed(making)
-        except CancelledError:
-            if making.exception() is None:
-                with contextlib.suppress(ShmringError):  # the cancellation is what counts
-                    await in_thread(undo, making.result())
-            raise
-        finally:
-            del making  # an exception that it keeps refers to this frame
-
-    make_async.__doc__ = (
-        f"Do what `{make.__name__}` does without blocking the event loop of asyncio or trio.\n\n"
-        "If the task is cancelled meanwhile, the call is completed first. In asyncio what it did\n"
-        "is then undone. In trio the task gets the result, and is cancelled at its next checkpoint."
-    )
-    make_async.__name__ += "_async"
-    make_async.__qualname__ += "_async"
-    return make_async
+    making = _started(make, *args, **kwargs)
+    try:
+        return await _completed(making)
+    except CancelledError:
+        if making.exception() is None:
+            with contextlib.suppress(ShmringError):  # the cancellation is what counts
+                await in_thread(undo, making.result())
+        raise
+    finally:
+        del making  # an exception that it keeps refers to this frame
 
 
 def _started(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:

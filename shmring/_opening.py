@@ -16,6 +16,7 @@ from shmring._host import translated
 from shmring._in_thread import made_in_thread
 from shmring._option_rows import UdpRows
 from shmring._ring import lib
+from shmring._signature import like
 from shmring._spec import Held, Parts
 from shmring.channel import Channel
 from shmring.engine import SHARE, AttachOptions, Engine, EngineConfig, Start, start_of
@@ -217,7 +218,10 @@ class Opening:
         """
         raise NotImplementedError
 
-    open_async = made_in_thread(open, end_at_once)
+    @property
+    def aio(self) -> "OpeningAio":
+        """The calls that wait, for tasks of asyncio and trio: ``await pool.aio.open("ctl")``."""
+        return OpeningAio(self)
 
     def _open(self, name: str, engine: Engine[C], options: Mapping[str, Any]) -> C:
         return self._start(name, start_of(engine, options))
@@ -252,6 +256,23 @@ class Opening:
             from shmring import _port_owner
 
             raise _port_owner.named(refused, (where[0], where[1])) from None
+
+
+class OpeningAio:
+    """The calls of a pool that wait, for tasks of asyncio and trio.
+
+    If a task is cancelled during a call, the call is completed first. In asyncio a channel that it
+    opened is then ended. In trio the task gets it, and is cancelled at its next checkpoint.
+    """
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @like(Opening.open)
+    async def open(self, *args: Any, **options: Any) -> Any:
+        return await made_in_thread(self._pool.open, end_at_once, *args, **options)
 
 
 def _undo(opened: Opened, failure: BaseException) -> None:

@@ -17,6 +17,7 @@ from shmring._check import check
 from shmring._in_thread import in_thread
 from shmring._options import integer
 from shmring._ring import lib
+from shmring._signature import like
 from shmring.cyclic.channel import CyclicChannel
 from shmring.cyclic.engine import TickGrid
 from shmring.parts import Share
@@ -83,7 +84,7 @@ class Ticks:
                 self._phase_ns = self._channel.cyclic_stats().origin_mono_ns
             return self._channel
 
-    async def _ready_async(self) -> CyclicChannel:
+    async def _ready_for_task(self) -> CyclicChannel:
         channel = self._channel
         return await in_thread(self._ready) if channel is None else channel
 
@@ -179,24 +180,10 @@ class Ticks:
             if has_passed(until_ns):
                 endpoint.raise_timeout()
 
-    async def next_async(self, *, timeout: float | None = None) -> Tick:
-        """Return the next tick without blocking the event loop, except for the last microseconds
-        before the instant.
-
-        timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
-        """
-        until_ns = deadline(timeout)
-        while True:
-            endpoint = (await self._ready_async())._endpoint
-            try:
-                found = endpoint.tick(0)
-                if found is not None:
-                    return self._tick(*found)
-                if has_passed(until_ns):
-                    endpoint.raise_timeout()
-                await endpoint.readable(until_ns)
-            except errors.ChannelClosed:
-                await in_thread(self._renew)
+    @property
+    def aio(self) -> TicksAio:
+        """The calls that wait, for tasks of asyncio and trio: ``await ticks.aio.next()``."""
+        return TicksAio(self)
 
     def _tick(self, due_ns: int, shown_ns: int, awake_ns: int) -> Tick:
         number = (due_ns - self._phase_ns) // self._engine.period_ns
@@ -224,7 +211,7 @@ class Ticks:
 
     async def __anext__(self) -> Tick:
         try:
-            return await self.next_async()
+            return await self.aio.next()
         except errors.ChannelClosed:
             if self._closed:
                 raise StopAsyncIteration from None
@@ -251,7 +238,7 @@ class Ticks:
         self.close()
 
     async def __aenter__(self) -> Self:
-        await self._ready_async()
+        await self._ready_for_task()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -259,6 +246,28 @@ class Ticks:
 
     def __repr__(self) -> str:
         return f"<shmring.Ticks {self._name!r} every {self.period_ns} ns>"
+
+
+class TicksAio:
+    """The calls of `Ticks` that wait, for tasks of asyncio and trio."""
+
+    __slots__ = ("_ticks",)
+
+    def __init__(self, ticks: Ticks) -> None:
+        self._ticks = ticks
+
+    @like(Ticks.next)
+    async def next(self, *, timeout: float | None = None) -> Tick:
+        ticks, until_ns = self._ticks, deadline(timeout)
+        while True:
+            endpoint = (await ticks._ready_for_task())._endpoint
+            try:
+                found = endpoint.tick(0)
+                if found is not None:
+                    return ticks._tick(*found)
+                await endpoint.arrival(until_ns)
+            except errors.ChannelClosed:
+                await in_thread(ticks._renew)
 
 
 def ticks(

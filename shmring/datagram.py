@@ -15,7 +15,7 @@ from shmring._opening import UDP, Opening, Udp, end_at_once
 from shmring.channel import Channel
 from shmring.errors import BadConfig
 from shmring.parts import checked, places_in_open
-from shmring.pool import open_async
+from shmring.pool import pool_for
 from shmring.types import Impairment, Profile
 
 Protocol = TypeVar("Protocol", bound=asyncio.DatagramProtocol)
@@ -115,11 +115,9 @@ async def create_datagram_endpoint(
             own["reuse"] = reuse
     if allow_broadcast is not None:
         own["broadcast"] = allow_broadcast
-    channel: Channel = await open_async(
+    channel: Channel = await pool_for(pool, namespace).aio.open(
         name or f"datagram-{os.getpid()}-{next(_numbers)}",
         replace(engine, socket=replace(engine.socket, **own)),
-        pool=pool,
-        namespace=namespace,
         impair=impair,
         impair_rx=impair_rx,
         cpu=cpu,

@@ -48,13 +48,13 @@ from shmring._arguments import deadline
 from shmring._check import error
 from shmring._endpoint import await_sent, ends_open_files
 from shmring._host import translated
-from shmring._in_thread import made_in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
-from shmring._opening import UDP, C, Opened, Opening, end_at_once, showing
+from shmring._opening import UDP, C, Opened, Opening, OpeningAio, showing
 from shmring._options import Prepared
 from shmring._pool_quota import NO_LIMIT, Budget, UserLimits
 from shmring._realtime import Shortfall
 from shmring._ring import ffi, lib
+from shmring._signature import like
 from shmring.engine import Engine, EngineConfig, OpenOptions
 from shmring.types import Policy, Profile, WorkerInfo
 
@@ -258,13 +258,6 @@ class Pool(Opening):
         unsent = self._close(linger, count=linger != 0)
         warn_unsent(self._what, unsent, stacklevel=2)
 
-    async def close_async(self, *, linger: float | None = LINGER_S) -> None:
-        """End the workers and all channels without blocking the event loop.
-
-        linger: how long to wait, in seconds, until queued packets are sent. None: no limit.
-        """
-        await end_in_thread(self._what, lambda: self._close(linger, count=linger != 0))
-
     def leave(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
 
@@ -273,6 +266,11 @@ class Pool(Opening):
         if self._settings.private:
             raise errors.BadConfig("the workers of a private pool end with it: name the pool")
         self._end(leave=True)
+
+    @property
+    def aio(self) -> "PoolAio":
+        """The calls that wait, for tasks of asyncio and trio: ``await pool.aio.open("ctl")``."""
+        return PoolAio(self)
 
     def serve_forever(self) -> None:
         """Wait until the pool ends: by `close`, `leave`, or a request to stop it."""
@@ -441,6 +439,21 @@ class Pool(Opening):
 def _asking(opener: Opener | None) -> Opener:
     """Return the process that asked for something. None: this one."""
     return Opener.this_process() if opener is None else opener
+
+
+class PoolAio(OpeningAio):
+    """The calls of a `Pool` that wait, for tasks of asyncio and trio.
+
+    If a task is cancelled during a call, the call is completed first. In asyncio a channel that it
+    opened is then ended. In trio the task gets it, and is cancelled at its next checkpoint.
+    """
+
+    __slots__ = ()
+
+    @like(Pool.close)
+    async def close(self, *, linger: float | None = LINGER_S) -> None:
+        pool = self._pool
+        await end_in_thread(pool._what, lambda: pool._close(linger, count=linger != 0))
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:
@@ -695,13 +708,12 @@ def open(
     All others are the options of `Pool.open` and explained there. Raises the same exceptions, and
     `ChannelNotFound` if no pool has that name.
     """
-    return _pool_for(pool, namespace)._open(name, engine, options)
+    return pool_for(pool, namespace)._open(name, engine, options)
 
 
-open_async = made_in_thread(open, end_at_once)
 
-
-def _pool_for(pool: Opening | str | None, namespace: str | None) -> Opening:
+def pool_for(pool: Opening | str | None, namespace: str | None) -> Opening:
+    """Return what `open` opens a channel on. Raises `BadConfig`."""
     if isinstance(pool, Opening):
         return pool
     if pool is None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shmring._arguments import deadline
+from shmring._channel_aio import ArrivalsAio, ReportsAio, receiving
 from shmring._channel_base import ChannelBase, Reports
 from shmring._facts import values_at
 from shmring._hot import Packet
@@ -43,9 +43,13 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
     Times are ns of CLOCK_MONOTONIC. `timeout=` is in seconds.
     """
 
+    aio: "CyclicAio"
+    """The calls that wait, for tasks of asyncio and trio: ``await ch.aio.recv()``."""
+
     def _begin(self) -> None:
         self._config = self._engine_config("Cyclic", ENGINE, "shm_cyclic_config_t")
         self._start_reports()
+        self.aio = CyclicAio(self._same_end())
 
     @property
     def period_ns(self) -> int:
@@ -92,17 +96,6 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
         raises the same exceptions."""
         return self._endpoint.recv_many(max, timeout=timeout)
 
-    async def recv_many_async(
-        self, max: int = 1024, *, timeout: float | None = None
-    ) -> PacketBatch:
-        """Wait for the first packet without blocking the event loop, and return all that are there,
-        up to `max`.
-
-        timeout: seconds. None: no limit. Cancelling the call loses no packet. Raises
-        `ReceiveTimeout`, `ChannelClosed`.
-        """
-        return await self._many_async(lambda: self.recv_many(max, timeout=0.0), deadline(timeout))
-
     # --- inside -----------------------------------------------------------------------------------
 
     def _declare_failsafe(self, payload: bytes) -> None:
@@ -113,6 +106,14 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
         lib.shm_cyclic_put_failsafe(ffi.new("shm_box_t *", box), payload, len(payload))
         request = int(lib.SHM_CYCLIC_KEEP_FAILSAFE).to_bytes(4, "little")
         self._endpoint.engine_request(request)
+
+
+class CyclicAio(ReportsAio, ArrivalsAio[Packet]):
+    """The calls of a `CyclicChannel` that wait, for tasks of asyncio and trio."""
+
+    __slots__ = ()
+
+    recv_many = receiving(CyclicChannel.recv_many)
 
 
 def _stats(segment: Any, words: Sequence[int]) -> CyclicStats:

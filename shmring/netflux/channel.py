@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from shmring import _address, _options, errors
-from shmring._arguments import deadline, payload_bytes
+from shmring._arguments import payload_bytes
+from shmring._channel_aio import ArrivalsAio, receiving
 from shmring._channel_base import ChannelBase, closed_on_error
 from shmring._check import check
 from shmring._ring import ffi, lib
@@ -99,11 +100,15 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._receive_record = receive
         super().__init__(name, **how)
 
+    aio: "NetfluxAio"
+    """The calls that wait, for tasks of asyncio and trio: ``await ch.aio.recv()``."""
+
     def _begin(self) -> None:
         send, receive = self._send_record, self._receive_record
         self._config = self._agree(send, receive)
         self._encode = None if send is None else send.encode
         self._decode = None if receive is None else receive.decode
+        self.aio = NetfluxAio(self._same_end())
 
     def _agree(self, send: Record | None, receive: Record | None) -> Any:
         """Return the engine's configuration. Raises if the records have another layout."""
@@ -340,18 +345,6 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         packets = self._endpoint.recv_many(max, timeout=timeout)
         return [item_of(packet, self.receive_bytes, self._decode) for packet in packets]
 
-    async def recv_many_async(
-        self, max: int = 1024, *, timeout: float | None = None
-    ) -> list[NetfluxItem]:
-        """Wait for the first arrival or event without blocking the event loop, and return all that
-        are there, up to `max`.
-
-        timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
-        """
-        return await self._many_async(
-            lambda: self.recv_many(max, timeout=0.0), deadline(timeout)
-        )
-
     # --- inside -----------------------------------------------------------------------------------
 
     def _attached_as(self) -> dict[str, Any]:
@@ -376,6 +369,14 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     def _ask(self, request: Any, values: bytes = b"") -> None:
         self._endpoint.engine_request(bytes(ffi.buffer(request)) + values)
+
+
+class NetfluxAio(ArrivalsAio[NetfluxItem]):
+    """The calls of a `NetfluxChannel` that wait, for tasks of asyncio and trio."""
+
+    __slots__ = ()
+
+    recv_many = receiving(NetfluxChannel.recv_many)
 
 
 def starting_end(start: Start) -> Callable[..., NetfluxChannel]:

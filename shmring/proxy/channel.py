@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from shmring import _address
+from shmring._channel_aio import EndAio
 from shmring._channel_base import ChannelEnd
 from shmring._facts import values_at
 from shmring._numbers import ProxyNumbers
@@ -39,8 +40,12 @@ class ProxyChannel(ChannelEnd):
     the paths.
     """
 
+    aio: EndAio
+    """The calls that wait, for tasks of asyncio and trio: ``await ch.aio.close()``."""
+
     def _begin(self) -> None:
         self._config = self._engine_config("Proxy", ENGINE, "shm_proxy_config_t")
+        self.aio = EndAio(self._same_end())
 
     @property
     def to(self) -> tuple[str, int]:

@@ -2,11 +2,20 @@
 
 import functools
 from collections.abc import Iterable
-from typing import Unpack
+from typing import Any, Unpack
 
 from shmring import errors
 from shmring._arguments import deadline, iterable
+from shmring._channel_aio import (
+    ArrivalsAio,
+    QueueAio,
+    all_when_room,
+    queueing,
+    receiving,
+    when_room,
+)
 from shmring._channel_base import ChannelBase, SendQueue
+from shmring._signature import like
 from shmring.batch import PacketBatch
 from shmring.rtp import audio
 from shmring.rtp.batch import RtpBatch
@@ -33,6 +42,9 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     Times are ns in the channel's clock, see `now_ns`. `timeout=` is in seconds.
     """
 
+    aio: "RtpAio"
+    """The calls that wait, for tasks of asyncio and trio: ``await ch.aio.recv()``."""
+
     def _begin(self) -> None:
         endpoint = self._endpoint
         config = self._engine_config("RTP", ENGINE, "shm_rtp_config_t")
@@ -44,6 +56,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         self._decoders = dict(audio.STATIC)
         if self._codec:
             self._decoders[config.payload_type] = self._codec
+        self.aio = RtpAio(self._same_end())
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -203,53 +216,6 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         `send`."""
         return self._endpoint.send(BYE, timeout=timeout)
 
-    async def send_async(
-        self,
-        data: Buffer,
-        at: int | None = None,
-        *,
-        timeout: float | None = None,
-        **how: Unpack[FrameOptions],
-    ) -> int:
-        """Queue one frame and return its sequence in the channel, without blocking the event loop
-        while the queue is full. Arguments and exceptions are those of `send`."""
-        frame = self._records.frame(data, **how)
-        queue = functools.partial(self._endpoint.send, frame, at, timeout=0.0)
-        return await self._when_room(queue, deadline(timeout))
-
-    async def send_many_async(
-        self,
-        frames: Iterable[Buffer],
-        at: int | None = None,
-        *,
-        spread_ns: int | None = None,
-        timeout: float | None = None,
-        **how: Unpack[FrameOptions],
-    ) -> int:
-        """Queue many frames and return the sequence of the first, without blocking the event loop
-        while the queue is full. Arguments and exceptions are those of `send_many`.
-
-        If the call ends early, the attribute ``sent`` of the exception is the number of frames that
-        were queued, as for `Channel.send_many_async`.
-        """
-        queued = self._records.frames(frames, spread_ns, **how)
-        return await self._all_when_room(self._endpoint.batch(queued, at=at), deadline(timeout))
-
-    async def send_block_async(
-        self,
-        data: Buffer,
-        at: int | None = None,
-        *,
-        timeout: float | None = None,
-        **how: Unpack[BlockOptions],
-    ) -> int:
-        """Queue any number of samples, which the worker splits into packets, without blocking the
-        event loop while the queue is full. Arguments and exceptions are those of `send_block`."""
-        parts, part_bytes = self._records.block(data, **how)
-        return await self._all_when_room(
-            self._endpoint.batch(parts, at=at), deadline(timeout), part_bytes
-        )
-
     # --- receiving --------------------------------------------------------------------------------
 
     def recv(self, *, timeout: float | None = None) -> RtpItem:
@@ -277,20 +243,6 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         """
         packets: PacketBatch = self._endpoint.recv_many(max, timeout=timeout, out=out)
         return RtpBatch(packets, self._rtp.clock_rate)
-
-    async def recv_many_async(
-        self, max: int = 1024, *, timeout: float | None = None, out: Buffer | None = None
-    ) -> RtpBatch:
-        """Wait for the first frame or event without blocking the event loop, and return all that
-        are there, up to `max`.
-
-        max: 1 to 1048576. timeout: seconds. None: no limit. out: writable buffer for the payloads.
-        Cancelling the call loses no frame. Raises `ReceiveTimeout`, `ChannelClosed`,
-        `PayloadTooLarge`.
-        """
-        return await self._many_async(
-            lambda: self.recv_many(max, timeout=0.0, out=out), deadline(timeout)
-        )
 
     def pcm(self, item: RtpItem | Iterable[RtpItem]) -> memoryview:
         """Return the samples of a frame, or of many items one after the other: int16, a view of
@@ -355,3 +307,56 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
                 "with codec= and payload_type=, or use the frame's data"
             )
         return self._decoders[payload_type]
+
+
+class RtpAio(QueueAio, ArrivalsAio[RtpItem]):
+    """The calls of an `RtpChannel` that wait, for tasks of asyncio and trio."""
+
+    __slots__ = ()
+
+    end_spurt = queueing(RtpChannel.end_spurt)
+    bye = queueing(RtpChannel.bye)
+    recv_many = receiving(RtpChannel.recv_many)
+
+    @like(RtpChannel.send)
+    async def send(
+        self, data: Buffer, at: int | None = None, *, timeout: float | None = None, **how: Any
+    ) -> int:
+        frame = self._ch._records.frame(data, **how)
+        queue = functools.partial(self._end.send, frame, at, timeout=0.0)
+        return await when_room(self._end, queue, deadline(timeout))
+
+    @like(RtpChannel.replace)
+    async def replace(
+        self,
+        sequence: int,
+        data: Buffer,
+        at: int | None = None,
+        *,
+        timeout: float | None = None,
+        **how: Any,
+    ) -> int:
+        frame = self._ch._records.frame(data, **how)
+        queue = functools.partial(self._end.replace, sequence, frame, at, timeout=0.0)
+        return await when_room(self._end, queue, deadline(timeout))
+
+    @like(RtpChannel.send_many)
+    async def send_many(
+        self,
+        frames: Iterable[Buffer],
+        at: int | None = None,
+        *,
+        spread_ns: int | None = None,
+        timeout: float | None = None,
+        **how: Any,
+    ) -> int:
+        batch = self._end.batch(self._ch._records.frames(frames, spread_ns, **how), at=at)
+        return await all_when_room(self._end, batch, deadline(timeout))
+
+    @like(RtpChannel.send_block)
+    async def send_block(
+        self, data: Buffer, at: int | None = None, *, timeout: float | None = None, **how: Any
+    ) -> int:
+        parts, part_bytes = self._ch._records.block(data, **how)
+        batch = self._end.batch(parts, at=at)
+        return await all_when_room(self._end, batch, deadline(timeout), part_bytes)

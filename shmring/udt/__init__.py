@@ -8,15 +8,15 @@ It works with every UDT4 program. The workers run the protocol. Bytes pass throu
     with udt.connect(("127.0.0.1", 9000)) as sock:
         sock.sendall(b"hello")
 
-    sock = await udt.connect_async(("127.0.0.1", 9000))
+    sock = await udt.aio.connect(("127.0.0.1", 9000))
     reader, writer = await udt.open_connection("127.0.0.1", 9000)
 """
 
+from shmring.udt import aio
 from shmring.udt.connecting import (
     ConnectOptions,
     begin_connect,
     connect,
-    connect_async,
     listen,
 )
 from shmring.udt.errors import (
@@ -58,9 +58,9 @@ __all__ = [
     "UdtTimeout",
     "UdtWouldBlock",
     "UdtWriter",
+    "aio",
     "begin_connect",
     "connect",
-    "connect_async",
     "listen",
     "open_connection",
     "recvfile",

@@ -1,6 +1,5 @@
 """Functions that make UDT connections."""
 
-import asyncio
 import contextlib
 import socket as _socket
 from collections.abc import Iterator
@@ -68,31 +67,13 @@ def begin_connect(
     """Begin to connect to a listener at `remote`, (host, port), and return at once, except while a
     name is looked up. The options are those of `connect`.
 
-    See `UdtSocket.wait_connected` and `UdtSocket.connected_async`.
+    See `UdtSocket.wait_connected`.
     """
     settings = Settings.of(options)
     patience = None if timeout is None else seconds("timeout", timeout)
     remote = resolve(remote)
     with _holding(port, local, remote, pool, namespace, port_options) as held:
         return UdtSocket(held, remote, settings, rendezvous=rendezvous, connect_s=patience)
-
-
-async def connect_async(
-    remote: tuple[str, int], **options: Unpack[ConnectOptions]
-) -> UdtSocket:
-    """Connect to a listener at `remote`, (host, port), without blocking the event loop, not even to
-    look up a name.
-
-    options: `ConnectOptions`. Raises `UdtTimeout` (no answer), `UdtRefused`, `UdtError`, the errors
-    of `shmring.open`, and `OSError` for an unknown name.
-    """
-    sock = await asyncio.to_thread(begin_connect, remote, **options)
-    try:
-        await sock.connected_async()
-    except BaseException:
-        await asyncio.to_thread(sock.close, linger=0)
-        raise
-    return sock
 
 
 def listen(

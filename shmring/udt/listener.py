@@ -16,6 +16,7 @@ from shmring._aio import Waiters
 from shmring._arguments import deadline, has_passed
 from shmring._hot import Packet
 from shmring._ring import ffi, lib
+from shmring._signature import like
 from shmring.udt import closer
 from shmring.udt.errors import Code, UdtError, udt_error
 from shmring.udt.options import BACKLOG, Settings
@@ -111,26 +112,27 @@ class UdtListener:
         timeout: seconds. Default: that of `settimeout`. Raises `UdtTimeout`, `UdtWouldBlock`, and
         `UdtError` with `Code.ENOLISTEN` when the listener is closed.
         """
-        wait_s = self._timeout if timeout is ... else timeout
-        until_ns = deadline(wait_s)
+        until_ns = self._until(timeout)
         shared = self._shared
-        while (taken := shared.take()) is None:
-            if shared.ended:
-                raise udt_error(Code.ENOLISTEN, "accept")
-            if has_passed(until_ns):
-                raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV, "accept")
+        while (taken := self._try_accept(until_ns)) is None:
             left_s = (until_ns - lib.rt_mono_ns()) / _NS_PER_S
             with shared.changed:
                 if not shared.queue and not shared.ended:
                     shared.changed.wait(min(SLICE_S, max(left_s, 0.0)))
         return taken, taken.remote
 
-    async def accept_async(self) -> tuple[UdtSocket, tuple[str, int]]:
-        """Return the next connection and its address, without blocking the event loop. Raises
-        `UdtError` when the listener is closed."""
-        while (taken := self._shared.take()) is None:
-            await self._waiters.wait(self.fileno())
-        return taken, taken.remote
+    def _until(self, timeout: float | EllipsisType | None) -> int:
+        return deadline(self._timeout if isinstance(timeout, EllipsisType) else timeout)
+
+    def _try_accept(self, until_ns: int) -> UdtSocket | None:
+        """Take the oldest connection. None: there is none now. Raises when there will be none, and
+        if the time is over."""
+        taken = self._shared.take()
+        if taken is None and self._shared.ended:
+            raise udt_error(Code.ENOLISTEN, "accept")
+        if taken is None and has_passed(until_ns):
+            raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV, "accept")
+        return taken
 
     def __iter__(self) -> Iterator[UdtSocket]:
         """Iterate over connections as they arrive, until the listener is closed."""
@@ -142,7 +144,12 @@ class UdtListener:
         """As iteration, without blocking the event loop."""
         with _until_closed():
             while True:
-                yield (await self.accept_async())[0]
+                yield (await self.aio.accept(timeout=None))[0]
+
+    @property
+    def aio(self) -> "ListenerAio":
+        """The calls that wait, for tasks of asyncio and trio: ``await listener.aio.accept()``."""
+        return ListenerAio(self)
 
     def close(self) -> None:
         """Accept no more connections, and close those not accepted yet. The others continue."""
@@ -164,6 +171,25 @@ class UdtListener:
             return "<shmring.udt.UdtListener closed>"
         host, port = self.local
         return f"<shmring.udt.UdtListener {host}:{port}>"
+
+
+class ListenerAio:
+    """The calls of a `UdtListener` that wait, for tasks of asyncio and trio."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: UdtListener) -> None:
+        self._listener = listener
+
+    @like(UdtListener.accept)
+    async def accept(
+        self, *, timeout: float | EllipsisType | None = ...
+    ) -> tuple[UdtSocket, tuple[str, int]]:
+        listener = self._listener
+        until_ns = listener._until(timeout)
+        while (taken := listener._try_accept(until_ns)) is None:
+            await listener._waiters.wait(listener.fileno(), until_ns)
+        return taken, taken.remote
 
 
 class _Shared:

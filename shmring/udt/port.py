@@ -15,7 +15,7 @@ from shmring._opening import Opening
 from shmring._options import integer, switch
 from shmring._ring import ffi, lib
 from shmring.engine import Start
-from shmring.pool import Pool, _pool_for
+from shmring.pool import Pool, pool_for
 from shmring.udt import closer
 from shmring.udt import options as udt_options
 from shmring.udt.errors import Code, udt_error
@@ -58,7 +58,7 @@ class Port:
         """
         if local is None and options.get("socket") is None:
             local = ("0.0.0.0", 0)
-        self.pool = _pool_for(pool, namespace)
+        self.pool = pool_for(pool, namespace)
         made = udt_options.port_channel(local, options)
         try:
             self._endpoint = open_channel(self.pool, draw_name("port"), made)

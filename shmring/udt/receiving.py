@@ -102,12 +102,18 @@ class Receiver:
 
     def wait(self, until_ns: int) -> None:
         """Wait until more may have arrived. Raises `UdtTimeout`, `UdtWouldBlock`."""
-        if has_passed(until_ns):
-            raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV)
+        _check_time(until_ns)
         self._connection.sleep(lib.ENDPOINT_RX, until_ns)
 
-    async def take_async(self, try_take: Callable[[], T | None]) -> T:
+    async def take_in_task(self, try_take: Callable[[], T | None], until_ns: int) -> T:
         """As `take`, without blocking the event loop."""
+        connection = self._connection
         while (got := try_take()) is None:
-            await self._connection.waiters.wait(self._connection.fileno())
+            _check_time(until_ns)
+            await connection.waiters.wait(connection.fileno(), until_ns)
         return got
+
+
+def _check_time(until_ns: int) -> None:
+    if has_passed(until_ns):
+        raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV)

@@ -49,13 +49,14 @@ class Sender:
             self._wait_for_room(until_ns)
         return 0
 
-    async def send_all_async(self, view: Any) -> None:
-        """Queue all of it without blocking the event loop."""
-        done = 0
-        while done < len(view):
-            done = self.queue(view, done)
-            if done < len(view):
-                await self._connection.endpoint.progress(self.has_room)
+    async def send_some_in_task(self, view: Any, start: int, until_ns: int) -> int:
+        """As `send_some`, without blocking the event loop."""
+        while start < len(view):
+            done = self.queue(view, start)
+            if done > start:
+                return done - start
+            await self._room_in_task(until_ns)
+        return 0
 
     def queue(self, view: Any, done: int, ttl_ms: int = -1, flags: int = 0) -> int:
         """Queue as much as there is room for, from `done` on, and return the new position."""
@@ -76,9 +77,12 @@ class Sender:
         self._refuse()
 
     def _wait_for_room(self, until_ns: int) -> None:
-        if has_passed(until_ns):
-            raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCSND)
+        _check_time(until_ns)
         self._connection.sleep(lib.ENDPOINT_TX, until_ns)
+
+    async def _room_in_task(self, until_ns: int) -> None:
+        _check_time(until_ns)
+        await self._connection.endpoint.progress(self.has_room, until_ns)
 
     def _refuse(self) -> Never:
         state = self._connection.state()
@@ -102,16 +106,19 @@ class Sender:
             self._end_message(view, done, ttl_ms, flags)
         return done
 
-    async def send_message_async(self, view: Any, ttl_ms: int, flags: int) -> None:
+    async def send_message_in_task(
+        self, view: Any, ttl_ms: int, flags: int, until_ns: int
+    ) -> int:
         """As `send_message`, without blocking the event loop."""
         self._check_length(len(view))
-        await self._message_lock.acquire_async()
+        await self._message_lock.acquire_in_task()
         done = 0
         try:
             while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
-                await self._connection.endpoint.progress(self.has_room)
+                await self._room_in_task(until_ns if done == 0 else lib.RT_NEVER_NS)
         finally:
             self._end_message(view, done, ttl_ms, flags)
+        return done
 
     def _end_message(self, view: Any, done: int, ttl_ms: int, flags: int) -> None:
         """Let others send messages as soon as this one is completely queued. Otherwise its queued
@@ -150,12 +157,22 @@ class Sender:
     def flush(self, until_ns: int) -> None:
         """Wait until the peer has acknowledged everything."""
         self._connection.mapped()
-        while self._unsent():
-            if self._connection.state() in LOST:
-                raise udt_error(Code.ECONNLOST, "flush")
-            if has_passed(until_ns):
-                raise udt_error(Code.ETIMEOUT, "flush")
+        while self._must_wait_to_flush(until_ns):
             self._connection.endpoint.await_worker(self._is_flushed, until_ns)
+
+    async def flush_in_task(self, until_ns: int) -> None:
+        """As `flush`, without blocking the event loop."""
+        self._connection.mapped()
+        while self._must_wait_to_flush(until_ns):
+            await self._connection.endpoint.progress(self._is_flushed, until_ns)
+
+    def _must_wait_to_flush(self, until_ns: int) -> bool:
+        unsent = self._unsent()
+        if unsent and self._connection.state() in LOST:
+            raise udt_error(Code.ECONNLOST, "flush")
+        if unsent and has_passed(until_ns):
+            raise udt_error(Code.ETIMEOUT, "flush")
+        return unsent
 
     def _is_flushed(self) -> bool:
         return not self._unsent() or self._connection.state() in LOST
@@ -165,3 +182,8 @@ class Sender:
             segment = self._connection.mapped()
             return bool(lib.tx_ring_waiting(segment) or read_facts(segment).unsent_bytes)
         return False
+
+
+def _check_time(until_ns: int) -> None:
+    if has_passed(until_ns):
+        raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCSND)

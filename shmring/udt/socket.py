@@ -9,8 +9,10 @@ from typing import Any, Self, Unpack
 
 from shmring import errors
 from shmring._arguments import count, deadline, has_passed, payload, writable
+from shmring._in_thread import in_thread
 from shmring._options import integer
 from shmring._ring import ffi, lib
+from shmring._signature import like
 from shmring.types import Buffer
 from shmring.udt.connection import SCRATCH_BYTES, Connection
 from shmring.udt.errors import Code, udt_error
@@ -166,14 +168,6 @@ class UdtSocket:
         """Whether it is connected. Raises the errors of `wait_connected`."""
         return self._connection.try_connected(f"connecting to {_show(self._remote)}")
 
-    async def connected_async(self) -> None:
-        """Wait until the connection is established, without blocking the event loop.
-
-        Raises `UdtTimeout`, `UdtRefused`, `UdtError`, `UdtClosed`.
-        """
-        while not self.try_connected():
-            await self._connection.waiters.wait(self.fileno())
-
     # --- sending ----------------------------------------------------------------------------------
 
     def send(self, data: Buffer, *, timeout: float | EllipsisType | None = ...) -> int:
@@ -239,28 +233,6 @@ class UdtSocket:
         """Whether a call of `recv` would return something, or raise an error."""
         return self._receiver.has_data()
 
-    async def send_async(self, data: Buffer) -> None:
-        """Queue all given bytes of a stream, without blocking the event loop.
-
-        Raises `UdtClosed`, `UdtNotConnected`, `UdtPeerError` (once, for earlier data).
-        """
-        self._need_messages(False)
-        with payload(data) as view:
-            await self._sender.send_all_async(view)
-
-    async def sendmsg_async(
-        self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
-    ) -> None:
-        """Queue one message, without blocking the event loop.
-
-        ttl_ms: drop the message if it is not sent within this time. None: never. in_order: deliver
-        it after all earlier ones. Raises `UdtClosed`, `UdtNotConnected`, `UdtPeerError`.
-        """
-        self._need_messages(True)
-        ttl, flags = _message_terms(ttl_ms, in_order)
-        with payload(data) as view:
-            await self._sender.send_message_async(view, ttl, flags)
-
     # --- receiving --------------------------------------------------------------------------------
 
     def recv(self, size: int = READ_USUAL, *, timeout: float | EllipsisType | None = ...) -> bytes:
@@ -324,16 +296,6 @@ class UdtSocket:
         self._need_messages(True)
         return self._receiver.try_message()
 
-    async def recv_async(self, size: int = READ_USUAL) -> bytes:
-        """Take up to `size` bytes of a stream, without blocking the event loop. Cancelling the call
-        loses nothing. Raises `UdtClosed`."""
-        return await self._receiver.take_async(lambda: self.try_recv(size))
-
-    async def recvmsg_async(self) -> bytes:
-        """Take one message, without blocking the event loop. Cancelling the call loses nothing.
-        Raises `UdtClosed`."""
-        return await self._receiver.take_async(self.try_recvmsg)
-
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over messages, or over pieces of a stream, until the connection ends."""
         take = self.recvmsg if self.messages else self.recv
@@ -343,10 +305,15 @@ class UdtSocket:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """As iteration, without blocking the event loop."""
-        take = self.recvmsg_async if self.messages else self.recv_async
+        take = self.aio.recvmsg if self.messages else self.aio.recv
         with _until_end():
             while True:
-                yield await take()
+                yield await take(timeout=None)
+
+    @property
+    def aio(self) -> "UdtAio":
+        """The calls that wait, for tasks of asyncio and trio: ``await sock.aio.recv()``."""
+        return UdtAio(self)
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -412,6 +379,107 @@ class UdtSocket:
 
     def _until(self, timeout: Any) -> int:
         return deadline(self._timeout if timeout is ... else timeout)
+
+
+class UdtAio:
+    """The calls of a `UdtSocket` that wait, for tasks of asyncio and trio: with the same names,
+    arguments and results, but without blocking the event loop.
+
+    Cancelling a call that receives loses nothing.
+    """
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: UdtSocket) -> None:
+        self._sock = sock
+
+    @like(UdtSocket.wait_connected)
+    async def wait_connected(self, *, timeout: float | None = None) -> None:
+        sock, until_ns = self._sock, deadline(timeout)
+        while not sock.try_connected():
+            if has_passed(until_ns):
+                raise udt_error(Code.ETIMEOUT, "connecting")
+            await sock._connection.waiters.wait(sock.fileno(), until_ns)
+
+    @like(UdtSocket.send)
+    async def send(self, data: Buffer, *, timeout: float | EllipsisType | None = ...) -> int:
+        sock = self._sock
+        sock._need_messages(False)
+        until_ns = sock._until(timeout)
+        with payload(data) as view:
+            return await sock._sender.send_some_in_task(view, 0, until_ns)
+
+    @like(UdtSocket.sendall)
+    async def sendall(self, data: Buffer, *, timeout: float | EllipsisType | None = ...) -> None:
+        sock = self._sock
+        sock._need_messages(False)
+        until_ns = sock._until(timeout)
+        done = 0
+        with payload(data) as view:
+            try:
+                while done < len(view):
+                    done += await sock._sender.send_some_in_task(view, done, until_ns)
+            except errors.ShmringError as caught:
+                caught.sent = done  # type: ignore[attr-defined]
+                raise
+
+    @like(UdtSocket.sendmsg)
+    async def sendmsg(
+        self,
+        data: Buffer,
+        *,
+        ttl_ms: int | None = None,
+        in_order: bool = False,
+        timeout: float | EllipsisType | None = ...,
+    ) -> int:
+        sock = self._sock
+        sock._need_messages(True)
+        until_ns = sock._until(timeout)
+        ttl, flags = _message_terms(ttl_ms, in_order)
+        with payload(data) as view:
+            return await sock._sender.send_message_in_task(view, ttl, flags, until_ns)
+
+    @like(UdtSocket.recv)
+    async def recv(
+        self, size: int = READ_USUAL, *, timeout: float | EllipsisType | None = ...
+    ) -> bytes:
+        sock = self._sock
+        until_ns = sock._until(timeout)
+        return await sock._receiver.take_in_task(lambda: sock.try_recv(size), until_ns)
+
+    @like(UdtSocket.recv_into)
+    async def recv_into(
+        self, buffer: Buffer, *, timeout: float | EllipsisType | None = ...
+    ) -> int:
+        sock = self._sock
+        sock._need_messages(False)
+        until_ns = sock._until(timeout)
+        view = writable(buffer, "buffer")
+        with ffi.from_buffer("uint8_t[]", view, require_writable=True) as room:
+            if not len(view):
+                return 0
+            return await sock._receiver.take_in_task(
+                lambda: sock._receiver.read(room, len(view)) or None, until_ns
+            )
+
+    @like(UdtSocket.recvmsg)
+    async def recvmsg(
+        self, size: int | None = None, *, timeout: float | EllipsisType | None = ...
+    ) -> bytes:
+        sock = self._sock
+        if size is not None:
+            size = _size(size)
+        until_ns = sock._until(timeout)
+        message = await sock._receiver.take_in_task(sock.try_recvmsg, until_ns)
+        return message if size is None else message[:size]
+
+    @like(UdtSocket.flush)
+    async def flush(self, *, timeout: float | None = None) -> None:
+        await self._sock._sender.flush_in_task(deadline(timeout))
+
+    @like(UdtSocket.close)
+    async def close(self, *, linger: float | EllipsisType | None = ...) -> None:
+        await in_thread(self._sock.close, linger=linger)
 
 
 class _until_end(contextlib.suppress):

@@ -6,7 +6,8 @@ from typing import Any, Self, Unpack, cast
 
 from shmring import errors
 from shmring.types import Buffer
-from shmring.udt.connecting import connect_async, listen
+from shmring.udt import aio
+from shmring.udt.connecting import listen
 from shmring.udt.errors import Code, UdtError
 from shmring.udt.listener import UdtListener
 from shmring.udt.options import BACKLOG, UdtOptions
@@ -85,7 +86,7 @@ class UdtReader:
 
     async def message(self) -> bytes:
         """Take the next message. Raises `UdtClosed` at the end."""
-        return await self._socket.recvmsg_async()
+        return await self._socket.aio.recvmsg(timeout=None)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over messages, or over the lines of a stream, until the end."""
@@ -101,7 +102,7 @@ class UdtReader:
         if self._eof:
             return False
         try:
-            self._buffer += await self._socket.recv_async(max(most, READ_USUAL))
+            self._buffer += await self._socket.aio.recv(max(most, READ_USUAL), timeout=None)
         except UdtError as caught:
             if caught.code not in (Code.ECONNLOST, Code.EINVSOCK):
                 raise
@@ -160,13 +161,15 @@ class UdtWriter:
         async with self._draining:
             while self._kept:
                 part, self._kept = self._kept, bytearray()
-                await self._socket.send_async(part)
+                await self._socket.aio.sendall(part, timeout=None)
 
     async def send_message(
         self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
     ) -> None:
         """Send one message. See `UdtSocket.sendmsg`."""
-        await self._socket.sendmsg_async(data, ttl_ms=ttl_ms, in_order=in_order)
+        await self._socket.aio.sendmsg(
+            data, ttl_ms=ttl_ms, in_order=in_order, timeout=None
+        )
 
     def can_write_eof(self) -> bool:
         """False: UDT closes both directions at once."""
@@ -192,7 +195,7 @@ class UdtWriter:
         except errors.ShmringError:
             pass
         finally:
-            await asyncio.to_thread(self._socket.close)
+            await self._socket.aio.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -277,7 +280,7 @@ async def open_connection(
     to us at the same time. It needs `local`. limit: longest line. options: `UdtOptions`. Raises
     `UdtTimeout`, `UdtRefused`, `UdtError`, and `OSError` for an unknown name.
     """
-    sock = await connect_async((host, port), local=local, rendezvous=rendezvous, **options)
+    sock = await aio.connect((host, port), local=local, rendezvous=rendezvous, **options)
     return UdtReader(sock, limit), UdtWriter(sock)
 
 

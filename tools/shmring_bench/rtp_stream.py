@@ -224,7 +224,7 @@ async def send_with_shmring(job: Job) -> None:
         start_ns = time.monotonic_ns()
         for i in range(job.packets):
             await _until(start_ns + i * PTIME_NS)
-            await channel.send_async(ULAW_SILENCE * SAMPLES, timeout=5)
+            await channel.aio.send(ULAW_SILENCE * SAMPLES, timeout=5)
         while channel.stats().engine.sent < job.packets:
             await asyncio.sleep(0.02)
 

@@ -38,7 +38,7 @@ def run(plan: Plan) -> Iterator[Row]:
             plan,
             f"asyncio-{profile}",
             {
-                "recv_async": functools.partial(_channels, plan, profile, awaits=True),
+                "aio.recv": functools.partial(_channels, plan, profile, awaits=True),
                 "recv": functools.partial(_channels, plan, profile),
             },
         )
@@ -94,15 +94,15 @@ def _channels(plan: Plan, profile: Profile, *, awaits: bool = False) -> Figures:
             far.send(PAYLOAD, to=near_address)
             near.recv(timeout=1.0)
 
-        async def round_trip_async() -> None:
+        async def round_trip_in_task() -> None:
             near.send(PAYLOAD)
-            await far.recv_async(timeout=1.0)
+            await far.aio.recv(timeout=1.0)
             far.send(PAYLOAD, to=near_address)
-            await near.recv_async(timeout=1.0)
+            await near.aio.recv(timeout=1.0)
 
         seconds = plan.run_s(1)
         if awaits:
-            return asyncio.run(_time_async(round_trip_async, seconds))
+            return asyncio.run(_time_in_task(round_trip_in_task, seconds))
         return _time(round_trip, seconds)
 
 
@@ -256,7 +256,7 @@ def _time(round_trip: Callable[[], None], seconds: float) -> Figures:
     return _figures(quantile(took_ns, 0.5), quantile(took_ns, 0.99), took_ns[-1])
 
 
-async def _time_async(round_trip: Callable[[], Awaitable[None]], seconds: float) -> Figures:
+async def _time_in_task(round_trip: Callable[[], Awaitable[None]], seconds: float) -> Figures:
     """As `_time`."""
     for _ in range(WARM_UP):
         await round_trip()

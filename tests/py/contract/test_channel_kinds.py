@@ -17,7 +17,7 @@ def public(kind: type) -> set[str]:
 
 def test_kinds_share_what_they_share() -> None:
     shared = public(shmring.Channel) & public(shmring.RtpChannel) & public(shmring.NetfluxChannel)
-    assert {"recv", "try_recv", "recv_many", "recv_async", "fileno", "stats", "close"} <= shared
+    assert {"recv", "try_recv", "recv_many", "aio", "fileno", "stats", "close"} <= shared
     assert {"hold", "release", "purge", "state", "name", "local", "remote"} <= shared
 
 

@@ -80,7 +80,7 @@ def test_open_is_the_same_on_every_pool_and_on_the_module() -> None:
 def test_the_options_that_others_pass_on_are_those_of_open() -> None:
     parameters = inspect.signature(shmring.Pool.open).parameters
     assert get_type_hints(OpenOptions) == {name: parameters[name].annotation for name in OPTIONS}
-    for function in (shmring.open_async, NetHost.open):
+    for function in (shmring.default_pool().aio.open, NetHost.open):
         shown = inspect.signature(function).parameters
         assert not [each for each in shown.values() if each.kind is each.VAR_KEYWORD]
         for name in OPTIONS:

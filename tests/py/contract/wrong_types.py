@@ -123,6 +123,28 @@ def payloads(ch: shmring.Channel) -> None:
     ch.recv_into("text")  # E
 
 
+async def tasks(
+    ch: shmring.Channel, rtp: shmring.RtpChannel, sock: udt.UdtSocket, pool: shmring.Pool
+) -> None:
+    """The calls for tasks have the signatures of those that block."""
+    packet = await ch.aio.recv(timeout=0.1)
+    print(packet.data, (await ch.aio.recv_many(8, out=bytearray(9))).lengths)
+    await ch.aio.send_many([b"a"], at=ch.now_ns(), interval_ns=5, timeout=1)
+    await rtp.aio.send(b"x", marker=True, timeout=1)
+    (await pool.aio.open("ctl", shmring.Rtp())).sdp()
+    await ch.aio.send("text")  # E
+    await ch.aio.send(b"x", at=0.5)  # E
+    await ch.aio.send_many([b"a"], every_ns=5)  # E
+    await ch.aio.recv(1024)  # E
+    await ch.aio.flush(1)  # E
+    await rtp.aio.send(b"x", marked=True)  # E
+    await rtp.aio.recv_into(bytearray(9))  # E
+    await sock.aio.recv(1024, 0.1)  # E
+    await pool.aio.open("ctl", helt=True)  # E
+    (await pool.aio.open("ctl")).sdp()  # E
+    await ch.recv_async()  # E
+
+
 def timeouts(ch: shmring.Channel, rtp: shmring.RtpChannel, sock: udt.UdtSocket) -> None:
     ch.recv(timeout=0.1)
     ch.end(linger=None)

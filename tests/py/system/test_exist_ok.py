@@ -28,6 +28,7 @@ from rtworkers.layout import Op
 from rtworkers.opener import Opener, ran_at
 from shmring import udt
 from shmring._realtime import Shortfall
+from shmring.pool import pool_for
 from shmring_cli import main
 
 PATIENCE_S = 30
@@ -598,7 +599,7 @@ def test_a_cancelled_open_leaves_what_it_found(
     monkeypatch.setattr(shmring.Channel, "_begin", wait_and_begin)
 
     async def cancel() -> None:
-        opening = asyncio.create_task(shmring.open_async("ctl", pool="plant", **OPTIONS))
+        opening = asyncio.create_task(pool_for("plant", None).aio.open("ctl", **OPTIONS))
         await asyncio.to_thread(begun.wait, PATIENCE_S)
         opening.cancel()
         await asyncio.sleep(0)

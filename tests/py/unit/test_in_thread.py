@@ -35,7 +35,7 @@ def cancelled_while_it_makes(undo: Any) -> tuple[list[Any], bool]:
         return made[-1]
 
     async def main() -> bool:
-        task = asyncio.create_task(made_in_thread(make, undo)())
+        task = asyncio.create_task(made_in_thread(make, undo))
         await asyncio.to_thread(running.wait, 20)
         task.cancel()
         await asyncio.sleep(0)
@@ -62,7 +62,7 @@ def test_an_exception_keeps_no_arguments_alive() -> None:
     async def main() -> None:
         thing = Thing()
         gone.append(weakref.ref(thing))
-        for call in (in_thread(fail, thing), made_in_thread(fail, print)(thing)):
+        for call in (in_thread(fail, thing), made_in_thread(fail, print, thing)):
             with pytest.raises(errors.ChannelClosed):
                 await call
 
@@ -75,7 +75,7 @@ def test_an_exception_keeps_no_arguments_alive() -> None:
         gc.enable()
 
 
-def test_the_help_of_open_async_names_both_kinds_of_event_loops() -> None:
-    words = shmring.open_async.__doc__ or ""
+def test_the_help_names_both_kinds_of_event_loops() -> None:
+    words = type(shmring.default_pool().aio).__doc__ or ""
     assert "asyncio or trio" in words
     assert "In trio" in words

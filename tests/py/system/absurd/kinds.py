@@ -19,9 +19,9 @@ from shmring import udt
 
 HERE = ("127.0.0.1", 0)
 UDP = shmring.Udp()
-CLOSING = frozenset({"close", "close_async", "close_later", "end", "end_async"})
+CLOSING = frozenset({"close", "close_later", "end"})
 # What ends the pool, on which all the others are.
-ENDS_THE_POOL = frozenset({"close", "close_async", "leave", "serve_forever", "request_stop"})
+ENDS_THE_POOL = frozenset({"close", "leave", "serve_forever", "request_stop"})
 ENGINES = (shmring.Udp, shmring.Rtp, shmring.Netflux, shmring.Cyclic, shmring.Proxy, shmring.Local)
 
 
@@ -57,13 +57,9 @@ class Slot:
         self._lock = threading.Lock()
         self.thing = make()
         one = self.thing[0] if isinstance(self.thing, tuple) else self.thing
-        self.methods = sorted(
-            name
-            for name in dir(type(one))
-            if not name.startswith("_")
-            and callable(getattr(type(one), name))
-            and name not in skipped
-        )
+        self.methods = sorted(_calls(one, skipped))
+        if hasattr(one, "aio"):
+            self.methods += [f"aio.{name}" for name in _calls(one.aio, skipped)]
 
     def take(self, draw: random.Random) -> Any:
         """Return the object, or one of both ends of a connection."""
@@ -79,6 +75,14 @@ class Slot:
             for thing in things:
                 end(thing)
             self.thing = self._make()
+
+
+def _calls(thing: Any, skipped: frozenset[str]) -> list[str]:
+    return [
+        name
+        for name in dir(type(thing))
+        if not name.startswith("_") and callable(getattr(type(thing), name)) and name not in skipped
+    ]
 
 
 def end(thing: Any) -> None:

@@ -14,6 +14,7 @@ import collections
 import faulthandler
 import inspect
 import itertools
+import operator
 import os
 import random
 import resource
@@ -92,7 +93,8 @@ class Caller:
         while self.outcomes.total() < self.calls:
             slot = self.draw.choice(self.world.slots)
             name = self.draw.choice(slot.methods)
-            share = CLOSING_SHARE if name in CLOSING else POOL_SHARE if slot.kind == "pool" else 1
+            closes = name.rpartition(".")[2] in CLOSING
+            share = CLOSING_SHARE if closes else POOL_SHARE if slot.kind == "pool" else 1
             if self.draw.random() < share:
                 self.one(slot, name, loop)
         loop.close()
@@ -100,7 +102,7 @@ class Caller:
 
     def one(self, slot: Slot, name: str, loop: asyncio.AbstractEventLoop) -> None:
         thing = slot.take(self.draw)
-        method = getattr(thing, name)
+        method = operator.attrgetter(name)(thing)
         parameters = parameters_of(method)
         given, named = (), {}
         try:
@@ -124,7 +126,7 @@ class Caller:
             self.times[f"{slot.kind}.{name}"] += time.monotonic() - self.now[0]
         self.now = None
         self.outcomes[f"{slot.kind}.{name} {outcome}"] += 1
-        if name in CLOSING:
+        if name.rpartition(".")[2] in CLOSING:
             slot.renew(thing)
 
     def arguments(self, parameters: Parameters) -> tuple[list[Any], dict[str, Any]]:

@@ -21,16 +21,16 @@ def test_verdicts_are_awaited(run, pair):
         due = near.now_ns() + 50 * MS
         late = near.send(b"later", at=due)
         soon = near.send(b"now")
-        report = await near.verdict_async(soon, timeout=20)
+        report = await near.aio.verdict(soon, timeout=20)
         assert report.sequence == soon
-        report = await near.verdict_async(late)
+        report = await near.aio.verdict(late)
         assert (report.sequence, report.scheduled_ns) == (late, due)
         assert report.sent_ns >= due
         waits = near.send(b"never", at=near.now_ns() + 3600_000 * MS)
         with pytest.raises(shmring.SendTimeout, match="no verdict"):
-            await near.verdict_async(waits, timeout=0.05)
+            await near.aio.verdict(waits, timeout=0.05)
         near.cancel(waits)
-        assert (await near.verdict_async(waits)).verdict is shmring.Verdict.CANCELLED
+        assert (await near.aio.verdict(waits)).verdict is shmring.Verdict.CANCELLED
 
     run(main)
     assert sorted(report.sequence for report in near.reports(timeout=0)) == [0, 1, 2]  # still there
@@ -61,7 +61,7 @@ def test_many_tasks_await_verdicts(pair):
     async def main():
         now = near.now_ns()
         sent = [near.send(b"x", at=now + (i % 50) * MS) for i in range(200)]
-        found = await asyncio.gather(*map(near.verdict_async, sent))
+        found = await asyncio.gather(*map(near.aio.verdict, sent))
         assert [report.sequence for report in found] == sent
 
     asyncio.run(main())
@@ -74,10 +74,10 @@ def test_flush_is_awaited(run, pair):
         near.hold()
         near.send(b"x")
         with pytest.raises(shmring.SendTimeout):
-            await near.flush_async(timeout=0.01)
+            await near.aio.flush(timeout=0.01)
         began = time.process_time()
         threading.Timer(0.1, near.release).start()
-        await near.flush_async()
+        await near.aio.flush()
         assert time.process_time() - began < 0.1
         assert near.tx_waiting == 0
         assert len(list(near.reports(timeout=0))) == 1
@@ -90,11 +90,11 @@ def test_many_packets_are_awaited(run, pair):
 
     async def main():
         with pytest.raises(shmring.ReceiveTimeout):
-            await far.recv_many_async(timeout=0.01)
+            await far.aio.recv_many(timeout=0.01)
         near.send_many([b"a", b"b", b"c"])
         got = []
         while len(got) < 3:
-            got += [packet.data for packet in await far.recv_many_async(timeout=20)]
+            got += [packet.data for packet in await far.aio.recv_many(timeout=20)]
         assert got == [b"a", b"b", b"c"]
 
     run(main)
@@ -112,10 +112,10 @@ def test_the_loop_goes_on_while_a_channel_opens(shmring_pool):
 
         ticking = asyncio.create_task(tick())
         began = time.monotonic()
-        ch = await shmring_pool.open_async("big", shmring.Udp(tx=1 << 16), local=(HERE, 0))
+        ch = await shmring_pool.aio.open("big", shmring.Udp(tx=1 << 16), local=(HERE, 0))
         took = time.monotonic() - began
         assert ticks > took / 0.1
-        await ch.end_async()
+        await ch.aio.end()
         assert ch.closed
         ticking.cancel()
 
@@ -125,15 +125,15 @@ def test_the_loop_goes_on_while_a_channel_opens(shmring_pool):
 def test_a_cancelled_open_leaves_nothing_behind(shmring_pool):
     async def main():
         for _ in range(5):
-            task = asyncio.create_task(shmring_pool.open_async("ctl", local=(HERE, 0)))
+            task = asyncio.create_task(shmring_pool.aio.open("ctl", local=(HERE, 0)))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert shmring_pool.channels() == []
-        async with await shmring.open_async("ctl", pool=shmring_pool, local=(HERE, 0)) as ch:
+        async with await shmring_pool.aio.open("ctl", local=(HERE, 0)) as ch:
             assert ch.name == "ctl"
         with pytest.raises(shmring.BadConfig):
-            await shmring_pool.open_async("ctl", shmring.Udp(tx=0))
+            await shmring_pool.aio.open("ctl", shmring.Udp(tx=0))
 
     asyncio.run(main())

@@ -27,14 +27,14 @@ def test_packets_survive_cancelled_receivers(shmring_pool, seed, many):
 
     async def take():
         if many:
-            batch = await far.recv_many_async(draw.randrange(1, 5))
+            batch = await far.aio.recv_many(draw.randrange(1, 5))
             got.extend(int(packet.data) for packet in batch)
         else:
-            got.append(int((await far.recv_async(timeout=PATIENCE_S)).data))
+            got.append(int((await far.aio.recv(timeout=PATIENCE_S)).data))
 
     async def send():
         for i in range(PACKETS):
-            await near.send_async(b"%d" % i)
+            await near.aio.send(b"%d" % i)
             if draw.random() < 0.3:
                 await asyncio.sleep(draw.random() * 0.002)
 
@@ -68,7 +68,7 @@ def test_cancelled_senders_send_once_or_never(shmring_pool, seed):
 
     async def send(i):
         started.append(i)
-        await near.send_async(b"%d" % i)
+        await near.aio.send(b"%d" % i)
         sent.append(i)
 
     async def main():
@@ -78,7 +78,7 @@ def test_cancelled_senders_send_once_or_never(shmring_pool, seed):
             task.cancel()
         near.release()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await near.flush_async(timeout=PATIENCE_S)
+        await near.aio.flush(timeout=PATIENCE_S)
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
     arrived = []
@@ -106,7 +106,7 @@ def test_a_packet_wakes_one_of_many_tasks(serve, shmring_pool):
     far = Counted("far", namespace=shmring_pool.namespace)
 
     async def main():
-        tasks = [asyncio.create_task(far.recv_async()) for _ in range(TASKS)]
+        tasks = [asyncio.create_task(far.aio.recv()) for _ in range(TASKS)]
         await asyncio.sleep(0.01)
         for i in range(TASKS):
             near.send(b"%d" % i, to=near.local)
@@ -123,7 +123,7 @@ def test_the_next_task_gets_what_a_cancelled_one_was_woken_for(serve, pair):
 
     async def main():
         for _ in range(50):
-            tasks = [asyncio.create_task(far.recv_async()) for _ in range(5)]
+            tasks = [asyncio.create_task(far.aio.recv()) for _ in range(5)]
             await asyncio.sleep(0)
             near.send(b"x")
             near.flush()
@@ -142,14 +142,14 @@ def test_the_next_task_gets_what_a_cancelled_one_was_woken_for(serve, pair):
 def test_tasks_of_a_closed_loop_are_passed_over(pair):
     near, far = pair
     loop = asyncio.new_event_loop()
-    task = loop.create_task(far.recv_async())
+    task = loop.create_task(far.aio.recv())
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     task._log_destroy_pending = False
 
     async def main():
         asyncio.get_running_loop().call_later(0.05, near.send, b"x")
-        assert (await far.recv_async(timeout=PATIENCE_S)).data == b"x"
+        assert (await far.aio.recv(timeout=PATIENCE_S)).data == b"x"
 
     asyncio.run(main())
     gone = weakref.ref(task)

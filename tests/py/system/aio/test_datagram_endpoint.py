@@ -243,10 +243,10 @@ def test_packets_have_deadlines_and_verdicts(serve):
         assert channel.name == "timed"
         due = channel.now_ns() + 20_000_000
         sequence = transport.sendto(b"x", channel.local, at=due)
-        assert (await channel.verdict_async(sequence)).sent_ns >= due
+        assert (await channel.aio.verdict(sequence)).sent_ns >= due
         assert (await client.got.get())[0] == b"x"
         gone = transport.sendto(b"x", channel.local, at=due - 10_000_000_000)
-        assert (await channel.verdict_async(gone)).verdict is shmring.Verdict.DROPPED_LATE
+        assert (await channel.aio.verdict(gone)).verdict is shmring.Verdict.DROPPED_LATE
         transport.close()
         await client.lost
 

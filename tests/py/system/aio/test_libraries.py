@@ -29,7 +29,7 @@ def test_a_packet_is_awaited(run, pair):
     async def main():
         for i in range(20):
             threading.Timer(0.005 * (i % 3), near.send, (b"%d" % i,)).start()
-            assert (await far.recv_async()).data == b"%d" % i
+            assert (await far.aio.recv()).data == b"%d" % i
 
     run(main)
 
@@ -40,12 +40,12 @@ def test_timeouts(run, pair):
     async def main():
         began = time.monotonic()
         with pytest.raises(shmring.ReceiveTimeout):
-            await far.recv_async(timeout=0.05)
+            await far.aio.recv(timeout=0.05)
         with pytest.raises(shmring.ReceiveTimeout):
-            await far.recv_async(timeout=0)
+            await far.aio.recv(timeout=0)
         assert 0.05 <= time.monotonic() - began < 10
         near.send(b"x")
-        assert (await far.recv_async(timeout=20)).data == b"x"
+        assert (await far.aio.recv(timeout=20)).data == b"x"
 
     run(main)
 
@@ -57,10 +57,10 @@ def test_room_is_awaited(run, shmring_pool):
 
     async def main():
         with pytest.raises(shmring.SendTimeout):
-            await ch.send_async(b"late", timeout=0.05)
+            await ch.aio.send(b"late", timeout=0.05)
         threading.Timer(WAIT_S, ch.release).start()
         began = time.process_time()
-        await ch.send_async(b"late")
+        await ch.aio.send(b"late")
         assert time.process_time() - began < WAIT_S / 3
 
     run(main)
@@ -72,7 +72,7 @@ def test_a_close_by_another_thread_ends_the_wait(run, pair):
 
     async def main():
         with pytest.raises(shmring.ChannelClosed):
-            await far.recv_async()
+            await far.aio.recv()
 
     run(main)
 
@@ -82,7 +82,7 @@ def test_an_end_of_the_loop_leaves_nothing_behind(run, pair):
 
     async def main():
         threading.Timer(0.02, near.send, (b"x",)).start()
-        return await far.recv_async(timeout=20)
+        return await far.aio.recv(timeout=20)
 
     run(main)
     before = descriptors()
@@ -105,7 +105,7 @@ def test_many_tasks_of_trio_wait_at_one_channel(shmring_pool):
     got = []
 
     async def take():
-        got.append(await far.recv_async(timeout=20))
+        got.append(await far.aio.recv(timeout=20))
 
     async def main():
         async with trio.open_nursery() as nursery:
@@ -125,10 +125,10 @@ def test_cancelled_in_trio(shmring_pool):
 
     async def main():
         with trio.move_on_after(0.05) as scope:
-            await far.recv_async()
+            await far.aio.recv()
         assert scope.cancelled_caught
         far.send(b"x", to=far.local)
-        assert (await far.recv_async(timeout=20)).data == b"x"
+        assert (await far.aio.recv(timeout=20)).data == b"x"
 
     trio.run(main)
 
@@ -139,7 +139,7 @@ def test_asyncio_needs_neither_trio_nor_anyio():
         "async def main():\n"
         "    with shmring.open('x', local=('127.0.0.1', 0)) as ch:\n"
         "        ch.send(b'1', to=ch.local)\n"
-        "        await ch.recv_async(timeout=20)\n"
+        "        await ch.aio.recv(timeout=20)\n"
         "asyncio.run(main())\n"
         "assert not {'trio', 'anyio', 'sniffio', 'uvloop'} & sys.modules.keys()\n"
     )
@@ -149,4 +149,4 @@ def test_asyncio_needs_neither_trio_nor_anyio():
 
 def test_outside_of_a_loop_the_error_says_so(pair):
     with pytest.raises(RuntimeError, match="no running event loop"):
-        pair[1].recv_async().send(None)
+        pair[1].aio.recv().send(None)

@@ -128,7 +128,7 @@ def test_async_with(run, shmring_namespace, sink):
     async def main():
         async with (
             shmring.Pool(namespace=shmring_namespace) as pool,
-            await pool.open_async("ctl", remote=sink.getsockname()) as ch,
+            await pool.aio.open("ctl", remote=sink.getsockname()) as ch,
         ):
             send_later(ch, 5, 200 * MS)
         assert ch.closed
@@ -145,13 +145,13 @@ def test_the_warning_of_an_async_form_names_the_line_of_the_program(
 ):
     async def main():
         pool = shmring.Pool(namespace=shmring_namespace)
-        ch = await pool.open_async("ctl", remote=sink.getsockname())
+        ch = await pool.aio.open("ctl", remote=sink.getsockname())
         send_later(ch, 3, 3600_000 * MS)
         try:
             if leave == "end":
-                await ch.end_async(linger=0.01)
+                await ch.aio.end(linger=0.01)
             elif leave == "close of the pool":
-                await pool.close_async(linger=0.01)
+                await pool.aio.close(linger=0.01)
             else:
                 async with ch if leave == "block" else pool:
                     pass
@@ -167,11 +167,11 @@ def test_the_warning_of_an_async_form_names_the_line_of_the_program(
 def test_a_cancelled_async_form_warns_as_well(serve, shmring_namespace, sink, what):
     async def main():
         pool = shmring.Pool(namespace=shmring_namespace)
-        ch = await pool.open_async("ctl", remote=sink.getsockname())
+        ch = await pool.aio.open("ctl", remote=sink.getsockname())
         send_later(ch, 3, 3600_000 * MS)
 
         async def leave():
-            await (ch.end_async if what == "channel" else pool.close_async)(linger=0.05)
+            await (ch.aio.end if what == "channel" else pool.aio.close)(linger=0.05)
 
         leaving = asyncio.create_task(leave())
         try:
@@ -191,10 +191,10 @@ def test_a_cancelled_async_form_warns_as_well(serve, shmring_namespace, sink, wh
 def test_with_warnings_as_errors_the_cancellation_wins(serve, shmring_namespace, sink, what):
     async def main():
         pool = shmring.Pool(namespace=shmring_namespace)
-        ch = await pool.open_async("ctl", remote=sink.getsockname())
+        ch = await pool.aio.open("ctl", remote=sink.getsockname())
         send_later(ch, 3, 3600_000 * MS)
         leaving = asyncio.create_task(
-            (ch.end_async if what == "channel" else pool.close_async)(linger=0.05)
+            (ch.aio.end if what == "channel" else pool.aio.close)(linger=0.05)
         )
         try:
             await asyncio.sleep(0)  # it began, and waits for its thread

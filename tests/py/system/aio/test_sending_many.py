@@ -1,4 +1,4 @@
-"""send_many_async: it waits for room, and says how many packets it queued when it ends early."""
+"""`aio.send_many`: it waits for room, and says how many packets it queued when it ends early."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_room_is_awaited_without_polling(run, narrow):
 
     async def main():
         began = time.process_time()
-        first = await near.send_many_async((b"%d" % i for i in range(COUNT)), sequences=sequences)
+        first = await near.aio.send_many((b"%d" % i for i in range(COUNT)), sequences=sequences)
         assert first == 0
         assert time.process_time() - began < WAIT_S / 2
 
@@ -62,8 +62,8 @@ def test_one_buffer_is_continued_where_it_stopped(run, narrow):
     async def main():
         near.release()
         due = near.now_ns()
-        await near.send_many_async(data[: sum(sizes)], sizes=sizes, at=[due] * COUNT)
-        await near.send_many_async(data, offsets=offsets, sizes=sizes, at=due, interval_ns=1)
+        await near.aio.send_many(data[: sum(sizes)], sizes=sizes, at=[due] * COUNT)
+        await near.aio.send_many(data, offsets=offsets, sizes=sizes, at=due, interval_ns=1)
 
     run(main)
     got = arrived(far, 2 * COUNT)
@@ -79,10 +79,10 @@ def test_a_timeout_says_how_many_were_queued(run, narrow):
 
     async def main():
         with pytest.raises(shmring.SendTimeout, match="is held") as full:
-            await near.send_many_async([b"x"] * COUNT, timeout=0.05)
+            await near.aio.send_many([b"x"] * COUNT, timeout=0.05)
         assert (full.value.sent, full.value.first_sequence) == (near.tx_waiting, 0)
         with pytest.raises(shmring.SendTimeout) as full:
-            await near.send_many_async([b"x"], timeout=0)
+            await near.aio.send_many([b"x"], timeout=0)
         assert (full.value.sent, full.value.first_sequence) == (0, None)
 
     run(main)
@@ -99,7 +99,7 @@ def test_a_cancelled_call_says_how_many_were_queued(run, narrow):
 
     async def send():
         try:
-            await near.send_many_async(packets)
+            await near.aio.send_many(packets)
         except BaseException as caught:
             sent.append(vars(caught)["sent"])
             raise
@@ -110,7 +110,7 @@ def test_a_cancelled_call_says_how_many_were_queued(run, narrow):
             await send()
         assert sent == [near.tx_waiting]
         near.release()
-        await near.send_many_async(packets[sent[0] :])
+        await near.aio.send_many(packets[sent[0] :])
 
     run(main)
     assert 0 < sent[0] < COUNT
@@ -123,7 +123,7 @@ def test_a_close_ends_the_wait(run, narrow):
 
     async def main():
         with pytest.raises(shmring.ChannelClosed) as closed:
-            await near.send_many_async([b"x"] * COUNT)
+            await near.aio.send_many([b"x"] * COUNT)
         assert 0 < vars(closed.value)["sent"] < COUNT
 
     run(main)
@@ -134,13 +134,13 @@ def test_bad_arguments_queue_nothing(narrow):
 
     async def main():
         with pytest.raises(ValueError, match="no packets"):
-            await near.send_many_async([])
+            await near.aio.send_many([])
         with pytest.raises(TypeError, match="must be split"):
-            await near.send_many_async(b"xx")
+            await near.aio.send_many(b"xx")
         with pytest.raises(ValueError, match="timeout is -1"):
-            await near.send_many_async([b"x"], timeout=-1)
+            await near.aio.send_many([b"x"], timeout=-1)
         with pytest.raises(TypeError):
-            await near.send_many_async([1])
+            await near.aio.send_many([1])
 
     asyncio.run(main())
     assert near.tx_waiting == 0
@@ -152,7 +152,7 @@ def test_the_buffer_is_free_after_the_call(narrow):
 
     async def main():
         with pytest.raises(shmring.SendTimeout):
-            await near.send_many_async(data, size=1, timeout=0.05)
+            await near.aio.send_many(data, size=1, timeout=0.05)
         data.append(0)  # BufferError while a batch has it
 
     asyncio.run(main())
@@ -168,9 +168,9 @@ def test_frames_of_rtp(shmring_pool):
 
     async def main():
         with pytest.raises(shmring.SendTimeout) as full:
-            await ch.send_many_async([bytes(160)] * COUNT, timeout=0.05)
+            await ch.aio.send_many([bytes(160)] * COUNT, timeout=0.05)
         assert full.value.sent == ch.tx_waiting
         ch.purge()
-        assert await ch.send_many_async([bytes(160)] * 2, timeout=20) == full.value.sent
+        assert await ch.aio.send_many([bytes(160)] * 2, timeout=20) == full.value.sent
 
     asyncio.run(main())

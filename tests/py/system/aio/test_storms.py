@@ -43,13 +43,13 @@ def test_what_senders_count_is_what_arrives(serve, ends):
     sent: list[int] = []
 
     async def one(first: int):
-        await near.send_async(b"%d" % first)
+        await near.aio.send(b"%d" % first)
         sent.append(first)
 
     async def many(first: int):
         numbers = range(first, first + 20)
         try:
-            await near.send_many_async([b"%d" % number for number in numbers])
+            await near.aio.send_many([b"%d" % number for number in numbers])
         except asyncio.CancelledError as caught:
             sent.extend(numbers[: vars(caught)["sent"]])
             raise
@@ -57,7 +57,7 @@ def test_what_senders_count_is_what_arrives(serve, ends):
 
     async def other(first: int):
         if first % 200 == 0:
-            await near.flush_async()
+            await near.aio.flush()
         else:
             await shmring.sleep_until(near.now_ns() + first * 100)
 
@@ -69,7 +69,7 @@ def test_what_senders_count_is_what_arrives(serve, ends):
             if draw.random() < 0.4:
                 draw.choice(tasks).cancel()
         await asyncio.wait(tasks, timeout=PATIENCE_S)
-        await near.flush_async(timeout=PATIENCE_S)
+        await near.aio.flush(timeout=PATIENCE_S)
 
     serve(main)
     assert sorted(taken(far)) == sorted(sent)
@@ -81,7 +81,7 @@ def test_a_worker_dies_while_tasks_wait(run, shmring_pool):
     got: list[bytes] = []
 
     async def take(group):
-        got.append((await far.recv_async(timeout=PATIENCE_S)).data)
+        got.append((await far.aio.recv(timeout=PATIENCE_S)).data)
         if len(got) == 50:
             group.cancel_scope.cancel()
 
@@ -96,7 +96,7 @@ def test_a_worker_dies_while_tasks_wait(run, shmring_pool):
             while shmring_pool.workers()[0].pid in (0, worker):
                 await anyio.sleep(0.002)
             while len(got) < 50:
-                await far.send_async(b"x", to=far.local)
+                await far.aio.send(b"x", to=far.local)
                 await anyio.sleep(0.002)
 
     run(main)
@@ -116,7 +116,7 @@ def test_loops_of_two_threads_share_a_channel(ends, eventually):
     async def main(first: int):
         tasks = [asyncio.create_task(take()) for _ in range(20)]
         for i in range(first, first + total // 2):
-            await near.send_async(b"%d" % i)
+            await near.aio.send(b"%d" % i)
             if i % 10 == 0:
                 tasks[0].cancel()
                 tasks = [*tasks[1:], asyncio.create_task(take())]
@@ -141,8 +141,8 @@ def test_a_child_has_a_loop_of_its_own(serve, pair):
     near, far = pair
 
     async def in_child():
-        await near.send_async(b"child")
-        await near.flush_async(timeout=PATIENCE_S)
+        await near.aio.send(b"child")
+        await near.aio.flush(timeout=PATIENCE_S)
         await shmring.sleep_until(near.now_ns() + 1_000_000)
 
     def child():
@@ -156,7 +156,7 @@ def test_a_child_has_a_loop_of_its_own(serve, pair):
             os._exit(code)
 
     async def main():
-        waiting = asyncio.create_task(far.recv_async(timeout=PATIENCE_S))
+        waiting = asyncio.create_task(far.aio.recv(timeout=PATIENCE_S))
         await asyncio.sleep(0.01)
         pid = os.fork()
         if pid == 0:
@@ -165,6 +165,6 @@ def test_a_child_has_a_loop_of_its_own(serve, pair):
         status = (await asyncio.to_thread(os.waitpid, pid, 0))[1]
         assert os.waitstatus_to_exitcode(status) == 0
         near.send(b"parent")
-        assert (await far.recv_async(timeout=PATIENCE_S)).data == b"parent"
+        assert (await far.aio.recv(timeout=PATIENCE_S)).data == b"parent"
 
     serve(main)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.check
     [
         ("timed", {"shmring", "floor", "rtudp-dropin", "time.sleep", "asyncio"}),
         ("bulk", {"shmring", "floor", "socket"}),
-        ("rtt", {"shmring", "floor", "socket", "recv_async", "recv", "asyncio"}),
+        ("rtt", {"shmring", "floor", "socket", "aio.recv", "recv", "asyncio"}),
         ("flood", {"quiet", "beside", "flooded"}),
         ("ipc", {"shmring", "floor"}),
     ],

@@ -122,7 +122,7 @@ def test_nothing_is_left(shmring_pool: shmring.Pool) -> None:
 
     async def program() -> None:
         async with shmring.ticks(PERIOD_NS, pool=shmring_pool) as ticks:
-            await ticks.next_async()
+            await ticks.aio.next()
 
     asyncio.run(program())
     before = descriptors()

@@ -63,10 +63,10 @@ def test_a_receiver_in_an_event_loop_learns_of_it(owner: Any) -> None:
     async def receive() -> None:
         channel = shmring.attach("ctl")
         with pytest.raises(shmring.ReceiveTimeout):
-            await channel.recv_async(timeout=0.01)
+            await channel.aio.recv(timeout=0.01)
         owner.kill_with(owner.worker)
         with pytest.raises(shmring.ChannelClosed):
-            await asyncio.wait_for(channel.recv_async(), SOON_S)
+            await asyncio.wait_for(channel.aio.recv(), SOON_S)
         channel.close()
 
     asyncio.run(receive())

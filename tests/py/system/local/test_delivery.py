@@ -129,9 +129,9 @@ def test_awaited_packets(local: Any) -> None:
     here = local()
 
     async def both() -> bytes:
-        waiting = asyncio.create_task(here.recv_async(timeout=WAIT_S))
+        waiting = asyncio.create_task(here.aio.recv(timeout=WAIT_S))
         await asyncio.sleep(0.01)
-        await here.send_async(b"awaited")
+        await here.aio.send(b"awaited")
         return (await waiting).data
 
     assert asyncio.run(both()) == b"awaited"

@@ -409,7 +409,7 @@ def test_iterating_and_asyncio(mic: Mic, peer: Any) -> None:
     ch = mic(delivery="as_arrived", min_sequential=1)
 
     async def listen() -> list[int]:
-        got = [await ch.recv_async(timeout=WAIT_S)]
+        got = [await ch.aio.recv(timeout=WAIT_S)]
         async for item in ch:
             got.append(item)
             if len(got) == 6:

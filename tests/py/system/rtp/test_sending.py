@@ -441,11 +441,11 @@ def test_asynchronous_sending(mic: Mic, peer: Any) -> None:
 
     async def speak() -> None:
         for i in range(10):
-            await ch.send_async(b"%d" % i)
-        await ch.send_block_async(bytes(10 * STEP))
+            await ch.aio.send(b"%d" % i)
+        await ch.aio.send_block(bytes(10 * STEP))
         ch.hold()
         with pytest.raises(shmring.SendTimeout) as caught:
-            await ch.send_block_async(bytes(20 * STEP), timeout=0.05)
+            await ch.aio.send_block(bytes(20 * STEP), timeout=0.05)
         assert caught.value.sent % STEP == 0
         ch.release()
 

@@ -132,9 +132,9 @@ def test_sockets() -> None:
     async def main() -> None:
         with udt.listen((HERE, 0)) as listener:
             client = await asyncio.to_thread(udt.connect, listener.local)
-            server, _ = await listener.accept_async()
+            server, _ = await listener.aio.accept()
             with client, server:
-                await client.send_async(b"x" * 5_000_000)
+                await client.aio.sendall(b"x" * 5_000_000)
                 got = 0
                 async for data in server:
                     got += len(data)
@@ -151,9 +151,9 @@ def test_cancelling_loses_nothing() -> None:
             with server:
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.05):
-                        await server.recv_async()
+                        await server.aio.recv()
                 client.sendall(b"kept")
-                assert await server.recv_async() == b"kept"
+                assert await server.aio.recv() == b"kept"
 
     run(main)
 
@@ -168,22 +168,22 @@ def test_a_message_whose_sending_is_cancelled_goes_out_whole() -> None:
 
     async def main() -> None:
         with udt.listen((HERE, 0), **how) as listener, udt.connect(listener.local, **how) as client:
-            server, _ = await listener.accept_async()
+            server, _ = await listener.aio.accept()
             sent = 0
 
             async def send_on() -> None:
                 nonlocal sent
                 while True:
-                    await client.sendmsg_async(content(sent), in_order=True)
+                    await client.aio.sendmsg(content(sent), in_order=True)
                     sent += 1
 
             with server:
                 # Nobody reads, so that it stops in the middle of one.
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(send_on(), 0.3)
-                last = asyncio.create_task(client.sendmsg_async(b"end", in_order=True))
+                last = asyncio.create_task(client.aio.sendmsg(b"end", in_order=True))
                 got = []
-                while (message := await server.recvmsg_async()) != b"end":
+                while (message := await server.aio.recvmsg()) != b"end":
                     got.append(message)
                 await last
             assert got == [content(number) for number in range(len(got))]
@@ -198,7 +198,7 @@ def test_a_full_path_stops_senders_but_not_the_loop() -> None:
     async def main() -> None:
         with udt.listen((HERE, 0), **small) as listener:
             client = await asyncio.to_thread(udt.connect, listener.local, **small)
-            server, _ = await listener.accept_async()
+            server, _ = await listener.aio.accept()
             writer = udt.UdtWriter(client)
             reader = udt.UdtReader(server)
             with server:
@@ -259,20 +259,20 @@ def test_rendezvous() -> None:
             here = udt.begin_connect(two.local, port=one, rendezvous=True)
             there = udt.begin_connect(one.local, port=two, rendezvous=True)
             with here, there:
-                await asyncio.gather(here.connected_async(), there.connected_async())
-                await here.send_async(b"met")
-                assert await there.recv_async() == b"met"
+                await asyncio.gather(here.aio.wait_connected(), there.aio.wait_connected())
+                await here.aio.sendall(b"met")
+                assert await there.aio.recv() == b"met"
 
     run(main)
 
 
-def test_connect_async() -> None:
+def test_connect_in_a_task() -> None:
     async def main() -> None:
         with udt.listen((HERE, 0), messages=True) as listener:
-            sock = await udt.connect_async(("localhost", listener.local[1]), messages=True)
-            server, _ = await listener.accept_async()
+            sock = await udt.aio.connect(("localhost", listener.local[1]), messages=True)
+            server, _ = await listener.aio.accept()
             with sock, server:
-                await sock.sendmsg_async(b"hello")
+                await sock.aio.sendmsg(b"hello")
                 async for message in server:
                     assert message == b"hello"
                     break
@@ -283,6 +283,6 @@ def test_connect_async() -> None:
 def test_connect_async_to_nobody() -> None:
     async def main() -> None:
         with pytest.raises(udt.UdtTimeout):
-            await udt.connect_async((HERE, 9), timeout=0.1)
+            await udt.aio.connect((HERE, 9), timeout=0.1)
 
     run(main)

@@ -67,8 +67,8 @@ def test_what_is_no_timeout(loop, timeout):
         lambda: ch.send_many([b"x"], timeout=timeout),
         lambda: ch.replace(0, b"x", timeout=timeout),
         lambda: ch.flush(timeout=timeout),
-        lambda: asyncio.run(ch.recv_async(timeout=timeout)),
-        lambda: asyncio.run(ch.send_async(b"x", timeout=timeout)),
+        lambda: asyncio.run(ch.aio.recv(timeout=timeout)),
+        lambda: asyncio.run(ch.aio.send(b"x", timeout=timeout)),
     ):
         with pytest.raises(kind, match=r"timeout .*None.* wait without a limit"):
             call()

@@ -31,7 +31,7 @@ def full(shmring_pool):
 
 def test_a_blocked_send_async_costs_nothing_and_wakes_at_once(full):
     async def run():
-        sending = asyncio.create_task(full.send_async(b"late"))
+        sending = asyncio.create_task(full.aio.send(b"late"))
         await asyncio.sleep(0.1)
         began = time.process_time()
         await asyncio.sleep(FULL_S)
@@ -51,7 +51,7 @@ def test_many_tasks_wait_without_a_thread(full):
     before = threading.active_count()
 
     async def run():
-        tasks = [asyncio.create_task(full.send_async(b"%d" % i)) for i in range(50)]
+        tasks = [asyncio.create_task(full.aio.send(b"%d" % i)) for i in range(50)]
         await asyncio.sleep(0.2)
         assert threading.active_count() <= before
         full.release()
@@ -64,9 +64,9 @@ def test_a_timeout_and_a_cancellation_end_the_wait(full):
     async def run():
         began = time.monotonic()
         with pytest.raises(shmring.SendTimeout):
-            await full.send_async(b"x", timeout=0.05)
+            await full.aio.send(b"x", timeout=0.05)
         assert time.monotonic() - began < 5
-        task = asyncio.create_task(full.send_async(b"x"))
+        task = asyncio.create_task(full.aio.send(b"x"))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -79,7 +79,7 @@ def test_tasks_of_two_loops_wait_at_once(full):
     sent = []
 
     def loop_of_its_own():
-        sent.append(asyncio.run(full.send_async(b"x", timeout=20)))
+        sent.append(asyncio.run(full.aio.send(b"x", timeout=20)))
 
     threads = [threading.Thread(target=loop_of_its_own) for _ in range(2)]
     for thread in threads:
@@ -93,7 +93,7 @@ def test_tasks_of_two_loops_wait_at_once(full):
 
 def test_a_wait_goes_on_with_the_next_worker(full, shmring_pool):
     async def run():
-        sending = asyncio.create_task(full.send_async(b"late"))
+        sending = asyncio.create_task(full.aio.send(b"late"))
         await asyncio.sleep(0.1)
         epoch = full.epoch
         os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
@@ -109,7 +109,7 @@ def test_a_wait_goes_on_with_the_next_worker(full, shmring_pool):
 
 def test_closing_ends_the_wait(full):
     async def run():
-        task = asyncio.create_task(full.send_async(b"x"))
+        task = asyncio.create_task(full.aio.send(b"x"))
         await asyncio.sleep(0.05)
         full.close()
         with pytest.raises(shmring.ChannelClosed):

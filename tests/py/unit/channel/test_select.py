@@ -119,8 +119,8 @@ def test_asyncio_receives(loop):
     ch = loop()
 
     async def main():
-        first = asyncio.create_task(ch.recv_async(timeout=10))
-        second = asyncio.create_task(ch.recv_async())
+        first = asyncio.create_task(ch.aio.recv(timeout=10))
+        second = asyncio.create_task(ch.aio.recv())
         await asyncio.sleep(0.02)
         ch.send(b"a", to=ch.home)
         ch.send(b"b", to=ch.home)
@@ -134,12 +134,12 @@ def test_asyncio_times_out_and_is_cancelled_without_loss(loop):
 
     async def main():
         with pytest.raises(shmring.ReceiveTimeout):
-            await ch.recv_async(timeout=0.02)
+            await ch.aio.recv(timeout=0.02)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
-                await ch.recv_async()
-        await ch.send_async(b"a", to=ch.home)
-        return (await ch.recv_async(timeout=20)).data
+                await ch.aio.recv()
+        await ch.aio.send(b"a", to=ch.home)
+        return (await ch.aio.recv(timeout=20)).data
 
     assert asyncio.run(main()) == b"a"
     assert ch.try_recv() is None
@@ -150,7 +150,7 @@ def test_asyncio_taps(loop):
     tap = shmring.attach(ch.name, readonly=True)
 
     async def main():
-        waiting = asyncio.create_task(tap.recv_async(timeout=10))
+        waiting = asyncio.create_task(tap.aio.recv(timeout=10))
         await asyncio.sleep(0.01)
         ch.send(b"a", to=ch.home)
         return (await waiting).data
@@ -179,11 +179,11 @@ def test_asyncio_waits_for_room(loop):
 
     async def main():
         with pytest.raises(shmring.SendTimeout):
-            await ch.send_async(b"b", to=ch.home, timeout=0.02)
-        waiting = asyncio.create_task(ch.send_async(b"b", to=ch.home))
+            await ch.aio.send(b"b", to=ch.home, timeout=0.02)
+        waiting = asyncio.create_task(ch.aio.send(b"b", to=ch.home))
         await asyncio.sleep(0.02)
         ch.release()
         await waiting
-        return [(await ch.recv_async(timeout=20)).data for _ in range(2)]
+        return [(await ch.aio.recv(timeout=20)).data for _ in range(2)]
 
     assert asyncio.run(main()) == [b"a", b"b"]

@@ -73,7 +73,7 @@ def test_a_shared_lock_goes_from_task_to_thread_to_task():
     order = []
 
     async def task(number):
-        await lock.acquire_async()
+        await lock.acquire_in_task()
         order.append(number)
         lock.release()
 
@@ -111,13 +111,13 @@ def test_a_task_that_is_cancelled_with_the_lock_passes_it_on():
 
     async def main():
         lock.acquire()
-        task = asyncio.create_task(lock.acquire_async())
+        task = asyncio.create_task(lock.acquire_in_task())
         await asyncio.sleep(0)
         lock.release()  # it is the task's turn, which has not run since
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(lock.acquire_async(), 10)
+        await asyncio.wait_for(lock.acquire_in_task(), 10)
 
     asyncio.run(main())
 
@@ -126,7 +126,7 @@ def test_a_task_whose_loop_is_closed_is_passed_over():
     lock = SharedLock()
     lock.acquire()
     closed = asyncio.new_event_loop()
-    task = closed.create_task(lock.acquire_async())
+    task = closed.create_task(lock.acquire_in_task())
     task._log_destroy_pending = False
     closed.run_until_complete(asyncio.sleep(0))
     got_it = threading.Event()

@@ -174,7 +174,6 @@ def test_what_a_link_has_not(idle_link: Maker) -> None:
         "send",
         "try_send",
         "send_many",
-        "send_async",
         "replace",
         "cancel",
         "flush",

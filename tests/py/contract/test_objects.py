@@ -1,0 +1,66 @@
+"""Channels, pools and UDT sockets: each act has one name, with the same arguments for tasks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring import udt
+from shmring._channel_aio import EndAio
+from shmring._ticks import TicksAio
+from shmring.channel import ChannelAio
+from shmring.cyclic.channel import CyclicAio
+from shmring.netflux.channel import NetfluxAio
+from shmring.pool import PoolAio
+from shmring.rtp.channel import RtpAio
+from shmring.udt.listener import ListenerAio
+from shmring.udt.socket import UdtAio
+
+VIEWS: list[tuple[type, type]] = [
+    (shmring.Channel, ChannelAio),
+    (shmring.RtpChannel, RtpAio),
+    (shmring.NetfluxChannel, NetfluxAio),
+    (shmring.CyclicChannel, CyclicAio),
+    (shmring.ProxyChannel, EndAio),
+    (shmring.Pool, PoolAio),
+    (shmring.Ticks, TicksAio),
+    (udt.UdtSocket, UdtAio),
+    (udt.UdtListener, ListenerAio),
+]
+
+
+def public(kind: type) -> set[str]:
+    """The public names of an object of a class: also attributes that only annotations name."""
+    noted = {name for base in kind.__mro__ for name in vars(base).get("__annotations__", {})}
+    return {name for name in {*dir(kind), *noted} if not name.startswith("_")}
+
+
+def waits(call: Callable[..., Any]) -> bool:
+    try:
+        return bool({"timeout", "linger"} & inspect.signature(call).parameters.keys())
+    except ValueError:  # of a class
+        return False
+
+
+@pytest.mark.parametrize(("kind", "view"), VIEWS)
+def test_the_calls_for_tasks_are_those_that_wait(kind: type, view: type) -> None:
+    wait = {name for name in public(kind) if waits(getattr(kind, name, len))}
+    assert wait <= public(view) | {"close_later"}
+    assert "aio" in public(kind)
+    assert not [name for name in public(kind) if name.endswith("_async")]
+
+
+@pytest.mark.parametrize(("kind", "view"), VIEWS)
+def test_a_call_for_tasks_has_the_signature_of_the_one_that_blocks(kind: type, view: type) -> None:
+    for name in public(view):
+        mine, other = getattr(view, name), getattr(kind, name)
+        ours, theirs = (
+            [(each.name, each.kind, each.default) for each in signature.parameters.values()]
+            for signature in (inspect.signature(mine), inspect.signature(other))
+        )
+        assert ours == theirs, name
+        assert inspect.iscoroutinefunction(mine) or inspect.isasyncgenfunction(mine), name

@@ -116,12 +116,12 @@ class EndAio:
         self._end: Endpoint = ch._endpoint
 
     @like(ChannelEnd.close)
-    async def close(self) -> None:
-        await in_thread(self._ch.close)
+    async def close(self, *, linger: float | None = LINGER_S) -> None:
+        await end_in_thread(self._ch._what, lambda: self._ch._close(linger), linger=linger)
 
-    @like(ChannelEnd.end)
-    async def end(self, *, linger: float | None = LINGER_S) -> None:
-        await end_in_thread(self._ch._what, lambda: self._ch._ended(linger))
+    @like(ChannelEnd.detach)
+    async def detach(self) -> None:
+        await in_thread(self._ch.detach)
 
 
 class ArrivalsAio(EndAio, Generic[Item]):

@@ -37,7 +37,7 @@ def closed_on_error(channel: "ChannelEnd") -> Iterator[None]:
     try:
         yield
     except BaseException:
-        channel.close()
+        channel.detach()
         raise
 
 
@@ -62,7 +62,7 @@ class ChannelEnd:
         readonly: only observe, and nobody notices.
         reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
             readonly "broadcast".
-        owner: given to an opener's end: `end` of the last one ends the channel, and reading of a
+        owner: given to an opener's end: `close` of the last one ends the channel, and reading of a
             new channel starts at the oldest packet. Other ends read what arrives from now on.
         segment: the mapping of the segment, if the opener has one.
 
@@ -236,42 +236,34 @@ class ChannelEnd:
 
     # --- life -------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Leave the channel. It stays open for all others, even if this end opened it: see `end`.
+    def close(self, *, linger: float | None = LINGER_S) -> None:
+        """Leave the channel. If this end opened it, and no other opener of it runs, end it for all
+        processes.
+
+        linger: how long to wait, in seconds, until the packets of all senders are sent, before the
+            channel ends. The others are then cancelled, and an `UnsentWarning` says how many. 0:
+            cancel them now, without a warning. None: no limit. Packets of a held channel are not
+            waited for.
+
+        The end of a ``with`` block does the same. After an exception in the block it does not wait.
+        May be called more than once. Calls that run in other threads raise `ChannelClosed`. See
+        `detach`, and `shmring.control.end` for a channel that another process opened.
+        """
+        unsent = self._close(linger)
+        warn_unsent(self._what, 0 if linger == 0 else unsent, stacklevel=2)
+
+    def detach(self) -> None:
+        """Leave the channel. It stays open for all others, even if this end opened it.
 
         May be called more than once. Calls that run in other threads raise `ChannelClosed`.
         """
-        self._endpoint.close()
+        self._endpoint.detach()
 
-    def end(self, *, linger: float | None = LINGER_S) -> None:
-        """Close this end, and end the channel for all processes if no other opener of it runs.
-
-        linger: how long to wait, in seconds, until the packets of all senders are sent. The others
-            are then cancelled, and an `UnsentWarning` says how many. 0: cancel them now, without a
-            warning. None: no limit. Packets of a held channel are not waited for.
-
-        Only an end that opened the channel may call it, also after its `close`, and more than once.
-        The end of a ``with`` block that opened the channel does the same. After an exception in the
-        block it does not wait. Other processes use `Pool.close_channel`, which does not wait
-        either. Raises `NoPermission`.
-        """
-        warn_unsent(self._what, self._ended(linger), stacklevel=2)
-
-    def _ended(self, linger: float | None) -> int:
-        if not self.opened_here and not self.closed:
-            raise errors.NoPermission(
-                errno.EPERM,
-                f"channel {self.name!r} was opened elsewhere: end it there, or call close_channel "
-                "of its pool",
-            )
-        unsent = self._end(linger)
-        return 0 if linger == 0 else unsent
-
-    def _end(self, linger: float | None) -> int:
+    def _close(self, linger: float | None) -> int:
         """Close this end. Return how many packets were cancelled."""
         until_ns = deadline(linger, "linger")
         unsent = self._endpoint.await_end(until_ns)
-        return unsent if self._endpoint.finish() else 0
+        return unsent if self._endpoint.close() else 0
 
     @property
     def _what(self) -> str:
@@ -286,14 +278,14 @@ class ChannelEnd:
 
     @property
     def opened_here(self) -> bool:
-        """Whether this end opened the channel and may `end` it."""
+        """Whether this end opened the channel, so that its `close` ends it."""
         return self._endpoint.opened_here
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        unsent = self._end(linger_after(kind))
+        unsent = self._close(linger_after(kind))
         warn_unsent(self._what, unsent, stacklevel=2, failing=kind is not None)
 
     async def __aenter__(self) -> Self:
@@ -301,7 +293,7 @@ class ChannelEnd:
 
     async def __aexit__(self, kind: object, *_: object) -> None:
         failing = kind is not None
-        await end_in_thread(self._what, lambda: self._end(linger_after(kind)), failing=failing)
+        await end_in_thread(self._what, lambda: self._close(linger_after(kind)), failing=failing)
 
     def _attached_as(self) -> dict[str, Any]:
         """Return the arguments with which a copy attaches."""

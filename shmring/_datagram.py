@@ -292,7 +292,7 @@ class ChannelTransport(asyncio.DatagramTransport, asyncio.Transport):
             if caught is None and (sending := self._running("send")):
                 await asyncio.wait({sending}, timeout=self._linger)
                 sending.cancel()
-            await self._channel.aio.end(linger=self._linger)
+            await self._channel.aio.close(linger=self._linger)
         finally:
             self._call(self._protocol.connection_lost, caught)
         warn_unsent(f"the endpoint of channel {self._channel.name!r}", len(self._kept), 1)

@@ -353,7 +353,7 @@ class Endpoint(batch.Core):
         return 0
 
     def await_end(self, until_ns: int) -> int:
-        """Do what `await_sent` does, if `finish` would end the channel."""
+        """Do what `await_sent` does, if `close` would end the channel."""
         owner = self._owner
         with contextlib.suppress(errors.ShmringError):
             if owner is None or not (self.closed or self.tx_waiting):
@@ -364,15 +364,16 @@ class Endpoint(batch.Core):
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def close(self) -> None:
+    def detach(self) -> None:
         """Leave the channel, which stays open for all others. May be called more than once."""
         with self._lock:
+            self._owner = None
             if not self.closed:
                 self.leave()
 
-    def finish(self) -> bool:
+    def close(self) -> bool:
         """Leave the channel. If this end opened it, and no other opener runs, end it for all
-        processes. Return whether it did."""
+        processes. Return whether it did. May be called more than once."""
         owner = self._leave_for_good()
         return owner is not None and owner.end()
 
@@ -385,8 +386,8 @@ class Endpoint(batch.Core):
     def _leave_for_good(self) -> Owner | None:
         """Leave the channel. Return its owner, if this end opened it and it was not ended since."""
         with self._lock:
-            owner, self._owner = self._owner, None
-        self.close()
+            owner = self._owner
+            self.detach()
         return owner if owner is not None and self.has_its_name() else None
 
     def has_its_name(self) -> bool:
@@ -627,7 +628,7 @@ def await_sent(name: str, namespace: str, until_ns: int) -> int:
     with contextlib.suppress(errors.ShmringError):
         watching = Endpoint(name, namespace=namespace, readonly=True)
         unsent = watching.await_sent(until_ns)
-        watching.close()
+        watching.detach()
         return unsent
     return 0
 

@@ -200,7 +200,7 @@ def _exists(prepared: Prepared, what: str, again: str = "") -> Exception:
     return error(
         errno.EEXIST,
         f"channel {name!r} is open already in namespace {namespace!r}{what}: choose another name, "
-        f"attach to it with shmring.attach(), {again and again + ', '}or close it: shmring close "
+        f"attach to it with shmring.attach(), {again and again + ', '}or end it: shmring end "
         f"{namespace}/{name}",
     )
 

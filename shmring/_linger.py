@@ -28,17 +28,19 @@ def warn_unsent(what: str, packets: int, stacklevel: int, *, failing: bool = Fal
     with contextlib.suppress(*(UnsentWarning,) if failing else ()):
         warnings.warn(
             f"{what} ended while {packets} packets waited to be sent: they were cancelled. Wait "
-            "for them with flush(), or give end() or close() a longer linger. linger=0 cancels "
+            "for them with flush(), or give close() a longer linger. linger=0 cancels "
             "them without this warning",
             UnsentWarning,
             stacklevel=stacklevel + 1,
         )
 
 
-async def end_in_thread(what: str, end: Callable[[], int], *, failing: bool = False) -> None:
+async def end_in_thread(
+    what: str, end: Callable[[], int], *, linger: float | None = None, failing: bool = False
+) -> None:
     """Call `end` in a thread, and warn of the packets that it cancelled, for the caller's caller.
 
-    failing: as for `warn_unsent`. If the task is cancelled, the call is completed first, and the
+    linger: with 0, do not warn. failing: as for `warn_unsent`. If the task is cancelled, the call is completed first, and the
     warning is given as well.
     """
     unsent = 0
@@ -46,6 +48,8 @@ async def end_in_thread(what: str, end: Callable[[], int], *, failing: bool = Fa
     def call() -> None:
         nonlocal unsent
         unsent = end()
+        if linger == 0:
+            unsent = 0
 
     try:
         await in_thread(call)

@@ -167,8 +167,8 @@ class Opening:
         """The started workers, by slot."""
         raise NotImplementedError
 
-    def close_channel(self, name: str) -> None:
-        """End a channel of this pool for all processes."""
+    def end(self, name: str) -> None:
+        """End a channel of this pool for all processes, whoever opened it."""
         raise NotImplementedError
 
     @signature_of

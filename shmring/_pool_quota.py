@@ -172,7 +172,7 @@ class Ledger:
         if entry is None or entry.uid != uid:
             raise error(
                 errno.EPERM,
-                f"user {uid} may not close channel {name!r}: only the user that opened it, root "
+                f"user {uid} may not end channel {name!r}: only the user that opened it, root "
                 f"and the owner of pool {self._pool!r} may",
             )
 

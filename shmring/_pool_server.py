@@ -94,7 +94,7 @@ class Served(Protocol):
 
     def workers(self) -> list[WorkerInfo]: ...
 
-    def close_channel(self, name: str) -> None: ...
+    def end(self, name: str) -> None: ...
 
     def request_stop(self) -> None: ...
 
@@ -393,7 +393,7 @@ class PoolServer:
                 return {"others": pool._has_other_openers(name)}
             case {"op": "close", "name": str() as name}:
                 self._ledger.check_may_close(name, client.uid)
-                pool.close_channel(name)
+                pool.end(name)
                 return {}
             case {"op": "list"}:
                 first = integer("first", request.get("first", 0), 0, LIST_FIRST_MAX)
@@ -479,7 +479,7 @@ class RemotePool(Opening):
     def _has_other_openers(self, name: str) -> bool:
         return self._request({"op": "openers", "name": name}).get("others") is True
 
-    def close_channel(self, name: str) -> None:
+    def end(self, name: str) -> None:
         """End a channel of this pool for all processes."""
         self._request({"op": "close", "name": name})
 

@@ -132,7 +132,7 @@ class Ticks:
         """Continue on the same instants after the process that opened the grid has left."""
         if self._closed or not self._shared:
             raise errors.ChannelClosed(f"the grid {self._name!r} is closed")
-        self._ready().close()
+        self._ready().detach()
         period_ns = self._engine.period_ns
         self._engine = _grid(period_ns, self._phase_ns % period_ns)
         self._channel = self._open()
@@ -226,9 +226,7 @@ class Ticks:
         channel = self._channel
         if channel is None:
             return
-        if channel.opened_here:
-            channel.end(linger=0)
-        channel.close()
+        channel.close(linger=0)
 
     def __enter__(self) -> Self:
         self._ready()

@@ -1,6 +1,6 @@
-"""Requests to an open channel of this host, whoever opened it: `close`, `hold`, `release`, `purge`.
+"""Requests to an open channel of this host, whoever opened it: `end`, `hold`, `release`, `purge`.
 
-The commands ``shmring close``, ``hold``, ``release`` and ``purge`` and the keys of `rtstat` call
+The commands ``shmring end``, ``hold``, ``release`` and ``purge`` and the keys of `rtstat` call
 these functions. A program that has an end of the channel uses the methods of that end instead.
 """
 
@@ -42,7 +42,7 @@ class Outcome:
     """What a request did."""
 
     action: str
-    """``"close"``, ``"hold"``, ``"release"`` or ``"purge"``."""
+    """``"end"``, ``"hold"``, ``"release"`` or ``"purge"``."""
     name: str
     namespace: str
     pool: str
@@ -53,14 +53,14 @@ class Outcome:
     dropped: int
     """How many of them were cancelled. 0 for `hold` and `release`."""
     left: int
-    """How many still wait after `close`, because the worker did not answer. It may send them before
+    """How many still wait after `end`, because the worker did not answer. It may send them before
     it ends the channel. 0 for the other requests."""
     clients: tuple[int, ...]
     """Processes that were attached, without those that the worker cannot see because they are in
     another pid namespace."""
 
 
-def close(name: str, *, namespace: str | None = None) -> Outcome:
+def end(name: str, *, namespace: str | None = None) -> Outcome:
     """End a channel for all processes, and free its name. Packets that wait are cancelled.
 
     namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
@@ -73,7 +73,7 @@ def close(name: str, *, namespace: str | None = None) -> Outcome:
     nor a worker answers.
     """
     with _found(name, namespace) as channel:
-        before = channel.outcome("close")
+        before = channel.outcome("end")
         removed = channel.end()
         if removed:
             return dataclasses.replace(before, dropped=before.waiting)
@@ -225,7 +225,7 @@ class _Target:
         if not os.path.exists(socket_path(self._namespace, pool)):
             return  # a private pool, or none any more
         with contextlib.suppress(errors.ChannelNotFound, errors.BadConfig):
-            RemotePool(self._namespace, pool).close_channel(self._name)
+            RemotePool(self._namespace, pool).end(self._name)
 
     def _ask_workers(self, pool: str) -> bool:
         """Have a worker end the channel. Return whether one did. It is a private pool's, or the
@@ -274,4 +274,4 @@ def _clients(segment: Any) -> Iterator[int]:
     yield from sorted(pid for pid in known if psutil.pid_exists(pid))
 
 
-__all__ = ["Outcome", "close", "hold", "purge", "release"]
+__all__ = ["Outcome", "end", "hold", "purge", "release"]

@@ -45,10 +45,10 @@ class EngineChannel:
         its answer."""
         return self._endpoint.engine_request_apart(body)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Leave the channel. If this end opened it, end it for all processes. May be called more
         than once."""
-        self._endpoint.finish()
+        self._endpoint.close()
 
 
 __all__ = ["EngineChannel"]

@@ -48,6 +48,7 @@ from shmring._arguments import deadline
 from shmring._check import error
 from shmring._endpoint import await_sent, ends_open_files
 from shmring._host import translated
+from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._opening import UDP, C, Opened, Opening, OpeningAio, showing
 from shmring._options import Prepared
@@ -237,10 +238,11 @@ class Pool(Opening):
             return self._from_here()._has_other_openers(name)
         return not self.closed and _existing.has_others(self._supervisor, name)
 
-    def close_channel(self, name: str) -> None:
-        """End a channel of this pool for all processes. Unknown names are ignored."""
+    def end(self, name: str) -> None:
+        """End a channel of this pool for all processes, whoever opened it. Unknown names are
+        ignored."""
         if self._is_inherited():
-            self._from_here().close_channel(name)
+            self._from_here().end(name)
         elif not self.closed:
             with self._names.taken(name):
                 self._supervisor.close(name)
@@ -258,7 +260,7 @@ class Pool(Opening):
         unsent = self._close(linger, count=linger != 0)
         warn_unsent(self._what, unsent, stacklevel=2)
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
 
         Raises `BadConfig` for a private pool, because no other process can adopt its workers.
@@ -273,7 +275,7 @@ class Pool(Opening):
         return PoolAio(self)
 
     def serve_forever(self) -> None:
-        """Wait until the pool ends: by `close`, `leave`, or a request to stop it."""
+        """Wait until the pool ends: by `close`, `detach`, or a request to stop it."""
         while True:
             with contextlib.suppress(Empty):
                 self._stopped.get(timeout=MISSED_SIGNAL_S)
@@ -454,6 +456,14 @@ class PoolAio(OpeningAio):
     async def close(self, *, linger: float | None = LINGER_S) -> None:
         pool = self._pool
         await end_in_thread(pool._what, lambda: pool._close(linger, count=linger != 0))
+
+    @like(Pool.detach)
+    async def detach(self) -> None:
+        await in_thread(self._pool.detach)
+
+    @like(Pool.end)
+    async def end(self, name: str) -> None:
+        await in_thread(self._pool.end, name)
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:

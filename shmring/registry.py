@@ -17,7 +17,7 @@ class ChannelInfo(KeptReading):
 
     opener_alive: bool | None
     """Whether that process runs. None: unknown. False: the program, started again, takes the
-    channel over, and ``shmring close`` ends it."""
+    channel over, and ``shmring end`` ends it."""
     opened_with: Any
     """The engine with its options, as `Channel.engine`."""
     owner_uid: int

@@ -96,7 +96,7 @@ class Mux:
             self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
             self._thread.start()
         except BaseException:
-            self._channel.end()
+            self._channel.close()
             raise
         _live.add(self)
 
@@ -189,7 +189,7 @@ class Mux:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._channel.end()
+                self._channel.close()
 
     def join(self, until: float) -> None:
         """Wait for the thread, at most until that time of `time.monotonic`."""

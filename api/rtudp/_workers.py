@@ -106,7 +106,7 @@ def _close_forgotten() -> None:
     while True:
         pool, name = _forgotten.get()
         with contextlib.suppress(OSError):
-            pool.close_channel(name)
+            pool.end(name)
 
 
 def _after_fork() -> None:

@@ -274,9 +274,9 @@ class _RtUdpSocket:
                 counters = _counters(stats)
                 counters.tx_dropped += stats.tx_waiting
                 self._closed_counters.merge(counters)
-                channel.end(linger=0)
+                channel.close(linger=0)
             else:
-                channel.close()
+                channel.detach()
 
     def start(self) -> None:
         """Let the worker send and receive. See ``RtUdpBase``.
@@ -387,7 +387,7 @@ class _RtUdpSocket:
         try:
             self._use(channel, direction)
         except BaseException:
-            channel.end(linger=0)
+            channel.close(linger=0)
             raise
         _workers.start_closer()
         self._finalizer = weakref.finalize(self._life, _workers.close_later, pool, name)

@@ -91,7 +91,7 @@ int pool_file_publish_channel(int fd, const shm_config_t *config)
     if (rc == -EEXIST)
         return rt_err_set(rc,
                           "channel \"%s\" is open already in namespace \"%s\": choose another "
-                          "name, attach to it, or close it: shmring close %s/%s",
+                          "name, attach to it, or end it: shmring end %s/%s",
                           config->name, config->name_space, config->name_space, config->name);
     return rc;
 }

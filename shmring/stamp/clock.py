@@ -319,8 +319,7 @@ class RemoteClock:
 
     def close(self) -> None:
         """End the comparison. What waits is not sent."""
-        self._channel.purge()
-        self._channel.close()
+        self._channel.close(linger=0)
 
     def __enter__(self) -> Self:
         return self

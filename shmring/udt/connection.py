@@ -208,7 +208,7 @@ class Connection:
             self.closed = True
             self.waiters.close()
             with contextlib.suppress(errors.ShmringError, OSError):
-                self.endpoint.finish()
+                self.endpoint.close()
             self._scratch = self._segment = None
         with contextlib.suppress(errors.ShmringError, OSError):
             self.port.release()
@@ -236,7 +236,7 @@ class _Forgotten:
         with contextlib.suppress(errors.ShmringError, OSError):
             self._linger(Endpoint(self._name, namespace=pool.namespace))
         with contextlib.suppress(errors.ShmringError, OSError):
-            pool.close_channel(self._name)
+            pool.end(self._name)
         self._port.release()
 
     def _linger(self, endpoint: Endpoint) -> None:
@@ -249,7 +249,7 @@ class _Forgotten:
 
         while not is_over() and not has_passed(until_ns):
             endpoint.await_worker(is_over, until_ns)
-        endpoint.close()
+        endpoint.detach()
 
 
 def _command(endpoint: Endpoint, op: int, value: int) -> None:

@@ -127,12 +127,12 @@ class Port:
                 return
             self._gone = True
         with contextlib.suppress(errors.ShmringError, OSError):
-            self._endpoint.finish()
+            self._endpoint.close()
         if self._pid != os.getpid():
             return
         # In a garbage cycle the channel may already be finalized.
         with contextlib.suppress(errors.ShmringError, OSError):
-            self.pool.close_channel(self._name)
+            self.pool.end(self._name)
 
     def __enter__(self) -> Self:
         return self

@@ -31,7 +31,7 @@ from shmring_cli.ending import Told
 COMMANDS = (
     Command("demo", "shmring_demo.command", "timed packets beside time.sleep, measured", "run"),
     Command("up", "shmring_cli.up", "serve a named pool for other processes", "run", asks=True),
-    Command("close", "shmring_cli.acting", "close channels, whoever opened them", "run"),
+    Command("end", "shmring_cli.acting", "end channels, whoever opened them", "run"),
     Command("hold", "shmring_cli.acting", "halt sending and receiving on channels", "run"),
     Command("release", "shmring_cli.acting", "let held channels continue", "run"),
     Command("purge", "shmring_cli.acting", "drop the packets that wait on channels", "run"),

@@ -1,4 +1,4 @@
-"""`shmring close`, `hold`, `release` and `purge`: requests to channels, whoever opened them."""
+"""`shmring end`, `hold`, `release` and `purge`: requests to channels, whoever opened them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, describe
 from shmring_cli.output import JsonRows
 
-_CLOSE = """\
-Close channels for all processes, whoever opened them, and free their names.
+_END = """\
+End channels for all processes, whoever opened them, and free their names.
 
 Packets that wait to be sent are dropped, and the command says how many. Every attached
 process gets ChannelClosed. The command asks no question.
 
 Use it for a channel whose program has died, or that was opened with other options than
-the program now asks for. The channel of a named pool may be closed by the user who
+the program now asks for. The channel of a named pool may be ended by the user who
 opened it, by the pool's user and by root, that of a private pool by its user and root.
 
 examples:
-  shmring close ctl             the channel ctl of your namespace
-  shmring close plant/ctl       that of the namespace plant
-  shmring close 'axis-*'        every channel whose name matches"""
+  shmring end   ctl             the channel ctl of your namespace
+  shmring end   plant/ctl       that of the namespace plant
+  shmring end   'axis-*'        every channel whose name matches"""
 
 _HOLD = """\
 Halt sending and receiving on channels until `shmring release`.
@@ -62,9 +62,9 @@ examples:
   shmring purge ctl             the channel ctl of your namespace
   shmring purge plant/ctl       that of the namespace plant"""
 
-_ABOUT = {"close": _CLOSE, "hold": _HOLD, "release": _RELEASE, "purge": _PURGE}
+_ABOUT = {"end": _END, "hold": _HOLD, "release": _RELEASE, "purge": _PURGE}
 ACTIONS: dict[str, Callable[..., control.Outcome]] = {
-    "close": control.close,
+    "end": control.end,
     "hold": control.hold,
     "release": control.release,
     "purge": control.purge,
@@ -142,18 +142,18 @@ def sentence(done: control.Outcome) -> str:
     if state == done.before.value:
         return f"{channel} was {_PAST[done.action]} already"
     text = f"{_PAST[done.action]} {channel}"
-    if done.action in ("close", "purge"):
+    if done.action in ("end", "purge"):
         text += f": {_packets(done.dropped)} that waited {_were(done.dropped)} dropped"
     else:
         text += f": {_packets(done.waiting)} {'waits' if done.waiting == 1 else 'wait'}"
     if done.left:
         text += f", and {_packets(done.left)} may still be sent: the worker did not answer"
-    if done.action == "close" and done.clients:
+    if done.action == "end" and done.clients:
         text += f", still attached: {_processes(done.clients)}"
     return text
 
 
-_PAST = {"close": "closed", "hold": "held", "release": "released", "purge": "purged"}
+_PAST = {"end": "ended", "hold": "held", "release": "released", "purge": "purged"}
 
 
 def _packets(count: int) -> str:

@@ -61,7 +61,8 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]
-        hint = did_you_mean(str(value), known)
+        hint = f": use {_MOVED_COMMANDS[value]}" if value in _MOVED_COMMANDS else ""
+        hint = hint or did_you_mean(str(value), known)
         if not hint or len(known) <= _FEW:
             hint = f" (choose from {', '.join(known)}){hint}"
         raise argparse.ArgumentError(action, f"invalid choice: {value!r}{hint}")
@@ -126,8 +127,9 @@ _FLAG = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
 
 _LOSSES = ("loss", "burst-loss", "duplicate", "corrupt", "reorder")
 _IMPAIRMENTS = (*_LOSSES, "delay", "jitter", "rate", "queue", "seed")
-_ACTIONS = ("close", "hold", "release", "purge")
+_ACTIONS = ("end", "hold", "release", "purge")
 _OF_NAMES = ("show", "why", "post-mortem", *_ACTIONS, "impair", "tap", "up")
+_MOVED_COMMANDS = {"close": "end"}
 _MOVED = {
     **dict.fromkeys(("ttl", "dscp", "interface", "mss"), "--socket {}=..."),
     **dict.fromkeys(("broadcast", "no-gso"), "--socket {}"),

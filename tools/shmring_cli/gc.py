@@ -5,7 +5,7 @@ even if that was killed. The command removes what no process holds. It touches n
 that is in use and nothing of other users, so it is always safe to run.
 
 A channel whose program has died is in use as long as its pool serves it. The command
-leaves it, and names it with the command that ends it: shmring close.
+leaves it, and names it with the command that ends it: shmring end.
 
 examples:
   shmring gc --dry-run        show what would be removed
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     for info in left:
         print(
             f"left {info.namespace}/{info.name}: pool {info.pool!r} serves it, but process "
-            f"{info.opener_pid}, which opened it, has died: end it with shmring close "
+            f"{info.opener_pid}, which opened it, has died: end it with shmring end "
             f"{info.namespace}/{info.name}"
         )
     return FINE

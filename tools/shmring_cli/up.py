@@ -134,7 +134,7 @@ def _serve(arguments: argparse.Namespace, told: Told, lacking: list[str]) -> int
         notify.tell("STOPPING=1")
     finally:
         if told.number == signal.SIGHUP:
-            pool.leave()
+            pool.detach()
         else:
             pool.close()
     return FINE

@@ -422,7 +422,7 @@ def private_owner(board: Board, life: int, policy: str) -> None:
                     board.attempt(life, count)
                 open_channels[0].send(b"x", to=open_channels[0].local)
                 for channel in open_channels:
-                    channel.end()
+                    channel.close()
     board.tell(life, ENDED)
 
 

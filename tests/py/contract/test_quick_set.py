@@ -37,7 +37,7 @@ PROGRAMS = {
     "up": f"{POOLS}::test_up_says_when_it_is_ready_and_serves_until_sigterm",
     "ls": f"{POOLS}::test_ls_shows_channels_and_workers_with_their_counters",
     "top": "unit/test_cli_help.py::test_top_is_rtstat",
-    "close": "system/test_acting.py::test_close_ends_the_channel_of_another_program",
+    "end": "system/test_acting.py::test_end_ends_the_channel_of_another_program",
     "hold": ACTING,
     "release": ACTING,
     "purge": ACTING,

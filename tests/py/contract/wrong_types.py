@@ -147,7 +147,7 @@ async def tasks(
 
 def timeouts(ch: shmring.Channel, rtp: shmring.RtpChannel, sock: udt.UdtSocket) -> None:
     ch.recv(timeout=0.1)
-    ch.end(linger=None)
+    ch.close(linger=None)
     sock.recv(1024, timeout=0.1)
     ch.recv(1024)  # E
     ch.recv(timeout="1")  # E

@@ -1,4 +1,4 @@
-"""`shmring close`, `hold`, `release` and `purge`, on channels of processes alive and dead."""
+"""`shmring end`, `hold`, `release` and `purge`, on channels of processes alive and dead."""
 
 from __future__ import annotations
 
@@ -83,17 +83,17 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
 
 
 @pytest.mark.parametrize("pool", ["plant", None])
-def test_close_ends_the_channel_of_another_program(
+def test_end_ends_the_channel_of_another_program(
     pool: str | None, serve: Any, python: Any, command: Any, shmring_namespace: str
 ) -> None:
     if pool is not None:
         serve()
     program = python(opener(pool))
     port = int(program.line())
-    code, text, _ = command("close", "ctl")
+    code, text, _ = command("end", "ctl")
     assert code == 0
     assert text == (
-        f"closed {shmring_namespace}/ctl: 12 packets that waited were dropped, still attached: "
+        f"ended {shmring_namespace}/ctl: 12 packets that waited were dropped, still attached: "
         f"process {program.pid}\n"
     )
     program.tell()
@@ -101,7 +101,7 @@ def test_close_ends_the_channel_of_another_program(
     assert shmring.channels(shmring_namespace) == []
     eventually_bound(port)
     again = shmring.open("ctl", pool=pool, local=("127.0.0.1", port))  # the program still runs
-    again.end()
+    again.close()
 
 
 def eventually_bound(port: int) -> None:
@@ -124,10 +124,10 @@ def test_a_program_whose_channel_was_closed_opens_it_again_at_once(
 ) -> None:
     first = shmring_pool.open("ctl", local=("127.0.0.1", 0))
     port = first.local
-    control.close("ctl")
+    control.end("ctl")
     with shmring_pool.open("ctl", local=port) as second:
         assert shmring_pool.channels() == ["ctl"]
-        first.end()
+        first.close()
         assert second.state is shmring.State.OPEN, "the end of the former one closed it"
         second.send(b"x", to=second.local)
         assert second.recv(timeout=PATIENCE_S).data == b"x"
@@ -139,7 +139,7 @@ def test_a_restarted_worker_does_not_revive_what_was_closed(
 ) -> None:
     kept = shmring_pool.open("kept", local=("127.0.0.1", 0))
     shmring_pool.open("ctl", local=("127.0.0.1", 0))
-    control.close("ctl")
+    control.end("ctl")
     eventually(lambda: shmring_pool.channels() == ["kept"])
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGKILL)
@@ -155,10 +155,10 @@ def test_close_after_the_death_of_the_opener(
     program = python(opener("plant", packets=1))
     assert program.line()
     program.kill()
-    code, text, _ = command("close", "ctl")
+    code, text, _ = command("end", "ctl")
     assert code == 0
-    assert text == f"closed {shmring_namespace}/ctl: 1 packet that waited was dropped\n"
-    shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).end()
+    assert text == f"ended {shmring_namespace}/ctl: 1 packet that waited was dropped\n"
+    shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).close()
 
 
 @pytest.mark.check
@@ -169,7 +169,7 @@ def test_close_after_the_death_of_the_pool(
     program = python(opener("plant"))
     assert program.line()
     server.kill()
-    code, text, _ = command("close", "ctl")
+    code, text, _ = command("end", "ctl")
     assert code == 0
     assert "12 packets that waited were dropped" in text
     assert serve().channels == []
@@ -185,12 +185,12 @@ def test_close_tells_what_a_stopped_worker_may_still_send(
     (info,) = shmring.channels(shmring_namespace)
     os.kill(info.worker_pid, signal.SIGSTOP)
     try:
-        code, text, _ = command("close", "ctl")
+        code, text, _ = command("end", "ctl")
     finally:
         os.kill(info.worker_pid, signal.SIGCONT)
     assert code == 0
     assert text.startswith(
-        f"closed {shmring_namespace}/ctl: 0 packets that waited were dropped, and 12 packets may "
+        f"ended {shmring_namespace}/ctl: 0 packets that waited were dropped, and 12 packets may "
         "still be sent: the worker did not answer, still attached: "
     )
     assert shmring.channels(shmring_namespace) == []
@@ -211,7 +211,7 @@ def test_close_names_the_process_of_a_stopped_pool(
         os.kill(pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        code, _, text = command("close", "ctl")
+        code, _, text = command("end", "ctl")
         seconds = time.monotonic() - began
     finally:
         for pid in stopped:
@@ -234,9 +234,9 @@ def test_close_after_the_death_of_everybody(
     server.kill()
     program.kill()
     os.kill(info.worker_pid, signal.SIGKILL)
-    code, text, _ = command("close", "ctl")
+    code, text, _ = command("end", "ctl")
     assert code == 0
-    assert text == f"closed {shmring_namespace}/ctl: 12 packets that waited were dropped\n"
+    assert text == f"ended {shmring_namespace}/ctl: 12 packets that waited were dropped\n"
     assert shmring.channels(shmring_namespace) == []
 
 
@@ -253,7 +253,7 @@ def test_a_client_that_died_after_the_worker_is_not_attached(
     program.kill()
     os.kill(info.worker_pid, signal.SIGKILL)
     server.kill()
-    code, text, _ = command("close", "ctl")
+    code, text, _ = command("end", "ctl")
     assert code == 0
     assert "still attached" not in text
 
@@ -295,7 +295,7 @@ def test_hold_release_and_purge_take_patterns(
     assert command("release", "axis-?")[0] == 0
     assert {channel.state.value for channel in channels} == {"open"}
     for channel in channels:
-        channel.end(linger=0)
+        channel.close(linger=0)
 
 
 @pytest.mark.check
@@ -316,12 +316,12 @@ def test_only_a_purge_counts_what_is_dropped(
 
     monkeypatch.setattr(control._Target, "ask", cancel_and_ask)
     assert getattr(control, action)("ctl").dropped == 0
-    channel.end(linger=0)
+    channel.close(linger=0)
 
 
 @pytest.mark.check
 def test_what_is_not_there_is_a_failure(command: Any, shmring_namespace: str) -> None:
-    code, text, errors = command("close", "nothing", "nowhere")
+    code, text, errors = command("end", "nothing", "nowhere")
     assert (code, text) == (2, "")
     for name in ("nothing", "nowhere"):
         assert f"no channel {name!r} is open in namespace {shmring_namespace!r}" in errors

@@ -136,7 +136,7 @@ def test_the_rtcp_socket_outlives_its_worker(shmring_pool: shmring.Pool, eventua
         os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
         eventually(lambda epoch=epoch: here.epoch == epoch)
         assert bound_sockets(ports) == before
-    here.end()
+    here.close()
     assert bound_sockets(ports) == {}
 
 

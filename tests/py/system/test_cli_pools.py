@@ -135,7 +135,7 @@ def test_a_second_up_of_the_same_pool_is_refused_by_name(shmring_namespace):
 @pytest.mark.check
 def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
     with up("plant") as (process, _):
-        shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).end()
+        shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).close()
         channel = shmring.open(
             "kept",
             shmring.Udp(direction="rx"),

@@ -183,8 +183,8 @@ def test_a_restarted_program_with_other_options_is_told_the_command(
         "differs in tx: choose",
         second.said,
     )
-    assert f"shmring close {shmring_namespace}/ctl" in second.said
-    assert main(["close", "ctl"]) == 0
+    assert f"shmring end {shmring_namespace}/ctl" in second.said
+    assert main(["end", "ctl"]) == 0
     assert not program(engine=shmring.Udp(tx=128)).said.startswith("refused")
 
 
@@ -194,7 +194,7 @@ def test_the_opener_that_lives_is_named(serve: Any, program: Any, shmring_namesp
     second = program(exist_ok=False)
     assert f"opened by process {first.pid} (python" in second.said
     assert "open it with exist_ok=True" in second.said
-    assert f"shmring close {shmring_namespace}/ctl" in second.said
+    assert f"shmring end {shmring_namespace}/ctl" in second.said
     third = program(pool=None)
     assert f"opened on pool 'plant' by process {first.pid}" in third.said
     assert "open it with pool='plant' and exist_ok=True" in third.said
@@ -310,7 +310,7 @@ def test_ls_and_gc_tell_of_it(
     said = capsys.readouterr().out
     assert f"left {shmring_namespace}/ctl" in said
     assert f"process {first.pid}, which opened it, has died" in said
-    assert f"shmring close {shmring_namespace}/ctl" in said
+    assert f"shmring end {shmring_namespace}/ctl" in said
 
 
 def test_an_opener_that_cannot_be_looked_at_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -747,7 +747,7 @@ def test_a_channel_that_is_closed_while_it_is_opened_again(
     """Both are done one after the other, and no record stays."""
     with shmring.Pool("plant", policy="other") as pool:
         program().kill()
-        closing = threading.Thread(target=lambda: pool.close_channel("ctl"))
+        closing = threading.Thread(target=lambda: pool.end("ctl"))
 
         def close_and_look(_: Opener) -> bool:
             if closing.ident is None:

@@ -140,7 +140,7 @@ def test_a_lasting_shortage_fails_that_channel_with_a_reason(
     with pytest.raises(shmring.ShmringError, match="not sent: Cannot allocate memory") as caught:
         channels["two"].send(b"x", to=("127.0.0.1", 9))
     assert "(tried 4 times)" in str(caught.value)
-    shmring_pool.close_channel("two")
+    shmring_pool.end("two")
     again = shmring_pool.open("two", local=LOOPBACK)
     expect_exchange(again, 1, eventually)
 
@@ -154,7 +154,7 @@ def test_a_channel_is_closed_while_it_waits_to_be_handed_over(
     failed = fail_to_send(monkeypatch, "two", errno.ENOMEM, 1000)
     kill_worker(shmring_pool)
     eventually(lambda: failed)
-    shmring_pool.close_channel("two")
+    shmring_pool.end("two")
     expect_exchange(channels["one"], 2, eventually)
     tries = len(failed)
     time.sleep(0.5)
@@ -318,6 +318,6 @@ def test_a_channel_that_is_being_closed_is_not_handed_over(
     eventually(lambda: refused)
     slot = slot_of(shmring_pool)
     monkeypatch.setattr(slot, "lock", Lingering(slot.lock, linger))
-    shmring_pool.close_channel("two")
+    shmring_pool.end("two")
     assert allowed.is_set()
     assert sorted(slot.running().connection.list_channels()) == ["one", "three"]

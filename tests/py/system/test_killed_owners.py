@@ -33,7 +33,7 @@ def live(namespace):
             for number in range(3):
                 with pool.open('ctl', local=('127.0.0.1', 0)):
                     pass
-                pool.close_channel('ctl')
+                pool.end('ctl')
 
 print('ready', flush=True)
 for line in sys.stdin:
@@ -87,7 +87,7 @@ def test_a_deserted_file_of_the_name_is_replaced_at_once(
     with shmring_pool.open("ctl", local=("127.0.0.1", 0)) as channel:
         channel.send(b"hello", to=channel.local)
         assert channel.recv(timeout=20).data == b"hello"
-    shmring_pool.close_channel("ctl")
+    shmring_pool.end("ctl")
     assert not file.exists()
 
 

@@ -25,7 +25,7 @@ SERVER = """
 import signal, sys, shmring
 pool = shmring.Pool('x', policy='other', cpus={cpus})
 signal.signal(signal.SIGTERM, lambda *_: pool.request_stop())
-signal.signal(signal.SIGUSR1, lambda *_: (pool.leave()))
+signal.signal(signal.SIGUSR1, lambda *_: (pool.detach()))
 print('ready', *pool.channels(), flush=True)
 pool.serve_forever()
 pool.close()
@@ -83,7 +83,7 @@ def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
     assert channel.recv(timeout=20).data == b"x"
     assert remote.channels() == ["ctl"]
     assert [worker.channels for worker in remote.workers()] == [1]
-    channel.end()
+    channel.close()
     assert remote.channels() == []
     server.popen.send_signal(signal.SIGTERM)
     assert server.line() == "ended"
@@ -119,7 +119,7 @@ def test_integers_of_any_type_travel(serve: Any, shmring_namespace: str) -> None
     engine = shmring.Udp(tx=four, tolerance_ns=four, socket=shmring.Socket(dscp=four))
     channel = shmring.open("ctl", engine, pool="x", local=LOOPBACK)
     assert channel._endpoint.mapped().config.tolerance_ns == 4
-    channel.end()
+    channel.close()
 
 
 def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str) -> None:
@@ -151,7 +151,7 @@ def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str)
         shmring.open("other", pool="x", local=address)
     assert caught.value.errno == errno.EADDRINUSE
     assert list(facts(shmring_namespace)) == ["ctl"]
-    channel.end()
+    channel.close()
 
 
 def test_a_pool_that_does_not_run(shmring_namespace: str) -> None:
@@ -188,7 +188,7 @@ def test_workers_outlive_the_pool_and_are_adopted(
     channel.send(b"served by a new worker", to=channel.local)
     assert channel.recv(timeout=20).data == b"served by a new worker"
     assert facts(shmring_namespace)["ctl"].local == before.local
-    channel.end()
+    channel.close()
     assert remote.channels() == []
 
 
@@ -200,12 +200,12 @@ def test_a_pool_can_be_left_to_the_next(serve: Any, shmring_namespace: str) -> N
     assert first.wait() == 0
     assert serve().channels == ["ctl"]
     assert facts(shmring_namespace)["ctl"].epoch == 1
-    channel.end()
+    channel.close()
 
 
 def test_a_private_pool_cannot_be_left(shmring_pool: shmring.Pool) -> None:
     with pytest.raises(shmring.BadConfig, match="name the pool"):
-        shmring_pool.leave()
+        shmring_pool.detach()
 
 
 @pytest.mark.check
@@ -228,8 +228,8 @@ def test_a_channel_whose_worker_died_unwatched_is_served_again(
     # Pool and worker held its socket, so what waited in it is lost, and nobody knows how much.
     assert (alive.stats().rx_sockets_reopened, orphan.stats().rx_sockets_reopened) == (0, 1)
     assert orphan.recv(timeout=20).data == b"waits"
-    alive.end()
-    orphan.end()
+    alive.close()
+    orphan.close()
 
 
 @pytest.mark.check
@@ -240,11 +240,11 @@ def test_a_living_worker_without_channels_keeps_those_of_a_dead_one(
     alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
     orphan = shmring.open("orphan", pool="x", local=LOOPBACK, cpu=cores[1])
     worker = facts(shmring_namespace)["orphan"].worker_pid
-    alive.end()
+    alive.close()
     first.kill()
     os.kill(worker, signal.SIGKILL)
     assert serve(cores).channels == ["orphan"]
-    orphan.end()
+    orphan.close()
 
 
 @pytest.mark.check
@@ -298,8 +298,8 @@ def test_another_file_under_a_noted_name_is_not_adopted(
     assert second.channels == ["alive"]
     assert file.read_bytes() == content
     assert notes(shmring_namespace) == ["alive"]
-    gone.end()
-    alive.end()
+    gone.close()
+    alive.close()
     file.unlink(missing_ok=True)  # nobody's
 
 
@@ -321,8 +321,8 @@ def test_a_noted_file_is_adopted_only_as_it_was_noted(
     else:
         file.chmod(0o666)
     assert serve(cores).channels == ["alive"]
-    gone.end()
-    alive.end()
+    gone.close()
+    alive.close()
 
 
 @pytest.mark.check
@@ -337,8 +337,8 @@ def test_a_worker_that_takes_its_names_along_takes_the_notes_along(
     end_unwatched(first, facts(shmring_namespace)["gone"].worker_pid, file)
     eventually(lambda: notes(shmring_namespace) == ["alive"])
     serve(cores)
-    gone.end()
-    alive.end()
+    gone.close()
+    alive.close()
 
 
 @pytest.mark.check
@@ -352,7 +352,7 @@ def test_a_pool_that_drops_channels_drops_the_notes(
     os.kill(facts(shmring_namespace)["gone"].worker_pid, signal.SIGKILL)
     assert serve(cores).channels == []
     assert notes(shmring_namespace) == []
-    gone.end()
+    gone.close()
 
 
 @pytest.mark.check
@@ -379,7 +379,7 @@ def test_a_channel_that_cannot_be_noted_is_not_served(
     bad = shmring.open("bad", pool="x", local=LOOPBACK)
     assert facts(shmring_namespace)["bad"].epoch == 1
     for channel in (first, last, bad):
-        channel.end()
+        channel.close()
 
 
 @pytest.mark.parametrize("by", ["the next pool", "gc"])

@@ -128,7 +128,7 @@ def test_a_worker_soon_has_all_of_a_channel_in_memory(
 
     size = file.st_size // 1024
     eventually(lambda: present_kb() == (size, size))
-    ch.end()
+    ch.close()
 
 
 def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
@@ -141,8 +141,8 @@ def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str
     ):
         other.open("ctl", local=LOOPBACK)
     address = first.local
-    first.end()
-    shmring_pool.open("ctl", local=address).end()
+    first.close()
+    shmring_pool.open("ctl", local=address).close()
 
 
 def test_namespaces_keep_names_apart(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
@@ -199,7 +199,7 @@ def test_a_refused_channel_leaves_nothing(
 ) -> None:
     if kind is shmring.NoSpace:  # whatever this machine has: as if it had a gigabyte
         monkeypatch.setattr("psutil.virtual_memory", lambda: type("m", (), {"available": 2**30})())
-    shmring_pool.open("first", local=LOOPBACK).end()
+    shmring_pool.open("first", local=LOOPBACK).close()
     before = open_files()
     with pytest.raises(kind) as caught:
         shmring_pool.open("ctl", **options)
@@ -230,13 +230,13 @@ def test_a_port_in_use(shmring_pool: shmring.Pool) -> None:
 def test_opening_and_closing_leaks_no_descriptors(
     shmring_pool: shmring.Pool, open_files: Callable[[], int]
 ) -> None:
-    shmring_pool.open("warm", local=LOOPBACK).end()
+    shmring_pool.open("warm", local=LOOPBACK).close()
     before = open_files()
     for _ in range(50):
         channel = shmring_pool.open("ctl", shmring.Udp(tx=16), local=LOOPBACK)
         channel.send(b"x", to=channel.local)
         assert channel.recv(timeout=20).data == b"x"
-        channel.end()
+        channel.close()
     gc.collect()
     assert open_files() == before
 
@@ -498,7 +498,7 @@ def test_a_channel_keeps_its_pool(shmring_namespace: str) -> None:
     gc.collect()
     channel.send(b"x", to=channel.local)
     assert channel.recv(timeout=20).data == b"x"
-    channel.end()
+    channel.close()
 
 
 def test_a_closed_pool_says_so(shmring_namespace: str) -> None:
@@ -512,7 +512,7 @@ def test_a_closed_pool_says_so(shmring_namespace: str) -> None:
         channel.recv(timeout=20)
     with pytest.raises(shmring.ChannelClosed, match="make another"):
         pool.open("ctl2", local=LOOPBACK)
-    channel.end()
+    channel.close()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -566,7 +566,7 @@ def test_threads_open_and_close_at_once_while_workers_die(
                 used += answered(channel)
         return used
 
-    shmring_pool.open("warm", local=LOOPBACK).end()
+    shmring_pool.open("warm", local=LOOPBACK).close()
     before = open_files()
     with ThreadPoolExecutor(4) as threads:
         results = [threads.submit(open_and_use, number) for number in range(4)]

@@ -65,8 +65,8 @@ def use(context, target, pool):
     assert child.exitcode in (0, -signal.SIGKILL), child.exitcode
     assert sorted(pool.channels()) == ["ask", "serve"]  # the child did not end them
     wait_until(lambda: not [r for r in serve.stats().readers if r.pid == child.pid])
-    ask.end()
-    serve.end()
+    ask.close()
+    serve.close()
 
 def wait_until(condition):
     give_up = time.monotonic() + 20

@@ -277,12 +277,12 @@ def test_another_user_may_not_close_hold_or_purge(
         "    try: print('done', what(name).name, flush=True)\n"
         "    except shmring.NoPermission as error: print(error.strerror, flush=True)\n"
     )
-    stranger = as_user(say + "say(control.close, 'mine'); say(control.purge, 'shared')", user=OTHER)
+    stranger = as_user(say + "say(control.end, 'mine'); say(control.purge, 'shared')", user=OTHER)
     for name in ("mine", "shared"):
         line = stranger.line()
         assert line.startswith(f"channel {name!r} in namespace {shmring_namespace!r} belongs to ")
         assert "root (uid 0): run this command as that user" in line
-    member = as_user(say + "say(control.hold, 'shared'); say(control.close, 'shared')", GROUP)
+    member = as_user(say + "say(control.hold, 'shared'); say(control.end, 'shared')", GROUP)
     assert member.line() == "done shared"
     assert f"uid {USER} may not do this: only root" in member.line()
     assert (mine.state, shared.state) == (shmring.State.OPEN, shmring.State.HELD)
@@ -313,6 +313,6 @@ def test_another_member_of_the_group_may_not_open_a_channel_again(
         assert again.line() == "ended"
         assert pool.channels() == ["ctl"]
         mine.close()
-        closes = as_user("print(control.close('ctl').name, flush=True)", GROUP)
+        closes = as_user("print(control.end('ctl').name, flush=True)", GROUP)
         assert closes.line() == "ctl", "it counts for the user who made it"
         assert pool.channels() == []

@@ -111,7 +111,7 @@ class NoPool:
         assert isinstance(name, str)
         return False
 
-    def close_channel(self, name: str) -> None:
+    def end(self, name: str) -> None:
         assert isinstance(name, str)
 
     def channels(self) -> list[str]:

@@ -77,7 +77,7 @@ def test_an_error_names_the_largest_size_that_fits(
 
     assert room.channel_bytes(with_room(0), **options) <= FREE_BYTES
     assert room.channel_bytes(with_room(1), **options) > FREE_BYTES
-    shmring_pool.open("ctl", with_room(0), **options).end()
+    shmring_pool.open("ctl", with_room(0), **options).close()
 
 
 def _more(queue: Any, more: int) -> Any:

@@ -1,4 +1,4 @@
-"""The question before a channel is closed, held, released or purged, and the answer to it."""
+"""The question before a channel is ended, held, released or purged, and the answer to it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shmring_cli.acting import ACTIONS, sentence
 from shmring_cli.common import describe
 
 BINDINGS: tuple[BindingType, ...] = (
-    Binding("C", "ask('close')", "close", show=False),
+    Binding("E", "ask('end')", "end", show=False),
     Binding("H", "ask('hold')", "hold / release", show=False),
     Binding("P", "ask('purge')", "purge", show=False),
 )
 """Of the screens that show a channel: their `action_ask` shows the `question`."""
 _EFFECTS = {
-    "close": "Every attached process gets ChannelClosed, and {waiting} are dropped.",
+    "end": "Every attached process gets ChannelClosed, and {waiting} are dropped.",
     "hold": "Nothing is sent or received until it is released. {waiting}.",
     "release": "It sends and receives again. {waiting}.",
     "purge": "{waiting} are dropped, and unread ones that arrived. It stays open.",

@@ -36,7 +36,7 @@ KEYS = (
     Key(("n",), "in a channel's details: the next histogram"),
     Key(("w",), "in a channel's details: what is wrong, and why packets were late"),
     Key(("e",), "distinct errors of all workers, or of the channel on the screen"),
-    Key(("C",), "close the marked channel, after a question"),
+    Key(("E",), "end the marked channel, after a question"),
     Key(("H",), "hold the marked channel, or release it, after a question"),
     Key(("P",), "purge the marked channel: drop what waits, after a question"),
     Key(("p", "space"), "pause"),

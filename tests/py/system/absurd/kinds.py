@@ -16,12 +16,13 @@ from values import argument
 import shmring
 from netflux.records import UDINT, Codec
 from shmring import udt
+from shmring._channel_base import ChannelEnd
 
 HERE = ("127.0.0.1", 0)
 UDP = shmring.Udp()
-CLOSING = frozenset({"close", "close_later", "end"})
+CLOSING = frozenset({"close", "close_later", "detach"})
 # What ends the pool, on which all the others are.
-ENDS_THE_POOL = frozenset({"close", "leave", "serve_forever", "request_stop"})
+ENDS_THE_POOL = frozenset({"close", "detach", "serve_forever", "request_stop"})
 ENGINES = (shmring.Udp, shmring.Rtp, shmring.Netflux, shmring.Cyclic, shmring.Proxy, shmring.Local)
 
 
@@ -88,9 +89,7 @@ def _calls(thing: Any, skipped: frozenset[str]) -> list[str]:
 def end(thing: Any) -> None:
     """End a channel, or close something else, without waiting."""
     with contextlib.suppress(shmring.ShmringError):
-        if getattr(thing, "opened_here", False):
-            thing.end(linger=0)
-        elif isinstance(thing, udt.UdtSocket):
+        if isinstance(thing, (ChannelEnd, udt.UdtSocket)):
             thing.close(linger=0)
         elif not isinstance(thing, shmring.Pool):
             thing.close()

@@ -115,7 +115,7 @@ def test_the_loop_goes_on_while_a_channel_opens(shmring_pool):
         ch = await shmring_pool.aio.open("big", shmring.Udp(tx=1 << 16), local=(HERE, 0))
         took = time.monotonic() - began
         assert ticks > took / 0.1
-        await ch.aio.end()
+        await ch.aio.close()
         assert ch.closed
         ticking.cancel()
 

@@ -407,7 +407,7 @@ def test_errors_reach_the_protocol(serve):
 
 def test_an_end_by_others_is_told(serve, shmring_pool):
     def by_the_pool(transport):
-        shmring_pool.close_channel("ends")
+        shmring_pool.end("ends")
 
     def by_a_thread(transport):
         thread = threading.Thread(target=transport.get_extra_info("shmring_channel").close)
@@ -422,7 +422,7 @@ def test_an_end_by_others_is_told(serve, shmring_pool):
             end(transport)
             assert isinstance(await client.lost, shmring.ChannelClosed)
             assert transport.is_closing()
-            shmring_pool.close_channel("ends")
+            shmring_pool.end("ends")
 
     serve(main)
 

@@ -72,14 +72,14 @@ def test_linger_is_a_choice(shmring_pool, sink):
     began = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ch.end(linger=0)
+        ch.close(linger=0)
     assert time.monotonic() - began < 0.9
     ch = shmring_pool.open("ctl", remote=sink.getsockname())
     send_later(ch, 2, 1500 * MS)
-    ch.end(linger=20)
+    ch.close(linger=20)
     assert arrived(sink) == 2
     with pytest.raises(ValueError, match="linger is -1"):
-        ch.end(linger=-1)
+        ch.close(linger=-1)
 
 
 def test_an_exception_and_a_held_channel_end_at_once(shmring_pool, sink):
@@ -149,7 +149,7 @@ def test_the_warning_of_an_async_form_names_the_line_of_the_program(
         send_later(ch, 3, 3600_000 * MS)
         try:
             if leave == "end":
-                await ch.aio.end(linger=0.01)
+                await ch.aio.close(linger=0.01)
             elif leave == "close of the pool":
                 await pool.aio.close(linger=0.01)
             else:
@@ -171,7 +171,7 @@ def test_a_cancelled_async_form_warns_as_well(serve, shmring_namespace, sink, wh
         send_later(ch, 3, 3600_000 * MS)
 
         async def leave():
-            await (ch.aio.end if what == "channel" else pool.aio.close)(linger=0.05)
+            await (ch.aio.close if what == "channel" else pool.aio.close)(linger=0.05)
 
         leaving = asyncio.create_task(leave())
         try:
@@ -194,7 +194,7 @@ def test_with_warnings_as_errors_the_cancellation_wins(serve, shmring_namespace,
         ch = await pool.aio.open("ctl", remote=sink.getsockname())
         send_later(ch, 3, 3600_000 * MS)
         leaving = asyncio.create_task(
-            (ch.aio.end if what == "channel" else pool.aio.close)(linger=0.05)
+            (ch.aio.close if what == "channel" else pool.aio.close)(linger=0.05)
         )
         try:
             await asyncio.sleep(0)  # it began, and waits for its thread

@@ -217,7 +217,7 @@ def test_a_closed_channel_says_so(shmring_open: Any, c_client: Any) -> None:
     assert client.ask("recv 0").startswith("error EAGAIN")
     there.send(b"last")
     assert here.recv(timeout=20).data == b"last"
-    here.end()
+    here.close()
     assert client.ask("recv 20000") == "0 last"  # what arrived before is still there
     assert client.ask("recv 20000").startswith('error EPIPE channel "ending"')
     assert client.ask("send 0 late").startswith("error EPIPE")

@@ -223,7 +223,7 @@ def test_a_process_at_its_limit_takes_no_slots(
     assert channel.recv(timeout=20).data == b"x"
     process.tell()
     assert process.line() == "done"
-    channel.end()
+    channel.close()
 
 
 def test_a_reader_at_its_limit_goes_on_reading_when_it_cannot_send(
@@ -236,7 +236,7 @@ def test_a_reader_at_its_limit_goes_on_reading_when_it_cannot_send(
     assert "limit of 40 open files" in process.line()
     channel.send(b"x", to=channel.local)
     assert process.line() == "b'x'"
-    channel.end()
+    channel.close()
 
 
 def test_a_sender_at_its_limit_keeps_its_slot_when_its_worker_is_replaced(
@@ -253,4 +253,4 @@ def test_a_sender_at_its_limit_keeps_its_slot_when_its_worker_is_replaced(
         pass
     with pytest.raises(shmring.NoSpace, match="no free producer slot of 1"):
         channel.send(b"x", to=channel.local)
-    channel.end()
+    channel.close()

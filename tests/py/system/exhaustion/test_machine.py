@@ -47,7 +47,7 @@ with shmring.Pool(policy='other') as pool:
         for number in range(64):
             channel.send(bytes(1000), to=channel.local)
         assert sum(len(channel.recv(timeout=20).data) for _ in range(64)) == 64000
-    channels.pop().end()
+    channels.pop().close()
     with open_again(pool) as channel:
         channel.send(b'x', to=channel.local)
         print(channel.recv(timeout=20).data)

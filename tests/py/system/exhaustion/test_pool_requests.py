@@ -305,11 +305,11 @@ def test_a_member_may_close_what_it_opened_and_nothing_else(
     remote._make_channel("owners", {"local": LOOPBACK})
     stranger = member()
     assert ask(stranger, "remote._make_channel('own', {})") == "done"
-    assert "may not close channel 'owners'" in ask(stranger, "remote.close_channel('owners')")
+    assert "may not end channel 'owners'" in ask(stranger, "remote.end('owners')")
     assert "may not stop pool 'x'" in ask(stranger, "remote.stop()")
-    assert "may not close channel 'own'" in ask(member(60000), "remote.close_channel('own')")
+    assert "may not end channel 'own'" in ask(member(60000), "remote.end('own')")
     assert remote.channels() == ["own", "owners"]
-    assert ask(stranger, "remote.close_channel('own')") == "done"
+    assert ask(stranger, "remote.end('own')") == "done"
     assert remote.channels() == ["owners"]
 
 
@@ -324,7 +324,7 @@ def test_a_member_keeps_within_the_limits(member: Any, serve: Any, remote: Remot
     assert text.startswith("NoSpace")
     assert "has 2 channels open on pool 'x', the limit is 2" in text
     assert "--user-limits channels=" in text
-    remote.close_channel("a")
+    remote.end("a")
     for option, value in (("rcvbuf_bytes", 5 << 20), ("sndbuf_bytes", 5 << 20), ("so_priority", 7)):
         text = ask(stranger, f"remote._make_channel('c', {{'{option}': {value}}})")
         assert text.startswith(f"NoSpace [Errno 122] user {STRANGER} asks pool 'x' for ")
@@ -371,7 +371,7 @@ def test_other_names_of_closed_channels_keep_no_memory(
     with pytest.raises(shmring.ChannelNotFound, match="another name of channel \"own\""):
         shmring.attach("squat")
     assert shmring.gc(namespace=shmring_namespace).segments == ()
-    assert ask(stranger, "remote.close_channel('own')") == "done"
+    assert ask(stranger, "remote.end('own')") == "done"
     assert other.stat().st_blocks * 512 <= 8192 < size
     assert shmring.channels(shmring_namespace) == []
     assert shmring.gc(namespace=shmring_namespace).segments == (f"/{other.name}",)
@@ -390,7 +390,7 @@ def test_a_closed_channel_keeps_no_memory_that_its_user_needs(
         assert ask(stranger, "remote._make_channel('own', ask)") == "done"
         file = paths.shm_file(paths.channel_segment(shmring_namespace, "own"))
         held.append(os.open(file, os.O_RDWR))
-        assert ask(stranger, "remote.close_channel('own')") == "done"
+        assert ask(stranger, "remote.end('own')") == "done"
     sizes = [os.fstat(fd).st_blocks * 512 for fd in held]
     for fd in held:
         os.close(fd)

@@ -122,7 +122,7 @@ def rtp_ends(pool: shmring.Pool, sock: socket.socket, stack: contextlib.ExitStac
         report = struct.pack("!BBHI", 0x80, 201, 1, SSRC)
         answers += first + ask(sock, to, *media, report + again)
         if name == "talks":
-            pool.close_channel(name)
+            pool.end(name)
             answers += arrivals(sock)
     kinds = {raw[1] for raw in answers}
     assert kinds & {200, 201}
@@ -142,7 +142,7 @@ def netflux_link(pool: shmring.Pool, sock: socket.socket, stack: contextlib.Exit
         link.update(b"word")
         answers += ask(sock, to, b"\x01\x00" + bytes(4))
         if name == "moves":
-            pool.close_channel(name)
+            pool.end(name)
             arrivals(sock)
     return Listener(to, answers[:1])
 

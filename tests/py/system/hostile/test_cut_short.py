@@ -120,7 +120,7 @@ def test_the_worker_fails_the_channel_and_says_why(
     with pytest.raises(shmring.ShmringError, match="cut short"):
         watcher.stats()
     assert [worker.restarts for worker in shmring_pool.workers()] == [0]
-    channel.end()
+    channel.close()
     watcher.close()
 
 
@@ -138,7 +138,7 @@ def test_a_loan_from_a_short_file_is_overwritten(
     assert loan.overwritten == 3
     with pytest.raises(shmring.LoanOverwritten, match=r"3 of 3 .*the channel's file was cut"):
         loan.release()
-    channel.close()
+    channel.detach()
 
 
 def test_many_short_files_and_restarts_give_up_no_core(
@@ -158,7 +158,7 @@ def test_many_short_files_and_restarts_give_up_no_core(
     (worker,) = shmring_pool.workers()
     assert (worker.state, worker.restarts) == ("running", 1)
     for channel in spoiled:
-        channel.end()
+        channel.close()
 
 
 @pytest.fixture

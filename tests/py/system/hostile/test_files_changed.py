@@ -89,7 +89,7 @@ def spoil_one_life(pool: shmring.Pool, chance: random.Random) -> None:
         time.sleep(0.001)
     thread.join()
     with contextlib.suppress(shmring.ShmringError):
-        channel.end()
+        channel.close()
     spoiler.close()
 
 

@@ -104,7 +104,7 @@ def attack(pool: shmring.Pool, channel: shmring.Channel, eventually: Any) -> flo
         assert forger.read_cursor() == claim, "the worker passed what nobody can pass"
         assert hostile.state in (shmring.State.OPEN, shmring.State.FAILED)
         forger.close()
-        hostile.end(linger=0)  # what is behind the claim waits for ever
+        hostile.close(linger=0)  # what is behind the claim waits for ever
     return late
 
 

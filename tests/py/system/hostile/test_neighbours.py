@@ -110,7 +110,7 @@ def test_the_longest_histories_stop_nobody(pool: shmring.Pool, unharmed: Any) ->
                 max_payload=15000,
                 direction="tx",
             )
-            pool.open(f"history-{number}", engine, remote=("127.0.0.1", 9)).end()
+            pool.open(f"history-{number}", engine, remote=("127.0.0.1", 9)).close()
 
     unharmed(attack)
 
@@ -144,7 +144,7 @@ def test_holes_in_a_segment_end_its_channel_once(pool: shmring.Pool, unharmed: A
     (noted,) = [one for one in errors if one.kind == "channel_failed"]
     assert (noted.channel, noted.count) == ("holes", 1)
     assert "holes" in noted.detail
-    channel.end()
+    channel.close()
 
 
 def test_another_impairment_of_a_filled_path_stops_nobody(

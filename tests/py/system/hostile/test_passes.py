@@ -89,7 +89,7 @@ def open_large(place: Place) -> Act:
 
 def end_full(place: Place) -> Act:
     channel = place.full()
-    return lambda: channel.end(linger=0)
+    return lambda: channel.close(linger=0)
 
 
 def come_and_go(place: Place) -> Act:

@@ -84,4 +84,4 @@ def test_requests_that_mean_ill_are_refused(shmring_pool: shmring.Pool) -> None:
         assert refused >= 20
         assert (link.forward, link.proxy_stats().changes) == (shmring.Impairment(), 0)
         passes(link, server)
-        end.end()
+        end.close()

@@ -172,7 +172,7 @@ def spoil(pool: shmring.Pool, seed: int) -> None:
             scribbler.scribble()
             time.sleep(0.002)
     scribbler.close()
-    channel.end(linger=0)  # spoilt packets wait for ever
+    channel.close(linger=0)  # spoilt packets wait for ever
 
 
 def overwrite(namespace: str, name: str, at: int, word: int) -> None:
@@ -194,7 +194,7 @@ def test_waits_end_in_time_when_no_promised_packet_can_be_taken(
             take(timeout=0.02)
         with pytest.raises(shmring.ReceiveTimeout):
             take(timeout=0)
-    channel.end(linger=0)
+    channel.close(linger=0)
 
 
 @pytest.mark.filterwarnings("error")

@@ -24,7 +24,7 @@ def test_a_partner_that_falls_silent(shmring_pool: shmring.Pool, eventually: Any
     there = shmring_pool.open("there", one, local=LOOPBACK, remote=here.local)
     here.aim(there.local)
     eventually(lambda: "netflux_alive" in kinds("here"))
-    there.end()
+    there.close()
     eventually(lambda: "netflux_timeout" in kinds("here"))
     (problem,) = [e for e in observe.errors(channel="here") if e.kind == "netflux_timeout"]
     assert problem.count >= 1

@@ -552,7 +552,7 @@ def test_a_proxy_ends_while_its_clients_send(
         for _ in range(10):
             for client in clients:
                 client.sendto(b"x", address)
-        ch.end(linger=0)
+        ch.close(linger=0)
     finally:
         for client in clients:
             client.close()

@@ -66,7 +66,7 @@ def test_what_it_is(mic: Mic) -> None:
     assert ch.max_payload > 1400
     assert "RtpChannel 'mic'" in repr(ch)
     ssrc = ch.ssrc
-    ch.end()
+    ch.close()
     assert ch.ssrc == ssrc
     assert repr(ch) == "<shmring.RtpChannel 'mic' closed>"
 
@@ -500,7 +500,7 @@ def test_opening_through_a_named_pool(shmring_namespace: str, peer: Any) -> None
         )
         ch.send(bytes(320))
         assert peer.recv().payload == b"\xd5" * 160
-        ch.end()
+        ch.close()
 
 
 def test_without_a_remote(mic: Mic) -> None:

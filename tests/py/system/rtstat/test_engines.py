@@ -59,8 +59,8 @@ def test_rtp(shmring_namespace, shmring_pool, eventually):
     assert view["target_ns"] > 0
     assert (view.rtt_ns, facts["rtt_ns"], facts["bye_mono_ns"]) == (None, None, None)
     assert all(facts[name] == getattr(stats, name) for name in counted)
-    here.end()
-    there.end()
+    here.close()
+    there.close()
 
 
 def test_udt(shmring_namespace, eventually):
@@ -121,8 +121,8 @@ def test_netflux(shmring_namespace, shmring_pool, eventually):
         assert other["cycle_ns"] == 5_000_000
         here.configure(cycle_ns=4_000_000)
         eventually(lambda: watch.read().channel("here").netflux["cycle_ns"] == 4_000_000)
-    here.end()
-    there.end()
+    here.close()
+    there.close()
 
 
 def test_mux(shmring_namespace):

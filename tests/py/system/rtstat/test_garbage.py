@@ -154,7 +154,7 @@ def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, Sam
         server.close()
         client.close()
     for end in (b, c, spare):
-        end.end()
+        end.close()
     assert set(found) == {"udp", "rtp", "netflux", "udt", "udt-port", "worker"}
     return found
 
@@ -317,7 +317,7 @@ def test_channels_that_come_and_go_while_they_are_looked_at(
         for i in range(100):
             shmring_pool.open(
                 f"brief-{i % 7}", shmring.Udp(tx=shmring.Queue(16, 64)), local=HERE
-            ).end()
+            ).close()
             facts = json.loads(watcher.stdout.readline())
             seen |= {event["kind"] for event in facts["events"]}
             assert all(channel["name"].startswith("brief") for channel in facts["channels"])

@@ -106,8 +106,8 @@ def test_tools_that_are_stopped_and_killed_hold_up_nothing(shmring_open, shmring
             here.send(b"%d" % i)
         assert [int(there.recv(timeout=20).data) for _ in range(200)] == list(range(200))
         tools[0].kill()
-        here.end()
-        there.end()
+        here.close()
+        there.close()
     finally:
         for tool in tools:
             tool.kill()

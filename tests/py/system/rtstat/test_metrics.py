@@ -156,8 +156,8 @@ def test_what_is_gone_vanishes_and_what_is_new_appears(shmring_open):
     here, there = shmring_open("ctl")
     with serving() as url:
         assert of_channel(samples(url), "shmring_channel_served") == 1
-        here.end()
-        there.end()
+        here.close()
+        there.close()
         found = samples(url)
         assert not [key for key in found if dict(key[1]).get("channel")]
         shmring_open("other")

@@ -111,7 +111,7 @@ def three(shmring_pool):
     ]
     yield channels
     for channel in channels:
-        channel.end()
+        channel.close()
 
 
 def late(channel: Any, packets: int = 5) -> None:
@@ -284,7 +284,7 @@ def test_many_channels_scroll(shmring_namespace, shmring_pool):
 
     drive(shmring_namespace, walk, size=(120, 20))
     for channel in many:
-        channel.end()
+        channel.close()
 
 
 def test_the_details_of_a_channel(shmring_namespace, three):
@@ -351,7 +351,7 @@ def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
         await ready(app, pilot, 1)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
-        channel.end()
+        channel.close()
         await until(pilot, lambda: "is gone" in text_of(app.screen.query_one("#trouble")))
 
     drive(shmring_namespace, walk)
@@ -454,7 +454,7 @@ def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
 
     drive(shmring_namespace, walk)
     for channel in (here, there, link):
-        channel.end()
+        channel.close()
 
 
 @pytest.mark.check
@@ -651,8 +651,8 @@ def test_acting_asks_first(shmring_namespace, shmring_pool):
 
     async def walk(app, pilot):
         await ready(app, pilot, 1)
-        await pilot.press("C")
-        await until(pilot, lambda: "Close" in (said(app, "question") or ""))
+        await pilot.press("E")
+        await until(pilot, lambda: "End" in (said(app, "question") or ""))
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, Overview))
         await pilot.press("enter")
@@ -662,7 +662,7 @@ def test_acting_asks_first(shmring_namespace, shmring_pool):
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
         assert channel.state is shmring.State.OPEN
-        for key, word in (("H", "held"), ("P", "purged"), ("H", "released"), ("C", "closed")):
+        for key, word in (("H", "held"), ("P", "purged"), ("H", "released"), ("E", "ended")):
             await pilot.press(key)
             await until(pilot, lambda: isinstance(app.screen, ActingScreen))
             await pilot.press("y")

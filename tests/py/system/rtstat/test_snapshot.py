@@ -165,7 +165,7 @@ def test_channels_that_come_and_go_are_noticed(shmring_namespace, shmring_pool):
         channel = shmring_pool.open("one", local=LOOPBACK)
         shot = watch.read()
         assert {(e.kind, e.what) for e in shot.events} == {("new", "worker"), ("new", "channel")}
-        channel.end()
+        channel.close()
         assert [(e.kind, e.name) for e in watch.read().events] == [("gone", "one")]
 
 
@@ -173,7 +173,7 @@ def test_another_segment_under_a_name_is_reborn(shmring_namespace, shmring_pool)
     channel = shmring_pool.open("one", local=LOOPBACK)
     with Watch(shmring_namespace) as watch:
         before = watch.read().channel("one")
-        channel.end()
+        channel.close()
         shmring_pool.open("one", local=LOOPBACK)
         shot = watch.read()
         after = shot.channel("one")

@@ -143,7 +143,7 @@ def test_a_closed_channel_ends_its_taps(shmring_open: Any, tmp_path: Path, tshar
     with tap.open("ctl", path, direction="tx") as t:
         here.send(b"last")
         here.flush(timeout=WAIT_S)
-        here.end()
+        here.close()
         assert t.wait(timeout=WAIT_S)
         assert t.ended == "channel closed"
     assert [packet.payload for packet in tshark(path)] == [b"last"]

@@ -17,6 +17,7 @@ from kit.waiting import until
 
 import shmring
 from rtworkers import paths
+from shmring import control
 from shmring._attachment import served_epoch
 from shmring._ring import lib
 
@@ -76,7 +77,7 @@ def test_a_closed_end_raises_everywhere(loop):
     ch = loop()
     with ch:
         ch.send(b"x", to=ch.home)
-    ch.end()
+    ch.close()
     assert ch.closed
     assert ch.state == "closed"
     assert "closed" in repr(ch)
@@ -464,7 +465,7 @@ def test_what_it_is_may_be_asked_while_another_thread_closes_it(loop, use):
             for thread in threads:
                 thread.start()
             time.sleep(0.002)
-            ch.end(linger=0)
+            ch.close(linger=0)
             for thread in threads:
                 thread.join(20)
             assert not any(thread.is_alive() for thread in threads)
@@ -499,26 +500,26 @@ def test_the_with_block_that_opened_a_channel_ends_it(loop):
         shmring.attach(ch.name)
 
 
-def test_a_closed_opener_still_waits_for_its_packets(shmring_pool):
+def test_what_a_detached_opener_queued_is_still_sent(shmring_pool):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with shmring_pool.open("loop", shmring.Local()) as ch:
             other = shmring.attach("loop")
             ch.send(b"later", at=ch.now_ns() + 200_000_000)
-            ch.close()
-    assert other.recv(timeout=20).data == b"later"
-    other.close()
+            ch.detach()
+        assert other.recv(timeout=20).data == b"later"
+        other.close()
+        shmring_pool.end("loop")
     ch = shmring_pool.open("loop", shmring.Local())
     ch.send(b"never", at=ch.now_ns() + 10**11)
-    ch.close()
     with pytest.warns(shmring.UnsentWarning, match="1 packets"):
-        ch.end(linger=0.01)
+        ch.close(linger=0.01)
 
 
 def test_an_opener_ends_no_other_channel_of_the_same_name(loop, shmring_pool):
     with loop() as ch:
-        shmring_pool.close_channel(ch.name)
+        shmring_pool.end(ch.name)
         assert ch.state == "closed"
         successor = shmring_pool.open(ch.name, shmring.Local())
     assert successor.state == "open"
-    successor.end()
+    successor.close()

@@ -234,7 +234,7 @@ def test_a_loan_outlives_its_end(loop):
     with other.loan_many(timeout=20) as loan:
         view = loan[0].data
         other.close()
-        ch.end()
+        ch.close()
         assert bytes(view) == b"kept"
     with pytest.raises(shmring.ChannelClosed):
         other.loan_many()

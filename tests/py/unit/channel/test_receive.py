@@ -182,7 +182,7 @@ def test_iterating_ends_when_the_channel_is_closed(loop):
     ch = loop()
     other = shmring.attach(ch.name)
     fill(ch, 3)
-    ch.end()
+    ch.close()
     assert numbers(other) == [0, 1, 2]
     with pytest.raises(shmring.ChannelClosed):
         other.recv(timeout=1)

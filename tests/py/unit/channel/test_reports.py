@@ -75,7 +75,7 @@ def test_iterating_waits_and_ends_with_the_channel(loop):
         sequence = ch.send(b"x", to=ch.home)
         assert found.get(timeout=20).sequence == sequence
     ch.send(b"x", at=ch.now_ns() + 3600 * 10**9, to=ch.home)
-    ch.end(linger=0)
+    ch.close(linger=0)
     assert found.get(timeout=20).verdict is shmring.Verdict.CANCELLED
     assert found.get(timeout=20) == "over"
     assert list(logger.reports()) == []  # also when it began after the end

@@ -111,7 +111,7 @@ def test_closing_ends_the_wait(full):
     async def run():
         task = asyncio.create_task(full.aio.send(b"x"))
         await asyncio.sleep(0.05)
-        full.close()
+        full.detach()
         with pytest.raises(shmring.ChannelClosed):
             await asyncio.wait_for(task, 10)
 

@@ -50,7 +50,7 @@ TROUBLED: dict[str, tuple[Any, list[str]]] = {
     "channel_unserved": (channel(STILL), ["served it for 5.00 s"]),
     "no_producer": (
         channel(NOBODY, engine="cyclic", part={"updates": 1}, readers=SLOW, states=GONE),
-        ["process 20, which opened it, is dead", "fail-safe values", "shmring close plant/ctl"],
+        ["process 20, which opened it, is dead", "fail-safe values", "shmring end plant/ctl"],
     ),
     "orphaned": (channel(NOBODY, states=GONE, direction="rx"), ["no process is attached"]),
     "late": (

@@ -5,6 +5,7 @@ from typing import Any, cast
 from rtworkers import ownership, paths
 from shmring import _host, _options
 from shmring._attachment import map_named
+from shmring._endpoint import Endpoint, made
 from shmring._opening import UDP, C, Udp
 from shmring._segment import text_of
 from shmring.engine import Engine, checked_engine
@@ -17,8 +18,8 @@ from shmring.types import Reading
 
 def attach(
     name: str,
-    *,
     engine: Engine[C] | None = None,
+    *,
     namespace: str | None = None,
     readonly: bool = False,
     reading: Reading | None = None,
@@ -31,8 +32,8 @@ def attach(
     `CyclicChannel`, and with `Proxy` a `ProxyChannel`.
 
     engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
-        of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux
-        channel, as in ``engine=Netflux(send=SETPOINTS)``. Other options only belong to the opener.
+        of channel, as in ``attach("mic", Rtp())``, and gives the records of a Netflux channel, as
+        in ``attach("press", Netflux(send=SETPOINTS))``. Other options only belong to the opener.
         None: the channel itself says which engine it has, and values of Netflux are bytes.
     readonly: only observe the channel.
     reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
@@ -55,10 +56,8 @@ def attach(
         name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
     )
     kind = _engine_for(name, engine, text_of(segment.config.engine), readonly)
-    end = kind.attach(
-        name, namespace=space, readonly=readonly, reading=reading, segment=segment
-    )
-    return cast("C", end)
+    end = Endpoint(name, namespace=space, readonly=readonly, reading=reading, segment=segment)
+    return cast("C", made(kind.attach, end))
 
 
 def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool) -> Engine[Any]:
@@ -66,7 +65,7 @@ def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool
     for kind, engine in (("udp", Udp), (LOCAL, Local)):
         if isinstance(given, engine) and found != kind:
             raise BadConfig(
-                f"channel {name!r} has the engine {found!r}: leave out engine={engine.__name__}()"
+                f"channel {name!r} has the engine {found!r}: leave out {engine.__name__}()"
             )
     if given is not None:
         return given
@@ -74,6 +73,6 @@ def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool
     if own is None and not readonly:
         raise BadConfig(
             f"channel {name!r} has the engine {found!r}, whose packets only its own package "
-            "understands: use that package, give engine=, or observe it with readonly=True"
+            "understands: use that package, give its engine, or observe it with readonly=True"
         )
     return UDP if own is None else own()

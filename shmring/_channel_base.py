@@ -11,7 +11,7 @@ from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
 from shmring._arguments import deadline, has_passed
 from shmring._awaited_report import AwaitedReport
-from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, Owner
+from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, checked_end, made
 from shmring._host import translated
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._ring import ffi, lib
@@ -31,58 +31,16 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 
-@contextlib.contextmanager
-def closed_on_error(channel: "ChannelEnd") -> Iterator[None]:
-    """Close an end if the block that prepares it raises."""
-    try:
-        yield
-    except BaseException:
-        channel.detach()
-        raise
-
-
 class ChannelEnd:
     """A channel with any engine: its properties, commands, and its end."""
 
     _REMOTE_HINT = "open it with remote="
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        namespace: str | None = None,
-        readonly: bool = False,
-        reading: Reading | None = None,
-        owner: Owner | None = None,
-        segment: Any = None,
-    ) -> None:
-        """Attach to an open channel.
-
-        namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-        readonly: only observe, and nobody notices.
-        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
-            readonly "broadcast".
-        owner: given to an opener's end: `close` of the last one ends the channel, and reading of a
-            new channel starts at the oldest packet. Other ends read what arrives from now on.
-        segment: the mapping of the segment, if the opener has one.
-
-        Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, and `BadConfig`
-        for a bad argument or a channel of another kind.
-        """
-        self._endpoint = Endpoint(
-            name,
-            namespace=namespace,
-            readonly=readonly,
-            reading=reading,
-            owner=owner,
-            segment=segment,
-            remote_hint=self._REMOTE_HINT,
-        )
-        try:
-            self._begin()
-        except BaseException:
-            self._endpoint.leave()
-            raise
+    def __init__(self, end: Endpoint, *_: object, **__: object) -> None:
+        """`open` and `shmring.attach` make it. Raises `TypeError`, which says so, without `end`."""
+        self._endpoint = checked_end(type(self), end)
+        self._endpoint.remote_hint = self._REMOTE_HINT
+        self._begin()
 
     def _begin(self) -> None:
         """Prepare what this kind of channel needs, after the endpoint was attached."""
@@ -295,13 +253,14 @@ class ChannelEnd:
         failing = kind is not None
         await end_in_thread(self._what, lambda: self._close(linger_after(kind)), failing=failing)
 
-    def _attached_as(self) -> dict[str, Any]:
-        """Return the arguments with which a copy attaches."""
-        end = self._endpoint
-        return {"namespace": end.namespace, "readonly": end.readonly, "reading": end.reading}
+    def _records_given(self) -> dict[str, Any]:
+        """Return what a copy needs beside its end."""
+        return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _attach, (type(self), self.name, self._attached_as())
+        end = self._endpoint
+        how = {"namespace": end.namespace, "readonly": end.readonly, "reading": end.reading}
+        return _attach, (type(self), self.name, how, self._records_given())
 
 
 class ChannelBase(ChannelEnd, Generic[Item]):
@@ -521,9 +480,11 @@ class SendQueue(Reports):
         return AwaitedReport(self._endpoint, _arguments.sequence(sequence))
 
 
-def _attach(kind: Callable[..., Any], name: str, how: dict[str, Any]) -> Any:
+def _attach(
+    kind: Callable[..., Any], name: str, how: dict[str, Any], records: dict[str, Any]
+) -> Any:
     """Recreate a pickled channel."""
-    return kind(name, **how)
+    return made(lambda end: kind(end, **records), Endpoint(name, **how))
 
 
 def _show(address: tuple[str, int] | None) -> str:

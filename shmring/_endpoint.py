@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Never, Protocol
+from typing import Any, Never, Protocol, TypeVar
 
 from rtworkers import paths
 from rtworkers.layout import Op
@@ -36,6 +36,8 @@ MANY_PRODUCERS = 9
 _AS_BEFORE = 0
 _READINGS: dict[Reading, int] = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES: dict[int, Reading] = {number: name for name, number in _READINGS.items()}
+
+T = TypeVar("T")
 
 _endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
@@ -85,11 +87,18 @@ class Endpoint(batch.Core):
         reading: Reading | None = None,
         owner: Owner | None = None,
         segment: Any = None,
-        remote_hint: str = "give to=(host, port), or open it with remote=",
     ) -> None:
-        """Attach to an open channel. Arguments and errors are those of `Channel`.
+        """Attach to an open channel.
 
-        remote_hint: the fix that the error names for a packet without a destination.
+        namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
+        readonly: only observe, and nobody notices.
+        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
+            readonly "broadcast".
+        owner: given to the opener's end: `close` ends the channel for all processes, and reading of
+            a new channel starts at the oldest packet. Other ends read what arrives from now on.
+        segment: the mapping of the segment, if the caller has one.
+
+        Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, `BadConfig`.
         """
         switch("readonly", readonly)
         if reading is not None and reading not in _READINGS:
@@ -98,7 +107,8 @@ class Endpoint(batch.Core):
         self.namespace = paths.default_namespace() if namespace is None else namespace
         self.readonly = readonly
         self._owner = owner
-        self._remote_hint = remote_hint
+        self.remote_hint = "give to=(host, port), or open it with remote="
+        """The fix that the error names for a packet without a destination."""
         self._addresses: dict[Any, bytes] = {}
         self._sources: dict[Any, bytes] = {}
         self._start_locks()
@@ -530,7 +540,7 @@ class Endpoint(batch.Core):
             raise errors.TooLate("the packet no longer waits: it was sent or cancelled")
         if rc == -errno.EDESTADDRREQ:
             raise errors.BadAddress(
-                f"channel {self.name!r} has no remote address: {self._remote_hint}"
+                f"channel {self.name!r} has no remote address: {self.remote_hint}"
             )
         if rc == -errno.ERANGE:
             segment = self.mapped()
@@ -618,6 +628,23 @@ class Endpoint(batch.Core):
                 errno.EPERM,
                 f'channel {self.name!r} only receives: open it with direction="duplex" to send',
             )
+
+
+def made(make: Callable[[Endpoint], T], end: Endpoint) -> T:
+    """Return what `make` makes of an end. If it raises, leave the channel."""
+    try:
+        return make(end)
+    except BaseException:
+        end.detach()
+        raise
+
+
+def checked_end(kind: type, end: Any) -> Endpoint:
+    """Return the end for a channel of a class. Raises `TypeError` if a program calls the class."""
+    if isinstance(end, Endpoint):
+        return end
+    name = end if isinstance(end, str) else "name"
+    raise TypeError(f"{kind.__name__} is made by open, and by shmring.attach({name!r})")
 
 
 CLOCKS: dict[int, Clock] = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}

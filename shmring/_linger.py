@@ -40,8 +40,8 @@ async def end_in_thread(
 ) -> None:
     """Call `end` in a thread, and warn of the packets that it cancelled, for the caller's caller.
 
-    linger: with 0, do not warn. failing: as for `warn_unsent`. If the task is cancelled, the call is completed first, and the
-    warning is given as well.
+    linger: with 0, do not warn. failing: as for `warn_unsent`. If the task is cancelled, the call
+    is completed first, and the warning is given as well.
     """
     unsent = 0
 

@@ -9,9 +9,10 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from shmring import _options, errors
+from shmring._endpoint import Endpoint, made
 from shmring._host import translated
 from shmring._in_thread import made_in_thread
 from shmring._option_rows import UdpRows
@@ -19,7 +20,7 @@ from shmring._ring import lib
 from shmring._signature import like
 from shmring._spec import Held, Parts
 from shmring.channel import Channel
-from shmring.engine import SHARE, AttachOptions, Engine, EngineConfig, Start, start_of
+from shmring.engine import SHARE, Engine, EngineConfig, Start, start_of
 from shmring.parts import QUEUES, SOCKET, Queue, Share, Socket, explained, options_of
 from shmring.types import Impairment, Profile, WorkerInfo
 
@@ -57,9 +58,9 @@ class Udp(UdpRows, Engine[Channel]):
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         return Start(options_of(self) | options, None, Channel)
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> Channel:
+    def attach(self, end: Endpoint) -> Channel:
         self.refuse_given()
-        return Channel(name, **how)
+        return Channel(end)
 
 
 UDP = Udp()
@@ -233,7 +234,8 @@ class Opening:
         try:
             opened, segment = self._make_named(name, start)
             try:
-                return start.end(name, namespace=self.namespace, owner=opened, segment=segment)
+                end = Endpoint(name, namespace=self.namespace, owner=opened, segment=segment)
+                return made(start.end, end)
             except BaseException as caught:
                 os.close(spare_fd)
                 spare_fd = -1

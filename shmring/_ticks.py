@@ -14,6 +14,7 @@ from shmring import errors
 from shmring._aio import Waiters, new_sleeper
 from shmring._arguments import deadline, has_passed
 from shmring._check import check
+from shmring._endpoint import Endpoint, made
 from shmring._in_thread import in_thread
 from shmring._options import integer
 from shmring._ring import lib
@@ -109,7 +110,7 @@ class Ticks:
     def _attached(self) -> CyclicChannel:
         pool = self._pool
         space = None if pool is None or isinstance(pool, str) else pool.namespace
-        channel = CyclicChannel(self._name, namespace=space)
+        channel = made(CyclicChannel, Endpoint(self._name, namespace=space))
         if channel.remote is not None or channel.max_payload > 0:
             channel.close()
             raise errors.BadConfig(

@@ -5,16 +5,17 @@ An engine decides what a worker does for a channel, and which kind of channel a 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar
 
 from shmring import _options
+from shmring._endpoint import Endpoint as Endpoint
 from shmring._options import EngineConfig
 from shmring._ring import lib
 from shmring._spec import Spec
 from shmring._way_back import opened_as
 from shmring.errors import BadConfig
 from shmring.parts import Share, checked, places_in_open
-from shmring.types import Impairment, Profile, Reading
+from shmring.types import Impairment, Profile
 
 C = TypeVar("C", covariant=True)
 
@@ -30,29 +31,12 @@ class Start(Generic[C]):
     """Options of the channel itself."""
     config: EngineConfig | None
     """None: plain UDP."""
-    end: Callable[..., C]
-    """Makes the opener's end, with the arguments of `Channel`."""
+    end: Callable[[Endpoint], C]
+    """Makes what the opener gets, such as `Channel`."""
     quiet: bool = False
     """Do not warn if the worker lacks something."""
     exist_ok: bool = False
     """The channel may be open already."""
-
-
-class AttachOptions(TypedDict, total=False):
-    """Arguments of `Channel`, which `Engine.attach` passes on.
-
-    namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-    readonly: attach as a tap.
-    reading: "broadcast" or "shared". None: as the channel was opened.
-    owner: given by `open` to the opener's end.
-    segment: the mapping of the segment.
-    """
-
-    namespace: str | None
-    readonly: bool
-    reading: Reading | None
-    owner: Any
-    segment: Any
 
 
 class OpenOptions(TypedDict, total=False):
@@ -87,11 +71,11 @@ class Engine(Spec, Generic[C]):
         """
         raise NotImplementedError
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> C:
-        """Return this process's end of an open channel of this engine. `how`: the arguments of
-        `Channel`.
+    def attach(self, end: Endpoint) -> C:
+        """Return what `shmring.attach` returns for this process's end of a channel of this engine,
+        such as ``Channel(end)``.
 
-        Raises the exceptions of `Channel`, and `BadConfig` for options that only the opener sets.
+        Raises `BadConfig` for options that only the opener sets, and for another engine.
         """
         raise NotImplementedError
 
@@ -136,7 +120,6 @@ def start_of(engine: Engine[C], options: Mapping[str, Any]) -> Start[C]:
 
 __all__ = [
     "MAX_RECORD_BYTES",
-    "AttachOptions",
     "Engine",
     "EngineConfig",
     "OpenOptions",

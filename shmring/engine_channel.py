@@ -1,10 +1,9 @@
 """For authors of drop-ins: a channel whose engine takes requests, and whose end C code can use."""
 
-from typing import Any, Unpack
+from typing import Any
 
-from shmring._endpoint import Endpoint
+from shmring._endpoint import Endpoint, checked_end
 from shmring._ring import lib
-from shmring.engine import AttachOptions
 
 
 class _Kept:
@@ -17,9 +16,9 @@ class _Kept:
 class EngineChannel:
     """One process's end of a channel whose engine is defined outside of this package."""
 
-    def __init__(self, name: str, **how: Unpack[AttachOptions]) -> None:
-        """Attach to an open channel. Arguments and errors are those of `Channel`."""
-        self._endpoint = Endpoint(name, **how)
+    def __init__(self, end: Endpoint, *_: object, **__: object) -> None:
+        """`open` makes it for an engine that says so. Raises `TypeError` without `end`."""
+        self._endpoint = checked_end(type(self), end)
 
     def attach_both_ways(self) -> None:
         """Attach as sender and as reader now, not with the first packet. Raises the exceptions of

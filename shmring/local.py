@@ -1,14 +1,14 @@
 """Channels without a socket: what `open` takes as ``engine=shmring.Local()``."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 from shmring import _options
 from shmring._option_rows import LocalRows
 from shmring._ring import lib
 from shmring._spec import Held, Parts
 from shmring.channel import Channel
-from shmring.engine import AttachOptions, Engine, EngineConfig, Start
+from shmring.engine import Endpoint, Engine, EngineConfig, Start
 from shmring.parts import QUEUES, Queue, explained, options_of
 
 ENGINE = "local"
@@ -61,9 +61,9 @@ class Local(LocalRows, Engine[Channel]):
             plain["impair_rx"] = plain.pop("impair")
         return Start(plain, EngineConfig(ENGINE, b""), Channel)
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> Channel:
+    def attach(self, end: Endpoint) -> Channel:
         self.refuse_given()
-        return Channel(name, **how)
+        return Channel(end)
 
 
 __all__ = ["Local"]

@@ -33,6 +33,6 @@ if __name__ == "__main__":
     engine = shmring.Netflux(send=8, receive=8, values=bytes(8))
     with SimulatedPlc(partner) as plc, shmring.Pool() as pool:
         pool.open("press", engine, remote=plc.address)
-        with shmring.attach("press", readonly=True, engine=shmring.Netflux()) as link:
+        with shmring.attach("press", shmring.Netflux(), readonly=True) as link:
             log(link, "press.parquet", rows=50)
     print(pq.read_table("press.parquet").slice(0, 2).to_pylist())

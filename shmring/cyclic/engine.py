@@ -3,17 +3,16 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Unpack, cast
+from typing import Any, ClassVar, Literal, cast
 
 from shmring import _options
 from shmring._arguments import payload_bytes
-from shmring._channel_base import closed_on_error
 from shmring._check import check
 from shmring._option_rows import CYCLIC_OPTIONS, CyclicRows
 from shmring._ring import ffi, lib
 from shmring._spec import Held, Parts
 from shmring.cyclic.channel import ENGINE, CyclicChannel
-from shmring.engine import AttachOptions, Engine, EngineConfig, Start
+from shmring.engine import Endpoint, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Queue, Socket, checked, explained, options_of
 from shmring.types import Buffer
@@ -129,9 +128,9 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
         check(lib.shm_cyclic_config_check(config))
         return config, failsafe
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> CyclicChannel:
+    def attach(self, end: Endpoint) -> CyclicChannel:
         self.refuse_given()
-        return CyclicChannel(name, **how)
+        return CyclicChannel(end)
 
 
 class TickGrid(Cyclic):
@@ -169,17 +168,19 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
     return given | {"capacity": 1, "packet_bytes": 0, "max_payload": most, "txtime": "off"}
 
 
-def _starting_end(first: bytes | None, failsafe: bytes | None) -> Callable[..., CyclicChannel]:
+def _starting_end(
+    first: bytes | None, failsafe: bytes | None
+) -> Callable[[Endpoint], CyclicChannel]:
     """Return the function that makes an opener's end, and sets what a channel starts with."""
 
-    def begin(name: str, **end: Any) -> CyclicChannel:
-        channel = CyclicChannel(name, **end)
-        begins = channel._endpoint.begins
-        with closed_on_error(channel):
-            if begins and failsafe is not None:
-                channel._declare_failsafe(failsafe)
-            if begins and first is not None:
-                channel.update(first)
+    def begin(end: Endpoint) -> CyclicChannel:
+        channel = CyclicChannel(end)
+        if not end.begins:
+            return channel
+        if failsafe is not None:
+            channel._declare_failsafe(failsafe)
+        if first is not None:
+            channel.update(first)
         return channel
 
     return begin

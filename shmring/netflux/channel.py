@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 from shmring import _address, _options, errors
 from shmring._arguments import payload_bytes
 from shmring._channel_aio import ArrivalsAio, receiving
-from shmring._channel_base import ChannelBase, closed_on_error
+from shmring._channel_base import ChannelBase
 from shmring._check import check
+from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
-from shmring.engine import AttachOptions
 from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
 from shmring.netflux.options import (
     ENGINE,
@@ -81,24 +81,16 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     def __init__(
         self,
-        name: str,
-        *,
+        end: Endpoint,
         send: Record | None = None,
         receive: Record | None = None,
-        **how: Unpack[AttachOptions],
+        **_: object,
     ) -> None:
-        """Attach to an open Netflux channel.
-
-        send, receive: records, which convert values to bytes and bytes to values. None: values are
-            bytes, even if other ends use a record.
-        how: the other arguments of `Channel`.
-
-        Raises the exceptions of `Channel`, and `BadConfig` if the channel has another engine, or
-        another layout than a record.
-        """
+        """`open` and `shmring.attach` make it, with the records of its `Netflux`. Raises
+        `TypeError` without `end`."""
         self._send_record = send
         self._receive_record = receive
-        super().__init__(name, **how)
+        super().__init__(end)
 
     aio: "NetfluxAio"
     """The calls that wait, for tasks of asyncio and trio: ``await ch.aio.recv()``."""
@@ -347,9 +339,8 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _attached_as(self) -> dict[str, Any]:
-        records = {"send": self._send_record, "receive": self._receive_record}
-        return super()._attached_as() | records
+    def _records_given(self) -> dict[str, Any]:
+        return {"send": self._send_record, "receive": self._receive_record}
 
     def _state(self) -> Any:
         """Return a copy of the worker's settings, or None if it has not begun."""
@@ -379,20 +370,19 @@ class NetfluxAio(ArrivalsAio[NetfluxItem]):
     recv_many = receiving(NetfluxChannel.recv_many)
 
 
-def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
+def starting_end(start: Start) -> Callable[[Endpoint], NetfluxChannel]:
     """Return the function that makes an opener's end, and sets what a link starts with."""
 
-    def begin(name: str, **end: Any) -> NetfluxChannel:
-        channel = NetfluxChannel(name, send=start.send, receive=start.receive, **end)
-        if not channel._endpoint.begins:
+    def begin(end: Endpoint) -> NetfluxChannel:
+        channel = NetfluxChannel(end, start.send, start.receive)
+        if not end.begins:
             return channel
-        with closed_on_error(channel):
-            if start.values is not None:
-                channel._endpoint.attach_now(lib.ENDPOINT_TX)  # may fail, so before any change
-            if start.failsafe is not None:
-                channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
-            if start.values is not None:
-                channel._endpoint.put(start.values)
+        if start.values is not None:
+            end.attach_now(lib.ENDPOINT_TX)  # may fail, so before any change
+        if start.failsafe is not None:
+            channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
+        if start.values is not None:
+            end.put(start.values)
         return channel
 
     return begin

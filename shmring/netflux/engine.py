@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack, cast
+from typing import Any, ClassVar, cast
 
 from shmring import _options
 from shmring._option_rows import NetfluxRows
 from shmring._spec import Parts, Spec
-from shmring.engine import AttachOptions, Engine, Start
+from shmring.engine import Endpoint, Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, starting_end
 from shmring.netflux.options import Record
@@ -104,8 +104,8 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
         self.refuse(self.socket.given(), netflux_options.REFUSED)
         return netflux_options.prepare(options_of(self) | options, self.given())
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> NetfluxChannel:
+    def attach(self, end: Endpoint) -> NetfluxChannel:
         self.refuse_given("send", "receive")
         # The channel refuses a number of bytes in place of a record.
-        records = {"send": self.send, "receive": self.receive}
-        return NetfluxChannel(name, **how, **cast("dict[str, Record | None]", records))
+        records = cast("tuple[Record | None, Record | None]", (self.send, self.receive))
+        return NetfluxChannel(end, *records)

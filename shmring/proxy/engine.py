@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 from shmring import _address, _options
 from shmring._check import check
 from shmring._option_rows import PROXY_OPTIONS, ProxyRows
 from shmring._ring import ffi, lib
 from shmring._spec import Parts, Spec
-from shmring.engine import AttachOptions, Engine, EngineConfig, Start
+from shmring.engine import Endpoint, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Socket, checked, explained, options_of
 from shmring.proxy.channel import ENGINE, ProxyChannel
@@ -98,9 +98,9 @@ class Proxy(ProxyRows, Engine[ProxyChannel]):
         check(lib.shm_proxy_config_check(config))
         return config
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> ProxyChannel:
+    def attach(self, end: Endpoint) -> ProxyChannel:
         self.refuse_given()
-        return ProxyChannel(name, **how)
+        return ProxyChannel(end)
 
 
 def _family(options: dict[str, Any]) -> int:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 from shmring import _address, _options
 from shmring._arguments import iterable
 from shmring._option_rows import NackRows, PlayoutRows, RtcpRows, RtpRows
 from shmring._ring import lib
 from shmring._spec import Parts, Spec
-from shmring.engine import AttachOptions, Engine, Start
+from shmring.engine import Endpoint, Engine, Start
 from shmring.errors import BadConfig
 from shmring.parts import QUEUES, SOCKET, Queue, Socket, checked, explained, options_of
 from shmring.rtp import options as rtp_options
@@ -207,6 +207,6 @@ class Rtp(RtpRows, Engine[RtpChannel]):
             own["nack"] = True
         return own
 
-    def attach(self, name: str, **how: Unpack[AttachOptions]) -> RtpChannel:
+    def attach(self, end: Endpoint) -> RtpChannel:
         self.refuse_given()
-        return RtpChannel(name, **how)
+        return RtpChannel(end)

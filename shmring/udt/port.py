@@ -33,7 +33,11 @@ def draw_name(what: str) -> str:
 def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Endpoint:
     """Open a channel and return its end. Raises the errors of `Pool.open`."""
     plain, engine = made
-    return pool._start(name, Start(plain, engine, Endpoint, quiet=True))
+    return pool._start(name, Start(plain, engine, _itself, quiet=True))
+
+
+def _itself(end: Endpoint) -> Endpoint:
+    return end
 
 
 class Port:

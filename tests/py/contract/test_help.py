@@ -267,7 +267,7 @@ def test_an_engine_to_attach_with_is_an_object(wrong: Any, shmring_pool: shmring
     shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=("127.0.0.1", 0))
     for name in ("voice", "nowhere"):
         with pytest.raises(TypeError, match="engine must be an engine such as"):
-            shmring.attach(name, engine=wrong)
+            shmring.attach(name, wrong)
 
 
 def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Pool) -> None:
@@ -290,14 +290,14 @@ def test_attach_with_the_engine_gives_its_kind_of_channel(shmring_pool: shmring.
     shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=here)
     shmring_pool.open("link", shmring.Netflux(receive=4), local=here)
     assert_type(shmring.attach("plain"), shmring.Channel)
-    assert_type(shmring.attach("plain", engine=shmring.Udp()), shmring.Channel)
-    assert_type(shmring.attach("voice", engine=shmring.Rtp()), shmring.RtpChannel)
-    assert_type(shmring.attach("link", engine=shmring.Netflux()), shmring.NetfluxChannel)
+    assert_type(shmring.attach("plain", shmring.Udp()), shmring.Channel)
+    assert_type(shmring.attach("voice", shmring.Rtp()), shmring.RtpChannel)
+    assert_type(shmring.attach("link", shmring.Netflux()), shmring.NetfluxChannel)
     with pytest.raises(shmring.BadConfig, match="codec is given, but only the opener"):
-        shmring.attach("voice", engine=shmring.Rtp(codec="pcmu"))
+        shmring.attach("voice", shmring.Rtp(codec="pcmu"))
     for name, engine in (("voice", shmring.Udp()), ("plain", shmring.Rtp()), ("voice", LINK)):
         with pytest.raises(shmring.BadConfig, match=name):
-            shmring.attach(name, engine=engine)
+            shmring.attach(name, engine)
 
 
 def test_a_channel_of_another_packages_engine_can_only_be_observed(

@@ -11,6 +11,7 @@ import pytest
 import shmring
 from shmring import udt
 from shmring._channel_aio import EndAio
+from shmring._channel_base import ChannelEnd
 from shmring._ticks import TicksAio
 from shmring.channel import ChannelAio
 from shmring.cyclic.channel import CyclicAio
@@ -64,3 +65,14 @@ def test_a_call_for_tasks_has_the_signature_of_the_one_that_blocks(kind: type, v
         )
         assert ours == theirs, name
         assert inspect.iscoroutinefunction(mine) or inspect.isasyncgenfunction(mine), name
+
+
+CHANNELS = [kind for kind, _ in VIEWS if issubclass(kind, ChannelEnd)]
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_attach_is_the_only_way_in(kind: Any) -> None:
+    with pytest.raises(TypeError, match=rf"{kind.__name__} is made by .*shmring.attach\('ctl'\)"):
+        kind("ctl")
+    with pytest.raises(TypeError):
+        kind("ctl", readonly=True, namespace="plant")

@@ -18,6 +18,7 @@ from kit.wire import udp
 import shmring
 from rtpsynth.RtpServer import RtpQueueFullError, RtpServer
 from rtworkers.launch import raise_file_limit
+from shmring._endpoint import Endpoint
 
 HOME = "127.0.0.1"
 MANY = 2048
@@ -190,7 +191,7 @@ def test_what_is_queued_outlives_a_worker(server, worker, peer, eventually):
     channel = server.create_channel(ignore, HOME, 0, 64)
     channel.set_target(*peer.getsockname())
     (name,) = shmring.default_pool().channels()
-    with shmring.Channel(name) as control:
+    with shmring.Channel(Endpoint(name)) as control:
         control.hold()
         for number in range(64):
             channel.send_pkt(b"%d" % number)
@@ -243,7 +244,7 @@ def test_workers_die_under_load(server, worker, eventually):
         seen.clear()
     # Each queue is empty and counts right: exactly 32 fit again.
     (name,) = shmring.default_pool().channels()
-    with shmring.Channel(name) as control:
+    with shmring.Channel(Endpoint(name)) as control:
         eventually(lambda: control.tx_waiting == 0)
         control.hold()
         for channel in channels:

@@ -11,6 +11,7 @@ from kit.wire import udp
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
+from shmring._endpoint import Endpoint
 
 TIMEOUT_S = 20.0
 
@@ -82,7 +83,7 @@ def held():
 
     @contextlib.contextmanager
     def hold():
-        with shmring.Channel(_newest()) as channel:
+        with shmring.Channel(Endpoint(_newest())) as channel:
             channel.hold()
             yield
             channel.release()

@@ -231,7 +231,7 @@ def test_what_cannot_be_is_refused(shmring_pool: shmring.Pool, partner: Partner)
         with pytest.raises(shmring.PayloadTooLarge, match="takes at most 1472"):
             channel.update(bytes(1473))
         with pytest.raises(shmring.BadConfig, match="period_ns is given"):
-            shmring.attach("cyc", engine=engine)
+            shmring.attach("cyc", engine)
         with (
             shmring.attach("cyc", readonly=True) as tap,
             pytest.raises(shmring.NoPermission),

@@ -39,7 +39,7 @@ def test_another_users_channel_is_refused_unless_they_are_named(
             shmring.attach("ctl", readonly=readonly, owner=1)
         shmring.attach("ctl", readonly=readonly, owner=NOBODY).close()
     with pytest.raises(shmring.NoPermission, match="uid 65534"):
-        shmring.Channel("ctl")
+        shmring.attach("ctl")
     (info,) = shmring.channels(shmring_pool.namespace)
     assert info.owner_uid == NOBODY
     with pytest.raises(shmring.BadConfig, match="no user"):

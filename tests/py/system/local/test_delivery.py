@@ -34,7 +34,7 @@ def received(end: shmring.Channel, count: int) -> list[bytes]:
 
 def test_all_readers_get_a_packet_at_its_deadline(local: Any) -> None:
     here = local(**TOLERANT)
-    others = [shmring.attach("bus"), shmring.attach("bus", engine=Local())]
+    others = [shmring.attach("bus"), shmring.attach("bus", Local())]
     for end in (here, *others):
         assert end.try_recv() is None
     due_ns = here.now_ns() + 50 * MS
@@ -245,9 +245,9 @@ def test_the_engine_that_is_given_must_fit(local: Any, shmring_pool: shmring.Poo
     shmring_pool.open("wire", local=("127.0.0.1", 0))
     assert type(shmring.attach("bus")) is shmring.Channel
     with pytest.raises(shmring.BadConfig, match="leave out engine=Udp"):
-        shmring.attach("bus", engine=shmring.Udp())
+        shmring.attach("bus", shmring.Udp())
     with pytest.raises(shmring.BadConfig, match="leave out engine=Local"):
-        shmring.attach("wire", engine=Local())
+        shmring.attach("wire", Local())
 
 
 def test_a_tap_reads_without_being_noticed(local: Any) -> None:

@@ -42,7 +42,7 @@ class Running:
         give_up = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return shmring.attach(name, engine=shmring.Proxy())
+                return shmring.attach(name, shmring.Proxy())
             except shmring.ChannelNotFound:
                 if self.process.poll() is not None or time.monotonic() > give_up:
                     raise AssertionError(self.process.communicate()) from None

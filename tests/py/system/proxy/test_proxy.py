@@ -356,7 +356,7 @@ def test_another_process_may_change_it(opens: Opens) -> None:
     other = shmring.attach("link")
     assert isinstance(other, ProxyChannel)
     other.set(backward=Impairment(loss=0.5))
-    assert shmring.attach("link", engine=Proxy()).backward.loss == 0.5
+    assert shmring.attach("link", Proxy()).backward.loss == 0.5
     with pytest.raises(shmring.NoPermission):
         shmring.attach("link", readonly=True).set(forward=Impairment())
     other.close()

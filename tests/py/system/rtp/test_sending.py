@@ -471,7 +471,7 @@ def test_attached_ends_know_the_stream(
     with shmring_pool.open("plain", local=("127.0.0.1", 0)):
         assert type(shmring.attach("plain")) is shmring.Channel
         with pytest.raises(shmring.BadConfig, match="another kind than RTP"):
-            shmring.RtpChannel("plain")
+            shmring.attach("plain", shmring.Rtp())
 
 
 def test_a_forked_child_sends_on_the_same_stream(mic: Mic, peer: Any) -> None:

@@ -70,7 +70,7 @@ def test_arguments_of_attach_are_checked(loop):
     with pytest.raises(TypeError, match="readonly must be True or False"):
         shmring.attach(ch.name, readonly="r")
     with pytest.raises(shmring.BadConfig, match="reading"):
-        shmring.Channel(ch.name, reading="both")
+        shmring.attach(ch.name, reading="both")
 
 
 def test_a_closed_end_raises_everywhere(loop):

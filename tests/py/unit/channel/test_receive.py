@@ -169,7 +169,7 @@ def test_a_tap_cannot_read_shared(loop):
     assert numbers(tap.recv(timeout=20) for _ in range(3)) == [0, 1, 2]
     assert ch.rx_waiting == 3
     with pytest.raises(shmring.NoPermission, match="shared"):
-        shmring.Channel(ch.name, readonly=True, reading="shared")
+        shmring.attach(ch.name, readonly=True, reading="shared")
 
 
 def test_a_channel_that_only_sends_refuses_to_receive(loop):

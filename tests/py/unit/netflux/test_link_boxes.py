@@ -207,9 +207,7 @@ def test_another_channels_boxes_are_not_touched(shmring_pool: shmring.Pool) -> N
         with pytest.raises(errors.BadConfig, match="not a Netflux channel"):
             plain._endpoint.snapshot(None)
         with pytest.raises(errors.BadConfig, match="another kind than Netflux"):
-            shmring.NetfluxChannel("plain", namespace=plain.namespace)
-        with pytest.raises(errors.BadConfig, match="another kind than Netflux"):
-            shmring.attach("plain", engine=shmring.Netflux(send=Codec(Axis)))
+            shmring.attach("plain", shmring.Netflux(send=Codec(Axis)))
 
 
 def test_hostile_contents_are_refused_and_nothing_falls(idle_link: Maker) -> None:

@@ -55,7 +55,7 @@ else:
     first = ch.send(b'x', at=ch.now_ns() + 3600 * 10**9)
     print(ch.local[1], ch.created, first, flush=True)
 if sys.stdin.readline() == 'end\\n':
-    ch.end(linger=0)
+    ch.close(linger=0)
     print('ended', flush=True)
     sys.stdin.readline()
 """
@@ -166,7 +166,7 @@ def test_of_many_threads_that_open_it_at_once_one_makes_it() -> None:
             assert len({channel.local for channel in opened}) == 1
             for channel in opened:
                 assert pool.channels() == ["ctl"], "it ends with the last of them"
-                channel.end()
+                channel.close()
             assert pool.channels() == []
 
 
@@ -403,11 +403,11 @@ def test_an_end_that_is_not_the_last_waits_for_no_packet(program: Any) -> None:
             assert (first.opened_here, second.opened_here) == (True, True)
             second.send(b"later", at=second.now_ns() + 3600 * 10**9)
             began = time.monotonic()
-            second.end(linger=None)  # a warning would be an error here
+            second.close(linger=None)  # a warning would be an error here
             assert time.monotonic() - began < PATIENCE_S
         assert (first.state, first.tx_waiting) == (shmring.State.OPEN, 1)
         with pytest.warns(shmring.UnsentWarning):
-            first.end(linger=0.01)
+            first.close(linger=0.01)
         assert pool.channels() == []
 
 
@@ -495,7 +495,7 @@ def test_engines_that_refuse_exist_ok_say_why(
     with pytest.raises(shmring.BadConfig, match=f"exist_ok cannot be used .* {reason}"):
         shmring_pool.open("ctl", engine, exist_ok=True, **options)
     assert shmring_pool.channels() == []
-    shmring_pool.open("ctl", engine, exist_ok=False, **options).end()
+    shmring_pool.open("ctl", engine, exist_ok=False, **options).close()
 
 
 @pytest.mark.check

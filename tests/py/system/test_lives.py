@@ -15,6 +15,7 @@ from kit.waiting import PATIENCE_S, until
 from kit.wire import udp
 
 import shmring
+from shmring import control
 from shmring.rtp import Rtcp
 
 HERE = ("127.0.0.1", 0)
@@ -125,7 +126,7 @@ def life(request: pytest.FixtureRequest, shmring_pool: shmring.Pool) -> Iterator
 def test_an_end_leaves_nothing_and_name_and_port_are_free(life: Life) -> None:
     life.passes(life.channel, b"born")
     local, kind = life.channel.local, type(life.channel)
-    life.channel.end()
+    life.channel.close()
     assert life.channel.closed
     assert life.pool.channels() == []
     for port in (local[1], local[1] + (kind is shmring.RtpChannel)) if local else ():
@@ -148,7 +149,7 @@ def test_an_end_wakes_who_waits(life: Life) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     until(lambda: ch.stats().readers)
-    ch.end()
+    ch.close()
     thread.join(PATIENCE_S)
     assert [type(error) for error in raised] == [shmring.ChannelClosed]
 
@@ -156,7 +157,7 @@ def test_an_end_wakes_who_waits(life: Life) -> None:
 def test_everybody_learns_of_the_end(life: Life) -> None:
     other = shmring.attach(NAME)
     life.passes(other, b"born")
-    life.channel.end()
+    life.channel.close()
     assert other.state == "closed"
     uses = [getattr(other, name) for name in ("hold", "snapshot") if hasattr(other, name)]
     if hasattr(other, "recv"):
@@ -169,16 +170,17 @@ def test_everybody_learns_of_the_end(life: Life) -> None:
         shmring.attach(NAME)
 
 
-def test_the_opener_may_leave_and_end_it_later(life: Life) -> None:
+def test_an_opener_that_detaches_leaves_the_channel_to_others(life: Life) -> None:
     opener = life.channel
     with shmring.attach(NAME) as other:
         assert (opener.opened_here, other.opened_here) == (True, False)
         life.channel = other
         life.passes(other, b"born")
-        opener.close()
+        opener.detach()
         life.passes(other, b"goes")
-        opener.end()
-        opener.end()
+        opener.close()
+        assert other.state == "open"
+        assert control.end(NAME).before == "open"
         assert other.state == "closed"
 
 
@@ -186,8 +188,9 @@ def test_who_attaches_gets_the_same_kind_and_ends_nothing(life: Life) -> None:
     with shmring.attach(NAME) as other:
         assert type(other) is type(life.channel)
         life.passes(other, b"born")
-        with pytest.raises(shmring.NoPermission, match="was opened elsewhere"):
-            other.end()
+        other.close()
+        other.close()
+    life.passes(life.channel, b"goes")
     with shmring.attach(NAME, readonly=True) as looking:
         assert type(looking) is type(life.channel)
         assert looking.stats().tx_sent >= 0
@@ -237,7 +240,7 @@ def test_nothing_leaves_a_held_channel(life: Life) -> None:
 
 
 def test_a_channel_may_be_opened_held(life: Life) -> None:
-    life.channel.end()
+    life.channel.close()
     life.rest()
     ch = life.open(held=True)
     life.put(ch, b"held")

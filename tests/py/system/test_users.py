@@ -296,7 +296,7 @@ def test_another_member_of_the_group_may_not_open_a_channel_again(
         "    ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0), exist_ok=True)\n"
         "    print(ch.created, flush=True)\n"
         "except shmring.ChannelExists as error: print(error.strerror, flush=True)\n"
-        "import sys; sys.stdin.readline(); ch.end(); print('ended', flush=True)\n"
+        "import sys; sys.stdin.readline(); ch.close(); print('ended', flush=True)\n"
     )
     with shmring.Pool("plant", policy="other", group=GROUP) as pool:
         first = as_user(script, GROUP)
@@ -312,7 +312,7 @@ def test_another_member_of_the_group_may_not_open_a_channel_again(
         again.tell()
         assert again.line() == "ended"
         assert pool.channels() == ["ctl"]
-        mine.close()
+        mine.detach()
         closes = as_user("print(control.end('ctl').name, flush=True)", GROUP)
         assert closes.line() == "ctl", "it counts for the user who made it"
         assert pool.channels() == []

@@ -24,25 +24,21 @@ except ModuleNotFoundError as _missing:
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without typing: type checkers know the name
 
 if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOMES
-    from shmring import capture as capture  # modules that are often used as attributes
+    from shmring import net as net  # modules that are often used as attributes
     from shmring import observe as observe
     from shmring import recording as recording
     from shmring import rtp as rtp
-    from shmring import stamp as stamp
-    from shmring import tap as tap
     from shmring import testing as testing
-    from shmring import traffic as traffic
     from shmring import udt as udt
     from shmring._address import Address, pack_addresses
     from shmring._attaching import attach
     from shmring._opening import Udp
     from shmring._pool_quota import UserLimits
-    from shmring._ticks import Tick, Ticks, block_until, sleep_until, ticks
     from shmring.batch import Packet, PacketBatch, PacketLoan, ReportBatch
-    from shmring.capture.player import replay
     from shmring.channel import Channel
     from shmring.cyclic.channel import CyclicChannel, CyclicStats
     from shmring.cyclic.engine import Cyclic
+    from shmring.cyclic.ticks import Tick, Ticks, block_until, sleep_until, ticks
     from shmring.datagram import ChannelTransport, create_datagram_endpoint
     from shmring.errors import (
         BadAddress,
@@ -67,6 +63,11 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     )
     from shmring.histogram import Histogram
     from shmring.local import Local
+    from shmring.net.capture.player import replay
+    from shmring.net.probes.clock import ClockEstimate, RemoteClock, clock_to
+    from shmring.net.probes.measuring import measure
+    from shmring.net.probes.reflector import ReflectorReport, reflect
+    from shmring.net.traffic.generator import generate
     from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
     from shmring.netflux.engine import Netflux
     from shmring.netflux.items import (
@@ -97,11 +98,7 @@ if TYPE_CHECKING:  # a name for users needs a line here, in __all__ and in _HOME
     from shmring.rtp.engine import Rtp
     from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
     from shmring.rtp.statistics import RtpStats
-    from shmring.stamp.clock import ClockEstimate, RemoteClock, clock_to
-    from shmring.stamp.measuring import measure
-    from shmring.stamp.reflector import ReflectorReport, reflect
     from shmring.stats import ChannelStats
-    from shmring.traffic.generator import generate
     from shmring.types import (
         LAYOUT_VERSION,
         Impairment,
@@ -219,7 +216,7 @@ _HOMES = {
         "_opening": "Udp",
         "_pool_quota": "UserLimits",
         "batch": "Packet PacketBatch PacketLoan ReportBatch",
-        "capture.player": "replay",
+        "net.capture.player": "replay",
         "channel": "Channel",
         "cyclic.channel": "CyclicChannel CyclicStats",
         "cyclic.engine": "Cyclic",
@@ -249,12 +246,12 @@ _HOMES = {
         "rtp.engine": "Rtp",
         "rtp.frames": "RtpBye RtpErasure RtpFrame RtpItem RtpResync",
         "rtp.statistics": "RtpStats",
-        "stamp.clock": "ClockEstimate RemoteClock clock_to",
-        "stamp.reflector": "ReflectorReport reflect",
-        "stamp.measuring": "measure",
+        "net.probes.clock": "ClockEstimate RemoteClock clock_to",
+        "net.probes.reflector": "ReflectorReport reflect",
+        "net.probes.measuring": "measure",
         "stats": "ChannelStats",
-        "traffic.generator": "generate",
-        "_ticks": "Tick Ticks block_until sleep_until ticks",
+        "net.traffic.generator": "generate",
+        "cyclic.ticks": "Tick Ticks block_until sleep_until ticks",
         "types": "LAYOUT_VERSION Impairment SendReport Stamp State Verdict WorkerInfo",
     }.items()
     for name in names.split()
@@ -263,7 +260,6 @@ _MODULES = frozenset(
     (
         *(
             "batch",
-            "capture",
             "channel",
             "control",
             "cyclic",
@@ -272,8 +268,8 @@ _MODULES = frozenset(
             "engine_channel",
         ),
         *("errors", "histogram", "parts", "proxy"),
-        *("local", "netflux", "observe", "pool", "recording", "registry", "rtp", "stamp", "stats"),
-        *("tap", "testing", "traffic", "types", "udt"),
+        *("local", "net", "netflux", "observe", "pool", "recording", "registry", "rtp", "stats"),
+        *("testing", "types", "udt"),
     )
 )
 

@@ -26,9 +26,9 @@ import pytest
 if TYPE_CHECKING:
     from rtworkers.paths import ShmName
     from shmring._opening import Udp
-    from shmring.capture import ReplayReport
     from shmring.channel import Channel
     from shmring.engine import OpenOptions
+    from shmring.net.capture import ReplayReport
     from shmring.pool import Pool
     from shmring.rtp.channel import RtpChannel
     from shmring.testing.netns import NetHost
@@ -201,7 +201,7 @@ def shmring_replay(shmring_pool: Pool) -> Replay:
     """
 
     def play(path: Any, **options: Any) -> ReplayReport:
-        from shmring.capture import replay
+        from shmring.net.capture import replay
 
         return replay(path, pool=shmring_pool, **options)
 

@@ -31,7 +31,7 @@ GENERATED = (
 )
 GOALS = {"Python product": 38_000, "Python tests": 40_000}
 # Folders whose subfolders are rooms.
-DEEP = ("csrc/worker", "csrc/proto", "csrc/python", "csrc/worker/agents")
+DEEP = ("csrc/worker", "csrc/proto", "csrc/python", "csrc/worker/agents", "shmring/net")
 _NOT_CODE = {
     tokenize.COMMENT,
     tokenize.NL,

@@ -13,54 +13,33 @@ Times are in ns, of CLOCK_MONOTONIC where a name says so, else of the channel's 
 Names are imported on first use: `shmring.observe.monitor`, which rtstat reads, needs few of them.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without typing: type checkers know the name
 
 if TYPE_CHECKING:
-    from rtworkers.history import (
-        DistinctError,
-        Event,
-        EventKind,
-        WorkerRecord,
-        errors,
-        event_kinds,
-        events,
-        workers,
+    from rtworkers.history import DistinctError as DistinctError
+    from rtworkers.history import Event as Event
+    from rtworkers.history import EventKind as EventKind
+    from rtworkers.history import WorkerRecord as WorkerRecord
+    from rtworkers.history import errors as errors
+    from rtworkers.history import event_kinds as event_kinds
+    from rtworkers.history import events as events
+    from rtworkers.history import workers as workers
+    from shmring.observe.late import LateChannel as LateChannel
+    from shmring.observe.late import LatePacket as LatePacket
+    from shmring.observe.late import late_channel as late_channel
+    from shmring.observe.late import late_packets as late_packets
+    from shmring.observe.late import worker_lives as worker_lives
+else:
+    from shmring._faces import face
+
+    __getattr__, __dir__, __all__ = face(
+        __name__,
+        {
+            "rtworkers.history": (
+                "DistinctError Event EventKind WorkerRecord errors event_kinds events workers"
+            ),
+            "shmring.observe.late": (
+                "LateChannel LatePacket late_channel late_packets worker_lives"
+            ),
+        },
     )
-    from shmring.observe.late import (
-        LateChannel,
-        LatePacket,
-        late_channel,
-        late_packets,
-        worker_lives,
-    )
-
-__all__ = [
-    "DistinctError",
-    "Event",
-    "EventKind",
-    "LateChannel",
-    "LatePacket",
-    "WorkerRecord",
-    "errors",
-    "event_kinds",
-    "events",
-    "late_channel",
-    "late_packets",
-    "worker_lives",
-    "workers",
-]
-
-_LATE = {"LateChannel", "LatePacket", "late_channel", "late_packets", "worker_lives"}
-
-
-if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every name
-
-    def __getattr__(name):
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = "shmring.observe.late" if name in _LATE else "rtworkers.history"
-        value = globals()[name] = getattr(importlib.import_module(home), name)
-        return value

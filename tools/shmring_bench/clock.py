@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from shmring.stamp.judged import JudgedClock
+from shmring.net.probes.judged import JudgedClock
 from shmring_bench import veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, alternate
 from shmring_bench.samples import quantile
@@ -28,9 +28,9 @@ All exchanges count for `outside`."""
 # Its arguments: address, pool.
 _REFLECTOR = """
 import sys
-from shmring import stamp
+from shmring.net import probes
 address, pool = sys.argv[1:]
-with stamp.Reflector((address, 862), max_pps=None, pool=pool) as reflector:
+with probes.Reflector((address, 862), max_pps=None, pool=pool) as reflector:
     print("ready", flush=True)
     reflector.serve()
 """

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from shmring import stamp, traffic
+from shmring.net import probes, traffic
 from shmring_bench import floor, peers, veth
 from shmring_bench.measure import TARGET, Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import quantile
@@ -72,7 +72,7 @@ def _ours(plan: Plan, way: str, pps: int) -> Figures:
     if plan.other_cpu is not None:
         words += ["--worker", f"cpu={plan.other_cpu}"]
     with veth.linked(plan) as link, server(link, words, "answering on"):
-        report = stamp.measure(
+        report = probes.measure(
             (link.far.address, PORT),
             traffic.Flow(pps=pps, size=PAYLOAD_BYTES),
             seconds=plan.run_s(SECONDS),
@@ -81,7 +81,7 @@ def _ours(plan: Plan, way: str, pps: int) -> Figures:
             profile="latency" if way == "forward" else None,
             pool=link.near.pool,
         )
-    delays: stamp.Delays = getattr(report, way)
+    delays: probes.Delays = getattr(report, way)
     return _figures(delays.min_ns, delays.percentile(50), delays.percentile(99)) | {
         ("missing", "packets"): report.lost,
         ("left_out", "percent"): 100 * report.late_share,

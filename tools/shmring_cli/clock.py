@@ -23,8 +23,8 @@ import time
 from typing import Any
 
 import shmring
-from shmring.stamp import clock as settings
-from shmring.stamp.reflector import PORT
+from shmring.net.probes import clock as settings
+from shmring.net.probes.reflector import PORT
 from shmring_cli import options, realtime, sending
 from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.ending import Told

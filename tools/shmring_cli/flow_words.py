@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rtworkers import units
-from shmring import traffic
+from shmring.net import traffic
 from shmring_cli import options, sending
 
 DEFAULT_SECONDS = 10.0

@@ -26,7 +26,7 @@ import math
 import sys
 
 import shmring
-from shmring import traffic
+from shmring.net import traffic
 from shmring_cli import flow_words, options, realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, json_line, quantity, text_table

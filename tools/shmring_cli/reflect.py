@@ -28,8 +28,8 @@ import sys
 
 import shmring
 from rtworkers import units
-from shmring import capture, stamp
-from shmring.stamp import reflector as settings
+from shmring.net import capture, probes
+from shmring.net.probes import reflector as settings
 from shmring_cli import options, realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import address_text, json_line, room_text
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
         pool = stack.enter_context(sending.pool(arguments))
         sessions, idle_s = arguments.sessions
         reflector = stack.enter_context(
-            stamp.Reflector(
+            probes.Reflector(
                 arguments.local,
                 stateful=bool(sessions),
                 allow=arguments.allow,

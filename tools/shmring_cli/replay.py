@@ -27,7 +27,7 @@ import sys
 from typing import Any
 
 import shmring
-from shmring import capture
+from shmring.net import capture
 from shmring_cli import flow_words, options, realtime, sending
 from shmring_cli.common import FINE, USAGE
 from shmring_cli.output import NS_PER_S, address_text, json_line, quantity, text_table

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import shmring
-from shmring import capture, stamp
-from shmring.capture import routes
-from shmring.lanes.report import SendingReport
+from shmring.net import capture, probes
+from shmring.net.capture import routes
+from shmring.net.lanes.report import SendingReport
 from shmring.udt import connecting
 from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, LATE
@@ -146,4 +146,4 @@ def reflector(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no host: use 10.0.0.7, lab.example:8620 or [::1]:8620"
         )
-    return host, port or stamp.PORT
+    return host, port or probes.PORT

@@ -6,7 +6,7 @@ never waits for it, so the command may be slow, stopped or killed. What it does 
 time is overwritten, and the file says how much that was.
 
 With --keep it writes only on a trigger: the last seconds, and some more. Triggers are the
-first late packet (late), a signal by its name (SIGUSR1), and shmring.tap.trigger() or
+first late packet (late), a signal by its name (SIGUSR1), and shmring.net.tap.trigger() or
 `shmring tap CHANNEL --mark TEXT` from any process (api).
 
 examples:
@@ -30,7 +30,7 @@ import signal
 import sys
 from functools import partial
 
-from shmring import tap
+from shmring.net import tap
 from shmring_cli import options
 from shmring_cli.common import FAILED, FINE, USAGE
 

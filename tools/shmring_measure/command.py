@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 
 import shmring
-from shmring import stamp
+from shmring.net import probes
 from shmring_cli import flow_words, options, realtime, sending
 from shmring_cli.common import FAILED, FINE, LATE, LOST, USAGE
 from shmring_cli.output import (
@@ -108,7 +108,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance",
         type=options.limited("the tolerance", 0, 1),
-        default=stamp.LATE_NS / NS_PER_S,
+        default=probes.LATE_NS / NS_PER_S,
         metavar="TIME",
         help="probes that left later than this are left out of the delays (default 50us)",
     )
@@ -146,13 +146,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measurement(
     arguments: argparse.Namespace, pool: shmring.Pool | None, live: Live
-) -> stamp.Measurement | stamp.Listening:
+) -> probes.Measurement | probes.Listening:
     if (arguments.host is None) == (arguments.listen is None):
         raise ValueError("give the reflector, or --listen PORT: shmring measure 10.0.0.7")
     if arguments.listen is None and arguments.wait is not None:
         raise ValueError("--wait is for --listen: a reflector must run already")
     if arguments.listen is not None:
-        return stamp.Listening(
+        return probes.Listening(
             arguments.listen,
             seconds=_listen_seconds(arguments.duration),
             wait=arguments.wait,
@@ -160,7 +160,7 @@ def _measurement(
             pool=pool,
             progress=live,
         )
-    return stamp.Measurement(
+    return probes.Measurement(
         arguments.host,
         flow_words.flows(arguments),
         timeout=arguments.timeout,
@@ -195,12 +195,12 @@ def _check_picture(path: Path) -> None:
 # --- the report -----------------------------------------------------------------------------------
 
 
-def _head(report: stamp.MeasureReport) -> Head:
+def _head(report: probes.MeasureReport) -> Head:
     done = "sent to here" if report.listening else "sent"
     return Head("measure", report.sent, done, report.seconds, report.lateness, report.late)
 
 
-def _tell(report: stamp.MeasureReport) -> None:
+def _tell(report: probes.MeasureReport) -> None:
     for line in _head(report).lines():
         print(line)
     print()
@@ -213,8 +213,8 @@ def _tell(report: stamp.MeasureReport) -> None:
     print(paragraph(report.verdict + ".", "verdict", indent=""))
 
 
-def _row(report: stamp.MeasureReport, label: str, way: str) -> list[str]:
-    delays: stamp.Delays = getattr(report, way)
+def _row(report: probes.MeasureReport, label: str, way: str) -> list[str]:
+    delays: probes.Delays = getattr(report, way)
     times = [
         duration(delays.min_ns),
         *(duration(delays.percentile(p)) for p in (50, 99, 99.9)),
@@ -230,7 +230,7 @@ def _row(report: stamp.MeasureReport, label: str, way: str) -> list[str]:
     return [label, *(times if delays.count else ["-"] * len(times)), *counts]
 
 
-def _notes(report: stamp.MeasureReport) -> list[tuple[str, str]]:
+def _notes(report: probes.MeasureReport) -> list[tuple[str, str]]:
     notes: list[tuple[str, str]] = []
     if report.bursts:
         bursts = f"{report.bursts} bursts, the longest had {report.longest_burst} packets"
@@ -256,7 +256,7 @@ def _notes(report: stamp.MeasureReport) -> list[tuple[str, str]]:
     return notes
 
 
-def _exit_code(report: stamp.MeasureReport, arguments: argparse.Namespace) -> int:
+def _exit_code(report: probes.MeasureReport, arguments: argparse.Namespace) -> int:
     if not report.received or report.failed:
         return FAILED
     lost = 100 * report.lost_in_network / report.sent if report.sent else 0.0

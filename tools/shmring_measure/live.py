@@ -8,7 +8,7 @@ import sys
 import time
 
 from rtstat.screen.charts import over_time
-from shmring import stamp
+from shmring.net import probes
 from shmring_cli.output import can_draw, duration
 
 _LOWEST_NS = 1000.0
@@ -36,7 +36,7 @@ class Live:
     def __exit__(self, *_: object) -> None:
         self._erase()
 
-    def __call__(self, now: stamp.MeasureProgress) -> None:
+    def __call__(self, now: probes.MeasureProgress) -> None:
         sample = now.sample
         self._delays.append(float(sample.round_ns or sample.forward_ns))
         self._seconds.append(max(0.0, sample.at_s - self._last_s))
@@ -65,7 +65,7 @@ class Live:
         self._lines = 0
 
 
-def _facts(now: stamp.MeasureProgress) -> str:
+def _facts(now: probes.MeasureProgress) -> str:
     sample = now.sample
     counts = f"{sample.at_s:7.1f} s  {now.sent} sent, {now.lost} lost, {now.late} late here"
     way, delay_ns = "round trip", sample.round_ns

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.ticker import FuncFormatter
 
-from shmring import stamp
+from shmring.net import probes
 from shmring_cli.output import address_text, duration
 from shmring_plot import style
 
@@ -15,7 +15,7 @@ _LEAST_NS = 100
 _WAYS = (("to the reflector", "forward"), ("back", "backward"), ("round trip", "round"))
 
 
-def draw(path: Path, report: stamp.MeasureReport) -> None:
+def draw(path: Path, report: probes.MeasureReport) -> None:
     """Draw delay over time, loss, and the percentiles of the delay. Raises `OSError`."""
     figure = style.figure(11, 9.5)
     panels: Any = figure.subplots(3, 1, height_ratios=(3, 1, 3))
@@ -24,7 +24,7 @@ def draw(path: Path, report: stamp.MeasureReport) -> None:
     ways = (("one way", "forward"),) if report.listening else _WAYS
     measured = False
     for (label, way), colour in zip(ways, style.COLOURS, strict=False):
-        delays: stamp.Delays = getattr(report, way)
+        delays: probes.Delays = getattr(report, way)
         if not delays.count:
             continue
         measured = True
@@ -44,7 +44,7 @@ def draw(path: Path, report: stamp.MeasureReport) -> None:
     style.save(figure, path, "png")
 
 
-def _over_time(axes: Any, report: stamp.MeasureReport, way: str, label: str, colour: str) -> None:
+def _over_time(axes: Any, report: probes.MeasureReport, way: str, label: str, colour: str) -> None:
     samples = [sample for sample in report.samples if getattr(sample, f"{way}_ns")]
     xs = [sample.at_s for sample in samples]
     ys = [max(_LEAST_NS, getattr(sample, f"{way}_ns")) for sample in samples]
@@ -54,7 +54,7 @@ def _over_time(axes: Any, report: stamp.MeasureReport, way: str, label: str, col
         axes.plot(xs, most, color=colour, linewidth=0.8, alpha=0.4, label=f"{label}, longest")
 
 
-def _loss(axes: Any, report: stamp.MeasureReport) -> None:
+def _loss(axes: Any, report: probes.MeasureReport) -> None:
     xs = [sample.at_s for sample in report.samples]
     axes.step(xs, [sample.lost for sample in report.samples], color=style.GREY, where="pre")
     axes.set_ylabel("lost packets")
@@ -62,7 +62,7 @@ def _loss(axes: Any, report: stamp.MeasureReport) -> None:
     axes.set_xlabel("seconds since the first packet")
 
 
-def _percentiles(axes: Any, delays: stamp.Delays, label: str, colour: str) -> None:
+def _percentiles(axes: Any, delays: probes.Delays, label: str, colour: str) -> None:
     """Draw the delay over its percentile. The axis gives each further nine the same room."""
     xs: list[float] = []
     ys: list[float] = []

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import capture, observe, tap, types, udt
+from shmring import observe, types, udt
+from shmring.net import capture, tap
 
 INHERITED = {*dir(Exception), *dir(str), *dir(tuple)}
 

@@ -15,9 +15,9 @@ import pytest
 from rtworkers import config
 from shmring import types
 from shmring._option_rows import OPTIONS
+from shmring.net.tap import opening as tap
 from shmring.netflux import options as netflux
 from shmring.rtp import options as rtp
-from shmring.tap import opening as tap
 from shmring.udt import options as udt
 
 pytestmark = pytest.mark.check

@@ -7,7 +7,8 @@ from __future__ import annotations
 from asyncio import DatagramProtocol
 
 import shmring
-from shmring import tap, udt
+from shmring import udt
+from shmring.net import tap
 from shmring.pytest_plugin import ChannelFactory, PlcFactory
 from shmring.testing.netns import NetHost
 from shmring.testing.plc import Siemens

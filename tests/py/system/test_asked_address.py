@@ -18,7 +18,8 @@ import pytest
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
-from shmring import observe, stamp, tap, traffic, udt
+from shmring import observe, udt
+from shmring.net import probes, tap, traffic
 from shmring.types import Verdict
 
 SECOND = 1_000_000_000
@@ -274,12 +275,12 @@ def test_a_datagram_endpoint_replies_from_the_address_that_was_asked(client: Cli
 
 
 def test_a_reflector_replies_from_the_address_that_was_asked(shmring_pool: shmring.Pool) -> None:
-    with stamp.Reflector(("0.0.0.0", 0), pool=shmring_pool) as reflector:
+    with probes.Reflector(("0.0.0.0", 0), pool=shmring_pool) as reflector:
         thread = threading.Thread(target=reflector.serve, daemon=True)
         thread.start()
         flow = traffic.Flow(pps=1000, count=50)
         asked = (ASKED, reflector.local[1])
-        report = stamp.measure(asked, flow, late_ns=SECOND, pool=shmring_pool)
+        report = probes.measure(asked, flow, late_ns=SECOND, pool=shmring_pool)
         reflector.stop()
         thread.join(TIMEOUT)
     assert report.received == 50

@@ -23,7 +23,7 @@ import pytest
 
 import shmring
 from rtworkers import paths
-from shmring import tap
+from shmring.net import tap
 from shmring.testing import captures
 
 pytestmark = pytest.mark.check

@@ -8,7 +8,7 @@ import io
 import pytest
 
 import shmring
-import shmring.tap
+import shmring.net.tap
 import shmring_cli
 from rtstat import cli as rtstat
 from rtworkers import paths, similar
@@ -80,7 +80,7 @@ def test_rtstat_guesses_namespaces(words: list[str], capsys: pytest.CaptureFixtu
 @pytest.mark.usefixtures("plant")
 def test_tap_guesses() -> None:
     with pytest.raises(shmring.ChannelNotFound, match=r"did you mean 'axis-1'\?"):
-        shmring.tap.open("axis1", io.BytesIO(), namespace="plant")
+        shmring.net.tap.open("axis1", io.BytesIO(), namespace="plant")
 
 
 @pytest.mark.usefixtures("plant")

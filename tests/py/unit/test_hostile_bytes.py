@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from rtworkers import control, layout, page, paths
 from shmring import _pool_server, errors, recording
-from shmring.tap import records
+from shmring.net.tap import records
 
 pytestmark = pytest.mark.check
 

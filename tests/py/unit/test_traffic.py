@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shmring import traffic
 from shmring.errors import BadAddress
+from shmring.net import traffic
 
 HERE = "127.0.0.1"
 

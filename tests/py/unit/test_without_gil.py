@@ -44,7 +44,7 @@ def test_shmring_needs_no_lock() -> None:
 @pytest.mark.skipif(not FREE_THREADED, reason="needs a free-threaded build of Python")
 def test_shmring_leaves_the_lock_disabled() -> None:
     done = run(
-        "import sys, shmring\nshmring.Channel, shmring.Pool, shmring.udt, shmring.tap\n"
+        "import sys, shmring\nshmring.Channel, shmring.Pool, shmring.udt, shmring.net.tap\n"
         "assert not sys._is_gil_enabled()",
         lock="0",  # posix_ipc may declare nothing
     )

@@ -11,7 +11,7 @@ import pytest
 from kit.sources import CHECKOUT
 
 import shmring
-from shmring import tap
+from shmring.net import tap
 
 PAGE = CHECKOUT and CHECKOUT / "docs" / "howto" / "rtp-programs.md"
 pytestmark = [

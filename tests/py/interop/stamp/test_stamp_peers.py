@@ -16,8 +16,8 @@ import needs
 import pytest
 
 import shmring
-from shmring import stamp
 from shmring._proto import ffi, lib
+from shmring.net import probes
 from shmring.testing import captures
 
 pytestmark = pytest.mark.check
@@ -74,7 +74,7 @@ while True:
 
 
 def test_scapy_sends_and_we_reflect(peer_scapy: Any, shmring_pool: shmring.Pool) -> None:
-    with stamp.Reflector(("127.0.0.1", 0), stateful=True, pool=shmring_pool) as reflector:
+    with probes.Reflector(("127.0.0.1", 0), stateful=True, pool=shmring_pool) as reflector:
         threading.Thread(target=reflector.serve).start()
         replies = peer_scapy.run(SENDER, reflector.local)
     for number, reply in enumerate(replies):
@@ -134,7 +134,7 @@ def test_wireshark_reads_both_kinds(tmp_path: Path, shmring_pool: shmring.Pool) 
     lib.stamp_put_request(raw, asked)
     packet = bytes(ffi.buffer(raw))
     with (
-        stamp.Reflector(("127.0.0.1", 0), pool=shmring_pool) as reflector,
+        probes.Reflector(("127.0.0.1", 0), pool=shmring_pool) as reflector,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
     ):
         threading.Thread(target=reflector.serve).start()

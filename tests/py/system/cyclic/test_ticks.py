@@ -19,8 +19,8 @@ import trio
 from needs import require_module
 
 import shmring
-from shmring import _ticks
 from shmring._aio import Waiters
+from shmring.cyclic import ticks as _ticks
 
 PATIENCE_S = 20.0
 PERIOD_NS = 2_000_000

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pytest
 
 import shmring
-from shmring import stamp, udt
+from shmring import udt
+from shmring.net import probes
 
 pytestmark = pytest.mark.check
 
@@ -89,7 +90,7 @@ def udt_listener(pool: shmring.Pool, sock: socket.socket, stack: contextlib.Exit
 def stamp_reflector(
     pool: shmring.Pool, sock: socket.socket, stack: contextlib.ExitStack
 ) -> Listener:
-    reflector = stack.enter_context(stamp.Reflector(HERE, pool=pool))
+    reflector = stack.enter_context(probes.Reflector(HERE, pool=pool))
     thread = threading.Thread(target=reflector.serve)
     thread.start()
     stack.callback(thread.join)

@@ -18,7 +18,8 @@ import shmring
 from rtworkers import paths
 from rtworkers.control import LIST, Connection, Request, channel_body
 from rtworkers.layout import Op
-from shmring import Impairment, Proxy, observe, tap
+from shmring import Impairment, Proxy, observe
+from shmring.net import tap
 
 pytestmark = [pytest.mark.check, pytest.mark.needs("fifo"), pytest.mark.shm_mb(400)]
 

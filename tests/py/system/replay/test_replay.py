@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import _address, capture
+from shmring import _address
+from shmring.net import capture
 from shmring.testing import captures as c
 
 T = 1_795_288_288_555_810_862

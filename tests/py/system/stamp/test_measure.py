@@ -1,4 +1,4 @@
-"""`shmring.stamp.measure` against a reflector that loses, repeats, reorders, restarts and lies."""
+"""`shmring.net.measure` against a reflector that loses, repeats, reorders, restarts and lies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kit.wire import free_port, udp
 from stamp_reflector import NS_PER_S, Reflector, reflecting, reply, request, sequence_of
 
 import shmring
-from shmring import stamp, traffic
+from shmring.net import probes, traffic
 
 COUNT = 240  # so few that all replies fit into a receive buffer, should they come at once
 WAIT_S = 1.5  # for replies, where some never come
@@ -37,11 +37,11 @@ def reflector() -> Iterator[Reflector]:
         yield made
 
 
-def measure(reflector: Reflector, pool: shmring.Pool, **how: Any) -> stamp.MeasureReport:
+def measure(reflector: Reflector, pool: shmring.Pool, **how: Any) -> probes.MeasureReport:
     how.setdefault("timeout", 10.0)  # a busy machine may stop the reflector's thread
     how.setdefault("late_ns", LATE_NS)
     flow = traffic.Flow(pps=PPS, count=COUNT, size=how.pop("size", 44))
-    return stamp.measure(reflector.address, flow, pool=pool, **how)
+    return probes.measure(reflector.address, flow, pool=pool, **how)
 
 
 def in_run(reflector: Reflector) -> bool:
@@ -50,7 +50,7 @@ def in_run(reflector: Reflector) -> bool:
 
 
 def test_a_path_without_faults(reflector: Reflector, shmring_pool: shmring.Pool) -> None:
-    told: list[stamp.MeasureProgress] = []
+    told: list[probes.MeasureProgress] = []
     report = measure(reflector, shmring_pool, progress=told.append)
     assert (report.sent, report.received, report.lost) == (COUNT, COUNT, 0)
     assert report.reflector_counts
@@ -77,9 +77,9 @@ def test_flows_of_several_patterns(reflector: Reflector, shmring_pool: shmring.P
         traffic.Flow(pps=traffic.ramp(100, 2000, 0.5), seconds=0.5, size="imix"),
     ]
     with pytest.raises(ValueError, match="size of flow 3 is imix"):  # an Ethernet frame of 64 bytes
-        stamp.measure(reflector.address, flows, pool=shmring_pool)
+        probes.measure(reflector.address, flows, pool=shmring_pool)
     flows[2] = dataclasses.replace(flows[2], size={100: 1, 200: 1})
-    report = stamp.measure(reflector.address, flows, late_ns=LATE_NS, pool=shmring_pool)
+    report = probes.measure(reflector.address, flows, late_ns=LATE_NS, pool=shmring_pool)
     one, two, three = report.flows
     assert (one.sent, two.sent) == (100, 300)
     assert 500 < three.sent < 550
@@ -252,7 +252,7 @@ def test_what_leaves_late_is_left_out(reflector: Reflector, shmring_pool: shmrin
 def test_a_killed_worker_is_not_the_network(
     reflector: Reflector, shmring_pool: shmring.Pool
 ) -> None:
-    def kill(now: stamp.MeasureProgress) -> None:
+    def kill(now: probes.MeasureProgress) -> None:
         if len(killed) < 1:
             (worker,) = shmring_pool.workers()
             assert worker.pid is not None
@@ -260,7 +260,7 @@ def test_a_killed_worker_is_not_the_network(
             killed.append(now.sent)
 
     killed: list[int] = []
-    report = stamp.measure(
+    report = probes.measure(
         reflector.address,
         traffic.Flow(pps=500),
         seconds=1.5,
@@ -275,7 +275,7 @@ def test_a_killed_worker_is_not_the_network(
 
 
 def test_it_can_be_stopped(reflector: Reflector, shmring_pool: shmring.Pool) -> None:
-    made = stamp.Measurement(
+    made = probes.Measurement(
         reflector.address,
         seconds=None,
         pool=shmring_pool,
@@ -289,7 +289,7 @@ def test_it_can_be_stopped(reflector: Reflector, shmring_pool: shmring.Pool) -> 
 
 def test_it_can_be_stopped_while_nobody_answers(shmring_pool: shmring.Pool) -> None:
     with udp() as silent:
-        made = stamp.Measurement(silent.getsockname(), pool=shmring_pool)
+        made = probes.Measurement(silent.getsockname(), pool=shmring_pool)
         threading.Timer(0.1, made.stop).start()
         with pytest.raises(shmring.ReceiveTimeout, match="stopped before"):
             made.run()
@@ -309,7 +309,7 @@ def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
     with pytest.raises(
         shmring.ReceiveTimeout, match="start `shmring reflect --sessions 4096` there"
     ) as failed:
-        stamp.measure((host, port), pool=shmring_pool)
+        probes.measure((host, port), pool=shmring_pool)
     assert isinstance(failed.value, TimeoutError)
 
 
@@ -327,7 +327,7 @@ def test_nobody_is_there(shmring_pool: shmring.Pool, host: str) -> None:
 )
 def test_arguments_are_checked(how: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        stamp.Measurement("127.0.0.1", **how)
+        probes.Measurement("127.0.0.1", **how)
 
 
 @pytest.mark.parametrize("bytes_kept", [41, 44])
@@ -343,7 +343,7 @@ def test_a_reflector_that_does_not_echo_the_session(
     reflector.behave = forgets
     each = COUNT // 2
     flows = [traffic.Flow(pps=PPS, count=each, size=44, after_s=n * 1e-4) for n in range(2)]
-    report = stamp.measure(
+    report = probes.measure(
         reflector.address, flows, pool=shmring_pool, timeout=10, late_ns=LATE_NS
     )
     assert (report.sent, report.received, report.lost) == (COUNT, COUNT, 0)
@@ -381,10 +381,10 @@ def test_a_stream_of_somebody_else(shmring_pool: shmring.Pool) -> None:
             other.sendto(request(7, time.time_ns()), ("127.0.0.1", port))
             one.sendto(b"no probe", ("127.0.0.1", port))
 
-    told: list[stamp.MeasureProgress] = []
+    told: list[probes.MeasureProgress] = []
     sender = threading.Thread(target=send)
     sender.start()
-    report = stamp.Listening(
+    report = probes.Listening(
         ("127.0.0.1", port), seconds=1, timeout=0.2, pool=shmring_pool, progress=told.append
     ).run()
     sender.join()
@@ -403,8 +403,8 @@ def test_a_listener_counts_packets_that_are_too_short_to_be_answered(
 ) -> None:
     with udp() as sock:
         place = sock.getsockname()
-    listening = stamp.Listening(place, seconds=1.5, timeout=1.0, pool=shmring_pool)
-    reports: list[stamp.MeasureReport] = []
+    listening = probes.Listening(place, seconds=1.5, timeout=1.0, pool=shmring_pool)
+    reports: list[probes.MeasureReport] = []
     thread = threading.Thread(target=lambda: reports.append(listening.run()))
     thread.start()
     time.sleep(0.2)
@@ -417,11 +417,11 @@ def test_a_listener_counts_packets_that_are_too_short_to_be_answered(
 
 
 def test_nobody_sends_to_a_listener(shmring_pool: shmring.Pool) -> None:
-    listening = stamp.Listening(("127.0.0.1", 0), pool=shmring_pool)
+    listening = probes.Listening(("127.0.0.1", 0), pool=shmring_pool)
     threading.Timer(0.1, listening.stop).start()
     report = listening.run()
     assert (report.received, report.seconds) == (0, 0.0)
-    waited = stamp.Listening(("127.0.0.1", 0), wait=0.2, pool=shmring_pool).run()
+    waited = probes.Listening(("127.0.0.1", 0), wait=0.2, pool=shmring_pool).run()
     assert (waited.received, waited.stopped) == (0, False)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import stamp
+from shmring.net import probes
 from shmring.testing.netns import NetHost
 
 PATIENCE_S = 60.0
@@ -40,12 +40,12 @@ def fields(reply: bytes) -> dict[str, Any]:
 
 
 @pytest.fixture
-def reflecting(shmring_pool: shmring.Pool) -> Iterator[Callable[..., stamp.Reflector]]:
+def reflecting(shmring_pool: shmring.Pool) -> Iterator[Callable[..., probes.Reflector]]:
     """Reflectors that answer in threads of their own."""
     with contextlib.ExitStack() as stack:
 
-        def begin(local: tuple[str, int] = HERE, **options: Any) -> stamp.Reflector:
-            made = stack.enter_context(stamp.Reflector(local, pool=shmring_pool, **options))
+        def begin(local: tuple[str, int] = HERE, **options: Any) -> probes.Reflector:
+            made = stack.enter_context(probes.Reflector(local, pool=shmring_pool, **options))
             thread = threading.Thread(target=made.serve)
             thread.start()
             stack.callback(thread.join)
@@ -68,7 +68,7 @@ def ask(sock: socket.socket, to: tuple[str, int], packet: bytes) -> bytes:
     return sock.recv(65536)
 
 
-def test_a_reply(reflecting: Callable[..., stamp.Reflector], sender: socket.socket) -> None:
+def test_a_reply(reflecting: Callable[..., probes.Reflector], sender: socket.socket) -> None:
     reflector = reflecting()
     before = time.time()
     asked = request(7, 100, error=0x0F84, ssid=0x1234, t1=before)
@@ -89,13 +89,13 @@ def test_a_reply(reflecting: Callable[..., stamp.Reflector], sender: socket.sock
 
 @pytest.mark.parametrize("size", [41, 43, 1400])
 def test_a_reply_is_as_long_as_its_request(
-    reflecting: Callable[..., stamp.Reflector], sender: socket.socket, size: int
+    reflecting: Callable[..., probes.Reflector], sender: socket.socket, size: int
 ) -> None:
     """41 bytes are a symmetric request of TWAMP Light."""
     assert len(ask(sender, reflecting().local, request(1, size))) == size
 
 
-def test_ptp_timestamps(reflecting: Callable[..., stamp.Reflector], sender: socket.socket) -> None:
+def test_ptp_timestamps(reflecting: Callable[..., probes.Reflector], sender: socket.socket) -> None:
     now_ns = time.clock_gettime_ns(time.CLOCK_TAI)
     packet = struct.pack("!IIIHH", 1, *divmod(now_ns, 10**9), 0x4001, 0) + bytes(28)
     raw = ask(sender, reflecting().local, packet)
@@ -105,7 +105,7 @@ def test_ptp_timestamps(reflecting: Callable[..., stamp.Reflector], sender: sock
 
 
 def test_sequences_of_sessions(
-    reflecting: Callable[..., stamp.Reflector], sender: socket.socket
+    reflecting: Callable[..., probes.Reflector], sender: socket.socket
 ) -> None:
     reflector = reflecting(stateful=True)
     to = reflector.local
@@ -117,7 +117,7 @@ def test_sequences_of_sessions(
 
 
 def test_what_is_hostile_is_counted_and_not_answered(
-    reflecting: Callable[..., stamp.Reflector], sender: socket.socket
+    reflecting: Callable[..., probes.Reflector], sender: socket.socket
 ) -> None:
     reflector = reflecting()
     a_reply = ask(sender, reflector.local, request(1))
@@ -129,7 +129,7 @@ def test_what_is_hostile_is_counted_and_not_answered(
 
 
 def test_two_reflectors_do_not_answer_each_other(
-    reflecting: Callable[..., stamp.Reflector],
+    reflecting: Callable[..., probes.Reflector],
 ) -> None:
     first, second = reflecting(), reflecting(stateful=True)
     first._channel.send(request(1, t1=time.time()), to=second.local)  # as a forged source would
@@ -142,7 +142,7 @@ def test_two_reflectors_do_not_answer_each_other(
 
 
 def test_other_networks_and_too_many_are_refused(
-    reflecting: Callable[..., stamp.Reflector], sender: socket.socket
+    reflecting: Callable[..., probes.Reflector], sender: socket.socket
 ) -> None:
     closed = reflecting(allow=["10.0.0.0/8", "::1"])
     slow = reflecting(max_pps=10, allow="127.0.0.0/8")  # one at once
@@ -161,7 +161,7 @@ def test_other_networks_and_too_many_are_refused(
 
 
 def test_both_ip_versions(shmring_pool: shmring.Pool) -> None:
-    with stamp.Reflector(("", 0), pool=shmring_pool) as reflector:
+    with probes.Reflector(("", 0), pool=shmring_pool) as reflector:
         thread = threading.Thread(target=reflector.serve)
         thread.start()
         try:
@@ -188,12 +188,12 @@ def test_both_ip_versions(shmring_pool: shmring.Pool) -> None:
 )
 def test_wrong_options_of_a_reflector(options: dict[str, Any], words: str) -> None:
     with pytest.raises(shmring.BadConfig, match=words):
-        stamp.Reflector(HERE, **options)
+        probes.Reflector(HERE, **options)
 
 
-def test_reflect_for_no_time(reflecting: Callable[..., stamp.Reflector]) -> None:
+def test_reflect_for_no_time(reflecting: Callable[..., probes.Reflector]) -> None:
     with pytest.raises(shmring.BadConfig, match="seconds is nan: it must be 0 or more"):
-        stamp.Reflector.serve(reflecting(), math.nan)
+        probes.Reflector.serve(reflecting(), math.nan)
 
 
 def test_reflect_for_a_time(shmring_pool: shmring.Pool) -> None:
@@ -207,7 +207,7 @@ def test_reflect_for_a_time(shmring_pool: shmring.Pool) -> None:
 
 @pytest.mark.parametrize("timestamps", ["ntp", "ptp"])
 def test_a_clock_on_this_host_is_ours(
-    reflecting: Callable[..., stamp.Reflector], shmring_pool: shmring.Pool, timestamps: Any
+    reflecting: Callable[..., probes.Reflector], shmring_pool: shmring.Pool, timestamps: Any
 ) -> None:
     reflector = reflecting()
     clock_to = shmring.clock_to(
@@ -243,7 +243,7 @@ def test_a_clock_on_this_host_is_ours(
 
 
 def test_the_offset_to_a_monotonic_clock(
-    reflecting: Callable[..., stamp.Reflector], shmring_pool: shmring.Pool
+    reflecting: Callable[..., probes.Reflector], shmring_pool: shmring.Pool
 ) -> None:
     port = reflecting().local[1]
     with shmring.clock_to(
@@ -385,7 +385,7 @@ def test_an_unknown_host() -> None:
 def test_between_two_hosts(shmring_netns: tuple[NetHost, NetHost]) -> None:
     """Both have the clock of this machine, so the truth is 0."""
     left, right = shmring_netns
-    with stamp.Reflector((right.address, 862), pool=right.pool) as reflector:
+    with probes.Reflector((right.address, 862), pool=right.pool) as reflector:
         thread = threading.Thread(target=reflector.serve)
         thread.start()
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import tap
+from shmring.net import tap
 
 MS = 1_000_000
 WAIT_S = 20.0

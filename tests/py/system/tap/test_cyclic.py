@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import Cyclic, tap
+from shmring import Cyclic
+from shmring.net import tap
 
 CYCLES = 20
 PERIOD_NS = 5_000_000

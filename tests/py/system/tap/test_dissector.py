@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rtworkers.verdicts import LATE
-from shmring import Socket, Udp, tap
-from shmring.types import Verdict
+from shmring import Socket, Udp, Verdict
+from shmring.net import tap
 
 pytestmark = pytest.mark.check
 

@@ -10,7 +10,8 @@ import pytest
 from kit.wire import udp
 
 import shmring
-from shmring import tap, udt
+from shmring import udt
+from shmring.net import tap
 from shmring.rtp import Rtcp
 
 HERE = "127.0.0.1"

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import tap
+from shmring.net import tap
 
 MS = 1_000_000
 WAIT_S = 20.0
 
 TOOL = """
 import sys
-from shmring import tap
+from shmring.net import tap
 t = tap.open(sys.argv[1], sys.argv[2], buffer_bytes=int(sys.argv[3]))
 print("taps", flush=True)
 sys.stdin.readline()
@@ -186,7 +186,7 @@ def test_dead_workers_cannot_be_tapped(
 
 OTHER_USER = """
 import os
-from shmring import tap
+from shmring.net import tap
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
     tap.open("ctl", "/dev/null")

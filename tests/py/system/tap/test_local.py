@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import Impairment, Local, tap
+from shmring import Impairment, Local
+from shmring.net import tap
 
 WAIT_S = 20.0
 

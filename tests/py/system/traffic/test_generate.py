@@ -13,8 +13,8 @@ from typing import Any
 from kit.engines import spelled
 
 import shmring
-from shmring import capture, traffic
 from shmring._proto import ffi, lib
+from shmring.net import capture, traffic
 
 PATIENCE_S = 60.0
 MS = 1_000_000

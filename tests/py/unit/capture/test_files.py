@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shmring import capture
-from shmring.capture.reader import Reader
-from shmring.tap import pcapng
+from shmring.net import capture
+from shmring.net.capture.reader import Reader
+from shmring.net.tap import pcapng
 from shmring.testing import captures as c
 
 T = 1_795_288_288_555_810_862

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from shmring import capture
-from shmring.capture.reader import Reader
+from shmring.net import capture
+from shmring.net.capture.reader import Reader
 from shmring.testing import captures as c
 
 T = 1_795_288_288_555_810_862

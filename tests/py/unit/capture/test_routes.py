@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shmring.capture import Player, address, pacing
-from shmring.capture.routes import Routes
 from shmring.errors import BadAddress
-from shmring.lanes import start
+from shmring.net.capture import Player, address, pacing
+from shmring.net.capture.routes import Routes
+from shmring.net.lanes import start
 
 ENDS = (("10.0.0.1", 4000), ("239.0.0.1", 5004))
 ENDS6 = (("fd00::1", 4000), ("fd00::2", 5004))

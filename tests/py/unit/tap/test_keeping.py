@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from shmring.tap import records
-from shmring.tap.keeper import Keeper
-from shmring.tap.log import Batch, TapLog, memory_bytes
-from shmring.tap.records import Record
-from shmring.tap.stamps import PATIENCE_NS, StampMerger
+from shmring.net.tap import records
+from shmring.net.tap.keeper import Keeper
+from shmring.net.tap.log import Batch, TapLog, memory_bytes
+from shmring.net.tap.records import Record
+from shmring.net.tap.stamps import PATIENCE_NS, StampMerger
 from shmring_cli import tap as command
 
 

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from shmring.tap import packets
+from shmring.net.tap import packets
 
 V4 = (bytes((10, 0, 0, 1)), 5004), (bytes((10, 0, 0, 2)), 9)
 V6 = (socket.inet_pton(socket.AF_INET6, "::1"), 1), (socket.inet_pton(socket.AF_INET6, "::2"), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 
-from shmring.tap import pcapng
+from shmring.net.tap import pcapng
 
 
 def blocks(raw: bytes) -> list[tuple[int, bytes]]:

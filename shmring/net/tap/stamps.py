@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from shmring.tap import records
-from shmring.tap.records import Record
+from shmring.net.tap import records
+from shmring.net.tap.records import Record
 
 PATIENCE_NS = 1_000_000_000
 """A timestamp that has not come after this time was lost with a worker, or overwritten."""

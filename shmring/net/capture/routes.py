@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from shmring import _address
 from shmring._address import Address
-from shmring.capture.reader import Ends
 from shmring.errors import BadAddress
+from shmring.net.capture.reader import Ends
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HOW = 'use "10.0.0.1:5004", "[fd00::1]:5004", "10.0.0.0/8", "*:5004" or "10.0.0.1"'

@@ -17,9 +17,9 @@ from shmring._opening import Opening, Udp
 from shmring._proto import ffi, lib
 from shmring.channel import Channel
 from shmring.histogram import Histogram
-from shmring.lanes.lane import Columns, Lane
-from shmring.lanes.report import Progress
-from shmring.lanes.start import clock_of, start_ns
+from shmring.net.lanes.lane import Columns, Lane
+from shmring.net.lanes.report import Progress
+from shmring.net.lanes.start import clock_of, start_ns
 from shmring.parts import Multicast, Queue, Socket
 from shmring.pool import default_pool
 from shmring.stats import ChannelStats

@@ -25,10 +25,10 @@ from shmring._proto import ffi, lib
 from shmring.channel import Channel
 from shmring.errors import BadConfig, NoPermission, SendTimeout, ShmringOSError
 from shmring.histogram import Histogram
-from shmring.lanes.lane import Columns
+from shmring.net.lanes.lane import Columns
+from shmring.net.probes.arrivals import Arrivals
 from shmring.parts import Queue, Socket
 from shmring.pool import open as open_channel
-from shmring.stamp.arrivals import Arrivals
 from shmring.types import Profile
 
 PORT: int = lib.STAMP_PORT
@@ -301,7 +301,7 @@ def reflect(
     local: (host, port) to answer on. An empty host stands for all addresses of both IP versions.
         None: port 862 of all addresses, which needs a privilege. A reply comes from the address
         that was asked. Name one address if broadcasts are not to be answered.
-    seconds: how long. None: until an exception such as KeyboardInterrupt. `stamp.Reflector` can be
+    seconds: how long. None: until an exception such as KeyboardInterrupt. `probes.Reflector` can be
         stopped by another thread.
     stateful: number the replies of each session (source address, source port, SSID), so that the
         sender can tell in which direction packets were lost. Otherwise a reply has the sequence of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from shmring.tap.log import Batch
+from shmring.net.tap.log import Batch
 
 
 class Keeper:

@@ -11,15 +11,15 @@ Each packet is a request of STAMP (RFC 8762), so `shmring reflect` and other ref
 `shmring generate` does the same on the command line.
 """
 
-from shmring.traffic.flow import Flow, Sizes
-from shmring.traffic.generator import (
+from shmring.net.traffic.flow import Flow, Sizes
+from shmring.net.traffic.generator import (
     FlowReport,
     GenerateReport,
     Generator,
     PlannedFlow,
     generate,
 )
-from shmring.traffic.rates import Phase, Rate, on_off, ramp, steps
+from shmring.net.traffic.rates import Phase, Rate, on_off, ramp, steps
 
 __all__ = [
     "Flow",

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, Self
 from shmring._facts import values
 from shmring._numbers import CaptureFates
 from shmring._proto import ffi, lib
-from shmring.capture.gzipped import GZIP, Gunzip
-from shmring.lanes.lane import RECORDS
+from shmring.net.capture.gzipped import GZIP, Gunzip
+from shmring.net.lanes.lane import RECORDS
 
 _PIECE_BYTES = 4 << 20  # more than the longest block
 _WAIT_MS = 200

@@ -12,14 +12,14 @@ from shmring._address import Address
 from shmring._host_time import HostTime
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
-from shmring.capture.routes import address
 from shmring.errors import BadAddress
-from shmring.lanes.lane import RECORDS
-from shmring.lanes.lanes import Lanes, lane_of
-from shmring.lanes.report import Progress, SendingReport
-from shmring.lanes.start import clock_of
-from shmring.traffic.clock import StampFormat, check_stamp, tell_clock
-from shmring.traffic.flow import HEAD_BYTES, Flow
+from shmring.net.capture.routes import address
+from shmring.net.lanes.lane import RECORDS
+from shmring.net.lanes.lanes import Lanes, lane_of
+from shmring.net.lanes.report import Progress, SendingReport
+from shmring.net.lanes.start import clock_of
+from shmring.net.traffic.clock import StampFormat, check_stamp, tell_clock
+from shmring.net.traffic.flow import HEAD_BYTES, Flow
 from shmring.types import Clock, Late, Profile
 
 Padding = Literal["zero", "random"]

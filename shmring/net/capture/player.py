@@ -9,12 +9,12 @@ from typing import BinaryIO
 from shmring._address import Address
 from shmring._opening import Opening
 from shmring._proto import ffi, lib
-from shmring.capture import pacing
-from shmring.capture.flows import CaptureSummary, summary
-from shmring.capture.reader import Reader
-from shmring.capture.routes import Routes
-from shmring.lanes.lanes import Lanes
-from shmring.lanes.report import Progress, SendingReport
+from shmring.net.capture import pacing
+from shmring.net.capture.flows import CaptureSummary, summary
+from shmring.net.capture.reader import Reader
+from shmring.net.capture.routes import Routes
+from shmring.net.lanes.lanes import Lanes
+from shmring.net.lanes.report import Progress, SendingReport
 from shmring.types import Late, Profile
 
 

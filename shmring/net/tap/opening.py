@@ -14,10 +14,10 @@ from shmring import _host, errors
 from shmring._attachment import Attachment
 from shmring._check import error, last_text
 from shmring._ring import ffi, lib
-from shmring.tap.capture import Capture
-from shmring.tap.packets import plain_ip
-from shmring.tap.pcapng import LINKTYPE_IPV4, LINKTYPE_IPV6, LINKTYPE_RAW, Sink
-from shmring.tap.session import NS_PER_S, WHY_A_WORKER, Plan, Tap
+from shmring.net.tap.capture import Capture
+from shmring.net.tap.packets import plain_ip
+from shmring.net.tap.pcapng import LINKTYPE_IPV4, LINKTYPE_IPV6, LINKTYPE_RAW, Sink
+from shmring.net.tap.session import NS_PER_S, WHY_A_WORKER, Plan, Tap
 from shmring.types import TapDirection, TapTimes, TapTrigger
 
 DEFAULT_BUFFER_BYTES = 16 << 20
@@ -53,7 +53,7 @@ def open(
     `keep`: write only on a trigger. Then write the last `keep` seconds, and the next `after`
         seconds. None: write everything at once.
     `triggers`: triggers in addition to `Tap.trigger`. ``"late"``: a packet with a verdict that
-        means late. ``"api"``: `shmring.tap.trigger` in any process.
+        means late. ``"api"``: `shmring.net.tap.trigger` in any process.
     `again`: keep recording after a trigger. Otherwise the tap ends.
     `count`: end after this number of packets.
     `snap`: copy at most this number of bytes of a datagram, 0: all.

@@ -10,11 +10,11 @@ from shmring import room
 from shmring._address import Address
 from shmring._opening import Opening, Udp
 from shmring.channel import Channel
+from shmring.net.probes.measured import MeasureReport
+from shmring.net.probes.measuring import MeasureProgress, Watch, positive, report_of
+from shmring.net.probes.outcome import Probes
 from shmring.parts import Socket
 from shmring.pool import open as open_channel
-from shmring.stamp.measured import MeasureReport
-from shmring.stamp.measuring import MeasureProgress, Watch, positive, report_of
-from shmring.stamp.probes import Probes
 from shmring.types import Profile
 
 _NS_PER_S = 1_000_000_000

@@ -18,10 +18,10 @@ from shmring._opening import Opening, Udp
 from shmring._proto import ffi, lib
 from shmring.channel import Channel
 from shmring.errors import BadAddress, BadConfig, ReceiveTimeout
+from shmring.net.probes.arrivals import Arrivals
+from shmring.net.probes.reflector import PORT
 from shmring.parts import Queue, Socket
 from shmring.pool import open as open_channel
-from shmring.stamp.arrivals import Arrivals
-from shmring.stamp.reflector import PORT
 
 LocalClock = Literal["realtime", "tai", "monotonic"]
 """CLOCK_REALTIME (`time.time_ns`), CLOCK_TAI, or CLOCK_MONOTONIC (`time.monotonic_ns`)."""

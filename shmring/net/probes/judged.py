@@ -4,8 +4,8 @@ from array import array
 from typing import Any
 
 from shmring._proto import ffi, lib
-from shmring.stamp.arrivals import PACKETS
-from shmring.stamp.clock import RemoteClock
+from shmring.net.probes.arrivals import PACKETS
+from shmring.net.probes.clock import RemoteClock
 
 
 class JudgedClock(RemoteClock):

@@ -1,6 +1,6 @@
 """Copies of the packets of a channel, for Wireshark and similar programs.
 
-    from shmring import tap
+    from shmring.net import tap
 
     with tap.open("ctl", "ctl.pcapng") as t:              # everything, from now on
         time.sleep(10)
@@ -13,7 +13,7 @@
 `shmring tap` does the same on the command line.
 """
 
-from shmring.tap.opening import DEFAULT_BUFFER_BYTES, TRIGGERS, open, trigger
-from shmring.tap.session import Tap, TapStats
+from shmring.net.tap.opening import DEFAULT_BUFFER_BYTES, TRIGGERS, open, trigger
+from shmring.net.tap.session import Tap, TapStats
 
 __all__ = ["DEFAULT_BUFFER_BYTES", "TRIGGERS", "Tap", "TapStats", "open", "trigger"]

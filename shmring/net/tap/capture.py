@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-from shmring.tap import packets, pcapng, records
-from shmring.tap.records import Record
+from shmring.net.tap import packets, pcapng, records
+from shmring.net.tap.records import Record
 from shmring.types import STAMPS, VERDICTS
 
 _INTERFACES = {records.SENT: "tx", records.ARRIVED: "rx", records.NOT_SENT: "not sent"}

@@ -15,11 +15,9 @@ from shmring._proto import lib
 from shmring.channel import Channel
 from shmring.engine import OpenOptions
 from shmring.errors import ReceiveTimeout, RingFull
-from shmring.lanes.lane import Columns
-from shmring.lanes.start import LEAD_NS
-from shmring.parts import Queue, Socket
-from shmring.pool import open as open_channel
-from shmring.stamp.measured import (
+from shmring.net.lanes.lane import Columns
+from shmring.net.lanes.start import LEAD_NS
+from shmring.net.probes.measured import (
     ClockKind,
     Clocks,
     FlowResult,
@@ -29,9 +27,11 @@ from shmring.stamp.measured import (
     delays_of,
     merged,
 )
-from shmring.stamp.probes import WAYS, Bounds, Probes, window_for
-from shmring.stamp.schedule import LEAST_CAPACITY, Schedule
-from shmring.traffic.flow import Flow
+from shmring.net.probes.outcome import WAYS, Bounds, Probes, window_for
+from shmring.net.probes.schedule import LEAST_CAPACITY, Schedule
+from shmring.net.traffic.flow import Flow
+from shmring.parts import Queue, Socket
+from shmring.pool import open as open_channel
 from shmring.types import Profile
 from shmring.udt.connecting import resolve
 

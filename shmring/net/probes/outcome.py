@@ -9,7 +9,7 @@ from shmring._host_time import HostTime
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.histogram import Histogram
-from shmring.lanes.lane import Columns
+from shmring.net.lanes.lane import Columns
 
 MOST_FLOWS: int = lib.STAMP_MOST_FLOWS
 _REPORTS_AT_ONCE = 8192

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from shmring._address import Address
-from shmring.capture.reader import Fates, Reader
-from shmring.capture.routes import Routes
+from shmring.net.capture.reader import Fates, Reader
+from shmring.net.capture.routes import Routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ with shmring.clock_to("10.0.0.7") as clock:     # on another one
 print(shmring.measure("10.0.0.7").verdict)
 """
 
-from shmring.stamp.clock import Answers, Bounded, ClockEstimate, RemoteClock, clock_to
-from shmring.stamp.listening import Listening
-from shmring.stamp.measured import Clocks, Delays, FlowResult, MeasureReport, Sample
-from shmring.stamp.measuring import LATE_NS, PORT, Measurement, MeasureProgress, measure
-from shmring.stamp.reflector import Reflected, Reflector, ReflectorReport, reflect
+from shmring.net.probes.clock import Answers, Bounded, ClockEstimate, RemoteClock, clock_to
+from shmring.net.probes.listening import Listening
+from shmring.net.probes.measured import Clocks, Delays, FlowResult, MeasureReport, Sample
+from shmring.net.probes.measuring import LATE_NS, PORT, Measurement, MeasureProgress, measure
+from shmring.net.probes.reflector import Reflected, Reflector, ReflectorReport, reflect
 
 __all__ = [
     "LATE_NS",

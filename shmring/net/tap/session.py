@@ -15,12 +15,12 @@ from typing import Any, Self
 from shmring import errors
 from shmring._attachment import Attachment
 from shmring._ring import lib
-from shmring.tap import records
-from shmring.tap.capture import Capture
-from shmring.tap.keeper import Keeper
-from shmring.tap.log import Batch, TapLog, memory_bytes
-from shmring.tap.records import Record
-from shmring.tap.stamps import StampMerger
+from shmring.net.tap import records
+from shmring.net.tap.capture import Capture
+from shmring.net.tap.keeper import Keeper
+from shmring.net.tap.log import Batch, TapLog, memory_bytes
+from shmring.net.tap.records import Record
+from shmring.net.tap.stamps import StampMerger
 
 POLL_MS = 5
 BATCHES_PER_ROUND = 64
@@ -78,7 +78,7 @@ class Plan:
 
 
 class Tap:
-    """Copies the packets of a channel. `shmring.tap.open` makes it. It runs on its own thread.
+    """Copies the packets of a channel. `shmring.net.tap.open` makes it. It runs on its own thread.
 
     A context manager: the end of the block closes the tap. Any thread may call its methods.
     """
@@ -171,7 +171,7 @@ class Tap:
         self.close()
 
     def start(self) -> Self:
-        """Start reading. `shmring.tap.open` has already called it."""
+        """Start reading. `shmring.net.tap.open` has already called it."""
         self._thread.start()
         return self
 

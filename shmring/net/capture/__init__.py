@@ -9,11 +9,11 @@
 `shmring replay` does the same on the command line.
 """
 
-from shmring.capture.flows import CaptureSummary, Flow, flows
-from shmring.capture.player import Player, ReplayReport, replay
-from shmring.capture.reader import Fates
-from shmring.capture.routes import address
-from shmring.lanes.report import Progress
+from shmring.net.capture.flows import CaptureSummary, Flow, flows
+from shmring.net.capture.player import Player, ReplayReport, replay
+from shmring.net.capture.reader import Fates
+from shmring.net.capture.routes import address
+from shmring.net.lanes.report import Progress
 
 __all__ = [
     "CaptureSummary",

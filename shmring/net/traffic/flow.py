@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from shmring._address import Address
 from shmring._proto import lib
-from shmring.traffic.rates import Rate, duration_ns, steady
+from shmring.net.traffic.rates import Rate, duration_ns, steady
 
 Sizes = int | tuple[int, int] | Literal["imix"] | Mapping[int, int]
 Pattern = Literal["even", "poisson"]

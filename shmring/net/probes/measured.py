@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from shmring._address import Address
 from shmring.histogram import Histogram
+from shmring.net.probes.outcome import Probes, hist_of, total
 from shmring.room import Room
-from shmring.stamp.probes import Probes, hist_of, total
 
 ClockKind = Literal["same", "measured"]
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)

@@ -7,9 +7,9 @@ from typing import Any
 
 from shmring._host_time import HostTime
 from shmring._proto import ffi, lib
-from shmring.lanes.lane import RECORDS, Columns
-from shmring.traffic.clock import tell_clock
-from shmring.traffic.flow import Flow
+from shmring.net.lanes.lane import RECORDS, Columns
+from shmring.net.traffic.clock import tell_clock
+from shmring.net.traffic.flow import Flow
 from shmring.types import Clock
 
 LEAST_SIZE: int = lib.STAMP_BYTES

@@ -28,8 +28,8 @@ def attach(
     """Return this process's end of an open channel. It reads what arrives from now on.
 
     The result is a `Channel`, also for one that was opened with `Local`. For a channel that was
-    opened with `Rtp` it is an `RtpChannel`, with `Netflux` a `NetfluxChannel`, with `Cyclic` a
-    `CyclicChannel`, and with `Proxy` a `ProxyChannel`.
+    opened with `Rtp` it is an `rtp.Channel`, with `Netflux` a `netflux.Channel`, with `Cyclic` a
+    `cyclic.Channel`, and with `Proxy` a `proxy.Channel`.
 
     engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
         of channel, as in ``attach("mic", Rtp())``, and gives the records of a Netflux channel, as

@@ -157,8 +157,12 @@ class ChannelEnd:
             if not self._endpoint.has_addresses:
                 ends = "on this host"
             readonly = " readonly" if self.readonly else ""
-            return f"<shmring.{type(self).__name__} {self.name!r} {ends} {self.state}{readonly}>"
-        return f"<shmring.{type(self).__name__} {self.name!r} closed>"
+            return f"<{self._kind()} {self.name!r} {ends} {self.state}{readonly}>"
+        return f"<{self._kind()} {self.name!r} closed>"
+
+    def _kind(self) -> str:
+        home = type(self).__module__
+        return f"{home.rpartition('.')[0] or home}.{type(self).__name__}"
 
     def _same_end(self) -> Self:
         """Return a second object for this end. The calls for tasks refer to it, and so they form no

@@ -148,7 +148,7 @@ MEANINGS = {
     "watchdog_ns": """the partner counts as dead after this time without a new datagram, up to 1 h. 0: never.""",
     "hear_ns": """the partner does not hear us if it acknowledges nothing new for this time, up to 1 h. None: the watchdog, but at least three cycles, and never if there is no watchdog.""",
     "stale_ns": """values to be sent are stale after this time without an update, up to 1 h. 0: when the process that wrote them has died.""",
-    "flows": """how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the worker. If all are in use, a new client gets the place of one that sent a single datagram and was silent for a second, or of one whose host has more than a quarter of the flows. Otherwise its datagrams are dropped and counted as `ProxyStats.forward_no_flow`.""",
+    "flows": """how many clients there may be at a time, 1 to 65536. Each takes a file descriptor of the worker. If all are in use, a new client gets the place of one that sent a single datagram and was silent for a second, or of one whose host has more than a quarter of the flows. Otherwise its datagrams are dropped and counted as `proxy.Stats.forward_no_flow`.""",
     "idle_ns": """a flow without datagrams for this long ends, ns, 1 ms to 1 day.""",
     "fill_packets": """maximum number of consecutive filling packets, 1 to 65535.""",
     "min_sequential": """packets in order that validate a source, 1 to 1000.""",

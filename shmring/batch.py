@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, Never, Self, overload
 
 from shmring import _address, _arrow, _hot, errors
+from shmring._address import pack_addresses as pack_addresses
 from shmring._hot import Core as Core
 from shmring._hot import Packet as Packet
 from shmring.extras import missing
@@ -241,7 +242,7 @@ class PacketBatch(Records):
     lengths = Column(_PACKET_FIELDS["length"], "Length of each payload, bytes.")
     stamps = Column(
         _PACKET_FIELDS["stamp"],
-        "Who took each timestamp, as an index into ``tuple(shmring.Stamp)``.",
+        "Who took each timestamp, as an index into ``tuple(shmring.types.Stamp)``.",
     )
 
     @property
@@ -442,7 +443,7 @@ class ReportBatch(Records):
     @property
     def array(self) -> Any:
         """NumPy record array with the fields of `SendReport`. verdict and stamp are indices into
-        ``tuple(shmring.Verdict)`` and ``tuple(shmring.Stamp)``.
+        ``tuple(shmring.Verdict)`` and ``tuple(shmring.types.Stamp)``.
 
         Raises ImportError without NumPy.
         """

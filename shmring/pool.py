@@ -52,7 +52,8 @@ from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._opening import UDP, C, Opened, Opening, OpeningAio, showing
 from shmring._options import Prepared
-from shmring._pool_quota import NO_LIMIT, Budget, UserLimits
+from shmring._pool_quota import NO_LIMIT, Budget
+from shmring._pool_quota import UserLimits as UserLimits
 from shmring._realtime import Shortfall
 from shmring._ring import ffi, lib
 from shmring._signature import like

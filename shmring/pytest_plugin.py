@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shmring.engine import OpenOptions
     from shmring.net.capture import ReplayReport
     from shmring.pool import Pool
-    from shmring.rtp.channel import RtpChannel
+    from shmring.rtp.channel import Channel as RtpChannel
     from shmring.testing.netns import NetHost
     from shmring.testing.plc import Partner, SimulatedPlc
     from shmring.types import Impairment
@@ -195,7 +195,7 @@ def shmring_open(shmring_pool: Pool) -> ChannelFactory:
 
 @pytest.fixture
 def shmring_replay(shmring_pool: Pool) -> Replay:
-    """`shmring.replay` on `shmring_pool`: it sends a capture and returns the report.
+    """`shmring.net.replay` on `shmring_pool`: it sends a capture and returns the report.
 
     ``report = shmring_replay("line.pcapng", to=there.local, scale=0.1)``
     """

@@ -47,8 +47,8 @@ class ChannelStats(KeptReading, ChannelCounters, ChannelHistograms, Generic[Engi
     """Counters, histograms and settings in effect of a channel at one moment."""
 
     engine: EngineT_co
-    """Statistics of its engine: an `RtpStats`, `NetfluxStats`, `CyclicStats` or `ProxyStats`. None
-    for other engines."""
+    """Statistics of its engine: an `rtp.Stats`, `netflux.Stats`, `cyclic.Stats` or `proxy.Stats`.
+    None for other engines."""
     lacking: str
     """What the pool asked for and its worker does not have, with the fixes. Empty: nothing, or
     another process runs the pool."""

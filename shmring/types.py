@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from shmring._address import Address as Address
 from shmring._check import check
 from shmring._enums import (
     Align,
@@ -51,6 +52,7 @@ __all__ = [
     "STAMPS",
     "STATES",
     "VERDICTS",
+    "Address",
     "Align",
     "Buffer",
     "Clock",

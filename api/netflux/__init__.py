@@ -9,7 +9,7 @@
 
 Names and behaviour are those of the original. The workers of `shmring` do the work. The modules
 ``netflux_main``, ``netflux_receiver``, ``netflux_sender`` and ``netflux_statistics`` hold the same
-classes. `netflux.records` turns dataclasses into payloads. Without the compiled parts, records,
+classes. `shmring.netflux.records` turns dataclasses into payloads. Without the compiled parts,
 `NetfluxData` and `NetfluxStatisticsTracker` work. The error of ``start()`` names what is missing.
 """
 

@@ -83,12 +83,12 @@ def payload_of(data_class: Any) -> Payload:
                 sample.get_size(), data_class, lambda value: value.to_bytes(), sample.from_bytes
             )
         if dataclasses.is_dataclass(data_class):
-            from .records import Codec
+            from shmring.netflux.records import Codec
 
             return payload_of(Codec(data_class))
     elif all(hasattr(data_class, name) for name in ("encode", "decode", "size", "record")):
         return Payload(data_class.size, data_class.record, data_class.encode, data_class.decode)
     raise TypeError(
         f"data_class is {data_class!r}; it must be a class with to_bytes, from_bytes and get_size, "
-        "a dataclass with the types of netflux.records, or a netflux.records.Codec"
+        "a dataclass with the types of shmring.netflux.records, or a shmring.netflux.records.Codec"
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._link import Link
 
 if TYPE_CHECKING:
-    from shmring import NetfluxLink
+    from shmring import netflux
 
 JOIN_S = 2.0
 RETRY_S = 0.1
@@ -51,7 +51,7 @@ class Endpoint:
 
     @property
     def channel(self) -> Any:
-        """The `shmring.NetfluxChannel` while it runs, otherwise None."""
+        """The `shmring.netflux.Channel` while it runs, otherwise None."""
         return self._link.channel if self._running and self._link is not None else None
 
     def _use(self, link: Link) -> None:
@@ -69,7 +69,7 @@ class Endpoint:
     def _is_broken(self) -> bool:
         return self._link is not None and self._link.broken
 
-    def _look(self) -> NetfluxLink | None:
+    def _look(self) -> netflux.Link | None:
         return None if self._link is None else self._link.look()
 
     def _count(self, *names: str) -> list[int]:
@@ -78,7 +78,7 @@ class Endpoint:
         look = None if link is None else link.look()
         return [self._total(name, look) for name in names]
 
-    def _total(self, counter: str, look: NetfluxLink | None) -> int:
+    def _total(self, counter: str, look: netflux.Link | None) -> int:
         before = self._before.get(counter, 0)
         return before if look is None else before + getattr(look, counter)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 _missing: ImportError | None = None
 if TYPE_CHECKING:
     import shmring
-    from shmring import NetfluxChannel, NetfluxLink, NetfluxStats
+    from shmring import netflux
     from shmring.types import Direction
 else:
     try:
@@ -105,14 +105,14 @@ class Link:
         if _missing is not None:
             raise ImportError(
                 "netflux exchanges data through the compiled package shmring, which cannot be "
-                f"imported here ({_missing}); records and statistics work without it"
+                f"imported here ({_missing}); statistics work without it"
             ) from _missing
         self._pid = os.getpid()
         self._closed = False
         engine = {"send": 0, "receive": 0, "watchdog_ns": 0, "any_source": True} | engine
         self.tx_size: int = engine["send"]
         self.family = sock.family
-        self.channel: NetfluxChannel = shmring.open(
+        self.channel: netflux.Channel = shmring.open(
             name,
             shmring.Netflux(direction=direction, socket=shmring.Socket(existing=sock), **engine),
             pool=pool,
@@ -123,8 +123,8 @@ class Link:
         self.channel.stop_sending()
         self.channel.release()
         # Its last values, for use after it is closed.
-        self._seen: NetfluxLink = self.channel.link()
-        self._stats: NetfluxStats = self.channel.netflux_stats()
+        self._seen: netflux.Link = self.channel.link()
+        self._stats: netflux.Stats = self.channel.netflux_stats()
         self._values: bytes | None = None
 
     def close(self) -> None:
@@ -145,13 +145,13 @@ class Link:
         """Whether it ended by itself: its socket failed, or its pool was closed."""
         return not self._closed and self.channel.state in ("closed", "failed")
 
-    def look(self) -> NetfluxLink:
+    def look(self) -> netflux.Link:
         """State and counters."""
         with contextlib.suppress(shmring.ChannelClosed):
             self._seen = self.channel.link()
         return self._seen
 
-    def stats(self) -> NetfluxStats:
+    def stats(self) -> netflux.Stats:
         """Histograms."""
         with contextlib.suppress(shmring.ChannelClosed):
             self._stats = self.channel.netflux_stats()
@@ -182,7 +182,7 @@ class Link:
             item = self.channel.recv(timeout=timeout)
         except shmring.ChannelClosed:
             raise LinkClosed("the socket was closed") from None
-        if item.void if isinstance(item, shmring.NetfluxEvent) else True:
+        if item.void if isinstance(item, shmring.netflux.Event) else True:
             values: bytes = item.values
             return values
         return None

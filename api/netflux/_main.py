@@ -95,9 +95,9 @@ class NetfluxMain:
             assigned while the link runs.
         watch_interval, keep_values_on_timeout: see `NetfluxReceiver`.
         data_class: class of data_send and data_recv: a class with ``to_bytes``, ``from_bytes`` and
-            ``get_size``, such as `NetfluxData`, a dataclass with the types of `netflux.records`, or
-            a `netflux.records.Codec`, which also sets the byte order. The default is the class
-            that a program put in place of ``netflux_main.NetfluxData``.
+            ``get_size``, such as `NetfluxData`, a dataclass with the types of
+            `shmring.netflux.records`, or a `Codec` from there, which also sets the byte order. The
+            default is the class that a program put in place of ``netflux_main.NetfluxData``.
         recv_data_class: class of data_recv, if it differs.
         source_filter: accept packets of remote_ip and remote_port only.
         on_stale, stale_interval: what is sent when this process cannot read data_send in time, see
@@ -317,7 +317,7 @@ class NetfluxMain:
 
     @property
     def channel(self) -> Any:
-        """The `shmring.NetfluxChannel` while the link runs, otherwise None."""
+        """The `shmring.netflux.Channel` while the link runs, otherwise None."""
         return self.receiver.channel
 
     def print_status(self) -> None:

@@ -13,7 +13,7 @@ from ._link import Link, LinkClosed, LinkSocket, bound_socket, resolve
 from ._output import say
 
 if TYPE_CHECKING:
-    from shmring import NetfluxLink
+    from shmring import netflux
 
     from ._sender import NetfluxSender
 
@@ -309,7 +309,7 @@ class NetfluxReceiver(Endpoint):
     def _state(self) -> _State:
         return self._judge(self._look())
 
-    def _judge(self, look: NetfluxLink | None) -> _State:
+    def _judge(self, look: netflux.Link | None) -> _State:
         last = self._last
         if not self._running or look is None:
             return last

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ._tracker import NetfluxStatistics, NetfluxStatisticsTracker
 
 if TYPE_CHECKING:
-    from shmring import Histogram, NetfluxStats
+    from shmring import netflux
+    from shmring.histogram import Histogram
 
     from ._link import Link
     from ._receiver import NetfluxReceiver
@@ -31,7 +32,7 @@ class LinkStatistics(NetfluxStatisticsTracker):
         super().__init__(cycle_time_ms)
         self._receiver = receiver
         self._reset_link: Link | None = None
-        self._reset_look: NetfluxStats | None = None
+        self._reset_look: netflux.Stats | None = None
         self._reset_lost = (0, 0)
 
     def update(self, recv_seq_number: int, send_seq_number: int, feedback_seq_number: int) -> None:

@@ -34,8 +34,8 @@ _closer: threading.Thread | None = None
 def pool_for(cpu: int, priority: int, *, receives_only: bool) -> shmring.Pool:
     """Return the pool whose worker runs on core ``cpu`` (-1: any) with that priority (0: none).
 
-    If the worker does not get a setting, it gives a `shmring.RealtimeWarning` at its start, no
-    error.
+    If the worker does not get a setting, it gives a `shmring.errors.RealtimeWarning` at its start,
+    no error.
     """
     if cpu >= _CORES:
         _warn_of_core(cpu)
@@ -71,7 +71,7 @@ def _warn_of_core(cpu: int) -> None:
     warnings.warn(
         f"core {cpu} does not exist, this machine has 0 to {_CORES - 1}; the worker runs unpinned: "
         "give cpu= one of them",
-        shmring.RealtimeWarning,
+        shmring.errors.RealtimeWarning,
         stacklevel=6,
     )
 

@@ -39,7 +39,8 @@ from .base import (
 _missing: ImportError | None = None
 if TYPE_CHECKING:
     import shmring
-    from shmring import Channel, ChannelStats, Packet
+    from shmring import Channel, Packet
+    from shmring.stats import ChannelStats
     from shmring.types import Direction
 
     from . import _workers

@@ -36,7 +36,7 @@ static PyObject *values_of(const netflux_snapshot_t *s, PyObject *decode)
     return values;
 }
 
-/* The fields of shmring.NetfluxSnapshot, in its order. */
+/* The fields of shmring.netflux.Snapshot, in its order. */
 static PyObject *snapshot_fields(const netflux_snapshot_t *s, PyObject *decode)
 {
     PyObject *values = values_of(s, decode);

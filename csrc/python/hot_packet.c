@@ -52,7 +52,7 @@ static int stamp_number(PyObject *stamp)
         if (same)
             return same < 0 ? -1 : i;
     }
-    PyErr_Format(PyExc_ValueError, "stamp is %R: use one of shmring.Stamp", stamp);
+    PyErr_Format(PyExc_ValueError, "stamp is %R: use one of shmring.types.Stamp", stamp);
     return -1;
 }
 
@@ -204,7 +204,7 @@ static PyMemberDef packet_members[] = {
 };
 
 static PyGetSetDef packet_getset[] = {
-    {"stamp", (getter)packet_stamp, NULL, "what took timestamp_ns: a shmring.Stamp", NULL},
+    {"stamp", (getter)packet_stamp, NULL, "what took timestamp_ns: a shmring.types.Stamp", NULL},
     {"source", (getter)packet_source, NULL, "sender: (host, port)", NULL},
     {"local", (getter)packet_local, NULL,
      "address of this host that it came to, (host, port): give it as source= when you answer. "

@@ -10,13 +10,13 @@ PCMA = shmring.Rtp(codec="pcma", ptime_ns=10_000_000)
 BAD = shmring.Impairment(loss=0.1, jitter_ns=3_000_000, delay_ns=3_000_000, seed=7)
 
 
-def bridge(inward: shmring.RtpChannel, outward: shmring.RtpChannel, packets: int) -> int:
+def bridge(inward: shmring.rtp.Channel, outward: shmring.rtp.Channel, packets: int) -> int:
     """Forward until `packets` frames' time has passed. Return how many were lost on the way in."""
     passed = lost = 0
     while passed < packets:
         item = inward.recv(timeout=5.0)
-        frames = item.frames if isinstance(item, shmring.RtpErasure) else 1
-        lost += frames if isinstance(item, shmring.RtpErasure) else 0
+        frames = item.frames if isinstance(item, shmring.rtp.Erasure) else 1
+        lost += frames if isinstance(item, shmring.rtp.Erasure) else 0
         passed += frames
         outward.send_block(inward.pcm(item))
     return lost

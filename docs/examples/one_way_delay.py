@@ -2,8 +2,8 @@
 
 On one host both ends have the same clock. Between hosts that are synchronised by PTP, open the
 channels with clock="tai" at both ends, and give the addresses of the two cards. Without PTP,
-`shmring.clock_to` tells how far the clocks differ, with a bound, and `shmring.measure` does all of
-this at once.
+`shmring.net.clock_to` tells how far the clocks differ, with a bound, and `shmring.net.measure` does
+all of this at once.
 """
 
 import struct

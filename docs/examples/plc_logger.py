@@ -15,10 +15,10 @@ from shmring.testing.plc import Codesys5, SimulatedPlc
 ACTUALS = struct.Struct("<fi")  # REAL and DINT of the controller
 
 
-def log(link: shmring.NetfluxChannel, path: str, rows: int) -> None:
+def log(link: shmring.netflux.Channel, path: str, rows: int) -> None:
     table = []
     for item in link:
-        if isinstance(item, shmring.NetfluxValues):  # and no event of the watchdog
+        if isinstance(item, shmring.netflux.Values):  # and no event of the watchdog
             speed, parts = ACTUALS.unpack(item.values)
             table.append({"time_ns": item.timestamp_ns, "speed": speed, "parts": parts})
         if len(table) == rows:

@@ -68,7 +68,7 @@ def axis(stop: threading.Event, channel: shmring.Channel, hiccup: bool) -> None:
             time.sleep(0.024)
 
 
-def call(stop: threading.Event, channel: shmring.RtpChannel) -> None:
+def call(stop: threading.Event, channel: shmring.rtp.Channel) -> None:
     while not stop.is_set():
         channel.send(bytes(160))
         time.sleep(0.02)

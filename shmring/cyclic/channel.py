@@ -19,11 +19,11 @@ ENGINE = "cyclic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CyclicStats(CyclicNumbers):
+class Stats(CyclicNumbers):
     """Counters and state of the cycles of a channel. None means "never".
 
-    Counters run since the channel was opened, or since `Channel.reset_stats`. Times are ns of
-    CLOCK_MONOTONIC.
+    Counters run since the channel was opened, or since `shmring.Channel.reset_stats`. Times are ns
+    of CLOCK_MONOTONIC.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -31,14 +31,14 @@ class CyclicStats(CyclicNumbers):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class CyclicChannel(Reports, ChannelBase[Packet]):
+class Channel(Reports, ChannelBase[Packet]):
     """One process's end of a channel that sends its newest payload in every cycle.
 
     `Pool.open` and `shmring.open` with ``engine=Cyclic(...)`` return it, and so does
-    `shmring.attach`. Threads, fork, pickling, taps, reports, hold and release work as in `Channel`.
-    Nothing is queued: in each cycle the worker sends what was given to `update` last. Datagrams
-    that arrive are received as in `Channel`. Each cycle has a verdict. The sequence number of its
-    report is the number of the cycle.
+    `shmring.attach`. Threads, fork, pickling, taps, reports, hold and release work as in
+    `shmring.Channel`. Nothing is queued: in each cycle the worker sends what was given to `update`
+    last. Datagrams that arrive are received as in `shmring.Channel`. Each cycle has a verdict. The
+    sequence number of its report is the number of the cycle.
 
     Times are ns of CLOCK_MONOTONIC. `timeout=` is in seconds.
     """
@@ -70,13 +70,13 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
         """
         self._endpoint.put(payload)
 
-    def cyclic_stats(self) -> CyclicStats:
+    def cyclic_stats(self) -> Stats:
         """Return the counters and state of the cycles, without the rest of `stats`, in a few
         microseconds."""
         segment = self._endpoint.mapped()
         return _stats(segment, engine_words_of(segment))
 
-    def stats(self) -> ChannelStats[CyclicStats]:
+    def stats(self) -> ChannelStats[Stats]:
         """Return the counters and measurements of the channel and, in `engine`, of its cycles."""
         return read_stats(self._endpoint.mapped(), _stats)
 
@@ -109,12 +109,12 @@ class CyclicChannel(Reports, ChannelBase[Packet]):
 
 
 class CyclicAio(ReportsAio, ArrivalsAio[Packet]):
-    """The calls of a `CyclicChannel` that wait, for tasks of asyncio and trio."""
+    """The calls of a `Channel` that wait, for tasks of asyncio and trio."""
 
     __slots__ = ()
 
-    recv_many = receiving(CyclicChannel.recv_many)
+    recv_many = receiving(Channel.recv_many)
 
 
-def _stats(segment: Any, words: Sequence[int]) -> CyclicStats:
-    return CyclicStats(**values_at(CyclicNumbers, words, engine_places(ENGINE)))
+def _stats(segment: Any, words: Sequence[int]) -> Stats:
+    return Stats(**values_at(CyclicNumbers, words, engine_places(ENGINE)))

@@ -11,7 +11,7 @@ from shmring._check import check
 from shmring._option_rows import CYCLIC_OPTIONS, CyclicRows
 from shmring._ring import ffi, lib
 from shmring._spec import Held, Parts
-from shmring.cyclic.channel import ENGINE, CyclicChannel
+from shmring.cyclic.channel import ENGINE, Channel
 from shmring.engine import Endpoint, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Queue, Socket, checked, explained, options_of
@@ -33,11 +33,11 @@ _REFUSED = {"txtime": "the newest payload leaves in every cycle, none is queued:
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Cyclic(CyclicRows, Engine[CyclicChannel]):
-    """Send the newest payload in every cycle: the channel is a `CyclicChannel`.
+class Cyclic(CyclicRows, Engine[Channel]):
+    """Send the newest payload in every cycle: the channel is a `Channel`.
 
     The worker keeps the cycle also while Python is busy, hangs, or has died. Any process may
-    replace the payload with `CyclicChannel.update`.
+    replace the payload with `Channel.update`.
 
     Without a `remote` address the channel has no socket: every process that is attached receives
     each cycle as a packet, with the instant as its timestamp.
@@ -47,7 +47,7 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
     phase_ns: cycles are due at whole multiples of `period_ns` plus `phase_ns`, 0 to
         `period_ns` - 1. None: the worker chooses it, apart from its other channels.
     payload: what is sent from the first cycle on. None: nothing before the first
-        `CyclicChannel.update`.
+        `Channel.update`.
     on_stale: what is sent when the process that updated last has detached or died, or when the
         payload is older than `stale_after_ns`. "stop": nothing. "continue": the same payload. A
         bytes-like object: this fail-safe payload, which the worker keeps in its own memory. The
@@ -91,7 +91,7 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
         if self.given():
             self.prepare({})
 
-    def prepare(self, options: dict[str, Any]) -> Start[CyclicChannel]:
+    def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         checked("socket", self.socket, Socket)
         self.refuse(self.socket.given(), _REFUSED)
         plain = _plain(options_of(self) | options)
@@ -128,9 +128,9 @@ class Cyclic(CyclicRows, Engine[CyclicChannel]):
         check(lib.shm_cyclic_config_check(config))
         return config, failsafe
 
-    def attach(self, end: Endpoint) -> CyclicChannel:
+    def attach(self, end: Endpoint) -> Channel:
         self.refuse_given()
-        return CyclicChannel(end)
+        return Channel(end)
 
 
 class TickGrid(Cyclic):
@@ -170,11 +170,11 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
 
 def _starting_end(
     first: bytes | None, failsafe: bytes | None
-) -> Callable[[Endpoint], CyclicChannel]:
+) -> Callable[[Endpoint], Channel]:
     """Return the function that makes an opener's end, and sets what a channel starts with."""
 
-    def begin(end: Endpoint) -> CyclicChannel:
-        channel = CyclicChannel(end)
+    def begin(end: Endpoint) -> Channel:
+        channel = Channel(end)
         if not end.begins:
             return channel
         if failsafe is not None:

@@ -19,7 +19,7 @@ from shmring._in_thread import in_thread
 from shmring._options import integer
 from shmring._ring import lib
 from shmring._signature import like
-from shmring.cyclic.channel import CyclicChannel
+from shmring.cyclic.channel import Channel
 from shmring.cyclic.engine import TickGrid
 from shmring.parts import Share
 
@@ -70,12 +70,12 @@ class Ticks:
         self._last: int | None = None
         self._closed = False
         self._opening = threading.Lock()
-        self._channel: CyclicChannel | None = None  # until the first tick is awaited
+        self._channel: Channel | None = None  # until the first tick is awaited
         self._phase_ns = 0
 
     # --- the grid ---------------------------------------------------------------------------------
 
-    def _ready(self) -> CyclicChannel:
+    def _ready(self) -> Channel:
         """Return the channel. Open it if that was not done. Any thread may call this."""
         with self._opening:
             if self._channel is None:
@@ -85,11 +85,11 @@ class Ticks:
                 self._phase_ns = self._channel.cyclic_stats().origin_mono_ns
             return self._channel
 
-    async def _ready_for_task(self) -> CyclicChannel:
+    async def _ready_for_task(self) -> Channel:
         channel = self._channel
         return await in_thread(self._ready) if channel is None else channel
 
-    def _open(self) -> CyclicChannel:
+    def _open(self) -> Channel:
         """Attach to the grid, or open it if no process has done so."""
         while self._shared:
             try:
@@ -102,15 +102,15 @@ class Ticks:
                 time.sleep(0.001)  # another process opens it, or ends it, right now
         return self._opened()
 
-    def _opened(self) -> CyclicChannel:
+    def _opened(self) -> Channel:
         from shmring.pool import open as open_channel
 
         return open_channel(self._name, self._engine, pool=self._pool, share=Share(readers=64))
 
-    def _attached(self) -> CyclicChannel:
+    def _attached(self) -> Channel:
         pool = self._pool
         space = None if pool is None or isinstance(pool, str) else pool.namespace
-        channel = made(CyclicChannel, Endpoint(self._name, namespace=space))
+        channel = made(Channel, Endpoint(self._name, namespace=space))
         if channel.remote is not None or channel.max_payload > 0:
             channel.close()
             raise errors.BadConfig(
@@ -141,7 +141,7 @@ class Ticks:
             self.close()
 
     @property
-    def channel(self) -> CyclicChannel:
+    def channel(self) -> Channel:
         """The channel below: its statistics say how late the worker is."""
         return self._ready()
 
@@ -244,7 +244,7 @@ class Ticks:
         await in_thread(self.close)
 
     def __repr__(self) -> str:
-        return f"<shmring.Ticks {self._name!r} every {self.period_ns} ns>"
+        return f"<shmring.cyclic.Ticks {self._name!r} every {self.period_ns} ns>"
 
 
 class TicksAio:

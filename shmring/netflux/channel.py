@@ -10,7 +10,7 @@ from shmring._channel_base import ChannelBase
 from shmring._check import check
 from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
-from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
+from shmring.netflux.items import Item, SentValues, Snapshot, item_of
 from shmring.netflux.options import (
     ENGINE,
     FLAGS,
@@ -22,7 +22,7 @@ from shmring.netflux.options import (
     layout_of,
     layout_text,
 )
-from shmring.netflux.statistics import NetfluxLink, NetfluxStats, netflux_link, netflux_stats
+from shmring.netflux.statistics import Link, Stats, netflux_link, netflux_stats
 from shmring.observe.reading import engine_words_of
 from shmring.stats import ChannelStats, read_stats
 from shmring.types import OnStale
@@ -30,7 +30,7 @@ from shmring.types import OnStale
 _ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
 
 
-class NetfluxSettings(NamedTuple):
+class Settings(NamedTuple):
     """The settings of a link that are in effect now, see `Netflux`. Times are ns."""
 
     cycle_ns: int
@@ -44,17 +44,17 @@ class NetfluxSettings(NamedTuple):
     keep_values: bool
     keep_window: bool
     sending: bool
-    """Whether the link sends: true unless `NetfluxChannel.stop_sending` was called."""
+    """Whether the link sends: true unless `Channel.stop_sending` was called."""
 
 
 _NO_RECORD = (
-    ": give {} bytes, or open or attach with Netflux(send=netflux.records.Codec(...)), which takes "
-    "objects"
+    ": give {} bytes, or open or attach with Netflux(send=shmring.netflux.records.Codec(...)), "
+    "which takes objects"
 )
 
 
 class LinkSettings(TypedDict, total=False):
-    """Keyword arguments of `NetfluxChannel.configure`, see `Netflux`. None leaves a setting as it
+    """Keyword arguments of `Channel.configure`, see `Netflux`. None leaves a setting as it
     is."""
 
     cycle_ns: int | None
@@ -66,15 +66,15 @@ class LinkSettings(TypedDict, total=False):
     keep_window: bool | None
 
 
-class NetfluxChannel(ChannelBase[NetfluxItem]):
+class Channel(ChannelBase[Item]):
     """One process's end of a Netflux link: it writes the values to send, and reads the partner's
     values.
 
     `Pool.open` and `shmring.open` with ``engine=Netflux(...)`` return it, and so does
-    `shmring.attach`. Threads, fork, pickling, taps, hold and release work as in `Channel`. Nothing
-    is queued: the worker sends the newest values in every cycle, and any process can read the
-    partner's newest values from shared memory. `recv` returns all of the partner's values and all
-    events of the link, one after the other.
+    `shmring.attach`. Threads, fork, pickling, taps, hold and release work as in `shmring.Channel`.
+    Nothing is queued: the worker sends the newest values in every cycle, and any process can read
+    the partner's newest values from shared memory. `recv` returns all of the partner's values and
+    all events of the link, one after the other.
 
     Times are ns of CLOCK_MONOTONIC. `timeout=` is in seconds.
     """
@@ -115,7 +115,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
             return
         found, own_size = as_record(option, record)
         if found is None:
-            raise TypeError(f"{option} must be a record such as netflux.records.Codec")
+            raise TypeError(f"{option} must be a record such as shmring.netflux.records.Codec")
         theirs, ours = layout_text(layout), layout_of(record)
         if own_size != size or theirs not in ("", ours):
             raise errors.BadConfig(
@@ -167,11 +167,11 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         return _address.unpack(state.remote)
 
     @property
-    def settings(self) -> NetfluxSettings:
+    def settings(self) -> Settings:
         """The settings in effect now."""
         state = self._state()
         now = self._config.settings if state is None else state.settings
-        return NetfluxSettings(
+        return Settings(
             now.cycle_ns,
             now.watch_ns,
             now.hear_ns,
@@ -205,21 +205,21 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
                 payload_bytes(values, "values", _NO_RECORD.format(self.send_bytes))
             raise
 
-    def snapshot(self) -> NetfluxSnapshot | None:
+    def snapshot(self) -> Snapshot | None:
         """Return the newest values of the partner, or None before the first ones. Does not wait.
 
         Raises `ChannelClosed`, `WorkerFailed` (no worker has received for 3 s), and the exceptions
         of the record for a malformed payload.
         """
         found = self._endpoint.snapshot(self._decode)
-        # This takes 84 ns, NetfluxSnapshot(*found) takes 179 ns.
+        # This takes 84 ns, Snapshot(*found) takes 179 ns.
         if found is None:
             return None
-        return tuple.__new__(NetfluxSnapshot, found)  # pyright: ignore[reportUnknownMemberType]
+        return tuple.__new__(Snapshot, found)  # pyright: ignore[reportUnknownMemberType]
 
     @property
     def published(self) -> int:
-        """`NetfluxSnapshot.published` of the result that `snapshot` would return. 0: no
+        """`Snapshot.published` of the result that `snapshot` would return. 0: no
         values yet."""
         segment = self._endpoint.mapped()
         return int(lib.netflux_published(segment.engine))
@@ -304,34 +304,34 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
             request.on = lib.SHM_NETFLUX_GIVEN | _options.integer("number", number, 0, 255)
         self._ask(request)
 
-    def link(self) -> NetfluxLink:
+    def link(self) -> Link:
         """Return the state and counters of the link: `netflux_stats` without histograms, in a few
         microseconds."""
         return netflux_link(engine_words_of(self._endpoint.mapped()))
 
-    def netflux_stats(self) -> NetfluxStats:
+    def netflux_stats(self) -> Stats:
         """Return the counters and measurements of the link, without the rest of `stats`."""
         segment = self._endpoint.mapped()
         return netflux_stats(segment, engine_words_of(segment))
 
-    def stats(self) -> ChannelStats[NetfluxStats]:
+    def stats(self) -> ChannelStats[Stats]:
         """Return the counters and measurements of the channel and, in `engine`, of the link."""
         return read_stats(self._endpoint.mapped(), netflux_stats)
 
     # --- arrivals, one after the other ------------------------------------------------------------
 
-    def recv(self, *, timeout: float | None = None) -> NetfluxItem:
+    def recv(self, *, timeout: float | None = None) -> Item:
         """Return the next arrival or event. Wait `timeout` seconds for it: 0 does not wait, None
         sets no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
         return item_of(self._endpoint.recv(timeout=timeout), self.receive_bytes, self._decode)
 
-    def try_recv(self) -> NetfluxItem | None:
+    def try_recv(self) -> Item | None:
         """Return the next arrival or event, or None if there is none now.
         Raises `ChannelClosed`."""
         packet = self._endpoint.try_recv()
         return None if packet is None else item_of(packet, self.receive_bytes, self._decode)
 
-    def recv_many(self, max: int = 1024, *, timeout: float | None = None) -> list[NetfluxItem]:
+    def recv_many(self, max: int = 1024, *, timeout: float | None = None) -> list[Item]:
         """Return all available arrivals and events, up to `max`. Waits for the first one like
         `recv`, and raises the same exceptions."""
         packets = self._endpoint.recv_many(max, timeout=timeout)
@@ -362,19 +362,19 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._endpoint.engine_request(bytes(ffi.buffer(request)) + values)
 
 
-class NetfluxAio(ArrivalsAio[NetfluxItem]):
-    """The calls of a `NetfluxChannel` that wait, for tasks of asyncio and trio."""
+class NetfluxAio(ArrivalsAio[Item]):
+    """The calls of a `Channel` that wait, for tasks of asyncio and trio."""
 
     __slots__ = ()
 
-    recv_many = receiving(NetfluxChannel.recv_many)
+    recv_many = receiving(Channel.recv_many)
 
 
-def starting_end(start: Start) -> Callable[[Endpoint], NetfluxChannel]:
+def starting_end(start: Start) -> Callable[[Endpoint], Channel]:
     """Return the function that makes an opener's end, and sets what a link starts with."""
 
-    def begin(end: Endpoint) -> NetfluxChannel:
-        channel = NetfluxChannel(end, start.send, start.receive)
+    def begin(end: Endpoint) -> Channel:
+        channel = Channel(end, start.send, start.receive)
         if not end.begins:
             return channel
         if start.values is not None:

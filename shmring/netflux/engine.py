@@ -9,7 +9,7 @@ from shmring._option_rows import NetfluxRows
 from shmring._spec import Parts, Spec
 from shmring.engine import Endpoint, Engine, Start
 from shmring.netflux import options as netflux_options
-from shmring.netflux.channel import NetfluxChannel, starting_end
+from shmring.netflux.channel import Channel, starting_end
 from shmring.netflux.options import Record
 from shmring.parts import SOCKET, Socket, checked, explained, options_of
 from shmring.types import OnStale
@@ -17,8 +17,8 @@ from shmring.types import OnStale
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Netflux(NetfluxRows, Engine[NetfluxChannel]):
-    """A Netflux link to one partner: the channel is a `NetfluxChannel`, which exchanges values in
+class Netflux(NetfluxRows, Engine[Channel]):
+    """A Netflux link to one partner: the channel is a `Channel`, which exchanges values in
     cycles.
 
     Times are ns, sizes are bytes. The opener gives `send`, `receive` or both.
@@ -30,7 +30,7 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
     receive: the values that the partner sends, in the same form. Shorter datagrams are rejected.
         The rest of longer ones is ignored.
     values: the first values to be sent: bytes, or an object that the record encodes. None: nothing
-        is sent before the first `NetfluxChannel.update`.
+        is sent before the first `Channel.update`.
 
     The link:
 
@@ -95,7 +95,7 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
                 object.__setattr__(self, "values", begin.values)
                 object.__setattr__(self, "failsafe", begin.failsafe)
 
-    def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
+    def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         begin = self._begin(options)
         return Start(begin.plain, begin.engine, starting_end(begin))
 
@@ -104,8 +104,8 @@ class Netflux(NetfluxRows, Engine[NetfluxChannel]):
         self.refuse(self.socket.given(), netflux_options.REFUSED)
         return netflux_options.prepare(options_of(self) | options, self.given())
 
-    def attach(self, end: Endpoint) -> NetfluxChannel:
+    def attach(self, end: Endpoint) -> Channel:
         self.refuse_given("send", "receive")
         # The channel refuses a number of bytes in place of a record.
         records = cast("tuple[Record | None, Record | None]", (self.send, self.receive))
-        return NetfluxChannel(end, *records)
+        return Channel(end, *records)

@@ -20,7 +20,7 @@ _VOID, _FIRST, _OVERSIZE = (
 )
 
 
-class NetfluxEventKind(StrEnum):
+class EventKind(StrEnum):
     """An event of a link. Compares equal to its lower-case name."""
 
     ALIVE = "alive"
@@ -37,10 +37,10 @@ class NetfluxEventKind(StrEnum):
     """They are too old, or their writer died."""
 
 
-_KINDS = {int(getattr(lib, f"SHM_NETFLUX_{kind.name}")): kind for kind in NetfluxEventKind}
+_KINDS = {int(getattr(lib, f"SHM_NETFLUX_{kind.name}")): kind for kind in EventKind}
 
 
-class NetfluxSnapshot(NamedTuple):
+class Snapshot(NamedTuple):
     """The newest values of the partner. Times are ns of CLOCK_MONOTONIC."""
 
     values: Any
@@ -65,8 +65,8 @@ class NetfluxSnapshot(NamedTuple):
         return time.monotonic_ns() - self.timestamp_ns
 
 
-class NetfluxValues(NamedTuple):
-    """One accepted datagram. Fields are as in `NetfluxSnapshot`."""
+class Values(NamedTuple):
+    """One accepted datagram. Fields are as in `Snapshot`."""
 
     values: Any
     number: int
@@ -81,27 +81,27 @@ class NetfluxValues(NamedTuple):
     """Sender: (host, port)."""
     lost_before: int
     """Arrivals and events that were overwritten in the ring between the previous item and this one.
-    0 from `recv_many`, see `Channel.lost`."""
+    0 from `recv_many`, see `shmring.Channel.lost`."""
 
 
-class NetfluxEvent(NamedTuple):
+class Event(NamedTuple):
     """The link changed."""
 
-    kind: NetfluxEventKind
+    kind: EventKind
     timestamp_ns: int
     """The deadline that passed, or the arrival that changed the link. CLOCK_MONOTONIC."""
     values: Any
-    """For ``timeout``: the values that `NetfluxChannel.snapshot` returns now. They are zeros unless
+    """For ``timeout``: the values that `Channel.snapshot` returns now. They are zeros unless
     the channel keeps values. Otherwise None."""
     void: bool
     """`values` are zeros in place of the partner's."""
     published: int
-    """As in `NetfluxSnapshot`. 0 except for ``timeout``."""
+    """As in `Snapshot`. 0 except for ``timeout``."""
     lost_before: int
-    """As in `NetfluxValues`."""
+    """As in `Values`."""
 
 
-NetfluxItem = NetfluxValues | NetfluxEvent
+Item = Values | Event
 """Anything that a Netflux channel delivers."""
 
 
@@ -118,7 +118,7 @@ class SentValues(NamedTuple):
     """Process that updated them. 0: it has detached."""
 
 
-def item_of(packet: Packet, size: int, decode: Callable[[bytes], Any] | None) -> NetfluxItem:
+def item_of(packet: Packet, size: int, decode: Callable[[bytes], Any] | None) -> Item:
     """Decode a packet of the underlying channel.
 
     Another process may have overwritten it. Then the item is meaningless, with no other effect.
@@ -126,15 +126,15 @@ def item_of(packet: Packet, size: int, decode: Callable[[bytes], Any] | None) ->
     record = packet.data.ljust(HEAD.size + size, b"\0")
     kind, flags, number, feedback, _, published, at_ns = HEAD.unpack_from(record)
     event = _KINDS.get(kind)
-    if event is not None and event is not NetfluxEventKind.TIMEOUT:
-        return NetfluxEvent(event, at_ns, None, False, 0, packet.lost_before)
+    if event is not None and event is not EventKind.TIMEOUT:
+        return Event(event, at_ns, None, False, 0, packet.lost_before)
     values: Any = record[HEAD.size : HEAD.size + size]
     if decode is not None:
         values = decode(values)
     if event is not None:
         void = bool(flags & _VOID)
-        return NetfluxEvent(event, at_ns, values, void, published, packet.lost_before)
-    return NetfluxValues(
+        return Event(event, at_ns, values, void, published, packet.lost_before)
+    return Values(
         values,
         number,
         feedback,

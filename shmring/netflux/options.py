@@ -23,7 +23,7 @@ LAYOUT_BYTES = 32
 
 
 class Record(Protocol):
-    """Converts values to payloads and payloads to values, such as `netflux.records.Codec`."""
+    """Converts values to payloads and payloads to values, such as `records.Codec`."""
 
     @property
     def size(self) -> int:
@@ -148,8 +148,8 @@ def as_record(option: str, given: object) -> tuple[Record | None, int]:
     size = given if record is None else record.size
     if record is None and (isinstance(given, bool) or not hasattr(given, "__index__")):
         raise TypeError(
-            f"{option} must be a number of bytes or a record such as netflux.records.Codec, not "
-            f"{given!r}"
+            f"{option} must be a number of bytes or a record such as "
+            f"shmring.netflux.records.Codec, not {given!r}"
         )
     return record, _options.integer(f"size of {option}", size, 0, PAYLOAD_MAX)
 

@@ -1,4 +1,4 @@
-"""Counters and measurements of a Netflux link: `NetfluxChannel.stats().engine`."""
+"""Counters and measurements of a Netflux link: `Channel.stats().engine`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,11 +13,11 @@ from shmring.stats import read_histograms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetfluxLink(NetfluxNumbers):
+class Link(NetfluxNumbers):
     """The state of both directions of a link, and its counters.
 
-    Counters run since the channel was opened, or since `Channel.reset_stats`. Each number is read
-    whole, but not all at one instant. Times are ns of CLOCK_MONOTONIC. None means "never".
+    Counters run since the channel was opened, or since `shmring.Channel.reset_stats`. Each number
+    is read whole, but not all at one instant. Times are ns of CLOCK_MONOTONIC. None means "never".
     """
 
     @property
@@ -37,22 +37,22 @@ class NetfluxLink(NetfluxNumbers):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetfluxStats(NetfluxLink, NetfluxHistograms):
-    """What `NetfluxChannel.netflux_stats` returns: `NetfluxLink`, and histograms of times.
+class Stats(Link, NetfluxHistograms):
+    """What `Channel.netflux_stats` returns: `Link`, and histograms of times.
 
     `partner_interval` counts per number, so its mean is the partner's cycle however much is lost on
     the way.
     """
 
 
-def netflux_link(words: Sequence[int]) -> NetfluxLink:
+def netflux_link(words: Sequence[int]) -> Link:
     """Return the state of a link from the words of its engine."""
-    return NetfluxLink(**values_at(NetfluxNumbers, words, engine_places("netflux")))
+    return Link(**values_at(NetfluxNumbers, words, engine_places("netflux")))
 
 
-def netflux_stats(segment: Any, words: Sequence[int]) -> NetfluxStats:
+def netflux_stats(segment: Any, words: Sequence[int]) -> Stats:
     """The same with the histograms of a mapped segment (``shm_segment_t *``)."""
-    return NetfluxStats(
+    return Stats(
         **values_at(NetfluxNumbers, words, engine_places("netflux")),
         **read_histograms(NetfluxHistograms, segment, lib.SHM_HIST_TOTAL),
     )

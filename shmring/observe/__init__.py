@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from shmring.observe.late import late_channel as late_channel
     from shmring.observe.late import late_packets as late_packets
     from shmring.observe.late import worker_lives as worker_lives
+    from shmring.observe.reading import ReaderInfo as ReaderInfo
+    from shmring.registry import ChannelInfo as ChannelInfo
+    from shmring.registry import Removed as Removed
+    from shmring.registry import Unreadable as Unreadable
+    from shmring.registry import unreadable as unreadable
+    from shmring.types import WorkerInfo as WorkerInfo
 else:
     from shmring._faces import face
 
@@ -41,5 +47,8 @@ else:
             "shmring.observe.late": (
                 "LateChannel LatePacket late_channel late_packets worker_lives"
             ),
+            "shmring.observe.reading": "ReaderInfo",
+            "shmring.registry": "ChannelInfo Removed Unreadable unreadable",
+            "shmring.types": "WorkerInfo",
         },
     )

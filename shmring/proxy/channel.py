@@ -19,10 +19,10 @@ _WAYS = (("forward", lib.SHM_PROXY_FORWARD), ("backward", lib.SHM_PROXY_BACKWARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyStats(ProxyNumbers):
+class Stats(ProxyNumbers):
     """Counters and state of a proxy.
 
-    Counters run since the channel was opened, or since `ProxyChannel.reset_stats`. Each number is
+    Counters run since the channel was opened, or since `Channel.reset_stats`. Each number is
     read whole, but not all at one instant.
     """
 
@@ -31,13 +31,13 @@ class ProxyStats(ProxyNumbers):
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
-class ProxyChannel(ChannelEnd):
+class Channel(ChannelEnd):
     """One process's end of a UDP proxy.
 
     `Pool.open` and `shmring.open` with ``engine=Proxy(...)`` return it, and so does
-    `shmring.attach`. Threads, fork, pickling, taps, hold and release work as in `Channel`. `hold`
-    stops the proxy: datagrams wait in the sockets and on the paths. `purge` loses those that are on
-    the paths.
+    `shmring.attach`. Threads, fork, pickling, taps, hold and release work as in `shmring.Channel`.
+    `hold` stops the proxy: datagrams wait in the sockets and on the paths. `purge` loses those that
+    are on the paths.
     """
 
     aio: EndAio
@@ -97,13 +97,13 @@ class ProxyChannel(ChannelEnd):
         if command.ways:
             self._endpoint.engine_request(bytes(ffi.buffer(command)))
 
-    def proxy_stats(self) -> ProxyStats:
+    def proxy_stats(self) -> Stats:
         """Return the counters and state of the proxy, without the rest of `stats`, in a few
         microseconds."""
         segment = self._endpoint.mapped()
         return _stats(segment, engine_words_of(segment))
 
-    def stats(self) -> ChannelStats[ProxyStats]:
+    def stats(self) -> ChannelStats[Stats]:
         """Return the counters and measurements of the channel and, in `engine`, of the proxy.
 
         `ChannelStats.impair_tx_offered` and its like are counters of the forward path, and
@@ -120,5 +120,5 @@ class ProxyChannel(ChannelEnd):
         return Impairment(**{item.name: getattr(found, item.name) for item in fields(Impairment)})
 
 
-def _stats(segment: Any, words: Sequence[int]) -> ProxyStats:
-    return ProxyStats(**values_at(ProxyNumbers, words, engine_places(ENGINE)))
+def _stats(segment: Any, words: Sequence[int]) -> Stats:
+    return Stats(**values_at(ProxyNumbers, words, engine_places(ENGINE)))

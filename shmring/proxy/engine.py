@@ -12,7 +12,7 @@ from shmring._spec import Parts, Spec
 from shmring.engine import Endpoint, Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Socket, checked, explained, options_of
-from shmring.proxy.channel import ENGINE, ProxyChannel
+from shmring.proxy.channel import ENGINE, Channel
 from shmring.types import Impairment
 
 _RINGS = "its datagrams never come to this process: leave it out"
@@ -37,8 +37,8 @@ _CHANNEL: dict[str, Any] = {
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Proxy(ProxyRows, Engine[ProxyChannel]):
-    """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `ProxyChannel`.
+class Proxy(ProxyRows, Engine[Channel]):
+    """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `Channel`.
 
     Clients send to the channel's `local` address, and the proxy passes their datagrams on to
     `remote`, the server. `impair` of `open` is what happens on the way to the server, `impair_rx`
@@ -72,7 +72,7 @@ class Proxy(ProxyRows, Engine[ProxyChannel]):
         for name, row in PROXY_OPTIONS.items():
             _options.integer(name, getattr(self, name), row.low, row.high)
 
-    def prepare(self, options: dict[str, Any]) -> Start[ProxyChannel]:
+    def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         if "remote" not in options:
             raise BadConfig("remote is not given: give the server's (host, port)")
         plain = options_of(self) | options
@@ -86,7 +86,7 @@ class Proxy(ProxyRows, Engine[ProxyChannel]):
             plain["remote"] = options["remote"]  # for observers: the end in `ls` and rtstat
         shared_bytes = ffi.sizeof("shm_proxy_state_t")
         engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
-        return Start(plain, engine, ProxyChannel)
+        return Start(plain, engine, Channel)
 
     def _config(self, server: object) -> Any:
         config = ffi.new("shm_proxy_config_t *")
@@ -98,9 +98,9 @@ class Proxy(ProxyRows, Engine[ProxyChannel]):
         check(lib.shm_proxy_config_check(config))
         return config
 
-    def attach(self, end: Endpoint) -> ProxyChannel:
+    def attach(self, end: Endpoint) -> Channel:
         self.refuse_given()
-        return ProxyChannel(end)
+        return Channel(end)
 
 
 def _family(options: dict[str, Any]) -> int:

@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from shmring.errors import BadConfig
-from shmring.proxy.channel import ProxyChannel
+from shmring.proxy.channel import Channel
 from shmring.proxy.words import _time, change
 from shmring.types import Impairment
 
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class Timetable:
-    """Changes of a `ProxyChannel` at times since the start, read from lines of text.
+    """Changes of a `Channel` at times since the start, read from lines of text.
 
     A line is a time, perhaps ``forward`` or ``backward``, and fields: ``10s forward loss=10%``,
     ``12.5s down``. Fields that a line does not name stay as they are. Empty lines and what follows
@@ -49,7 +49,7 @@ class Timetable:
             raise BadConfig("a timetable that is repeated needs a line after 0s, its end")
 
     @classmethod
-    def read(cls, path: str | Path, *, loop: bool = False) -> "Timetable":
+    def read(cls, path: str | Path, *, loop: bool = False) -> Self:
         """Read a file. Raises `BadConfig`, `OSError`."""
         try:
             return cls(Path(path).read_text("utf-8-sig"), loop=loop)
@@ -61,9 +61,9 @@ class Timetable:
         """Time of the last line."""
         return self.entries[-1].at_ns if self.entries else 0
 
-    def run(self, channel: ProxyChannel, *, stop: threading.Event | None = None) -> None:
+    def run(self, channel: Channel, *, stop: threading.Event | None = None) -> None:
         """Make all changes, each at its time from now. Returns after the last one, or when `stop`
-        is set. Raises what `ProxyChannel.set` raises."""
+        is set. Raises what `Channel.set` raises."""
         gone = stop or threading.Event()
         begin_ns = time.monotonic_ns()
         for at_ns, entry in self.schedule():
@@ -84,8 +84,8 @@ class Timetable:
             begin_ns += self.round_ns
 
 
-def apply(channel: ProxyChannel, entry: Entry) -> None:
-    """Make the change of an entry now. Raises what `ProxyChannel.set` raises."""
+def apply(channel: Channel, entry: Entry) -> None:
+    """Make the change of an entry now. Raises what `Channel.set` raises."""
     if not entry.words:
         return
     wanted: dict[str, Impairment] = {

@@ -6,7 +6,7 @@ from typing import Any, overload
 from shmring import _arrow
 from shmring._ring import ffi, lib
 from shmring.batch import Column, PacketBatch, Records
-from shmring.rtp.frames import HEAD, RtpItem, parse
+from shmring.rtp.frames import HEAD, Item, parse
 from shmring.types import Stamp, stamp_of
 
 # rtp_row_t of csrc/client/rtp_rows.h
@@ -34,8 +34,8 @@ _ROW_FIELDS: dict[str, tuple[str, int]] = {
 KINDS = ("frame", "erasure", "resync", "bye")
 
 
-class RtpBatch(Records):
-    """Items that one call of `RtpChannel.recv_many` returned, oldest first.
+class Batch(Records):
+    """Items that one call of `Channel.recv_many` returned, oldest first.
 
     It is a sequence of items. Each item is created at its first access, without `source` and
     `lost_before`. Each field is a view over all items, including events. `kinds` gives the kind of
@@ -49,7 +49,7 @@ class RtpBatch(Records):
     `out` if that was given."""
 
     def __init__(self, packets: PacketBatch, clock_rate: int) -> None:
-        """packets: as `Channel.recv_many` of the underlying channel returns them."""
+        """packets: as `shmring.Channel.recv_many` of the underlying channel returns them."""
         count = len(packets)
         rows = bytearray(_ROW_BYTES * count)
         with (
@@ -99,7 +99,8 @@ class RtpBatch(Records):
     payload_types = Column(_ROW_FIELDS["payload_type"], "Payload type of each frame.")
     markers = Column(_ROW_FIELDS["marker"], "Marker bit of each frame.")
     stamps = Column(
-        _ROW_FIELDS["stamp"], "Source of each timestamp, as an index into ``tuple(shmring.Stamp)``."
+        _ROW_FIELDS["stamp"],
+        "Source of each timestamp, as an index into ``tuple(shmring.types.Stamp)``.",
     )
 
     @property
@@ -113,18 +114,18 @@ class RtpBatch(Records):
         return self._as_array(_ROW_FIELDS)
 
     @overload
-    def __getitem__(self, index: int) -> RtpItem: ...
+    def __getitem__(self, index: int) -> Item: ...
     @overload
-    def __getitem__(self, index: slice) -> list[RtpItem]: ...
-    def __getitem__(self, index: int | slice) -> RtpItem | list[RtpItem]:
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(self._count))]
         return self._item(self._index(index))
 
-    def __iter__(self) -> Iterator[RtpItem]:
+    def __iter__(self) -> Iterator[Item]:
         return (self._item(at) for at in range(0, len(self._records), _ROW_BYTES))
 
-    def _item(self, at: int) -> RtpItem:
+    def _item(self, at: int) -> Item:
         row = self._records[at : at + _ROW_BYTES]
         offset = row[24:32].cast("Q")[0]
         start = offset - row[54:56].cast("H")[0] - 4 * row[61] - HEAD.size
@@ -132,4 +133,4 @@ class RtpBatch(Records):
         return parse(record, row[8:16].cast("q")[0], stamp_of(row[57]), self._clock_rate)
 
     def __repr__(self) -> str:
-        return f"<RtpBatch of {self._count} items, {sum(self.lengths)} bytes>"
+        return f"<Batch of {self._count} items, {sum(self.lengths)} bytes>"

@@ -18,12 +18,12 @@ from shmring._channel_base import ChannelBase, SendQueue
 from shmring._signature import like
 from shmring.batch import PacketBatch
 from shmring.rtp import audio
-from shmring.rtp.batch import RtpBatch
-from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync, item_of
+from shmring.rtp.batch import Batch
+from shmring.rtp.frames import Bye, Erasure, Frame, Item, Resync, item_of
 from shmring.rtp.options import CODEC_NUMBERS, DELIVERIES, ENGINE, RX_HEAD_BYTES
 from shmring.rtp.records import BYE, BlockOptions, FrameOptions, RecordMaker
 from shmring.rtp.sdp import FIRST_DYNAMIC, describe
-from shmring.rtp.statistics import RtpStats, rtp_stats
+from shmring.rtp.statistics import Stats, rtp_stats
 from shmring.stats import ChannelStats, read_stats
 from shmring.types import Buffer
 
@@ -31,12 +31,12 @@ _CODECS = {number: audio.CODECS[name] for name, number in CODEC_NUMBERS.items()}
 _DELIVERY_NAMES = {number: name for name, number in DELIVERIES.items()}
 
 
-class RtpChannel(SendQueue, ChannelBase[RtpItem]):
+class Channel(SendQueue, ChannelBase[Item]):
     """One process's end of an RTP stream: it queues frames to send, and receives frames.
 
     `Pool.open` and `shmring.open` with ``engine=Rtp(...)`` return it, and so does `shmring.attach`.
-    Threads, fork, pickling, taps, commands and reports work as in `Channel`. Programs queue and
-    receive frames: the worker writes the headers, keeps the grid, and reads the packets that
+    Threads, fork, pickling, taps, commands and reports work as in `shmring.Channel`. Programs queue
+    and receive frames: the worker writes the headers, keeps the grid, and reads the packets that
     arrive.
 
     Times are ns in the channel's clock, see `now_ns`. `timeout=` is in seconds.
@@ -123,7 +123,8 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: seconds to wait for room. None: no limit.
         how: `FrameOptions`: marker, payload_type, samples, same_time, elements.
 
-        Raises the exceptions of `Channel.send`, and `BadConfig` for a number out of its range.
+        Raises the exceptions of `shmring.Channel.send`, and `BadConfig` for a number out of its
+        range.
         """
         return self._endpoint.send(self._records.frame(data, **how), at, timeout=timeout)
 
@@ -197,7 +198,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     ) -> int:
         """Replace a waiting frame by a new one, and return the new sequence.
 
-        The new frame is queued last. Arguments as for `send`. See `Channel.replace`.
+        The new frame is queued last. Arguments as for `send`. See `shmring.Channel.replace`.
         """
         frame = self._records.frame(data, **how)
         return self._endpoint.replace(sequence, frame, at, timeout=timeout)
@@ -218,12 +219,12 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
 
     # --- receiving --------------------------------------------------------------------------------
 
-    def recv(self, *, timeout: float | None = None) -> RtpItem:
+    def recv(self, *, timeout: float | None = None) -> Item:
         """Return the next frame or event. Wait `timeout` seconds for it: 0 does not wait, None sets
         no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
         return item_of(self._endpoint.recv(timeout=timeout), self._rtp.clock_rate)
 
-    def try_recv(self) -> RtpItem | None:
+    def try_recv(self) -> Item | None:
         """Return the next frame or event, or None if there is none now. Raises `ChannelClosed`."""
         packet = self._endpoint.try_recv()
         return None if packet is None else item_of(packet, self._rtp.clock_rate)
@@ -234,7 +235,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         *,
         timeout: float | None = None,
         out: Buffer | None = None,
-    ) -> RtpBatch:
+    ) -> Batch:
         """Return all available frames and events, up to `max`, without creating an object for each.
 
         Waits for the first one like `recv`. max: 1 to 1048576. out: writable buffer for the
@@ -242,9 +243,9 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         exceptions of `recv`, and `PayloadTooLarge` if not even the first one fits.
         """
         packets: PacketBatch = self._endpoint.recv_many(max, timeout=timeout, out=out)
-        return RtpBatch(packets, self._rtp.clock_rate)
+        return Batch(packets, self._rtp.clock_rate)
 
-    def pcm(self, item: RtpItem | Iterable[RtpItem]) -> memoryview:
+    def pcm(self, item: Item | Iterable[Item]) -> memoryview:
         """Return the samples of a frame, or of many items one after the other: int16, a view of
         format ``h``, which `numpy.asarray` accepts without a copy.
 
@@ -252,7 +253,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         become nothing. Raises `BadConfig` for a frame of a payload type that is neither the
         channel's with its codec nor G.711 or L16 by RFC 3551.
         """
-        if isinstance(item, (RtpFrame, RtpErasure, RtpResync, RtpBye)):
+        if isinstance(item, (Frame, Erasure, Resync, Bye)):
             return self._samples(item)
         items = iterable(item, "item", "frames and events, or one of these")
         return memoryview(b"".join(map(self._samples, items))).cast("h")
@@ -285,18 +286,18 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
             )
         return given
 
-    def stats(self) -> ChannelStats[RtpStats]:
+    def stats(self) -> ChannelStats[Stats]:
         """Return the counters and measurements of the channel and, in `engine`, of the stream."""
         return read_stats(self._endpoint.mapped(), rtp_stats)
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _samples(self, item: RtpItem) -> memoryview:
-        if isinstance(item, RtpFrame) and not item.event:
+    def _samples(self, item: Item) -> memoryview:
+        if isinstance(item, Frame) and not item.event:
             return self._decoder(item.payload_type).decode(item.data)
-        if isinstance(item, RtpErasure):
+        if isinstance(item, Erasure):
             return audio.silence(item.samples * self._rtp.channels)
-        if isinstance(item, (RtpFrame, RtpResync, RtpBye)):
+        if isinstance(item, (Frame, Resync, Bye)):
             return audio.silence(0)
         raise TypeError(f"item must be frames and events as recv() returns them, not {item!r:.80}")
 
@@ -309,16 +310,16 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         return self._decoders[payload_type]
 
 
-class RtpAio(QueueAio, ArrivalsAio[RtpItem]):
-    """The calls of an `RtpChannel` that wait, for tasks of asyncio and trio."""
+class RtpAio(QueueAio, ArrivalsAio[Item]):
+    """The calls of an `Channel` that wait, for tasks of asyncio and trio."""
 
     __slots__ = ()
 
-    end_spurt = queueing(RtpChannel.end_spurt)
-    bye = queueing(RtpChannel.bye)
-    recv_many = receiving(RtpChannel.recv_many)
+    end_spurt = queueing(Channel.end_spurt)
+    bye = queueing(Channel.bye)
+    recv_many = receiving(Channel.recv_many)
 
-    @like(RtpChannel.send)
+    @like(Channel.send)
     async def send(
         self, data: Buffer, at: int | None = None, *, timeout: float | None = None, **how: Any
     ) -> int:
@@ -326,7 +327,7 @@ class RtpAio(QueueAio, ArrivalsAio[RtpItem]):
         queue = functools.partial(self._end.send, frame, at, timeout=0.0)
         return await when_room(self._end, queue, deadline(timeout))
 
-    @like(RtpChannel.replace)
+    @like(Channel.replace)
     async def replace(
         self,
         sequence: int,
@@ -340,7 +341,7 @@ class RtpAio(QueueAio, ArrivalsAio[RtpItem]):
         queue = functools.partial(self._end.replace, sequence, frame, at, timeout=0.0)
         return await when_room(self._end, queue, deadline(timeout))
 
-    @like(RtpChannel.send_many)
+    @like(Channel.send_many)
     async def send_many(
         self,
         frames: Iterable[Buffer],
@@ -353,7 +354,7 @@ class RtpAio(QueueAio, ArrivalsAio[RtpItem]):
         batch = self._end.batch(self._ch._records.frames(frames, spread_ns, **how), at=at)
         return await all_when_room(self._end, batch, deadline(timeout))
 
-    @like(RtpChannel.send_block)
+    @like(Channel.send_block)
     async def send_block(
         self, data: Buffer, at: int | None = None, *, timeout: float | None = None, **how: Any
     ) -> int:

@@ -13,7 +13,7 @@ from shmring.engine import Endpoint, Engine, Start
 from shmring.errors import BadConfig
 from shmring.parts import QUEUES, SOCKET, Queue, Socket, checked, explained, options_of
 from shmring.rtp import options as rtp_options
-from shmring.rtp.channel import RtpChannel
+from shmring.rtp.channel import Channel
 from shmring.types import Codec, Delivery, RtcpPort, Underrun
 
 
@@ -94,14 +94,14 @@ class Rtcp(RtcpRows):
 
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Rtp(RtpRows, Engine[RtpChannel]):
-    """RTP (RFC 3550): the channel is an `RtpChannel`, which sends and receives frames.
+class Rtp(RtpRows, Engine[Channel]):
+    """RTP (RFC 3550): the channel is an `Channel`, which sends and receives frames.
 
     Times are ns, sizes are bytes.
 
     Media:
 
-    codec: "pcmu", "pcma" or "l16": `RtpChannel.send` takes samples, `RtpChannel.pcm` returns them.
+    codec: "pcmu", "pcma" or "l16": `Channel.send` takes samples, `Channel.pcm` returns them.
         None: payloads.
     audio_channels: number of channels interleaved in the samples, 1 to 255. None: 1, or 2 for
         payload type 10.
@@ -189,9 +189,9 @@ class Rtp(RtpRows, Engine[RtpChannel]):
             plain = self.prepare({}).options
             _options.check_alone(plain, lib.SHM_MAX_RECORD)
 
-    def prepare(self, options: dict[str, Any]) -> Start[RtpChannel]:
+    def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         plain, config = rtp_options.prepare(options_of(self) | options, self._own())
-        return Start(plain, config, RtpChannel)
+        return Start(plain, config, Channel)
 
     def _own(self) -> dict[str, Any]:
         """Return the fields that concern RTP, as the flat list that `rtp_options.prepare` takes."""
@@ -207,6 +207,6 @@ class Rtp(RtpRows, Engine[RtpChannel]):
             own["nack"] = True
         return own
 
-    def attach(self, end: Endpoint) -> RtpChannel:
+    def attach(self, end: Endpoint) -> Channel:
         self.refuse_given()
-        return RtpChannel(end)
+        return Channel(end)

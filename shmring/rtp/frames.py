@@ -27,7 +27,7 @@ _RECOVERED, _NEW_SOURCE, _RESTARTED, _DRY, _EVENT = (
 )
 
 
-class RtpFrame(NamedTuple):
+class Frame(NamedTuple):
     """One frame that arrived. Times are ns in the channel's clock."""
 
     data: bytes
@@ -68,15 +68,15 @@ class RtpFrame(NamedTuple):
             name: f"<{len(value)} bytes>" if isinstance(value, bytes) else repr(value)
             for name, value in self._asdict().items()
         }
-        return f"RtpFrame({', '.join(f'{name}={text}' for name, text in shown.items())})"
+        return f"Frame({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
     def elements(self) -> tuple[tuple[int, bytes], ...]:
         """(id, data) of each element of the header extension, RFC 8285."""
         return elements(self.extension_profile, self.extension)
 
 
-class RtpErasure(NamedTuple):
-    """Frames that were missing at their playout time. Times are as in `RtpFrame`."""
+class Erasure(NamedTuple):
+    """Frames that were missing at their playout time. Times are as in `Frame`."""
 
     timestamp: int
     """RTP timestamp at which it begins."""
@@ -96,11 +96,11 @@ class RtpErasure(NamedTuple):
     """The buffer ran empty: no later frame has arrived either."""
     ssrc: int
     lost_before: int
-    """As in `RtpFrame`."""
+    """As in `Frame`."""
 
 
-class RtpResync(NamedTuple):
-    """The timeline jumps, and the following frames start a new one. Times are as in `RtpFrame`."""
+class Resync(NamedTuple):
+    """The timeline jumps, and the following frames start a new one. Times are as in `Frame`."""
 
     timestamp: int
     """RTP timestamp of the first frame after the jump."""
@@ -118,24 +118,24 @@ class RtpResync(NamedTuple):
     """The source restarted at other sequence numbers."""
     ssrc: int
     lost_before: int
-    """As in `RtpFrame`."""
+    """As in `Frame`."""
 
 
-class RtpBye(NamedTuple):
-    """The source sent an RTCP BYE. Times are as in `RtpFrame`."""
+class Bye(NamedTuple):
+    """The source sent an RTCP BYE. Times are as in `Frame`."""
 
     timestamp_ns: int
     """When it arrived."""
     ssrc: int
     lost_before: int
-    """As in `RtpFrame`."""
+    """As in `Frame`."""
 
 
-RtpItem = RtpFrame | RtpErasure | RtpResync | RtpBye
+Item = Frame | Erasure | Resync | Bye
 """Anything that an RTP channel delivers."""
 
 
-def item_of(packet: Packet, clock_rate: int) -> RtpItem:
+def item_of(packet: Packet, clock_rate: int) -> Item:
     """Decode a packet of the underlying channel."""
     return parse(
         memoryview(packet.data),
@@ -154,7 +154,7 @@ def parse(
     clock_rate: int,
     source: tuple[str, int] | None = None,
     lost_before: int = 0,
-) -> RtpItem:
+) -> Item:
     """Decode a record: head, contributing sources, header extension, payload.
 
     Another process may have overwritten it. Then the item is meaningless, with no other effect.
@@ -177,7 +177,7 @@ def parse(
         csrc_count,
     ) = HEAD.unpack_from(record)
     if kind == ERASURE:
-        return RtpErasure(
+        return Erasure(
             timestamp,
             sequence,
             due_ns,
@@ -190,7 +190,7 @@ def parse(
             lost_before,
         )
     if kind == RESYNC:
-        return RtpResync(
+        return Resync(
             timestamp,
             sequence,
             due_ns,
@@ -202,10 +202,10 @@ def parse(
             lost_before,
         )
     if kind == BYE:
-        return RtpBye(timestamp_ns, ssrc, lost_before)
+        return Bye(timestamp_ns, ssrc, lost_before)
     extension_at = HEAD.size + 4 * csrc_count
     payload_at = extension_at + extension_bytes
-    return RtpFrame(
+    return Frame(
         bytes(record[payload_at:]),
         timestamp,
         sequence,

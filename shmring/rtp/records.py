@@ -29,7 +29,7 @@ BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0, 0)
 
 
 class FrameOptions(TypedDict, total=False):
-    """Keyword arguments of `RtpChannel.send` and similar methods.
+    """Keyword arguments of `Channel.send` and similar methods.
 
     marker: the marker bit. None (default): set on the first frame of a talk spurt, or with
         ``spread_ns`` on the last packet of the picture. Then True is the same as None, and with
@@ -37,7 +37,7 @@ class FrameOptions(TypedDict, total=False):
     payload_type: 0 to 127. None (default): the channel's. Otherwise `data` is a payload, even if
         there is a codec.
     samples: media time of the frame, units of the media clock. None (default): that of the given
-        samples, or `RtpChannel.samples_per_packet`.
+        samples, or `Channel.samples_per_packet`.
     same_time: the next frame has the same timestamp and due time, for example one picture in
         several packets. Default False. ``spread_ns`` sets it itself.
     elements: header extension (RFC 8285): (id, data) of each element. Default: none.
@@ -51,12 +51,12 @@ class FrameOptions(TypedDict, total=False):
 
 
 class BlockOptions(TypedDict, total=False):
-    """Keyword arguments of `RtpChannel.send_block` and similar methods.
+    """Keyword arguments of `Channel.send_block` and similar methods.
 
     marker: marker bit of the first packet. None (default): set if it begins a talk spurt.
     payload_type: as in `FrameOptions`.
     samples: media time of each packet, units of the media clock. None (default):
-        `RtpChannel.samples_per_packet`.
+        `Channel.samples_per_packet`.
     bytes_per_packet: payload size of each packet. None (default): that of the channel.
     """
 

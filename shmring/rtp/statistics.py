@@ -1,4 +1,4 @@
-"""Counters and measurements of an RTP channel: `RtpChannel.stats().engine`."""
+"""Counters and measurements of an RTP channel: `Channel.stats().engine`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,12 +15,12 @@ _NTP_MASK = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RtpStats(RtpNumbers):
+class Stats(RtpNumbers):
     """The sent stream, the received stream, and what RTCP reports about both.
 
-    Counters run since the channel was opened, or since `Channel.reset_stats`. None means "not
-    known". Each number is read whole, but not all at one instant. The counters of `ChannelStats`
-    beside these count datagrams, including RTCP if it shares the port.
+    Counters run since the channel was opened, or since `shmring.Channel.reset_stats`. None means
+    "not known". Each number is read whole, but not all at one instant. The counters of
+    `ChannelStats` beside these count datagrams, including RTCP if it shares the port.
     """
 
     remote_cname: str
@@ -41,7 +41,7 @@ class RtpStats(RtpNumbers):
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
-def rtp_stats(segment: Any, words: Sequence[int]) -> RtpStats:
+def rtp_stats(segment: Any, words: Sequence[int]) -> Stats:
     """Return the statistics of a mapped segment (``shm_segment_t *``) from the engine's words."""
     state = ffi.cast("shm_rtp_state_t *", segment.engine)
     cname = ffi.new("char[]", CNAME_BYTES)
@@ -51,4 +51,4 @@ def rtp_stats(segment: Any, words: Sequence[int]) -> RtpStats:
         now["remote_ssrc"] = None
     if now["sr_ntp"] is not None:
         now["sr_ntp"] &= _NTP_MASK
-    return RtpStats(**now, remote_cname=text_of(cname))
+    return Stats(**now, remote_cname=text_of(cname))

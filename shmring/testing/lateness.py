@@ -11,7 +11,7 @@ from rtworkers.examine import Latency, examine
 
 if TYPE_CHECKING:
     from shmring.channel import Channel
-    from shmring.rtp.channel import RtpChannel
+    from shmring.rtp.channel import Channel as RtpChannel
     from shmring.stats import ChannelStats
 
 FLOOR_S = 0.5

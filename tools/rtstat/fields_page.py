@@ -11,8 +11,9 @@ from typing import Any
 
 from rtstat.fields import KINDS, TIMES, Field
 from rtstat.table import FIELDS
-from shmring import ChannelStats, CyclicStats, NetfluxLink, NetfluxStats, ProxyStats, RtpStats
+from shmring import cyclic, netflux, proxy, rtp
 from shmring.observe.engines import PARTS
+from shmring.stats import ChannelStats
 
 _TITLES = {
     "snapshot": "A snapshot",
@@ -40,23 +41,23 @@ _ELSEWHERE: dict[str, tuple[str, tuple[Any, ...]]] = {
     "rtp": (
         "The [counters](rtp.md#rtp-counters) (accumulated) and the "
         "[values now](rtp.md#rtp-now) (instantaneous), and:",
-        (RtpStats,),
+        (rtp.Stats,),
     ),
     "cyclic": (
         "The [counters](cyclic.md#cyclic-counters) (accumulated) and the "
         "[values now](cyclic.md#cyclic-now) (instantaneous), and:",
-        (CyclicStats,),
+        (cyclic.Stats,),
     ),
     "netflux": (
         "The [counters](netflux.md#netflux-counters) (accumulated), the "
         "[values now](netflux.md#netflux-now)\n(instantaneous) and the "
         "[histograms](netflux.md#netflux-histograms), and:",
-        (NetfluxLink, NetfluxStats),
+        (netflux.Link, netflux.Stats),
     ),
     "proxy": (
         "The [counters](../howto/impair.md#proxy-counters) (accumulated) and the "
         "[values now](../howto/impair.md#proxy-now) (instantaneous).",
-        (ProxyStats,),
+        (proxy.Stats,),
     ),
 }
 """What another page explains of a scope: the sentence that says so, and the classes that inherit

@@ -24,8 +24,8 @@ from rtstat.snapshot import Snapshot, Watch
 from rtstat.trouble_text import headline, paragraphs
 from rtstat.troubles import Trouble, Verdict, verdict
 from rtstat.views import ChannelView, PoolView, WorkerView
-from shmring import LAYOUT_VERSION
 from shmring.observe.engines import PARTS
+from shmring.types import LAYOUT_VERSION
 from shmring_cli.common import FINE
 from shmring_cli.output import address_text
 

@@ -10,7 +10,7 @@ UDT_STATES = ("new", *layout.UDT_STATE)
 
 
 class RtpView(Numbers):
-    """The part of an RTP channel, with the names of `shmring.RtpStats` and values as in shared
+    """The part of an RTP channel, with the names of `shmring.rtp.Stats` and values as in shared
     memory."""
 
     @property
@@ -79,7 +79,7 @@ class UdtView(Numbers):
 
 
 class NetfluxView(Numbers):
-    """The part of a Netflux link, with the names of `shmring.NetfluxStats`, cycle and watchdog."""
+    """The part of a Netflux link, with the names of `shmring.netflux.Stats`, cycle and watchdog."""
 
     @property
     def watch_ns(self) -> int | None:

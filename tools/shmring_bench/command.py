@@ -162,7 +162,7 @@ def _run_bench(name: str, plan: Plan, found: JsonRows) -> int:
     plan.lacking.update(
         str(warning.message)
         for warning in caught
-        if issubclass(warning.category, shmring.RealtimeWarning)
+        if issubclass(warning.category, shmring.errors.RealtimeWarning)
     )
     if not found:
         _print(name, rows)

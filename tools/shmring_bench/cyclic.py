@@ -100,7 +100,7 @@ def _cycles(plan: Plan, others: int) -> Callable[[], Figures]:
 
 def _open(
     pool: shmring.Pool, name: str, remote: tuple[str, int], period_ns: int
-) -> shmring.CyclicChannel:
+) -> shmring.cyclic.Channel:
     local = ("127.0.0.1", 0)
     return pool.open(name, _engine(period_ns), local=local, remote=remote, share=ALONE)
 

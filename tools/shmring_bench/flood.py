@@ -129,7 +129,7 @@ def victim(kind: str, pool: shmring.Pool) -> Iterator[Victim]:
         with udt.listen(LOOPBACK, pool=pool) as listener:
             yield Victim(kind, listener.local[1], source, lambda: listener.port.stats().cookies)
         return
-    channel: shmring.Channel | shmring.RtpChannel | shmring.NetfluxChannel
+    channel: shmring.Channel | shmring.rtp.Channel | shmring.netflux.Channel
     if kind == "rtp":
         channel = pool.open("victim", shmring.Rtp(codec="pcmu"), local=LOOPBACK, remote=remote)
     elif kind == "netflux":

@@ -123,12 +123,12 @@ def _watchdog(plan: Plan) -> Figures:
     }
 
 
-def _last_arrival(link: shmring.NetfluxChannel) -> int:
+def _last_arrival(link: shmring.netflux.Channel) -> int:
     """Wait until the watchdog has expired. Return when the last datagram arrived."""
     arrival_ns = 0
     while True:
         item = link.recv(timeout=5.0)
-        if isinstance(item, shmring.NetfluxValues):
+        if isinstance(item, shmring.netflux.Values):
             arrival_ns = item.timestamp_ns
         elif item.kind == "timeout":
             return arrival_ns
@@ -250,7 +250,7 @@ def _objects(plan: Plan) -> Figures:
         }
 
 
-def _address(link: shmring.NetfluxChannel) -> tuple[str, int]:
+def _address(link: shmring.netflux.Channel) -> tuple[str, int]:
     assert link.local is not None
     return link.local
 

@@ -189,6 +189,6 @@ def _send_bursts(video: _Video, near: shmring.Channel, index: int, start_ns: int
     near.send_many(_picture(video, index), at=start_ns + index * video.stream.frame_ns)
 
 
-def _send_rtp(video: _Video, near: shmring.RtpChannel, index: int, start_ns: int) -> None:
+def _send_rtp(video: _Video, near: shmring.rtp.Channel, index: int, start_ns: int) -> None:
     """The grid gives the later pictures their times."""
     near.send_many(_picture(video, index), at=start_ns, spread_ns=video.stream.active_ns)

@@ -233,7 +233,7 @@ def _lost(late: Lateness, count: int) -> Figures:
     return {**_lateness(late), ("lost", "percent"): 100 * (count - len(late)) / count}
 
 
-# --- RtpChannel -----------------------------------------------------------------------------------
+# --- the channel ----------------------------------------------------------------------------------
 
 
 def _stream(plan: Plan) -> Iterator[Row]:

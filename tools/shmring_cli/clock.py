@@ -23,6 +23,7 @@ import time
 from typing import Any
 
 import shmring
+from shmring.net.probes import ClockEstimate, RemoteClock
 from shmring.net.probes import clock as settings
 from shmring.net.probes.reflector import PORT
 from shmring_cli import options, realtime, sending
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         return _run(arguments)
-    except (shmring.BadConfig, shmring.BadAddress) as error:
+    except (shmring.errors.BadConfig, shmring.errors.BadAddress) as error:
         print(f"shmring clock: {error}", file=sys.stderr)
         return USAGE
 
@@ -87,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
     host, port = arguments.host
     told: Told = arguments.told
     with realtime.shown("shmring clock") as lacking:
-        clock = shmring.RemoteClock(
+        clock = RemoteClock(
             host,
             port=port,
             clock=arguments.clock[0],
@@ -123,7 +124,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return FAILED if now is not None and now.silent_ns > _SILENT_NS else FINE
 
 
-def _await_reply(clock: shmring.RemoteClock, timeout: float, told: Told) -> bool:
+def _await_reply(clock: RemoteClock, timeout: float, told: Told) -> bool:
     """Wait for the first reply. Return False if the command is told to end."""
     until = time.monotonic() + timeout
     while not told:
@@ -137,12 +138,12 @@ def _await_reply(clock: shmring.RemoteClock, timeout: float, told: Told) -> bool
     return False
 
 
-def _follow(clock: shmring.RemoteClock, until: float, told: Told) -> None:
+def _follow(clock: RemoteClock, until: float, told: Told) -> None:
     while (left := until - time.monotonic()) > 0 and not told.wait(min(left, 0.5)):
         clock.update()
 
 
-def _tell(now: shmring.ClockEstimate, before: shmring.ClockEstimate | None) -> None:
+def _tell(now: ClockEstimate, before: ClockEstimate | None) -> None:
     if before is None:
         if not now.remote_synchronised:
             print("the remote clock says that it is not synchronised", file=sys.stderr)

@@ -120,19 +120,19 @@ def run(arguments: argparse.Namespace) -> int:
             _check_opening_only(arguments)
             return _act(arguments)
         return _serve(arguments, _Plan(arguments))
-    except (shmring.BadConfig, shmring.BadAddress) as error:
+    except (shmring.errors.BadConfig, shmring.errors.BadAddress) as error:
         print(f"shmring impair: {describe(error)}", file=sys.stderr)
         return USAGE
 
 
 def _check_opening_only(arguments: argparse.Namespace) -> None:
     if ":" in arguments.where:
-        raise shmring.BadConfig(
+        raise shmring.errors.BadConfig(
             f"{arguments.where!r} is an address: give the server, too, as in --to 10.0.0.7:5004"
         )
     for name, (option, otherwise) in _OPENING_ONLY.items():
         if getattr(arguments, name) != otherwise:
-            raise shmring.BadConfig(
+            raise shmring.errors.BadConfig(
                 f"{option} is for a new proxy: give --to, or leave it out to change "
                 f"{arguments.where!r}"
             )
@@ -158,8 +158,8 @@ def _act(arguments: argparse.Namespace) -> int:
     """Change or show a proxy by its name."""
     space, slash, name = arguments.where.rpartition("/")
     ch = shmring.attach(name, namespace=space if slash else arguments.namespace)
-    if not isinstance(ch, shmring.ProxyChannel):
-        raise shmring.BadConfig(f"channel {name!r} is no proxy: see shmring ls")
+    if not isinstance(ch, shmring.proxy.Channel):
+        raise shmring.errors.BadConfig(f"channel {name!r} is no proxy: see shmring ls")
     with contextlib.closing(ch):
         wanted = {way: _changed(arguments.words, way, getattr(ch, way)) for way in _WAYS}
         changes = {way: one for way, one in wanted.items() if one != getattr(ch, way)}
@@ -197,7 +197,7 @@ def _times(at: list[list[str]], *, loop: bool) -> Timetable:
     if not files:
         return Timetable([" ".join(one) for one in at], loop=loop)
     if len(at) > 1:
-        raise shmring.BadConfig(f"--at {files[0]} is a file: put all changes into it")
+        raise shmring.errors.BadConfig(f"--at {files[0]} is a file: put all changes into it")
     return Timetable.read(files[0], loop=loop)
 
 
@@ -242,7 +242,7 @@ def _serve(arguments: argparse.Namespace, plan: _Plan) -> int:
     return FINE if stats.state != "failed" else FAILED
 
 
-def _greet(ch: shmring.ProxyChannel) -> None:
+def _greet(ch: shmring.proxy.Channel) -> None:
     print(f"{address_text(ch.local)} -> {address_text(ch.to)}, proxy {ch.name!r}")
     for way in _WAYS:
         print(f"{way:<9} {text_of(getattr(ch, way))}")
@@ -259,7 +259,7 @@ def _pool(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[An
     )
 
 
-def _watch(ch: shmring.ProxyChannel, plan: _Plan, told: Told, *, show: bool) -> float:
+def _watch(ch: shmring.proxy.Channel, plan: _Plan, told: Told, *, show: bool) -> float:
     """Make the changes of the timetable and show the counters until the end. Return seconds."""
     begin_ns = time.monotonic_ns()
     meter = _Meter(ch, show=show)
@@ -285,10 +285,10 @@ def _watch(ch: shmring.ProxyChannel, plan: _Plan, told: Told, *, show: bool) -> 
 class _Meter:
     """The line of live counters."""
 
-    def __init__(self, ch: shmring.ProxyChannel, *, show: bool) -> None:
+    def __init__(self, ch: shmring.proxy.Channel, *, show: bool) -> None:
         self._ch = ch
         self._line = Progress(ch.name, show=show, width=0)
-        self._seen: list[tuple[float, shmring.ProxyStats]] = []
+        self._seen: list[tuple[float, shmring.proxy.Stats]] = []
 
     def update(self) -> None:
         now, stats = time.monotonic(), self._ch.proxy_stats()
@@ -311,7 +311,7 @@ class _Meter:
 # --- counts ---------------------------------------------------------------------------------------
 
 
-def _counts(stats: shmring.ChannelStats[shmring.ProxyStats], way: str) -> dict[str, int]:
+def _counts(stats: shmring.stats.ChannelStats[shmring.proxy.Stats], way: str) -> dict[str, int]:
     """Return what became of the datagrams of one way."""
     path, proxy = _PATHS[way], stats.engine
     lost = ("lost", "burst_lost", "queue_dropped", "duplicated", "reordered", "corrupted")
@@ -321,7 +321,7 @@ def _counts(stats: shmring.ChannelStats[shmring.ProxyStats], way: str) -> dict[s
     return counts | ({"no_flow": proxy.forward_no_flow} if way == "forward" else {})
 
 
-def _facts(ch: shmring.ProxyChannel) -> dict[str, Any]:
+def _facts(ch: shmring.proxy.Channel) -> dict[str, Any]:
     stats = ch.stats()
     facts: dict[str, Any] = {
         "name": ch.name,
@@ -359,13 +359,15 @@ _LABELS = {
 }
 
 
-def _head(stats: shmring.ChannelStats[shmring.ProxyStats], seconds: float | None) -> Head:
+def _head(stats: shmring.stats.ChannelStats[shmring.proxy.Stats], seconds: float | None) -> Head:
     passed = sum(getattr(stats.engine, f"{way}_sent") for way in _WAYS)
     return Head("impair", passed, "passed on", seconds, stats.lateness)
 
 
 def _tell(
-    ch: shmring.ProxyChannel, stats: shmring.ChannelStats[shmring.ProxyStats], seconds: float | None
+    ch: shmring.proxy.Channel,
+    stats: shmring.stats.ChannelStats[shmring.proxy.Stats],
+    seconds: float | None,
 ) -> None:
     for line in _head(stats, seconds).lines():
         print(line)
@@ -380,7 +382,7 @@ def _tell(
         print(line)
 
 
-def _notes(stats: shmring.ChannelStats[shmring.ProxyStats]) -> Iterator[str]:
+def _notes(stats: shmring.stats.ChannelStats[shmring.proxy.Stats]) -> Iterator[str]:
     proxy = stats.engine
     if proxy.forward_no_flow:
         yield "some clients got no flow: allow more, or end idle ones sooner: --flows N/TIME"
@@ -415,7 +417,7 @@ def _server(text: str) -> tuple[str, int]:
     try:
         return connecting.resolve((host, port))
     except OSError as error:
-        raise shmring.BadConfig(f"--to {text}: {error.strerror}") from None
+        raise shmring.errors.BadConfig(f"--to {text}: {error.strerror}") from None
 
 
 def _split(what: str, text: str, example: str, *, least: int) -> tuple[str, int]:
@@ -424,5 +426,7 @@ def _split(what: str, text: str, example: str, *, least: int) -> tuple[str, int]
     bare = host.removeprefix("[").removesuffix("]")
     good = colon and port.isascii() and port.isdecimal() and least <= int(port) < 65536
     if not good or (not bare and least) or (":" in bare and bare == host):
-        raise shmring.BadConfig(f"{what} is {text!r}: use {example}, with a port {least} to 65535")
+        raise shmring.errors.BadConfig(
+            f"{what} is {text!r}: use {example}, with a port {least} to 65535"
+        )
     return bare, int(port)

@@ -41,9 +41,9 @@ _LOST = ("tx_failed", "rx_kernel_drops", "readers_lost")
 class Row:
     """A channel, its counters, and their rates."""
 
-    info: shmring.ChannelInfo
+    info: shmring.observe.ChannelInfo
     counters: dict[str, int]
-    rtp: shmring.RtpStats | None
+    rtp: shmring.rtp.Stats | None
     """The statistics of an RTP channel. None: it is none, is gone, or cannot be read."""
     made_age_s: float
     """The age of its file."""
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     namespace = options.namespace_of(arguments, paths.default_namespace())
     rows = _channels(namespace)
-    unreadable = shmring.unreadable(namespace)
+    unreadable = shmring.observe.unreadable(namespace)
     workers = page.listed(namespace)
     now_ns = time.monotonic_ns()
     if arguments.json:
@@ -117,7 +117,7 @@ def _channels(namespace: str | None) -> list[Row]:
     return rows
 
 
-def _made_age_s(info: shmring.ChannelInfo) -> float:
+def _made_age_s(info: shmring.observe.ChannelInfo) -> float:
     """Return the age of a channel's file, or 0 if it is gone."""
     name = paths.channel_segment(info.namespace, info.name)
     try:
@@ -127,17 +127,20 @@ def _made_age_s(info: shmring.ChannelInfo) -> float:
 
 
 def _rate(
-    first: shmring.ChannelInfo, now: shmring.ChannelInfo, name: str, elapsed_s: float
+    first: shmring.observe.ChannelInfo,
+    now: shmring.observe.ChannelInfo,
+    name: str,
+    elapsed_s: float,
 ) -> float:
     return max(0, now[name] - first[name]) / elapsed_s
 
 
-def _counters(info: shmring.ChannelInfo) -> dict[str, int]:
+def _counters(info: shmring.observe.ChannelInfo) -> dict[str, int]:
     counters = {name: info[name] for name in _COUNTERS}
     return counters | {"readers_lost": info["shared_lost"] + info["readers_lost"]}
 
 
-def _rtp(info: shmring.ChannelInfo) -> shmring.RtpStats | None:
+def _rtp(info: shmring.observe.ChannelInfo) -> shmring.rtp.Stats | None:
     if info.engine != "rtp":
         return None
     try:
@@ -147,7 +150,7 @@ def _rtp(info: shmring.ChannelInfo) -> shmring.RtpStats | None:
             found = watching.stats().engine
     except Exception:  # whatever a file of any contents leads to stays with its row
         return None
-    return found if isinstance(found, shmring.RtpStats) else None
+    return found if isinstance(found, shmring.rtp.Stats) else None
 
 
 def _health(worker: page.PageFacts, now_ns: int) -> str:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
-from shmring import RealtimeWarning
+from shmring.errors import RealtimeWarning
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         return _run(arguments)
-    except (shmring.BadConfig, shmring.BadAddress) as error:
+    except (shmring.errors.BadConfig, shmring.errors.BadAddress) as error:
         print(f"shmring reflect: {error}", file=sys.stderr)
         return USAGE
 
@@ -109,12 +109,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return FINE
 
 
-def _head(report: shmring.ReflectorReport) -> Head:
+def _head(report: shmring.net.probes.ReflectorReport) -> Head:
     done = report.fates.answered
     return Head("reflect", done, "answered", report.seconds, report.lateness, report.late)
 
 
-def _tell(report: shmring.ReflectorReport) -> None:
+def _tell(report: shmring.net.probes.ReflectorReport) -> None:
     for line in _head(report).lines():
         print(line)
     if report.session_total:

@@ -28,7 +28,8 @@ import warnings
 
 import shmring
 from rtworkers import affinity
-from shmring import UserLimits, errors
+from shmring import errors
+from shmring.pool import UserLimits
 from shmring_cli import notify, options, realtime
 from shmring_cli.common import FINE
 from shmring_cli.ending import Told

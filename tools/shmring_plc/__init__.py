@@ -1,4 +1,4 @@
-"""Records of `netflux.records` from definitions in a controller's own language.
+"""Records of `shmring.netflux.records` from definitions in a controller's own language.
 
 `read_structured_text` reads text of CODESYS, `read_scl` text of STEP 7 and TIA Portal.
 Needs lark (``pip install "shmring[plc]"``).

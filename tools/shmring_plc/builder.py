@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
 
-from netflux.field_types import (
+from shmring.netflux.records import RecordError
+from shmring.netflux.records.field_types import (
     ENCODING,
     MAX_PAYLOAD_BYTES,
     SCALARS,
@@ -24,7 +25,6 @@ from netflux.field_types import (
     String,
     field_type,
 )
-from netflux.records import RecordError
 
 from .errors import DefinitionError
 from .literals import fit_float, fit_int

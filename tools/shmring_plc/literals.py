@@ -6,7 +6,7 @@ import math
 import re
 import struct
 
-from netflux.field_types import Scalar, int_range
+from shmring.netflux.records.field_types import Scalar, int_range
 
 _UNIT_NS = {
     "D": 86_400_000_000_000,

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from netflux.field_types import MAX_PAYLOAD_BYTES, SCALARS
 from shmring.extras import missing
+from shmring.netflux.records.field_types import MAX_PAYLOAD_BYTES, SCALARS
 
 from .errors import DefinitionError
 from .literals import based_int, text_of, time_ns

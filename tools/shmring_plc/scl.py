@@ -15,8 +15,8 @@
     END_TYPE
 
 The classes are big-endian with the layout rules of S7 (standard access, because optimised blocks
-have no fixed layout). Blocks other than TYPE, and types without a counterpart in `netflux.records`
-(such as WString and Date_And_Time), are errors that give their place.
+have no fixed layout). Blocks other than TYPE, and types without a counterpart in
+`shmring.netflux.records` (such as WString and Date_And_Time), are errors that give their place.
 """
 
 from __future__ import annotations

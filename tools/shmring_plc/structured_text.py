@@ -15,7 +15,7 @@
 The parser supports structures, enumerations, aliases of types, initial values, nested comments, and
 the attribute ``pack_mode``. It ignores other attributes, which do not affect the layout. UNION,
 POINTER, REFERENCE, EXTENDS, subranges, conditional pragmas, and types without a counterpart in
-`netflux.records` (such as WSTRING and DATE) are errors that give their place.
+`shmring.netflux.records` (such as WSTRING and DATE) are errors that give their place.
 """
 
 from __future__ import annotations

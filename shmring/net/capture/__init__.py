@@ -1,6 +1,6 @@
 """Captures (pcap and pcapng files), and sending their UDP packets at their times.
 
-    report = shmring.replay("line.pcapng", to="127.0.0.1")      # as fast as it was captured
+    report = shmring.net.replay("line.pcapng", to="127.0.0.1")      # as fast as it was captured
     print(report.late_share, report.lateness.percentile(99))
 
     for flow in capture.flows("line.pcapng").flows:             # what is in it

@@ -82,7 +82,7 @@ def flows(
 ) -> CaptureSummary:
     """Read a capture to its end and return its flows. Nothing is sent.
 
-    path, to, map, flow: as for `shmring.replay`. Raises `ValueError` (no capture, damaged),
+    path, to, map, flow: as for `shmring.net.replay`. Raises `ValueError` (no capture, damaged),
     `BadAddress`, `OSError`.
     """
     routes = Routes(to, map, flow)

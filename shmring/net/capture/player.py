@@ -29,7 +29,7 @@ class ReplayReport(SendingReport):
 
 
 class Player:
-    """A replay that another thread or a signal handler can stop. `shmring.replay` makes one and
+    """A replay that another thread or a signal handler can stop. `shmring.net.replay` makes one and
     runs it."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Player:
         pool: Opening | None = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> None:
-        """Check the arguments, which are those of `shmring.replay`. Nothing is opened yet."""
+        """Check the arguments, which are those of `shmring.net.replay`. Nothing is opened yet."""
         if loop is not None and not (isinstance(loop, int) and loop >= 1):
             raise ValueError(f"loop is {loop}: it must be an int from 1, or None for no end")
         self._path, self._loop = path, loop
@@ -87,7 +87,7 @@ class Player:
         self._lanes.stopped = True
 
     def run(self) -> ReplayReport:
-        """Send everything. Call it once. Raises the exceptions of `shmring.replay`."""
+        """Send everything. Call it once. Raises the exceptions of `shmring.net.replay`."""
         with Reader(self._path) as reader, self._lanes as lanes:
             if self._loop != 1 and not reader.can_rewind:
                 raise ValueError(

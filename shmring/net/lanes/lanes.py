@@ -69,7 +69,7 @@ class Lanes:
         `room.fitting`). place: returns the round, and how much is done,
         for the progress. packet_bytes: as of `Queue`. max_payload: as of `Udp`.
         tx_stamp: as of `Socket`. deadlines:
-        whether packets have them. Otherwise none is late. The rest: as for `shmring.replay`.
+        whether packets have them. Otherwise none is late. The rest: as for `shmring.net.replay`.
         Nothing is opened yet.
         """
         self._kind, self._start, self._local, self._pool = kind, start, local, pool

@@ -1,12 +1,12 @@
 """STAMP (RFC 8762): reflecting test packets, comparing clocks and measuring paths with them.
 
-shmring.reflect(seconds=60)                     # on one host; or `shmring reflect`
+shmring.net.reflect(seconds=60)                     # on one host; or `shmring reflect`
 
-with shmring.clock_to("10.0.0.7") as clock:     # on another one
+with shmring.net.clock_to("10.0.0.7") as clock:     # on another one
     now = clock.update()
     print(now.offset_ns, "+-", now.bound_ns)
 
-print(shmring.measure("10.0.0.7").verdict)
+print(shmring.net.measure("10.0.0.7").verdict)
 """
 
 from shmring.net.probes.clock import Answers, Bounded, ClockEstimate, RemoteClock, clock_to

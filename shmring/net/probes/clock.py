@@ -96,7 +96,7 @@ class ClockEstimate:
 
 
 class RemoteClock:
-    """The clock of another host, with a bound. `shmring.clock_to` makes one.
+    """The clock of another host, with a bound. `shmring.net.clock_to` makes one.
 
     Requests are queued up to a second ahead, and leave at their times also while the program does
     something else. There is no thread: call `update` now and then, at least once a second, to send
@@ -117,7 +117,7 @@ class RemoteClock:
         local: Address | None = None,
         pool: Opening | str | None = None,
     ) -> None:
-        """Check the arguments, which are those of `shmring.clock_to`, and open the channel."""
+        """Check the arguments, which are those of `shmring.net.clock_to`, and open the channel."""
         if clock not in ("realtime", "tai", "monotonic"):
             raise BadConfig(f"clock is {clock!r}: use 'realtime', 'tai' or 'monotonic'")
         if timestamps not in ("ntp", "ptp"):

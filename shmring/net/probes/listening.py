@@ -34,7 +34,7 @@ def _end(channel: Channel, seconds: float | None) -> int:
 
 
 class Listening:
-    """Receives the stream of one sender, that of `shmring.generate` for example, which another
+    """Receives the stream of one sender, that of `shmring.net.generate` for example, which another
     thread or a signal handler can stop."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Listening:
         seconds: how long from the first packet. None: until `stop`.
         wait: how long to wait for the first packet. None: until it comes, or `stop`.
         timeout: a packet is lost if it did not come this many seconds after the one behind it left.
-        interface, profile, pool, progress: as for `shmring.measure`.
+        interface, profile, pool, progress: as for `shmring.net.measure`.
 
         The first sender that is heard is the only one. Up to 16 of its flows have statistics
         (SSID 1 to 16). One-way delays assume that both hosts have one clock, and contain the

@@ -79,8 +79,8 @@ class MeasureProgress(NamedTuple):
 
 
 class Measurement:
-    """A measurement that another thread or a signal handler can stop. `shmring.measure` makes one
-    and runs it."""
+    """A measurement that another thread or a signal handler can stop. `shmring.net.measure` makes
+    one and runs it."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Measurement:
         pool: Opening | str | None = None,
         progress: Callable[[MeasureProgress], object] | None = None,
     ) -> None:
-        """Check the arguments, which are those of `shmring.measure`. Nothing is opened yet."""
+        """Check the arguments, which are those of `shmring.net.measure`. Nothing is opened yet."""
         if seconds is not None:
             positive(seconds, "seconds", "or None for no end")
         positive(timeout, "timeout", "seconds")
@@ -138,7 +138,7 @@ class Measurement:
         self._stopped = True
 
     def run(self) -> MeasureReport:
-        """Measure. Call it once. Raises the exceptions of `shmring.measure`."""
+        """Measure. Call it once. Raises the exceptions of `shmring.net.measure`."""
         try:
             host, port = resolve(self._given)
         except OSError as failed:
@@ -512,7 +512,7 @@ def measure(
     jitter, loss, reordering and duplicates by direction.
 
     host: the reflector: a name or address, or a (host, port) pair. The port of STAMP is 862.
-    flows: what to send, a `traffic.Flow` or several, as for `shmring.generate`. Empty: 1000
+    flows: what to send, a `traffic.Flow` or several, as for `shmring.net.generate`. Empty: 1000
         probes a second of 200 bytes. All go to the reflector, and no probe is shorter than 44.
     seconds: how long flows send that do not say it. None: until `Measurement.stop`.
     timeout: a probe is lost if no reply came this many seconds after it left.

@@ -110,7 +110,7 @@ class Reflector:
         gso: bool = True,
         pool: Opening | str | None = None,
     ) -> None:
-        """Check the arguments, which are those of `shmring.reflect`, and open the channel."""
+        """Check the arguments, which are those of `shmring.net.reflect`, and open the channel."""
         self._state: Any = ffi.new("stamp_reflector_t *")
         self._networks(allow)
         self._limits(max_pps, sessions, idle_s, hold_ns)

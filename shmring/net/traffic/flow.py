@@ -41,16 +41,16 @@ class Flow:
     spacing_ns: int = 0
     """Time between the packets of a burst. 0: all have the same deadline."""
     to: str | Address | None = None
-    """As for `shmring.generate`: ``"10.0.0.7:5004"``, or ``":5004"`` for another port of that host.
-    None: as that."""
+    """As for `shmring.net.generate`: ``"10.0.0.7:5004"``, or ``":5004"`` for another port of that
+    host. None: as that."""
     after_s: float = 0.0
     """When it begins, seconds after the start."""
     seconds: float | None = None
-    """How long it sends. None: until `count`, or without that as long as `shmring.generate` says.
-    """
+    """How long it sends. None: until `count`, or without that as long as `shmring.net.generate`
+    says."""
     count: int | None = None
     """How many packets it sends. None: until `seconds`, or without that as many as
-    `shmring.generate` says."""
+    `shmring.net.generate` says."""
 
     def sizes(self, lane: int) -> list[tuple[int, int, int]]:
         """Return the payload sizes on a lane: least, most, weight. Raises `ValueError`."""

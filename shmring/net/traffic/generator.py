@@ -80,8 +80,8 @@ class GenerateReport(SendingReport):
 
 
 class Generator:
-    """A generator that another thread or a signal handler can stop. `shmring.generate` makes one
-    and runs it."""
+    """A generator that another thread or a signal handler can stop. `shmring.net.generate` makes
+    one and runs it."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Generator:
         pool: Opening | None = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> None:
-        """Check the arguments, which are those of `shmring.generate`. Nothing is opened yet."""
+        """Check the arguments, which are those of `shmring.net.generate`. Nothing is opened yet."""
         given = [flows] if isinstance(flows, Flow) else list(flows) or [Flow()]
         self._flows = [_with_end(flow, seconds, count) for flow in given]
         if not 1 <= len(self._flows) <= lib.TRAFFIC_MAX_FLOWS:
@@ -166,7 +166,7 @@ class Generator:
         self._lanes.stopped = True
 
     def run(self) -> GenerateReport:
-        """Send everything. Call it once. Raises the exceptions of `shmring.generate`."""
+        """Send everything. Call it once. Raises the exceptions of `shmring.net.generate`."""
         with self._lanes as lanes:
             self._open()
             self._send()

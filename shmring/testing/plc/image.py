@@ -9,7 +9,7 @@ Order: TypeAlias = Literal["little", "big"]
 
 
 class Record(Protocol):
-    """A codec for payloads, such as ``netflux.records.Codec``."""
+    """A codec for payloads, such as ``shmring.netflux.records.Codec``."""
 
     @property
     def size(self) -> int:

@@ -124,7 +124,7 @@ def _send(board: Board, life: int, ch: Any, data: bytes, due: int) -> int | None
     while True:
         try:
             return int(ch.send(data, at=due or None, timeout=0.2))
-        except shmring.SendTimeout:
+        except shmring.errors.SendTimeout:
             if board.command(life) == FINISH:
                 board.attempt(life, board.attempted(life) - 1)
                 board.tell(life, ENDED)

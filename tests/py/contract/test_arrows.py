@@ -34,7 +34,7 @@ TOOLS: dict[str, set[str]] = {
     "shmring_cli": set(),
     "shmring_copy": {"shmring_cli"},
     "shmring_doctor": {"shmring_cli"},
-    "shmring_plc": {"netflux"},
+    "shmring_plc": set(),
     "shmring_plot": {"shmring_cli"},
     "shmring_bench": {"shmring_cli"},
     "shmring_measure": {"shmring_cli", "shmring_plot", "rtstat"},

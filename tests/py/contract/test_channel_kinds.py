@@ -16,19 +16,19 @@ def public(kind: type) -> set[str]:
 
 
 def test_kinds_share_what_they_share() -> None:
-    shared = public(shmring.Channel) & public(shmring.RtpChannel) & public(shmring.NetfluxChannel)
+    shared = public(shmring.Channel) & public(shmring.rtp.Channel) & public(shmring.netflux.Channel)
     assert {"recv", "try_recv", "recv_many", "aio", "fileno", "stats", "close"} <= shared
     assert {"hold", "release", "purge", "state", "name", "local", "remote"} <= shared
 
 
 def test_a_link_queues_nothing() -> None:
     queue = {"send", "try_send", "send_many", "replace", "cancel", "flush", "reports"}
-    assert queue <= public(shmring.Channel) & public(shmring.RtpChannel)
-    assert not queue & public(shmring.NetfluxChannel)
+    assert queue <= public(shmring.Channel) & public(shmring.rtp.Channel)
+    assert not queue & public(shmring.netflux.Channel)
 
 
 def test_only_plain_packets_go_into_a_buffer_alone() -> None:
-    kinds = (shmring.Channel, shmring.RtpChannel, shmring.NetfluxChannel)
+    kinds = (shmring.Channel, shmring.rtp.Channel, shmring.netflux.Channel)
     assert [hasattr(kind, "recv_into") for kind in kinds] == [True, False, False]
 
 

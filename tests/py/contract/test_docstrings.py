@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import observe, types, udt
+from shmring import cyclic, net, netflux, observe, proxy, rtp, types, udt
 from shmring.net import capture, tap
 
+ROOMS = (cyclic, netflux, observe, proxy, rtp, udt, net, capture, net.probes, tap, net.traffic)
 INHERITED = {*dir(Exception), *dir(str), *dir(tuple)}
 
 
@@ -27,7 +28,7 @@ def members(name: str, kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    for module in (shmring, udt, tap, capture, observe):
+    for module in (shmring, *ROOMS):
         for short in [*module.__all__, *(["open", "gc"] if module is shmring else [])]:
             found, name = getattr(module, short), f"{module.__name__}.{short}"
             if inspect.isclass(found) or inspect.isroutine(found):
@@ -54,7 +55,7 @@ def test_no_explanation_only_points_at_another_one() -> None:
 
 
 # Annotations of these name classes that only type checkers import.
-AS_TEXT = ("shmring.ChannelTransport", "shmring.Ticks", "shmring.block_until")
+AS_TEXT = ("shmring.datagram.ChannelTransport", "shmring.cyclic.Ticks", "shmring.block_until")
 AS_TEXT += ("shmring.sleep_until", "shmring.ticks", "shmring.Channel.stats")
 
 

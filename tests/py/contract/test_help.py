@@ -18,6 +18,7 @@ from shmring._pool_server import RemotePool
 from shmring._ring import ffi, lib
 from shmring.cyclic import engine as cyclic
 from shmring.engine import Engine, OpenOptions
+from shmring.errors import BadConfig
 from shmring.netflux import options as netflux_options
 from shmring.parts import places_in_open
 from shmring.proxy import engine as proxy
@@ -26,18 +27,6 @@ from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.testing.netns import NetHost
 
 LINK = shmring.Netflux()
-NAMES = (
-    "Udp",
-    "Local",
-    "Cyclic",
-    "Netflux",
-    "Proxy",
-    "Rtp",
-    "Queue",
-    "Socket",
-    "Multicast",
-    "Share",
-)
 OPTIONS = OpenOptions.__optional_keys__
 ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Local, shmring.Cyclic, shmring.Rtp]
 ENGINES += [shmring.Netflux, shmring.Proxy]
@@ -179,7 +168,7 @@ def test_help_of_an_engine_explains_every_field(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("made", MADE, ids=repr)
 def test_an_engine_prints_itself_as_code(made: Any) -> None:
-    again = eval(repr(made), vars(shmring.rtp) | {name: getattr(shmring, name) for name in NAMES})
+    again = eval(repr(made), {kind.__name__: kind for kind in (*ENGINES, *PARTS)})
     assert again == made
     assert hash(again) == hash(made)
     assert pickle.loads(pickle.dumps(made)) == made
@@ -207,12 +196,12 @@ def test_an_engine_copies_payloads(kind: Any, more: Any, names: list[str]) -> No
 @pytest.mark.parametrize(
     ("part", "fields", "kind", "says"),
     [
-        (shmring.Cyclic, {"direction": "rx"}, shmring.BadConfig, "'duplex'$"),
-        (shmring.Multicast, {"groups": ["10.0.0.1"]}, shmring.BadConfig, "no multicast address"),
-        (shmring.Multicast, {"groups": ["fe80::1"]}, shmring.BadConfig, "no multicast address"),
+        (shmring.Cyclic, {"direction": "rx"}, BadConfig, "'duplex'$"),
+        (shmring.Multicast, {"groups": ["10.0.0.1"]}, BadConfig, "no multicast address"),
+        (shmring.Multicast, {"groups": ["fe80::1"]}, BadConfig, "no multicast address"),
         (shmring.Multicast, {"groups": [("239.1.1.1", 1.5)]}, TypeError, "must be an integer"),
         (shmring.Multicast, {"groups": [("239.1.1.1", [1])]}, TypeError, "must be an integer"),
-        (shmring.Socket, {"existing": -1}, shmring.BadConfig, "existing is -1"),
+        (shmring.Socket, {"existing": -1}, BadConfig, "existing is -1"),
     ],
 )
 def test_what_is_wrong_alone_is_refused_when_made(
@@ -276,8 +265,8 @@ def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Poo
     voice = shmring_pool.open("voice", shmring.Rtp(codec="pcmu"), local=here)
     link = shmring_pool.open("link", shmring.Netflux(receive=4), local=here)
     assert_type(plain, shmring.Channel)
-    assert_type(voice, shmring.RtpChannel)
-    assert_type(link, shmring.NetfluxChannel)
+    assert_type(voice, shmring.rtp.Channel)
+    assert_type(link, shmring.netflux.Channel)
     for opened in (plain, voice, link):
         attached = shmring.attach(opened.name, readonly=True)
         assert type(attached) is type(opened)
@@ -291,12 +280,12 @@ def test_attach_with_the_engine_gives_its_kind_of_channel(shmring_pool: shmring.
     shmring_pool.open("link", shmring.Netflux(receive=4), local=here)
     assert_type(shmring.attach("plain"), shmring.Channel)
     assert_type(shmring.attach("plain", shmring.Udp()), shmring.Channel)
-    assert_type(shmring.attach("voice", shmring.Rtp()), shmring.RtpChannel)
-    assert_type(shmring.attach("link", shmring.Netflux()), shmring.NetfluxChannel)
-    with pytest.raises(shmring.BadConfig, match="codec is given, but only the opener"):
+    assert_type(shmring.attach("voice", shmring.Rtp()), shmring.rtp.Channel)
+    assert_type(shmring.attach("link", shmring.Netflux()), shmring.netflux.Channel)
+    with pytest.raises(shmring.errors.BadConfig, match="codec is given, but only the opener"):
         shmring.attach("voice", shmring.Rtp(codec="pcmu"))
     for name, engine in (("voice", shmring.Udp()), ("plain", shmring.Rtp()), ("voice", LINK)):
-        with pytest.raises(shmring.BadConfig, match=name):
+        with pytest.raises(shmring.errors.BadConfig, match=name):
             shmring.attach(name, engine)
 
 
@@ -304,6 +293,6 @@ def test_a_channel_of_another_packages_engine_can_only_be_observed(
     shmring_namespace: str,
 ) -> None:
     with udt.Port(("127.0.0.1", 0)) as port:
-        with pytest.raises(shmring.BadConfig, match="engine 'udt-port', whose packets only"):
+        with pytest.raises(BadConfig, match="engine 'udt-port', whose packets only"):
             shmring.attach(port.name)
         assert type(shmring.attach(port.name, readonly=True)) is shmring.Channel

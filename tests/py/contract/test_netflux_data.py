@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-import netflux
 from netflux import NetfluxData, NetfluxMain
-from netflux.records import INT, REAL, Codec
+from shmring.netflux.records import INT, REAL, Codec, RecordError
 
 
 @dataclass
@@ -103,7 +102,7 @@ def test_a_dataclass_without_sizes_names_its_field():
     class Vague:
         number: int = 0
 
-    with pytest.raises(netflux.records.RecordError, match="number"):
+    with pytest.raises(RecordError, match="number"):
         NetfluxMain(data_class=Vague)
 
 

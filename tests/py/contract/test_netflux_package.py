@@ -40,25 +40,13 @@ class Missing:
             raise ImportError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
-from dataclasses import dataclass
 import netflux, netflux_main
-from netflux.records import INT, Codec, RecordError
 
 assert netflux_main.NetfluxData(value3=7).to_bytes()[8] == 7
-
-@dataclass
-class Axis:
-    speed: INT = 0
-
-assert Codec(Axis).encode(Axis(258)) == b"\\x02\\x01"
-try:
-    Codec(Axis).encode(Axis(70000))
-except RecordError as error:
-    assert "speed" in str(error)
 tracker = netflux.NetfluxStatisticsTracker()
 tracker.update(1, 1, 0)
 
-main = netflux.NetfluxMain(local_port=0, data_class=Axis, verbose=False)
+main = netflux.NetfluxMain(local_port=0, verbose=False)
 assert main.start() is False
 assert main.receiver.error_message.startswith("Failed to start receiver: ")
 assert "shmring" in main.receiver.error_message

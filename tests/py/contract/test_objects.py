@@ -12,9 +12,9 @@ import shmring
 from shmring import udt
 from shmring._channel_aio import EndAio
 from shmring._channel_base import ChannelEnd
-from shmring._ticks import TicksAio
 from shmring.channel import ChannelAio
 from shmring.cyclic.channel import CyclicAio
+from shmring.cyclic.ticks import TicksAio
 from shmring.netflux.channel import NetfluxAio
 from shmring.pool import PoolAio
 from shmring.rtp.channel import RtpAio
@@ -23,12 +23,12 @@ from shmring.udt.socket import UdtAio
 
 VIEWS: list[tuple[type, type]] = [
     (shmring.Channel, ChannelAio),
-    (shmring.RtpChannel, RtpAio),
-    (shmring.NetfluxChannel, NetfluxAio),
-    (shmring.CyclicChannel, CyclicAio),
-    (shmring.ProxyChannel, EndAio),
+    (shmring.rtp.Channel, RtpAio),
+    (shmring.netflux.Channel, NetfluxAio),
+    (shmring.cyclic.Channel, CyclicAio),
+    (shmring.proxy.Channel, EndAio),
     (shmring.Pool, PoolAio),
-    (shmring.Ticks, TicksAio),
+    (shmring.cyclic.Ticks, TicksAio),
     (udt.UdtSocket, UdtAio),
     (udt.UdtListener, ListenerAio),
 ]

@@ -72,7 +72,7 @@ ARRAYS = """
 import numpy as np
 import shmring
 
-def use(ch: shmring.Channel, rtp: shmring.RtpChannel) -> None:
+def use(ch: shmring.Channel, rtp: shmring.rtp.Channel) -> None:
     ch.send(np.zeros(4, "u1"))
     ch.send_many(np.zeros((4, 8), "u1"), at=np.zeros(4, "i8"), sizes=np.ones(4, "u4"))
     ch.recv_many(out=np.zeros(100, "u1"))

@@ -125,7 +125,7 @@ def payloads(ch: shmring.Channel) -> None:
 
 
 async def tasks(
-    ch: shmring.Channel, rtp: shmring.RtpChannel, sock: udt.UdtSocket, pool: shmring.Pool
+    ch: shmring.Channel, rtp: shmring.rtp.Channel, sock: udt.UdtSocket, pool: shmring.Pool
 ) -> None:
     """The calls for tasks have the signatures of those that block."""
     packet = await ch.aio.recv(timeout=0.1)
@@ -146,7 +146,7 @@ async def tasks(
     await ch.recv_async()  # E
 
 
-def timeouts(ch: shmring.Channel, rtp: shmring.RtpChannel, sock: udt.UdtSocket) -> None:
+def timeouts(ch: shmring.Channel, rtp: shmring.rtp.Channel, sock: udt.UdtSocket) -> None:
     ch.recv(timeout=0.1)
     ch.close(linger=None)
     sock.recv(1024, timeout=0.1)

@@ -118,8 +118,8 @@ def test_batches_have_the_addresses(shmring_pool: shmring.Pool, client: Client) 
     channel.send_many(
         b"".join(bytes([i]) for i in range(4)),
         size=1,
-        to=shmring.pack_addresses(sources),
-        source=shmring.pack_addresses([*locals_[:3], None]),
+        to=shmring.batch.pack_addresses(sources),
+        source=shmring.batch.pack_addresses([*locals_[:3], None]),
     )
     replies = dict(asker.recvfrom(10) for _ in range(4))
     assert [replies[bytes([i])][0] for i in range(4)] == [*asked[:3], "127.0.0.1"]
@@ -199,21 +199,21 @@ def test_a_wrong_source_is_refused(
     shmring_pool: shmring.Pool, source: tuple[str, int], text: str
 ) -> None:
     channel = shmring_pool.open("ctl", local=("0.0.0.0", 0))
-    with pytest.raises(shmring.BadAddress, match=text):
+    with pytest.raises(shmring.errors.BadAddress, match=text):
         channel.send(b"x", to=("127.0.0.1", 9), source=source)
     assert channel.stats().tx_failed == 0
 
 
 def test_a_wrong_source_in_a_batch_is_refused(shmring_pool: shmring.Pool) -> None:
     channel = shmring_pool.open("ctl", local=("0.0.0.0", 0), remote=("127.0.0.1", 9))
-    sources = shmring.pack_addresses([None, ("::1", 0)])
+    sources = shmring.batch.pack_addresses([None, ("::1", 0)])
     with pytest.raises(ValueError, match=r"source is of family IPv6.*packet 1; 1 were queued"):
         channel.send_many(b"xy", size=1, source=sources)
 
 
 def test_a_channel_without_addresses_has_no_source(shmring_pool: shmring.Pool) -> None:
     channel = shmring_pool.open("ctl", shmring.Local())
-    with pytest.raises(shmring.BadAddress, match="leave out source"):
+    with pytest.raises(shmring.errors.BadAddress, match="leave out source"):
         channel.send(b"x", source=("127.0.0.1", 0))
 
 

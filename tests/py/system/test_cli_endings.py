@@ -47,7 +47,7 @@ class Command:
     def text(self) -> str:
         return self.output.read_text("utf-8", "replace")
 
-    def stats(self, part: str) -> list[shmring.ChannelStats]:
+    def stats(self, part: str) -> list[shmring.stats.ChannelStats]:
         """The counters of the channels that it has opened, with names that end in `part`."""
         found = []
         for info in shmring.channels(self.namespace):

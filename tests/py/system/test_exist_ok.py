@@ -406,7 +406,7 @@ def test_an_end_that_is_not_the_last_waits_for_no_packet(program: Any) -> None:
             second.close(linger=None)  # a warning would be an error here
             assert time.monotonic() - began < PATIENCE_S
         assert (first.state, first.tx_waiting) == (shmring.State.OPEN, 1)
-        with pytest.warns(shmring.UnsentWarning):
+        with pytest.warns(shmring.errors.UnsentWarning):
             first.close(linger=0.01)
         assert pool.channels() == []
 
@@ -454,7 +454,7 @@ def test_the_error_names_what_differs(
     shmring_pool: shmring.Pool, opened: Any, asked: Any, names: str
 ) -> None:
     with shmring_pool.open("ctl", **opened):
-        with pytest.raises(shmring.ChannelExists) as caught:
+        with pytest.raises(shmring.errors.ChannelExists) as caught:
             shmring_pool.open("ctl", exist_ok=True, **asked)
         differing = re.search(r" and differs in (.*): choose", str(caught.value))
         assert differing is not None, caught.value
@@ -492,7 +492,7 @@ def test_the_pool_does_not_compare_with_the_segment(shmring_pool: shmring.Pool) 
 def test_engines_that_refuse_exist_ok_say_why(
     shmring_pool: shmring.Pool, engine: Any, options: Any, reason: str
 ) -> None:
-    with pytest.raises(shmring.BadConfig, match=f"exist_ok cannot be used .* {reason}"):
+    with pytest.raises(shmring.errors.BadConfig, match=f"exist_ok cannot be used .* {reason}"):
         shmring_pool.open("ctl", engine, exist_ok=True, **options)
     assert shmring_pool.channels() == []
     shmring_pool.open("ctl", engine, exist_ok=False, **options).close()
@@ -501,9 +501,10 @@ def test_engines_that_refuse_exist_ok_say_why(
 @pytest.mark.check
 def test_udt_refuses_exist_ok() -> None:
     exist_ok: Any = {"exist_ok": True}
-    with pytest.raises(shmring.BadConfig, match=r"exist_ok .* a UDT port belongs to its program"):
+    port = r"exist_ok .* a UDT port belongs to its program"
+    with pytest.raises(shmring.errors.BadConfig, match=port):
         udt.Port(("127.0.0.1", 0), **exist_ok)
-    with pytest.raises(shmring.BadConfig, match=r"exist_ok .* a UDT connection belongs to"):
+    with pytest.raises(shmring.errors.BadConfig, match=r"exist_ok .* a UDT connection belongs to"):
         udt.connect(REMOTE, **exist_ok)
 
 
@@ -662,7 +663,7 @@ def test_an_open_without_a_free_slot_to_send_is_undone(
         try:
             other.update(b"other")
             break
-        except shmring.NoSpace:
+        except shmring.errors.NoSpace:
             assert time.monotonic() < give_up
     assert python(CYCLIC.format(failsafe="stop")).line().startswith("NoSpace")
     check_orphaned(shmring_namespace, first.pid)
@@ -732,7 +733,7 @@ def test_strict_is_checked_if_the_channel_is_open(
         lacking = [Shortfall("no core", "it has no core")]
         with monkeypatch.context() as patched:
             patched.setattr("shmring.pool._shortfalls", lambda *_: lacking)
-            with pytest.raises(shmring.NoPermission, match="strict: it has no core"):
+            with pytest.raises(shmring.errors.NoPermission, match="strict: it has no core"):
                 pool.open("ctl", strict=True, **OPTIONS)
             check_orphaned(shmring_namespace, first.pid)
         channel = pool.open("ctl", strict=True, **OPTIONS)
@@ -839,7 +840,7 @@ def test_a_name_of_a_pool_that_may_be_alive_is_refused_at_once(
     monkeypatch.setattr("shmring._existing.opener_of", lambda _: (4242, None))
     monkeypatch.setattr("shmring._existing.VANISH_S", 2 * PATIENCE_S)
     began = time.monotonic()
-    with pytest.raises(shmring.ChannelExists, match="opened on pool 'private-"):
+    with pytest.raises(shmring.errors.ChannelExists, match="opened on pool 'private-"):
         shmring.open("ctl", **OPTIONS)
     assert time.monotonic() - began < PATIENCE_S
 

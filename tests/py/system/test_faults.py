@@ -69,7 +69,7 @@ def test_a_worker_that_does_not_answer_is_named_with_what_helps(
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(shmring.WorkerFailed) as silent:
+        with pytest.raises(shmring.errors.WorkerFailed) as silent:
             here.hold()
     finally:
         os.kill(worker.pid, signal.SIGCONT)
@@ -208,7 +208,7 @@ def test_a_worker_that_always_crashes_is_given_up_and_its_words_are_heard(
         assert channel.stats().failure
         with pytest.raises(OSError, match=f"failed: {re.escape(channel.stats().failure)}"):
             channel.send(b"y", to=channel.local)
-        with pytest.raises(shmring.WorkerFailed, match="buy another"):
+        with pytest.raises(shmring.errors.WorkerFailed, match="buy another"):
             pool.open("second", local=LOOPBACK)
         assert pool.channels() == ["ctl"]
         pool.close(linger=0)
@@ -296,7 +296,7 @@ def test_the_collector_removes_what_nobody_owns_and_nothing_else(
     kept = leftovers()
     owner = python(OWNER)
     worker = int(owner.line())
-    assert shmring.gc(namespace=shmring_namespace) == shmring.Removed((), ())
+    assert shmring.gc(namespace=shmring_namespace) == shmring.observe.Removed((), ())
     kill_all(owner, worker, eventually)
     left = sorted(set(leftovers()) - set(kept))
     assert any(":c:ctl" in name for name in left)
@@ -327,7 +327,7 @@ def test_the_collector_leaves_other_runtime_directories_alone(
 ) -> None:
     owner = python(OWNER, env={**os.environ, "SHMRING_RUNTIME_DIR": str(other_runtime)})
     assert owner.line()
-    assert shmring.gc(namespace=shmring_namespace) == shmring.Removed((), ())
+    assert shmring.gc(namespace=shmring_namespace) == shmring.observe.Removed((), ())
     assert [info.name for info in shmring.channels(shmring_namespace)] == ["ctl"]
     owner.popen.stdin.close()
     assert owner.wait() == 0

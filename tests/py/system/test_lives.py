@@ -129,7 +129,7 @@ def test_an_end_leaves_nothing_and_name_and_port_are_free(life: Life) -> None:
     life.channel.close()
     assert life.channel.closed
     assert life.pool.channels() == []
-    for port in (local[1], local[1] + (kind is shmring.RtpChannel)) if local else ():
+    for port in (local[1], local[1] + (kind is shmring.rtp.Channel)) if local else ():
         udp(port=port).close()
     life.passes(life.open(), b"anew")
 
@@ -194,7 +194,7 @@ def test_who_attaches_gets_the_same_kind_and_ends_nothing(life: Life) -> None:
     with shmring.attach(NAME, readonly=True) as looking:
         assert type(looking) is type(life.channel)
         assert looking.stats().tx_sent >= 0
-        with pytest.raises(shmring.NoPermission):
+        with pytest.raises(shmring.errors.NoPermission):
             looking.hold()
     assert life.channel.state == "open"
     life.passes(life.channel, b"goes")

@@ -141,9 +141,9 @@ def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str)
     channel.send(b"lost", to=channel.local)
     with pytest.raises(shmring.ReceiveTimeout):
         channel.recv(timeout=0.05)
-    with pytest.raises(shmring.ChannelExists):
+    with pytest.raises(shmring.errors.ChannelExists):
         shmring.open("ctl", pool="x", local=LOOPBACK)
-    with pytest.raises(shmring.BadConfig, match="connect is set but"):
+    with pytest.raises(shmring.errors.BadConfig, match="connect is set but"):
         shmring.open("other", shmring.Udp(socket=shmring.Socket(connect=True)), pool="x")
     with pytest.raises(TypeError, match="did you mean 'held'"):
         shmring.open("other", pool="x", helt=1)  # type: ignore[call-arg]
@@ -161,7 +161,7 @@ def test_a_pool_that_does_not_run(shmring_namespace: str) -> None:
 
 def test_only_one_process_is_the_pool(serve: Any) -> None:
     server = serve()
-    with pytest.raises(shmring.ShmringOSError, match=f"process {server.pid}") as caught:
+    with pytest.raises(shmring.errors.ShmringOSError, match=f"process {server.pid}") as caught:
         shmring.Pool("x", policy="other")
     assert caught.value.errno == errno.EBUSY
 
@@ -175,7 +175,7 @@ def test_workers_outlive_the_pool_and_are_adopted(
     first.kill()
     channel.send(b"served without a pool", to=channel.local)
     assert channel.recv(timeout=20).data == b"served without a pool"
-    assert shmring.gc(namespace=shmring_namespace) == shmring.Removed((), ())
+    assert shmring.gc(namespace=shmring_namespace) == shmring.observe.Removed((), ())
 
     second = serve()
     assert second.channels == ["ctl"]
@@ -204,7 +204,7 @@ def test_a_pool_can_be_left_to_the_next(serve: Any, shmring_namespace: str) -> N
 
 
 def test_a_private_pool_cannot_be_left(shmring_pool: shmring.Pool) -> None:
-    with pytest.raises(shmring.BadConfig, match="name the pool"):
+    with pytest.raises(shmring.errors.BadConfig, match="name the pool"):
         shmring_pool.detach()
 
 
@@ -219,7 +219,7 @@ def test_a_channel_whose_worker_died_unwatched_is_served_again(
     orphan.send(b"waits", at=orphan.now_ns() + 2_000_000_000, to=orphan.local)
     first.kill()
     os.kill(before["orphan"].worker_pid, signal.SIGKILL)
-    assert shmring.gc(namespace=shmring_namespace) == shmring.Removed((), ())
+    assert shmring.gc(namespace=shmring_namespace) == shmring.observe.Removed((), ())
     second = serve(cores)
     assert second.channels == ["alive", "orphan"]
     after = facts(shmring_namespace)
@@ -364,7 +364,7 @@ def test_a_channel_that_cannot_be_noted_is_not_served(
     first = shmring.open("first", pool="x", local=LOOPBACK)
     directory = paths.pool_directory(shmring_namespace, "x")
     (directory / "bad.new").mkdir()  # where the note of this channel is written
-    with pytest.raises(shmring.ShmringOSError, match=r"bad\.new") as caught:
+    with pytest.raises(shmring.errors.ShmringOSError, match=r"bad\.new") as caught:
         remote._make_channel("bad", {"local": LOOPBACK})
     assert caught.value.errno == errno.EISDIR
     (directory / "bad.new").rmdir()

@@ -23,6 +23,7 @@ import pytest
 import shmring
 from rtworkers import affinity, page, paths
 from rtworkers.launch import worker_binary
+from shmring.errors import ChannelExists, RealtimeWarning
 
 LOOPBACK = ("127.0.0.1", 0)
 
@@ -73,7 +74,7 @@ def test_a_tap_reads_along(shmring_open: Any) -> None:
     here.send(b"seen by both")
     assert there.recv(timeout=20).data == b"seen by both"
     assert tap.recv(timeout=20).data == b"seen by both"
-    with pytest.raises(shmring.NoPermission):
+    with pytest.raises(shmring.errors.NoPermission):
         tap.send(b"no")
     tap.close()
 
@@ -107,7 +108,7 @@ def test_what_is_open_is_listed(shmring_open: Any, shmring_namespace: str) -> No
 def test_a_channel_that_is_not_there(shmring_namespace: str) -> None:
     with pytest.raises(shmring.ChannelNotFound, match='no channel "nosuch"'):
         shmring.attach("nosuch")
-    with pytest.raises(shmring.BadConfig, match="A-Z"):
+    with pytest.raises(shmring.errors.BadConfig, match="A-Z"):
         shmring.attach("no such")
 
 
@@ -133,11 +134,11 @@ def test_a_worker_soon_has_all_of_a_channel_in_memory(
 
 def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
     first = shmring_pool.open("ctl", local=LOOPBACK)
-    with pytest.raises(shmring.ChannelExists, match=f"opened by this process .{os.getpid()}"):
+    with pytest.raises(ChannelExists, match=f"opened by this process .{os.getpid()}"):
         shmring_pool.open("ctl", local=LOOPBACK)
     with (
         shmring.Pool(namespace=shmring_namespace, policy="other") as other,
-        pytest.raises(shmring.ChannelExists),
+        pytest.raises(ChannelExists),
     ):
         other.open("ctl", local=LOOPBACK)
     address = first.local
@@ -182,11 +183,11 @@ def test_permissions_of_the_segment(shmring_pool: shmring.Pool, shmring_namespac
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        ({"remote": ("127.0.0.1", 0)}, shmring.BadAddress),
+        ({"remote": ("127.0.0.1", 0)}, shmring.errors.BadAddress),
         ({"local": ("192.0.2.1", 0)}, OSError),  # an address this host does not have
         ({"engine": shmring.Udp(socket=shmring.Socket(device="nosuch0"))}, OSError),
-        ({"local": LOOPBACK, "cpu": 4000}, shmring.BadConfig),
-        ({"engine": shmring.Udp(tx=shmring.Queue(50_000_000, 8))}, shmring.NoSpace),
+        ({"local": LOOPBACK, "cpu": 4000}, shmring.errors.BadConfig),
+        ({"engine": shmring.Udp(tx=shmring.Queue(50_000_000, 8))}, shmring.errors.NoSpace),
     ],
 )
 def test_a_refused_channel_leaves_nothing(
@@ -197,7 +198,7 @@ def test_a_refused_channel_leaves_nothing(
     kind: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if kind is shmring.NoSpace:  # whatever this machine has: as if it had a gigabyte
+    if kind is shmring.errors.NoSpace:  # whatever this machine has: as if it had a gigabyte
         monkeypatch.setattr("psutil.virtual_memory", lambda: type("m", (), {"available": 2**30})())
     shmring_pool.open("first", local=LOOPBACK).close()
     before = open_files()
@@ -271,7 +272,7 @@ with shmring.Pool(policy='other') as pool:
                 local=('127.0.0.1', 0),
             )
         print('all')
-    except shmring.NoSpace as error:
+    except shmring.errors.NoSpace as error:
         print(opened, error)
 """
 
@@ -341,14 +342,14 @@ def test_channels_are_spread_over_the_cores(shmring_namespace: str) -> None:
 
 def test_a_core_that_does_not_exist_is_a_warning_that_names_the_fix(shmring_namespace: str) -> None:
     with shmring.Pool(cpus=[4000], policy="other", namespace=shmring_namespace) as pool:
-        with pytest.warns(shmring.RealtimeWarning, match="core 4000") as caught:
+        with pytest.warns(RealtimeWarning, match="core 4000") as caught:
             pool.open("ctl", local=LOOPBACK)
         assert "Pool(cpus=...)" in vars(caught[0].message)["details"]
         assert [(w.cpu_wanted, w.cpu) for w in pool.workers()] == [(4000, None)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # once a worker
             pool.open("second", local=LOOPBACK)
-        with pytest.raises(shmring.NoPermission, match="core 4000"):
+        with pytest.raises(shmring.errors.NoPermission, match="core 4000"):
             pool.open("third", local=LOOPBACK, strict=True)
 
 
@@ -360,7 +361,7 @@ def test_a_worker_that_would_spin_on_the_last_core_is_a_warning(
     monkeypatch.setattr(affinity, "allowed_cores", lambda: frozenset({core}))
     with shmring.Pool(cpus=[core], policy="fifo", namespace=shmring_namespace) as pool:
         pool.open("usual", local=LOOPBACK)
-        with pytest.warns(shmring.RealtimeWarning, match="no core without a worker that spins"):
+        with pytest.warns(RealtimeWarning, match="no core without a worker that spins"):
             pool.open("ctl", local=LOOPBACK, profile="latency")
         assert pool.name in [worker.pool for worker in page.spinning()]
         with warnings.catch_warnings():
@@ -372,7 +373,7 @@ def test_strict_makes_it_an_error(
     shmring_namespace: str, leftovers: Callable[[], list[str]]
 ) -> None:
     with shmring.Pool(cpus=[4000], policy="other", strict=True) as pool:
-        with pytest.raises(shmring.BadConfig, match="core 4000"):
+        with pytest.raises(shmring.errors.BadConfig, match="core 4000"):
             pool.open("ctl", local=LOOPBACK)
         assert pool.workers() == []
     assert leftovers() == []
@@ -389,7 +390,7 @@ def test_the_environment_names_the_class_of_pools_that_are_not_told_one(
             pool.open("ctl", local=LOOPBACK)
             assert pool.workers()[0].policy == "other"
     monkeypatch.setenv("SHMRING_POLICY", "rr")
-    with pytest.raises(shmring.BadConfig, match="SHMRING_POLICY is 'rr': use one of 'fifo'"):
+    with pytest.raises(shmring.errors.BadConfig, match="SHMRING_POLICY is 'rr': use one of 'fifo'"):
         shmring.Pool()
     shmring.Pool(policy="other").close()
 

@@ -20,7 +20,7 @@ import concurrent.futures, multiprocessing, os, signal, sys, time, warnings
 import shmring
 
 warnings.simplefilter("error")
-warnings.simplefilter("ignore", shmring.RealtimeWarning)
+warnings.simplefilter("ignore", shmring.errors.RealtimeWarning)
 HERE = "127.0.0.1"
 
 def answer(channel, to):

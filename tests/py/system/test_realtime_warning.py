@@ -88,6 +88,6 @@ def test_the_doctor_prints_the_rest() -> None:
 
 
 def test_the_details_survive_pickling() -> None:
-    copy = pickle.loads(pickle.dumps(shmring.RealtimeWarning("short", "long")))
+    copy = pickle.loads(pickle.dumps(shmring.errors.RealtimeWarning("short", "long")))
     assert (str(copy), copy.details) == ("short", "long")
-    assert shmring.RealtimeWarning("all").details == "all"
+    assert shmring.errors.RealtimeWarning("all").details == "all"

@@ -25,7 +25,7 @@ def test_another_layout_version(shmring_pool: shmring.Pool, shmring_namespace: s
     try:
         for readonly in (False, True):
             with pytest.raises(
-                shmring.LayoutMismatch,
+                shmring.errors.LayoutMismatch,
                 match=rf"version {own + 1}, this build understands {own}: use the same",
             ):
                 shmring.attach("ctl", readonly=readonly)
@@ -64,7 +64,7 @@ with shmring.Pool(policy="other") as pool:
                 shmring.Udp(tx=shmring.Queue(capacity, 1400)),
                 local=("127.0.0.1", 0),
             )
-        except shmring.NoSpace as error:
+        except shmring.errors.NoSpace as error:
             print(error, flush=True)
         assert files() == before
     print(pool.channels(), first.recv(timeout=20).data, flush=True)
@@ -104,7 +104,7 @@ def test_a_worker_that_cannot_start(
     before = open_files(), leftovers()
     with monkeypatch.context() as patch:
         patch.setenv("SHMRING_WORKER", str(program))
-        with pytest.raises(shmring.WorkerFailed, match=text):
+        with pytest.raises(shmring.errors.WorkerFailed, match=text):
             shmring_pool.open("ctl", local=LOOPBACK)
     assert (open_files(), leftovers()) == before
     assert shmring_pool.channels() == []
@@ -121,7 +121,7 @@ def test_a_channel_of_another_user(shmring_pool: shmring.Pool, python: Any) -> N
         "for readonly in (False, True):\n"
         "    try:\n"
         "        shmring.attach('ctl', readonly=readonly)\n"
-        "    except shmring.NoPermission as error:\n"
+        "    except shmring.errors.NoPermission as error:\n"
         "        print(error, flush=True)\n"
     )
     assert 'channel "ctl" belongs to another user' in other.line()

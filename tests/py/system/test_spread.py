@@ -22,7 +22,7 @@ START_NS = 100 * MS
 
 def arrivals(far: shmring.Channel) -> list[shmring.Packet[Any]]:
     packets = [far.recv(timeout=20) for _ in range(COUNT * ROUNDS)]
-    assert {packet.stamp for packet in packets} == {shmring.Stamp.KERNEL}
+    assert {packet.stamp for packet in packets} == {shmring.types.Stamp.KERNEL}
     return packets
 
 

@@ -275,7 +275,7 @@ def test_another_user_may_not_close_hold_or_purge(
     say = (
         "def say(what, name):\n"
         "    try: print('done', what(name).name, flush=True)\n"
-        "    except shmring.NoPermission as error: print(error.strerror, flush=True)\n"
+        "    except shmring.errors.NoPermission as error: print(error.strerror, flush=True)\n"
     )
     stranger = as_user(say + "say(control.end, 'mine'); say(control.purge, 'shared')", user=OTHER)
     for name in ("mine", "shared"):
@@ -295,7 +295,7 @@ def test_another_member_of_the_group_may_not_open_a_channel_again(
         "try:\n"
         "    ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0), exist_ok=True)\n"
         "    print(ch.created, flush=True)\n"
-        "except shmring.ChannelExists as error: print(error.strerror, flush=True)\n"
+        "except shmring.errors.ChannelExists as error: print(error.strerror, flush=True)\n"
         "import sys; sys.stdin.readline(); ch.close(); print('ended', flush=True)\n"
     )
     with shmring.Pool("plant", policy="other", group=GROUP) as pool:

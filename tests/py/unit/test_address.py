@@ -57,7 +57,7 @@ def test_no_address():
     ],
 )
 def test_what_is_refused(address, words):
-    with pytest.raises(shmring.BadAddress, match=f"remote: .*{words}"):
+    with pytest.raises(shmring.errors.BadAddress, match=f"remote: .*{words}"):
         _address.pack(address, "remote")
 
 

@@ -13,17 +13,17 @@ from shmring._check import check, error
 @pytest.mark.parametrize(
     ("number", "kind", "builtin"),
     [
-        (errno.EINVAL, shmring.BadConfig, ValueError),
-        (errno.EMSGSIZE, shmring.PayloadTooLarge, ValueError),
+        (errno.EINVAL, shmring.errors.BadConfig, ValueError),
+        (errno.EMSGSIZE, shmring.errors.PayloadTooLarge, ValueError),
         (errno.ENOENT, shmring.ChannelNotFound, FileNotFoundError),
-        (errno.EEXIST, shmring.ChannelExists, FileExistsError),
+        (errno.EEXIST, shmring.errors.ChannelExists, FileExistsError),
         (errno.EPIPE, shmring.ChannelClosed, BrokenPipeError),
-        (errno.EPROTO, shmring.LayoutMismatch, OSError),
+        (errno.EPROTO, shmring.errors.LayoutMismatch, OSError),
         (errno.ENOBUFS, shmring.RingFull, BlockingIOError),
-        (errno.ENOSPC, shmring.NoSpace, OSError),
-        (errno.EUSERS, shmring.NoSpace, OSError),
-        (errno.EACCES, shmring.NoPermission, PermissionError),
-        (errno.EADDRINUSE, shmring.ShmringOSError, OSError),
+        (errno.ENOSPC, shmring.errors.NoSpace, OSError),
+        (errno.EUSERS, shmring.errors.NoSpace, OSError),
+        (errno.EACCES, shmring.errors.NoPermission, PermissionError),
+        (errno.EADDRINUSE, shmring.errors.ShmringOSError, OSError),
     ],
 )
 def test_codes_become_the_fitting_class(number, kind, builtin):
@@ -46,9 +46,9 @@ def test_a_code_without_text_is_explained():
 
 def test_timeouts_are_timeouts():
     assert issubclass(shmring.ReceiveTimeout, TimeoutError)
-    assert issubclass(shmring.SendTimeout, TimeoutError)
-    assert issubclass(shmring.SendTimeout, BlockingIOError)
-    assert issubclass(shmring.RealtimeWarning, RuntimeWarning)
+    assert issubclass(shmring.errors.SendTimeout, TimeoutError)
+    assert issubclass(shmring.errors.SendTimeout, BlockingIOError)
+    assert issubclass(shmring.errors.RealtimeWarning, RuntimeWarning)
 
 
 def test_errors_survive_pickling():

@@ -70,7 +70,7 @@ def test_what_is_not_named_stays() -> None:
     ],
 )
 def test_words_that_cannot_be(text: str, says: str) -> None:
-    with pytest.raises(shmring.BadConfig, match=says):
+    with pytest.raises(shmring.errors.BadConfig, match=says):
         change(text)
 
 
@@ -140,10 +140,10 @@ def test_lines_that_cannot_be(lines: list[str], says: str | None) -> None:
     if says is None:
         assert Timetable(lines).entries[0].words == ""
         return
-    with pytest.raises(shmring.BadConfig, match=says):
+    with pytest.raises(shmring.errors.BadConfig, match=says):
         Timetable(lines)
 
 
 def test_a_loop_needs_a_length() -> None:
-    with pytest.raises(shmring.BadConfig, match="needs a line after 0s"):
+    with pytest.raises(shmring.errors.BadConfig, match="needs a line after 0s"):
         Timetable(["0s down"], loop=True)

@@ -10,6 +10,7 @@ import pytest
 
 import shmring
 from shmring import room
+from shmring.errors import NoSpace
 from shmring.udt.options import Settings, connection_channel
 
 FREE_BYTES = 400_000
@@ -65,7 +66,7 @@ def test_an_error_names_the_largest_size_that_fits(
     engine = dataclasses.replace(engine, report_capacity=64)
     options: dict[str, Any] = {"local": ("127.0.0.1", 0), "remote": ("127.0.0.1", 9)}
     monkeypatch.setattr(room, "free_bytes", lambda: FREE_BYTES)
-    with pytest.raises(shmring.NoSpace, match="shared memory and /dev/shm has 400000 free") as full:
+    with pytest.raises(NoSpace, match="shared memory and /dev/shm has 400000 free") as full:
         shmring_pool.open("ctl", engine, **options)
     named = re.search(r"open it with (.*), the most that fits", str(full.value))
     assert named
@@ -89,7 +90,7 @@ def test_nothing_is_named_if_nothing_fits(
     shmring_pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "free_bytes", lambda: 4096)
-    with pytest.raises(shmring.NoSpace, match="/dev/shm has 4096 free: close channels, or mount"):
+    with pytest.raises(NoSpace, match="/dev/shm has 4096 free: close channels, or mount"):
         shmring_pool.open("ctl", local=("127.0.0.1", 0))
 
 

@@ -122,7 +122,7 @@ def test_a_channel_tells_with_what_it_was_opened(shmring_pool: shmring.Pool) -> 
         assert info.opened_with.tx == Queue(1024, 0)
         scribble(ch, "rx_packet_bytes", bytes([255] * 4))
         assert shmring.channels(ch.namespace) == []
-        (file,) = shmring.unreadable(ch.namespace)
+        (file,) = shmring.observe.unreadable(ch.namespace)
         assert (file.name, file.reason) == (
             "ctl",
             "its packet_bytes of rx is 4294967295: it must be 0 to 65507",

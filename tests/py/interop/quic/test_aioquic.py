@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-warnings.simplefilter("ignore", shmring.RealtimeWarning)
+warnings.simplefilter("ignore", shmring.errors.RealtimeWarning)
 
 def make_certificate(folder):
     key = ec.generate_private_key(ec.SECP256R1())
@@ -50,7 +50,7 @@ async def main(folder):
     own.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
     server = await serve("127.0.0.1", 0, configuration=own, stream_handler=answer)
     transport = server._transport
-    assert isinstance(transport, shmring.ChannelTransport)
+    assert isinstance(transport, shmring.datagram.ChannelTransport)
     port = transport.get_extra_info("sockname")[1]
     theirs = QuicConfiguration(server_name="localhost")
     theirs.load_verify_locations(folder + "/cert.pem")

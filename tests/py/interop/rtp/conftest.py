@@ -454,10 +454,10 @@ def codec_options(codec: Codec) -> dict[str, Any]:
 
 
 @pytest.fixture
-def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
+def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.rtp.Channel]:
     """Open a channel that gives out frames, the very first too, as soon as they are in order."""
 
-    def listen(codec: Codec, at: int, **options: Any) -> shmring.RtpChannel:
+    def listen(codec: Codec, at: int, **options: Any) -> shmring.rtp.Channel:
         given = {
             "delivery": "in_order",
             "min_sequential": 1,
@@ -471,10 +471,10 @@ def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
 
 
 @pytest.fixture
-def mouth(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
+def mouth(shmring_pool: shmring.Pool) -> Callable[..., shmring.rtp.Channel]:
     """Open a channel that sends to a port."""
 
-    def speak(codec: Codec, to: int, **options: Any) -> shmring.RtpChannel:
+    def speak(codec: Codec, to: int, **options: Any) -> shmring.rtp.Channel:
         given = spelled(shmring.Rtp, codec_options(codec) | options)
         return shmring_pool.open("mouth", remote=("127.0.0.1", to), **given)
 
@@ -482,14 +482,14 @@ def mouth(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
 
 
 @pytest.fixture
-def expect() -> Callable[[shmring.RtpChannel, Signal], None]:
+def expect() -> Callable[[shmring.rtp.Channel, Signal], None]:
     """See to it that all of a signal comes out of a channel, in order, and nothing else."""
 
-    def check(channel: shmring.RtpChannel, signal: Signal) -> None:
-        frames: list[shmring.RtpFrame] = []
+    def check(channel: shmring.rtp.Channel, signal: Signal) -> None:
+        frames: list[shmring.rtp.Frame] = []
         while sum(len(frame.data) for frame in frames) < len(signal.payload):
             item = channel.recv(timeout=PATIENCE_S)
-            assert isinstance(item, shmring.RtpFrame), item
+            assert isinstance(item, shmring.rtp.Frame), item
             frames.append(item)
         assert b"".join(frame.data for frame in frames) == signal.payload
         assert bytes(channel.pcm(frames)) == signal.pcm
@@ -501,16 +501,16 @@ def expect() -> Callable[[shmring.RtpChannel, Signal], None]:
 
 
 @pytest.fixture
-def frames_of() -> Callable[[shmring.RtpChannel], Iterator[shmring.RtpFrame]]:
+def frames_of() -> Callable[[shmring.rtp.Channel], Iterator[shmring.rtp.Frame]]:
     """What comes out of a channel but for events, until its sender has been silent for 1.5 s."""
 
-    def take(channel: shmring.RtpChannel) -> Iterator[shmring.RtpFrame]:
+    def take(channel: shmring.rtp.Channel) -> Iterator[shmring.rtp.Frame]:
         patience_s = PATIENCE_S
         with contextlib.suppress(shmring.ReceiveTimeout):
             while True:
                 item = channel.recv(timeout=patience_s)
                 patience_s = 1.5
-                if isinstance(item, shmring.RtpFrame):
+                if isinstance(item, shmring.rtp.Frame):
                     yield item
 
     return take

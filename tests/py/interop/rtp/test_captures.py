@@ -30,11 +30,11 @@ def play(pool: shmring.Pool, packets: Iterable[tuple[int, int, bytes]]) -> None:
         (at_ns, captures.udp(data, to=("127.0.0.1", port), source=("127.0.0.1", port + 2000)))
         for at_ns, port, data in sorted(packets)
     ]
-    report = shmring.replay(io.BytesIO(captures.pcap(frames)), pool=pool)
+    report = shmring.net.replay(io.BytesIO(captures.pcap(frames)), pool=pool)
     assert report.sent == len(frames)
 
 
-def open_ear(pool: shmring.Pool, at: int, **options: object) -> shmring.RtpChannel:
+def open_ear(pool: shmring.Pool, at: int, **options: object) -> shmring.rtp.Channel:
     engine = shmring.Rtp(
         codec="pcmu",
         ptime_ns=PTIME_NS,
@@ -51,10 +51,10 @@ def open_ear(pool: shmring.Pool, at: int, **options: object) -> shmring.RtpChann
     return pool.open("ear", engine, local=("127.0.0.1", at))
 
 
-def everything(ear: shmring.RtpChannel, last: int) -> list[shmring.RtpItem]:
+def everything(ear: shmring.rtp.Channel, last: int) -> list[shmring.rtp.Item]:
     """Return all items up to the frame with the timestamp `last`, and what comes soon after it."""
     items = [ear.recv(timeout=20.0)]
-    while not (isinstance(items[-1], shmring.RtpFrame) and items[-1].timestamp == last):
+    while not (isinstance(items[-1], shmring.rtp.Frame) and items[-1].timestamp == last):
         items.append(ear.recv(timeout=20.0))
     try:
         while True:
@@ -76,7 +76,7 @@ def test_vlc_whose_first_packets_come_early(shmring_pool, port_pair):
         ],
     )
     items = everything(ear, 277 * STEP)
-    frames = [item for item in items if isinstance(item, shmring.RtpFrame)]
+    frames = [item for item in items if isinstance(item, shmring.rtp.Frame)]
     assert [frame.timestamp for frame in frames] == [i * STEP for i in range(278)]
     stats = ear.stats().engine
     assert (stats.late, stats.lost, stats.resyncs) == (0, 0, 1)
@@ -105,11 +105,11 @@ def test_baresip_with_keys_and_a_goodbye_that_stands_alone(shmring_pool, port_pa
                 sequence += 1
     play(shmring_pool, packets)
     items = everything(ear, 299 * STEP)
-    frames = [item for item in items if isinstance(item, shmring.RtpFrame)]
+    frames = [item for item in items if isinstance(item, shmring.rtp.Frame)]
     events = [frame for frame in frames if frame.event]
     assert [event.data for event in events] == 3 * KEY
     assert [item for item in items if getattr(item, "frames", 0) and item not in frames] == []
     assert len(ear.pcm(frames)) == 300 * STEP
-    assert sum(isinstance(item, shmring.RtpBye) for item in items) == 1
+    assert sum(isinstance(item, shmring.rtp.Bye) for item in items) == 1
     stats = ear.stats().engine
     assert (stats.late, stats.lost, stats.rtcp_malformed) == (0, 0, 0)

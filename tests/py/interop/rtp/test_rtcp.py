@@ -50,7 +50,7 @@ def test_a_goodbye_is_heard(ear, ffmpeg, audio, port_pair, expect, eventually):
     ffmpeg.send(signal, at, back).wait()
     expect(channel, signal)
     bye = channel.recv(timeout=20)
-    assert isinstance(bye, shmring.RtpBye)
+    assert isinstance(bye, shmring.rtp.Bye)
     assert bye.ssrc == channel.stats().engine.remote_ssrc
 
 

@@ -92,7 +92,7 @@ def test_scapy_reflects_and_we_compare_clocks(peer_scapy: Any, shmring_pool: shm
     thread = threading.Thread(target=peer_scapy.run, args=(REFLECTOR, port))
     thread.start()
     try:
-        with shmring.clock_to(
+        with shmring.net.clock_to(
             "127.0.0.1", port=port, pps=50, timeout=PATIENCE_S, pool=shmring_pool
         ) as clock:
             until = time.monotonic() + PATIENCE_S

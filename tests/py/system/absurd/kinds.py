@@ -14,9 +14,9 @@ from typing import Any
 from values import argument
 
 import shmring
-from netflux.records import UDINT, Codec
 from shmring import udt
 from shmring._channel_base import ChannelEnd
+from shmring.netflux.records import UDINT, Codec
 
 HERE = ("127.0.0.1", 0)
 UDP = shmring.Udp()

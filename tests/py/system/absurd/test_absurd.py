@@ -84,13 +84,13 @@ def test_what_is_no_data(
         for data in NO_DATA:
             with pytest.raises(TypeError):
                 print(number, data, call(ch, data))
-    if isinstance(ch, shmring.RtpChannel):
+    if isinstance(ch, shmring.rtp.Channel):
         for many in ("text", b"text", memoryview(bytes(8)).cast("B", (2, 4))):
             with pytest.raises(TypeError, match="frames must be an iterable of payloads"):
                 ch.send_many(many)
             with pytest.raises(TypeError, match="elements must be an iterable of"):
                 ch.send(b"", payload_type=0, elements=many)
-    if isinstance(ch, (shmring.Channel, shmring.RtpChannel)):
+    if isinstance(ch, (shmring.Channel, shmring.rtp.Channel)):
         assert ch.tx_waiting == 0
         assert ch.stats().tx_sent == 0
 

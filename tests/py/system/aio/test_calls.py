@@ -27,7 +27,7 @@ def test_verdicts_are_awaited(run, pair):
         assert (report.sequence, report.scheduled_ns) == (late, due)
         assert report.sent_ns >= due
         waits = near.send(b"never", at=near.now_ns() + 3600_000 * MS)
-        with pytest.raises(shmring.SendTimeout, match="no verdict"):
+        with pytest.raises(shmring.errors.SendTimeout, match="no verdict"):
             await near.aio.verdict(waits, timeout=0.05)
         near.cancel(waits)
         assert (await near.aio.verdict(waits)).verdict is shmring.Verdict.CANCELLED
@@ -42,16 +42,16 @@ def test_verdict_blocks_and_refuses(shmring_pool):
     assert ch.verdict(first, timeout=20).sequence == first
     with pytest.raises(ValueError, match="has queued 1 packets"):
         ch.verdict(1)
-    with pytest.raises(shmring.SendTimeout):
+    with pytest.raises(shmring.errors.SendTimeout):
         ch.verdict(ch.send(b"x", at=ch.now_ns() + 3600_000 * MS), timeout=0)
     ch.cancel(1)
     for _ in range(10):
         ch.send(b"x")
     ch.flush()
-    with pytest.raises(shmring.TooLate, match="overwritten"):
+    with pytest.raises(shmring.errors.TooLate, match="overwritten"):
         ch.verdict(first)
     quiet = shmring_pool.open("quiet", shmring.Udp(reports="late"), remote=(HERE, 9))
-    with pytest.raises(shmring.BadConfig, match="reports"):
+    with pytest.raises(shmring.errors.BadConfig, match="reports"):
         quiet.verdict(quiet.send(b"x"))
 
 
@@ -73,7 +73,7 @@ def test_flush_is_awaited(run, pair):
     async def main():
         near.hold()
         near.send(b"x")
-        with pytest.raises(shmring.SendTimeout):
+        with pytest.raises(shmring.errors.SendTimeout):
             await near.aio.flush(timeout=0.01)
         began = time.process_time()
         threading.Timer(0.1, near.release).start()
@@ -133,7 +133,7 @@ def test_a_cancelled_open_leaves_nothing_behind(shmring_pool):
             assert shmring_pool.channels() == []
         async with await shmring_pool.aio.open("ctl", local=(HERE, 0)) as ch:
             assert ch.name == "ctl"
-        with pytest.raises(shmring.BadConfig):
+        with pytest.raises(shmring.errors.BadConfig):
             await shmring_pool.aio.open("ctl", shmring.Udp(tx=0))
 
     asyncio.run(main())

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_pool")
 def own_pool(shmring_namespace):
     """The default pool lacks privileges here, which is not of interest."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", shmring.RealtimeWarning)
+        warnings.simplefilter("ignore", shmring.errors.RealtimeWarning)
         yield
 
 
@@ -328,7 +328,7 @@ def test_an_endpoint_without_room_ends(serve):
             assert transport.sendto(bytes(100), at=-1) is None  # kept, and not checked yet
             await asyncio.sleep(0.05)  # the task that sends waits for room
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", shmring.UnsentWarning)
+                warnings.simplefilter("ignore", shmring.errors.UnsentWarning)
                 getattr(transport, end)()
                 assert await client.lost is None
 
@@ -526,12 +526,12 @@ def test_what_cannot_be_is_refused(serve, shmring_namespace):
             await make(Client, sock=sock)
         with pytest.raises(ValueError, match="no addresses of the same family"):
             await make(Client, local_addr=("::1", 0), remote_addr=(HERE, 9))
-        with pytest.raises(shmring.BadConfig, match="direction is 'rx', but"):
+        with pytest.raises(shmring.errors.BadConfig, match="direction is 'rx', but"):
             await make(Client, (HERE, 0), engine=shmring.Udp(direction="rx"))
         existing = shmring.Udp(socket=shmring.Socket(existing=3))
-        with pytest.raises(shmring.BadConfig, match="give the socket as sock="):
+        with pytest.raises(shmring.errors.BadConfig, match="give the socket as sock="):
             await make(Client, (HERE, 0), engine=existing)
-        with pytest.raises(shmring.BadConfig, match="no remote"):
+        with pytest.raises(shmring.errors.BadConfig, match="no remote"):
             await make(Client, (HERE, 0), engine=shmring.Udp(socket=shmring.Socket(connect=True)))
         with pytest.raises(TypeError, match="capasity"):
             await make(Client, local_addr=(HERE, 0), capasity=1)

@@ -56,7 +56,7 @@ def test_room_is_awaited(run, shmring_pool):
         pass
 
     async def main():
-        with pytest.raises(shmring.SendTimeout):
+        with pytest.raises(shmring.errors.SendTimeout):
             await ch.aio.send(b"late", timeout=0.05)
         threading.Timer(WAIT_S, ch.release).start()
         began = time.process_time()

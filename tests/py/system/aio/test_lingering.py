@@ -57,7 +57,7 @@ def test_leaving_a_pool_does_so_too(shmring_namespace, sink):
 def test_what_is_cancelled_is_counted(shmring_pool, sink):
     began = time.monotonic()
     with (
-        pytest.warns(shmring.UnsentWarning, match="'ctl' ended while 3 packets") as caught,
+        pytest.warns(shmring.errors.UnsentWarning, match="'ctl' ended while 3 packets") as caught,
         shmring_pool.open("ctl", remote=sink.getsockname()) as ch,
     ):
         send_later(ch, 3, 3600_000 * MS)
@@ -90,10 +90,10 @@ def test_an_exception_and_a_held_channel_end_at_once(shmring_pool, sink):
             send_later(ch, 3, 500 * MS)
             raise KeyError
 
-    with pytest.warns(shmring.UnsentWarning), contextlib.suppress(KeyError):
+    with pytest.warns(shmring.errors.UnsentWarning), contextlib.suppress(KeyError):
         fail()
     with (
-        pytest.warns(shmring.UnsentWarning, match="1 packets"),
+        pytest.warns(shmring.errors.UnsentWarning, match="1 packets"),
         shmring_pool.open("held", remote=sink.getsockname(), held=True) as ch,
     ):
         ch.send(b"x")
@@ -158,7 +158,7 @@ def test_the_warning_of_an_async_form_names_the_line_of_the_program(
         finally:
             pool.close(linger=0)
 
-    with pytest.warns(shmring.UnsentWarning, match="ended while 3 packets") as caught:
+    with pytest.warns(shmring.errors.UnsentWarning, match="ended while 3 packets") as caught:
         run(main)
     assert [warning.filename for warning in caught] == [__file__]
 
@@ -182,7 +182,7 @@ def test_a_cancelled_async_form_warns_as_well(serve, shmring_namespace, sink, wh
         finally:
             pool.close(linger=0)
 
-    with pytest.warns(shmring.UnsentWarning, match="ended while 3 packets") as caught:
+    with pytest.warns(shmring.errors.UnsentWarning, match="ended while 3 packets") as caught:
         serve(main)
     assert [warning.filename for warning in caught] == [__file__]
 

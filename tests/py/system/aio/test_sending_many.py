@@ -78,10 +78,10 @@ def test_a_timeout_says_how_many_were_queued(run, narrow):
     near, far = narrow
 
     async def main():
-        with pytest.raises(shmring.SendTimeout, match="is held") as full:
+        with pytest.raises(shmring.errors.SendTimeout, match="is held") as full:
             await near.aio.send_many([b"x"] * COUNT, timeout=0.05)
         assert (full.value.sent, full.value.first_sequence) == (near.tx_waiting, 0)
-        with pytest.raises(shmring.SendTimeout) as full:
+        with pytest.raises(shmring.errors.SendTimeout) as full:
             await near.aio.send_many([b"x"], timeout=0)
         assert (full.value.sent, full.value.first_sequence) == (0, None)
 
@@ -151,7 +151,7 @@ def test_the_buffer_is_free_after_the_call(narrow):
     data = bytearray(COUNT)
 
     async def main():
-        with pytest.raises(shmring.SendTimeout):
+        with pytest.raises(shmring.errors.SendTimeout):
             await near.aio.send_many(data, size=1, timeout=0.05)
         data.append(0)  # BufferError while a batch has it
 
@@ -167,7 +167,7 @@ def test_frames_of_rtp(shmring_pool):
     )
 
     async def main():
-        with pytest.raises(shmring.SendTimeout) as full:
+        with pytest.raises(shmring.errors.SendTimeout) as full:
             await ch.aio.send_many([bytes(160)] * COUNT, timeout=0.05)
         assert full.value.sent == ch.tx_waiting
         ch.purge()

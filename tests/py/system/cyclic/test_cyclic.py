@@ -13,6 +13,7 @@ import pytest
 from kit.wire import udp
 
 import shmring
+from shmring.errors import BadConfig
 
 PATIENCE_S = 20.0
 PERIOD_NS = 2_000_000
@@ -89,7 +90,7 @@ def updater(shmring_namespace: str) -> Iterator[Updater]:
         process.communicate()
 
 
-def opened(pool: shmring.Pool, partner: Partner, **options: object) -> shmring.CyclicChannel:
+def opened(pool: shmring.Pool, partner: Partner, **options: object) -> shmring.cyclic.Channel:
     engine = shmring.Cyclic(**({"period_ns": PERIOD_NS} | options))  # type: ignore[arg-type]
     return pool.open("cyc", engine, local=("127.0.0.1", 0), remote=partner.address)
 
@@ -199,7 +200,7 @@ def test_without_a_remote_every_process_gets_each_cycle(shmring_pool: shmring.Po
     engine = shmring.Cyclic(period_ns=PERIOD_NS, phase_ns=0, max_payload=0)
     with shmring_pool.open("cyc", engine) as channel:
         with shmring.attach("cyc") as other:
-            assert isinstance(other, shmring.CyclicChannel)
+            assert isinstance(other, shmring.cyclic.Channel)
             first = channel.recv(timeout=PATIENCE_S)
             then = [channel.recv(timeout=PATIENCE_S) for _ in range(5)]
             theirs = [other.recv(timeout=PATIENCE_S).timestamp_ns for _ in range(3)]
@@ -211,11 +212,11 @@ def test_without_a_remote_every_process_gets_each_cycle(shmring_pool: shmring.Po
 
 
 def test_what_cannot_be_is_refused(shmring_pool: shmring.Pool, partner: Partner) -> None:
-    def refused(words: str, kind: type[Exception] = shmring.BadConfig, **options: object) -> None:
+    def refused(words: str, kind: type[Exception] = BadConfig, **options: object) -> None:
         with pytest.raises(kind, match=words):
             opened(shmring_pool, partner, **options)
 
-    with pytest.raises(shmring.BadConfig, match="period_ns is not given"):
+    with pytest.raises(BadConfig, match="period_ns is not given"):
         shmring_pool.open("cyc", shmring.Cyclic(), remote=partner.address)
     refused("period_ns is 1; it must be between 100000", period_ns=1)
     refused(f"phase_ns is {PERIOD_NS}; it must be between 0 and", phase_ns=PERIOD_NS)
@@ -228,12 +229,12 @@ def test_what_cannot_be_is_refused(shmring_pool: shmring.Pool, partner: Partner)
     with pytest.raises(shmring.ShmringError, match="local cannot be used"):
         shmring_pool.open("cyc", engine, local=("127.0.0.1", 0))
     with opened(shmring_pool, partner) as channel:
-        with pytest.raises(shmring.PayloadTooLarge, match="takes at most 1472"):
+        with pytest.raises(shmring.errors.PayloadTooLarge, match="takes at most 1472"):
             channel.update(bytes(1473))
-        with pytest.raises(shmring.BadConfig, match="period_ns is given"):
+        with pytest.raises(shmring.errors.BadConfig, match="period_ns is given"):
             shmring.attach("cyc", engine)
         with (
             shmring.attach("cyc", readonly=True) as tap,
-            pytest.raises(shmring.NoPermission),
+            pytest.raises(shmring.errors.NoPermission),
         ):
             tap.update(b"x")

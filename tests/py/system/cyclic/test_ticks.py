@@ -54,7 +54,7 @@ LOOPS = pytest.mark.parametrize(
 )
 
 
-def check_in_order(got: list[shmring.Tick], ticks: shmring.Ticks) -> None:
+def check_in_order(got: list[shmring.cyclic.Tick], ticks: shmring.cyclic.Ticks) -> None:
     for tick in got:
         assert tick.due_ns == tick.number * ticks.period_ns + ticks.phase_ns
         assert tick.late_ns >= 0
@@ -80,7 +80,7 @@ def test_a_grid_opens_when_a_tick_is_awaited(shmring_pool: shmring.Pool) -> None
     assert shmring_pool.channels() == []
     ticks.close()
     assert list(ticks) == []
-    with pytest.raises(shmring.BadConfig, match="period_ns"):
+    with pytest.raises(shmring.errors.BadConfig, match="period_ns"):
         shmring.ticks(1, pool=shmring_pool)
 
 
@@ -167,9 +167,9 @@ def test_processes_share_a_grid_until_the_last(
         assert ticks.phase_ns == phase_ns
         other = follower()
         assert due_of(other) % PERIOD_NS == phase_ns
-        with pytest.raises(shmring.BadConfig, match="the grid 'grid' has 2000000"):
+        with pytest.raises(shmring.errors.BadConfig, match="the grid 'grid' has 2000000"):
             shmring.ticks(PERIOD_NS * 2, name="grid").next()
-        with pytest.raises(shmring.BadConfig, match=f"the grid 'grid' has {phase_ns}"):
+        with pytest.raises(shmring.errors.BadConfig, match=f"the grid 'grid' has {phase_ns}"):
             shmring.ticks(PERIOD_NS, phase_ns=(phase_ns + 1) % PERIOD_NS, name="grid").next()
         last = ticks.next(timeout=PATIENCE_S)
         opener.send_signal(signal.SIGKILL)
@@ -187,7 +187,7 @@ def test_a_channel_that_sends_is_no_grid(shmring_pool: shmring.Pool) -> None:
     sending = shmring.Cyclic(period_ns=PERIOD_NS, payload=b"x", max_payload=4)
     with (
         shmring_pool.open("sends", sending, remote=("127.0.0.1", 9)),
-        pytest.raises(shmring.BadConfig, match="'sends' has a payload"),
+        pytest.raises(shmring.errors.BadConfig, match="'sends' has a payload"),
     ):
         shmring.ticks(PERIOD_NS, name="sends", pool=shmring_pool).next(timeout=1.0)
 
@@ -286,9 +286,9 @@ def test_a_signal_handler_ends_a_sleep() -> None:
 def test_times_that_cannot_be_are_refused() -> None:
     with pytest.raises(TypeError, match="at_ns must be an integer"):
         shmring.block_until(1.5)  # type: ignore[arg-type]
-    with pytest.raises(shmring.BadConfig, match="at_ns is -1"):
+    with pytest.raises(shmring.errors.BadConfig, match="at_ns is -1"):
         shmring.block_until(-1)
-    with pytest.raises(shmring.BadConfig, match="at_ns is"):
+    with pytest.raises(shmring.errors.BadConfig, match="at_ns is"):
         asyncio.run(shmring.sleep_until(time.time_ns()))
 
 

@@ -24,7 +24,7 @@ channels = []
 try:
     while True:
         channels.append(pool.open(f'c{{len(channels)}}', local=('127.0.0.1', 0)))
-except shmring.NoSpace as error:
+except shmring.errors.NoSpace as error:
     print(len(channels), error, flush=True)
 
 def use(data):
@@ -82,7 +82,7 @@ failed = 0
 for _ in range(10):
     try:
         channel.{call}
-    except shmring.NoSpace as error:
+    except shmring.errors.NoSpace as error:
         failed, text = failed + 1, str(error)
     except shmring.ReceiveTimeout:
         break
@@ -115,7 +115,7 @@ except OSError:
     os.close(taken.pop())
 try:
     channel.send(b'y', to=channel.local)
-except shmring.NoSpace as error:
+except shmring.errors.NoSpace as error:
     print(error, flush=True)
 print(channel.recv(timeout=20).data, flush=True)
 """
@@ -139,7 +139,7 @@ while failed < 10:
     try:
         channel.send(b'x', to=channel.local)  # until the next worker serves the channel
         time.sleep(0.01)
-    except shmring.NoSpace as error:
+    except shmring.errors.NoSpace as error:
         failed, text = failed + 1, str(error)
 print(text, flush=True)
 for fd in taken:
@@ -251,6 +251,6 @@ def test_a_sender_at_its_limit_keeps_its_slot_when_its_worker_is_replaced(
     assert "limit of 40 open files" in process.line()
     while channel.recv(timeout=20).data != b"after":
         pass
-    with pytest.raises(shmring.NoSpace, match="no free producer slot of 1"):
+    with pytest.raises(shmring.errors.NoSpace, match="no free producer slot of 1"):
         channel.send(b"x", to=channel.local)
     channel.close()

@@ -30,7 +30,7 @@ def open_again(pool):
     while True:
         try:
             return pool.open('again', shmring.Udp(tx=1024), local=('127.0.0.1', 0))
-        except shmring.NoSpace:
+        except shmring.errors.NoSpace:
             if time.monotonic() > until:
                 raise
         time.sleep(0.01)
@@ -41,7 +41,7 @@ with shmring.Pool(policy='other') as pool:
         while len(channels) < 1000:
             name = f'c{len(channels)}'
             channels.append(pool.open(name, shmring.Udp(tx=1024), local=('127.0.0.1', 0)))
-    except shmring.NoSpace as error:
+    except shmring.errors.NoSpace as error:
         print(len(channels), error)
     for channel in channels:
         for number in range(64):

@@ -35,7 +35,7 @@ logging.basicConfig()
 files = {files}
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-limits = shmring.UserLimits(
+limits = shmring.pool.UserLimits(
     channels=2, shm_bytes=4 << 20, connections=4, channel_bytes=8 << 20
 )
 pool = shmring.Pool(
@@ -288,7 +288,7 @@ def test_a_worker_without_descriptors_does_not_spin_and_says_why(
             held[-1].connect(os.fspath(path))
         assert cpu_share(worker) < 0.3
         other = shmring.attach("ctl")
-        with pytest.raises(shmring.NoSpace, match="limit of 64 open files"):
+        with pytest.raises(shmring.errors.NoSpace, match="limit of 64 open files"):
             other.send(b"x", to=channel.local)
         for connection in held:
             connection.close()

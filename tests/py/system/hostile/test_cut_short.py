@@ -17,6 +17,7 @@ import pytest
 import shmring
 from rtworkers import paths
 from shmring import udt
+from shmring.errors import LoanOverwritten
 
 pytestmark = pytest.mark.check
 
@@ -49,7 +50,7 @@ while time.monotonic() < until:
     json.dumps(facts(shot, Selection(nothing)), allow_nan=False)
     overview(shot, Selection(nothing))
     shmring.channels(space)
-    shmring.unreadable(space)
+    shmring.observe.unreadable(space)
     observe.workers(namespace=space)
     shmring.gc(namespace=space, dry_run=looks % 2 == 0)
     assert b"shmring_channel_tx_sent_packets" in generate_latest(registry)
@@ -136,7 +137,7 @@ def test_a_loan_from_a_short_file_is_overwritten(
     cut(file_of("short", shmring_pool.namespace))
     assert bytes(loan[1].data) == bytes(4)
     assert loan.overwritten == 3
-    with pytest.raises(shmring.LoanOverwritten, match=r"3 of 3 .*the channel's file was cut"):
+    with pytest.raises(LoanOverwritten, match=r"3 of 3 .*the channel's file was cut"):
         loan.release()
     channel.detach()
 
@@ -206,7 +207,7 @@ def test_ls_shows_what_cannot_be_read(shmring_pool: shmring.Pool) -> None:
     fake = file_of("bad", shmring_pool.namespace)
     fake.write_bytes(file_of("good", shmring_pool.namespace).read_bytes()[: 2 * PAGE])
     try:
-        assert [file.name for file in shmring.unreadable(shmring_pool.namespace)] == ["bad"]
+        assert [file.name for file in shmring.observe.unreadable(shmring_pool.namespace)] == ["bad"]
         assert [info.name for info in shmring.channels(shmring_pool.namespace)] == ["good"]
         ls = [sys.executable, "-P", "-m", "shmring_cli", "ls"]
         plain = subprocess.run(ls, capture_output=True, text=True, timeout=PATIENCE_S)

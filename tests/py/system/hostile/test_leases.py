@@ -39,7 +39,7 @@ def test_gc_skips_it_and_says_so(leased: str, shmring_namespace: str, dry_run: b
     other = paths.channel_segment(shmring_namespace, "other")
     paths.shm_file(other).write_bytes(b"")
     found = shmring.gc(namespace=shmring_namespace, dry_run=dry_run)
-    assert found == shmring.Removed((other,), (), (f"{leased}: {REASON}",))
+    assert found == shmring.observe.Removed((other,), (), (f"{leased}: {REASON}",))
     paths.shm_file(other).unlink(missing_ok=True)
     assert paths.shm_file(leased).exists()
 
@@ -56,7 +56,7 @@ def test_who_looks_on_sees_the_others(leased: str, shmring_pool: shmring.Pool) -
     shmring_pool.open("ctl", local=HERE)
     space = shmring_pool.namespace
     assert [info.name for info in shmring.channels(space)] == ["ctl"]
-    (file,) = shmring.unreadable(space)
+    (file,) = shmring.observe.unreadable(space)
     assert (file.name, file.reason) == ("leased", REASON)
     with Watch(space) as watch:
         shot = watch.read()

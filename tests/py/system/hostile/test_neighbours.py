@@ -124,7 +124,7 @@ def test_holes_in_a_segment_end_its_channel_once(pool: shmring.Pool, unharmed: A
     )
     file = paths.shm_file(paths.channel_segment(pool.namespace, "holes"))
     size = file.stat().st_size
-    assert 20 * MIB < size <= shmring.UserLimits().channel_bytes
+    assert 20 * MIB < size <= shmring.pool.UserLimits().channel_bytes
     hole = ctypes.c_long(0), ctypes.c_long(size)
 
     def attack() -> None:

@@ -33,16 +33,16 @@ def test_another_users_channel_is_refused_unless_they_are_named(
     file = file_of("ctl", shmring_pool.namespace)
     os.chown(file, NOBODY, NOBODY)
     for readonly in (False, True):
-        with pytest.raises(shmring.NoPermission, match=r"uid 65534.*owner=65534"):
+        with pytest.raises(shmring.errors.NoPermission, match=r"uid 65534.*owner=65534"):
             shmring.attach("ctl", readonly=readonly)
-        with pytest.raises(shmring.NoPermission):
+        with pytest.raises(shmring.errors.NoPermission):
             shmring.attach("ctl", readonly=readonly, owner=1)
         shmring.attach("ctl", readonly=readonly, owner=NOBODY).close()
-    with pytest.raises(shmring.NoPermission, match="uid 65534"):
+    with pytest.raises(shmring.errors.NoPermission, match="uid 65534"):
         shmring.attach("ctl")
     (info,) = shmring.channels(shmring_pool.namespace)
     assert info.owner_uid == NOBODY
-    with pytest.raises(shmring.BadConfig, match="no user"):
+    with pytest.raises(shmring.errors.BadConfig, match="no user"):
         shmring.attach("ctl", owner="nobody-of-that-name")
     with pytest.raises(TypeError, match="owner"):
         shmring.attach("ctl", owner=1.5)  # type: ignore[arg-type]
@@ -55,12 +55,12 @@ def test_a_group_of_the_process_vouches_for_its_files(shmring_pool: shmring.Pool
     file.chmod(0o660)
     before = os.getgroups()
     try:
-        with pytest.raises(shmring.NoPermission):
+        with pytest.raises(shmring.errors.NoPermission):
             shmring.attach("ctl")
         os.setgroups([*before, 12345])
         shmring.attach("ctl").close()
         file.chmod(0o606)  # open to everybody, and to no group
-        with pytest.raises(shmring.NoPermission):
+        with pytest.raises(shmring.errors.NoPermission):
             shmring.attach("ctl")
     finally:
         os.setgroups(before)
@@ -88,7 +88,7 @@ def test_a_squatted_socket_is_refused(shmring_pool: shmring.Pool) -> None:
         squatter.bind(os.fspath(path))
         listen_as(NOBODY, squatter)
         end = shmring.attach("ctl")
-        with pytest.raises(shmring.NoPermission, match="uid 65534"):
+        with pytest.raises(shmring.errors.NoPermission, match="uid 65534"):
             end.send(b"x", to=channel.local)
         end.close()
 
@@ -128,9 +128,9 @@ def test_a_squatted_pool_is_refused(squatted_pool: Path, shmring_namespace: str)
     for owner in (0, NOBODY):
         os.chown(squatted_pool, owner, NOBODY)
         squatted_pool.chmod(0o666)
-        with pytest.raises(shmring.NoPermission, match=r"pool 'x'.*uid 65534"):
+        with pytest.raises(shmring.errors.NoPermission, match=r"pool 'x'.*uid 65534"):
             remote.channels()
-        with pytest.raises(shmring.NoPermission, match=r"pool 'x'.*uid 65534"):
+        with pytest.raises(shmring.errors.NoPermission, match=r"pool 'x'.*uid 65534"):
             shmring.open("ctl", pool="x", local=HERE)
 
 

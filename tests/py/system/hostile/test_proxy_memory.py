@@ -21,7 +21,7 @@ PAGE = 4096
 ROUNDS = 40
 
 
-def passes(link: shmring.ProxyChannel, server: socket.socket) -> None:
+def passes(link: shmring.proxy.Channel, server: socket.socket) -> None:
     with udp() as client:
         client.sendto(b"there", link.local or ("", 0))
         data, source = server.recvfrom(100)
@@ -29,7 +29,7 @@ def passes(link: shmring.ProxyChannel, server: socket.socket) -> None:
         assert client.recv(100) == b"there"
 
 
-def after(epoch: int, link: shmring.ProxyChannel) -> None:
+def after(epoch: int, link: shmring.proxy.Channel) -> None:
     give_up = time.monotonic() + PATIENCE_S
     while link.epoch <= epoch:
         assert time.monotonic() < give_up

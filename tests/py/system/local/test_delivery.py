@@ -221,7 +221,7 @@ def test_options_that_need_a_socket_are_refused(
     local: Any, options: dict[str, Any], fix: str
 ) -> None:
     (name,) = options
-    with pytest.raises(shmring.BadConfig, match=f"{name} cannot be used with Local.*{fix}"):
+    with pytest.raises(shmring.errors.BadConfig, match=f"{name} cannot be used with Local.*{fix}"):
         local(**options)
 
 
@@ -234,7 +234,7 @@ def test_fields_of_other_engines_are_unknown(name: str) -> None:
 def test_addresses_are_refused(local: Any) -> None:
     here = local()
     for call in (here.send, here.try_send):
-        with pytest.raises(shmring.BadAddress, match="leave out to"):
+        with pytest.raises(shmring.errors.BadAddress, match="leave out to"):
             call(b"x", to=("127.0.0.1", 9))
     assert (here.local, here.remote) == (None, None)
     assert "on this host" in repr(here)
@@ -244,9 +244,9 @@ def test_the_engine_that_is_given_must_fit(local: Any, shmring_pool: shmring.Poo
     local("bus")
     shmring_pool.open("wire", local=("127.0.0.1", 0))
     assert type(shmring.attach("bus")) is shmring.Channel
-    with pytest.raises(shmring.BadConfig, match="leave out engine=Udp"):
+    with pytest.raises(shmring.errors.BadConfig, match="leave out engine=Udp"):
         shmring.attach("bus", shmring.Udp())
-    with pytest.raises(shmring.BadConfig, match="leave out engine=Local"):
+    with pytest.raises(shmring.errors.BadConfig, match="leave out engine=Local"):
         shmring.attach("wire", Local())
 
 

@@ -34,7 +34,7 @@ def numbers(count: int) -> list[bytes]:
 
 def fill(here: shmring.Channel, *, read: bool = False) -> None:
     """Send until there is no room. read: this end is not the slow reader."""
-    with contextlib.suppress(shmring.SendTimeout):
+    with contextlib.suppress(shmring.errors.SendTimeout):
         for number in range(100_000):
             here.send(b"%08d" % number, timeout=0.1)
             while read and here.try_recv() is not None:

@@ -15,7 +15,7 @@ LOOPBACK = "127.0.0.1"
 PATIENCE_S = 20.0
 MS = 1_000_000
 
-LinkOpener = Callable[..., shmring.NetfluxChannel]
+LinkOpener = Callable[..., shmring.netflux.Channel]
 
 
 class Datagram(NamedTuple):
@@ -78,7 +78,7 @@ def partner() -> Iterator[Partner]:
 def link(shmring_pool: shmring.Pool, partner: Partner) -> LinkOpener:
     """Opens a link that talks to `partner`: 4 bytes each way, every 2 ms, no watchdog."""
 
-    def make(name: str = "plc", **options: Any) -> shmring.NetfluxChannel:
+    def make(name: str = "plc", **options: Any) -> shmring.netflux.Channel:
         given = {
             "local": (LOOPBACK, 0),
             "remote": partner.address,

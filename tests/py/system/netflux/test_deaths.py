@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import NetfluxEventKind
 
 MS = 1_000_000
 
@@ -38,7 +37,7 @@ def stale_event(channel: Any) -> Any:
     """The news that the values to be sent are stale."""
     while True:
         item = channel.recv(timeout=20)
-        if getattr(item, "kind", None) is NetfluxEventKind.STALE:
+        if getattr(item, "kind", None) is shmring.netflux.EventKind.STALE:
             return item
 
 
@@ -135,7 +134,7 @@ def test_a_writer_that_leaves_in_order_is_gone_as_well(
 ) -> None:
     here = link(on_stale="failsafe", failsafe=b"safe")
     with shmring.attach("plc", namespace=shmring_namespace) as there:
-        assert isinstance(there, shmring.NetfluxChannel)
+        assert isinstance(there, shmring.netflux.Channel)
         there.update(b"live")
         partner.recv_until(b"live")
         assert here.link().fresh
@@ -259,7 +258,7 @@ def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
     partner.send(1, b"back")
     eventually(here.snapshot)
     tap = shmring.attach("plc", namespace=shmring_namespace, readonly=True)
-    assert isinstance(tap, shmring.NetfluxChannel)
+    assert isinstance(tap, shmring.netflux.Channel)
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
     try:
@@ -269,13 +268,13 @@ def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
         def refused() -> str:
             try:
                 here.update(b"last")
-            except shmring.WorkerFailed as failed:
+            except shmring.errors.WorkerFailed as failed:
                 return str(failed)
             return ""
 
         assert "no heartbeat of its worker for 3" in eventually(refused)
         for end in (here, tap):
-            with pytest.raises(shmring.WorkerFailed, match="nothing is watched"):
+            with pytest.raises(shmring.errors.WorkerFailed, match="nothing is watched"):
                 end.snapshot()
     finally:
         os.kill(worker.pid, signal.SIGCONT)

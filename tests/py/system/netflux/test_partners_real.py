@@ -14,8 +14,7 @@ import pytest
 from kit.waiting import until
 
 import shmring
-from netflux.records import DINT, INT, REAL, Codec
-from shmring import NetfluxEvent, NetfluxValues
+from shmring.netflux.records import DINT, INT, REAL, Codec
 from shmring.testing.plc import PARTNERS, State
 
 KINDS = ("codesys5", "codesys4", "siemens", "python")
@@ -97,7 +96,7 @@ def test_all_that_each_sends_is_taken(kind, plc_of, link_to, eventually):
     found = link.link()
     assert (found.partner_lost, found.rejected, found.firsts) == (0, 0, 1)
     first = link.recv(timeout=20)
-    assert isinstance(first, NetfluxEvent)
+    assert isinstance(first, shmring.netflux.Event)
     first = link.recv(timeout=20)
     assert (first.first, first.number) == (True, 0 if kind == "siemens" else 1)
 
@@ -137,7 +136,7 @@ def test_a_partner_without_power_is_missed_and_comes_back(kind, plc_of, link_to,
     timeout = None
     while timeout is None or timeout.timestamp_ns != seen.timestamp_ns:
         item = link.recv(timeout=20)
-        if isinstance(item, NetfluxValues):
+        if isinstance(item, shmring.netflux.Values):
             accepted_ns = item.timestamp_ns
         elif item.kind == "timeout":
             timeout = item
@@ -222,7 +221,7 @@ def test_a_stranger_is_not_heard(plc_of, link_to, eventually):
     eventually(lambda: link.link().rejected_foreign > 10)
     eventually(lambda: link.snapshot().values == PLC_SAYS)
     while (item := link.try_recv()) is not None:
-        if isinstance(item, NetfluxValues):
+        if isinstance(item, shmring.netflux.Values):
             assert (item.source, item.values) == (plc.address, PLC_SAYS)
 
 
@@ -265,7 +264,7 @@ def test_values_never_go_back(kind, plc_of, link_to, eventually):
     eventually(lambda: not link.link().alive)
     values = []
     while (item := link.try_recv()) is not None:
-        if isinstance(item, NetfluxValues):
+        if isinstance(item, shmring.netflux.Values):
             values.append(struct.unpack("<Q", item.values)[0])
     assert len(values) > 100
     assert all(a < b for a, b in itertools.pairwise(values))

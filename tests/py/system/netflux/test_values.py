@@ -15,8 +15,8 @@ import pytest
 from kit.wire import udp
 
 import shmring
-from netflux.records import DINT, REAL, Codec
-from shmring import NetfluxEventKind, errors
+from shmring import errors, netflux
+from shmring.netflux.records import DINT, REAL, Codec
 
 MS = 1_000_000
 
@@ -100,7 +100,7 @@ def test_a_tap_sees_all_and_is_not_noticed(
     assert tap.snapshot() == here.snapshot()
     assert tap.sent_values().values == b"sent"
     assert tap.link().accepted == 1
-    assert [item.kind for item in (tap.recv(timeout=20),)] == [NetfluxEventKind.ALIVE]
+    assert [item.kind for item in (tap.recv(timeout=20),)] == [netflux.EventKind.ALIVE]
     assert tap.recv(timeout=20).values == b"came"
     assert here.stats().producers == 1
 
@@ -112,7 +112,7 @@ def test_records_and_pickles(link: Any, partner: Any, eventually: Any) -> None:
     partner.send(1, codec.encode(Axis(-2.5, 9)))
     assert eventually(here.snapshot).values == Axis(-2.5, 9)
     bare = pickle.loads(pickle.dumps(link("bare")))
-    assert isinstance(bare, shmring.NetfluxChannel)
+    assert isinstance(bare, shmring.netflux.Channel)
     bare.update(b"bare")
     assert bare.sent_values().values == b"bare"
 
@@ -183,7 +183,7 @@ def test_more_writers_than_places(link: Any, python: Any) -> None:
     script = WRITER.replace('print("put"', 'print("no"') + "print('end')"
     intruder = python(
         script.replace("    link.update", "    try: link.update").replace(
-            "    print", "    except shmring.NoSpace as full: print(full)\n    print"
+            "    print", "    except shmring.errors.NoSpace as full: print(full)\n    print"
         )
     )
     intruder.tell("more")
@@ -198,7 +198,7 @@ def test_arrivals_and_events_in_order(link: Any, partner: Any) -> None:
     kinds = []
     while "timeout" not in kinds:
         item = here.recv(timeout=20)
-        if isinstance(item, shmring.NetfluxValues):
+        if isinstance(item, shmring.netflux.Values):
             assert (item.values, item.first, item.source) == (b"one.", True, partner.address)
             kinds.append("values")
         else:
@@ -218,7 +218,7 @@ def test_values_may_be_kept_behind_a_time_out(link: Any, partner: Any) -> None:
     here = link(watchdog_ns=50 * MS, keep_values=True)
     partner.send(1, b"kept")
     items = [here.recv(timeout=20) for _ in range(3)]
-    assert items[2].kind is NetfluxEventKind.TIMEOUT
+    assert items[2].kind is netflux.EventKind.TIMEOUT
     assert (items[2].values, items[2].void) == (b"kept", False)
     assert here.snapshot().values == b"kept"
     assert not here.link().alive
@@ -387,7 +387,7 @@ with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
         pool, _, values = other.line().partition(" ")
         assert (pool == "line", values) == (where == "named", "x")
         tap = shmring.attach("plc", readonly=True)
-        assert isinstance(tap, shmring.NetfluxChannel)
+        assert isinstance(tap, shmring.netflux.Channel)
         assert tap.sent_values() is not None
         other.popen.stdin.close()
         assert other.wait() == 0, "it ends its own pool"

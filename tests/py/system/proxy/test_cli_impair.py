@@ -38,7 +38,7 @@ class Running:
             text=True,
         )
 
-    def attach(self, name: str = "link") -> shmring.ProxyChannel:
+    def attach(self, name: str = "link") -> shmring.proxy.Channel:
         give_up = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -84,7 +84,7 @@ def starts(shmring_namespace: str, server: socket.socket) -> Iterator[Starts]:
 run = functools.partial(commands.run, COMMAND)
 
 
-def send(ch: shmring.ProxyChannel, count: int) -> None:
+def send(ch: shmring.proxy.Channel, count: int) -> None:
     before = ch.proxy_stats().forward_received
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for _ in range(count):

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import Impairment, Proxy, ProxyChannel, ProxyStats
+from shmring import Impairment, Proxy, proxy
+from shmring.errors import BadAddress, BadConfig
 
 HERE = ("127.0.0.1", 0)
 WAIT_S = 20.0
@@ -43,14 +44,14 @@ def client() -> Iterator[socket.socket]:
         yield made
 
 
-Opens = Callable[..., ProxyChannel]
+Opens = Callable[..., proxy.Channel]
 
 
 @pytest.fixture
 def opens(shmring_pool: shmring.Pool, server: socket.socket) -> Opens:
     def open_one(
         *, impair: Impairment | None = None, impair_rx: Impairment | None = None, **engine: Any
-    ) -> ProxyChannel:
+    ) -> proxy.Channel:
         return shmring_pool.open(
             "link",
             Proxy(**engine),
@@ -63,7 +64,7 @@ def opens(shmring_pool: shmring.Pool, server: socket.socket) -> Opens:
     return open_one
 
 
-def until(ch: ProxyChannel, holds: Callable[[ProxyStats], bool]) -> ProxyStats:
+def until(ch: proxy.Channel, holds: Callable[[proxy.Stats], bool]) -> proxy.Stats:
     give_up = time.monotonic() + WAIT_S
     while not holds(ch.proxy_stats()):
         assert time.monotonic() < give_up, ch.proxy_stats()
@@ -117,7 +118,7 @@ ENDS = ("sent", "refused", "lost_takeover", "waiting")
 LOSSES = ("lost", "burst_lost", "queue_dropped")
 
 
-def unaccounted(ch: ProxyChannel) -> list[int]:
+def unaccounted(ch: proxy.Channel) -> list[int]:
     """Return for each way the received datagrams that did not end in exactly one way."""
     found = ch.stats().to_dict() | ch.proxy_stats().to_dict()
     return [
@@ -130,14 +131,14 @@ def unaccounted(ch: ProxyChannel) -> list[int]:
     ]
 
 
-def check_ledger(ch: ProxyChannel) -> None:
+def check_ledger(ch: proxy.Channel) -> None:
     """The numbers are written one after the other, so they balance when nothing moves."""
     give_up = time.monotonic() + WAIT_S
     while any(unaccounted(ch)):
         assert time.monotonic() < give_up, ch.stats()
 
 
-def send_numbers(client: socket.socket, ch: ProxyChannel, count: int) -> None:
+def send_numbers(client: socket.socket, ch: proxy.Channel, count: int) -> None:
     """Send numbers, slowly enough that no buffer overflows."""
     before = ch.proxy_stats().forward_received
     for number in range(count):
@@ -147,7 +148,7 @@ def send_numbers(client: socket.socket, ch: ProxyChannel, count: int) -> None:
     until(ch, lambda now: now.forward_received - before >= count)
 
 
-def take_all(server: socket.socket, ch: ProxyChannel) -> list[int]:
+def take_all(server: socket.socket, ch: proxy.Channel) -> list[int]:
     until(ch, lambda now: now.forward_waiting == 0)
     server.settimeout(0.2)
     numbers = []
@@ -354,10 +355,10 @@ def test_down_and_up_again(opens: Opens, server: socket.socket, client: socket.s
 def test_another_process_may_change_it(opens: Opens) -> None:
     opens()
     other = shmring.attach("link")
-    assert isinstance(other, ProxyChannel)
+    assert isinstance(other, proxy.Channel)
     other.set(backward=Impairment(loss=0.5))
     assert shmring.attach("link", Proxy()).backward.loss == 0.5
-    with pytest.raises(shmring.NoPermission):
+    with pytest.raises(shmring.errors.NoPermission):
         shmring.attach("link", readonly=True).set(forward=Impairment())
     other.close()
 
@@ -695,7 +696,7 @@ def test_the_worker_is_killed(
     ],
 )
 def test_servers_that_cannot_be(shmring_pool: shmring.Pool, to: tuple[str, int], says: str) -> None:
-    with pytest.raises((shmring.BadConfig, shmring.BadAddress, OSError), match=says):
+    with pytest.raises((BadConfig, BadAddress, OSError), match=says):
         shmring_pool.open("link", Proxy(), local=HERE, remote=to)
 
 
@@ -703,7 +704,7 @@ def test_servers_that_cannot_be(shmring_pool: shmring.Pool, to: tuple[str, int],
 def test_a_proxy_to_itself_is_refused(shmring_pool: shmring.Pool, host: str) -> None:
     with udp((host, 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises((shmring.BadConfig, OSError), match="where the proxy itself listens"):
+    with pytest.raises((BadConfig, OSError), match="where the proxy itself listens"):
         shmring_pool.open("link", Proxy(), local=(host, port), remote=("127.0.0.1", port))
 
 
@@ -718,7 +719,7 @@ def test_a_proxy_to_itself_is_refused(shmring_pool: shmring.Pool, host: str) -> 
 def test_options_that_cannot_be(
     shmring_pool: shmring.Pool, options: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises((shmring.BadConfig, shmring.BadAddress, TypeError), match=says):
+    with pytest.raises((BadConfig, BadAddress, TypeError), match=says):
         shmring_pool.open("link", Proxy(), local=HERE, **options)
 
 
@@ -735,7 +736,7 @@ def test_options_that_cannot_be(
     ],
 )
 def test_fields_that_cannot_be(fields: dict[str, Any], says: str) -> None:
-    with pytest.raises((shmring.BadConfig, TypeError), match=says):
+    with pytest.raises((BadConfig, TypeError), match=says):
         Proxy(**fields)
 
 

@@ -183,7 +183,7 @@ def test_each_packet_has_its_destination(shmring_pool: shmring.Pool) -> None:
     ends = [opened(shmring_pool, f"end{i}") for i in range(2)]
     sender = shmring_pool.open("sender", local=("127.0.0.1", 0))
     sender.send_many(
-        b"abcd", size=1, to=shmring.pack_addresses([ends[i % 2].local for i in range(4)])
+        b"abcd", size=1, to=shmring.batch.pack_addresses([ends[i % 2].local for i in range(4)])
     )
     assert [[p.data for p in taken(end, 2)] for end in ends] == [[b"a", b"c"], [b"b", b"d"]]
 
@@ -192,10 +192,10 @@ def test_wrong_destinations_are_refused(shmring_pool: shmring.Pool) -> None:
     sender = shmring_pool.open("sender", local=("127.0.0.1", 0))
     good = ("127.0.0.1", 9)
     with pytest.raises(ValueError, match="to has 24 bytes: 2 packets need 24 each"):
-        sender.send_many(b"ab", size=1, to=shmring.pack_addresses([good]))
+        sender.send_many(b"ab", size=1, to=shmring.batch.pack_addresses([good]))
     for bad in (("::1", 9), ("127.0.0.1", 0)):
         raw = _address.pack(good, "to") + _address.pack(bad, "to")
         with pytest.raises(ValueError, match="address of packet 1 is not of the channel's family"):
             sender.send_many(b"ab", size=1, to=raw)
     with pytest.raises(TypeError, match="not with a sequence of packets"):
-        sender.send_many([b"a"], to=shmring.pack_addresses([good]))
+        sender.send_many([b"a"], to=shmring.batch.pack_addresses([good]))

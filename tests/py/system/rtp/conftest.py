@@ -137,10 +137,10 @@ def peer() -> Iterator[Peer]:
 
 
 @pytest.fixture
-def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChannel]:
+def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.rtp.Channel]:
     """Opens an RTP channel that talks to `peer`, with the options of STEADY unless said."""
 
-    def make(name: str = "mic", **options: Any) -> shmring.RtpChannel:
+    def make(name: str = "mic", **options: Any) -> shmring.rtp.Channel:
         given = STEADY | {"local": (LOOPBACK, 0), "remote": peer.address}
         channel = shmring_pool.open(name, **spelled(shmring.Rtp, given | options))
         peer.other = channel.local
@@ -152,12 +152,12 @@ def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChan
 @pytest.fixture
 def pair(
     shmring_pool: shmring.Pool,
-) -> Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]:
+) -> Callable[..., tuple[shmring.rtp.Channel, shmring.rtp.Channel]]:
     """Opens two RTP channels, each the other's remote, with the options of STEADY unless said."""
 
     def make(
         *, here: dict[str, Any] | None = None, there: dict[str, Any] | None = None, **options: Any
-    ) -> tuple[shmring.RtpChannel, shmring.RtpChannel]:
+    ) -> tuple[shmring.rtp.Channel, shmring.rtp.Channel]:
         given = STEADY | options
         ports = _free_ports()
         left, right = [(LOOPBACK, port) for port in ports]
@@ -175,7 +175,7 @@ def pair(
 def items() -> Callable[..., Iterator[Any]]:
     """What comes, until nothing does for a while."""
 
-    def read(ch: shmring.RtpChannel, quiet_s: float = 1.0) -> Iterator[Any]:
+    def read(ch: shmring.rtp.Channel, quiet_s: float = 1.0) -> Iterator[Any]:
         try:
             yield ch.recv(timeout=PATIENCE_S)
             while True:

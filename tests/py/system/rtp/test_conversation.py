@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 import shmring
-from shmring import RtpErasure, RtpFrame
+from shmring import rtp
 
 MS = 1_000_000
 STEP = 40
 WAIT_S = 20.0
 
-Pair = Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]
+Pair = Callable[..., tuple[shmring.rtp.Channel, shmring.rtp.Channel]]
 
 
-def speak(ch: shmring.RtpChannel, count: int) -> None:
+def speak(ch: shmring.rtp.Channel, count: int) -> None:
     ch.send_many([b"%d" % number for number in range(count)], timeout=WAIT_S)
 
 
 def heard(got: list[Any]) -> list[int]:
-    return [int(item.data) for item in got if isinstance(item, RtpFrame)]
+    return [int(item.data) for item in got if isinstance(item, rtp.Frame)]
 
 
 # --- both ways ------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_ipv6(shmring_pool: shmring.Pool) -> None:
     speak(there, 10)
     got = [here.recv(timeout=WAIT_S) for _ in range(9)]
     assert heard(got)[-1] >= 8
-    assert isinstance(got[0], RtpFrame)
+    assert isinstance(got[0], rtp.Frame)
     assert got[0].source == ("::1", there.local[1])  # type: ignore[index]
 
 
@@ -77,13 +77,13 @@ def test_losses_become_erasures_of_the_same_length(pair: Pair, eventually: Any, 
     assert frames == sorted(set(frames))
     lost = eventually(lambda: here.stats().impair_tx_offered == 300 and here.stats().impair_tx_lost)
     assert 10 < lost < 60
-    start = next(item for item in got if isinstance(item, RtpFrame))
+    start = next(item for item in got if isinstance(item, rtp.Frame))
     erased, covered = set[int](), set[int]()
     for item in got:
-        if isinstance(item, RtpErasure):
+        if isinstance(item, rtp.Erasure):
             number = frames[0] + item.sequence - start.sequence
             erased |= set(range(number, number + item.frames))
-        if isinstance(item, RtpErasure) and item.dry:  # it does not know what will be missing
+        if isinstance(item, rtp.Erasure) and item.dry:  # it does not know what will be missing
             number = frames[0] + (item.timestamp - start.timestamp) % 2**32 // STEP
             covered |= set(range(number, number + item.samples // STEP))
     missing = set(range(frames[0], frames[-1])) - set(frames)

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 import shmring
-from shmring import RtpErasure, RtpFrame, RtpResync
+from shmring import rtp
 
 MS = 1_000_000
 STEP = 40  # samples of 5 ms at 8 kHz
 PTIME_S = 0.005
 WAIT_S = 20.0
 
-Mic = Callable[..., shmring.RtpChannel]
+Mic = Callable[..., shmring.rtp.Channel]
 
 
 def stream(peer: Any, order: Iterable[int], *, pace_s: float = PTIME_S, **how: Any) -> None:
@@ -37,12 +37,12 @@ def stream(peer: Any, order: Iterable[int], *, pace_s: float = PTIME_S, **how: A
 
 
 @pytest.fixture
-def frames(items: Any) -> Callable[[shmring.RtpChannel], list[RtpFrame]]:
+def frames(items: Any) -> Callable[[shmring.rtp.Channel], list[rtp.Frame]]:
     """The frames of what comes until nothing does for a while."""
-    return lambda ch: [item for item in items(ch) if isinstance(item, RtpFrame)]
+    return lambda ch: [item for item in items(ch) if isinstance(item, rtp.Frame)]
 
 
-def numbers(got: Iterable[RtpFrame]) -> list[int]:
+def numbers(got: Iterable[rtp.Frame]) -> list[int]:
     return [int(frame.data) for frame in got]
 
 
@@ -103,11 +103,11 @@ def test_samples_of_what_comes(mic: Mic, peer: Any) -> None:
     alaw, l16, opus, key = got = [ch.recv(timeout=WAIT_S) for _ in range(4)]
     assert ch.pcm(alaw).tolist() == [8] * STEP
     assert ch.pcm(l16).tolist() == [5, -5]
-    with pytest.raises(shmring.BadConfig, match="payload type 101: open it with codec="):
+    with pytest.raises(shmring.errors.BadConfig, match="payload type 101: open it with codec="):
         ch.pcm(opus)
     assert [item.event for item in got] == [False, False, False, True]
     assert len(ch.pcm(key)) == 0
-    gap = RtpErasure(0, 0, 0, 0, 1, STEP, 5 * MS, False, 0, 0)
+    gap = rtp.Erasure(0, 0, 0, 0, 1, STEP, 5 * MS, False, 0, 0)
     silent = np.asarray(ch.pcm([alaw, gap, l16]))
     assert silent.tolist() == [8] * STEP + [0] * STEP + [5, -5]
     assert [item.payload_type for item in got] == [8, 11, 101, 101]
@@ -143,14 +143,14 @@ def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any, ite
     ch = mic(max_delay_ns=400 * MS)  # it does not grow with what the machine does to the sender
     stream(peer, [number for number in range(100) if number not in (40, 60, 61)])
     got = list(items(ch))
-    gaps = [item for item in got if isinstance(item, RtpErasure) and not item.dry]
+    gaps = [item for item in got if isinstance(item, rtp.Erasure) and not item.dry]
     missing = [gap.sequence - 65536 + i for gap in gaps for i in range(gap.frames)]
     assert missing == [40, 60, 61]
     for gap in gaps:
         assert gap.samples == gap.frames * STEP
         assert gap.duration_ns == gap.frames * 5 * MS
         assert gap.timestamp == (gap.sequence - 65536) * STEP
-    whole = [item for item in got if isinstance(item, RtpFrame)]
+    whole = [item for item in got if isinstance(item, rtp.Frame)]
     assert set(range(2, 100)) - set(numbers(whole)) == {40, 60, 61}
     stats = ch.stats().engine
     assert (stats.lost, stats.erasures >= 2) == (3, True)
@@ -181,11 +181,11 @@ def test_telephone_events_arrive_whole_among_frames_that_join(
             peer.send(next(sequence), pressed * STEP, KEY[slot - pressed], payload_type=101)
         time.sleep(PTIME_S)
     got = list(items(ch))
-    keys = [item for item in got if isinstance(item, RtpFrame) and item.event]
+    keys = [item for item in got if isinstance(item, rtp.Frame) and item.event]
     assert [key.data for key in keys] == 3 * KEY
     assert [key.sequence for key in keys] == sorted(key.sequence for key in keys)
     media = [item for item in got if item not in keys and not getattr(item, "dry", False)]
-    assert all(isinstance(item, RtpFrame) for item in media)
+    assert all(isinstance(item, rtp.Frame) for item in media)
     assert len(ch.pcm(media + keys)) == len(media) * STEP
     stats = ch.stats().engine
     assert (stats.lost, stats.resyncs) == (0, 0)
@@ -217,9 +217,9 @@ def test_a_dry_buffer_conceals_and_then_takes_it_for_a_pause(
     ch = mic(conceal_ns=50 * MS)
     stream(peer, range(20))
     got = list(items(ch))
-    last = max(i for i, item in enumerate(got) if isinstance(item, RtpFrame))
+    last = max(i for i, item in enumerate(got) if isinstance(item, rtp.Frame))
     dry = got[last + 1 :]
-    assert all(isinstance(gap, RtpErasure) and gap.dry and gap.frames == 0 for gap in dry)
+    assert all(isinstance(gap, rtp.Erasure) and gap.dry and gap.frames == 0 for gap in dry)
     assert 0 < sum(gap.duration_ns for gap in dry) <= 60 * MS
 
 
@@ -259,9 +259,9 @@ def test_another_source_takes_over(mic: Mic, peer: Any, items: Any) -> None:
     stream(peer, range(20))
     stream(peer, range(5000, 5020), ssrc=0xBEEF)
     got = list(items(ch))
-    jumps = [item for item in got if isinstance(item, RtpResync)]
+    jumps = [item for item in got if isinstance(item, rtp.Resync)]
     assert [(jump.new_source, jump.ssrc) for jump in jumps] == [(True, 0xBEEF)]
-    heard = [item for item in got if isinstance(item, RtpFrame)]
+    heard = [item for item in got if isinstance(item, rtp.Frame)]
     assert {frame.ssrc for frame in heard} == {0x5EED, 0xBEEF}
     assert int(heard[-1].data) == 5019
     stats = ch.stats().engine
@@ -283,8 +283,8 @@ def test_a_restart_is_followed(mic: Mic, peer: Any, items: Any) -> None:
     stream(peer, range(20))
     stream(peer, range(30000, 30020))
     got = list(items(ch))
-    assert [item.restarted for item in got if isinstance(item, RtpResync)] == [True]
-    heard = numbers(item for item in got if isinstance(item, RtpFrame))
+    assert [item.restarted for item in got if isinstance(item, rtp.Resync)] == [True]
+    heard = numbers(item for item in got if isinstance(item, rtp.Frame))
     assert heard[-1] == 30019
     assert ch.stats().engine.restarts == 1
 
@@ -345,7 +345,7 @@ try:
     while True:
         item = ch.recv(timeout=patience_s)
         patience_s = 1.5
-        if isinstance(item, shmring.RtpFrame):
+        if isinstance(item, shmring.rtp.Frame):
             print(item.sequence, item.due_ns, item.data.decode(), flush=True)
 except shmring.ReceiveTimeout:
     print("end", flush=True)
@@ -389,7 +389,7 @@ def test_readers_share(mic: Mic, peer: Any) -> None:
 def test_many_at_once(mic: Mic, peer: Any) -> None:
     ch = mic(delivery="as_arrived", min_sequential=1)
     stream(peer, range(50), pace_s=0.0)
-    got: list[shmring.RtpBatch] = []
+    got: list[shmring.rtp.Batch] = []
     while sum(map(len, got)) < 50:
         got.append(ch.recv_many(timeout=WAIT_S))
     sequences = np.concatenate([np.asarray(batch.sequences) for batch in got])
@@ -401,7 +401,7 @@ def test_many_at_once(mic: Mic, peer: Any) -> None:
     room = bytearray(4096)
     first = ch.recv_many(1, timeout=WAIT_S, out=room)
     assert numbers(first) == [50]
-    with pytest.raises(shmring.PayloadTooLarge):
+    with pytest.raises(shmring.errors.PayloadTooLarge):
         ch.recv_many(1, timeout=WAIT_S, out=bytearray(20))
 
 
@@ -437,7 +437,7 @@ def test_a_killed_worker_costs_no_more_than_what_it_held(
     ch = mic()
     thread = threading.Thread(target=stream, args=(peer, range(100)))
     thread.start()
-    while not isinstance(item := ch.recv(timeout=WAIT_S), RtpFrame) or int(item.data) < 20:
+    while not isinstance(item := ch.recv(timeout=WAIT_S), rtp.Frame) or int(item.data) < 20:
         pass
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
     thread.join()
@@ -445,7 +445,7 @@ def test_a_killed_worker_costs_no_more_than_what_it_held(
     stream(peer, range(100, 120))
     got: list[int] = []
     while not got or got[-1] != 119:
-        if isinstance(item := ch.recv(timeout=WAIT_S), RtpFrame):
+        if isinstance(item := ch.recv(timeout=WAIT_S), rtp.Frame):
             got.append(int(item.data))
     assert got == sorted(set(got))
 

@@ -11,24 +11,23 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import RtpBye, RtpFrame
-from shmring.rtp import Nack, Rtcp
+from shmring.rtp import Bye, Frame, Nack, Rtcp
 
 MS = 1_000_000
 STEP = 40
 PTIME_S = 0.005
 WAIT_S = 20.0
 
-Pair = Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]
+Pair = Callable[..., tuple[shmring.rtp.Channel, shmring.rtp.Channel]]
 RTCP = Rtcp(interval_ns=50 * MS, bandwidth_bps=1e6)
 
 
-def speak(ch: shmring.RtpChannel, count: int) -> None:
+def speak(ch: shmring.rtp.Channel, count: int) -> None:
     ch.send_many([b"%d" % number for number in range(count)], timeout=WAIT_S)
 
 
 def heard(got: list[Any]) -> list[int]:
-    return [int(item.data) for item in got if isinstance(item, RtpFrame)]
+    return [int(item.data) for item in got if isinstance(item, Frame)]
 
 
 # --- RTCP -----------------------------------------------------------------------------------------
@@ -93,10 +92,10 @@ def test_goodbye(pair: Pair, eventually: Any, items: Any) -> None:
     speak(here, 100)
     here.bye()
     got = list(items(there, quiet_s=2.0))
-    byes = [item for item in got if isinstance(item, RtpBye)]
+    byes = [item for item in got if isinstance(item, Bye)]
     assert [bye.ssrc for bye in byes] == [here.ssrc]
     assert len(there.pcm(byes[0])) == 0
-    assert not any(isinstance(item, RtpFrame) for item in got[got.index(byes[0]) :])
+    assert not any(isinstance(item, Frame) for item in got[got.index(byes[0]) :])
     stats = eventually(lambda: (s := there.stats().engine).bye_mono_ns is not None and s)
     assert stats.rtcp_bye_received == 1
 
@@ -159,7 +158,7 @@ def test_nack_repairs_a_lossy_link(pair: Pair, eventually: Any, items: Any) -> N
     speak(here, 300)
     got = list(items(there))
     frames = heard(got)
-    recovered = [item for item in got if isinstance(item, RtpFrame) and item.recovered]
+    recovered = [item for item in got if isinstance(item, Frame) and item.recovered]
     stats = there.stats().engine
     assert stats.nack_requested >= stats.nack_recovered >= 10
     assert len(recovered) >= 10

@@ -24,7 +24,7 @@ STEP = 40  # samples of 5 ms at 8 kHz
 FRAME = bytes(STEP)
 BATCH = 64  # packets in one call, at most
 
-Mic = Callable[..., shmring.RtpChannel]
+Mic = Callable[..., shmring.rtp.Channel]
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def test_what_it_is(mic: Mic) -> None:
     assert (ch.payload_type, ch.codec, ch.audio_channels) == (97, "l16", 2)
     assert ch.delivery == "in_order"
     assert ch.max_payload > 1400
-    assert "RtpChannel 'mic'" in repr(ch)
+    assert "rtp.Channel 'mic'" in repr(ch)
     ssrc = ch.ssrc
     ch.close()
     assert ch.ssrc == ssrc
-    assert repr(ch) == "<shmring.RtpChannel 'mic' closed>"
+    assert repr(ch) == "<shmring.rtp.Channel 'mic' closed>"
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,9 @@ def test_samples_in_samples_out(mic: Mic, peer: Any) -> None:
     for start in range(5 * STEP, 10 * STEP, STEP):
         ch.send(tone[start : start + STEP])
     payload = b"".join(wire.payload for wire in peer.recv_all(10))
-    frame = shmring.RtpFrame(
-        payload, 0, 0, 0, 0, shmring.Stamp.NONE, False, 0, 0, (), False, False, None, 0, 0, b""
+    frame = shmring.rtp.Frame(
+        *(payload, 0, 0, 0, 0, shmring.types.Stamp.NONE, False, 0, 0, ()),
+        *(False, False, None, 0, 0, b""),
     )
     heard = np.asarray(ch.pcm(frame))
     assert np.abs(heard.astype(int) - tone).max() < 400
@@ -301,7 +302,7 @@ def test_a_description_for_other_programs(
 
 def test_a_description_needs_the_name_of_an_encoding(mic: Mic) -> None:
     ch = mic(payload_type=96, clock_rate=90000)
-    with pytest.raises(shmring.BadConfig, match=r'payload type 96 .* such as sdp\("opus"\)'):
+    with pytest.raises(shmring.errors.BadConfig, match=r'payload type 96 .* such as sdp\("opus"\)'):
         ch.sdp()
 
 
@@ -398,7 +399,7 @@ def test_a_full_queue(mic: Mic, peer: Any) -> None:
         ch.send_many([b"x"] * 20, timeout=0)
     assert caught.value.sent == 8
     assert ch.tx_waiting == 8
-    with pytest.raises(shmring.SendTimeout):
+    with pytest.raises(shmring.errors.SendTimeout):
         ch.send(b"x", timeout=0.01)
     assert ch.try_send(b"x") is None
     with pytest.raises(shmring.RingFull) as caught:
@@ -444,7 +445,7 @@ def test_asynchronous_sending(mic: Mic, peer: Any) -> None:
             await ch.aio.send(b"%d" % i)
         await ch.aio.send_block(bytes(10 * STEP))
         ch.hold()
-        with pytest.raises(shmring.SendTimeout) as caught:
+        with pytest.raises(shmring.errors.SendTimeout) as caught:
             await ch.aio.send_block(bytes(20 * STEP), timeout=0.05)
         assert caught.value.sent % STEP == 0
         ch.release()
@@ -466,11 +467,11 @@ def test_attached_ends_know_the_stream(
     with shmring.attach("mic", readonly=True) as looking:
         eventually(lambda: looking.stats().engine.ssrc == ch.ssrc)
         assert looking.stats().engine.remote_ssrc is None
-        with pytest.raises(shmring.NoPermission):
+        with pytest.raises(shmring.errors.NoPermission):
             looking.send(b"x")
     with shmring_pool.open("plain", local=("127.0.0.1", 0)):
         assert type(shmring.attach("plain")) is shmring.Channel
-        with pytest.raises(shmring.BadConfig, match="another kind than RTP"):
+        with pytest.raises(shmring.errors.BadConfig, match="another kind than RTP"):
             shmring.attach("plain", shmring.Rtp())
 
 
@@ -505,5 +506,5 @@ def test_opening_through_a_named_pool(shmring_namespace: str, peer: Any) -> None
 
 def test_without_a_remote(mic: Mic) -> None:
     ch = mic(remote=None)
-    with pytest.raises(shmring.BadAddress, match="no remote address: open it with remote="):
+    with pytest.raises(shmring.errors.BadAddress, match="no remote address: open it with remote="):
         ch.send(FRAME)

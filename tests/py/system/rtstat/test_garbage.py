@@ -68,7 +68,7 @@ while line := stream.readline():
     history.errors(namespace=sys.argv[1]), history.events(namespace=sys.argv[1])
     shmring_doctor.choose_cpus()
     listed = {info.name for info in shmring.channels(sys.argv[1])}
-    refused = {file.name for file in shmring.unreadable(sys.argv[1])}
+    refused = {file.name for file in shmring.observe.unreadable(sys.argv[1])}
     assert "udp" in listed and listed.isdisjoint(refused), (listed, refused)  # of `samples`
     print(len(shot.channels), len(shot.workers), len(shot.unreadable), flush=True)
 """

@@ -409,7 +409,7 @@ def test_a_listener_counts_packets_that_are_too_short_to_be_answered(
     thread.start()
     time.sleep(0.2)
     flow = traffic.Flow(pps=1000, size={16: 1, 43: 1, 44: 1}, count=200)
-    shmring.generate(place, flow, pool=shmring_pool)
+    shmring.net.generate(place, flow, pool=shmring_pool)
     thread.join()
     report = reports[0]
     assert (report.sent, report.received, report.strangers) == (200, 200, 0)
@@ -435,4 +435,4 @@ def test_who_answers_something_else_is_told_from_silence(
 
 def test_an_interface_is_the_zone_of_a_link_local_reflector(shmring_pool: shmring.Pool) -> None:
     with pytest.raises(OSError, match="fe80::1%"):
-        shmring.measure("fe80::1", interface="lo", seconds=0.1, pool=shmring_pool)
+        shmring.net.measure("fe80::1", interface="lo", seconds=0.1, pool=shmring_pool)

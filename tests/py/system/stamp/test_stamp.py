@@ -187,17 +187,17 @@ def test_both_ip_versions(shmring_pool: shmring.Pool) -> None:
     ],
 )
 def test_wrong_options_of_a_reflector(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(shmring.BadConfig, match=words):
+    with pytest.raises(shmring.errors.BadConfig, match=words):
         probes.Reflector(HERE, **options)
 
 
 def test_reflect_for_no_time(reflecting: Callable[..., probes.Reflector]) -> None:
-    with pytest.raises(shmring.BadConfig, match="seconds is nan: it must be 0 or more"):
+    with pytest.raises(shmring.errors.BadConfig, match="seconds is nan: it must be 0 or more"):
         probes.Reflector.serve(reflecting(), math.nan)
 
 
 def test_reflect_for_a_time(shmring_pool: shmring.Pool) -> None:
-    report = shmring.reflect(HERE, seconds=0.01, pool=shmring_pool)
+    report = shmring.net.reflect(HERE, seconds=0.01, pool=shmring_pool)
     assert report.fates.answered == 0
     assert report.seconds >= 0.01
 
@@ -210,7 +210,7 @@ def test_a_clock_on_this_host_is_ours(
     reflecting: Callable[..., probes.Reflector], shmring_pool: shmring.Pool, timestamps: Any
 ) -> None:
     reflector = reflecting()
-    clock_to = shmring.clock_to(
+    clock_to = shmring.net.clock_to(
         "localhost" if socket.gethostbyname("localhost") == "127.0.0.1" else "127.0.0.1",
         port=reflector.local[1],
         timestamps=timestamps,
@@ -246,7 +246,7 @@ def test_the_offset_to_a_monotonic_clock(
     reflecting: Callable[..., probes.Reflector], shmring_pool: shmring.Pool
 ) -> None:
     port = reflecting().local[1]
-    with shmring.clock_to(
+    with shmring.net.clock_to(
         "127.0.0.1", port=port, clock="monotonic", timeout=PATIENCE_S, pool=shmring_pool
     ) as clock:
         wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
@@ -296,7 +296,7 @@ def liar() -> Iterator[Liar]:
     made.close()
 
 
-def exchanged(clock: shmring.RemoteClock, more: int) -> shmring.ClockEstimate:
+def exchanged(clock: shmring.net.probes.RemoteClock, more: int) -> shmring.net.probes.ClockEstimate:
     wanted = clock.estimate().answers.exchanges + more
     until = time.monotonic() + PATIENCE_S
     while (now := clock.update(timeout=1.0)).answers.exchanges < wanted:
@@ -305,7 +305,7 @@ def exchanged(clock: shmring.RemoteClock, more: int) -> shmring.ClockEstimate:
 
 
 def test_a_step_begins_the_comparison_again(liar: Liar, shmring_pool: shmring.Pool) -> None:
-    with shmring.clock_to(
+    with shmring.net.clock_to(
         "127.0.0.1", port=liar.port, pps=500, timeout=PATIENCE_S, pool=shmring_pool
     ) as clock:
         first = exchanged(clock, 20)
@@ -320,7 +320,7 @@ def test_a_step_begins_the_comparison_again(liar: Liar, shmring_pool: shmring.Po
 def test_a_step_of_our_own_clock_begins_it_again(
     liar: Liar, shmring_pool: shmring.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with shmring.clock_to(
+    with shmring.net.clock_to(
         "127.0.0.1", port=liar.port, pps=500, timeout=PATIENCE_S, pool=shmring_pool
     ) as clock:
         assert exchanged(clock, 20).local_steps == 0
@@ -337,7 +337,7 @@ def test_duplicates_and_forged_replies_change_nothing(
     liar: Liar, shmring_pool: shmring.Pool
 ) -> None:
     liar.copies = 2
-    with shmring.clock_to(
+    with shmring.net.clock_to(
         "127.0.0.1", port=liar.port, pps=500, timeout=PATIENCE_S, pool=shmring_pool
     ) as clock:
         now = exchanged(clock, 50)
@@ -353,13 +353,13 @@ def test_duplicates_and_forged_replies_change_nothing(
 def test_no_reflector(liar: Liar, shmring_pool: shmring.Pool) -> None:
     liar.lose = True
     with pytest.raises(shmring.ReceiveTimeout, match="check that `shmring reflect`"):
-        shmring.clock_to("127.0.0.1", port=liar.port, timeout=0.05, pool=shmring_pool)
+        shmring.net.clock_to("127.0.0.1", port=liar.port, timeout=0.05, pool=shmring_pool)
 
 
 def test_replies_that_match_no_request(liar: Liar, shmring_pool: shmring.Pool) -> None:
     liar.forge = True
     with pytest.raises(shmring.ReceiveTimeout, match="packets came, but none repeats the number"):
-        shmring.clock_to("127.0.0.1", port=liar.port, timeout=2.0, pool=shmring_pool)
+        shmring.net.clock_to("127.0.0.1", port=liar.port, timeout=2.0, pool=shmring_pool)
 
 
 @pytest.mark.parametrize(
@@ -374,12 +374,12 @@ def test_replies_that_match_no_request(liar: Liar, shmring_pool: shmring.Pool) -
 )
 def test_wrong_options_of_a_clock(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        shmring.clock_to("127.0.0.1", **options)
+        shmring.net.clock_to("127.0.0.1", **options)
 
 
 def test_an_unknown_host() -> None:
-    with pytest.raises(shmring.BadAddress, match="no-such-host"):
-        shmring.clock_to("no-such-host.invalid")
+    with pytest.raises(shmring.errors.BadAddress, match="no-such-host"):
+        shmring.net.clock_to("no-such-host.invalid")
 
 
 def test_between_two_hosts(shmring_netns: tuple[NetHost, NetHost]) -> None:
@@ -389,7 +389,7 @@ def test_between_two_hosts(shmring_netns: tuple[NetHost, NetHost]) -> None:
         thread = threading.Thread(target=reflector.serve)
         thread.start()
         try:
-            with shmring.clock_to(
+            with shmring.net.clock_to(
                 right.address, pps=1000, drift_ppm=1, timeout=PATIENCE_S, pool=left.pool
             ) as clock:
                 for _ in range(20):

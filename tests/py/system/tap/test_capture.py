@@ -260,7 +260,7 @@ def test_a_name_may_begin_with_its_namespace(shmring_open: Any, tmp_path: Path) 
 def test_several_taps_and_no_more_than_that(shmring_open: Any, tmp_path: Path) -> None:
     shmring_open(name="ctl")
     taps = [tap.open("ctl", tmp_path / f"{number}") for number in range(4)]
-    with pytest.raises(shmring.NoSpace, match="has 4 taps, the limit"):
+    with pytest.raises(shmring.errors.NoSpace, match="has 4 taps, the limit"):
         tap.open("ctl", tmp_path / "5")
     for t in taps:
         t.close()

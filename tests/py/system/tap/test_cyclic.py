@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import Cyclic
 from shmring.net import tap
 
 CYCLES = 20
@@ -25,7 +24,7 @@ def test_each_cycle_is_seen(
 ) -> None:
     there = shmring_pool.open("there", shmring.Udp(direction="rx"), local=("127.0.0.1", 0))
     remote = there.local if has_remote else None
-    engine = Cyclic(period_ns=PERIOD_NS, report_capacity=1 << 16 if has_remote else None)
+    engine = shmring.Cyclic(period_ns=PERIOD_NS, report_capacity=1 << 16 if has_remote else None)
     with shmring_pool.open("cyc", engine, remote=remote) as cycles:
         file = tmp_path / "cyc.pcapng"
         with tap.open("cyc", file) as t:

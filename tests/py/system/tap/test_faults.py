@@ -177,7 +177,7 @@ def test_dead_workers_cannot_be_tapped(
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(shmring.WorkerFailed, match=r"not answer TAP.*a tap needs"):
+        with pytest.raises(shmring.errors.WorkerFailed, match=r"not answer TAP.*a tap needs"):
             tap.open("ctl", tmp_path / "x")
     finally:
         os.kill(worker.pid, signal.SIGCONT)

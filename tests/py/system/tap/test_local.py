@@ -8,22 +8,21 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring import Impairment, Local
 from shmring.net import tap
 
 WAIT_S = 20.0
 
 
-@pytest.mark.parametrize("path", [None, Impairment(loss=0.3, seed=2)])
+@pytest.mark.parametrize("path", [None, shmring.Impairment(loss=0.3, seed=2)])
 def test_both_directions_are_seen(
     shmring_pool: shmring.Pool,
     eventually: Any,
     tmp_path: Path,
     tshark: Any,
     real_offset_ns: Any,
-    path: Impairment | None,
+    path: shmring.Impairment | None,
 ) -> None:
-    here = shmring_pool.open("bus", Local(), impair=path)
+    here = shmring_pool.open("bus", shmring.Local(), impair=path)
     assert here.try_recv() is None
     file = tmp_path / "bus.pcapng"
     with tap.open("bus", file) as t:

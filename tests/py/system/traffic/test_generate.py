@@ -40,7 +40,7 @@ def request(packet: shmring.Packet) -> Any:
 def test_packets_are_numbered_and_stamped(shmring_pool: shmring.Pool) -> None:
     there = opened(shmring_pool, "there")
     before_ns = time.time_ns()
-    report = shmring.generate(
+    report = shmring.net.generate(
         there.local, traffic.Flow(pps=500, size=100), count=200, pool=shmring_pool
     )
     packets = taken(there, 200)
@@ -66,7 +66,7 @@ def test_flows_have_destinations_sizes_and_numbers_of_their_own(
     shmring_pool: shmring.Pool,
 ) -> None:
     ends = [opened(shmring_pool, f"end{i}", host) for i, host in enumerate(("127.0.0.1", "::1"))]
-    report = shmring.generate(
+    report = shmring.net.generate(
         flows=[
             traffic.Flow(to=ends[0].local, pps=1000, size=44, pattern="poisson"),
             traffic.Flow(to=ends[1].local, pps=500, size=(50, 60), count=50),
@@ -91,7 +91,7 @@ def test_a_seed_gives_the_same_packets(shmring_pool: shmring.Pool) -> None:
     flow = traffic.Flow(pps=5000, size=(64, 200), pattern="poisson", burst=3)
     seen = []
     for seed in (7, 7, 8):
-        shmring.generate(
+        shmring.net.generate(
             there.local, flow, count=60, seed=seed, padding="random", pool=shmring_pool
         )
         packets = taken(there, 60)
@@ -103,7 +103,7 @@ def test_a_seed_gives_the_same_packets(shmring_pool: shmring.Pool) -> None:
 
 def test_large_datagrams(shmring_pool: shmring.Pool) -> None:
     there = opened(shmring_pool, "there", rx=shmring.Queue(128, 65507))
-    report = shmring.generate(
+    report = shmring.net.generate(
         there.local, traffic.Flow(pps=100, size=65507), count=20, pool=shmring_pool
     )
     assert report.sent == 20
@@ -113,7 +113,7 @@ def test_large_datagrams(shmring_pool: shmring.Pool) -> None:
 def test_many_flows(shmring_pool: shmring.Pool) -> None:
     there = opened(shmring_pool, "there", rcvbuf_bytes=16 << 20)
     flows = [traffic.Flow(pps=10, size=44, pattern="poisson") for _ in range(1000)]
-    report = shmring.generate(there.local, flows, count=2, pool=shmring_pool)
+    report = shmring.net.generate(there.local, flows, count=2, pool=shmring_pool)
     assert report.sent == report.packets == 2000
     assert {(each.packets, each.payload_bytes) for each in report.flows} == {(2, 88)}
     numbers = [int.from_bytes(packet.data[14:16], "big") for packet in taken(there, 2000)]
@@ -173,7 +173,7 @@ def test_nobody_listens(shmring_pool: shmring.Pool) -> None:
     there = opened(shmring_pool, "there")
     port = there.local[1]
     there.close()
-    report = shmring.generate(
+    report = shmring.net.generate(
         ("127.0.0.1", port), traffic.Flow(pps=1000), count=100, pool=shmring_pool
     )
     assert report.sent + report.failed == 100

@@ -233,7 +233,7 @@ def test_nothing_stays_behind(
     ],
 )
 def test_options_out_of_range(options: dict[str, object], text: str) -> None:
-    with pytest.raises(shmring.BadConfig, match=text):
+    with pytest.raises(shmring.errors.BadConfig, match=text):
         udt.listen((HERE, 0), **options)  # type: ignore[arg-type]
 
 
@@ -250,11 +250,11 @@ def test_options_that_are_not_there() -> None:
         udt.listen((HERE, 0), lingre=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="UDT port"):
         udt.Port((HERE, 0), nothing=1)  # type: ignore[call-arg]
-    with pytest.raises(shmring.BadConfig, match="backlog"):
+    with pytest.raises(shmring.errors.BadConfig, match="backlog"):
         udt.listen((HERE, 0), backlog=0)
     with pytest.raises(TypeError, match="pair"):
         udt.connect("127.0.0.1")  # type: ignore[arg-type]
-    with pytest.raises(shmring.BadAddress):
+    with pytest.raises(shmring.errors.BadAddress):
         udt.connect((HERE, 0))
 
 

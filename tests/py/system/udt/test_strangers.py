@@ -124,7 +124,7 @@ def test_one_source_may_have_so_many_connections(
 def test_accepted_connections_may_need_so_much_memory(
     stranger: Callable[[tuple[str, int]], Stranger],
 ) -> None:
-    with pytest.raises(shmring.BadConfig, match="max_bytes is 0"):
+    with pytest.raises(shmring.errors.BadConfig, match="max_bytes is 0"):
         udt.listen((HERE, 0), port_options={"max_bytes": 0})
     options: udt.PortOptions = {"max_bytes": 600 * KB}
     with udt.listen((HERE, 0), ring_bytes=64 * KB, port_options=options) as listener:

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-import shmring
+from shmring.errors import BadAddress
 
 HERE = ("127.0.0.1", 9)
 
@@ -43,8 +43,8 @@ HERE = ("127.0.0.1", 9)
         (lambda ch: ch.send_many(b"aa", sizes=[2**70]), ValueError, "sizes: entry 0, .*64 bits"),
         (lambda ch: ch.send_many([b"a"], at=[2**70]), ValueError, "at: entry 0, .* 64 bits"),
         (lambda ch: ch.send_many([b"a"], sequences=b"12345678"), BufferError, "sequences is read"),
-        (lambda ch: ch.send(b"", to=("127.0.0.1", 0)), shmring.BadAddress, "port is 0.* 1 to"),
-        (lambda ch: ch.send(b"", to=("::1", 9, 0, -1)), shmring.BadAddress, "to: scope is -1"),
+        (lambda ch: ch.send(b"", to=("127.0.0.1", 0)), BadAddress, "port is 0.* 1 to"),
+        (lambda ch: ch.send(b"", to=("::1", 9, 0, -1)), BadAddress, "to: scope is -1"),
     ],
 )
 def test_what_is_refused_is_named(loop, call, kind, words):

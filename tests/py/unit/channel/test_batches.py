@@ -173,7 +173,7 @@ def test_a_full_ring_says_how_many_were_queued(loop, packets):
     with pytest.raises(shmring.RingFull) as caught:
         ch.send_many(**packets, to=ch.home, timeout=0)
     assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
-    with pytest.raises(shmring.SendTimeout) as caught:
+    with pytest.raises(shmring.errors.SendTimeout) as caught:
         ch.send_many(**packets, to=ch.home, timeout=0.01)
     assert (caught.value.sent, caught.value.first_sequence) == (0, None)
 
@@ -202,7 +202,7 @@ def test_views_of_a_batch(loop):
     assert list(batch.lengths) == [1, 3, 2]
     assert list(batch.sequences) == [0, 1, 2]
     assert batch.sources == [ch.home] * 3
-    assert [tuple(shmring.Stamp)[i] for i in batch.stamps] == [p.stamp for p in batch]
+    assert [tuple(shmring.types.Stamp)[i] for i in batch.stamps] == [p.stamp for p in batch]
     assert np.asarray(batch.timestamps_ns).tolist() == [p.timestamp_ns for p in batch]
     assert not np.asarray(batch.timestamps_ns).flags.owndata
     table = batch.array
@@ -228,7 +228,7 @@ def test_max_and_out_leave_the_rest(loop):
     batch = ch.recv_many(out=out)
     assert [p.data[0] for p in batch] == [2, 3]
     assert bytes(out[:20]) == bytes([2]) * 10 + bytes([3]) * 10
-    with pytest.raises(shmring.PayloadTooLarge, match="10 bytes, the buffer 5"):
+    with pytest.raises(shmring.errors.PayloadTooLarge, match="10 bytes, the buffer 5"):
         ch.recv_many(out=bytearray(5))
     assert ch.recv().data[0] == 4
     assert [p.data[0] for p in ch.recv_many()] == [5]
@@ -265,7 +265,7 @@ def test_each_packet_gets_a_row_of_a_matrix(loop):
     assert list(batch.offsets) == [0, 3, 6]
     assert out[:3].tobytes() == b"aa\0\0\0\0bbb"
     assert len(batch.payload) == 9
-    with pytest.raises(shmring.PayloadTooLarge, match="4 bytes, the buffer 3"):
+    with pytest.raises(shmring.errors.PayloadTooLarge, match="4 bytes, the buffer 3"):
         ch.recv_many(out=out)
     assert [p.data for p in ch.recv_many(out=np.zeros((1, 4), np.uint8))] == [b"cccc"]
     # What came in rows goes out from rows.
@@ -298,8 +298,8 @@ def test_recv_many_times_out(loop):
 
 def test_records_somebody_scribbled_over():
     report = ReportBatch(b"\xff" * 64, 1)[0]
-    assert (report.verdict, report.stamp) == (shmring.Verdict.FAILED, shmring.Stamp.NONE)
-    assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(51), 1)[0].stamp is shmring.Stamp.NONE
+    assert (report.verdict, report.stamp) == (shmring.Verdict.FAILED, shmring.types.Stamp.NONE)
+    assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(51), 1)[0].stamp is shmring.types.Stamp.NONE
 
 
 def test_try_send_many_queues_what_finds_room(loop):

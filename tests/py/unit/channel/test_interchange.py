@@ -65,9 +65,9 @@ def test_an_overwritten_loan_is_no_table(loop):
     ch.send_many([b"new"] * 4, to=ch.home)
     while ch.stats().rx_received < before + 4:
         pass
-    with pytest.raises(shmring.LoanOverwritten):
+    with pytest.raises(shmring.errors.LoanOverwritten):
         loan.__arrow_c_array__()
-    with pytest.raises(shmring.LoanOverwritten):
+    with pytest.raises(shmring.errors.LoanOverwritten):
         loan.release()
 
 

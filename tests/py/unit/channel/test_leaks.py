@@ -118,7 +118,7 @@ def test_attaching(loop):
         with shmring.attach(ch.name) as other:
             other.try_recv()
             other.fileno()
-            with contextlib.suppress(shmring.NoSpace):
+            with contextlib.suppress(shmring.errors.NoSpace):
                 other.send(b"x", to=ch.home)
 
     assert growth(attach) < SLACK

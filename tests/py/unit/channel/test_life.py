@@ -17,7 +17,6 @@ from kit.waiting import until
 
 import shmring
 from rtworkers import paths
-from shmring import control
 from shmring._attachment import served_epoch
 from shmring._ring import lib
 
@@ -69,7 +68,7 @@ def test_arguments_of_attach_are_checked(loop):
     ch = loop()
     with pytest.raises(TypeError, match="readonly must be True or False"):
         shmring.attach(ch.name, readonly="r")
-    with pytest.raises(shmring.BadConfig, match="reading"):
+    with pytest.raises(shmring.errors.BadConfig, match="reading"):
         shmring.attach(ch.name, reading="both")
 
 
@@ -121,7 +120,7 @@ def test_slots_of_a_closed_end_are_free_again(loop, settle):
                 try:
                     other.send(b"x", to=ch.home)
                     break
-                except shmring.NoSpace:
+                except shmring.errors.NoSpace:
                     time.sleep(0.01)  # the worker has not seen the hang-up yet
             other.recv(timeout=20)
     settle(ch)
@@ -132,7 +131,7 @@ def test_no_more_senders_than_slots(loop):
     ch = loop(producers=1)
     ch.send(b"x", to=ch.home)
     other = shmring.attach(ch.name)
-    with pytest.raises(shmring.NoSpace, match="producer slot"):
+    with pytest.raises(shmring.errors.NoSpace, match="producer slot"):
         other.send(b"x", to=ch.home)
     assert ch.recv(timeout=20)
 
@@ -478,7 +477,7 @@ def test_a_failed_channel_without_an_errno_that_exists(loop):
     segment = loop("spoilt")._endpoint.mapped()
     segment.status.state = lib.SHM_STATE_FAILED
     segment.status.error = 2**32 - 1
-    with pytest.raises(shmring.ShmringOSError, match='"spoilt" failed') as caught:
+    with pytest.raises(shmring.errors.ShmringOSError, match='"spoilt" failed') as caught:
         served_epoch(segment)
     assert caught.value.errno == errno.EIO
     segment.status.state = lib.SHM_STATE_OPEN
@@ -512,7 +511,7 @@ def test_what_a_detached_opener_queued_is_still_sent(shmring_pool):
         shmring_pool.end("loop")
     ch = shmring_pool.open("loop", shmring.Local())
     ch.send(b"never", at=ch.now_ns() + 10**11)
-    with pytest.warns(shmring.UnsentWarning, match="1 packets"):
+    with pytest.warns(shmring.errors.UnsentWarning, match="1 packets"):
         ch.close(linger=0.01)
 
 

@@ -154,7 +154,7 @@ def test_a_loan_that_was_overwritten_says_so(loop):
     arrive(ch, [b"new"] * 3)
     assert loan.overwritten == 3
     assert [bytes(p.data) for p in loan][3:] == [b"old %d" % i for i in range(3, 8)]
-    with pytest.raises(shmring.LoanOverwritten, match="3 of 8 lent packets") as caught:
+    with pytest.raises(shmring.errors.LoanOverwritten, match="3 of 8 lent packets") as caught:
         loan.release()
     assert caught.value.overwritten == 3
     arrive(ch, [b"new"] * 20)
@@ -170,7 +170,7 @@ def test_a_purge_takes_lent_packets_away(loop):
     loan = ch.loan_many()
     ch.purge()
     assert loan.overwritten == 3
-    with pytest.raises(shmring.LoanOverwritten):
+    with pytest.raises(shmring.errors.LoanOverwritten):
         loan.release()
 
 
@@ -202,7 +202,7 @@ def test_shared_readers_lend_each_packet_once(loop):
         assert ch.rx_waiting == 1
     waiting = loop("waiting", reading="shared", overflow="wait")
     arrive(waiting, [b"x"])
-    with pytest.raises(shmring.ShmringOSError, match="Use recv_many"):
+    with pytest.raises(shmring.errors.ShmringOSError, match="Use recv_many"):
         waiting.loan_many()
     assert waiting.recv().data == b"x"
 
@@ -218,7 +218,7 @@ def test_a_tap_can_be_lent_packets(loop):
 def test_a_packet_that_had_left_the_ring_comes_first(loop):
     ch = loop()
     arrive(ch, [b"long", b"b"])
-    with pytest.raises(shmring.PayloadTooLarge):
+    with pytest.raises(shmring.errors.PayloadTooLarge):
         ch.recv_into(bytearray(1))
     with ch.loan_many() as loan:
         assert [bytes(p.data) for p in loan] == [b"long"]

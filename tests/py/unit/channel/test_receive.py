@@ -81,7 +81,7 @@ def test_into_a_buffer(loop):
     assert len(packet.data) == 16
     buffer[0] = 77
     assert packet.data[0] == 77
-    with pytest.raises(shmring.PayloadTooLarge, match="16 bytes, the buffer 10"):
+    with pytest.raises(shmring.errors.PayloadTooLarge, match="16 bytes, the buffer 10"):
         ch.recv_into(bytearray(10))
     assert numbers([ch.recv_into(bytearray(16))]) == [1]
     with pytest.raises((BufferError, TypeError)):
@@ -154,7 +154,7 @@ def test_a_tap_can_only_read(loop):
         tap.reset_stats,
         tap.fileno,
     ):
-        with pytest.raises(shmring.NoPermission, match="without readonly"):
+        with pytest.raises(shmring.errors.NoPermission, match="without readonly"):
             forbidden()
     with pytest.raises(shmring.ReceiveTimeout):
         tap.recv(timeout=0.01)
@@ -168,13 +168,13 @@ def test_a_tap_cannot_read_shared(loop):
     fill(ch, 3)
     assert numbers(tap.recv(timeout=20) for _ in range(3)) == [0, 1, 2]
     assert ch.rx_waiting == 3
-    with pytest.raises(shmring.NoPermission, match="shared"):
+    with pytest.raises(shmring.errors.NoPermission, match="shared"):
         shmring.attach(ch.name, readonly=True, reading="shared")
 
 
 def test_a_channel_that_only_sends_refuses_to_receive(loop):
     ch = loop(direction="tx")
-    with pytest.raises(shmring.NoPermission, match="duplex"):
+    with pytest.raises(shmring.errors.NoPermission, match="duplex"):
         ch.recv(timeout=1)
 
 

@@ -2,7 +2,8 @@
 
 import errno
 
-from shmring import SendReport, Stamp, Verdict
+from shmring import SendReport, Verdict
+from shmring.types import Stamp
 
 
 def test_an_error_has_a_text() -> None:

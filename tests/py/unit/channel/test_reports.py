@@ -117,7 +117,7 @@ def test_lost_reports_are_counted(loop):
 
 @pytest.mark.parametrize("options", [{"reports": "off"}, {"report_capacity": 0}])
 def test_a_channel_without_reports_says_so(loop, options):
-    with pytest.raises(shmring.BadConfig, match="no send reports"):
+    with pytest.raises(shmring.errors.BadConfig, match="no send reports"):
         list(loop(**options).reports())
 
 

@@ -63,7 +63,7 @@ def test_many_tasks_wait_without_a_thread(full):
 def test_a_timeout_and_a_cancellation_end_the_wait(full):
     async def run():
         began = time.monotonic()
-        with pytest.raises(shmring.SendTimeout):
+        with pytest.raises(shmring.errors.SendTimeout):
             await full.aio.send(b"x", timeout=0.05)
         assert time.monotonic() - began < 5
         task = asyncio.create_task(full.aio.send(b"x"))

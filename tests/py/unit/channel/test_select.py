@@ -178,7 +178,7 @@ def test_asyncio_waits_for_room(loop):
     ch.send(b"a", to=ch.home)
 
     async def main():
-        with pytest.raises(shmring.SendTimeout):
+        with pytest.raises(shmring.errors.SendTimeout):
             await ch.aio.send(b"b", to=ch.home, timeout=0.02)
         waiting = asyncio.create_task(ch.aio.send(b"b", to=ch.home))
         await asyncio.sleep(0.02)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import shmring
+from shmring.errors import PayloadTooLarge
 
 MS = 1_000_000
 
@@ -85,9 +86,9 @@ def test_a_time_long_past_is_sent_at_once(loop):
 def test_a_payload_beyond_the_limit_is_refused(loop):
     ch = loop(max_payload=100)
     assert ch.max_payload == 100
-    with pytest.raises(shmring.PayloadTooLarge, match=r"70000 bytes .*any datagram .*in parts"):
+    with pytest.raises(PayloadTooLarge, match=r"70000 bytes .*any datagram .*in parts"):
         ch.send(bytes(70_000), to=ch.home)
-    with pytest.raises(shmring.PayloadTooLarge, match=r"101 bytes.*limit of 100"):
+    with pytest.raises(PayloadTooLarge, match=r"101 bytes.*limit of 100"):
         ch.send(bytes(101), to=ch.home)
     ch.send(bytes(100), to=ch.home)
     assert len(ch.recv(timeout=20).data) == 100
@@ -99,16 +100,16 @@ def test_text_is_no_payload(loop):
 
 
 def test_a_channel_without_remote_wants_a_destination(loop):
-    with pytest.raises(shmring.BadAddress, match="has no remote"):
+    with pytest.raises(shmring.errors.BadAddress, match="has no remote"):
         loop().send(b"x")
 
 
 @pytest.mark.parametrize(
     ("to", "error"),
     [
-        (("localhost", 9), shmring.BadAddress),
-        (("127.0.0.1", 70000), shmring.BadAddress),
-        (("::1", 9), shmring.BadAddress),
+        (("localhost", 9), shmring.errors.BadAddress),
+        (("127.0.0.1", 70000), shmring.errors.BadAddress),
+        (("::1", 9), shmring.errors.BadAddress),
         ("127.0.0.1:9", TypeError),
         (("127.0.0.1",), TypeError),
     ],
@@ -147,7 +148,7 @@ def test_a_full_ring_says_so_at_once_or_after_the_timeout(loop):
 def test_try_send_queues_what_has_room(loop):
     ch = loop(held=True, tx=2)
     assert [ch.try_send(b"x", 0, to=ch.home) for _ in range(3)] == [0, 1, None]
-    with pytest.raises(shmring.PayloadTooLarge):
+    with pytest.raises(PayloadTooLarge):
         ch.try_send(bytes(ch.max_payload + 1), to=ch.home)
 
 
@@ -197,7 +198,7 @@ def test_replacing_keeps_the_deadline_unless_told_otherwise(loop):
     packet = ch.recv(timeout=20)
     assert packet.data == b"new"
     assert packet.timestamp_ns >= at
-    with pytest.raises(shmring.TooLate):
+    with pytest.raises(shmring.errors.TooLate):
         ch.replace(new, b"newer", to=ch.home)
     ch.flush(timeout=20)
     verdicts = {r.sequence: (r.verdict, r.scheduled_ns) for r in ch.reports(timeout=0)}
@@ -224,7 +225,7 @@ def test_purge_cancels_what_waits(loop):
 
 def test_a_channel_that_only_receives_refuses_to_send(loop):
     ch = loop(direction="rx")
-    with pytest.raises(shmring.NoPermission, match="duplex"):
+    with pytest.raises(shmring.errors.NoPermission, match="duplex"):
         ch.send(b"x", to=ch.home)
 
 
@@ -233,7 +234,7 @@ def test_held_channels_send_when_started(loop):
     ch.send(b"x", to=ch.home)
     with pytest.raises(shmring.ReceiveTimeout):
         ch.recv(timeout=0.05)
-    with pytest.raises(shmring.SendTimeout):
+    with pytest.raises(shmring.errors.SendTimeout):
         ch.flush(timeout=0.01)
     ch.release()
     assert ch.recv(timeout=20).data == b"x"

@@ -63,7 +63,7 @@ def test_a_copy_is_as_good(used):
 def test_help_and_completion_show_every_field(used):
     stats = used.stats()
     assert set(FIELDS) <= set(dir(stats))
-    shown = pydoc.plain(pydoc.render_doc(shmring.ChannelStats))
+    shown = pydoc.plain(pydoc.render_doc(shmring.stats.ChannelStats))
     named = set(re.findall(r"^ \|  (\w+)$", shown, re.MULTILINE))
     assert set(FIELDS) - named == {"engine", "lacking"}  # annotations
     assert "Time from the deadline to the start of the send call." in shown
@@ -94,18 +94,13 @@ def test_former_names_say_the_new_ones(used, old, new):
         used.stats().sent  # noqa: B018
 
 
-def test_former_classes_say_the_new_ones():
-    with pytest.raises(AttributeError, match=r"RtpChannelStats is ChannelStats\[RtpStats\] now"):
-        shmring.RtpChannelStats  # noqa: B018
-
-
 def test_a_word_that_cannot_be_makes_a_listing_say_why(used, shmring_namespace):
     status = used._endpoint.mapped().status
     status.state = 77
     try:
         assert used.stats().state is shmring.State.FAILED
         assert shmring.channels(shmring_namespace) == []
-        (file,) = shmring.unreadable(shmring_namespace)
+        (file,) = shmring.observe.unreadable(shmring_namespace)
         with Watch(shmring_namespace) as watch:
             shots = [watch.read() for _ in range(2)]
     finally:

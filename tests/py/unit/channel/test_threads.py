@@ -104,7 +104,7 @@ def test_threads_replace_and_cancel(loop):
         for sequence in sequences[::2]:
             try:
                 ch.replace(sequence, b"y", to=ch.home)
-            except shmring.TooLate:
+            except shmring.errors.TooLate:
                 missed.append(sequence)
 
     def cancels():

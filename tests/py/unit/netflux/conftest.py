@@ -15,10 +15,10 @@ from rtworkers import paths
 from shmring import _host, _options
 from shmring._ring import ffi, lib
 
-Maker = Callable[..., shmring.NetfluxChannel]
+Maker = Callable[..., shmring.netflux.Channel]
 
 
-class Idle(shmring.NetfluxChannel):
+class Idle(shmring.netflux.Channel):
     """An end whose producer slot nobody had to give."""
 
     def __init__(self, name: str, **how: Any) -> None:
@@ -55,7 +55,7 @@ def idle_link(shmring_namespace: str) -> Iterator[Maker]:
     """Makes a link and returns an end of it; `segment` is what the worker would see."""
     made = []
 
-    def make(name: str = "plc", readonly: bool = False, **options: Any) -> shmring.NetfluxChannel:
+    def make(name: str = "plc", readonly: bool = False, **options: Any) -> shmring.netflux.Channel:
         segment = _make(shmring_namespace, name, options)
         made.append(name)
         records = {

@@ -14,7 +14,7 @@ MS = 1_000_000
 
 @dataclass
 class Buckets:
-    """A histogram whose buckets hold one value each, as `shmring.Histogram` shows itself."""
+    """A histogram whose buckets hold one value each, as a `Histogram` shows itself."""
 
     values: list[int] = field(default_factory=list)
 

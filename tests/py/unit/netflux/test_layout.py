@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netflux import records
-from netflux.field_types import SCALARS
-from netflux.records import (
+from shmring.netflux import records
+from shmring.netflux.records import (
     ARRAY,
     BIT,
     BOOL,
@@ -26,6 +25,7 @@ from netflux.records import (
     TIME,
     Codec,
 )
+from shmring.netflux.records.field_types import SCALARS
 
 # --- CODESYS: as a C compiler does it -------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import shmring
-from netflux.records import BOOL, DINT, INT, REAL, Codec
 from shmring import errors
 from shmring._ring import ffi, lib
 from shmring.netflux.items import HEAD, item_of
+from shmring.netflux.records import BOOL, DINT, INT, REAL, Codec
 
-Maker = Callable[..., shmring.NetfluxChannel]
+Maker = Callable[..., shmring.netflux.Channel]
 
 PAIR = struct.Struct("<qq")
 
@@ -70,7 +70,7 @@ def test_what_is_published_last_is_there(idle_link: Maker) -> None:
         assert snapshot.values == b"%04d" % number
         assert (snapshot.number, snapshot.feedback) == (number, 200 + number)
         assert snapshot.published == channel.published == number
-        assert snapshot.stamp is shmring.Stamp.KERNEL
+        assert snapshot.stamp is shmring.types.Stamp.KERNEL
         assert not snapshot.void
         assert not snapshot.oversize
         assert 0 <= snapshot.age_ns() < 10**10
@@ -142,7 +142,7 @@ def test_a_record_of_another_layout(idle_link: Maker, shmring_namespace: str) ->
             "plc", namespace=shmring_namespace, engine=shmring.Netflux(receive=codec)
         )
     raw = shmring.attach("plc", namespace=shmring_namespace)
-    assert isinstance(raw, shmring.NetfluxChannel)
+    assert isinstance(raw, shmring.netflux.Channel)
     assert raw.send_layout == codec.layout_hash()
     assert raw.receive_layout == ""
 
@@ -152,7 +152,7 @@ def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_names
     channel.update(b"sent")
     publish(channel, b"came")
     tap = shmring.attach("plc", namespace=shmring_namespace, readonly=True)
-    assert isinstance(tap, shmring.NetfluxChannel)
+    assert isinstance(tap, shmring.netflux.Channel)
     sent, got = tap.sent_values(), tap.snapshot()
     assert sent is not None
     assert got is not None
@@ -220,7 +220,7 @@ def test_hostile_contents_are_refused_and_nothing_falls(idle_link: Maker) -> Non
         channel.sent_values()
     with pytest.raises(errors.ShmringError, match="overwrote"):
         channel.snapshot()
-    assert isinstance(channel.settings, shmring.NetfluxSettings)
+    assert isinstance(channel.settings, shmring.netflux.Settings)
 
 
 def test_threads_write_and_read_whole_values(idle_link: Maker) -> None:
@@ -272,13 +272,13 @@ def packet(head: bytes, values: bytes) -> shmring.Packet:
         + bytes(4)
         + bytes((127, 0, 0, 1)).ljust(16, b"\0")
     )
-    return shmring.Packet(head + values, 5, shmring.Stamp.KERNEL, source, 9, 0, 3)
+    return shmring.Packet(head + values, 5, shmring.types.Stamp.KERNEL, source, 9, 0, 3)
 
 
 def test_items() -> None:
-    kinds = {int(getattr(lib, f"SHM_NETFLUX_{k.name}")): k for k in shmring.NetfluxEventKind}
+    kinds = {int(getattr(lib, f"SHM_NETFLUX_{k.name}")): k for k in shmring.netflux.EventKind}
     item = item_of(packet(HEAD.pack(0, lib.SHM_NETFLUX_FIRST, 7, 6, 4, 99, 1234), b"abcd"), 4, None)
-    assert isinstance(item, shmring.NetfluxValues)
+    assert isinstance(item, shmring.netflux.Values)
     assert (item.values, item.number, item.feedback, item.published) == (b"abcd", 7, 6, 99)
     assert (item.timestamp_ns, item.first, item.oversize, item.lost_before) == (
         1234,
@@ -289,11 +289,11 @@ def test_items() -> None:
     assert item.source == ("127.0.0.1", 2000)
     for number, kind in kinds.items():
         item = item_of(packet(HEAD.pack(number, 0, 0, 0, 4, 5, 77), bytes(4)), 4, None)
-        assert isinstance(item, shmring.NetfluxEvent)
+        assert isinstance(item, shmring.netflux.Event)
         assert (item.kind, item.timestamp_ns) == (kind, 77)
         assert (item.values is not None) == (kind == "timeout")
     void = item_of(packet(HEAD.pack(2, 1, 0, 0, 4, 5, 77), bytes(4)), 4, lambda raw: len(raw))
-    assert isinstance(void, shmring.NetfluxEvent)
+    assert isinstance(void, shmring.netflux.Event)
     assert (void.values, void.void) == (4, True)
 
 

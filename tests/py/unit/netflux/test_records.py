@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from netflux.records import (
+from shmring.errors import ShmringError
+from shmring.netflux.records import (
     ARRAY,
     BIT,
     BOOL,
@@ -39,7 +40,6 @@ from netflux.records import (
     Codec,
     RecordError,
 )
-from shmring.errors import ShmringError
 
 
 @dataclass

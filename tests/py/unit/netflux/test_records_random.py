@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from netflux import records
-from netflux.field_types import SCALARS, int_range
-from netflux.records import ARRAY, ENUM, STRING, UINT, Codec, RecordError
+from shmring.netflux import records
+from shmring.netflux.records import ARRAY, ENUM, STRING, UINT, Codec, RecordError
+from shmring.netflux.records.field_types import SCALARS, int_range
 
 pytestmark = pytest.mark.check
 

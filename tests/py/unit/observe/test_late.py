@@ -64,7 +64,7 @@ def test_no_segment_at_all() -> None:
     path = paths.shm_file(paths.channel_segment(SPACE, "ctl"))
     path.write_bytes(b"x" * 8192)
     try:
-        with pytest.raises(shmring.LayoutMismatch):
+        with pytest.raises(shmring.errors.LayoutMismatch):
             observe.late_channel("ctl", SPACE)
     finally:
         path.unlink()

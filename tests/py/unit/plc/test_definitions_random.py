@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netflux import records
-from netflux.field_types import SCALARS
-from netflux.records import ARRAY, STRING, Codec, RecordError
+from shmring.netflux import records
+from shmring.netflux.records import ARRAY, STRING, Codec, RecordError
+from shmring.netflux.records.field_types import SCALARS
 from shmring_plc import DefinitionError, read_scl, read_structured_text
 
 pytestmark = pytest.mark.check

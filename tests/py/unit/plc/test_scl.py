@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netflux.records import Codec
+from shmring.netflux.records import Codec
 from shmring_plc import DefinitionError, read_scl
 
 MOTORS = """\

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from netflux.records import Codec, RecordError
 from shmring.errors import ShmringError
+from shmring.netflux.records import Codec, RecordError
 from shmring_plc import DefinitionError, read_structured_text
 
 PLANT = """\

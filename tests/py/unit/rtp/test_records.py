@@ -225,12 +225,12 @@ GOODBYE = record(lib.SHM_RTP_GOT_BYE, ssrc=3)
 
 
 def taken(raw: bytes) -> Any:
-    return parse(memoryview(raw), 123, shmring.Stamp.KERNEL, 8000, ("::1", 9), 4)
+    return parse(memoryview(raw), 123, shmring.types.Stamp.KERNEL, 8000, ("::1", 9), 4)
 
 
 def test_a_frame_with_everything() -> None:
     frame = taken(FRAME)
-    assert isinstance(frame, shmring.RtpFrame)
+    assert isinstance(frame, shmring.rtp.Frame)
     assert frame.data == b"payload"
     assert (frame.timestamp, frame.sequence) == (4_000_000_000, 65536 + 9)
     assert (frame.due_ns, frame.timestamp_ns, frame.stamp) == (77, 123, "kernel")
@@ -243,20 +243,20 @@ def test_a_frame_with_everything() -> None:
 
 def test_a_frame_shows_how_long_it_is() -> None:
     raw = HEAD.pack(0, 0, 1, 96, 7, 65537, 320, 0, 1, 0, 0, 9, 0) + bytes(3000)
-    text = repr(parse(memoryview(raw), 5, shmring.Stamp.KERNEL, 8000))
-    assert text.startswith("RtpFrame(data=<3000 bytes>, timestamp=320, sequence=65537, due_ns=9, ")
+    text = repr(parse(memoryview(raw), 5, shmring.types.Stamp.KERNEL, 8000))
+    assert text.startswith("rtp.Frame(data=<3000 bytes>, timestamp=320, sequence=65537, due_ns=9, ")
     assert len(text) < 400
 
 
 def test_events() -> None:
     gap = taken(ERASURE)
-    assert isinstance(gap, shmring.RtpErasure)
+    assert isinstance(gap, shmring.rtp.Erasure)
     assert (gap.sequence, gap.frames, gap.samples, gap.duration_ns) == (5, 2, 320, 40_000_000)
     assert (gap.timestamp, gap.due_ns, gap.dry) == (800, 8, True)
     jump = taken(RESYNC)
-    assert isinstance(jump, shmring.RtpResync)
+    assert isinstance(jump, shmring.rtp.Resync)
     assert (jump.samples, jump.new_source, jump.restarted, jump.ssrc) == (-160, True, True, 3)
-    assert taken(GOODBYE) == shmring.RtpBye(123, 3, 4)
+    assert taken(GOODBYE) == shmring.rtp.Bye(123, 3, 4)
 
 
 @pytest.mark.parametrize("raw", [FRAME, ERASURE, RESYNC, GOODBYE])
@@ -266,12 +266,12 @@ def test_items_are_pickled(raw: bytes) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 47, 48, 50, 56, 58, 60])
 def test_a_cut_record_does_no_harm(size: int) -> None:
-    assert isinstance(taken(FRAME[:size]), shmring.RtpFrame)
-    assert isinstance(batch([FRAME[:size]])[0], shmring.RtpFrame)
+    assert isinstance(taken(FRAME[:size]), shmring.rtp.Frame)
+    assert isinstance(batch([FRAME[:size]])[0], shmring.rtp.Frame)
     assert len(batch([FRAME[:size]]).payload) == size
 
 
-def batch(records: list[bytes]) -> shmring.RtpBatch:
+def batch(records: list[bytes]) -> shmring.rtp.Batch:
     """As `recv_many` takes them."""
     rows = ffi.new("packet_record_t[]", len(records))
     at = 0
@@ -280,7 +280,7 @@ def batch(records: list[bytes]) -> shmring.RtpBatch:
         row.offset, row.length = at, len(raw)
         at += len(raw)
     packets = PacketBatch(b"".join(records), bytes(ffi.buffer(rows)), len(records))
-    return shmring.RtpBatch(packets, 8000)
+    return shmring.rtp.Batch(packets, 8000)
 
 
 def test_a_batch_is_the_same_items() -> None:
@@ -292,7 +292,7 @@ def test_a_batch_is_the_same_items() -> None:
     ]
     assert list(many) == expected
     assert [many[i] for i in range(-5, 0)] == many[:] == expected
-    assert repr(many) == "<RtpBatch of 5 items, 14 bytes>"
+    assert repr(many) == "<rtp.Batch of 5 items, 14 bytes>"
 
 
 def test_columns_of_a_batch() -> None:

@@ -19,8 +19,8 @@ from netflux import (
     NetfluxSender,
     NetfluxStatisticsTracker,
 )
-from netflux.records import DINT, INT, REAL, Codec
 from shmring import Impairment
+from shmring.netflux.records import DINT, INT, REAL, Codec
 from shmring.testing.plc import PARTNERS, Codesys5
 
 LONG_S = 60.0

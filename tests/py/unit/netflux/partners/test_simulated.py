@@ -11,7 +11,8 @@ import time
 import pytest
 from kit.wire import udp
 
-from shmring import BadConfig, Impairment
+from shmring import Impairment
+from shmring.errors import BadConfig
 from shmring.testing.plc import PARTNERS, Codesys4, Codesys5, PythonPartner, Siemens, SimulatedPlc
 
 MS = 1_000_000

@@ -7,7 +7,7 @@ import operator
 import struct
 from typing import Any
 
-from ._layout import (
+from shmring.netflux.records._layout import (
     ArrayNode,
     BitsNode,
     EnumNode,
@@ -18,8 +18,8 @@ from ._layout import (
     ScalarNode,
     StringNode,
 )
-from .errors import RecordError, within
-from .field_types import ENCODING, Scalar, int_range
+from shmring.netflux.records.errors import RecordError, within
+from shmring.netflux.records.field_types import ENCODING, Scalar, int_range
 
 _SHOWN = 60
 """Number of characters of a value that a message shows."""

@@ -33,10 +33,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
-from . import _codegen, _explain
-from ._layout import Layout, Leaf, Order, leaves
-from .errors import RecordError
-from .field_types import SCALARS, Array, Enumeration, RuleName, String
+from shmring.netflux.records import _codegen, _explain
+from shmring.netflux.records._layout import Layout, Leaf, Order, leaves
+from shmring.netflux.records.errors import RecordError
+from shmring.netflux.records.field_types import SCALARS, Array, Enumeration, RuleName, String
 
 __all__ = [
     "ARRAY",

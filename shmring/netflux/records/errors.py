@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from shmring.errors import ShmringError
-else:
-    try:
-        from shmring.errors import ShmringError
-    except ImportError:  # nothing compiled is here: records work without
-
-        class ShmringError(Exception):
-            """Base of the errors, in place of `shmring.errors.ShmringError`."""
+from shmring.errors import ShmringError
 
 
 class RecordError(ShmringError, ValueError):

@@ -7,7 +7,7 @@ import enum
 import struct
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from .errors import RecordError
+from shmring.netflux.records.errors import RecordError
 
 MAX_PAYLOAD_BYTES = 1499
 """Longest payload of a datagram, and so of a record."""

@@ -26,9 +26,17 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from .errors import RecordError, within
-from .field_types import MAX_PAYLOAD_BYTES, Array, Enumeration, FieldType, RuleName, Scalar, String
-from .field_types import field_type as resolve
+from shmring.netflux.records.errors import RecordError, within
+from shmring.netflux.records.field_types import (
+    MAX_PAYLOAD_BYTES,
+    Array,
+    Enumeration,
+    FieldType,
+    RuleName,
+    Scalar,
+    String,
+)
+from shmring.netflux.records.field_types import field_type as resolve
 
 Order: TypeAlias = Literal["little", "big"]
 

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ._layout import (
+from shmring.netflux.records._layout import (
     ArrayNode,
     BitsNode,
     EnumNode,
@@ -28,7 +28,7 @@ from ._layout import (
     ScalarNode,
     StringNode,
 )
-from .field_types import ENCODING
+from shmring.netflux.records.field_types import ENCODING
 
 FAULTS = (
     AttributeError,

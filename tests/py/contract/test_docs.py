@@ -17,6 +17,7 @@ import sys
 import textwrap
 import threading
 import time
+import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -530,6 +531,42 @@ def test_the_reference_has_every_public_name() -> None:
     # A union of types, which autodoc has nothing to say about, and a module with a page of its own.
     names = {name for room in ROOMS for name in room.__all__}
     assert {*EXCEPTIONS, *names} - listed <= NOT_DOCUMENTED
+
+
+# --- where old names are --------------------------------------------------------------------------
+
+FROM_OLD = text_of("docs/moving/from-0.1.md") if CHECKOUT else ""
+MOVED = re.findall(r"^\|`([\w.]+)`\|`([\w.]+)`\|$", FROM_OLD, re.M)
+
+
+def find(path: str) -> Any:
+    """What a path from `shmring` names. Behind a class it is what its objects have."""
+    found: Any = shmring
+    for name in path.split("."):
+        if isinstance(found, property):
+            found = typing.get_type_hints(found.fget)["return"]
+        if isinstance(found, type) and not hasattr(found, name):
+            found = found.__new__(found)  # its old names are known to its objects alone
+        found = getattr(found, name)
+    return found
+
+
+def test_the_table_has_every_old_name_of_the_front() -> None:
+    moved = {name for names in shmring._MOVED.values() for name in names.split()}
+    assert {old for old, _ in MOVED if "." not in old} == moved
+    assert moved.isdisjoint(dir(shmring))
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED)
+def test_an_old_name_names_the_new_one(old: str, new: str) -> None:
+    with pytest.raises(AttributeError, match=rf"\b{re.escape(new)} now"):
+        find(old)
+    assert find(new) is not None
+
+
+def test_an_import_of_an_old_name_names_the_new_one() -> None:
+    with pytest.raises(ImportError, match=r"shmring\.RtpFrame is shmring\.rtp\.Frame now"):
+        from shmring import RtpFrame  # type: ignore[attr-defined]  # noqa: F401
 
 
 # --- what the installed programs name is installed ------------------------------------------------

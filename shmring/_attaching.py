@@ -36,8 +36,7 @@ def attach(
         in ``attach("press", Netflux(send=SETPOINTS))``. Other options only belong to the opener.
         None: the channel itself says which engine it has, and values of Netflux are bytes.
     readonly: only observe the channel.
-    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
-        readonly "broadcast".
+    reading: ``"each"`` or ``"shared"``. None: as the channel was opened, with readonly "each".
     namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
     owner: a user, by name or id, who may own the channel. Always trusted are this user, root, and
         an owner who shares the channel with a non-primary group of this process.

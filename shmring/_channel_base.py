@@ -77,7 +77,7 @@ class ChannelEnd:
 
     @property
     def reading(self) -> Reading:
-        """``"broadcast"``: this end gets every packet. ``"shared"``: each packet goes to only one
+        """``"each"``: this end gets every packet. ``"shared"``: each packet goes to only one
         of the readers."""
         return self._endpoint.reading
 

@@ -34,7 +34,7 @@ FLUSH_REST_S = 0.0002
 # The opener of a channel takes a sender slot before it sends, if the channel has this many.
 MANY_PRODUCERS = 9
 _AS_BEFORE = 0
-_READINGS: dict[Reading, int] = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
+_READINGS: dict[Reading, int] = {"each": lib.SHM_READ_EACH, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES: dict[int, Reading] = {number: name for name, number in _READINGS.items()}
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Endpoint(batch.Core):
         """
         switch("readonly", readonly)
         if reading is not None and reading not in _READINGS:
-            raise errors.BadConfig(f'reading is {reading!r}: use "broadcast" or "shared"')
+            raise errors.BadConfig(f'reading is {reading!r}: use "each" or "shared"')
         self.name = name
         self.namespace = paths.default_namespace() if namespace is None else namespace
         self.readonly = readonly
@@ -614,7 +614,7 @@ class Endpoint(batch.Core):
     def _choose_reading(self, reading: Reading | None) -> Reading:
         if reading is None:
             usual = _READING_NAMES[self._segment.config.read_mode]
-            return "broadcast" if self.readonly else usual
+            return "each" if self.readonly else usual
         return reading
 
     def _direction_lacks(self, way: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 Clock = Literal["monotonic", "tai"]
 Direction = Literal["tx", "rx", "duplex"]
-Reading = Literal["broadcast", "shared"]
+Reading = Literal["each", "shared"]
 Overflow = Literal["oldest", "wait"]
 Late = Literal["send", "drop"]
 Align = Literal["start", "wire"]

@@ -42,7 +42,7 @@ class Option(NamedTuple):
 
 OPTIONS: dict[str, Option] = {
     "direction": Option("direction", words={"tx": 1, "rx": 2, "duplex": 3}),
-    "reading": Option("read_mode", words={"broadcast": 0, "shared": 1}),
+    "reading": Option("read_mode", words={"each": 0, "shared": 1}),
     "overflow": Option("overflow", words={"oldest": 0, "wait": 1}),
     "late": Option("late", words={"send": 0, "drop": 1}),
     "align": Option("align", words={"start": 0, "wire": 1}),
@@ -114,7 +114,7 @@ RTP_OPTIONS: dict[str, Option] = {
 
 MEANINGS = {
     "direction": """"tx", "rx" or "duplex".""",
-    "reading": """"broadcast": every reader gets every packet. "shared": one of the readers gets each packet.""",
+    "reading": """"each": every reader gets every packet. "shared": one of the readers gets each packet.""",
     "overflow": """what happens when the ring of arrived packets is full. "oldest": the oldest packet is overwritten. "wait": the worker waits for the slowest reader and leaves packets in the socket. An end is a reader from its first call that receives, such as `try_recv`.""",
     "late": """what happens to a packet past its deadline: "send" or "drop".""",
     "align": """what meets the deadline. "start": the start of sending, never before it. "wire": the time on the wire, centred on the deadline.""",
@@ -176,7 +176,7 @@ class UdpRows(Spec):
     """Fields of `Udp`."""
 
     direction: Direction = "duplex"
-    reading: Reading = "broadcast"
+    reading: Reading = "each"
     overflow: Overflow = "oldest"
     late: Late = "send"
     align: Align = "start"
@@ -192,7 +192,7 @@ class RtpRows(Spec):
     """Fields of `Rtp`."""
 
     direction: Direction = "duplex"
-    reading: Reading = "broadcast"
+    reading: Reading = "each"
     late: Late = "send"
     align: Align = "start"
     clock: Clock = "monotonic"
@@ -212,7 +212,7 @@ class NetfluxRows(Spec):
     """Fields of `Netflux`."""
 
     direction: Direction = "duplex"
-    reading: Reading = "broadcast"
+    reading: Reading = "each"
     tolerance_ns: int | None = None
     cycle_ns: int = 5_000_000
     watchdog_ns: int = 30_000_000
@@ -224,7 +224,7 @@ class NetfluxRows(Spec):
 class LocalRows(Spec):
     """Fields of `Local`."""
 
-    reading: Reading = "broadcast"
+    reading: Reading = "each"
     overflow: Overflow = "oldest"
     late: Late = "send"
     clock: Clock = "monotonic"
@@ -238,7 +238,7 @@ class LocalRows(Spec):
 class CyclicRows(Spec):
     """Fields of `Cyclic`."""
 
-    reading: Reading = "broadcast"
+    reading: Reading = "each"
     overflow: Overflow = "oldest"
     align: Align = "start"
     reports: Reports = "all"

@@ -70,10 +70,10 @@ typedef struct endpoint {
 
 /* --- life (endpoint.c) ------------------------------------------------------------------------ */
 
-/* The segment stays the caller's and must outlive the endpoint. mode: shm_read_mode_t. A broadcast
- * reader on a writable mapping still has to be attached. It gets the packets that arrive from now
- * on, and with from_oldest also those that are in the ring already. Returns 0; -ENOMEM, -EACCES
- * with a text. */
+/* The segment stays the caller's and must outlive the endpoint. mode: shm_read_mode_t. With
+ * SHM_READ_EACH a reader on a writable mapping still has to be attached. It gets the packets that
+ * arrive from now on, and with from_oldest also those that are in the ring already. Returns 0;
+ * -ENOMEM, -EACCES with a text. */
 int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest);
 
 /* After this call no other call works, and sleepers of this process return. When they have

@@ -42,8 +42,8 @@ static int check_arguments(const char *name, const shmring_options_t *o)
 static int read_mode_of(const shmring_t *c, int reading)
 {
     if (reading == SHMRING_AS_OPENED)
-        return c->segment.writable ? c->segment.config.read_mode : SHM_READ_BROADCAST;
-    return reading == SHMRING_SHARED ? SHM_READ_SHARED : SHM_READ_BROADCAST;
+        return c->segment.writable ? c->segment.config.read_mode : SHM_READ_EACH;
+    return reading == SHMRING_SHARED ? SHM_READ_SHARED : SHM_READ_EACH;
 }
 
 static int attach(shmring_t *c, const char *name, const shmring_options_t *o)

@@ -68,8 +68,8 @@ SHMRING_API const char *shmring_error(void);
 /* --- attaching -------------------------------------------------------------------------------- */
 
 typedef enum shmring_reading {
-    SHMRING_AS_OPENED = 0, /* as the channel was opened; with readonly: broadcast */
-    SHMRING_BROADCAST = 1, /* this end gets every packet */
+    SHMRING_AS_OPENED = 0, /* as the channel was opened; with readonly: each */
+    SHMRING_EACH = 1,      /* this end gets every packet */
     SHMRING_SHARED = 2,    /* each packet goes to one of the shared readers */
 } shmring_reading_t;
 

@@ -534,7 +534,7 @@ static inline int take_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes,
             continue;
         if (end == UINT32_MAX) {
             /* In shared mode another reader may have moved shared_head during this read. */
-            if (r->mode == SHM_READ_BROADCAST || rt_load_acquire(&r->shared->shared_head) == cursor)
+            if (r->mode == SHM_READ_EACH || rt_load_acquire(&r->shared->shared_head) == cursor)
                 skip_damage(r, cursor);
             continue;
         }
@@ -577,7 +577,7 @@ void rx_reader_loan(rx_reader_t *r)
 
 void rx_reader_loan_end(rx_reader_t *r)
 {
-    bool shown = r->loan == RX_LOAN_OUT && r->slot != NULL && r->mode == SHM_READ_BROADCAST;
+    bool shown = r->loan == RX_LOAN_OUT && r->slot != NULL && r->mode == SHM_READ_EACH;
     r->loan = RX_LOAN_NONE;
     if (shown)
         rt_store_release(&r->slot->cursor, r->cursor);

@@ -79,7 +79,7 @@ typedef struct rx_reader {
     uint32_t units;
     uint32_t max_payload_bytes; /* a record with a larger value is damaged */
     int mode; /* shm_read_mode_t */
-    shm_cursor_t cursor; /* broadcast */
+    shm_cursor_t cursor; /* reading each */
     shm_cursor_t loan_cursor; /* RX_LOAN_OUT: of the oldest packet that is lent */
     int loan;                 /* RX_LOAN_* */
     bool awaited;             /* the writer waits for this reader */
@@ -102,7 +102,7 @@ typedef struct rx_packet {
     uint8_t tos;
 } rx_packet_t;
 
-/* slot: as assigned by the worker, or CTL_NO_SLOT (read-only, shared mode). A new broadcast reader
+/* slot: as assigned by the worker, or CTL_NO_SLOT (read-only, shared mode). A new reader of its own
  * starts at the tail (from_oldest 0) or at the oldest packet still held (1). Returns 0, -EINVAL,
  * -EACCES (shared mode through a read-only mapping). */
 int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mode, int from_oldest);
@@ -118,10 +118,10 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
  * writer overwrites it. See rx_reader_loan. */
 int rx_reader_next_in_place(rx_reader_t *r, const uint8_t **payload, rx_packet_t *packet);
 
-/* Lends the packets that are read from now on. In broadcast mode the slot keeps the cursor of the
- * first of them until rx_reader_loan_end if the writer waits for its readers, which spares
- * them. Other writers overwrite them: packets below rx_reader_floor may
- * be gone. One loan at a time. */
+/* Lends the packets that are read from now on. With SHM_READ_EACH the slot keeps the cursor
+ * of the first of them until rx_reader_loan_end if the writer waits for its readers, which spares
+ * them. Other writers overwrite them: packets below rx_reader_floor may be gone. One loan at a
+ * time. */
 void rx_reader_loan(rx_reader_t *r);
 void rx_reader_loan_end(rx_reader_t *r);
 

@@ -272,7 +272,7 @@ typedef struct shm_producer {
 } shm_producer_t;
 
 typedef struct shm_reader {
-    _Alignas(RT_LINE_BYTES) rt_a64_t cursor; /* next record this reader takes; broadcast mode */
+    _Alignas(RT_LINE_BYTES) rt_a64_t cursor; /* next record this reader takes; mode each */
     rt_a64_t lost;                           /* overwritten before this reader took them */
     rt_a64_t taken;
     rt_a32_t owner;     /* process id as the worker sees it; 0: free */

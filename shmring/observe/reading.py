@@ -139,7 +139,7 @@ class ChannelFacts(NamedTuple):
     direction: str
     """``"tx"``, ``"rx"`` or ``"duplex"``."""
     reading: str
-    """``"broadcast"`` or ``"shared"``."""
+    """``"each"`` or ``"shared"``."""
     overflow: str
     """``"oldest"`` or ``"wait"``."""
     late: str

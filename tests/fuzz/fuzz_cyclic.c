@@ -88,7 +88,7 @@ static void start(fuzz_t *f)
     hostile_may_write(ch->segment.producers, PRODUCERS * sizeof(shm_producer_t));
     fuzz_require(rx_writer_init(&ch->rx, &ch->segment) == 0 &&
                      tx_queue_init(&ch->tx, &ch->segment, 0) == 0 &&
-                     rx_reader_init(&f->reader, &ch->segment, 0, SHM_READ_BROADCAST, 0) == 0,
+                     rx_reader_init(&f->reader, &ch->segment, 0, SHM_READ_EACH, 0) == 0,
                  "the rings are usable");
     slot_writer_init(&ch->reports, ch->segment.report, ch->segment.reports,
                      ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));

@@ -210,7 +210,7 @@ static void choose(fuzz_t *f)
     c->report_slots = how & 2 ? SLOTS : 0;
     c->late_slots = how & 4 ? SLOTS : 0;
     c->overflow = how & 8 ? SHM_OVERFLOW_WAIT : SHM_OVERFLOW_OLDEST;
-    c->read_mode = how & 16 ? SHM_READ_SHARED : SHM_READ_BROADCAST;
+    c->read_mode = how & 16 ? SHM_READ_SHARED : SHM_READ_EACH;
     if (how & 32)
         c->remote = (shm_addr_t){.family = 4, .port = 9, .ip = {127, 0, 0, 1}};
     c->profile = how >> 6 == 3 ? SHM_PROFILE_POWER : (uint8_t)(how >> 6);
@@ -318,7 +318,7 @@ static void life(fuzz_t *f)
     case 0:
         endpoint_shut(e);
         endpoint_close(e);
-        open_end(f, i, how & 8 && i != TAP ? SHM_READ_SHARED : SHM_READ_BROADCAST, how & 16);
+        open_end(f, i, how & 8 && i != TAP ? SHM_READ_SHARED : SHM_READ_EACH, how & 16);
         break;
     case 1:
         endpoint_forget_slots(e);
@@ -353,8 +353,8 @@ static void open_all(fuzz_t *f)
     let_others_write(&f->served);
     start_worker(f);
     open_end(f, OWN, f->config.read_mode, 0);
-    open_end(f, OTHER, SHM_READ_BROADCAST, 1);
-    open_end(f, TAP, SHM_READ_BROADCAST, 1);
+    open_end(f, OTHER, SHM_READ_EACH, 1);
+    open_end(f, TAP, SHM_READ_EACH, 1);
     attach_end(&f->ends[OWN], 1, 0);
     attach_end(&f->ends[OTHER], 2, 1);
     slot_reader_init(&f->report_reader, f->taps.report, f->taps.reports,

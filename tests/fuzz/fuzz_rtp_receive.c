@@ -116,7 +116,7 @@ static void start(fuzz_t *f)
     ch->stats = ch->segment.stats;
     ch->agent = &f->agent;
     require(rx_writer_init(&ch->rx, &ch->segment) == 0, "the ring is usable");
-    require(rx_reader_init(&f->reader, &ch->segment, 0, SHM_READ_BROADCAST, 0) == 0, "a reader");
+    require(rx_reader_init(&f->reader, &ch->segment, 0, SHM_READ_EACH, 0) == 0, "a reader");
     f->agent.config = rtp;
     f->agent.state = (shm_rtp_state_t *)(void *)ch->segment.engine;
     f->agent.udp.fd = -1;

@@ -27,7 +27,7 @@ static void open_reader(fuzz_t *f, unsigned i, int from_oldest)
     const shm_segment_t *s = i == TAP ? &f->read_only : &f->segment;
     bool shared = i == SHARED || i == SHARED_TOO;
     uint32_t slot = i == BROADCAST ? 0 : i == SHARED_TOO ? 1 : CTL_NO_SLOT;
-    int rc = rx_reader_init(&f->readers[i], s, slot, shared ? SHM_READ_SHARED : SHM_READ_BROADCAST,
+    int rc = rx_reader_init(&f->readers[i], s, slot, shared ? SHM_READ_SHARED : SHM_READ_EACH,
                             from_oldest);
     fuzz_require(rc == 0, "a reader opens");
 }
@@ -44,7 +44,7 @@ static void start(fuzz_t *f)
     config.max_payload_bytes = MAX_PAYLOAD;
     config.rx_capacity = how >> 4;
     config.overflow = how & 1 ? SHM_OVERFLOW_WAIT : SHM_OVERFLOW_OLDEST;
-    config.read_mode = how & 2 ? SHM_READ_SHARED : SHM_READ_BROADCAST;
+    config.read_mode = how & 2 ? SHM_READ_SHARED : SHM_READ_EACH;
     hostile_reset();
     hostile_segment_make(&f->segment, &config);
     f->read_only = f->segment;

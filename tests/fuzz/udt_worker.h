@@ -239,7 +239,7 @@ static int open_side(fuzz_t *f, unsigned n, const shm_config_t *config, bool hel
     ch->config = ch->segment.config = *config;
     clear_parts(&ch->segment);
     (void)tx_producer_init(&s->producer, &ch->segment, 1);
-    (void)rx_reader_init(&s->reader, &ch->segment, 0, SHM_READ_BROADCAST, 0);
+    (void)rx_reader_init(&s->reader, &ch->segment, 0, SHM_READ_EACH, 0);
     atomic_store(&ch->segment.readers[0].owner, 1u);
     return start_agent(f, n, false, held);
 }

@@ -34,7 +34,7 @@ static void pause_for(int64_t ns)
 static bool attach(client_t *c, bool shared)
 {
     const shmring_options_t options = {.name_space = NAME_SPACE,
-                                       .reading = shared ? SHMRING_SHARED : SHMRING_BROADCAST};
+                                       .reading = shared ? SHMRING_SHARED : SHMRING_EACH};
     for (unsigned i = 0; i < 200; i++) {
         c->ring = shmring_attach(CHANNEL, &options);
         if (c->ring != NULL)

@@ -267,7 +267,7 @@ static shm_config_t configure(const plan_t *p)
     c.reports = p->reports ? SHM_REPORTS_ALL : SHM_REPORTS_OFF;
     c.late = p->drop_late ? SHM_LATE_DROP : SHM_LATE_SEND;
     c.overflow = p->wait_for_readers ? SHM_OVERFLOW_WAIT : SHM_OVERFLOW_OLDEST;
-    c.read_mode = p->shared ? SHM_READ_SHARED : SHM_READ_BROADCAST;
+    c.read_mode = p->shared ? SHM_READ_SHARED : SHM_READ_EACH;
     c.profile = p->profile;
     c.clock = p->tai ? RT_CLOCK_TAI : RT_CLOCK_MONOTONIC;
     return c;

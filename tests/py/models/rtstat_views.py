@@ -20,7 +20,7 @@ OPEN = layout.CHANNEL_STATE["open"]
 FACTS: dict[str, Any] = {
     **dict.fromkeys(ChannelFacts._fields, ""),
     **{"name": "ctl", "namespace": "plant", "pool": "line", "engine": "udp", "direction": "duplex"},
-    **{"reading": "broadcast", "overflow": "oldest", "late": "send", "clock": "monotonic"},
+    **{"reading": "each", "overflow": "oldest", "late": "send", "clock": "monotonic"},
     **{"local": None, "remote": None, "tx_bytes": 65536, "rx_bytes": 65536, "tx_capacity": 0},
     **{"rx_capacity": 0, "producer_slots": 8, "reader_slots": 8, "tolerance_ns": 50_000},
     **{"segment_bytes": 1 << 20, "segment_id": 1, "opener_pid": OPENER},

@@ -27,7 +27,7 @@ def prepare(**options: Any) -> _options.Prepared:
 def test_defaults() -> None:
     config = prepare().config
     assert config.direction == lib.SHM_DUPLEX
-    assert config.read_mode == lib.SHM_READ_BROADCAST
+    assert config.read_mode == lib.SHM_READ_EACH
     assert config.overflow == lib.SHM_OVERFLOW_OLDEST
     assert config.late == lib.SHM_LATE_SEND
     assert config.align == lib.SHM_ALIGN_START
@@ -106,7 +106,7 @@ def test_addresses_groups_device_and_impairment() -> None:
         ({"max_payload": 9, "rx_packet_bytes": 11}, errors.BadConfig, "packet_bytes of rx is 11"),
         ({"direction": "both"}, errors.BadConfig, "'tx', 'rx', 'duplex'"),
         ({"direction": 3}, errors.BadConfig, "direction is 3"),
-        ({"reading": "all"}, errors.BadConfig, "'broadcast', 'shared'"),
+        ({"reading": "all"}, errors.BadConfig, "'each', 'shared'"),
         ({"clock": "realtime"}, errors.BadConfig, "'monotonic', 'tai'"),
         ({"profile": "fast"}, errors.BadConfig, "'balanced', 'latency', 'power'"),
         ({"report_capacity": 1000}, errors.BadConfig, "power of two"),

@@ -232,7 +232,7 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
     age_ns = channel.heartbeat_age_ns
     return [
         ("name", f"{channel.namespace} / [b]{channel.name}[/b]   in pool {channel.pool}"),
-        ("engine", f"{channel.engine} {facts.direction}, {facts.reading} reading"),
+        ("engine", f"{channel.engine} {facts.direction}, reading {facts.reading}"),
         ("state", _state(channel)),
         ("address", _addresses(channel)),
         ("processes", _plain(pane.processes(channel))),

@@ -525,7 +525,7 @@ static void reader_goes_on(void)
 static void test_a_worker_dies_at_every_step_of_receiving(void)
 {
     open_scene(0, 0);
-    CHECK_EQ(rx_reader_init(&reader_as_it_was, &seg, 1, SHM_READ_BROADCAST, 1), 0);
+    CHECK_EQ(rx_reader_init(&reader_as_it_was, &seg, 1, SHM_READ_EACH, 1), 0);
     at_every_step(write_some, reader_goes_on);
     close_scene("a worker that receives");
 }

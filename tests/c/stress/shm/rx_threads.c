@@ -75,7 +75,7 @@ static bool wait_for_more(rx_reader_t *r, uint64_t *rng)
                  atomic_load(&last_published_mono_ns) >= until_mono_ns);
 }
 
-static void *read_broadcast(void *arg)
+static void *read_each(void *arg)
 {
     bool tap = arg != NULL;
     shm_segment_t map;
@@ -84,7 +84,7 @@ static void *read_broadcast(void *arg)
     uint64_t rng = seed ^ (uintptr_t)&r, taken = 0, told = 0, next = 0;
     if (!CHECK_EQ(shm_segment_map(&map, seg_fd, !tap), 0))
         return NULL;
-    CHECK_EQ(rx_reader_init(&r, &map, tap ? CTL_NO_SLOT : 0, SHM_READ_BROADCAST, 1), 0);
+    CHECK_EQ(rx_reader_init(&r, &map, tap ? CTL_NO_SLOT : 0, SHM_READ_EACH, 1), 0);
     next = r.sequence;
     uint64_t first = next;
     do {
@@ -101,7 +101,7 @@ static void *read_broadcast(void *arg)
     } while (wait_for_more(&r, &rng));
     CHECK_EQ(first + taken + told, packets);
     CHECK_EQ(r.lost, told);
-    (void)printf("%s: took %" PRIu64 ", lost %" PRIu64 "\n", tap ? "tap" : "broadcast", taken,
+    (void)printf("%s: took %" PRIu64 ", lost %" PRIu64 "\n", tap ? "tap" : "each", taken,
                  told);
     shm_segment_unmap(&map);
     return NULL;
@@ -137,7 +137,7 @@ static void test_nothing_torn_nothing_twice_nothing_uncounted(void)
     for (uintptr_t i = 0; i < SHARED; i++)
         REQUIRE(pthread_create(&threads[n++], NULL, read_shared, (void *)i) == 0);
     for (uintptr_t i = 0; i < BROADCAST; i++)
-        REQUIRE(pthread_create(&threads[n++], NULL, read_broadcast, (void *)i) == 0);
+        REQUIRE(pthread_create(&threads[n++], NULL, read_each, (void *)i) == 0);
     REQUIRE(pthread_create(&threads[n++], NULL, write_all, NULL) == 0);
     while (n > 0)
         pthread_join(threads[--n], NULL);

@@ -40,7 +40,7 @@ static void open_rig_as(rig_t *r, shm_config_t c, int mode)
 
 static void open_rig(rig_t *r)
 {
-    open_rig_as(r, shm_test_config(65536, 200), SHM_READ_BROADCAST);
+    open_rig_as(r, shm_test_config(65536, 200), SHM_READ_EACH);
 }
 
 static void close_rig(rig_t *r)
@@ -438,7 +438,7 @@ static void test_a_child_is_a_party_of_its_own(void)
     CHECK_EQ(send_text(&r, "x", &sequence), -ESTALE);
     CHECK(r.end.reader == NULL);
     CHECK_EQ(endpoint_attach_reader(&r.end, 1), 0);
-    CHECK_EQ(endpoint_poll(&r.end), 1); /* of a broadcast it has a copy of its own */
+    CHECK_EQ(endpoint_poll(&r.end), 1); /* reading each, it has a copy of its own */
     close_rig(&r);
     open_rig_as(&r, shm_test_config(65536, 200), SHM_READ_SHARED);
     arrive(&r, "taken");

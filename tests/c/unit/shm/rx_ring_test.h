@@ -17,7 +17,7 @@ static inline void open_with(const shm_config_t *c)
 {
     seg_fd = shm_test_open(&seg, c);
     CHECK_EQ(rx_writer_init(&writer, &seg), 0);
-    CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_EACH, 0), 0);
     rt_store_relaxed(&seg.readers[0].owner, (uint32_t)getpid());
 }
 

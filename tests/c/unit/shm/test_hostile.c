@@ -210,7 +210,7 @@ static void work_rx(uint64_t *rng)
         break;
     case 6:
         (void)rx_reader_init(reader, &seg, reader == readers ? 0 : CTL_NO_SLOT,
-                             reader == readers ? SHM_READ_BROADCAST : SHM_READ_SHARED, 1);
+                             reader == readers ? SHM_READ_EACH : SHM_READ_SHARED, 1);
         break;
     default:
         if (rx_reader_next(reader, sink, sizeof sink, &packet, &lost) == 1)
@@ -235,14 +235,14 @@ static int open_all(uint64_t *rng)
 {
     shm_config_t c = shm_test_config(rt_test_rand(rng) % 2 ? 4096 : 8192, MAX_PAYLOAD);
     c.overflow = rt_test_rand(rng) % 2 ? SHM_OVERFLOW_OLDEST : SHM_OVERFLOW_WAIT;
-    c.read_mode = rt_test_rand(rng) % 2 ? SHM_READ_BROADCAST : SHM_READ_SHARED;
+    c.read_mode = rt_test_rand(rng) % 2 ? SHM_READ_EACH : SHM_READ_SHARED;
     c.tx_capacity = c.rx_capacity = rt_test_rand(rng) % 2 ? 0 : 7;
     int fd = shm_test_open(&seg, &c);
     guard(&seg);
     CHECK_EQ(tx_queue_init(&queue, &seg, 0), 0);
     CHECK_EQ(tx_producer_init(&producer, &seg, 1), 0);
     CHECK_EQ(rx_writer_init(&writer, &seg), 0);
-    CHECK_EQ(rx_reader_init(&readers[0], &seg, 0, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&readers[0], &seg, 0, SHM_READ_EACH, 0), 0);
     CHECK_EQ(rx_reader_init(&readers[1], &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
     slot_writer_init(&report_writer, seg.report, seg.reports, seg.config.report_slots,
                      (uint32_t)sizeof(shm_report_t));

@@ -105,7 +105,7 @@ static int open_all(uint32_t place)
     for (uint32_t i = 0; i < 3; i++) {
         followers[i] = (follower_t){.next = 0};
         (void)rx_reader_init(&followers[i].reader, i == TAP ? &read_only : &seg, i == TAP ? CTL_NO_SLOT : i,
-                             SHM_READ_BROADCAST, 1);
+                             SHM_READ_EACH, 1);
     }
     for (uint32_t i = 0; i < 2; i++)
         (void)rx_reader_init(&group[i], &seg, 4 + i, SHM_READ_SHARED, 0);

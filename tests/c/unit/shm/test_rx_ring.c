@@ -8,12 +8,12 @@ static void test_init_refuses_what_cannot_read(void)
 {
     open_ring();
     rx_reader_t r;
-    CHECK_EQ(rx_reader_init(&r, &seg, SHM_TEST_READERS, SHM_READ_BROADCAST, 0), -EINVAL);
+    CHECK_EQ(rx_reader_init(&r, &seg, SHM_TEST_READERS, SHM_READ_EACH, 0), -EINVAL);
     CHECK_EQ(rx_reader_init(&r, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
     shm_segment_t tap;
     REQUIRE(shm_segment_map(&tap, seg_fd, 0) == 0);
     CHECK_EQ(rx_reader_init(&r, &tap, CTL_NO_SLOT, SHM_READ_SHARED, 0), -EACCES);
-    CHECK_EQ(rx_reader_init(&r, &tap, CTL_NO_SLOT, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&r, &tap, CTL_NO_SLOT, SHM_READ_EACH, 0), 0);
     shm_segment_unmap(&tap);
 
     rt_store_relaxed(&seg.rx->tail, shm_cursor(0, UNITS));
@@ -152,7 +152,7 @@ static void read_for_long(int mode)
             if (got < 0)
                 break;
             all_lost += (uint64_t)got - next;
-            if (mode == SHM_READ_BROADCAST)
+            if (mode == SHM_READ_EACH)
                 CHECK_EQ((uint64_t)got, next + lost);
             CHECK_EQ(packet.sequence, base + (uint64_t)got);
             next = (uint64_t)got + 1;
@@ -169,7 +169,7 @@ static void read_for_long(int mode)
 
 static void test_a_lapped_reader_knows_what_it_lost(void)
 {
-    read_for_long(SHM_READ_BROADCAST);
+    read_for_long(SHM_READ_EACH);
 }
 
 /* The loss may come to light in a call that finds nothing to read: the next packet tells. */
@@ -202,16 +202,16 @@ static void test_a_lapped_group_knows_what_it_lost(void)
     read_for_long(SHM_READ_SHARED);
 }
 
-static void test_each_broadcast_reader_gets_all(void)
+static void test_each_reader_gets_all(void)
 {
     open_ring();
     rx_reader_t late;
     for (uint32_t i = 0; i < 5; i++)
         CHECK_EQ(put_numbered(i), 0);
     (void)rx_writer_publish(&writer);
-    CHECK_EQ(rx_reader_init(&late, &seg, 1, SHM_READ_BROADCAST, 1), 0);
+    CHECK_EQ(rx_reader_init(&late, &seg, 1, SHM_READ_EACH, 1), 0);
     rx_reader_t later;
-    CHECK_EQ(rx_reader_init(&later, &seg, 2, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&later, &seg, 2, SHM_READ_EACH, 0), 0);
     for (int64_t i = 0; i < 5; i++) {
         CHECK_EQ(read_numbered(&reader, NULL), i);
         CHECK_EQ(read_numbered(&late, NULL), i);
@@ -328,8 +328,8 @@ static void test_a_successor_skips_more_than_a_ring_full(void)
         (void)rx_writer_publish(&writer);
         CHECK_EQ(read_numbered(&reader, NULL), 0);
         rx_reader_t slow, fast;
-        CHECK_EQ(rx_reader_init(&slow, &seg, 1, SHM_READ_BROADCAST, 1), 0);
-        CHECK_EQ(rx_reader_init(&fast, &seg, 2, SHM_READ_BROADCAST, 0), 0);
+        CHECK_EQ(rx_reader_init(&slow, &seg, 1, SHM_READ_EACH, 1), 0);
+        CHECK_EQ(rx_reader_init(&fast, &seg, 2, SHM_READ_EACH, 0), 0);
         for (uint32_t i = 1; i <= unpublished; i++)
             CHECK_EQ(put_numbered(1000 + i), 0);
         (void)rx_reader_waiting(&fast);
@@ -384,7 +384,7 @@ static void test_a_tap_sees_and_changes_nothing(void)
     shm_segment_t map;
     REQUIRE(shm_segment_map(&map, seg_fd, 0) == 0);
     rx_reader_t tap;
-    CHECK_EQ(rx_reader_init(&tap, &map, CTL_NO_SLOT, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&tap, &map, CTL_NO_SLOT, SHM_READ_EACH, 0), 0);
     CHECK_EQ(rx_reader_wait(&tap, 0, rt_mono_ns() + RT_NS_PER_MS / 2), 0); /* a nap */
     CHECK_EQ(rx_reader_wait(&tap, 0, rt_mono_ns()), -ETIMEDOUT);
     for (uint32_t i = 0; i < 100; i++) {
@@ -424,7 +424,7 @@ static void test_the_writer_counts_what_a_reader_missed(void)
     c.rx_capacity = 10;
     open_with(&c);
     rx_reader_t slow;
-    CHECK_EQ(rx_reader_init(&slow, &seg, 3, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&slow, &seg, 3, SHM_READ_EACH, 0), 0);
     rt_store_relaxed(&seg.readers[3].owner, (uint32_t)getpid());
     for (uint32_t i = 0; i < 10; i++)
         CHECK_EQ(put_numbered(i), 0);
@@ -525,7 +525,7 @@ static void test_room_is_a_promise(void)
         rt_store_relaxed(&seg.rx->tail, shm_cursor(0, place));
         rt_store_relaxed(&seg.rx->floor, shm_cursor(0, place));
         CHECK_EQ(rx_writer_init(&writer, &seg), 0);
-        CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_BROADCAST, 0), 0);
+        CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_EACH, 0), 0);
         uint64_t rng = place;
         for (int lap = 0; lap < 4; lap++) {
             uint32_t room = rx_writer_room(&writer, 1, MAX_PAYLOAD);
@@ -602,7 +602,7 @@ static void check_damage(uint64_t word, int mode)
     (void)rx_writer_publish(&writer);
     rt_store_relaxed((rt_a64_t *)seg.rx_data, word);
     CHECK_EQ(read_numbered(&r, NULL), -1);
-    if (mode == SHM_READ_BROADCAST)
+    if (mode == SHM_READ_EACH)
         CHECK_EQ(r.lost, 3);
     CHECK_EQ(rx_reader_waiting(&r), 0);
     CHECK_EQ(put_numbered(3), 0);
@@ -623,7 +623,7 @@ static void test_a_damaged_record_is_left_behind(void)
         shm_word(0, 6, 0, SHM_RECORD_COMMITTED),         /* shorter than its payload */
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        check_damage(words[i], SHM_READ_BROADCAST);
+        check_damage(words[i], SHM_READ_EACH);
         check_damage(words[i], SHM_READ_SHARED);
     }
 }
@@ -635,7 +635,7 @@ static void test_a_length_above_max_payload_is_damage(void)
     for (int shared = 0; shared < 2; shared++) {
         open_ring();
         rx_reader_t r;
-        CHECK_EQ(rx_reader_init(&r, &seg, 1, shared ? SHM_READ_SHARED : SHM_READ_BROADCAST, 0), 0);
+        CHECK_EQ(rx_reader_init(&r, &seg, 1, shared ? SHM_READ_SHARED : SHM_READ_EACH, 0), 0);
         CHECK_EQ(put_numbered(0), 0);
         (void)rx_writer_publish(&writer);
         shm_rx_record_t *record = (shm_rx_record_t *)(void *)seg.rx_data;
@@ -670,7 +670,7 @@ static void test_a_cursor_outside_is_left_behind(void)
     CHECK_EQ(rt_load_relaxed(&seg.rx->shared_head), rt_load_relaxed(&seg.rx->tail));
     rt_store_relaxed(&seg.rx->floor, shm_cursor(2, UNITS)); /* led there by the floor */
     rx_reader_t late;
-    CHECK_EQ(rx_reader_init(&late, &seg, 2, SHM_READ_BROADCAST, 1), 0);
+    CHECK_EQ(rx_reader_init(&late, &seg, 2, SHM_READ_EACH, 1), 0);
     CHECK_EQ(read_numbered(&late, NULL), -1);
     CHECK_EQ(late.lost, 1);
     close_ring();
@@ -723,7 +723,7 @@ static void test_a_signal_ends_the_wait_of_readers_and_taps(void)
     shm_segment_t map;
     rx_reader_t tap;
     REQUIRE(shm_segment_map(&map, seg_fd, 0) == 0);
-    CHECK_EQ(rx_reader_init(&tap, &map, CTL_NO_SLOT, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_init(&tap, &map, CTL_NO_SLOT, SHM_READ_EACH, 0), 0);
     pthread_t self = pthread_self(), thread;
     REQUIRE(pthread_create(&thread, NULL, interrupt_until_stopped, &self) == 0);
     CHECK_EQ(rx_reader_wait(&reader, 0, rt_mono_ns() + 20 * RT_NS_PER_S), -EINTR);
@@ -850,7 +850,7 @@ int main(void)
     RUN(test_a_lapped_reader_knows_what_it_lost);
     RUN(test_a_loss_found_before_its_packet_is_told_with_it);
     RUN(test_a_lapped_group_knows_what_it_lost);
-    RUN(test_each_broadcast_reader_gets_all);
+    RUN(test_each_reader_gets_all);
     RUN(test_each_shared_packet_goes_to_one);
     RUN(test_capacity_counts_packets);
     RUN(test_waiting_writer_overwrites_nothing_unread);

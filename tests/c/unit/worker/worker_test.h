@@ -378,7 +378,7 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int *bell)
     ch->producer_slot = got.producer;
     ch->reader_slot = got.reader;
     rc = tx_producer_init(&ch->producer, &ch->segment, got.producer);
-    rc = rc ? rc : rx_reader_init(&ch->reader, &ch->segment, got.reader, SHM_READ_BROADCAST, 1);
+    rc = rc ? rc : rx_reader_init(&ch->reader, &ch->segment, got.reader, SHM_READ_EACH, 1);
     slot_reader_init(&ch->reports, ch->segment.report, ch->segment.reports,
                      ch->segment.config.report_slots, (uint32_t)sizeof(shm_report_t));
     return rc;

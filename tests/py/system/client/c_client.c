@@ -1,6 +1,6 @@
 /* A C program on a channel: does what each line of its input says, and answers with one line.
  *
- *     c_client CHANNEL [readonly|shared|broadcast]
+ *     c_client CHANNEL [readonly|shared|each]
  *
  *     send AT_NS TEXT         -> the sequence        to ADDRESS PORT TEXT   -> the sequence
  *     batch COUNT TEXT        -> how many            replace SEQUENCE TEXT  -> the new sequence
@@ -274,8 +274,8 @@ int main(int argc, char **argv)
     shmring_options_t options = {.readonly = strcmp(how, "readonly") == 0};
     if (strcmp(how, "shared") == 0)
         options.reading = SHMRING_SHARED;
-    if (strcmp(how, "broadcast") == 0)
-        options.reading = SHMRING_BROADCAST;
+    if (strcmp(how, "each") == 0)
+        options.reading = SHMRING_EACH;
     setvbuf(stdout, NULL, _IOLBF, 0);
     channel = shmring_attach(argv[1], &options);
     if (channel == NULL) {

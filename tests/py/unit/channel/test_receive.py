@@ -1,4 +1,4 @@
-"""Receiving: one packet, into buffers, shared and broadcast, losses, taps."""
+"""Receiving: one packet, into buffers, shared and each, losses, taps."""
 
 import pickle
 import time
@@ -88,7 +88,7 @@ def test_into_a_buffer(loop):
         ch.recv_into(b"read-only")
 
 
-def test_each_broadcast_reader_gets_every_packet(loop, shmring_namespace):
+def test_each_reader_gets_every_packet(loop, shmring_namespace):
     ch = loop()
     late = shmring.attach(ch.name)
     tap = shmring.attach(ch.name, readonly=True)
@@ -164,7 +164,7 @@ def test_a_tap_can_only_read(loop):
 def test_a_tap_cannot_read_shared(loop):
     ch = loop(reading="shared")
     tap = shmring.attach(ch.name, readonly=True)
-    assert tap.reading == "broadcast"
+    assert tap.reading == "each"
     fill(ch, 3)
     assert numbers(tap.recv(timeout=20) for _ in range(3)) == [0, 1, 2]
     assert ch.rx_waiting == 3

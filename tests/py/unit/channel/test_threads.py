@@ -68,7 +68,7 @@ def take_loan(ch):
         return []
 
 
-@pytest.mark.parametrize("reading", ["broadcast", "shared"])
+@pytest.mark.parametrize("reading", ["each", "shared"])
 def test_threads_send_and_take_every_packet_once(loop, reading):
     ch = loop(reading=reading, rcvbuf_bytes=1 << 22, tx=shmring.Queue(4096, 64), rx=4096)
     got, done = [], threading.Event()

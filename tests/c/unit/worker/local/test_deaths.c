@@ -95,7 +95,7 @@ static uint64_t read_all(const shm_segment_t *s)
     rx_packet_t packet;
     uint32_t number = 0, seen = 0;
     uint64_t came = 0;
-    expect(rx_reader_init(&reader, s, CTL_NO_SLOT, SHM_READ_BROADCAST, 1) == 0, "no reader");
+    expect(rx_reader_init(&reader, s, CTL_NO_SLOT, SHM_READ_EACH, 1) == 0, "no reader");
     while (rx_reader_next(&reader, &number, sizeof number, &packet, NULL) == 1) {
         expect(number < PACKETS && (seen >> number & 1) == 0, "a packet came twice");
         seen |= 1u << number;

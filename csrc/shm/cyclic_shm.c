@@ -32,10 +32,10 @@ int shm_cyclic_config_check(const shm_cyclic_config_t *c)
 {
     int rc = shm_check_config_bytes("cyclic", c->config_bytes, sizeof *c);
     rc = rc ? rc : shm_check_range("payload_bytes", c->payload_bytes, 0, SHM_MAX_PAYLOAD);
-#define CHECK(field, shown, low, high, power) \
+#define LIMIT(field, shown, low, high, power) \
     rc = rc ? rc : shm_check_number(shown, c->field, low, high, power);
-    SHM_CYCLIC_LIMITS(CHECK)
-#undef CHECK
+    SHM_CYCLIC_LIMITS(LIMIT)
+#undef LIMIT
     if (rc == 0 && c->phase_ns != SHM_CYCLIC_ANY_PHASE)
         rc = shm_check_range("phase_ns", c->phase_ns, 0, c->period_ns - 1);
     rc = rc ? rc : shm_check_range("early_ns", c->early_ns, 0, SHM_CYCLIC_MOST_EARLY_NS);

@@ -84,10 +84,10 @@ SIZE(shm_netflux_request_t, 72);
 int shm_netflux_settings_check(const shm_netflux_settings_t *s)
 {
     int rc = 0;
-#define CHECK(field, shown, low, high, power) \
+#define LIMIT(field, shown, low, high, power) \
     rc = rc ? rc : shm_check_number(shown, s->field, low, high, power);
-    SHM_NETFLUX_LIMITS(CHECK)
-#undef CHECK
+    SHM_NETFLUX_LIMITS(LIMIT)
+#undef LIMIT
     if (rc == 0 && s->stale_ns != 0 && s->stale_ns < s->cycle_ns)
         return rt_err_set(-EINVAL,
                           "stale_ns is %" PRId64 ", below cycle_ns %" PRId64

@@ -72,10 +72,10 @@ static int check_to(const shm_addr_t *to)
 int shm_proxy_config_check(const shm_proxy_config_t *c)
 {
     int rc = shm_check_config_bytes("proxy", c->config_bytes, sizeof *c);
-#define CHECK(field, shown, low, high, power) \
+#define LIMIT(field, shown, low, high, power) \
     rc = rc ? rc : shm_check_number(shown, c->field, low, high, power);
-    SHM_PROXY_LIMITS(CHECK)
-#undef CHECK
+    SHM_PROXY_LIMITS(LIMIT)
+#undef LIMIT
     return rc ? rc : check_to(&c->to);
 }
 

@@ -85,10 +85,10 @@ static int check_numbers(const shm_rtp_config_t *c)
     if (!(c->percentile >= 0.0 && c->percentile <= 1.0))
         return rt_err_set(-EINVAL, "percentile is %g; it must be above 0 and at most 1", c->percentile);
     int rc = 0;
-#define CHECK(field, shown, low, high, power) \
+#define LIMIT(field, shown, low, high, power) \
     rc = rc ? rc : shm_check_number(shown, (int64_t)c->field, low, high, power);
-    SHM_RTP_LIMITS(CHECK)
-#undef CHECK
+    SHM_RTP_LIMITS(LIMIT)
+#undef LIMIT
     return rc;
 }
 

@@ -203,10 +203,10 @@ int shm_check_number(const char *what, int64_t value, int64_t low, int64_t high,
 static int check_numbers(const shm_config_t *c)
 {
     int rc = 0;
-#define CHECK(field, shown, low, high, power) \
+#define LIMIT(field, shown, low, high, power) \
     rc = rc ? rc : shm_check_number(shown, (int64_t)c->field, low, high, power);
-    SHM_CONFIG_LIMITS(CHECK)
-#undef CHECK
+    SHM_CONFIG_LIMITS(LIMIT)
+#undef LIMIT
     return rc ? rc : check_catch_up(c->catch_up);
 }
 

@@ -12,7 +12,6 @@ from shmring._endpoint import Endpoint as Endpoint
 from shmring._options import EngineConfig
 from shmring._ring import lib
 from shmring._spec import Spec
-from shmring._way_back import opened_as
 from shmring.errors import BadConfig
 from shmring.parts import Share, checked, places_in_open
 from shmring.types import Impairment, Profile
@@ -108,6 +107,8 @@ def checked_engine(engine: Engine[C]) -> Engine[C]:
 def start_of(engine: Engine[C], options: Mapping[str, Any]) -> Start[C]:
     """Return the channel that `open` makes with these options. Raises `BadConfig`, `BadAddress`,
     and `TypeError`, which says where an option of an engine belongs."""
+    from shmring._way_back import opened_as  # not for commands that only look
+
     places = places_in_open(type(checked_engine(engine)))
     given = _options.asked_for(options, OpenOptions.__optional_keys__, "open", places)
     share = given.pop("share", SHARE)

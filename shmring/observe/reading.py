@@ -20,7 +20,6 @@ from shmring._check import check
 from shmring._enums import Stamp, State
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
-from shmring._way_back import engine_of
 
 Word = tuple[str, str, int | None, str, bool]
 """Name, unit, the number that means "not known", meaning, and whether it counts up."""
@@ -175,6 +174,8 @@ class ChannelFacts(NamedTuple):
     @property
     def opened_with(self) -> Any:
         """The engine with its options, as `Channel.engine`. Raises `OSError`."""
+        from shmring._way_back import engine_of  # not for a host without channels
+
         config = ffi.new("shm_config_t *")
         ffi.memmove(config, self.configuration, len(self.configuration))
         return engine_of(config[0])

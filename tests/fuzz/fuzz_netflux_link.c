@@ -221,7 +221,8 @@ static void request(fuzz_t *f)
     size_t bytes = sizeof r + fuzz_take(&f->in, 1) % 64;
     if (fuzz_take(&f->in, 1) % 8 == 0)
         bytes %= sizeof r + 1;
-    if (r.op == SHM_NETFLUX_AIM || (r.op == SHM_NETFLUX_SET && r.settings.cycle_ns >= MIN_CYCLE_NS))
+    if (r.op == SHM_NETFLUX_AIM ||
+        (r.op == SHM_NETFLUX_SET && r.settings.cycle_ns >= NFX_MIN_CYCLE_NS))
         return;
     (void)f->channel.ops->request(&f->channel, body, bytes, reply, &reply_bytes);
     fuzz_require(reply_bytes == 0, "requests are answered without a body");

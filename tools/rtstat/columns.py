@@ -75,9 +75,7 @@ class Column(NamedTuple):
         return text, "warn" if late else ""
 
 
-_MOODS: dict[str, Mood] = {"open": "good", "ok": "good"} | dict.fromkeys(
-    ("new", "closed", "held"), ""
-)
+_MOODS: dict[str, Mood] = {"open": "good", "ok": "good", "new": "", "closed": "", "held": ""}
 
 
 def written(value: Value, unit: str) -> str:
@@ -164,6 +162,11 @@ def _columns(scope: str) -> Iterator[Column]:
         yield _column(scope, name, head, tuple(" ".join(troubles).split()))
 
 
+def _measured(count: Callable[[Any], Value], get: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    """Return the getter of a percentile, which a histogram without entries does not have."""
+    return lambda view: get(view) if count(view) else None
+
+
 def _column(scope: str, name: str, head: str, troubles: tuple[str, ...] = ()) -> Column:
     if name in _OWN and scope not in PARTS:
         unit, get, text = _OWN[name]
@@ -176,12 +179,7 @@ def _column(scope: str, name: str, head: str, troubles: tuple[str, ...] = ()) ->
         )
     stem = name.removesuffix("_ns").rpartition("_")[0]
     entries = FIELD.get((scope, f"{stem}_count"))
-    get = field.get
-    if entries is not None:  # a histogram without entries has no percentiles
-
-        def get(view: Any) -> Value:
-            return field.get(view) if entries.get(view) else None
-
+    get = field.get if entries is None else _measured(entries.get, field.get)
     unit = _UNITS.get(name, field.unit or ("" if field.kind == "fixed" else "number"))
     if name in ("profile", "engine", "pool", "local", "remote"):
         unit = ""

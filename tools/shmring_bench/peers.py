@@ -4,7 +4,6 @@ tree, and not installed."""
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
 import importlib.util
 import os
 import sys

@@ -77,7 +77,7 @@ def test_udt(shmring_namespace, eventually):
                 got += len(server.recv(100_000, timeout=PATIENCE_S))
             shot = watch.read()
             ends = [c for c in shot.channels if c.udt is not None]
-            ports = [c.part for c in shot.channels if c.engine == "udt-port"]
+            ports = [part for c in shot.channels if (part := c.part_of("udt-port"))]
             sender = next(c.udt for c in ends if c.udt["sent_bytes"] == 100_000)
             assert len(ends) == 2
             assert sender.state == "connected"
@@ -130,7 +130,7 @@ def test_mux(shmring_namespace):
     try:
         server.create_channel(lambda *arguments: None)
         with Watch(shmring_namespace) as watch:
-            (mux,) = [c.part for c in watch.read().channels if c.engine == "mux"]
+            (mux,) = [c.part_of("mux") for c in watch.read().channels if c.engine == "mux"]
         assert mux["open"] == 1
         assert values("mux", mux) == {"open": 1, "lost": 0}
     finally:

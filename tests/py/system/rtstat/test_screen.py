@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contrast import contrast
 
 import shmring
 
@@ -589,21 +590,13 @@ def test_scroll_bars_have_enough_contrast(shmring_namespace, three):
                     (of.scrollbar_color_hover, of.scrollbar_background_hover),
                     (of.scrollbar_color_active, of.scrollbar_background_active),
                 ):
-                    assert contrast(bar.rich_color, ground.rich_color) >= 4.5, widget
+                    assert ratio_of(bar.rich_color, ground.rich_color) >= 4.5, widget
 
     drive(shmring_namespace, walk)
 
 
-def contrast(one: Any, other: Any) -> float:
-    """The contrast of two colours by WCAG 2.1."""
-
-    def light(colour: Any) -> float:
-        parts = [part / 255 for part in colour.get_truecolor()]
-        r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-    lights = sorted((light(one), light(other)))
-    return (lights[1] + 0.05) / (lights[0] + 0.05)
+def ratio_of(one: Any, other: Any) -> float:
+    return contrast(one.get_truecolor(), other.get_truecolor())
 
 
 def faint(app: RtstatApp) -> list[tuple[str, float]]:
@@ -615,7 +608,7 @@ def faint(app: RtstatApp) -> list[tuple[str, float]]:
                 continue
             assert style.color is not None, text
             assert style.bgcolor is not None, text
-            ratio = contrast(style.color, style.bgcolor)
+            ratio = ratio_of(style.color, style.bgcolor)
             if ratio < 4.5:
                 found.append((text, ratio))
     return found

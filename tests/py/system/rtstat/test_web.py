@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from contrast import contrast
 from headless import Browser
 from kit.commands import RTSTAT
 
@@ -211,18 +212,6 @@ def test_without_prometheus_client_only_the_metrics_are_missing(
 
 
 # --- colours --------------------------------------------------------------------------------------
-
-
-def contrast(one: str, other: str) -> float:
-    """Of two colours as #rrggbb, by WCAG 2."""
-
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])

@@ -244,7 +244,7 @@ def test_a_frame_with_everything() -> None:
 def test_a_frame_shows_how_long_it_is() -> None:
     raw = HEAD.pack(0, 0, 1, 96, 7, 65537, 320, 0, 1, 0, 0, 9, 0) + bytes(3000)
     text = repr(parse(memoryview(raw), 5, shmring.types.Stamp.KERNEL, 8000))
-    assert text.startswith("rtp.Frame(data=<3000 bytes>, timestamp=320, sequence=65537, due_ns=9, ")
+    assert text.startswith("Frame(data=<3000 bytes>, timestamp=320, sequence=65537, due_ns=9, ")
     assert len(text) < 400
 
 
@@ -292,7 +292,7 @@ def test_a_batch_is_the_same_items() -> None:
     ]
     assert list(many) == expected
     assert [many[i] for i in range(-5, 0)] == many[:] == expected
-    assert repr(many) == "<rtp.Batch of 5 items, 14 bytes>"
+    assert repr(many) == "<Batch of 5 items, 14 bytes>"
 
 
 def test_columns_of_a_batch() -> None:

@@ -14,20 +14,16 @@ from shmring import errors
 from shmring._aio import NEVER_NS
 from shmring._arguments import deadline, has_passed
 from shmring._channel_base import (
-    REPORTS_AT_ONCE,
     REPORTS_FOLLOW_S,
     ChannelEnd,
     Item,
-    ReportWait,
+    ReportReader,
     SendQueue,
-    most_reports,
-    reports_end,
 )
 from shmring._endpoint import Endpoint
 from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, end_in_thread
 from shmring._signature import like
-from shmring.batch import ReportBatch
 from shmring.types import SendReport
 
 P = ParamSpec("P")
@@ -154,23 +150,13 @@ class ReportsAio(EndAio):
         """Iterate over the send reports that this end has not read yet, oldest first, and over
         those that follow, until the channel is closed.
 
-        Arguments and exceptions are those of `Channel.reports`.
+        max: the highest number of reports. timeout: seconds to wait for the next report, then the
+        iteration ends. None: no limit. 0: take what is there, and raise `ChannelClosed` if this end
+        is closed. Raises `BadConfig` if the channel has no reports, and the reason if the channel
+        fails.
         """
-        left = most_reports(max)
-        with reports_end(timeout):
-            while left > 0:
-                batch = await self._next_reports(min(left, REPORTS_AT_ONCE), timeout)
-                if not len(batch):
-                    return
-                for report in batch:
-                    yield report
-                left -= len(batch)
-
-    async def _next_reports(self, max: int, timeout: float | None) -> ReportBatch:
-        until_ns, wait = deadline(timeout), ReportWait(self._ch, max)
-        while not wait.is_over(until_ns):
-            await self._end.progress(wait.came, until_ns)
-        return wait.batch
+        async for report in ReportReader(self._ch, max, timeout).in_task():
+            yield report
 
 
 class QueueAio(ReportsAio):

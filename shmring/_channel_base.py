@@ -14,11 +14,12 @@ from shmring._awaited_report import AwaitedReport
 from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, checked_end, made
 from shmring._host import translated
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
+from shmring._moved import moved
 from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
 from shmring._way_back import engine_of
 from shmring.batch import ReportBatch
-from shmring.types import Clock, Reading, SendReport, State
+from shmring.types import Clock, SendReport, State
 
 if TYPE_CHECKING:
     from shmring.stats import ChannelStats
@@ -27,12 +28,16 @@ REPORTS_AT_ONCE = 256
 # The worker waits 2 ms for a timestamp. On a busy machine it may lose its core during that time.
 REPORTS_FOLLOW_S = 0.5
 
+_ARROWS = {"tx": "->", "rx": "<-", "duplex": "<->"}
+
 Item = TypeVar("Item")
-T = TypeVar("T")
 
 
 class ChannelEnd:
     """A channel with any engine: its properties, commands, and its end."""
+
+    aio: Any = None
+    """The calls that wait, for tasks of asyncio and trio: those of each kind of channel."""
 
     _REMOTE_HINT = "open it with remote="
 
@@ -71,17 +76,6 @@ class ChannelEnd:
         return self._endpoint.namespace
 
     @property
-    def readonly(self) -> bool:
-        """Whether this end only observes the channel."""
-        return self._endpoint.readonly
-
-    @property
-    def reading(self) -> Reading:
-        """``"each"``: this end gets every packet. ``"shared"``: each packet goes to only one
-        of the readers."""
-        return self._endpoint.reading
-
-    @property
     def engine(self) -> Any:
         """The engine with its options, equal to the object with which the channel was opened: a
         `Udp`, `Rtp` or another.
@@ -91,18 +85,6 @@ class ChannelEnd:
         """
         with translated(f"channel {self.name!r}"):
             return engine_of(self._endpoint.mapped().config)
-
-    @property
-    def direction(self) -> str:
-        """``"tx"``, ``"rx"`` or ``"duplex"``."""
-        segment = self._endpoint.mapped()  # this variable keeps it mapped, its fields do not
-        return direction_of(segment.config)
-
-    @property
-    def pool(self) -> str:
-        """Name of the pool that serves the channel."""
-        segment = self._endpoint.mapped()
-        return text_of(segment.config.pool)
 
     @property
     def local(self) -> tuple[str, int] | None:
@@ -136,12 +118,6 @@ class ChannelEnd:
         return self._endpoint.state
 
     @property
-    def epoch(self) -> int:
-        """The number of workers that have served the channel so far."""
-        segment = self._endpoint.mapped()
-        return int(segment.status.epoch)
-
-    @property
     def closed(self) -> bool:
         """Whether this end was closed."""
         return self._endpoint.closed
@@ -152,11 +128,12 @@ class ChannelEnd:
 
     def __repr__(self) -> str:
         with contextlib.suppress(errors.ChannelClosed):  # another thread may close it
-            arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
+            segment = self._endpoint.mapped()  # keeps it mapped, its fields do not
+            arrow = _ARROWS[direction_of(segment.config)]
             ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
             if not self._endpoint.has_addresses:
                 ends = "on this host"
-            readonly = " readonly" if self.readonly else ""
+            readonly = " readonly" if self._endpoint.readonly else ""
             return f"<{self._kind()} {self.name!r} {ends} {self.state}{readonly}>"
         return f"<{self._kind()} {self.name!r} closed>"
 
@@ -238,10 +215,10 @@ class ChannelEnd:
         arrives from now on."""
         return self._endpoint.created
 
-    @property
-    def opened_here(self) -> bool:
-        """Whether this end opened the channel, so that its `close` ends it."""
-        return self._endpoint.opened_here
+    if not TYPE_CHECKING:  # for a type checker, an object with __getattr__ has every name
+
+        def __getattr__(self, name):
+            raise moved(self, name, _MOVED)
 
     def __enter__(self) -> Self:
         return self
@@ -311,18 +288,107 @@ class ChannelBase(ChannelEnd, Generic[Item]):
         return self._endpoint.fileno()
 
 
-class Reports:
+class _Wait:
+    """A wait for reports."""
+
+    def __init__(self, channel: "Reporting", max: int, until_ns: int) -> None:
+        self.until_ns = until_ns
+        self.batch = ReportBatch(b"", 0)
+        """What came. None of them: the time is over, or no more were wanted."""
+        self._channel = channel
+        self._max = max
+
+    def came(self) -> bool:
+        """Take the reports that are there. Return whether there are any."""
+        if not len(self.batch):
+            self.batch = self._channel._read_reports(self._max)
+        return len(self.batch) > 0
+
+    def is_over(self) -> bool:
+        """Whether reports came or the time is over. Raises `ChannelClosed` when there will be no
+        more."""
+        if self._max == 0:
+            return True
+        endpoint = self._channel._endpoint
+        has_ended = endpoint.state in (State.CLOSED, State.FAILED)
+        if self.came() or has_passed(self.until_ns):
+            return True
+        if has_ended:
+            endpoint.check_goes_on()
+        return False
+
+
+class ReportReader(Iterator[SendReport]):
+    """The send reports of a channel that its end has not read yet. `Channel.reports` makes it.
+
+    It is an iterator that waits for the next report, and ends with the channel.
+    """
+
+    def __init__(self, channel: "Reporting", max: int | None, timeout: float | None) -> None:
+        deadline(timeout)
+        self._channel = channel
+        self._left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
+        self._timeout = timeout
+        self._taken: Iterator[SendReport] = iter(())
+
+    def read(self, max: int = 65536) -> ReportBatch:
+        """Take up to `max` available send reports, without creating an object for each. Does not
+        wait."""
+        return self._channel._read_reports(_arguments.count(max, "max", 0, sys.maxsize))
+
+    @property
+    def lost(self) -> int:
+        """Send reports that were overwritten before this end read them."""
+        return int(self._channel._report_reader.lost)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> SendReport:
+        for report in self._taken:
+            return report
+        wait = self._next_wait()
+        try:
+            while not wait.is_over():
+                self._channel._endpoint.await_worker(wait.came, wait.until_ns)
+        except errors.ChannelClosed:
+            if self._timeout == 0:
+                raise
+            raise StopIteration from None
+        self._take(wait.batch)
+        return next(self._taken)
+
+    async def in_task(self) -> AsyncIterator[SendReport]:
+        """As iteration, without blocking the event loop."""
+        with contextlib.suppress(*() if self._timeout == 0 else (errors.ChannelClosed,)):
+            while True:
+                for report in self._taken:
+                    yield report
+                wait = self._next_wait()
+                while not wait.is_over():
+                    await self._channel._endpoint.progress(wait.came, wait.until_ns)
+                self._take(wait.batch)
+                if not len(wait.batch):
+                    return
+
+    def _next_wait(self) -> _Wait:
+        return _Wait(self._channel, min(self._left, REPORTS_AT_ONCE), deadline(self._timeout))
+
+    def _take(self, batch: ReportBatch) -> None:
+        self._left -= len(batch)
+        self._taken = iter(batch)
+
+
+class Reporting:
     """A channel that reports what became of its packets."""
 
     _endpoint: Endpoint
 
     def _start_reports(self) -> None:
-        self._reports = ffi.new("slot_reader_t *")
-        lib.channel_report_reader_init(self._reports, self._endpoint.mapped())
+        self._report_reader = ffi.new("slot_reader_t *")
+        lib.channel_report_reader_init(self._report_reader, self._endpoint.mapped())
 
-    def reports(
-        self, max: int | None = None, *, timeout: float | None = None
-    ) -> Iterator[SendReport]:
+    def reports(self, max: int | None = None, *, timeout: float | None = None) -> ReportReader:
         """Iterate over the send reports that this end has not read yet, oldest first, and over
         those that follow, until the channel is closed.
 
@@ -330,79 +396,26 @@ class Reports:
         to wait for the next report, then the iteration ends. None: no limit. 0: take what is there,
         and raise `ChannelClosed` if this end is closed. Raises `BadConfig` if the channel has no
         reports, and the reason if the channel fails.
+
+        What it returns has `read`, which takes many reports without an object for each, and `lost`.
         """
-        left = most_reports(max)
-        with reports_end(timeout):
-            while left > 0:
-                batch = self._next_reports(min(left, REPORTS_AT_ONCE), timeout)
-                if not len(batch):
-                    return
-                yield from batch
-                left -= len(batch)
+        return ReportReader(self, max, timeout)
 
-    def _next_reports(self, max: int, timeout: float | None) -> ReportBatch:
-        until_ns, wait = deadline(timeout), ReportWait(self, max)
-        while not wait.is_over(until_ns):
-            self._endpoint.await_worker(wait.came, until_ns)
-        return wait.batch
-
-    def read_reports(self, max: int = 65536) -> ReportBatch:
-        """Take up to `max` available send reports, without creating an object for each."""
-        most = _arguments.count(max, "max", 0, sys.maxsize)
+    def _read_reports(self, max: int) -> ReportBatch:
+        """Take up to `max` reports that are there."""
         segment = self._endpoint.mapped()
         if segment.config.report_slots == 0 or segment.config.reports == lib.SHM_REPORTS_OFF:
             raise errors.BadConfig(
                 f"channel {self._endpoint.name!r} keeps no send reports: open it with "
                 'reports="all" and a report_capacity above 0'
             )
-        out = ffi.new("shm_report_t[]", min(most, segment.config.report_slots))
+        out = ffi.new("shm_report_t[]", min(max, segment.config.report_slots))
         with self._endpoint.report_lock:
-            count = lib.slot_reader_next(self._reports, out, len(out))
+            count = lib.slot_reader_next(self._report_reader, out, len(out))
         return ReportBatch(bytes(ffi.buffer(out)[: count * ffi.sizeof("shm_report_t")]), count)
 
-    @property
-    def reports_lost(self) -> int:
-        """Send reports that were overwritten before this end read them."""
-        return int(self._reports.lost)
 
-
-class ReportWait:
-    """A wait for reports, of a thread or of a task."""
-
-    def __init__(self, channel: Reports, max: int) -> None:
-        self._channel = channel
-        self._endpoint = channel._endpoint
-        self._max = max
-        self.batch = ReportBatch(b"", 0)
-        """What came. None of them: the time is over."""
-
-    def came(self) -> bool:
-        """Take the reports that are there. Return whether there are any."""
-        if not len(self.batch):
-            self.batch = self._channel.read_reports(self._max)
-        return len(self.batch) > 0
-
-    def is_over(self, until_ns: int) -> bool:
-        """Whether reports came or the time is over. Raises `ChannelClosed` when there will be no
-        more."""
-        has_ended = self._endpoint.state in (State.CLOSED, State.FAILED)
-        if self.came() or has_passed(until_ns):
-            return True
-        if has_ended:
-            self._endpoint.check_goes_on()
-        return False
-
-
-def most_reports(max: int | None) -> int:
-    return sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
-
-
-def reports_end(timeout: float | None) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which an iteration over reports ends with the channel."""
-    return contextlib.suppress(*() if timeout == 0 else (errors.ChannelClosed,))
-
-
-class SendQueue(Reports):
+class SendQueue(Reporting):
     """A channel that queues packets and reports what became of them."""
 
     def _start_sending(self) -> None:
@@ -482,6 +495,31 @@ class SendQueue(Reports):
 
     def _awaited_report(self, sequence: int) -> AwaitedReport:
         return AwaitedReport(self._endpoint, _arguments.sequence(sequence))
+
+
+_SUFFIXED = ("recv", "recv_many", "send", "send_many", "send_block", "verdict", "flush")
+_MEDIA = (
+    *("codec", "audio_channels", "payload_type", "clock_rate", "samples_per_packet"),
+    *("ptime_ns", "delivery"),
+)
+_LINK = ("any_source", "send_bytes", "receive_bytes", "send_layout", "receive_layout")
+_MOVED = {
+    **{f"{name}_async": f"aio.{name}" for name in _SUFFIXED},
+    "close_async": "aio.close, or aio.detach, which leaves the channel open",
+    "end_async": "aio.close",
+    "end": "close, or shmring.control.end for a channel that another process opened",
+    **{name: f"stats().{name}" for name in ("direction", "epoch", "pool")},
+    "opened_here": "known to who called open",
+    **{name: "known to who called attach" for name in ("readonly", "reading")},
+    "read_reports": "reports().read",
+    "reports_lost": "reports().lost",
+    **{name: f"media.{name}" for name in _MEDIA},
+    **{name: f"settings.{name}" for name in _LINK},
+    "start_sending": "configure(sending=True)",
+    "stop_sending": "configure(sending=False)",
+    "try_send_many": "send_many(..., timeout=0): RingFull.sent says how many found room",
+}
+"""Where the names of former versions are."""
 
 
 def _attach(

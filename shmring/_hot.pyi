@@ -102,20 +102,6 @@ class _Calls:
         timeout: float | None = None,
         sequences: Buffer | None = None,
     ) -> int: ...
-    def try_send_many(
-        self,
-        packets: Buffer | Iterable[Buffer],
-        *,
-        size: int | None = None,
-        sizes: Sequence[int] | Buffer | None = None,
-        offsets: Buffer | None = None,
-        at: int | Sequence[int] | Buffer | None = None,
-        interval_ns: int | None = None,
-        spread_ns: int | None = None,
-        to: tuple[str, int] | Buffer | None = None,
-        source: tuple[str, int] | Buffer | None = None,
-        sequences: Buffer | None = None,
-    ) -> int: ...
     def replace(
         self,
         sequence: int,

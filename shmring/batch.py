@@ -410,7 +410,7 @@ def _memory_of(loan: _hot.Loan) -> memoryview:
 
 
 class ReportBatch(Records):
-    """Send reports that one `Channel.read_reports` call returned, oldest first.
+    """Send reports that one call of `reports().read` returned, oldest first.
 
     It is a sequence of `SendReport`. Each one is created on access. As a tensor it is a matrix of
     int64 with the columns sequence, scheduled_ns, enqueued_ns, woken_ns, sent_ns, handed_ns and

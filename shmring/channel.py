@@ -50,5 +50,5 @@ class ChannelAio(QueueAio, ArrivalsAio[Packet]):
 
     @like(Channel.send_many)
     async def send_many(self, *args: Any, timeout: float | None = None, **how: Any) -> int:
-        batch = self._end.batch(*args, **how)
-        return await all_when_room(self._end, batch, deadline(timeout))
+        # Not a variable: a traceback would keep the caller's buffers.
+        return await all_when_room(self._end, self._end.batch(*args, **how), deadline(timeout))

@@ -10,11 +10,12 @@ import contextlib
 import dataclasses
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -26,6 +27,7 @@ from shmring import _host, _leftovers, errors
 from shmring._attachment import Attachment, map_named
 from shmring._check import error
 from shmring._facts import names
+from shmring._moved import moved
 from shmring._numbers import ChannelCounters
 from shmring._pool_server import RemotePool, socket_path
 from shmring._ring import ffi, lib
@@ -272,6 +274,12 @@ def _clients(segment: Any) -> Iterator[int]:
     owners |= {int(segment.readers[slot].owner) for slot in range(config.readers)}
     known = (pid for pid in owners if 0 < pid < SHM_OWNER_ELSEWHERE)  # above: known dead
     yield from sorted(pid for pid in known if psutil.pid_exists(pid))
+
+
+if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every name
+
+    def __getattr__(name):
+        raise moved(sys.modules[__name__], name, {"close": "end"})
 
 
 __all__ = ["Outcome", "end", "hold", "purge", "release"]

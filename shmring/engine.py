@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypedDict, TypeVar
 
 from shmring import _options
-from shmring._endpoint import Endpoint as Endpoint
 from shmring._options import EngineConfig
 from shmring._ring import lib
 from shmring._spec import Spec
@@ -30,8 +29,8 @@ class Start(Generic[C]):
     """Options of the channel itself."""
     config: EngineConfig | None
     """None: plain UDP."""
-    end: Callable[[Endpoint], C]
-    """Makes what the opener gets, such as `Channel`."""
+    end: Callable[[Any], C]
+    """Makes what the opener gets, such as `Channel`, of an `Endpoint`."""
     quiet: bool = False
     """Do not warn if the worker lacks something."""
     exist_ok: bool = False
@@ -70,9 +69,9 @@ class Engine(Spec, Generic[C]):
         """
         raise NotImplementedError
 
-    def attach(self, end: Endpoint) -> C:
-        """Return what `shmring.attach` returns for this process's end of a channel of this engine,
-        such as ``Channel(end)``.
+    def attach(self, end: Any) -> C:
+        """Return what `shmring.attach` returns for this process's end (an `Endpoint`) of a channel
+        of this engine, such as ``Channel(end)``.
 
         Raises `BadConfig` for options that only the opener sets, and for another engine.
         """

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shmring import _options
+from shmring._endpoint import Endpoint
 from shmring._option_rows import LocalRows
 from shmring._ring import lib
 from shmring._spec import Held, Parts
 from shmring.channel import Channel
-from shmring.engine import Endpoint, Engine, EngineConfig, Start
+from shmring.engine import Engine, EngineConfig, Start
 from shmring.parts import QUEUES, Queue, explained, options_of
 
 ENGINE = "local"

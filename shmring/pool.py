@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from rtworkers import (
     PASSING,
@@ -50,6 +50,7 @@ from shmring._endpoint import await_sent, ends_open_files
 from shmring._host import translated
 from shmring._in_thread import in_thread
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
+from shmring._moved import moved
 from shmring._opening import UDP, C, Opened, Opening, OpeningAio, showing
 from shmring._options import Prepared
 from shmring._pool_quota import NO_LIMIT, Budget
@@ -72,6 +73,14 @@ MISSED_SIGNAL_S = 0.5
 SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 _private_numbers = itertools.count()
+
+
+_MOVED = {
+    "open_async": "aio.open",
+    "close_async": "aio.close",
+    "leave": "detach",
+    "close_channel": "end",
+}
 
 
 class Pool(Opening):
@@ -274,6 +283,11 @@ class Pool(Opening):
     def aio(self) -> "PoolAio":
         """The calls that wait, for tasks of asyncio and trio: ``await pool.aio.open("ctl")``."""
         return PoolAio(self)
+
+    if not TYPE_CHECKING:  # for a type checker, an object with __getattr__ has every name
+
+        def __getattr__(self, name):
+            raise moved(self, name, _MOVED)
 
     def serve_forever(self) -> None:
         """Wait until the pool ends: by `close`, `detach`, or a request to stop it."""

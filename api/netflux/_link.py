@@ -120,7 +120,7 @@ class Link:
             held=True,
         )
         # A link whose packets carry no values would send at once. The sender says when.
-        self.channel.stop_sending()
+        self.channel.configure(sending=False)
         self.channel.release()
         # Its last values, for use after it is closed.
         self._seen: netflux.Link = self.channel.link()
@@ -195,6 +195,6 @@ class Link:
         if os.getpid() != self._pid:
             return
         if on:
-            self.channel.start_sending()
+            self.channel.configure(sending=True)
         else:
-            self.channel.stop_sending()
+            self.channel.configure(sending=False)

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import udt4._constants as c
 from shmring import errors
-from shmring.udt import closer
+from shmring.udt import closer, compat
 from shmring.udt.errors import Code, UdtError
 from shmring.udt.files import Progress, recvfile, sendfile
 from shmring.udt.listener import UdtListener
@@ -151,7 +151,7 @@ class UDTSOCKET:
         if self._progress(conn):
             return c.UDTSTATUS_BROKEN
         try:
-            state = conn.facts().state
+            state = compat.facts(conn).state
         except UdtError:
             return c.UDTSTATUS_CLOSED
         if state is UdtState.CONNECTED:
@@ -164,7 +164,7 @@ class UDTSOCKET:
         """The error of a connection that was started without waiting. 0: it did not fail."""
         if not self._failed:
             try:
-                conn.try_connected()
+                compat.try_connected(conn)
             except UdtError as caught:
                 if caught.code != Code.ECONNLOST:
                     self._failed = int(caught.code)
@@ -358,7 +358,7 @@ class UDTSOCKET:
                 if conn is not None and self._options.sndsyn:
                     conn.close(linger=self._options.linger_s)
                 elif conn is not None:
-                    conn.close_later(linger=self._options.linger_s)
+                    compat.close_later(conn, linger=self._options.linger_s)
         finally:
             if port is not None:
                 port.release()
@@ -416,9 +416,9 @@ class UDTSOCKET:
         if conn is None:
             return 0, 0
         with translated():
-            facts = conn.facts()
+            facts = compat.facts(conn)
             payload = max(1, (facts.mss_bytes or self._options.mss) - 44)
-            unsent, unread = conn.records_waiting()
+            unsent, unread = compat.records_waiting(conn)
             return (
                 unsent + -(-facts.unsent_bytes // payload),
                 unread + -(-facts.unread_bytes // payload),
@@ -435,12 +435,12 @@ class UDTSOCKET:
         listener, conn = self._listener, self._conn
         if listener is not None:
             return listener.waiting > 0 or listener.closed
-        return conn is not None and (bool(self._progress(conn)) or _asks(conn.can_recv))
+        return conn is not None and (bool(self._progress(conn)) or _asks(compat.can_recv, conn))
 
     def writable(self) -> bool:
         """Whether a call would send without waiting."""
         conn = self._conn
-        return conn is not None and (bool(self._progress(conn)) or _asks(conn.can_send))
+        return conn is not None and (bool(self._progress(conn)) or _asks(compat.can_send, conn))
 
     def broken(self) -> bool:
         """Whether the connection ended without `close`, or was never made."""
@@ -534,7 +534,7 @@ class UDTSOCKET:
 
     def getpeername(self) -> tuple[str, int]:
         with translated():
-            return self.connection().getpeername()
+            return compat.getpeername(self.connection())
 
     def getsockname(self) -> tuple[str, int]:
         self._open()
@@ -617,10 +617,10 @@ def _timeout(waits: bool, limit_ms: int) -> float | None:
     return None if limit_ms < 0 else max(limit_ms / _MS_PER_S, 1e-9)
 
 
-def _asks(question: Callable[[], bool]) -> bool:
+def _asks(question: Callable[[UdtSocket], bool], conn: UdtSocket) -> bool:
     """Return its answer. True for a connection that is being closed."""
     try:
-        return question()
+        return question(conn)
     except errors.ShmringError:
         return True
 

@@ -44,9 +44,9 @@ static PyMethodDef module_methods[] = {
 
 static int init_signatures(void)
 {
-    signature_t *all[] = {&send_signature,      &try_send_signature,      &replace_signature,
-                          &send_many_signature, &try_send_many_signature, &recv_signature,
-                          &recv_into_signature, &recv_many_signature,     &loan_many_signature};
+    signature_t *all[] = {&send_signature,      &try_send_signature,  &replace_signature,
+                          &send_many_signature, &batch_signature,     &recv_signature,
+                          &recv_into_signature, &recv_many_signature, &loan_many_signature};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (signature_init(all[i]) < 0)
             return -1;

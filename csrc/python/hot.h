@@ -8,7 +8,7 @@
  *   hot_core.c       Core, the base class of the endpoint (shmring/_endpoint.py)
  *   hot_calls.c      PacketCalls, a base class of shmring.Channel: its endpoint's calls
  *   hot_send.c       Core.send, Core.replace
- *   hot_send_many.c  Core.send_many, Core.try_send_many, batches of event loops
+ *   hot_send_many.c  Core.send_many, batches of event loops
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
  *   hot_tick.c       Core.tick: the next tick of a grid
  *   hot_loan.c       Core.loan_many, and Loan: the memory of the lent packets
@@ -203,13 +203,11 @@ PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, Py
 
 /* --- hot_send_many.c ------------------------------------------------------------------------ */
 
-extern signature_t send_many_signature, try_send_many_signature;
+extern signature_t send_many_signature, batch_signature;
 
 PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames);
 
-/* The arguments of try_send_many as a batch that is queued bit by bit. */
+/* The arguments of send_many, without the timeout, as a batch that is queued bit by bit. */
 PyObject *core_batch(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* Queues the packets of a batch for which there is room. True: all are queued. */

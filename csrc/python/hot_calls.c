@@ -30,7 +30,6 @@ static core_t *endpoint_of(calls_t *self)
 FORWARD(send)
 FORWARD(try_send)
 FORWARD(send_many)
-FORWARD(try_send_many)
 FORWARD(replace)
 FORWARD(recv)
 FORWARD(recv_into)
@@ -160,38 +159,6 @@ static PyMethodDef calls_methods[] = {
      "`BadAddress`, `ChannelClosed`, `NoPermission` (a read-only end), `ValueError` (a time that\n"
      "is below 0, in seconds, or more than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time\n"
      "that is not an int). `RingFull.sent` says how many were queued before."},
-    {"try_send_many", FAST(calls_try_send_many),
-     "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
-     "interval_ns=None, "
-     "spread_ns=None, to=None, source=None, "
-     "sequences=None)\n--\n\n"
-     "Queue the packets for which there is room now, from the first on, and return their number.\n"
-     "\n"
-     "packets: an iterable of bytes-like objects, or one buffer that is split into packets: of "
-     "`size`\n"
-     "    bytes each; of `sizes`, an integer array or a sequence; at `offsets`, an integer array, "
-     "with\n"
-     "    `size` or `sizes`. Of a matrix (two dimensions) each row is a packet, or the first "
-     "`size` or\n"
-     "    `sizes` bytes of it.\n"
-     "at: one time for all, ns; the time of the first, with `interval_ns` or `spread_ns`; an "
-     "integer\n"
-     "    array or a sequence with one time each (0: as soon as possible); None: as soon as "
-     "possible.\n"
-     "interval_ns: ns from one packet to the next.\n"
-     "spread_ns: ns over which all n packets are spread. Packet i is due at\n"
-     "    ``at + i * spread_ns // n``.\n"
-     "to: (host, port) of all packets, or one for each by `shmring.batch.pack_addresses`.\n"
-     "    None: the channel's `remote`.\n"
-     "source: (host, port) that all packets leave from, as for `send`, or the result of\n"
-     "    `shmring.batch.pack_addresses`, one for each.\n"
-     "sequences: writable buffer of 8 bytes per packet that gets their sequence numbers. They "
-     "follow\n"
-     "    each other without gaps unless another end sends on the channel at the same time.\n"
-     "\n"
-     "Raises `PayloadTooLarge`, `BadAddress`, `ChannelClosed`, `NoPermission` (a read-only end), "
-     "`ValueError`,\n"
-     "`TypeError`."},
     {"replace", FAST(calls_replace),
      "replace($self, sequence, data, at=None, *, to=None, source=None, timeout=None)\n--\n\n"
      "Replace a packet that waits with a new one, and return the new sequence number.\n"

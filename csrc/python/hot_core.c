@@ -162,7 +162,6 @@ static void core_dealloc(core_t *self)
 GUARDED_FAST(send)
 GUARDED_FAST(try_send)
 GUARDED_FAST(send_many)
-GUARDED_FAST(try_send_many)
 GUARDED_FAST(batch)
 GUARDED_FAST(replace)
 GUARDED_FAST(recv)
@@ -195,11 +194,6 @@ static PyMethodDef core_methods[] = {
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
      "spread_ns=None, to=None, source=None, "
      "timeout=None, sequences=None)\n--\n\n"},
-    {"try_send_many", FAST(guarded_try_send_many),
-     "try_send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, "
-     "interval_ns=None, "
-     "spread_ns=None, to=None, source=None, "
-     "sequences=None)\n--\n\n"},
     {"batch", FAST(guarded_batch),
      "batch($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
      "spread_ns=None, to=None, source=None, "

@@ -411,26 +411,12 @@ PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     return result;
 }
 
-signature_t try_send_many_signature = {"O|$OOOOOOOOO:try_send_many",
-                                       1,
-                                       1,
-                                       {"packets", "size", "sizes", "offsets", "at", "interval_ns",
-                                        "spread_ns", "to", "source", "sequences", NULL},
-                                       {NULL}};
-
-PyObject *core_try_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
-{
-    PyObject *values[MAX_PARAMETERS] = {NULL};
-    if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
-        return NULL;
-    send_call_t c = {.at_once = true};
-    PyObject *result = NULL;
-    if (send_call_init(self, &c, values) == 0 && send_call_run(self, &c) == 0)
-        result = PyLong_FromUnsignedLongLong(c.batch.done);
-    send_call_clear(&c);
-    return result;
-}
+signature_t batch_signature = {"O|$OOOOOOOOO:batch",
+                               1,
+                               1,
+                               {"packets", "size", "sizes", "offsets", "at", "interval_ns",
+                                "spread_ns", "to", "source", "sequences", NULL},
+                               {NULL}};
 
 /* --- for event loops ------------------------------------------------------------------------ */
 
@@ -462,7 +448,7 @@ static PyObject *batch_make(core_t *self, PyObject *const *values)
 PyObject *core_batch(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *values[MAX_PARAMETERS] = {NULL};
-    if (signature_bind(&try_send_many_signature, args, nargs, kwnames, values) < 0)
+    if (signature_bind(&batch_signature, args, nargs, kwnames, values) < 0)
         return NULL;
     return batch_make(self, values);
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shmring._channel_aio import ArrivalsAio, ReportsAio, receiving
-from shmring._channel_base import ChannelBase, Reports
+from shmring._channel_base import ChannelBase, Reporting
 from shmring._facts import values_at
 from shmring._hot import Packet
 from shmring._numbers import CyclicNumbers
@@ -31,7 +31,7 @@ class Stats(CyclicNumbers):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class Channel(Reports, ChannelBase[Packet]):
+class Channel(Reporting, ChannelBase[Packet]):
     """One process's end of a channel that sends its newest payload in every cycle.
 
     `Pool.open` and `shmring.open` with ``engine=Cyclic(...)`` return it, and so does

@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Literal, cast
 from shmring import _options
 from shmring._arguments import payload_bytes
 from shmring._check import check
+from shmring._endpoint import Endpoint
 from shmring._option_rows import CYCLIC_OPTIONS, CyclicRows
 from shmring._ring import ffi, lib
 from shmring._spec import Held, Parts
 from shmring.cyclic.channel import ENGINE, Channel
-from shmring.engine import Endpoint, Engine, EngineConfig, Start
+from shmring.engine import Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Queue, Socket, checked, explained, options_of
 from shmring.types import Buffer

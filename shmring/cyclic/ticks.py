@@ -16,6 +16,7 @@ from shmring._arguments import deadline, has_passed
 from shmring._check import check
 from shmring._endpoint import Endpoint, made
 from shmring._in_thread import in_thread
+from shmring._moved import moved
 from shmring._options import integer
 from shmring._ring import lib
 from shmring._signature import like
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from shmring._opening import Opening
 
 RX_CAPACITY = 64
+_MOVED = {"next_async": "aio.next"}
 _MOST_NS = 366 * 24 * 3600 * 10**9
 _numbers = itertools.count()
 
@@ -242,6 +244,11 @@ class Ticks:
 
     async def __aexit__(self, *_: object) -> None:
         await in_thread(self.close)
+
+    if not TYPE_CHECKING:  # for a type checker, an object with __getattr__ has every name
+
+        def __getattr__(self, name):
+            raise moved(self, name, _MOVED)
 
     def __repr__(self) -> str:
         return f"<shmring.cyclic.Ticks {self._name!r} every {self.period_ns} ns>"

@@ -44,7 +44,17 @@ class Settings(NamedTuple):
     keep_values: bool
     keep_window: bool
     sending: bool
-    """Whether the link sends: true unless `Channel.stop_sending` was called."""
+    """Whether the link sends: true unless ``configure(sending=False)`` was called."""
+    any_source: bool
+    """Whether datagrams are accepted from any address, not only from the partner's."""
+    send_bytes: int
+    """Size of the sent values, without number and feedback."""
+    receive_bytes: int
+    """Size of the received values, without number and feedback."""
+    send_layout: str
+    """Layout hash of the record of sent values with which the channel was opened. Empty: none."""
+    receive_layout: str
+    """The same for received values."""
 
 
 _NO_RECORD = (
@@ -64,6 +74,7 @@ class LinkSettings(TypedDict, total=False):
     on_stale: OnStale | None
     keep_values: bool | None
     keep_window: bool | None
+    sending: bool | None
 
 
 class Channel(ChannelBase[Item]):
@@ -98,6 +109,8 @@ class Channel(ChannelBase[Item]):
     def _begin(self) -> None:
         send, receive = self._send_record, self._receive_record
         self._config = self._agree(send, receive)
+        self._send_bytes = int(self._config.tx_payload_bytes)
+        self._receive_bytes = int(self._config.rx_payload_bytes)
         self._encode = None if send is None else send.encode
         self._decode = None if receive is None else receive.decode
         self.aio = NetfluxAio(self._same_end())
@@ -128,35 +141,9 @@ class Channel(ChannelBase[Item]):
     # --- what it is -------------------------------------------------------------------------------
 
     @property
-    def send_bytes(self) -> int:
-        """Size of the sent values, without number and feedback."""
-        return int(self._config.tx_payload_bytes)
-
-    @property
-    def receive_bytes(self) -> int:
-        """Size of the received values, without number and feedback."""
-        return int(self._config.rx_payload_bytes)
-
-    @property
-    def send_layout(self) -> str:
-        """Layout hash of the record with which the channel was opened. Empty: none."""
-        return layout_text(self._config.tx_layout)
-
-    @property
-    def receive_layout(self) -> str:
-        """Layout hash of the record for received values with which the channel was opened. Empty:
-        none."""
-        return layout_text(self._config.rx_layout)
-
-    @property
-    def any_source(self) -> bool:
-        """Whether datagrams are accepted from any address, not only from the partner's."""
-        return bool(self._config.any_source)
-
-    @property
     def max_payload(self) -> int:
-        """The larger of `send_bytes` and `receive_bytes`."""
-        return max(self.send_bytes, self.receive_bytes)
+        """Size of the sent values or of the received ones, whichever is larger."""
+        return max(self._send_bytes, self._receive_bytes)
 
     @property
     def remote(self) -> tuple[str, int] | None:
@@ -180,6 +167,11 @@ class Channel(ChannelBase[Item]):
             bool(now.flags & FLAGS["keep_values"]),
             bool(now.flags & FLAGS["keep_window"]),
             True if state is None else bool(state.sending),
+            bool(self._config.any_source),
+            self._send_bytes,
+            self._receive_bytes,
+            layout_text(self._config.tx_layout),
+            layout_text(self._config.rx_layout),
         )
 
     # --- values -----------------------------------------------------------------------------------
@@ -202,7 +194,7 @@ class Channel(ChannelBase[Item]):
             self._endpoint.put(values if encode is None else encode(values))
         except TypeError:
             if encode is None:
-                payload_bytes(values, "values", _NO_RECORD.format(self.send_bytes))
+                payload_bytes(values, "values", _NO_RECORD.format(self._send_bytes))
             raise
 
     def snapshot(self) -> Snapshot | None:
@@ -228,7 +220,7 @@ class Channel(ChannelBase[Item]):
         """Return the values that are sent now, from any process, or None before the
         first update."""
         segment = self._endpoint.mapped()
-        size = self.send_bytes
+        size = self._send_bytes
         values = ffi.new("uint8_t[]", max(size, 1))
         at_ns, ticket, slot = ffi.new("int64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
         rc = lib.shm_netflux_peek(
@@ -250,10 +242,24 @@ class Channel(ChannelBase[Item]):
     def configure(self, **settings: Unpack[LinkSettings]) -> None:
         """Change `LinkSettings` while the link runs.
 
+        sending: False stops sending, so that the partner's watchdog expires. Datagrams are still
+            received. True continues.
+
         Without fail-safe values, on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`,
         `ChannelClosed`, `NoPermission` (a read-only end).
         """
         given = _options.asked_for(settings, LinkSettings.__annotations__, "configure")
+        sending = given.pop("sending", None)
+        if sending is not None:
+            _options.switch("sending", sending)
+        if given or sending is None:
+            self._change(given)
+        if sending is not None:
+            request = self._request(lib.SHM_NETFLUX_SEND)
+            request.on = int(sending)
+            self._ask(request)
+
+    def _change(self, given: dict[str, Any]) -> None:
         state = self._state()
         request = self._request(lib.SHM_NETFLUX_SET)
         request.settings = self._config.settings if state is None else state.settings
@@ -272,25 +278,16 @@ class Channel(ChannelBase[Item]):
         ffi.memmove(ffi.addressof(request, "remote"), raw, len(raw))
         self._ask(request)
 
-    def start_sending(self) -> None:
-        """Continue sending after `stop_sending`. Raises the exceptions of `configure`."""
-        self._switch_sending(1)
-
-    def stop_sending(self) -> None:
-        """Stop sending, so that the partner's watchdog expires. Datagrams are still received.
-        Raises the exceptions of `configure`."""
-        self._switch_sending(0)
-
     def set_failsafe(self, values: Any) -> None:
         """Set the values that are sent when values are stale and `on_stale` is ``"failsafe"``.
 
         values: as in `update`. Raises the exceptions of `update`.
         """
         payload = payload_bytes(values if self._encode is None else self._encode(values))
-        if len(payload) != self.send_bytes:
+        if len(payload) != self._send_bytes:
             raise errors.PayloadTooLarge(
                 f"fail-safe values of {len(payload)} bytes; channel {self.name!r} sends "
-                f"{self.send_bytes}"
+                f"{self._send_bytes}"
             )
         self._ask(self._request(lib.SHM_NETFLUX_SET_FAILSAFE), payload)
 
@@ -323,19 +320,19 @@ class Channel(ChannelBase[Item]):
     def recv(self, *, timeout: float | None = None) -> Item:
         """Return the next arrival or event. Wait `timeout` seconds for it: 0 does not wait, None
         sets no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
-        return item_of(self._endpoint.recv(timeout=timeout), self.receive_bytes, self._decode)
+        return item_of(self._endpoint.recv(timeout=timeout), self._receive_bytes, self._decode)
 
     def try_recv(self) -> Item | None:
         """Return the next arrival or event, or None if there is none now.
         Raises `ChannelClosed`."""
         packet = self._endpoint.try_recv()
-        return None if packet is None else item_of(packet, self.receive_bytes, self._decode)
+        return None if packet is None else item_of(packet, self._receive_bytes, self._decode)
 
     def recv_many(self, max: int = 1024, *, timeout: float | None = None) -> list[Item]:
         """Return all available arrivals and events, up to `max`. Waits for the first one like
         `recv`, and raises the same exceptions."""
         packets = self._endpoint.recv_many(max, timeout=timeout)
-        return [item_of(packet, self.receive_bytes, self._decode) for packet in packets]
+        return [item_of(packet, self._receive_bytes, self._decode) for packet in packets]
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -352,11 +349,6 @@ class Channel(ChannelBase[Item]):
         request = ffi.new("shm_netflux_request_t *")
         request.op = op
         return request
-
-    def _switch_sending(self, on: int) -> None:
-        request = self._request(lib.SHM_NETFLUX_SEND)
-        request.on = on
-        self._ask(request)
 
     def _ask(self, request: Any, values: bytes = b"") -> None:
         self._endpoint.engine_request(bytes(ffi.buffer(request)) + values)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from shmring import _options
+from shmring._endpoint import Endpoint
 from shmring._option_rows import NetfluxRows
 from shmring._spec import Parts, Spec
-from shmring.engine import Endpoint, Engine, Start
+from shmring.engine import Engine, Start
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import Channel, starting_end
 from shmring.netflux.options import Record

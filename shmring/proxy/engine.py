@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from shmring import _address, _options
 from shmring._check import check
+from shmring._endpoint import Endpoint
 from shmring._option_rows import PROXY_OPTIONS, ProxyRows
 from shmring._ring import ffi, lib
 from shmring._spec import Parts, Spec
-from shmring.engine import Endpoint, Engine, EngineConfig, Start
+from shmring.engine import Engine, EngineConfig, Start
 from shmring.errors import BadConfig
 from shmring.parts import SOCKET, Socket, checked, explained, options_of
 from shmring.proxy.channel import ENGINE, Channel

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from shmring import errors
 from shmring._arguments import deadline, iterable
@@ -29,6 +29,25 @@ from shmring.types import Buffer
 
 _CODECS = {number: audio.CODECS[name] for name, number in CODEC_NUMBERS.items()}
 _DELIVERY_NAMES = {number: name for name, number in DELIVERIES.items()}
+
+
+class Media(NamedTuple):
+    """The format of an RTP stream."""
+
+    codec: str | None
+    """Encoding of sent samples. None: `send` takes payloads."""
+    audio_channels: int
+    """Channels of audio, interleaved in samples."""
+    payload_type: int
+    """Payload type of sent packets, unless `send` sets another one."""
+    clock_rate: int
+    """Media clock, Hz: the unit of RTP timestamps."""
+    samples_per_packet: int
+    """Distance of the RTP timestamps of two frames, unless `send` sets another one."""
+    ptime_ns: int
+    """Distance of two frames, ns, rounded down."""
+    delivery: str
+    """``"playout"``, ``"in_order"`` or ``"as_arrived"``."""
 
 
 class Channel(SendQueue, ChannelBase[Item]):
@@ -61,44 +80,24 @@ class Channel(SendQueue, ChannelBase[Item]):
     # --- what it is -------------------------------------------------------------------------------
 
     @property
-    def clock_rate(self) -> int:
-        """Media clock, Hz: the unit of RTP timestamps."""
-        return int(self._rtp.clock_rate)
-
-    @property
-    def samples_per_packet(self) -> int:
-        """Distance of the RTP timestamps of two frames, unless `send` sets another one."""
-        return int(self._rtp.samples_per_packet)
-
-    @property
-    def ptime_ns(self) -> int:
-        """Distance of two frames, ns, rounded down."""
-        return self.samples_per_packet * 1_000_000_000 // self.clock_rate
-
-    @property
-    def payload_type(self) -> int:
-        """Payload type of sent packets, unless `send` sets another one."""
-        return int(self._rtp.payload_type)
+    def media(self) -> Media:
+        """The format of the stream, as it was opened."""
+        config = self._rtp
+        samples, rate = int(config.samples_per_packet), int(config.clock_rate)
+        return Media(
+            self._codec.name if self._codec else None,
+            int(config.channels),
+            int(config.payload_type),
+            rate,
+            samples,
+            samples * 1_000_000_000 // rate,
+            _DELIVERY_NAMES[config.delivery],
+        )
 
     @property
     def ssrc(self) -> int:
         """SSRC of the sent stream."""
         return int(self._rtp.ssrc)
-
-    @property
-    def codec(self) -> str | None:
-        """Encoding of sent samples. None: `send` takes payloads."""
-        return self._codec.name if self._codec else None
-
-    @property
-    def audio_channels(self) -> int:
-        """Channels of audio, interleaved in samples."""
-        return int(self._rtp.channels)
-
-    @property
-    def delivery(self) -> str:
-        """``"playout"``, ``"in_order"`` or ``"as_arrived"``."""
-        return _DELIVERY_NAMES[self._rtp.delivery]
 
     @property
     def max_payload(self) -> int:
@@ -279,10 +278,10 @@ class Channel(SendQueue, ChannelBase[Item]):
     def _encoding(self, given: str | None) -> str | None:
         if given is None and self._codec:
             return self._codec.name.upper()
-        if given is None and self.payload_type >= FIRST_DYNAMIC:
+        if given is None and self._rtp.payload_type >= FIRST_DYNAMIC:
             raise errors.BadConfig(
-                f"payload type {self.payload_type} of channel {self.name!r} has no fixed format: "
-                'give the name of the encoding, such as sdp("opus")'
+                f"payload type {self._rtp.payload_type} of channel {self.name!r} has no fixed "
+                'format: give the name of the encoding, such as sdp("opus")'
             )
         return given
 
@@ -351,13 +350,16 @@ class RtpAio(QueueAio, ArrivalsAio[Item]):
         timeout: float | None = None,
         **how: Any,
     ) -> int:
-        batch = self._end.batch(self._ch._records.frames(frames, spread_ns, **how), at=at)
-        return await all_when_room(self._end, batch, deadline(timeout))
+        queued = self._ch._records.frames(frames, spread_ns, **how)
+        return await all_when_room(
+            self._end, self._end.batch(queued, at=at), deadline(timeout)
+        )
 
     @like(Channel.send_block)
     async def send_block(
         self, data: Buffer, at: int | None = None, *, timeout: float | None = None, **how: Any
     ) -> int:
         parts, part_bytes = self._ch._records.block(data, **how)
-        batch = self._end.batch(parts, at=at)
-        return await all_when_room(self._end, batch, deadline(timeout), part_bytes)
+        return await all_when_room(
+            self._end, self._end.batch(parts, at=at), deadline(timeout), part_bytes
+        )

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from shmring import _address, _options
 from shmring._arguments import iterable
+from shmring._endpoint import Endpoint
 from shmring._option_rows import NackRows, PlayoutRows, RtcpRows, RtpRows
 from shmring._ring import lib
 from shmring._spec import Parts, Spec
-from shmring.engine import Endpoint, Engine, Start
+from shmring.engine import Engine, Start
 from shmring.errors import BadConfig
 from shmring.parts import QUEUES, SOCKET, Queue, Socket, checked, explained, options_of
 from shmring.rtp import options as rtp_options

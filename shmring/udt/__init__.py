@@ -12,7 +12,7 @@ It works with every UDT4 program. The workers run the protocol. Bytes pass throu
     reader, writer = await udt.open_connection("127.0.0.1", 9000)
 """
 
-from shmring.udt import aio
+from shmring.udt import aio as aio
 from shmring.udt.connecting import (
     ConnectOptions,
     begin_connect,
@@ -58,7 +58,6 @@ __all__ = [
     "UdtTimeout",
     "UdtWouldBlock",
     "UdtWriter",
-    "aio",
     "begin_connect",
     "connect",
     "listen",

@@ -9,12 +9,13 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from types import EllipsisType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from shmring import errors
 from shmring._aio import Waiters
 from shmring._arguments import deadline, has_passed
 from shmring._hot import Packet
+from shmring._moved import moved
 from shmring._ring import ffi, lib
 from shmring._signature import like
 from shmring.udt import closer
@@ -30,6 +31,9 @@ SLICE_S = 0.5
 # An end that was opened to answer a request connects at once, or the worker forgot the request.
 ANSWER_S = 5.0
 _NS_PER_S = 1_000_000_000
+
+
+_MOVED = {"accept_async": "aio.accept"}
 
 
 class UdtListener:
@@ -166,6 +170,11 @@ class UdtListener:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    if not TYPE_CHECKING:  # for a type checker, an object with __getattr__ has every name
+
+        def __getattr__(self, name):
+            raise moved(self, name, _MOVED)
+
     def __repr__(self) -> str:
         if self._shared.ended:
             return "<shmring.udt.UdtListener closed>"
@@ -284,7 +293,7 @@ def _answer(shared: _Shared) -> None:
 
 def _never_spoke(connection: UdtSocket) -> bool:
     with contextlib.suppress(errors.ShmringError):
-        return connection.facts().error == Code.ECONNSETUP
+        return connection._facts().error == Code.ECONNSETUP
     return False
 
 

@@ -102,18 +102,10 @@ class Receiver:
 
     def wait(self, until_ns: int) -> None:
         """Wait until more may have arrived. Raises `UdtTimeout`, `UdtWouldBlock`."""
-        _check_time(until_ns)
+        self.check_time(until_ns)
         self._connection.sleep(lib.ENDPOINT_RX, until_ns)
 
-    async def take_in_task(self, try_take: Callable[[], T | None], until_ns: int) -> T:
-        """As `take`, without blocking the event loop."""
-        connection = self._connection
-        while (got := try_take()) is None:
-            _check_time(until_ns)
-            await connection.waiters.wait(connection.fileno(), until_ns)
-        return got
-
-
-def _check_time(until_ns: int) -> None:
-    if has_passed(until_ns):
-        raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV)
+    def check_time(self, until_ns: int) -> None:
+        """Raise `UdtTimeout` or `UdtWouldBlock` if the time is over."""
+        if has_passed(until_ns):
+            raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV)

@@ -2,20 +2,20 @@
 
 import contextlib
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import EllipsisType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from shmring import errors
 from shmring._arguments import count, deadline, has_passed, payload, writable
 from shmring._in_thread import in_thread
+from shmring._moved import moved
 from shmring._options import integer
 from shmring._ring import ffi, lib
 from shmring._signature import like
 from shmring.types import Buffer
 from shmring.udt.connection import SCRATCH_BYTES, Connection
-from shmring.udt.errors import Code, udt_error
+from shmring.udt.errors import Code, UdtWouldBlock, udt_error
 from shmring.udt.options import MOST_SECONDS, Begin, Settings, seconds
 from shmring.udt.port import Port
 from shmring.udt.receiving import Receiver
@@ -23,6 +23,9 @@ from shmring.udt.sending import Sender
 from shmring.udt.statistics import Facts, UdtState, UdtStats, read_facts, read_stats
 
 READ_USUAL = 1 << 16
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class UdtSocket:
@@ -59,11 +62,6 @@ class UdtSocket:
         return self._settings.messages
 
     @property
-    def settings(self) -> Settings:
-        """The options it was opened with."""
-        return self._settings
-
-    @property
     def port(self) -> Port:
         """The UDP port it uses, which others may use, too."""
         return self._connection.port
@@ -76,7 +74,7 @@ class UdtSocket:
     @property
     def connected(self) -> bool:
         """Whether it is connected now."""
-        return not self.closed and self.facts().state is UdtState.CONNECTED
+        return not self.closed and self._facts().state is UdtState.CONNECTED
 
     @property
     def local(self) -> tuple[str, int]:
@@ -89,37 +87,13 @@ class UdtSocket:
         return self._remote
 
     @property
-    def socket_id(self) -> int:
-        """Our UDT socket id in packets."""
-        return self.facts().socket_id
-
-    @property
     def max_message(self) -> int:
         """Maximum length of a message to send, bytes."""
         return self._settings.send_bytes
 
-    def getsockname(self) -> tuple[str, int]:
-        """Our address: (host, port)."""
-        return self.local
-
-    def getpeername(self) -> tuple[str, int]:
-        """The peer's address: (host, port). Raises `UdtNotConnected`."""
-        if not self.connected:
-            raise udt_error(Code.ENOCONN)
-        return self.facts().peer or self._remote
-
-    def facts(self) -> Facts:
-        """Its state in the worker. Raises `UdtError` if it is closed."""
-        return read_facts(self._connection.mapped())
-
     def stats(self) -> UdtStats:
         """Return what the connection has counted and measured."""
         return read_stats(self._connection.mapped())
-
-    def records_waiting(self) -> tuple[int, int]:
-        """Pieces in shared memory: those that the worker has not taken, and those not received."""
-        segment = self._connection.mapped()
-        return int(lib.tx_ring_waiting(segment)), self._connection.endpoint.rx_waiting
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while there may be something to receive, or after
@@ -132,7 +106,7 @@ class UdtSocket:
     def __repr__(self) -> str:
         with contextlib.suppress(errors.ShmringError):
             (here, at), (there, to) = self.local, self.remote
-            state = self.facts().state
+            state = self._facts().state
             kind = "messages" if self.messages else "stream"
             return f"<shmring.udt.UdtSocket {kind} {here}:{at} -> {there}:{to} {state}>"
         return "<shmring.udt.UdtSocket closed>"
@@ -144,14 +118,6 @@ class UdtSocket:
         deadline(timeout)
         self._timeout = timeout
 
-    def gettimeout(self) -> float | None:
-        """How long calls without `timeout=` wait, seconds."""
-        return self._timeout
-
-    def setblocking(self, flag: bool) -> None:
-        """True: `settimeout(None)`. False: ``settimeout(0)``."""
-        self.settimeout(None if flag else 0.0)
-
     def wait_connected(self, *, timeout: float | None = None) -> None:
         """Wait until it is connected.
 
@@ -159,14 +125,10 @@ class UdtSocket:
         `UdtRefused`, `UdtError`.
         """
         until_ns = deadline(timeout)
-        while not self.try_connected():
+        while not self._try_connected():
             if has_passed(until_ns):
                 raise udt_error(Code.ETIMEOUT, "connecting")
             self._connection.sleep(lib.ENDPOINT_RX, until_ns)
-
-    def try_connected(self) -> bool:
-        """Whether it is connected. Raises the errors of `wait_connected`."""
-        return self._connection.try_connected(f"connecting to {_show(self._remote)}")
 
     # --- sending ----------------------------------------------------------------------------------
 
@@ -218,20 +180,6 @@ class UdtSocket:
         ttl, flags = _message_terms(ttl_ms, in_order)
         with payload(data) as view:
             return self._sender.send_message(view, ttl, flags, until_ns)
-
-    def try_send(self, data: Buffer) -> int:
-        """Queue as many bytes as there is room for now, and return the number. 0: no room."""
-        self._need_messages(False)
-        with payload(data) as view:
-            return self._sender.queue(view, 0)
-
-    def can_send(self) -> bool:
-        """Whether a call of `send` would find room, or raise an error."""
-        return self._sender.has_room()
-
-    def can_recv(self) -> bool:
-        """Whether a call of `recv` would return something, or raise an error."""
-        return self._receiver.has_data()
 
     # --- receiving --------------------------------------------------------------------------------
 
@@ -285,17 +233,6 @@ class UdtSocket:
         message = self._receiver.take(self._receiver.try_message, until_ns)
         return message if size is None else message[:size]
 
-    def try_recv(self, size: int = READ_USUAL) -> bytes | None:
-        """Take available bytes of a stream. None: there are none now. Raises `UdtClosed`."""
-        self._need_messages(False)
-        size = _size(size)
-        return self._receiver.try_bytes(size) if size else b""
-
-    def try_recvmsg(self) -> bytes | None:
-        """Take the next message if it is available. None: there is none now. Raises `UdtClosed`."""
-        self._need_messages(True)
-        return self._receiver.try_message()
-
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over messages, or over pieces of a stream, until the connection ends."""
         take = self.recvmsg if self.messages else self.recv
@@ -344,29 +281,32 @@ class UdtSocket:
         if not self.closed:
             self._connection.close(self._linger_s(linger))
 
-    def close_later(self, *, linger: float | EllipsisType | None = ...) -> None:
-        """Close the connection and return at once. Another thread waits until sent data is
-        acknowledged.
-
-        linger: how long it waits, seconds. Default: the option `linger` of the connection. 0: data
-            that is not acknowledged may be lost. None: no limit.
-        """
-        if not self.closed:
-            wait_s = self._linger_s(linger)
-            threading.Thread(
-                target=self._connection.close,
-                args=(wait_s,),
-                name="a UDT socket lingers",
-                daemon=True,
-            ).start()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- inside -----------------------------------------------------------------------------------
+    if not TYPE_CHECKING:  # for a type checker, an object with __getattr__ has every name
+
+        def __getattr__(self, name):
+            raise moved(self, name, _MOVED)
+
+    # --- inside, and for `compat` -----------------------------------------------------------------
+
+    def _facts(self) -> Facts:
+        """Its state in the worker. Raises `UdtError` if it is closed."""
+        return read_facts(self._connection.mapped())
+
+    def _try_connected(self) -> bool:
+        """Whether it is connected. Raises the errors of `wait_connected`."""
+        return self._connection.try_connected(f"connecting to {_show(self._remote)}")
+
+    def _try_send(self, data: Buffer) -> int:
+        """Queue as many bytes as there is room for now, and return the number. 0: no room."""
+        self._need_messages(False)
+        with payload(data) as view:
+            return self._sender.queue(view, 0)
 
     def _need_messages(self, wanted: bool) -> None:
         if self._settings.messages is not wanted:
@@ -379,6 +319,27 @@ class UdtSocket:
 
     def _until(self, timeout: Any) -> int:
         return deadline(self._timeout if timeout is ... else timeout)
+
+
+def _receiving(
+    call: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """Return a call that receives as one for tasks."""
+    receive: Callable[..., T] = call
+
+    @like(call)
+    async def received(
+        self: "UdtAio", *args: Any, timeout: float | EllipsisType | None = ..., **how: Any
+    ) -> T:
+        sock, until_ns = self._sock, self._sock._until(timeout)
+        while True:
+            try:
+                return receive(sock, *args, timeout=0, **how)
+            except UdtWouldBlock:
+                sock._receiver.check_time(until_ns)
+                await sock._connection.waiters.wait(sock.fileno(), until_ns)
+
+    return received
 
 
 class UdtAio:
@@ -396,7 +357,7 @@ class UdtAio:
     @like(UdtSocket.wait_connected)
     async def wait_connected(self, *, timeout: float | None = None) -> None:
         sock, until_ns = self._sock, deadline(timeout)
-        while not sock.try_connected():
+        while not sock._try_connected():
             if has_passed(until_ns):
                 raise udt_error(Code.ETIMEOUT, "connecting")
             await sock._connection.waiters.wait(sock.fileno(), until_ns)
@@ -439,39 +400,9 @@ class UdtAio:
         with payload(data) as view:
             return await sock._sender.send_message_in_task(view, ttl, flags, until_ns)
 
-    @like(UdtSocket.recv)
-    async def recv(
-        self, size: int = READ_USUAL, *, timeout: float | EllipsisType | None = ...
-    ) -> bytes:
-        sock = self._sock
-        until_ns = sock._until(timeout)
-        return await sock._receiver.take_in_task(lambda: sock.try_recv(size), until_ns)
-
-    @like(UdtSocket.recv_into)
-    async def recv_into(
-        self, buffer: Buffer, *, timeout: float | EllipsisType | None = ...
-    ) -> int:
-        sock = self._sock
-        sock._need_messages(False)
-        until_ns = sock._until(timeout)
-        view = writable(buffer, "buffer")
-        with ffi.from_buffer("uint8_t[]", view, require_writable=True) as room:
-            if not len(view):
-                return 0
-            return await sock._receiver.take_in_task(
-                lambda: sock._receiver.read(room, len(view)) or None, until_ns
-            )
-
-    @like(UdtSocket.recvmsg)
-    async def recvmsg(
-        self, size: int | None = None, *, timeout: float | EllipsisType | None = ...
-    ) -> bytes:
-        sock = self._sock
-        if size is not None:
-            size = _size(size)
-        until_ns = sock._until(timeout)
-        message = await sock._receiver.take_in_task(sock.try_recvmsg, until_ns)
-        return message if size is None else message[:size]
+    recv = _receiving(UdtSocket.recv)
+    recv_into = _receiving(UdtSocket.recv_into)
+    recvmsg = _receiving(UdtSocket.recvmsg)
 
     @like(UdtSocket.flush)
     async def flush(self, *, timeout: float | None = None) -> None:
@@ -503,5 +434,27 @@ def _show(address: tuple[str, int]) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+
+_COMPAT = (
+    *("facts", "records_waiting", "getpeername", "try_connected", "can_send", "can_recv"),
+    "close_later",
+)
+_MOVED = {
+    **{name: f"shmring.udt.compat.{name}(sock)" for name in _COMPAT},
+    "socket_id": "shmring.udt.compat.facts(sock).socket_id",
+    "settings": "what the caller gave to connect or listen",
+    "getsockname": "local",
+    "gettimeout": "what the caller gave to settimeout",
+    "setblocking": "settimeout(None), or settimeout(0)",
+    "try_send": "send(data, timeout=0)",
+    "try_recv": "recv(timeout=0)",
+    "try_recvmsg": "recvmsg(timeout=0)",
+    "connected_async": "aio.wait_connected",
+    "send_async": "aio.sendall",
+    "sendmsg_async": "aio.sendmsg",
+    "recv_async": "aio.recv",
+    "recvmsg_async": "aio.recvmsg",
+}
+"""Where the names of former versions are."""
 
 __all__ = ["UdtSocket"]

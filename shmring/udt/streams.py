@@ -148,7 +148,7 @@ class UdtWriter:
         view = memoryview(cast("Any", data)).cast("B")
         done = 0
         if not self._kept and not self._draining.locked():
-            done = self._socket.try_send(view)
+            done = self._socket._try_send(view)
         self._kept += view[done:]
 
     def writelines(self, parts: Iterable[Buffer]) -> None:

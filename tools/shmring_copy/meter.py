@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from shmring.errors import ShmringError
-from shmring.udt import Code, UdtError, UdtListener, UdtSocket, UdtTimeout
+from shmring.udt import Code, UdtError, UdtListener, UdtSocket, UdtTimeout, compat
 from shmring.udt.errors import udt_error
 from shmring_cli.ending import Told
 from shmring_cli.output import NS_PER_MS, NS_PER_S, JsonRows, Progress, duration, quantity
@@ -253,7 +253,7 @@ class Line:
 
     def wait_connected(self) -> None:
         """Wait until it is connected. Raises the exceptions of `UdtSocket.wait_connected`."""
-        while not self._sock.try_connected():
+        while not compat.try_connected(self._sock):
             self._told.check()
             select.select([self._sock], [], [], TICK_S)
 

@@ -192,7 +192,7 @@ def auditor(board: Board, life: int, channels: list[str], folder: str) -> None:
 
 def _take_reports(ends: dict[str, Any], files: dict[str, int]) -> None:
     for name, end in ends.items():
-        while batch := end.read_reports(4096):
+        while batch := end.reports().read(4096):
             os.write(files[name], bytes(batch._records))
 
 
@@ -216,7 +216,7 @@ def _statistics(ends: dict[str, Any], waiting: dict[str, int]) -> dict[str, Any]
             key: value for key, value in stats.to_dict().items() if isinstance(value, int)
         }
         told[name]["waiting_at_the_end"] = waiting[name]
-        told[name]["reports_lost"] = end.reports_lost
+        told[name]["reports_lost"] = end.reports().lost
         told[name]["requested"] = stats.tx_requested
     return told
 

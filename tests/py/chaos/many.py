@@ -25,7 +25,7 @@ def back_after_ms(pool: shmring.Pool, channels: list[shmring.Channel]) -> list[f
     They come back in the order in which they were opened, so only the next one is looked at. To
     look at all of them would keep the pool's thread in this process from its work.
     """
-    before = [channel.epoch for channel in channels]
+    before = [channel.stats().epoch for channel in channels]
     (worker,) = pool.workers()
     began = time.monotonic()
     os.kill(worker.pid, signal.SIGKILL)
@@ -33,7 +33,7 @@ def back_after_ms(pool: shmring.Pool, channels: list[shmring.Channel]) -> list[f
     while len(took) < len(channels):
         time.sleep(0.001)
         now = (time.monotonic() - began) * 1e3
-        while len(took) < len(channels) and channels[len(took)].epoch > before[len(took)]:
+        while len(took) < len(channels) and channels[len(took)].stats().epoch > before[len(took)]:
             took.append(now)
     return took
 

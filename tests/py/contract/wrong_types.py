@@ -143,7 +143,7 @@ async def tasks(
     await sock.aio.recv(1024, 0.1)  # E
     await pool.aio.open("ctl", helt=True)  # E
     (await pool.aio.open("ctl")).sdp()  # E
-    await ch.recv_async()  # E
+    await ch.aio.recv()  # E
 
 
 def timeouts(ch: shmring.Channel, rtp: shmring.rtp.Channel, sock: udt.UdtSocket) -> None:

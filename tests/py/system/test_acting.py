@@ -143,7 +143,7 @@ def test_a_restarted_worker_does_not_revive_what_was_closed(
     eventually(lambda: shmring_pool.channels() == ["kept"])
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGKILL)
-    eventually(lambda: kept.epoch == 2)
+    eventually(lambda: kept.stats().epoch == 2)
     assert [info.name for info in shmring.channels(shmring_namespace)] == ["kept"]
 
 

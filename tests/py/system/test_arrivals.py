@@ -74,7 +74,7 @@ def test_every_arrival_is_delivered_once_or_counted(
     sent = 0
     for epoch in range(2, DEATHS + 2):
         sent = kill_while_it_reads(shmring_pool, here, sent, segment=batches)
-        eventually(lambda epoch=epoch: here.epoch == epoch)
+        eventually(lambda epoch=epoch: here.stats().epoch == epoch)
     reader.join()
     stats = here.stats()
     assert len(set(got)) == len(got), "delivered twice"
@@ -95,7 +95,7 @@ def test_what_an_emulated_link_held_is_counted(shmring_pool: shmring.Pool, event
             sender.sendto(number.to_bytes(8, "big"), here.local)
     eventually(lambda: here.stats().rx_received == 100)
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-    eventually(lambda: here.epoch == 2)
+    eventually(lambda: here.stats().epoch == 2)
     got: list[int] = []
     read_until_quiet(here, got, 1.0)
     stats = here.stats()
@@ -134,7 +134,7 @@ def test_the_rtcp_socket_outlives_its_worker(shmring_pool: shmring.Pool, eventua
     assert len(before) == 2
     for epoch in (2, 3):
         os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-        eventually(lambda epoch=epoch: here.epoch == epoch)
+        eventually(lambda epoch=epoch: here.stats().epoch == epoch)
         assert bound_sockets(ports) == before
     here.close()
     assert bound_sockets(ports) == {}

@@ -102,7 +102,7 @@ def test_a_restarted_program_finds_its_channel(serve: Any, program: Any) -> None
     second = program()
     assert second.said == f"{port} False {sent + 1}"
     assert reader.state is shmring.State.OPEN, "readers stay attached"
-    assert reader.epoch == 1
+    assert reader.stats().epoch == 1
     assert reader.tx_waiting == 2, "what the dead one had queued is still sent"
     reader.close()
 
@@ -560,7 +560,7 @@ def test_an_open_that_fails_late_leaves_the_channel_as_it_was(
     with pytest.raises(MemoryError):
         shmring.open("ctl", pool="plant", **OPTIONS)
     check_orphaned(shmring_namespace, first.pid)
-    assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
+    assert (reader.state, reader.stats().epoch) == (shmring.State.OPEN, 1)
     assert program().said.split()[1] == "False"
     assert reader.tx_waiting == 2
     reader.close()
@@ -919,7 +919,7 @@ def test_the_channel_outlives_openers_that_die_at_any_moment(
         time.sleep(after_ms / 1000)
         for process in pair:
             process.close()
-        assert (reader.state, reader.epoch) == (shmring.State.OPEN, 1)
+        assert (reader.state, reader.stats().epoch) == (shmring.State.OPEN, 1)
     assert program().said.split()[1] == "False"
     reader.close()
 

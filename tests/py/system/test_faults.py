@@ -58,7 +58,7 @@ def test_queued_packets_survive_their_worker_and_none_is_sent_twice(
     (after,) = shmring_pool.workers()
     assert after.pid != before.pid
     assert (after.restarts, after.error) == (1, "was ended by SIGKILL")
-    assert here.epoch == 2
+    assert here.stats().epoch == 2
     assert here.tx_waiting == 0
 
 
@@ -96,7 +96,7 @@ def replaced_within_s(eventually: Any) -> float:
         os.kill(worker.pid, signal.SIGKILL)
         here.send(b"after", to=here.local)
         assert here.recv(timeout=20).data == b"after"
-        eventually(lambda: here.epoch == 2)
+        eventually(lambda: here.stats().epoch == 2)
         return time.monotonic() - began
 
 
@@ -150,7 +150,7 @@ def test_many_channels_are_taken_over(shmring_pool: shmring.Pool, eventually: An
         for index in range(100)
     ]
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-    eventually(lambda: all(channel.epoch == 2 for channel in channels))
+    eventually(lambda: all(channel.stats().epoch == 2 for channel in channels))
     for channel in channels:
         channel.send(b"x", to=channel.local)
         assert channel.recv(timeout=20).data == b"x"
@@ -173,7 +173,7 @@ def test_a_held_channel_stays_held(shmring_pool: shmring.Pool, eventually: Any) 
     channel = shmring_pool.open("ctl", local=LOOPBACK, held=True)
     channel.send(b"x", to=channel.local)
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-    eventually(lambda: channel.epoch == 2)
+    eventually(lambda: channel.stats().epoch == 2)
     assert channel.state == "held"
     assert channel.tx_waiting == 1
     channel.release()

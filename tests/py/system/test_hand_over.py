@@ -78,7 +78,7 @@ def kill_worker(pool: shmring.Pool) -> None:
 
 
 def expect_exchange(channel: Any, epoch: int, eventually: Callable[..., Any]) -> None:
-    eventually(lambda: channel.epoch == epoch)
+    eventually(lambda: channel.stats().epoch == epoch)
     data = b"%d" % time.monotonic_ns()
     channel.send(data, to=channel.local)
     assert channel.recv(timeout=20).data == data

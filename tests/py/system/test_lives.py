@@ -266,7 +266,7 @@ def test_a_killed_worker_is_replaced(life: Life) -> None:
     (worker,) = life.pool.workers()
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
-    until(lambda: life.channel.epoch == 2)
+    until(lambda: life.channel.stats().epoch == 2)
     for end in (life.channel, other):
         life.passes(end, b"goes")
         assert end.state == "open"

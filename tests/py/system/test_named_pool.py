@@ -78,7 +78,7 @@ def facts(namespace: str) -> dict[str, Any]:
 def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
     server = serve()
     channel = shmring.open("ctl", shmring.Udp(tx=64), pool="x", local=LOOPBACK)
-    assert channel.pool == "x"
+    assert channel.stats().pool == "x"
     channel.send(b"x", to=channel.local)
     assert channel.recv(timeout=20).data == b"x"
     assert remote.channels() == ["ctl"]

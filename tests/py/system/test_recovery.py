@@ -39,7 +39,7 @@ def test_a_channel_costs_its_next_worker_little(
     (before,) = shmring_pool.workers()
     began = time.monotonic_ns()
     os.kill(before.pid, signal.SIGKILL)
-    eventually(lambda: all(here.epoch == 2 for here in channels))
+    eventually(lambda: all(here.stats().epoch == 2 for here in channels))
     took_ms = (time.monotonic_ns() - began) / 1e6
     (after,) = shmring_pool.workers()
     each_us = cpu_ns(after.pid) / 1000 / CHANNELS
@@ -54,7 +54,7 @@ def test_a_channel_is_back_soon(shmring_pool: shmring.Pool, eventually: Any) -> 
         time.sleep(1.05)  # a worker that dies sooner waits for its next start
         began = time.monotonic_ns()
         os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-        eventually(lambda epoch=epoch: here.epoch > epoch)
+        eventually(lambda epoch=epoch: here.stats().epoch > epoch)
         took_ms.append((time.monotonic_ns() - began) / 1e6)
     took_ms.sort()
     print("back after", [round(ms, 1) for ms in took_ms], "ms")

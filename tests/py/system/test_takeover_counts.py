@@ -75,7 +75,7 @@ def test_the_kernels_drops_are_counted_over_a_takeover(
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGKILL)
     overflow(here.local)  # between two workers, or under the second
-    eventually(lambda: here.epoch == 2)
+    eventually(lambda: here.stats().epoch == 2)
     after = dropped_by_kernel(port)
     assert after > before
     eventually(lambda: here.stats().rx_kernel_drops == after)
@@ -145,7 +145,7 @@ def test_a_reset_of_the_statistics_holds_over_a_takeover(
     assert here.stats().rx_kernel_drops == 0
     before = dropped_by_kernel(here.local[1])
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-    eventually(lambda: here.epoch == 2)
+    eventually(lambda: here.stats().epoch == 2)
     overflow(here.local)
     more = dropped_by_kernel(here.local[1]) - before
     eventually(lambda: here.stats().rx_kernel_drops == more)

@@ -77,5 +77,5 @@ def test_an_exception_keeps_no_arguments_alive() -> None:
 
 def test_the_help_names_both_kinds_of_event_loops() -> None:
     words = type(shmring.default_pool().aio).__doc__ or ""
-    assert "asyncio or trio" in words
+    assert "asyncio and trio" in words
     assert "In trio" in words

@@ -20,7 +20,7 @@ from shmring.netflux.records import UDINT, Codec
 
 HERE = ("127.0.0.1", 0)
 UDP = shmring.Udp()
-CLOSING = frozenset({"close", "close_later", "detach"})
+CLOSING = frozenset({"close", "detach"})
 # What ends the pool, on which all the others are.
 ENDS_THE_POOL = frozenset({"close", "detach", "serve_forever", "request_stop"})
 ENGINES = (shmring.Udp, shmring.Rtp, shmring.Netflux, shmring.Cyclic, shmring.Proxy, shmring.Local)
@@ -187,8 +187,8 @@ class World:
                 for sock in slot.thing:
                     with contextlib.suppress(shmring.ShmringError):
                         sock.set_max_bandwidth(None)
-                        take = sock.try_recvmsg if sock.messages else sock.try_recv
-                        while take():
+                        take = sock.recvmsg if sock.messages else sock.recv
+                        while take(timeout=0):
                             pass
 
     def close(self) -> None:

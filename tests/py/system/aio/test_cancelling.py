@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 import shmring
+from shmring._endpoint import Endpoint
 
 HERE = "127.0.0.1"
 PACKETS = 400
@@ -103,7 +104,7 @@ def test_a_packet_wakes_one_of_many_tasks(serve, shmring_pool):
             return super().try_recv()
 
     near = shmring_pool.open("far", shmring.Udp(tx=1024), local=(HERE, 0))
-    far = Counted("far", namespace=shmring_pool.namespace)
+    far = Counted(Endpoint("far", namespace=shmring_pool.namespace))
 
     async def main():
         tasks = [asyncio.create_task(far.aio.recv()) for _ in range(TASKS)]

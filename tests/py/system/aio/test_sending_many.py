@@ -119,7 +119,7 @@ def test_a_cancelled_call_says_how_many_were_queued(run, narrow):
 
 def test_a_close_ends_the_wait(run, narrow):
     near = narrow[0]
-    threading.Timer(0.1, near.close).start()
+    threading.Timer(0.1, near.detach).start()
 
     async def main():
         with pytest.raises(shmring.ChannelClosed) as closed:

@@ -148,7 +148,7 @@ def test_it_tells_what_the_channel_is(shmring_open: Any, c_client: Any) -> None:
     here, _ = shmring_open("facts", here={"engine": shmring.Udp(max_payload=500)})
     name, engine, direction, state, longest, epoch = c_client("facts").ask("info").split()
     assert (name, engine, direction, state) == ("facts", "udp", "3", "1")
-    assert (int(longest), int(epoch)) == (500, here.epoch)
+    assert (int(longest), int(epoch)) == (500, here.stats().epoch)
 
 
 def test_a_descriptor_to_select_on(shmring_open: Any, c_client: Any) -> None:
@@ -181,9 +181,9 @@ def test_a_replaced_worker_goes_unnoticed(
     assert client.ask("poll 0") in ("quiet", "readable")
     assert client.ask("send 0 before") == "0"
     assert there.recv(timeout=20).data == b"before"
-    epoch = here.epoch
+    epoch = here.stats().epoch
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-    eventually(lambda: here.epoch > epoch)
+    eventually(lambda: here.stats().epoch > epoch)
     assert client.ask("send 0 after") == "1"
     assert there.recv(timeout=20).data == b"after"
     there.send(b"answer")
@@ -199,9 +199,9 @@ def test_a_selecting_program_gets_what_comes_after_a_takeover(
     client = c_client("selecting")
     client.ask("poll 0")
     assert client.ask("recv 0").startswith("error EAGAIN")
-    epoch = here.epoch
+    epoch = here.stats().epoch
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-    eventually(lambda: here.epoch > epoch)
+    eventually(lambda: here.stats().epoch > epoch)
     there.send(b"later")
 
     def received() -> bool:

@@ -174,7 +174,7 @@ def test_a_killed_worker_is_replaced_on_the_same_grid(
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         until = time.monotonic() + PATIENCE_S
-        while channel.epoch == 1 and time.monotonic() < until:
+        while channel.stats().epoch == 1 and time.monotonic() < until:
             time.sleep(0.01)
         partner.recv_until(b"go")
         after = channel.cyclic_stats()

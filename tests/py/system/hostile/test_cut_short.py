@@ -152,7 +152,7 @@ def test_many_short_files_and_restarts_give_up_no_core(
         cut(file_of(channel.name, shmring_pool.namespace), number * PAGE)
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, 9)
-    eventually(lambda: oracle.epoch == 2)
+    eventually(lambda: oracle.stats().epoch == 2)
     oracle.send(b"x", to=oracle.local)
     assert oracle.recv(timeout=20).data == b"x"
     time.sleep(0.3)

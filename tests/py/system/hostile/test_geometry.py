@@ -64,13 +64,13 @@ def test_a_smaller_engine_part_is_not_believed(shmring_pool: shmring.Pool, event
     shrink_engine_part(file_of("spoiled", shmring_pool.namespace))
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGKILL)
-    eventually(lambda: oracle.epoch == 2)
+    eventually(lambda: oracle.stats().epoch == 2)
     time.sleep(0.1)  # some hundred cycles, whose figures lie in the engine's part
     assert file.read_bytes()[:PAGE] == before
     eventually(lambda: spoiled.state is shmring.State.FAILED)
     assert oracle.state is shmring.State.OPEN
     with pytest.raises(shmring.ShmringError, match="spoiled"):
-        spoiled.start_sending()
+        spoiled.configure(sending=True)
 
 
 def test_a_pool_that_adopts_asks_its_own_notes(shmring_namespace: str, eventually: Any) -> None:
@@ -98,11 +98,11 @@ def test_a_pool_that_adopts_asks_its_own_notes(shmring_namespace: str, eventuall
         os.kill(info.worker_pid, signal.SIGKILL)
         second = serve(cores)
         try:
-            eventually(lambda: spoiled.epoch == 2)
+            eventually(lambda: spoiled.stats().epoch == 2)
             assert spoiled.local == local
             spoiled.send(b"still there", to=local)
             assert spoiled.recv(timeout=20).data == b"still there"
-            assert alive.epoch == 1
+            assert alive.stats().epoch == 1
         finally:
             second.stop()
     finally:

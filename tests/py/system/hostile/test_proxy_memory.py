@@ -13,6 +13,7 @@ from kit.wire import udp
 
 import shmring
 from rtworkers import paths
+from shmring._endpoint import Endpoint
 from shmring._ring import lib
 from shmring.engine_channel import EngineChannel
 
@@ -31,7 +32,7 @@ def passes(link: shmring.proxy.Channel, server: socket.socket) -> None:
 
 def after(epoch: int, link: shmring.proxy.Channel) -> None:
     give_up = time.monotonic() + PATIENCE_S
-    while link.epoch <= epoch:
+    while link.stats().epoch <= epoch:
         assert time.monotonic() < give_up
         time.sleep(0.01)
 
@@ -72,7 +73,7 @@ def test_requests_that_mean_ill_are_refused(shmring_pool: shmring.Pool) -> None:
             local=("127.0.0.1", 0),
             remote=server.getsockname(),
         )
-        end = EngineChannel("link")
+        end = EngineChannel(Endpoint("link"))
         whole = lib.SHM_PROXY_SET.to_bytes(4, "little") + (3).to_bytes(4, "little")
         refused = 0
         for size in (0, 1, 8, 199, 200, 201, 4096):

@@ -62,8 +62,8 @@ def receive_many(end):
 def reports(end):
     for report in end.reports(100, timeout=0):
         repr(report)
-    end.read_reports(100)
-    end.reports_lost
+    end.reports().read(100)
+    end.reports().lost
 
 
 def statistics(end):

@@ -45,7 +45,7 @@ def kill_workers(here: shmring.Channel, pool: shmring.Pool, read: Any) -> None:
             read()
         os.kill(pool.workers()[0].pid, signal.SIGKILL)
         give_up = time.monotonic() + WAIT_S
-        while here.epoch == epoch:
+        while here.stats().epoch == epoch:
             read()
             assert time.monotonic() < give_up
 

@@ -244,9 +244,9 @@ def test_the_engine_that_is_given_must_fit(local: Any, shmring_pool: shmring.Poo
     local("bus")
     shmring_pool.open("wire", local=("127.0.0.1", 0))
     assert type(shmring.attach("bus")) is shmring.Channel
-    with pytest.raises(shmring.errors.BadConfig, match="leave out engine=Udp"):
+    with pytest.raises(shmring.errors.BadConfig, match="leave out Udp"):
         shmring.attach("bus", shmring.Udp())
-    with pytest.raises(shmring.errors.BadConfig, match="leave out engine=Local"):
+    with pytest.raises(shmring.errors.BadConfig, match="leave out Local"):
         shmring.attach("wire", Local())
 
 

@@ -168,9 +168,9 @@ def test_who_watches_the_feedback_misses_a_link_that_is_silent(kind, plc_of, lin
     plc = plc_of(kind)
     link = link_to(plc)
     plc.wait_for(lambda partner: partner.taken > 10)
-    link.stop_sending()
+    link.configure(sending=False)
     plc.wait_for(lambda partner: partner.error and partner.received == bytes(SIZE))
-    link.start_sending()
+    link.configure(sending=True)
     plc.wait_for(lambda partner: not partner.error and partner.received == WE_SAY)
 
 
@@ -179,10 +179,10 @@ def test_codesys5_misses_it_after_a_second_and_keeps_its_values(plc_of, link_to)
     plc = plc_of("codesys5")
     link = link_to(plc)
     plc.wait_for(lambda partner: partner.connected and partner.received == WE_SAY)
-    link.stop_sending()
+    link.configure(sending=False)
     plc.wait_for(lambda partner: not partner.connected)
     assert plc.partner.received == WE_SAY
-    link.start_sending()
+    link.configure(sending=True)
     plc.wait_for(lambda partner: partner.connected)
 
 
@@ -191,7 +191,7 @@ def test_python_misses_it_after_its_hundred_milliseconds(plc_of, link_to):
     plc = plc_of("python")
     link = link_to(plc)
     plc.wait_for(lambda partner: partner.received == WE_SAY)
-    link.stop_sending()
+    link.configure(sending=False)
     plc.wait_for(lambda partner: partner.watchdog_timeout)
     assert plc.partner.error_message == "Watchdog timeout (0.03s)"
     assert plc.partner.received == bytes(SIZE)

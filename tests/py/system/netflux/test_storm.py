@@ -79,10 +79,10 @@ def test_a_storm(
     for kill in range(1, KILLS + 1):
         time.sleep(chance.random() * 0.03)
         if kill % WORKER_EVERY == 0:
-            epoch = here.epoch
+            epoch = here.stats().epoch
             (worker,) = shmring_pool.workers()
             os.kill(worker.pid, signal.SIGKILL)
-            eventually(lambda before=epoch: here.epoch > before and here.state == "open")
+            eventually(lambda before=epoch: here.stats().epoch > before and here.state == "open")
         at = chance.randrange(WRITERS)
         assert writers[at].line() == "here"
         writers[at].kill()
@@ -104,5 +104,5 @@ def test_a_storm(
     wire.over.set()
     wire.join(20)
     assert wire.wrong == []
-    assert here.epoch == 1 + KILLS // WORKER_EVERY
+    assert here.stats().epoch == 1 + KILLS // WORKER_EVERY
     assert here.link().accepted > 0

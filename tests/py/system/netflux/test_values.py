@@ -39,7 +39,7 @@ import itertools, os, shmring
 link = shmring.attach("plc")
 print("here", flush=True)
 for n in itertools.count():
-    link.update(bytes((n + i) % 256 for i in range(link.send_bytes)))
+    link.update(bytes((n + i) % 256 for i in range(link.settings.send_bytes)))
 """
 
 
@@ -252,7 +252,7 @@ def test_settings_change_while_it_runs(link: Any, partner: Any, eventually: Any)
     with pytest.raises(TypeError, match="'cycle'"):
         here.configure(cycle=1)
     assert here.settings == now
-    here.stop_sending()
+    here.configure(sending=False)
     assert not here.settings.sending
     partner.send(1, b"came")
     assert eventually(here.snapshot).values == b"came"
@@ -260,7 +260,7 @@ def test_settings_change_while_it_runs(link: Any, partner: Any, eventually: Any)
     time.sleep(0.05)
     assert here.link().sent == before
     partner.empty()
-    here.start_sending()
+    here.configure(sending=True)
     assert partner.recv().values == b"sent"
 
 
@@ -380,7 +380,7 @@ warnings.simplefilter("ignore")
 here = ("127.0.0.1", 0)
 engine = shmring.Netflux(send=1, receive=0, values=b"x")
 with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
-    print(link.pool, link.sent_values().values.decode(), flush=True)
+    print(link.stats().pool, link.sent_values().values.decode(), flush=True)
     sys.stdin.read()
 """
         other = python(script)

@@ -661,7 +661,7 @@ def test_the_worker_is_killed(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     give_up = time.monotonic() + WAIT_S
-    while ch.epoch < 2:
+    while ch.stats().epoch < 2:
         assert time.monotonic() < give_up
         time.sleep(0.005)
     found = ch.proxy_stats()

@@ -441,7 +441,7 @@ def test_a_killed_worker_costs_no_more_than_what_it_held(
         pass
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
     thread.join()
-    eventually(lambda: ch.epoch == 2)
+    eventually(lambda: ch.stats().epoch == 2)
     stream(peer, range(100, 120))
     got: list[int] = []
     while not got or got[-1] != 119:

@@ -141,7 +141,7 @@ def test_garbage_beside_the_media(mic: Callable[..., Any], peer: Any, eventually
     stats = eventually(lambda: (s := ch.stats().engine).rtcp_received >= 2 and s)
     assert stats.rtcp_malformed >= 6
     assert ch.state == "open"
-    assert ch.epoch == 1
+    assert ch.stats().epoch == 1
 
 
 # --- repair ---------------------------------------------------------------------------------------

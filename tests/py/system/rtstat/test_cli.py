@@ -239,7 +239,7 @@ def test_errors_are_shown_once(two, shmring_namespace, shmring_pool, eventually)
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGKILL)
     eventually(lambda: "worker died" in run("errors").stdout)
-    eventually(lambda: two[0].epoch == 2)
+    eventually(lambda: two[0].stats().epoch == 2)
     (row,) = json.loads(run("errors", "--json").stdout)
     assert set(row) == {field.name for field in FIELDS["error"]}
     assert (row["kind"], row["source"], row["times"]) == ("worker_died", "pool", 1)

@@ -13,6 +13,7 @@ import pytest
 
 import shmring
 from shmring import udt
+from shmring.udt import compat
 
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
@@ -199,7 +200,7 @@ def test_linger_has_an_end() -> None:
         client = udt.connect(listener.local)
         server, _ = listener.accept(timeout=PATIENCE_S)
         client.sendall(bytes(1_000_000), timeout=PATIENCE_S)
-        client.close_later(linger=100)
+        compat.close_later(client, linger=100)
         assert sum(map(len, server)) == 1_000_000
         server.close()
 

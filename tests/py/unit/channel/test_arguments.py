@@ -24,8 +24,8 @@ HERE = ("127.0.0.1", 9)
         (lambda ch: ch.recv_many(out=5), TypeError, "out must be a writable buffer.*, not int"),
         (lambda ch: ch.recv_into("text"), TypeError, "buffer must be a writable.*, not str$"),
         (lambda ch: ch.recv_into(b"123"), BufferError, "buffer is read-only: give a writable"),
-        (lambda ch: ch.read_reports(-1), ValueError, "max is -1: it must be 0 to"),
-        (lambda ch: ch.read_reports("5"), TypeError, "max must be an int, not '5'"),
+        (lambda ch: ch.reports().read(-1), ValueError, "max is -1: it must be 0 to"),
+        (lambda ch: ch.reports().read("5"), TypeError, "max must be an int, not '5'"),
         (lambda ch: list(ch.reports(max=1.5)), TypeError, "max must be an int, not 1.5"),
         (lambda ch: ch.cancel(-1), ValueError, "sequence is -1: packets are counted from 0"),
         (lambda ch: ch.cancel(2**64), ValueError, f"sequence is {2**64}: packets are counted"),
@@ -100,6 +100,6 @@ def test_batches_can_be_pickled(loop, out):
     copy = pickle.loads(pickle.dumps(batch))
     assert list(copy) == list(batch)
     assert bytes(copy.payload) == bytes(batch.payload)
-    reports = ch.read_reports()
+    reports = ch.reports().read()
     assert list(pickle.loads(pickle.dumps(reports))) == list(reports)
     assert len(reports) == 1

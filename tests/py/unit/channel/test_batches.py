@@ -302,16 +302,15 @@ def test_records_somebody_scribbled_over():
     assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(51), 1)[0].stamp is shmring.types.Stamp.NONE
 
 
-def test_try_send_many_queues_what_finds_room(loop):
+def test_send_many_without_waiting_says_what_found_room(loop):
     ch = loop(held=True, tx=4)
     sequences = array.array("Q", [0] * 6)
-    assert ch.try_send_many([b"%d" % n for n in range(3)], to=ch.home) == 3
-    assert ch.try_send_many(b"345678", size=1, to=ch.home, sequences=sequences) == 1
-    assert sequences[0] == 3
-    assert ch.try_send_many([b"x"], to=ch.home) == 0
-    with pytest.raises(ValueError, match="no packets"):
-        ch.try_send_many([])
-    with pytest.raises(TypeError):
-        ch.try_send_many([b"x"], timeout=0)
+    ch.send_many([b"%d" % n for n in range(3)], to=ch.home, timeout=0)
+    with pytest.raises(shmring.RingFull) as full:
+        ch.send_many(b"345678", size=1, to=ch.home, sequences=sequences, timeout=0)
+    assert (full.value.sent, full.value.first_sequence, sequences[0]) == (1, 3, 3)
+    with pytest.raises(shmring.RingFull) as full:
+        ch.send_many([b"x"], to=ch.home, timeout=0)
+    assert full.value.sent == 0
     ch.release()
     assert [ch.recv(timeout=20).data for _ in range(4)] == [b"0", b"1", b"2", b"3"]

@@ -74,7 +74,7 @@ def test_an_overwritten_loan_is_no_table(loop):
 def test_reports_are_a_table(loop, nanoarrow):
     ch = loop()
     packets(ch, [b"a", b"b"])
-    reports = ch.read_reports()
+    reports = ch.reports().read()
     got = rows(nanoarrow, reports)
     assert [row["sequence"] for row in got] == [r.sequence for r in reports] == [0, 1]
     assert [row["verdict"] for row in got] == [str(r.verdict) for r in reports]
@@ -130,7 +130,7 @@ def test_other_libraries_read_batches_without_pyarrow(loop, library):
     require_module(library)
     ch = loop(tolerance_ns=10**9)
     batch = packets(ch, [b"a", b"bb", b"ccc"])
-    reports = ReportBatch(bytes(ch.read_reports()._records), 1)
+    reports = ReportBatch(bytes(ch.reports().read()._records), 1)
     script = (
         "import pickle, sys\nsys.modules['pyarrow'] = None\n"
         f"batch, reports = pickle.loads({pickle.dumps((batch, reports))!r})\n{READ[library]}"
@@ -153,7 +153,7 @@ def test_numpy_takes_tensors(loop):
     batch = packets(ch, [b"xy"], out=out)
     np.from_dlpack(batch)[0] = ord("z")
     assert out[:2] == b"zy"
-    reports = ch.read_reports()
+    reports = ch.reports().read()
     times = np.from_dlpack(reports)
     assert times.shape == (3, 7)
     assert times[:, 4].tolist() == [r.sent_ns for r in reports]

@@ -284,7 +284,7 @@ def test_a_signal_handler_may_close_what_waits_for_an_answer(loop, shmring_pool,
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_signal_handler_may_close_what_waits_for_a_worker(loop, use):
     ch = loop()
-    socket = paths.worker_socket(paths.pool_directory(ch.namespace, ch.pool), 0)
+    socket = paths.worker_socket(paths.pool_directory(ch.namespace, ch.stats().pool), 0)
     away = socket.with_name("away")
     before = set(os.listdir("/proc/self/fd"))
     socket.rename(away)
@@ -377,9 +377,9 @@ def test_a_forked_child_closes_nothing_of_its_parent(loop):
 
 def kill_worker(pool, channel):
     """Kill the worker and wait until another has taken the channel over."""
-    epoch = channel.epoch
+    epoch = channel.stats().epoch
     os.kill(pool.workers()[0].pid, signal.SIGKILL)
-    until(lambda: channel.epoch != epoch)
+    until(lambda: channel.stats().epoch != epoch)
 
 
 def test_a_replaced_worker_goes_unnoticed(loop, shmring_pool):
@@ -428,7 +428,9 @@ def test_a_reader_that_sleeps_meets_the_new_worker(loop, shmring_pool):
 
 
 def look(ch):
-    return ch.local, ch.remote, ch.pool, ch.direction, ch.clock, ch.max_payload, ch.epoch, ch.state
+    seen = ch.stats()
+    facts = seen.pool, seen.direction, seen.epoch
+    return ch.local, ch.remote, ch.clock, ch.max_payload, ch.state, *facts
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,13 @@ def test_reports_in_pieces_and_as_a_table(loop):
     ch.send_many(bytes(10), size=1, to=ch.home)
     ch.flush(timeout=20)
     assert [r.sequence for r in ch.reports(max=3, timeout=0)] == [0, 1, 2]
-    batch = ch.read_reports(4)
+    batch = ch.reports().read(4)
     assert len(batch) == 4
     assert batch.array["sequence"].tolist() == [3, 4, 5, 6]
     assert batch[0].sequence == 3
     assert batch[-1] == list(batch)[3]
     assert [r.sequence for r in ch.reports(timeout=0)] == [7, 8, 9]
-    assert ch.reports_lost == 0
+    assert ch.reports().lost == 0
 
 
 def test_iterating_waits_and_ends_with_the_channel(loop):
@@ -112,7 +112,7 @@ def test_lost_reports_are_counted(loop):
     ch.send_many(bytes(20), size=1, to=ch.home)
     ch.flush(timeout=20)
     assert [r.sequence for r in ch.reports(timeout=0)] == list(range(12, 20))
-    assert ch.reports_lost == 12
+    assert ch.reports().lost == 12
 
 
 @pytest.mark.parametrize("options", [{"reports": "off"}, {"report_capacity": 0}])

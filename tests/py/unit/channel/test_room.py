@@ -95,9 +95,9 @@ def test_a_wait_goes_on_with_the_next_worker(full, shmring_pool):
     async def run():
         sending = asyncio.create_task(full.aio.send(b"late"))
         await asyncio.sleep(0.1)
-        epoch = full.epoch
+        epoch = full.stats().epoch
         os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
-        while full.epoch == epoch:
+        while full.stats().epoch == epoch:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert not sending.done()

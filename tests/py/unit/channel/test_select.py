@@ -83,11 +83,11 @@ def test_selecting_survives_a_replaced_worker(loop, shmring_pool):
     ch = loop()
     sender = shmring.attach(ch.name)
     assert not readable(ch, 0)
-    epoch = ch.epoch
+    epoch = ch.stats().epoch
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
     give_up = time.monotonic() + 10
     wakes = 0
-    while ch.epoch == epoch or ch._endpoint.attachment.fileno() < 0:
+    while ch.stats().epoch == epoch or ch._endpoint.attachment.fileno() < 0:
         assert time.monotonic() < give_up
         if readable(ch, 1):
             assert ch.try_recv() is None
@@ -166,7 +166,7 @@ def test_asyncio_iterates_until_the_channel_is_closed(loop):
         async for packet in ch:
             got.append(packet.data)
             if len(got) == 3:
-                threading.Timer(0.05, ch.end).start()
+                threading.Timer(0.05, ch.close).start()
         return got
 
     ch.send_many([b"a", b"b", b"c"], to=ch.home)

@@ -155,7 +155,7 @@ def test_threads_ask_while_others_send_and_one_closes(loop):
 
         together(
             lambda: until_closed(lambda e: e.send(b"1", to=ch.home, timeout=0.5)),
-            lambda: until_closed(lambda e: e.recv(timeout=0.5), lambda e: e.read_reports()),
+            lambda: until_closed(lambda e: e.recv(timeout=0.5), lambda e: e.reports().read()),
             lambda: until_closed(lambda e: e.stats(), lambda e: e.flush(timeout=0.5)),
             lambda: until_closed(lambda e: e.cancel(0), lambda e: (e.lost, e.tx_waiting, e.local)),
             lambda end=end: (time.sleep(0.02), end.close()),

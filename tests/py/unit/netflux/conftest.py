@@ -13,6 +13,7 @@ import pytest
 import shmring
 from rtworkers import paths
 from shmring import _host, _options
+from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
 
 Maker = Callable[..., shmring.netflux.Channel]
@@ -21,9 +22,9 @@ Maker = Callable[..., shmring.netflux.Channel]
 class Idle(shmring.netflux.Channel):
     """An end whose producer slot nobody had to give."""
 
-    def __init__(self, name: str, **how: Any) -> None:
-        super().__init__(name, **how)
-        if not self.readonly:
+    def _begin(self) -> None:
+        super()._begin()
+        if not self._endpoint.readonly:
             self._endpoint.attach_now = self._bind  # type: ignore[method-assign]
 
     def _bind(self, what: int) -> None:
@@ -61,7 +62,8 @@ def idle_link(shmring_namespace: str) -> Iterator[Maker]:
         records = {
             way: options[way] for way in ("send", "receive") if not isinstance(options[way], int)
         }
-        channel = Idle(name, namespace=shmring_namespace, readonly=readonly, **records)
+        end = Endpoint(name, namespace=shmring_namespace, readonly=readonly)
+        channel = Idle(end, **records)
         channel.segment = segment  # type: ignore[attr-defined]
         return channel
 

@@ -143,8 +143,8 @@ def test_a_record_of_another_layout(idle_link: Maker, shmring_namespace: str) ->
         )
     raw = shmring.attach("plc", namespace=shmring_namespace)
     assert isinstance(raw, shmring.netflux.Channel)
-    assert raw.send_layout == codec.layout_hash()
-    assert raw.receive_layout == ""
+    assert raw.settings.send_layout == codec.layout_hash()
+    assert raw.settings.receive_layout == ""
 
 
 def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_namespace: str) -> None:
@@ -161,7 +161,7 @@ def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_names
     for attempt in (
         lambda: tap.update(b"oops"),
         lambda: tap.configure(cycle_ns=10**6),
-        tap.stop_sending,
+        lambda: tap.configure(sending=False),
         lambda: tap.set_failsafe(b"oops"),
     ):
         with pytest.raises(errors.NoPermission, match="read-only"):

@@ -595,7 +595,7 @@ def test_a_worker_that_is_killed(link, partner, shmring_pool, eventually):
     eventually(lambda: main.data_recv.value3 == 1)
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGKILL)
-    eventually(lambda: main.channel.epoch == 2)
+    eventually(lambda: main.channel.stats().epoch == 2)
     main.set_send_data(value3=6)
     partner.take_until(lambda taken: taken[2][8] == 6)
     partner.send(2, NetfluxData(value3=2).to_bytes())

@@ -139,6 +139,7 @@ _MOVED = {
     "batch": "PacketLoan ReportBatch pack_addresses",
     "cyclic": "CyclicChannel CyclicStats Tick Ticks",
     "datagram": "ChannelTransport",
+    "default_pool().aio": "open_async",
     "errors": (
         "BadAddress BadConfig ChannelExists LayoutMismatch LoanOverwritten NoPermission NoSpace "
         "PayloadTooLarge RealtimeWarning SendTimeout ShmringOSError TooLate UnsentWarning "
@@ -175,15 +176,15 @@ if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every
             return found(__name__, name, _HOMES[name])
         if name in _MODULES:
             return found(__name__, name, __name__)
-        text = _moved(name)
+        text = _new_place(name)
         if text and sys._getframe(2).f_code.co_name == "_handle_fromlist":
             raise ImportError(text)  # `from shmring import NAME` hides an AttributeError
         raise AttributeError(text or f"module {__name__!r} has no attribute {name!r}")
 
-    def _moved(name):
+    def _new_place(name):
         for room, names in _MOVED.items():
             if name in names.split():
-                new = name.removeprefix(room.capitalize()) or name
+                new = name.removeprefix(room.capitalize()).removesuffix("_async") or name
                 place = room if name == "stamp" else f"{room}.{new}"
                 return f"shmring.{name} is shmring.{place} now"
         return None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.calls import outcome
 
 import netflux
 import rtudp
@@ -46,30 +47,10 @@ class Differs:
     page: str
 
 
-class Index:
-    """A number that is no int, as those of NumPy."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __index__(self) -> int:
-        return self.value
-
-
-def outcome(expression: str, names: dict[str, Any]) -> str:
-    try:
-        return repr(eval(expression, {"Index": Index} | names))
-    except udt4.UDTException as caught:
-        return f"UDTException {caught.code}"
-    except Exception as caught:
-        kinds = type(caught).__mro__
-        return next(kind.__name__ for kind in kinds if kind.__module__ == "builtins")
-
-
 def check(
     expression: str, original: str, differs: Differs | None, names: dict[str, Any], page: str
 ) -> None:
-    got = outcome(expression, names)
+    got, _ = outcome(expression, names)
     if differs is None:
         assert got == original, f"{expression}: the original gives {original}"
         return

@@ -11,7 +11,7 @@ from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
 from shmring._arguments import deadline, has_passed
 from shmring._awaited_report import AwaitedReport
-from shmring._endpoint import CLOCKS, FLUSH_REST_S, Endpoint, checked_end, made
+from shmring._endpoint import FLUSH_REST_S, Endpoint, checked_end, made
 from shmring._host import translated
 from shmring._linger import LINGER_S, end_in_thread, linger_after, warn_unsent
 from shmring._moved import moved
@@ -19,7 +19,7 @@ from shmring._ring import ffi, lib
 from shmring._segment import direction_of, text_of
 from shmring._way_back import engine_of
 from shmring.batch import ReportBatch
-from shmring.types import Clock, SendReport, State
+from shmring.types import SendReport, State
 
 if TYPE_CHECKING:
     from shmring.stats import ChannelStats
@@ -99,12 +99,6 @@ class ChannelEnd:
         `Local`, without addresses."""
         segment = self._endpoint.mapped()
         return _address.unpack(segment.config.remote)
-
-    @property
-    def clock(self) -> Clock:
-        """The clock of the channel: ``"monotonic"`` or ``"tai"``."""
-        segment = self._endpoint.mapped()
-        return CLOCKS[segment.config.clock]
 
     @property
     def max_payload(self) -> int:
@@ -504,6 +498,7 @@ _MEDIA = (
 )
 _LINK = ("any_source", "send_bytes", "receive_bytes", "send_layout", "receive_layout")
 _MOVED = {
+    "clock": "engine.clock",
     **{f"{name}_async": f"aio.{name}" for name in _SUFFIXED},
     "close_async": "aio.close, or aio.detach, which leaves the channel open",
     "end_async": "aio.close",

@@ -65,8 +65,8 @@ class Probes:
         self._raw.flow_count, self._raw.window = flows, window * flows
         self.host = HostTime()
         """Read once, for all timestamps."""
-        self._raw.utc_offset_ns = -self.host.ahead_ns("utc", channel.clock)
-        self._raw.tai_offset_ns = -self.host.ahead_ns("tai", channel.clock)
+        self._raw.utc_offset_ns = -self.host.ahead_ns("utc", channel.engine.clock)
+        self._raw.tai_offset_ns = -self.host.ahead_ns("tai", channel.engine.clock)
         self._raw.use_stamps = channel.stats().tx_stamp != "none"
         self._reports = ffi.new("shm_report_t[]", _REPORTS_AT_ONCE)
         self._reader = ffi.new("slot_reader_t *")

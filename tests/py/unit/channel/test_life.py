@@ -430,7 +430,7 @@ def test_a_reader_that_sleeps_meets_the_new_worker(loop, shmring_pool):
 def look(ch):
     seen = ch.stats()
     facts = seen.pool, seen.direction, seen.epoch
-    return ch.local, ch.remote, ch.clock, ch.max_payload, ch.state, *facts
+    return ch.local, ch.remote, ch.engine.clock, ch.max_payload, ch.state, *facts
 
 
 @pytest.mark.parametrize(

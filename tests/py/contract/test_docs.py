@@ -536,7 +536,7 @@ def test_the_reference_has_every_public_name() -> None:
 # --- where old names are --------------------------------------------------------------------------
 
 FROM_OLD = text_of("docs/moving/from-0.1.md") if CHECKOUT else ""
-MOVED = re.findall(r"^\|`([\w.]+)`\|`([\w.]+)`\|$", FROM_OLD, re.M)
+MOVED = re.findall(r"^\|`([\w.]+)`\|`([\w.()]+)`\|$", FROM_OLD, re.M)
 
 
 def find(path: str) -> Any:

@@ -22,6 +22,7 @@ exclude_patterns = ["docs/examples", "docs/pictures", ".*", "build"]
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 4
 default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # a name such as Channel stands in several rooms
 highlight_language = "text"  # of blocks without a language, drawings mostly
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = False  # it reads the source, which lacks options that are passed on

@@ -173,7 +173,6 @@ def test_everybody_learns_of_the_end(life: Life) -> None:
 def test_an_opener_that_detaches_leaves_the_channel_to_others(life: Life) -> None:
     opener = life.channel
     with shmring.attach(NAME) as other:
-        assert (opener.opened_here, other.opened_here) == (True, False)
         life.channel = other
         life.passes(other, b"born")
         opener.detach()
@@ -204,12 +203,13 @@ def test_pickling_is_attaching(life: Life) -> None:
     ch = life.channel
     with pickle.loads(pickle.dumps(ch)) as copy:
         assert type(copy) is type(ch)
-        assert (copy.name, copy.namespace, copy.readonly) == (NAME, ch.namespace, False)
+        assert (copy.name, copy.namespace) == (NAME, ch.namespace)
+        assert " readonly>" not in repr(copy)
         assert (copy.local, copy.remote) == (ch.local, ch.remote)
         life.passes(copy, b"copy")
     life.passes(ch, b"goes")
     with shmring.attach(NAME, readonly=True) as looking:
-        assert pickle.loads(pickle.dumps(looking)).readonly
+        assert " readonly>" in repr(pickle.loads(pickle.dumps(looking)))
 
 
 def test_a_forked_child_is_a_party_of_its_own(life: Life) -> None:

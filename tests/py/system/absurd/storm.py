@@ -31,6 +31,7 @@ from values import ABSURD, WAITS, OwnError, argument
 
 import shmring
 from shmring import udt
+from shmring._channel_base import ChannelEnd
 
 EXPECTED = (shmring.ShmringError, TypeError, ValueError, BufferError, OwnError)
 LONGEST_CALL_S = 60.0
@@ -157,7 +158,7 @@ async def soon(call: Any) -> Any:
 
 def use(result: Any) -> None:
     """Do with a result what a program does."""
-    if hasattr(result, "end") and hasattr(result, "opened_here"):
+    if isinstance(result, ChannelEnd):
         end(result)
     elif isinstance(result, tuple) and result and isinstance(result[0], udt.UdtSocket):
         result[0].close(linger=0)

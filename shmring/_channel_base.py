@@ -83,8 +83,9 @@ class ChannelEnd:
         Shared memory holds all but descriptors, records and payloads, which are None. None: an
         engine of another package. Raises `LayoutMismatch` if somebody wrote something else there.
         """
+        segment = self._endpoint.mapped()  # this variable keeps it mapped, its fields do not
         with translated(f"channel {self.name!r}"):
-            return engine_of(self._endpoint.mapped().config)
+            return engine_of(segment.config)
 
     @property
     def local(self) -> tuple[str, int] | None:

@@ -9,14 +9,16 @@ the segment.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
 
 from rtworkers import Holding, Supervisor, affinity, history
 from rtworkers.opener import Opener
@@ -25,19 +27,14 @@ from shmring._check import error
 from shmring._options import Prepared
 from shmring._ring import ffi, lib
 from shmring._segment import opener_of, text_of
+from shmring._spec import Spec
 from shmring.errors import BadConfig
+from shmring.parts import Queue
 from shmring.types import State, state_of
 
 log = logging.getLogger("shmring.pool")
 
-# The struct of each engine's own configuration.
-_ENGINES = {
-    "udp": None,
-    "local": None,
-    "cyclic": "shm_cyclic_config_t",
-    "proxy": "shm_proxy_config_t",
-    "netflux": "shm_netflux_config_t",
-}
+_ENGINES = ("udp", "local", "cyclic", "proxy", "netflux")
 _CONNECTIONS = "its connections belong to the program that opened it"
 _REFUSED = {
     "rtp": "each run of a program is a source of its own (RFC 3550, 8.1)",
@@ -47,21 +44,15 @@ _REFUSED = {
 }
 _OTHER = "it may keep what belongs to the program that opened it"
 
-# Fields of a configuration under the names that users give. The sizes follow from others.
-_SHOWN = {
-    **{"tx_capacity": "tx", "rx_capacity": "rx", "read_mode": "reading"},
-    **{"report_slots": "report_capacity", "so_priority": "priority", "impair_tx": "impair"},
-    **dict.fromkeys(
-        ("groups", "multicast_ttl", "multicast_loop", "multicast_interface"), "multicast"
-    ),
-    **{"payload_bytes": "max_payload", "failsafe_crc": "on_stale", "to": "remote"},
-    **{"tx_payload_bytes": "send", "tx_layout": "send", "partner_known": "partner_number"},
-    **{"rx_payload_bytes": "receive", "rx_layout": "receive", "watch_ns": "watchdog_ns"},
-    "flags": "keep_values or keep_window",
+# Fields of a configuration: those of `open`, those of an engine's own of which it has no copy, with
+# the names that users give, and those that say nothing about the channel.
+_OF_OPEN = {
+    **{name: name for name in ("local", "remote", "impair_rx", "profile", "producers", "readers")},
+    "impair_tx": "impair",
 }
-_SIZES = {"tx_bytes": "tx", "rx_bytes": "rx", "max_payload_bytes": "max_payload"}
-_NO_OPTIONS = (
-    *("opener_pid", "held", "engine_bytes", "late_slots", "early_ns"),
+_OF_ENGINE = {"failsafe_crc": "on_stale", "tx_layout": "send", "rx_layout": "receive"}
+_IGNORED = (
+    *("opener_pid", "held", "engine_bytes", "late_slots"),
     *("given", "tx_packet_bytes", "rx_packet_bytes"),
 )
 
@@ -72,27 +63,18 @@ LOOK_S = 0.01
 
 
 class Names:
-    """Lets one thread at a time open or end the channel of a name. Any thread may call."""
+    """A lock for each name, with which one thread at a time opens or ends the channel. A signal
+    handler of the thread that has one has it, too. Any thread may call."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._users: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._locks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
-    @contextlib.contextmanager
-    def taken(self, name: str) -> Iterator[None]:
-        """Have a name during the block. A signal handler of the thread that has it has it, too."""
-        here = threading.get_ident()
-        with self._changed:
-            self._changed.wait_for(lambda: self._users.get(name, here) == here)
-            again = name in self._users
-            self._users[name] = here
-        try:
-            yield
-        finally:
-            if not again:
-                with self._changed:
-                    del self._users[name]
-                    self._changed.notify_all()
+    def lock(self, name: str) -> contextlib.AbstractContextManager[object]:
+        """Return the lock of a name."""
+        with self._lock:
+            lock: Any = self._locks.setdefault(name, threading.RLock())
+            return cast("contextlib.AbstractContextManager[object]", lock)
 
 
 def check_engine(prepared: Prepared) -> None:
@@ -243,25 +225,23 @@ def _state(holding: Holding) -> State:
 
 def _differing(asked: bytes, open_: bytes) -> list[str]:
     """Return the options in which two configurations differ, as users call them."""
+    from shmring import _way_back
+
     wanted, found = _config_of(asked), _config_of(open_)
-    engine = _engine_of(wanted)
-    if engine != _engine_of(found):
+    engine, other = (cast("Spec", _way_back.engine_of(each[0])) for each in (wanted, found))
+    if type(engine) is not type(other):
         return ["engine"]
     if wanted.local.port == 0 and wanted.local.family:
         wanted.local.port = found.local.port
-    fields = _fields_that_differ("shm_config_t", wanted, found)
-    struct = _ENGINES[engine]
-    if struct is not None and "engine_config" in fields:
-        fields += _fields_that_differ(struct, wanted.engine_config, found.engine_config)
-    fields = [field for field in fields if field not in (*_NO_OPTIONS, "engine_config")]
-    if {"tx_capacity", "rx_capacity"} <= set(fields) and _one_size(wanted) and _one_size(found):
-        fields.remove("rx_capacity")  # without rx= it is that of tx
-    own = [field for field in fields if field not in _SIZES] or fields
-    return list(dict.fromkeys(_SIZES.get(field, _SHOWN.get(field, field)) for field in own))
-
-
-def _one_size(config: Any) -> bool:
-    return bool(config.tx_capacity == config.rx_capacity)
+    names = _fields_that_differ(_OF_OPEN, wanted, found)
+    own = [_way_back.Words(type(engine), each[0]).own for each in (wanted, found)]
+    for field in _IGNORED:
+        setattr(wanted, field, getattr(found, field))
+    if bytes(ffi.buffer(wanted)) != bytes(ffi.buffer(found)):
+        names += _values_that_differ(engine, other)
+        names += _fields_that_differ(_OF_ENGINE, *own) if own[0] else []
+        names = list(dict.fromkeys(names)) or ["engine"]
+    return names
 
 
 def _config_of(raw: bytes) -> Any:
@@ -271,19 +251,28 @@ def _config_of(raw: bytes) -> Any:
     return config
 
 
-def _fields_that_differ(struct: str, one: Any, other: Any) -> list[str]:
-    """Return the fields of a struct, and of structs in it, that differ."""
+def _fields_that_differ(options: dict[str, str], one: Any, other: Any) -> list[str]:
+    """Return the options of those fields of two structs that differ."""
     names: list[str] = []
-    one, other = (bytes(ffi.buffer(each, ffi.sizeof(struct))) for each in (one, other))
-    for name, field in ffi.typeof(struct).fields:
+    for name, field in ffi.typeof(one).item.fields:
         part = slice(field.offset, field.offset + ffi.sizeof(field.type))
-        if one[part] == other[part]:
+        if name in options and ffi.buffer(one)[part] != ffi.buffer(other)[part]:
+            names.append(options[name])
+    return names
+
+
+def _values_that_differ(one: Spec, other: Spec) -> list[str]:
+    """Return the fields of two engines, and of their parts, that differ."""
+    names: list[str] = []
+    for field in dataclasses.fields(one):  # type: ignore[arg-type]
+        values = getattr(one, field.name), getattr(other, field.name)
+        if values[0] == values[1]:
             continue
-        if field.type.cname == "shm_netflux_settings_t":
-            inner = (ffi.from_buffer(each[part]) for each in (one, other))
-            names += _fields_that_differ(field.type.cname, *inner)
+        parts = [value for value in values if isinstance(value, Spec)]
+        if len(parts) == 2 and not isinstance(parts[0], Queue) and type(parts[0]) is type(parts[1]):
+            names += _values_that_differ(*parts)
         else:
-            names.append(name)
+            names.append(field.name)
     return names
 
 

@@ -213,7 +213,7 @@ class Pool(Opening):
             self._check_usable()
             if exist_ok:
                 _existing.check_engine(prepared)
-        with self._names.taken(name):
+        with self._names.lock(name):
             with translated(f"channel {name!r}"):
                 alone = self._join(prepared, asking, exist_ok=exist_ok)
                 if alone is not None:
@@ -240,7 +240,7 @@ class Pool(Opening):
             return self._from_here()._leave_channel(name, end=end)
         if self.closed:
             return True
-        with self._names.taken(name):
+        with self._names.lock(name):
             return _existing.leave(self._supervisor, name, _asking(opener), end=end)
 
     def _has_other_openers(self, name: str) -> bool:
@@ -254,7 +254,7 @@ class Pool(Opening):
         if self._is_inherited():
             self._from_here().end(name)
         elif not self.closed:
-            with self._names.taken(name):
+            with self._names.lock(name):
                 self._supervisor.close(name)
 
     # --- life ---------------------------------------------------------------------------------

@@ -245,8 +245,9 @@ def read_value(option: str, config: Any) -> Any:
         if not 1 < number <= row.ratio:
             unbelievable(option, number, f"above 1, up to {row.ratio}")
         return float(number)
-    if not row.low <= number <= row.high or (row.power and number & (number - 1)):
-        unbelievable(option, number, f"{row.low} to {row.high}")
+    believed(option, number, row.low, row.high)
+    if row.power and number & (number - 1):
+        unbelievable(option, number, "0 or a power of two")
     return int(number)
 
 
@@ -257,17 +258,36 @@ def numbers_held(
     configuration. struct: a path in it, with a point behind it."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     flats = {name: kind._flat.get(name, name) for name in names}
-    return {name: _held(rows[flat], struct) for name, flat in flats.items() if flat in rows}
+    return {name: _held(flat, rows[flat], struct) for name, flat in flats.items() if flat in rows}
 
 
-def _held(row: Option, struct: str) -> Callable[[Any], Any]:
+def _held(option: str, row: Option, struct: str) -> Callable[[Any], Any]:
     get = operator.attrgetter(f"{struct}{row.field}")
 
-    def read(words: Any) -> Any:
+    def read(words: Any) -> int:
         number = get(words.own)
-        return 0 if row.zero and number == row.zero else number or row.default
+        number = 0 if row.zero and number == row.zero else number or row.default
+        return believed(option, number, row.low, row.high)
 
     return read
+
+
+def max_payload_held(head_bytes: int = 0) -> Callable[[Any], int]:
+    """Return how `shmring._way_back` reads `max_payload`. head_bytes: what the engine puts before
+    a payload."""
+
+    def read(words: Any) -> int:
+        longest = words.config.max_payload_bytes - head_bytes
+        return believed("max_payload", longest, 0, lib.SHM_MAX_PAYLOAD - head_bytes)
+
+    return read
+
+
+def believed(what: str, number: int, low: int, high: int) -> int:
+    """Return a number from shared memory. Raises `OSError` if it is not within its limits."""
+    if not low <= number <= high:
+        unbelievable(what, number, f"{low} to {high}")
+    return int(number)
 
 
 def unbelievable(what: str, number: object, allowed: str) -> NoReturn:

@@ -110,14 +110,12 @@ class Words:
             self._next()
 
     def _queue(self, name: str, is_queue: bool, has_size: bool) -> int | Queue:
-        packets = getattr(self.config, f"{name}_capacity")
-        if not 1 <= packets <= _options.CAPACITY_MAX:
-            _options.unbelievable(name, packets, f"1 to {_options.CAPACITY_MAX}")
+        capacity = getattr(self.config, f"{name}_capacity")
+        packets = _options.believed(name, capacity, 1, _options.CAPACITY_MAX)
         if not is_queue:
-            return int(packets)
+            return packets
         size = getattr(self.config, f"{name}_packet_bytes")
-        if size > lib.SHM_MAX_PAYLOAD:
-            _options.unbelievable(f"packet_bytes of {name}", size, f"0 to {lib.SHM_MAX_PAYLOAD}")
+        _options.believed(f"packet_bytes of {name}", size, 0, lib.SHM_MAX_PAYLOAD)
         return Queue(packets, size if has_size else None)
 
     # --- for `_held` ------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class Local(LocalRows, Engine[Channel]):
     max_payload: int | None = None
 
     _parts: ClassVar[Parts] = QUEUES
-    _held: ClassVar[Held] = {"max_payload": lambda words: words.config.max_payload_bytes}
+    _held: ClassVar[Held] = {"max_payload": _options.max_payload_held()}
 
     def __post_init__(self) -> None:
         if options := options_of(self):

@@ -21,7 +21,7 @@ from shmring._option_rows import (
     SocketRows,
     UdpRows,
 )
-from shmring._ring import lib
+from shmring._ring import ffi, lib
 from shmring._spec import Held, Parts, Spec
 from shmring.errors import BadConfig
 
@@ -168,15 +168,18 @@ def _groups(config: Any) -> tuple[str | tuple[str, str | int | None], ...]:
         if entry.group.family == 0:
             break
         address = _address.unpack_known(entry.group, "groups")[0]
+        if not _address.is_multicast(bytes(ffi.buffer(ffi.addressof(entry, "group")))):
+            _options.unbelievable("group", address, "a multicast address")
         found.append((address, _interface(entry.interface)) if entry.interface else address)
     return tuple(found)
 
 
 def _interface(index: int) -> str | int:
     """Return an interface by its name, or its number if this host has none of it."""
+    _options.believed("interface", index, 0, 2**31 - 1)
     try:
         return _socket.if_indextoname(index)
-    except (OSError, OverflowError):
+    except OSError:
         return index
 
 

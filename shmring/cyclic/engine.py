@@ -76,7 +76,9 @@ class Cyclic(CyclicRows, Engine[Channel]):
     _struct = "shm_cyclic_config"
     _held: ClassVar[Held] = {
         **_options.numbers_held(CyclicRows, CYCLIC_OPTIONS),
-        "phase_ns": lambda words: words.own.phase_ns,
+        "phase_ns": lambda words: _options.believed(
+            "phase_ns", words.own.phase_ns, 0, words.own.period_ns - 1
+        ),
         "on_stale": lambda words: words.word("on_stale", "on_stale", _READ_ON_STALE),
         "direction": lambda words: _options.read_value("direction", words.config),
         "max_payload": lambda words: words.own.payload_bytes,

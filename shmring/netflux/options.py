@@ -66,7 +66,9 @@ HELD: dict[str, Callable[[Any], Any]] = {
     "own_number": lambda words: words.own.own_number,
     "partner_number": lambda words: words.own.partner_number,
     "on_stale": lambda words: words.word("on_stale", "settings.on_stale", ON_STALE),
-    "rx": lambda words: words.config.rx_capacity,
+    "rx": lambda words: _options.believed(
+        "rx", words.config.rx_capacity, 1, _options.CAPACITY_MAX
+    ),
     **_options.numbers_held(NetfluxRows, NETFLUX_OPTIONS, "settings."),
     **{option: _flag(flag) for option, flag in FLAGS.items()},
 }

@@ -112,7 +112,9 @@ def _rtcp_address(field: str) -> Callable[[Any], Any]:
 # How `shmring._way_back` reads fields.
 HELD: dict[str, Callable[[Any], Any]] = {
     "codec": lambda words: words.word("codec", "codec", CODEC_NUMBERS),
-    "audio_channels": _plainly("channels"),
+    "audio_channels": lambda words: _options.believed(
+        "audio_channels", words.own.channels, 1, 255
+    ),
     "ptime_ns": _ptime_ns,
     "first_timestamp": _plainly("first_ts"),
     "first_sequence": _plainly("first_seq"),
@@ -120,7 +122,7 @@ HELD: dict[str, Callable[[Any], Any]] = {
     "underrun": lambda words: words.word("underrun", "underrun", _UNDERRUNS),
     "event_types": _event_types,
     **numbers_held(RtpRows, RTP_OPTIONS),
-    "max_payload": lambda words: words.config.max_payload_bytes - RX_HEAD_BYTES,
+    "max_payload": _options.max_payload_held(RX_HEAD_BYTES),
     **{
         name: _plainly(name)
         for name in (

@@ -109,6 +109,48 @@ def test_the_reason_names_the_option() -> None:
         engine_of(config[0])
 
 
+@pytest.mark.parametrize(
+    ("engine", "of", "field", "number", "reason"),
+    [
+        (Rtp(max_payload=4000), "", "max_payload_bytes", 99, "max_payload is -29: .* 0 to 65379"),
+        (Udp(max_payload=8), "", "max_payload_bytes", 65508, "max_payload is 65508: .* 0 to 65507"),
+        (Udp(report_capacity=8), "", "report_slots", 3, "report_capacity is 3: .* a power of two"),
+        (Netflux(send=8, rx=9), "", "rx_capacity", 0, "rx is 0: it must be 1 to 2147483647"),
+        (
+            Udp(socket=Socket(multicast=Multicast(interface="lo"))),
+            *("", "multicast_interface", 2**32 - 1, "interface is 4294967295: it must be 0 to"),
+        ),
+        (Rtp(audio_channels=2), "shm_rtp_config_t *", "channels", 0, "audio_channels is 0: "),
+        (
+            Rtp(playout=Playout(max_frames=5)),
+            *("shm_rtp_config_t *", "max_frames", 0, "max_frames is 0: it must be 1 to 4096"),
+        ),
+        (
+            Cyclic(period_ns=10**6, phase_ns=0),
+            *("shm_cyclic_config_t *", "phase_ns", -1, "phase_ns is -1: it must be 0 to 999999"),
+        ),
+        (
+            Cyclic(period_ns=10**6, stale_after_ns=5),
+            *("shm_cyclic_config_t *", "stale_after_ns", 0, "stale_after_ns is 0: it must be 1 to"),
+        ),
+    ],
+)
+def test_a_number_that_no_opener_writes_gives_a_reason(
+    engine: Engine[Any], of: str, field: str, number: int, reason: str
+) -> None:
+    config = opened(engine)
+    setattr(ffi.cast(of, config.engine_config) if of else config, field, number)
+    with pytest.raises(OSError, match=f"its {reason}"):
+        engine_of(config[0])
+
+
+def test_a_group_in_shared_memory_is_a_multicast_address() -> None:
+    config = opened(Udp(socket=Socket(multicast=Multicast(["239.1.1.1"]))))
+    config.groups[0].group.ip[0] = 10
+    with pytest.raises(OSError, match=r"its group is 10\.1\.1\.1: it must be a multicast address"):
+        engine_of(config[0])
+
+
 def test_a_channel_tells_with_what_it_was_opened(shmring_pool: shmring.Pool) -> None:
     engine = Udp(late="drop", rx=Queue(7, 30), socket=Socket(dscp=46))
     with shmring_pool.open("ctl", engine, remote=REMOTE) as ch:

@@ -80,8 +80,10 @@ class ChannelEnd:
         """The engine with its options, equal to the object with which the channel was opened: a
         `Udp`, `Rtp` or another.
 
-        Shared memory holds all but descriptors, records and payloads, which are None. None: an
-        engine of another package. Raises `LayoutMismatch` if somebody wrote something else there.
+        Shared memory holds all but descriptors, records and payloads, which are None. An interface
+        that was given by number comes back by name, and `ptime_ns` of `Rtp` as a time that gives
+        the same samples. None: an engine of another package. Raises `LayoutMismatch` if somebody
+        wrote there what no opener writes.
         """
         segment = self._endpoint.mapped()  # this variable keeps it mapped, its fields do not
         with translated(f"channel {self.name!r}"):

@@ -120,7 +120,10 @@ class Multicast(MulticastRows):
 
     def __post_init__(self) -> None:
         joined = _options.multicast_groups(self.groups)
-        plain = tuple(one if one[1] is not None else one[0] for one in joined)
+        plain = tuple(
+            _host_of(address) if interface in (None, 0) else (_host_of(address), interface)
+            for address, interface in joined
+        )
         object.__setattr__(self, "groups", plain)
         check_rows(self)
         if not isinstance(self.interface, str) and self.interface is not None:
@@ -152,13 +155,22 @@ class Socket(SocketRows):
         if device is not None:
             if not isinstance(device, str):
                 raise TypeError(f"device must be a string, not {device!r}")
-            if len(os.fsencode(device)) > 15 or "\0" in device:
-                raise BadConfig(f"device {device[:80]!r} has a NUL or more than 15 characters")
+            if not device.isprintable() or len(os.fsencode(device)) > 15:
+                raise BadConfig(
+                    f"device is {device[:80]!r}: it must be the name of an interface, at most 15 "
+                    "printable characters"
+                )
         sock = self.existing
         if sock is not None and not isinstance(sock, _socket.socket) and type(sock) is not int:
             raise TypeError(f"existing must be a bound UDP socket or its descriptor, not {sock!r}")
         if isinstance(sock, int):
             _options.integer("existing", sock, 0, 2**31 - 1)
+
+
+def _host_of(address: str) -> str:
+    """Return a group's address in the form in which it comes back from shared memory."""
+    host, _ = _address.unpack(_address.pack((address, 0))) or (address, 0)
+    return host
 
 
 def _groups(config: Any) -> tuple[str | tuple[str, str | int | None], ...]:

@@ -84,8 +84,8 @@ class Rtcp(RtcpRows):
     def __post_init__(self) -> None:
         for name, value in self.given().items():
             if name in ("local", "remote"):
-                _address.pack(value, name)
-                object.__setattr__(self, name, tuple(value))
+                plain = _address.unpack(_address.pack(value, name))
+                object.__setattr__(self, name, plain)
                 if self.port != "next_port":
                     raise BadConfig(f'{name} is given: it needs port="next_port"')
             elif name != "nack":
@@ -189,6 +189,8 @@ class Rtp(RtpRows, Engine[Channel]):
         if self.given():
             plain = self.prepare({}).options
             _options.check_alone(plain, lib.SHM_MAX_RECORD)
+        if self.event_types is not None:  # a set, as the segment holds it
+            object.__setattr__(self, "event_types", tuple(sorted(set(self.event_types))))
 
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         plain, config = rtp_options.prepare(options_of(self) | options, self._own())

@@ -176,6 +176,8 @@ def check_value(shown: str, option: str, value: object) -> None:
     elif option in _SHARES:
         _share(shown, value, _SHARES[option])
     elif option == "cname":
+        if isinstance(value, str) and not value.isprintable():
+            raise BadConfig(f"cname is {value!r}: leave out what cannot be printed")
         _options.set_text(ffi.new("shm_rtp_config_t *"), option, value)
     else:
         _options.switch(shown, value)

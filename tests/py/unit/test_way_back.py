@@ -50,6 +50,8 @@ ENGINES: list[Engine[Any]] = [
     Rtp(codec="l16", audio_channels=2, payload_type=10, clock_rate=44100, ptime_ns=10_000_000),
     Rtp(ssrc=0, first_sequence=0, first_timestamp=7, mark_spurts=False, start_delay_ns=0),
     Rtp(expected_ssrc=5, event_types=(101, 126), underrun="fill", fill_byte=0, fill_packets=2),
+    Rtp(event_types=(126, 101, 126), rtcp=Rtcp(port="next_port", local=("0:0::1", 5, 0, 0))),
+    Udp(socket=Socket(multicast=Multicast([("ff02:0::5", "lo"), ("239.1.1.1", 0)]))),
     Rtp(playout=Playout(min_delay_ns=0, percentile=0.5, max_frames=12, delivery="in_order")),
     Rtp(rtcp=Rtcp()),
     Rtp(rtcp=Rtcp(port="next_port", remote=("127.0.0.1", 11), cname="a@b", nack=Nack())),

@@ -221,6 +221,8 @@ def test_what_cannot_be_names_value_limit_and_fix(options: dict[str, Any], text:
         (Rtcp, {"remote": ("10.0.0.1", 5005)}, 'remote is given: it needs port="next_port"'),
         (Rtcp, {"bandwidth_bps": 0}, "bandwidth_bps is 0"),
         (Rtcp, {"cname": "x" * 128}, "more than 127 characters"),
+        (Rtcp, {"cname": "a\tb"}, r"cname is 'a\\tb': leave out what cannot be printed"),
+        (Rtcp, {"cname": "\ud800"}, r"cname is '\\ud800': leave out"),
         (Nack, {"history_packets": 100}, "power of two"),
         (Nack, {"history_packets": 65536}, "history_packets is 65536"),
         (Nack, {"retry_ns": 0}, "retry_ns is 0; it must be between 1"),

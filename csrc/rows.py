@@ -255,6 +255,10 @@ def _options(table: Table, files: list[File]) -> list[str]:
                 said, power = row.option.get("shown", row.flat), row.option.get("power", False)
                 shown.append(f'    X({row.name}, "{said}", {low}, {found[1]}, {int(power)})')
         lines += [f"#define {name}(X) \\", " \\\n".join(shown)]
+    if name := table.about.get("ratios"):
+        ratios = [(row.name, row.option["ratio"]) for row in table.rows if "ratio" in row.option]
+        shown = [f"    X({field}, {most})" for field, most in ratios]
+        lines += [f"#define {name}(X) \\", " \\\n".join(shown)]
     return lines
 
 

@@ -181,14 +181,11 @@ static int check_addresses(const shm_config_t *c)
 }
 
 /* Written so that NaN is refused as well. */
-static int check_catch_up(double factor)
+static int check_ratio(const char *what, double ratio, int most)
 {
-    if (factor == 0.0 || (factor > 1.0 && factor <= SHM_MAX_CATCH_UP))
+    if (ratio == 0.0 || (ratio > 1.0 && ratio <= most))
         return 0;
-    return rt_err_set(-EINVAL,
-                      "catch_up is %g; it must be above 1, up to %u, or None to send overdue packets "
-                      "at once",
-                      factor, SHM_MAX_CATCH_UP);
+    return rt_err_set(-EINVAL, "%s is %g; it must be above 1, up to %d, or None", what, ratio, most);
 }
 
 int shm_check_number(const char *what, int64_t value, int64_t low, int64_t high, bool power)
@@ -207,7 +204,10 @@ static int check_numbers(const shm_config_t *c)
     rc = rc ? rc : shm_check_number(shown, (int64_t)c->field, low, high, power);
     SHM_CONFIG_LIMITS(LIMIT)
 #undef LIMIT
-    return rc ? rc : check_catch_up(c->catch_up);
+#define RATIO(field, most) rc = rc ? rc : check_ratio(#field, c->field, most);
+    SHM_CONFIG_RATIOS(RATIO)
+#undef RATIO
+    return rc;
 }
 
 int shm_config_check(const shm_config_t *c)

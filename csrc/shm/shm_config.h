@@ -14,7 +14,6 @@
 
 #define SHM_MAX_PAYLOAD 65507u
 #define SHM_MAX_RECORD 65535u /* payload in a ring, including an engine's own header */
-#define SHM_MAX_CATCH_UP 1000000u
 #define SHM_MAX_SLOTS 1024u /* of producers, and of readers */
 #define SHM_MAX_ENGINE_BYTES (UINT64_C(1) << 32)
 

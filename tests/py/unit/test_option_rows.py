@@ -58,12 +58,14 @@ def test_other_values_are_refused(option: str) -> None:
             _options.check_value(option, option, value)
 
 
-def numbers_beyond(option: str) -> list[int]:
+def numbers_beyond(option: str) -> list[float]:
     """Numbers just outside of the limits that the field of the option can hold."""
     row, config = OPTIONS[option], ffi.new("shm_config_t *")
+    if row.ratio:
+        return [1.0, row.ratio + 1.0, float("nan")]
     known = list(row.words.values()) if row.words else [0, 1] if row.switch else [row.low, row.high]
     ends = [min(known) - 1, max(known) + 1]
-    if row.unset is not None and not row.ratio:
+    if row.unset is not None:
         ends[0] = min(row.unset, row.low) - 1
     found = []
     for number in ends:
@@ -75,7 +77,7 @@ def numbers_beyond(option: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("option", [name for name, row in OPTIONS.items() if not row.ratio])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_the_worker_refuses_the_same_and_the_way_back_does_not_believe_it(option: str) -> None:
     for number in numbers_beyond(option):
         config = ffi.new("shm_config_t *")

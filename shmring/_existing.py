@@ -29,20 +29,11 @@ from shmring._ring import ffi, lib
 from shmring._segment import opener_of, text_of
 from shmring._spec import Spec
 from shmring.errors import BadConfig
+from shmring.observe.engines import only_opener
 from shmring.parts import Queue
 from shmring.types import State, state_of
 
 log = logging.getLogger("shmring.pool")
-
-_ENGINES = ("udp", "local", "cyclic", "proxy", "netflux")
-_CONNECTIONS = "its connections belong to the program that opened it"
-_REFUSED = {
-    "rtp": "each run of a program is a source of its own (RFC 3550, 8.1)",
-    "udt": _CONNECTIONS,
-    "udt-port": _CONNECTIONS,
-    "mux": "its ports belong to the program that opened it",
-}
-_OTHER = "it may keep what belongs to the program that opened it"
 
 # Fields of a configuration: those of `open`, those of an engine's own of which it has no copy, with
 # the names that users give, and those that say nothing about the channel.
@@ -80,8 +71,7 @@ class Names:
 def check_engine(prepared: Prepared) -> None:
     """Raise `BadConfig` if the channel cannot be opened with `exist_ok`."""
     engine = _engine_of(prepared.config)
-    if engine not in _ENGINES:
-        reason = _REFUSED.get(engine, _OTHER)
+    if reason := only_opener(engine):
         raise BadConfig(
             f"exist_ok cannot be used with the engine {engine!r}: {reason}. Leave it out, and "
             "attach to a channel that is open"
@@ -161,8 +151,8 @@ def _check_may_join(
     if opener is not None and opener.is_dead:
         by += f", which has died{_since(opener.pid, namespace, prepared.name)}"
     if not exist_ok:
-        again = _engine_of(prepared.config) in _ENGINES and "open it with exist_ok=True"
-        raise _exists(prepared, by, again or "")
+        alone = only_opener(_engine_of(prepared.config))
+        raise _exists(prepared, by, "" if alone else "open it with exist_ok=True")
     if asking.uid not in (0, os.geteuid(), holding.uid):
         raise _exists(prepared, f"{by}, and only user {holding.uid} may open it again")
     if reason := _obstacle(prepared, slot, holding, access):

@@ -1,4 +1,4 @@
-"""One row for an engine of this package: what `attach`, listings and observers need of it."""
+"""One row for an engine of this package: what `attach`, `exist_ok`, listings and observers need."""
 
 import importlib
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ class EngineRow(NamedTuple):
     has no part of its own."""
     view: str = ""
     """The class of `rtstat.parts` that computes further values from this part. Empty: none do."""
+    only_opener: str = ""
+    """Why `exist_ok` cannot be used with it. Empty: it can."""
     about: str = ""
     """What a channel with it is, where the name does not say it."""
 
@@ -24,6 +26,8 @@ class EngineRow(NamedTuple):
         module, _, name = self.home.partition(":")
         return getattr(importlib.import_module(f"shmring.{module}"), name) if name else None
 
+
+_CONNECTIONS = "its connections belong to the program that opened it"
 
 ENGINES = {
     row.name: row
@@ -39,6 +43,7 @@ ENGINES = {
                 *("resyncs", "nack_requested", "nack_recovered"),
             ),
             view="RtpView",
+            only_opener="each run of a program is a source of its own (RFC 3550, 8.1)",
         ),
         EngineRow(
             "cyclic",
@@ -67,6 +72,7 @@ ENGINES = {
                 *("unsent_bytes", "unread_bytes"),
             ),
             view="UdtView",
+            only_opener=_CONNECTIONS,
             about="a connection",
         ),
         EngineRow(
@@ -75,6 +81,7 @@ ENGINES = {
                 *("sockets", "waiting", "backlog", "requests", "accepted", "refused"),
                 *("forgotten", "bad_cookie", "bad_version", "malformed", "foreign", "unknown"),
             ),
+            only_opener=_CONNECTIONS,
             about="a port of connections",
         ),
         EngineRow(
@@ -88,12 +95,24 @@ ENGINES = {
             ),
             about="a UDP proxy",
         ),
-        EngineRow("mux", shown=("open", "lost"), about="many sockets"),
+        EngineRow(
+            "mux",
+            shown=("open", "lost"),
+            only_opener="its ports belong to the program that opened it",
+            about="many sockets",
+        ),
     )
 }
 
 PARTS = {name: row for name, row in ENGINES.items() if row.shown}
 """The engines with a part of their own in the segment."""
+
+
+def only_opener(name: str) -> str:
+    """Return why `exist_ok` cannot be used with an engine. Empty: it can."""
+    row = ENGINES.get(name)
+    unknown = "it may keep what belongs to the program that opened it"
+    return unknown if row is None else row.only_opener
 
 
 def kind_of(name: str) -> Any:
@@ -102,4 +121,4 @@ def kind_of(name: str) -> Any:
     return None if row is None else row.kind()
 
 
-__all__ = ["ENGINES", "PARTS", "EngineRow", "kind_of"]
+__all__ = ["ENGINES", "PARTS", "EngineRow", "kind_of", "only_opener"]

@@ -1,8 +1,9 @@
 """Reads ``csrc/rows/*.toml``, and makes a header of C of each: ``rows.py FOLDER``.
 
-The rows are the only declarations of counters, gauges, histograms, events, enumerators, and of the
-numbers and structs that Python reads from shared memory. CMake runs this program before it compiles
-anything. `schema.py` makes Python and the tables of the documentation of the same rows.
+The rows are the only declarations of options, counters, gauges, histograms and events, and of the
+numbers, enumerators and structs that Python reads from shared memory. CMake runs this program
+before it compiles anything. `schema.py` makes Python and the tables of the documentation of the
+same rows.
 
 A file begins with the headers that its own header includes. Its tables are, by their `kind`:
 

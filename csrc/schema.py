@@ -1,9 +1,9 @@
 """Makes the files that repeat the rows: ``make schema``.
 
-The tables in ``csrc/rows`` are the only declarations of counters, gauges, histograms, events and
-shared numbers. `rows.py` reads them and makes the headers of C. This program writes the Python
-modules and the tables of the documentation that show them. A test compares the committed files with
-its output.
+The tables in ``csrc/rows`` are the only declarations of options, counters, gauges, histograms,
+events and shared numbers. `rows.py` reads them and makes the headers of C. This program writes the
+Python modules and the tables of the documentation that show them. A test compares the committed
+files with its output.
 
     python csrc/schema.py               what is made from the rows
     python csrc/schema.py --installed   the tables of pages that the installed package explains

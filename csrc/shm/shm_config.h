@@ -1,5 +1,6 @@
 /* shm_config.h: the requested configuration of a channel, shm_config_t (rows/config.toml). One
- * struct serves the segment's first page, the control message that opens the channel, and the binding that fills it.
+ * struct serves the segment's first page, the control message that opens the channel, and the
+ * binding that fills it.
  *
  * The pool checks it with shm_config_check before it creates anything. The worker checks its own
  * copy again, because it arrives over a socket. Zeroed and filled by shm_config_init. */

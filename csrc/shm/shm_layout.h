@@ -307,8 +307,8 @@ typedef struct shm_stats {
 } shm_stats_t;
 
 /* --- worker segment -----------------------------------------------------------------------
- * One small segment per worker. It outlives the worker. If all processes of a pool were killed, it outlives the
- * pool, until "shmring gc" removes it. Each part has one writer. */
+ * One small segment per worker. It outlives the worker. If all processes of a pool were killed, it
+ * outlives the pool, until "shmring gc" removes it. Each part has one writer. */
 typedef struct shm_worker_segment {
     shm_worker_page_t page; /* worker */
     uint8_t pad_a[SHM_RECORDER_OFFSET - sizeof(shm_worker_page_t)];

@@ -35,7 +35,7 @@ _REFUSED = {"txtime": "the newest payload leaves in every cycle, none is queued:
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cyclic(CyclicRows, Engine[Channel]):
-    """Send the newest payload in every cycle: the channel is a `Channel`.
+    """Send the newest payload in every cycle: the channel is a `cyclic.Channel`.
 
     The worker keeps the cycle also while Python is busy, hangs, or has died. Any process may
     replace the payload with `Channel.update`.

@@ -19,7 +19,7 @@ from shmring.types import OnStale
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Netflux(NetfluxRows, Engine[Channel]):
-    """A Netflux link to one partner: the channel is a `Channel`, which exchanges values in
+    """A Netflux link to one partner: the channel is a `netflux.Channel`, which exchanges values in
     cycles.
 
     Times are ns, sizes are bytes. The opener gives `send`, `receive` or both.

@@ -39,7 +39,7 @@ _CHANNEL: dict[str, Any] = {
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Proxy(ProxyRows, Engine[Channel]):
-    """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `Channel`.
+    """A UDP proxy whose paths lose, delay and limit datagrams: the channel is a `proxy.Channel`.
 
     Clients send to the channel's `local` address, and the proxy passes their datagrams on to
     `remote`, the server. `impair` of `open` is what happens on the way to the server, `impair_rx`

@@ -96,7 +96,7 @@ class Rtcp(RtcpRows):
 @explained
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Rtp(RtpRows, Engine[Channel]):
-    """RTP (RFC 3550): the channel is an `Channel`, which sends and receives frames.
+    """RTP (RFC 3550): the channel is an `rtp.Channel`, which sends and receives frames.
 
     Times are ns, sizes are bytes.
 

@@ -247,6 +247,9 @@ def _options(table: Table, files: list[File]) -> list[str]:
         shown = [f"    .{field} = {number}" for field, number in numbers.items() if number]
         lines += [f"#define {name} \\", ", \\\n".join(shown)]
     defaulted = table.kind == "limits" and not table.about.get("strict")  # 0: the default
+    if prefix := table.about.get("prefix"):
+        known = [row for row in table.rows if "default" in row.option]
+        lines += [f"#define {prefix}{row.name} {default(files, row)}" for row in known]
     if name := table.name if table.kind == "limits" else table.about.get("limits"):
         shown = []
         for row in table.rows:

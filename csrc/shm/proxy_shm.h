@@ -23,15 +23,14 @@
 #include "shm/shm_layout.h"
 
 #define SHM_PROXY_ENGINE "proxy"
-#define SHM_PROXY_MOST_FLOWS 65536u
 
 typedef enum shm_proxy_way { SHM_PROXY_FORWARD = 0, SHM_PROXY_BACKWARD = 1 } shm_proxy_way_t;
 #define SHM_PROXY_WAYS 2u
 
 typedef struct shm_proxy_config {
     uint32_t config_bytes; /* sizeof this struct */
-    uint32_t flows;        /* 1 .. SHM_PROXY_MOST_FLOWS */
-    int64_t idle_ns;       /* a flow without datagrams for so long ends; 1 ms .. 1 day */
+    uint32_t flows;        /* at a time, at most */
+    int64_t idle_ns;       /* a flow without datagrams for so long ends */
     shm_addr_t to;
 } shm_proxy_config_t;
 

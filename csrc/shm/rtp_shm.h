@@ -15,9 +15,8 @@
 
 #define SHM_RTP_ENGINE "rtp"
 #define SHM_RTP_CNAME_BYTES 128u
-#define SHM_RTP_HEAD_BYTES 12u            /* the header that the worker writes */
-#define SHM_RTP_DEFAULT_PT 255u           /* shm_rtp_tx_t: the channel's payload type */
-#define SHM_RTP_MAX_HISTORY 32768u
+#define SHM_RTP_HEAD_BYTES 12u  /* the header that the worker writes */
+#define SHM_RTP_DEFAULT_PT 255u /* shm_rtp_tx_t: the channel's payload type */
 
 /* --- configuration ------------------------------------------------------------------------ */
 

@@ -1,5 +1,7 @@
 #include "proto/rtp/rtcp_schedule.h"
 
+#include "rows/rtp.h"
+
 #include <math.h>
 
 #define SENDER_SHARE 0.25
@@ -16,7 +18,7 @@ void rtcp_schedule_init(rtcp_schedule_t *s, const rtcp_schedule_config_t *config
         .bytes_per_s = config->bandwidth_bps / 8,
         .average_bytes = config->first_bytes > 0 ? config->first_bytes : DEFAULT_FIRST_BYTES,
         .min_interval_ns =
-            config->min_interval_ns > 0 ? config->min_interval_ns : RTCP_MIN_INTERVAL_NS,
+            config->min_interval_ns > 0 ? config->min_interval_ns : RTP_DEFAULT_rtcp_interval_ns,
         .previous_ns = now_ns,
         .members = 1,
         .members_before = 1,

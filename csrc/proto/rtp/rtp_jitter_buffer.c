@@ -26,19 +26,13 @@
 #include "base/rt_err.h"
 #include "base/rt_math.h"
 #include "base/rt_seq.h"
+#include "rows/rtp.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-#define MS RT_NS_PER_MS
 #define DEFAULT_PERCENTILE 0.98
-#define DEFAULT_MIN_DELAY_NS (5 * MS)
-#define DEFAULT_MAX_DELAY_NS (200 * MS)
-#define DEFAULT_FIRST_DELAY_NS (40 * MS)
-#define DEFAULT_SHRINK_NS_PER_S (10 * MS)
-#define DEFAULT_CONCEAL_NS (100 * MS)
-#define DEFAULT_RESYNC_NS (1000 * MS)
 #define LONGEST_NS (60 * RT_NS_PER_S)
 #define WARM_UP 16u
 #define FAR_SEQ 3000
@@ -65,13 +59,13 @@ int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_confi
     *c = *config;
     if (c->percentile == 0.0)
         c->percentile = DEFAULT_PERCENTILE;
-    c->min_delay_ns = or_default(c->min_delay_ns, DEFAULT_MIN_DELAY_NS);
-    c->max_delay_ns = or_default(c->max_delay_ns, DEFAULT_MAX_DELAY_NS);
-    c->first_delay_ns = rt_clamp64(or_default(c->first_delay_ns, DEFAULT_FIRST_DELAY_NS),
+    c->min_delay_ns = or_default(c->min_delay_ns, RTP_DEFAULT_min_delay_ns);
+    c->max_delay_ns = or_default(c->max_delay_ns, RTP_DEFAULT_max_delay_ns);
+    c->first_delay_ns = rt_clamp64(or_default(c->first_delay_ns, RTP_DEFAULT_first_delay_ns),
                                    c->min_delay_ns, c->max_delay_ns);
-    c->shrink_ns_per_s = or_default(c->shrink_ns_per_s, DEFAULT_SHRINK_NS_PER_S);
-    c->conceal_ns = or_default(c->conceal_ns, DEFAULT_CONCEAL_NS);
-    c->resync_ns = or_default(c->resync_ns, DEFAULT_RESYNC_NS);
+    c->shrink_ns_per_s = or_default(c->shrink_ns_per_s, RTP_DEFAULT_shrink_ns_per_s);
+    c->conceal_ns = or_default(c->conceal_ns, RTP_DEFAULT_conceal_ns);
+    c->resync_ns = or_default(c->resync_ns, RTP_DEFAULT_resync_ns);
     b->entries = entries;
     b->entry_count = entry_count;
     rtp_jitter_init(&b->jitter, c->clock_rate);

@@ -1,25 +1,22 @@
 #include "proto/rtp/rtp_nack.h"
 
+#include "rows/rtp.h"
+
 #include <errno.h>
 #include <string.h>
-
-#define DEFAULT_FIRST_WAIT_NS INT64_C(10000000)
-#define DEFAULT_RETRY_NS INT64_C(50000000)
-#define DEFAULT_GIVE_UP_NS INT64_C(500000000)
-#define DEFAULT_MAX_REQUESTS 3u
 
 void rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config)
 {
     memset(n, 0, sizeof *n);
     n->config = *config;
     if (n->config.first_wait_ns == 0)
-        n->config.first_wait_ns = DEFAULT_FIRST_WAIT_NS;
+        n->config.first_wait_ns = RTP_DEFAULT_nack_first_wait_ns;
     if (n->config.retry_ns == 0)
-        n->config.retry_ns = DEFAULT_RETRY_NS;
+        n->config.retry_ns = RTP_DEFAULT_nack_retry_ns;
     if (n->config.give_up_ns == 0)
-        n->config.give_up_ns = DEFAULT_GIVE_UP_NS;
+        n->config.give_up_ns = RTP_DEFAULT_nack_give_up_ns;
     if (n->config.max_requests == 0)
-        n->config.max_requests = DEFAULT_MAX_REQUESTS;
+        n->config.max_requests = RTP_DEFAULT_nack_max_requests;
 }
 
 void rtp_nack_restart(rtp_nack_receiver_t *n)

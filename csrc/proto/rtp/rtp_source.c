@@ -1,12 +1,11 @@
 #include "proto/rtp/rtp_source.h"
 
+#include "rows/rtp.h"
+
 #include <string.h>
 
 #define SEQ_CYCLE 65536u
 #define NO_BAD_SEQ (SEQ_CYCLE + 1)
-#define DEFAULT_MIN_SEQUENTIAL 2
-#define DEFAULT_MAX_DROPOUT 3000
-#define DEFAULT_MAX_MISORDER 100
 #define MAX_LOST 0x7fffff
 #define MIN_LOST (-0x800000)
 
@@ -15,11 +14,11 @@ void rtp_source_init(rtp_source_t *s, const rtp_source_config_t *config)
     memset(s, 0, sizeof *s);
     s->config = *config;
     if (s->config.min_sequential == 0)
-        s->config.min_sequential = DEFAULT_MIN_SEQUENTIAL;
+        s->config.min_sequential = RTP_DEFAULT_min_sequential;
     if (s->config.max_dropout == 0)
-        s->config.max_dropout = DEFAULT_MAX_DROPOUT;
+        s->config.max_dropout = RTP_DEFAULT_max_dropout;
     if (s->config.max_misorder == 0)
-        s->config.max_misorder = DEFAULT_MAX_MISORDER;
+        s->config.max_misorder = RTP_DEFAULT_max_misorder;
     rtp_jitter_init(&s->jitter, config->clock_rate);
 }
 

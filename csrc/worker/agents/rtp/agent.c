@@ -10,8 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define DEFAULT_FILL_PACKETS 10u
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -106,7 +104,7 @@ static void take_config(wrk_channel_t *ch)
     shm_rtp_config_t *r = &a->config;
     memcpy(r, ch->config.engine_config, sizeof *r);
     if (r->fill_packets == 0)
-        r->fill_packets = DEFAULT_FILL_PACKETS;
+        r->fill_packets = RTP_DEFAULT_fill_packets;
     a->state = (shm_rtp_state_t *)(void *)ch->segment.engine;
 }
 

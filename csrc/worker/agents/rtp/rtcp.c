@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define DEFAULT_BANDWIDTH_BPS 3200.0 /* 5 % of 64 kbit/s */
-#define DEFAULT_HISTORY_PACKETS 512u
 #define MEMBERS 64u
 #define RESEND_GAP_NS (10 * RT_NS_PER_MS)
 #define RESENDS_AT_ONCE 32.0
@@ -29,7 +28,7 @@ static int make_history(wrk_channel_t *ch, int64_t now_mono_ns)
     if ((a->config.flags & SHM_RTP_NACK_SEND) == 0 || !(ch->config.direction & SHM_TX))
         return 0;
     uint32_t packets = a->config.history_packets;
-    packets = packets != 0 ? packets : DEFAULT_HISTORY_PACKETS;
+    packets = packets != 0 ? packets : RTP_DEFAULT_history_packets;
     uint32_t longest =
         ch->config.max_payload_bytes - (uint32_t)sizeof(shm_rtp_tx_t) + SHM_RTP_HEAD_BYTES;
     c->resend_tokens = RESENDS_AT_ONCE;

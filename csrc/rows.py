@@ -94,6 +94,8 @@ class Sizes(NamedTuple):
     """Size and alignment of each type that is a struct."""
 
 
+_KEYS = {"type", "means", "of", "option", "field", "words", "as", "literal", "switch", "ratio"}
+_KEYS |= {"low", "high", "power", "default", "none", "none_in", "unset", "zero", "shown"}
 _MEANING_AT = {"counter": 1, "gauge": 1, "histogram": 0, "event": 1, "enum": 1, "struct": 1}
 
 
@@ -116,6 +118,10 @@ def _file(path: Path) -> File:
 
 def _row(kind: str, name: str, value: Any) -> Row:
     if isinstance(value, dict):
+        if unknown := value.keys() - _KEYS:
+            raise ValueError(f"{name} has {min(unknown)}: use {', '.join(sorted(_KEYS))}")
+        if ("low" in value) != ("high" in value):
+            raise ValueError(f"{name} has one of low and high: give both")
         return Row(name, (value.get("type", ""),), " ".join(value.get("means", "").split()), value)
     cells = list(value) if isinstance(value, list) else [value]
     at = _MEANING_AT[kind]

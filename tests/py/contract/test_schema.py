@@ -175,6 +175,20 @@ def test_an_enumerator_an_operation_and_an_event_more(
     assert "    SHM_EVENT_newly = 0,\n" in headers["observe"]
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('type = "uint8_t"\nlow = 1\nhihg = 5', "new has hihg: use as, default, "),
+        ('type = "uint8_t"\nlow = 1', "new has one of low and high: give both"),
+    ],
+)
+def test_a_mistake_in_a_row_is_refused(row: str, reason: str, copy: Path, checkout: Path) -> None:
+    path = copy / "csrc" / "rows" / "config.toml"
+    path.write_text(f"{path.read_text('utf-8')}\n[shm_config.rows.new]\n{row}\n", "utf-8")
+    with pytest.raises(ValueError, match=reason):
+        headers_of(copy, checkout)
+
+
 def test_events_say_their_units() -> None:
     for name, text, is_error, numbers in layout.EVENTS:
         assert name.isidentifier()

@@ -49,8 +49,8 @@ typedef enum shm_rtp_underrun {
 #define SHM_RTP_EVENT_TYPES 0x20u  /* event_types is given */
 #define SHM_RTP_FLAGS 0x3fu
 
-/* A number of 0 means the default in the comment. -1 means none if the comment says so. The process
- * that opens the channel has drawn ssrc, first_ts and first_seq. */
+/* A number of 0 means its default, of rows/rtp.toml or in the comment. -1 means none if the comment
+ * says so. The process that opens the channel has drawn ssrc, first_ts and first_seq. */
 typedef struct shm_rtp_config {
     uint32_t config_bytes; /* sizeof this struct */
     uint32_t clock_rate;   /* Hz, 1 .. 2^31 - 1; no default */
@@ -70,38 +70,38 @@ typedef struct shm_rtp_config {
 
     /* validation */
     uint32_t expected_ssrc;
-    uint16_t min_sequential;   /* packets in order that prove a source; 2 */
-    uint16_t max_dropout;      /* 3000 */
-    uint16_t max_misorder;     /* 100 */
+    uint16_t min_sequential;   /* packets in order that prove a source */
+    uint16_t max_dropout;
+    uint16_t max_misorder;
     uint8_t codec;             /* clients' own: the encoding of the samples; 0: none */
     uint8_t channels;          /* clients' own: audio channels */
     uint8_t underrun;          /* sending: shm_rtp_underrun_t */
     uint8_t fill_byte;         /* SHM_RTP_FILL: what fills bytes_per_packet */
-    uint16_t fill_packets;     /* most in a row; 10 */
+    uint16_t fill_packets;     /* most in a row */
     int64_t switch_silence_ns; /* silence before another source takes over; 0: at once */
 
     /* jitter buffer */
     double percentile;       /* share of frames that must be in time, above 0, up to 1; 0.98 */
-    int64_t min_delay_ns;    /* 5 ms; -1: none */
-    int64_t max_delay_ns;    /* 200 ms; up to 60 s */
-    int64_t first_delay_ns;  /* 40 ms */
-    int64_t shrink_ns_per_s; /* 10 ms a second */
-    int64_t conceal_ns;      /* 100 ms; -1: none */
-    int64_t resync_ns;       /* 1 s */
+    int64_t min_delay_ns;    /* -1: none */
+    int64_t max_delay_ns;
+    int64_t first_delay_ns;
+    int64_t shrink_ns_per_s;
+    int64_t conceal_ns; /* -1: none */
+    int64_t resync_ns;
 
     /* RTCP */
     double rtcp_bandwidth_bps;   /* of the whole session; 3200 */
-    int64_t rtcp_interval_ns;    /* minimum; 5 s */
+    int64_t rtcp_interval_ns;    /* minimum */
     shm_addr_t rtcp_local;       /* NEXT_PORT: family 0: the media's, port + 1 */
     shm_addr_t rtcp_remote;      /* same default */
     char cname[SHM_RTP_CNAME_BYTES]; /* terminated; "": user@host drawn from the segment's id */
 
     /* NACK (RFC 4585) */
-    uint32_t history_packets;   /* kept for sending again, power of two; 512 */
-    uint32_t nack_max_requests; /* 3 */
-    int64_t nack_first_wait_ns; /* 10 ms */
-    int64_t nack_retry_ns;      /* 50 ms */
-    int64_t nack_give_up_ns;    /* 500 ms */
+    uint32_t history_packets; /* kept for sending again, power of two */
+    uint32_t nack_max_requests;
+    int64_t nack_first_wait_ns;
+    int64_t nack_retry_ns;
+    int64_t nack_give_up_ns;
 
     /* Bit n: packets of payload type n carry no media frames. Not given: those of a dynamic type,
      * not ours, that have 4 bytes. */

@@ -67,7 +67,7 @@ def numbers_beyond(option: str) -> list[float]:
     ends = [min(known) - 1, max(known) + 1]
     if row.unset is not None:
         ends[0] = min(row.unset, row.low) - 1
-    found = []
+    found: list[float] = []
     for number in ends:
         try:
             setattr(config, row.field, number)

@@ -231,7 +231,7 @@ class Measurement:
         size = self._schedule.longest_bytes
         schedule = Schedule(Flow(pps=_HELLO_PPS, count=_HELLO_PROBES, size=size), None, self._lane)
         start_ns = channel.now_ns() + _NS_PER_S // _HELLO_PPS
-        schedule.begin(start_ns, probes.host, channel.engine.clock)
+        schedule.begin(start_ns, probes.host, probes.clock)
         schedule.fill()
         _queue(channel, probes, schedule, 0)
         channel.send(bytes(schedule.payload[:size]), at=start_ns)
@@ -269,7 +269,7 @@ class Measurement:
     def _send_all(self, channel: Channel, probes: Probes) -> None:
         schedule = self._schedule
         self._watch.start_ns = channel.now_ns() + LEAD_NS
-        schedule.begin(self._watch.start_ns, probes.host, channel.engine.clock)
+        schedule.begin(self._watch.start_ns, probes.host, probes.clock)
         done = unqueued = 0
         while not self._is_over(channel, probes, unqueued):
             if not unqueued and not self._ends:

@@ -10,6 +10,7 @@ from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.histogram import Histogram
 from shmring.net.lanes.lane import Columns
+from shmring.types import Clock
 
 MOST_FLOWS: int = lib.STAMP_MOST_FLOWS
 _REPORTS_AT_ONCE = 8192
@@ -65,8 +66,10 @@ class Probes:
         self._raw.flow_count, self._raw.window = flows, window * flows
         self.host = HostTime()
         """Read once, for all timestamps."""
-        self._raw.utc_offset_ns = -self.host.ahead_ns("utc", channel.engine.clock)
-        self._raw.tai_offset_ns = -self.host.ahead_ns("tai", channel.engine.clock)
+        self.clock: Clock = channel.engine.clock
+        """The channel's."""
+        self._raw.utc_offset_ns = -self.host.ahead_ns("utc", self.clock)
+        self._raw.tai_offset_ns = -self.host.ahead_ns("tai", self.clock)
         self._raw.use_stamps = channel.stats().tx_stamp != "none"
         self._reports = ffi.new("shm_report_t[]", _REPORTS_AT_ONCE)
         self._reader = ffi.new("slot_reader_t *")

@@ -92,8 +92,8 @@ class Endpoint(batch.Core):
 
         namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
         readonly: only observe, and nobody notices.
-        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, with
-            readonly "broadcast".
+        reading: ``"each"`` or ``"shared"``. None: as the channel was opened, with readonly
+            "each".
         owner: given to the opener's end: `close` ends the channel for all processes, and reading of
             a new channel starts at the oldest packet. Other ends read what arrives from now on.
         segment: the mapping of the segment, if the caller has one.

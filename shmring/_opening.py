@@ -9,7 +9,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack, cast
 
 from shmring import _options, errors
 from shmring._endpoint import Endpoint, made
@@ -17,10 +17,9 @@ from shmring._host import translated
 from shmring._in_thread import made_in_thread
 from shmring._option_rows import UdpRows
 from shmring._ring import lib
-from shmring._signature import like
 from shmring._spec import Held, Parts
 from shmring.channel import Channel
-from shmring.engine import SHARE, Engine, EngineConfig, Start, start_of
+from shmring.engine import SHARE, Engine, EngineConfig, OpenOptions, Start, start_of
 from shmring.parts import QUEUES, SOCKET, Queue, Share, Socket, explained, options_of
 from shmring.types import Impairment, Profile, WorkerInfo
 
@@ -272,9 +271,16 @@ class OpeningAio:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    @like(Opening.open)
-    async def open(self, *args: Any, **options: Any) -> Any:
-        return await made_in_thread(self._pool.open, end_at_once, *args, **options)
+    @showing(OpenOptions)
+    async def open(
+        self,
+        name: str,
+        engine: Engine[C] = UDP,  # type: ignore[assignment]
+        **options: Unpack[OpenOptions],
+    ) -> C:
+        """Open a channel as `Pool.open` does, and return this process's end of it."""
+        pool: Opening = self._pool
+        return await made_in_thread(pool._open, end_at_once, name, engine, options)
 
 
 def _undo(opened: Opened, failure: BaseException) -> None:

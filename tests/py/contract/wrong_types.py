@@ -142,6 +142,7 @@ async def tasks(
     await rtp.aio.recv_into(bytearray(9))  # E
     await sock.aio.recv(1024, 0.1)  # E
     await pool.aio.open("ctl", helt=True)  # E
+    (await pool.aio.open("ctl")).sdp()  # E
     await ch.recv_async()  # E
 
 

@@ -41,7 +41,7 @@ _DESCRIPTION = """\
 Show what every pool, worker and channel of this host does.
 
 rtstat only reads shared memory. No process has to answer it or is woken by it, and nothing happens
-to a channel if rtstat is stopped or killed. Only the keys C, H and P of the full screen act on a
+to a channel if rtstat is stopped or killed. Only the keys E, H and P of the full screen act on a
 channel, and each asks first. shmring top is the same command."""
 
 _EPILOG = """\

@@ -186,7 +186,7 @@ if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every
             if name in names.split():
                 new = name.removeprefix(room.capitalize()).removesuffix("_async") or name
                 place = room if name == "stamp" else f"{room}.{new}"
-                return f"shmring.{name} is shmring.{place} now"
+                return f"shmring.{name} is now shmring.{place}"
         return None
 
 

@@ -503,19 +503,18 @@ _LINK = ("any_source", "send_bytes", "receive_bytes", "send_layout", "receive_la
 _MOVED = {
     "clock": "engine.clock",
     **{f"{name}_async": f"aio.{name}" for name in _SUFFIXED},
-    "close_async": "aio.close, or aio.detach, which leaves the channel open",
+    "close_async": "aio.detach at the opener, elsewhere aio.close",
     "end_async": "aio.close",
-    "end": "close, or shmring.control.end for a channel that another process opened",
+    "end": "close, or shmring.control.end",
     **{name: f"stats().{name}" for name in ("direction", "epoch", "pool")},
-    "opened_here": "known to who called open",
-    **{name: "known to who called attach" for name in ("readonly", "reading")},
+    **dict.fromkeys(("opened_here", "readonly", "reading"), "known to the caller"),
     "read_reports": "reports().read",
     "reports_lost": "reports().lost",
     **{name: f"media.{name}" for name in _MEDIA},
     **{name: f"settings.{name}" for name in _LINK},
     "start_sending": "configure(sending=True)",
     "stop_sending": "configure(sending=False)",
-    "try_send_many": "send_many(..., timeout=0): RingFull.sent says how many found room",
+    "try_send_many": "send_many(timeout=0), with RingFull.sent",
 }
 """Where the names of former versions are."""
 

@@ -276,10 +276,12 @@ def _clients(segment: Any) -> Iterator[int]:
     yield from sorted(pid for pid in known if psutil.pid_exists(pid))
 
 
+_MOVED = {"close": "end"}
+
 if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every name
 
     def __getattr__(name):
-        raise moved(sys.modules[__name__], name, {"close": "end"})
+        raise moved(sys.modules[__name__], name, _MOVED)
 
 
 __all__ = ["Outcome", "end", "hold", "purge", "release"]

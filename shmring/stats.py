@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from shmring import _realtime
 from shmring._attachment import check_whole
 from shmring._facts import names
+from shmring._moved import moved
 from shmring._numbers import ChannelCounters, ChannelHistograms
 from shmring._ring import ffi, lib
 from shmring.histogram import Histogram
@@ -66,9 +67,7 @@ class ChannelStats(KeptReading, ChannelCounters, ChannelHistograms, Generic[Engi
     if not TYPE_CHECKING:  # a type checker knows the counters from their class
 
         def __getattr__(self, name):
-            if name in _MOVED:
-                raise AttributeError(f"{name} of stats() is {_MOVED[name]} now")
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise moved(self, name, _MOVED)
 
         def __setattr__(self, name, value):
             raise AttributeError(f"{name} of statistics cannot be changed")

@@ -442,10 +442,9 @@ _COMPAT = (
 _MOVED = {
     **{name: f"shmring.udt.compat.{name}(sock)" for name in _COMPAT},
     "socket_id": "shmring.udt.compat.facts(sock).socket_id",
-    "settings": "what the caller gave to connect or listen",
+    **dict.fromkeys(("settings", "gettimeout"), "known to the caller"),
     "getsockname": "local",
-    "gettimeout": "what the caller gave to settimeout",
-    "setblocking": "settimeout(None), or settimeout(0)",
+    "setblocking": "settimeout(None) or settimeout(0)",
     "try_send": "send(data, timeout=0)",
     "try_recv": "recv(timeout=0)",
     "try_recvmsg": "recvmsg(timeout=0)",

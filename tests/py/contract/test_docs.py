@@ -17,7 +17,6 @@ import sys
 import textwrap
 import threading
 import time
-import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -536,15 +535,27 @@ def test_the_reference_has_every_public_name() -> None:
 # --- where old names are --------------------------------------------------------------------------
 
 FROM_OLD = text_of("docs/moving/from-0.1.md") if CHECKOUT else ""
-MOVED = re.findall(r"^\|`([\w.]+)`\|`([\w.()]+)`\|$", FROM_OLD, re.M)
+ROWS_OF_OLD = re.findall(r"^\|`([\w.]+)`\|(.+)\|$", FROM_OLD, re.M)
+MOVED = [(old, new.replace("`", "")) for old, new in ROWS_OF_OLD]
+OF_FRONT = [(old, new) for old, new in MOVED if "." not in old]
+OF_OBJECTS = {
+    kind: importlib.import_module(f"shmring.{home}")._MOVED
+    for kind, home in (
+        ("Channel", "_channel_base"),
+        ("Pool", "pool"),
+        ("control", "control"),
+        ("cyclic.Ticks", "cyclic.ticks"),
+        ("stats.ChannelStats", "stats"),
+        ("udt.UdtListener", "udt.listener"),
+        ("udt.UdtSocket", "udt.socket"),
+    )
+}
 
 
 def find(path: str) -> Any:
     """What a path from `shmring` names. Behind a class it is what its objects have."""
     found: Any = shmring
     for name in path.split("."):
-        if isinstance(found, property):
-            found = typing.get_type_hints(found.fget)["return"]
         if isinstance(found, type) and not hasattr(found, name):
             found = found.__new__(found)  # its old names are known to its objects alone
         found = getattr(found, name)
@@ -553,20 +564,29 @@ def find(path: str) -> Any:
 
 def test_the_table_has_every_old_name_of_the_front() -> None:
     moved = {name for names in shmring._MOVED.values() for name in names.split()}
-    assert {old for old, _ in MOVED if "." not in old} == moved
+    assert {old for old, _ in OF_FRONT} == moved
     assert moved.isdisjoint(dir(shmring))
+
+
+def test_the_table_has_every_old_name_of_objects() -> None:
+    moved = {f"{of}.{old}": new for of, names in OF_OBJECTS.items() for old, new in names.items()}
+    assert {old: new for old, new in MOVED if "." in old} == moved
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED)
 def test_an_old_name_names_the_new_one(old: str, new: str) -> None:
-    with pytest.raises(AttributeError, match=rf"{re.escape(new)} now"):
+    with pytest.raises(AttributeError, match=rf"is now {re.escape(new)}$"):
         find(old)
+
+
+@pytest.mark.parametrize("new", [new for _, new in OF_FRONT])
+def test_the_new_name_exists(new: str) -> None:
     place = new.removeprefix("shmring.").replace("default_pool().aio", "pool.PoolAio")
     assert find(place) is not None
 
 
 def test_an_import_of_an_old_name_names_the_new_one() -> None:
-    with pytest.raises(ImportError, match=r"shmring\.RtpFrame is shmring\.rtp\.Frame now"):
+    with pytest.raises(ImportError, match=r"shmring\.RtpFrame is now shmring\.rtp\.Frame"):
         from shmring import RtpFrame  # type: ignore[attr-defined]  # noqa: F401
 
 

@@ -16,8 +16,8 @@ class ChannelInfo(KeptReading):
     """One channel of this host with its current values."""
 
     opener_alive: bool | None
-    """Whether that process runs. None: unknown. False: the program, started again, takes the
-    channel over, and ``shmring end`` ends it."""
+    """Whether that process runs. None: unknown. False: the program, started again, opens the
+    channel with `exist_ok`, and ``shmring end`` ends it."""
     opened_with: Any
     """The engine with its options, as `Channel.engine`."""
     owner_uid: int

@@ -180,7 +180,7 @@ class Channel(ChannelBase[Item]):
         """Set the values that are sent from the next cycle on.
 
         values: an object that the record encodes, or without a record a bytes-like object of
-            `send_bytes`.
+            `Settings.send_bytes`.
 
         The call only waits, and only shortly, if it is the first one in this process or the first
         one after a worker was replaced. If several processes update, the last one wins.

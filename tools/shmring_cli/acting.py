@@ -26,9 +26,9 @@ the program now asks for. The channel of a named pool may be ended by the user w
 opened it, by the pool's user and by root, that of a private pool by its user and root.
 
 examples:
-  shmring end   ctl             the channel ctl of your namespace
-  shmring end   plant/ctl       that of the namespace plant
-  shmring end   'axis-*'        every channel whose name matches"""
+  shmring end ctl             the channel ctl of your namespace
+  shmring end plant/ctl       that of the namespace plant
+  shmring end 'axis-*'        every channel whose name matches"""
 
 _HOLD = """\
 Halt sending and receiving on channels until `shmring release`.

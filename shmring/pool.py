@@ -736,7 +736,6 @@ def open(
     return pool_for(pool, namespace)._open(name, engine, options)
 
 
-
 def pool_for(pool: Opening | str | None, namespace: str | None) -> Opening:
     """Return what `open` opens a channel on. Raises `BadConfig`."""
     if isinstance(pool, Opening):

@@ -12,13 +12,12 @@ It works with every UDT4 program. The workers run the protocol. Bytes pass throu
     reader, writer = await udt.open_connection("127.0.0.1", 9000)
 """
 
+import sys
+from typing import TYPE_CHECKING
+
+from shmring._moved import moved
 from shmring.udt import aio as aio
-from shmring.udt.connecting import (
-    ConnectOptions,
-    begin_connect,
-    connect,
-    listen,
-)
+from shmring.udt.connecting import ConnectOptions, begin_connect, connect, listen
 from shmring.udt.errors import (
     Code,
     UdtClosed,
@@ -36,6 +35,14 @@ from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
 from shmring.udt.statistics import UdtPortStats, UdtState, UdtStats
 from shmring.udt.streams import UdtReader, UdtServer, UdtWriter, open_connection, start_server
+
+_MOVED = {"connect_async": "aio.connect"}
+
+if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has every name
+
+    def __getattr__(name):
+        raise moved(sys.modules[__name__], name, _MOVED)
+
 
 __all__ = [
     "Code",

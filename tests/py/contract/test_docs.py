@@ -546,6 +546,7 @@ OF_OBJECTS = {
         ("control", "control"),
         ("cyclic.Ticks", "cyclic.ticks"),
         ("stats.ChannelStats", "stats"),
+        ("udt", "udt"),
         ("udt.UdtListener", "udt.listener"),
         ("udt.UdtSocket", "udt.socket"),
     )

@@ -9,8 +9,6 @@
 #include "client/endpoint.h"
 #include "proto/stamp/stamp_stats.h"
 
-#define STAMP_MOST_FLOWS 256u
-
 typedef struct stamp_probes {
     stamp_stats_t *flows; /* the caller's, as the next two */
     uint64_t *sent;       /* window entries: flow << 48 | number of the probe */

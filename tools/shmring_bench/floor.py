@@ -19,8 +19,6 @@ from typing import Any, NamedTuple, Self
 import rtworkers
 from shmring_bench.samples import Lateness
 
-_START_TIMEOUT_S = 10
-
 
 def binary() -> Path:
     """Return the path of the program. Raises `FileNotFoundError` with the fix."""

@@ -22,7 +22,6 @@ WINDOW_S = 3.0
 BUSY_S = 2.0
 # Rate, RTT, loss and ETA fit next to it into 80 columns.
 BAR_WIDTH = 10
-_US_PER_S = 1_000_000
 
 
 class Meter:

@@ -12,7 +12,6 @@ from shmring.histogram import Histogram
 from shmring.net.lanes.lane import Columns
 from shmring.types import Clock
 
-MOST_FLOWS: int = lib.STAMP_MOST_FLOWS
 _REPORTS_AT_ONCE = 8192
 _PACKETS_AT_ONCE = 16384
 _NO_TIME = 2**63 - 1

@@ -83,7 +83,8 @@ class ChannelMonitor:
         return _filled(counts)
 
     def openers(self) -> int:
-        """How many programs have opened the channel or taken it over. `facts` tells of the last."""
+        """How often `opener_pid` of `facts` was written: it rises when another process is the
+        oldest opener that runs."""
         return int(self._opener().count)
 
     def _opener(self) -> Any:

@@ -165,9 +165,10 @@ class ChannelFacts(NamedTuple):
     segment_id: int
     """Differs between all segments that ever had this name."""
     opener_pid: int | None
-    """Process that opened the channel. None: unknown, or in another pid namespace."""
+    """The oldest of its openers that run, else the last one. None: unknown, or in another pid
+    namespace."""
     opener_mono_ns: int
-    """When that process opened the channel or took it over, CLOCK_MONOTONIC."""
+    """When it was noted here, CLOCK_MONOTONIC."""
     configuration: bytes
     """All of it: the ``shm_config_t``."""
 
@@ -282,7 +283,7 @@ class ChannelReading:
 
     @property
     def opener_pid(self) -> int | None:
-        """The process that opened it, or took it over. None: unknown, or in another pid
+        """The oldest of its openers that run, else the last one. None: unknown, or in another pid
         namespace."""
         return self.facts.opener_pid
 

@@ -411,7 +411,7 @@ def no_producer(channel: ChannelView) -> Found | None:
         1,
         f"{_opener(channel)} is dead, and no process is attached to send. It sends its last or "
         "fail-safe values",
-        f"start its program again, or end it: shmring end {full_name(channel)}",
+        f"start its program (exist_ok=True), or end it: shmring end {full_name(channel)}",
     )
 
 
@@ -835,7 +835,7 @@ def orphaned(channel: ChannelView) -> Found | None:
     return Found(
         1,
         f"{_opener(channel)} is dead, and no process is attached{what}",
-        f"start its program again, or end it: shmring end {full_name(channel)}",
+        f"start its program (exist_ok=True), or end it: shmring end {full_name(channel)}",
     )
 
 

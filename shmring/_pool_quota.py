@@ -163,7 +163,7 @@ class Ledger:
                     f"{most}: lower it, or start the pool with other user_limits",
                 )
 
-    def check_may_close(self, name: str, uid: int) -> None:
+    def check_may_end(self, name: str, uid: int) -> None:
         """Raise `NoPermission` unless `uid` opened the channel, or is root or the pool's user."""
         if self.is_trusted(uid):
             return

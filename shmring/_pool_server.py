@@ -7,7 +7,7 @@ pass a socket that the pool adopts.
                                                       -> {"created": true, "alone": true}
     {"op": "leave", "name": "ctl", "end": true}       -> {"ended": true}, from a process that opened
     {"op": "openers", "name": "ctl"}                  -> {"others": false}
-    {"op": "close", "name": "ctl"}                    -> {}
+    {"op": "end", "name": "ctl"}                      -> {}
     {"op": "list", "first": 0}                        -> {"channels": [...], "count": 3}
     {"op": "workers", "first": 0}                     -> {"workers": [{...}, ...], "count": 2}
     {"op": "stop"}                                    -> {}, `Pool.serve_forever` returns
@@ -15,8 +15,8 @@ pass a socket that the pool adopts.
     any of them                                       -> {"error": class, "errno": 22, "text": ...}
 
 SO_PEERCRED tells who asks, or the relay of another user does (`rtworkers.door`). Members of the
-pool's group may open channels, within `UserLimits`, and close their own. Only root and the pool's
-own user may close any channel or stop the pool.
+pool's group may open channels, within `UserLimits`, and end their own. Only root and the pool's
+own user may end any channel or stop the pool.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ class PoolServer:
             return
         if request.get("op") == "client":
             self._name(client, request, fds)
-        elif request.get("op") in ("open", "leave", "openers", "close"):
+        elif request.get("op") in ("open", "leave", "openers", "end"):
             self._begin(client, request, fds)
         else:
             self._answer(client, self._reply(client, request, fds))
@@ -391,8 +391,8 @@ class PoolServer:
                 return {"ended": pool._leave_channel(name, end=end, opener=opener)}
             case {"op": "openers", "name": str() as name}:
                 return {"others": pool._has_other_openers(name)}
-            case {"op": "close", "name": str() as name}:
-                self._ledger.check_may_close(name, client.uid)
+            case {"op": "end", "name": str() as name}:
+                self._ledger.check_may_end(name, client.uid)
                 pool.end(name)
                 return {}
             case {"op": "list"}:
@@ -481,7 +481,7 @@ class RemotePool(Opening):
 
     def end(self, name: str) -> None:
         """End a channel of this pool for all processes."""
-        self._request({"op": "close", "name": name})
+        self._request({"op": "end", "name": name})
 
     def channels(self) -> list[str]:
         """Names of the channels that this pool serves."""

@@ -122,7 +122,7 @@ class NoPool:
 
 @given(
     st.fixed_dictionaries(
-        {"op": st.sampled_from(["open", "close", "leave", "openers", "list", "x"]) | json_values},
+        {"op": st.sampled_from(["open", "end", "leave", "openers", "list", "x"]) | json_values},
         optional=dict.fromkeys(("name", "options", "engine", "exist_ok", "end"), json_values),
     )
 )

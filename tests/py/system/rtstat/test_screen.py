@@ -21,6 +21,7 @@ import shmring
 pytest.importorskip("textual")
 
 from textual.css.query import NoMatches
+from textual.screen import Screen
 
 from rtstat.screen.acting import ActingScreen
 from rtstat.screen.app import RtstatApp
@@ -59,7 +60,7 @@ def drive(
 
 
 async def until(pilot: Any, condition: Callable[[], Any]) -> None:
-    """Wait for a condition. A screen that was just opened has no widgets yet."""
+    """Wait for a condition. It is false while a widget that it asks for does not exist yet."""
     give_up = time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(NoMatches):
@@ -67,6 +68,11 @@ async def until(pilot: Any, condition: Callable[[], Any]) -> None:
                 return
         assert time.monotonic() < give_up, "it did not happen"
         await pilot.pause(0.02)
+
+
+async def opened(app: RtstatApp, pilot: Any, kind: type[Screen[None]]) -> None:
+    """Wait for a screen of this kind, with all its widgets."""
+    await until(pilot, lambda: isinstance(app.screen, kind) and app.screen.is_mounted)
 
 
 async def ready(app: RtstatApp, pilot: Any, channels: int) -> None:
@@ -239,7 +245,7 @@ def test_enter_opens_the_worst_channel(shmring_namespace, three):
         assert table(app).marked_row.name == "axis-1"
         await until(pilot, lambda: is_first(app))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         assert app.screen.key == (shmring_namespace, "camera")
         await pilot.press("escape")
         await ready(app, pilot, 3)
@@ -294,7 +300,7 @@ def test_the_details_of_a_channel(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         screen = app.screen
         await until(pilot, lambda: "axis-1" in text_of(screen.query_one("#facts")))
         facts = text_of(screen.query_one("#facts"))
@@ -316,7 +322,7 @@ def test_the_details_of_a_channel(shmring_namespace, three):
         await until(pilot, lambda: not str(box.border_title).startswith("start of sending"))
         await until(pilot, lambda: "now" in text_of(screen.query_one("#spark-p99")))
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, Overview))
+        await opened(app, pilot, Overview)
 
     drive(shmring_namespace, walk)
 
@@ -332,7 +338,7 @@ def test_a_process_may_have_any_name(shmring_namespace, shmring_pool):
     async def walk(app, pilot):
         await ready(app, pilot, 1)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         facts = app.screen.query_one("#facts")
         await until(
             pilot, lambda: f"{os.getpid()} ([/]\N{REPLACEMENT CHARACTER}[2J" in text_of(facts)
@@ -351,7 +357,7 @@ def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
     async def walk(app, pilot):
         await ready(app, pilot, 1)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         channel.close()
         await until(pilot, lambda: "is gone" in text_of(app.screen.query_one("#trouble")))
 
@@ -397,9 +403,9 @@ def test_help_and_leaving(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await opened(app, pilot, HelpScreen)
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, Overview))
+        await opened(app, pilot, Overview)
         await pilot.press("q")
 
     assert drive(shmring_namespace, walk).return_value == 0
@@ -444,14 +450,14 @@ def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
             await until(pilot, lambda: table(app).has_focus)
             await mark(app, pilot, name)
             await pilot.press("enter")
-            await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+            await opened(app, pilot, ChannelScreen)
             part = app.screen.query_one("#part")
             await until(pilot, lambda part=part: part.size.height > 3)
             drawn = text_of(part)
             for word in words:
                 assert word in drawn
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(app.screen, Overview))
+            await opened(app, pilot, Overview)
 
     drive(shmring_namespace, walk)
     for channel in (here, there, link):
@@ -471,17 +477,17 @@ def test_distinct_errors(shmring_namespace, shmring_pool):
         async def walk(app, pilot):
             await ready(app, pilot, 2)
             await pilot.press("e")
-            await until(pilot, lambda: isinstance(app.screen, TextScreen))
+            await opened(app, pilot, TextScreen)
             shown = app.screen.query_one("#text")
             await until(pilot, lambda: "big" in text_of(shown))
             await pilot.press("e", "escape")
-            await until(pilot, lambda: isinstance(app.screen, Overview))
+            await opened(app, pilot, Overview)
             await pilot.press("end")
             await until(pilot, lambda: table(app).marked_row.name == "good")
             await pilot.press("enter")
-            await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+            await opened(app, pilot, ChannelScreen)
             await pilot.press("e")
-            await until(pilot, lambda: isinstance(app.screen, TextScreen))
+            await opened(app, pilot, TextScreen)
             await until(pilot, lambda: "no errors" in text_of(app.screen.query_one("#text")))
 
         drive(shmring_namespace, walk)
@@ -494,15 +500,15 @@ def test_why_and_the_flight_recorder(shmring_namespace, three):
     async def walk(app, pilot):
         await ready(app, pilot, 3)
         await pilot.press("home", "enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await opened(app, pilot, TextScreen)
         await until(pilot, lambda: "5 of 5" in text_of(app.screen.query_one("#text")))
         assert "enqueued_late" in text_of(app.screen.query_one("#text"))
         await pilot.press("escape", "escape")
-        await until(pilot, lambda: isinstance(app.screen, Overview))
+        await opened(app, pilot, Overview)
         await pilot.press("tab", "enter")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await opened(app, pilot, TextScreen)
         await until(pilot, lambda: "axis-1" in text_of(app.screen.query_one("#text")))
 
     drive(shmring_namespace, walk)
@@ -623,10 +629,10 @@ def test_every_word_has_enough_contrast(shmring_namespace, three):
         await pilot.pause(0.5)
         assert faint(app) == []
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await opened(app, pilot, HelpScreen)
         assert faint(app) == []
         await pilot.press("escape", "enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         await until(pilot, lambda: "axis" in text_of(app.screen.query_one("#facts")))
         assert faint(app) == []
 
@@ -647,21 +653,22 @@ def test_acting_asks_first(shmring_namespace, shmring_pool):
         await pilot.press("E")
         await until(pilot, lambda: "End" in (said(app, "question") or ""))
         await pilot.press("n")
-        await until(pilot, lambda: isinstance(app.screen, Overview))
+        await opened(app, pilot, Overview)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen) and app.screen._last)
+        await opened(app, pilot, ChannelScreen)
+        await until(pilot, lambda: "127.0.0.1:9" in text_of(app.screen.query_one("#facts")))
         await pilot.press("H")
         await until(pilot, lambda: "Hold" in (said(app, "question") or ""))
         await pilot.press("n")
-        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await opened(app, pilot, ChannelScreen)
         assert channel.state is shmring.State.OPEN
         for key, word in (("H", "held"), ("P", "purged"), ("H", "released"), ("E", "ended")):
             await pilot.press(key)
-            await until(pilot, lambda: isinstance(app.screen, ActingScreen))
+            await opened(app, pilot, ActingScreen)
             await pilot.press("y")
             await until(pilot, lambda word=word: word in (said(app) or ""))
             await pilot.press("enter")
-            await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+            await opened(app, pilot, ChannelScreen)
             app.read()
         assert shmring.channels(shmring_namespace) == []
 

@@ -24,6 +24,8 @@ TABLE = ROOT / "tests" / "budgets.txt"
 PRODUCT = ("csrc", "shmring", "workers", "api", "tools")
 CODE = {".py": "Python", ".c": "C", ".h": "C", ".cpp": "C", ".js": "JavaScript"}
 OTHER = {".toml": "TOML", ".html": "HTML"}
+# What is data of the product. Elsewhere these are tables and configurations.
+DATA = {".css": "CSS", ".json": "JSON", ".txt": "text", ".yml": "YAML"}
 # What `make schema` writes. Its lines are also in the rooms of the files.
 GENERATED = (
     *("shmring/_enums.py", "shmring/_numbers.py", "shmring/_option_rows.py"),
@@ -80,9 +82,10 @@ def count(path: str) -> tuple[str, int] | None:
         of = "docs" if top == "docs" else "elsewhere"
         of = "docs/lab" if path.startswith("docs/lab/") else of
         return f"words of Markdown, {of}", len((ROOT / path).read_text("utf-8").split())
-    if suffix in OTHER:
-        lines = (ROOT / path).read_text("utf-8").splitlines()
-        return OTHER[suffix], sum(1 for line in lines if line.strip())
+    data = suffix in DATA and top in PRODUCT and not path.endswith("CMakeLists.txt")
+    if suffix in OTHER or data:
+        row = f"{DATA[suffix]} product" if data else OTHER[suffix]
+        return row, sum(map(bool, (ROOT / path).read_text("utf-8").split("\n")))
     if suffix not in CODE or top not in (*PRODUCT, "tests"):
         return None
     text = (ROOT / path).read_text("utf-8", "replace")

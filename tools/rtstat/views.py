@@ -475,10 +475,6 @@ class WorkerView(Numbers):
         assert times is not None
         return times
 
-    @property
-    def wake_latency_interval(self) -> Times | None:
-        return self.times("wake_latency", interval=True)
-
     def buckets(self, *, interval: bool = False) -> list[tuple[int, int]]:
         """The whole histogram of `wake_latency`, like `ChannelView.buckets`."""
         return self.monitor.buckets(interval)

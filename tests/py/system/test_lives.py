@@ -127,6 +127,7 @@ def test_an_end_leaves_nothing_and_name_and_port_are_free(life: Life) -> None:
     life.passes(life.channel, b"born")
     local, kind = life.channel.local, type(life.channel)
     life.channel.close()
+    life.channel.close()
     assert life.channel.closed
     assert life.pool.channels() == []
     for port in (local[1], local[1] + (kind is shmring.rtp.Channel)) if local else ():
@@ -206,7 +207,9 @@ def test_pickling_is_attaching(life: Life) -> None:
         assert (copy.name, copy.namespace) == (NAME, ch.namespace)
         assert " readonly>" not in repr(copy)
         assert (copy.local, copy.remote) == (ch.local, ch.remote)
+        life.channel = copy
         life.passes(copy, b"copy")
+    life.channel = ch
     life.passes(ch, b"goes")
     with shmring.attach(NAME, readonly=True) as looking:
         assert " readonly>" in repr(pickle.loads(pickle.dumps(looking)))

@@ -116,12 +116,17 @@ def test_an_event_is_the_object_of_rtstat_json(shmring_open: Any) -> None:
     with serving() as address, listening(address) as reply:
         assert reply.getheader("Content-Type") == "text/event-stream"
         first, second = event(reply), event(reply)
+        shown = json.loads(fetch(address, "/shown.json")[1])
     done = subprocess.run(
         [*RTSTAT, "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     wanted = json.loads(done.stdout)
     assert set(second) == set(wanted)
     assert set(second["channels"][0]) == set(wanted["channels"][0])
+    lines = [line for chart in shown["charts"] for line in chart["lines"]]
+    limits = {chart["limit"] for chart in shown["charts"] if "limit" in chart}
+    fields = {part["field"] for part in (*shown["columns"], *lines)} | limits
+    assert fields <= set(second["channels"][0])
     assert [channel["name"] for channel in second["channels"]] == ["ctl", "ctl-peer"]
     assert first["time_ns"] < second["time_ns"]
     assert second["channels"][0]["tx_pps"] is not None

@@ -12,6 +12,7 @@ import pytest
 from rtstat.metric_table import FAMILIES
 from rtstat.troubles import RULES
 
+KEY = re.compile(r"^( *)(?:- )?(\w+): ?(.*)$")
 WAIT = {"broken": "15s", "troubled": "1m"}
 """What grows stays in the list for a minute. What stands must stand this long."""
 LEVELS = {"broken": "critical", "troubled": "warning"}
@@ -47,6 +48,14 @@ def test_each_metric_and_label_exists(alerts: str) -> None:
         assert name in labels
     used = set(re.findall(r"\$labels\.(\w+)", alerts))
     assert used <= {*labels["shmring_trouble"], "instance"}
+
+
+def test_each_line_is_a_key_with_a_value(alerts: str) -> None:
+    """A YAML parser is no dependency of the tests. The file uses little of the language."""
+    for line in alerts.splitlines()[1:]:
+        found = KEY.match(line)
+        assert found is not None, line
+        assert len(found[1]) % 2 == 0
 
 
 @pytest.mark.program("promtool")

@@ -71,6 +71,7 @@ SPELLS: list[tuple[str, list[LatePacket], list[Event], str]] = [
     ("worker_restart", [packet()], [event("channel_taken_over", channel="ctl")], "post-mortem"),
     ("held", [packet()], [event("channel_released", channel="ctl")], "after its release"),
     ("failed", [packet(Verdict.FAILED, error=errno.ENETUNREACH)], [], "ip route"),
+    ("failed", [packet(Verdict.FAILED, error=errno.EPERM)], [], os.strerror(errno.EPERM)),
     ("failed", [packet(Verdict.FAILED, error=9999)], [], "errno 9999"),
     ("sender_late", [ALONE], [], "the sender was late, not the worker (process 4242)"),
     ("sender_late", [packet(Verdict.DROPPED_LATE, enqueued_ns=T + 4 * MS)], [], "not the worker"),

@@ -225,20 +225,24 @@ RING = {"rx_unread_bytes": 65000, "rx_unread": 70}
 TWO = (0, OPENER, 9, 0, 0, 1, READER, 9, 0, 0)
 SHARED = {"reading": "shared", "overflow": "wait"}
 HELD = FULL | {"state": layout.CHANNEL_STATE["held"]}
-GIVE_CLASS = "give the workers real-time priority: shmring doctor realtime. "
-SPIN = 'let the worker spin: profile="latency". '
+GIVE_CLASS = "-> give the workers real-time priority: shmring doctor realtime. For details: "
+SPIN = '-> let the worker spin: profile="latency". For details: '
 
 VARIANTS: dict[str, tuple[Any, dict[str, list[str]]]] = {
     "the only packet": (channel({"tx_woke_late": 1}), {"late": ["100 % of"]}),
     "no real-time class": (channel(LATE_20), {"late": [GIVE_CLASS]}),
     "a real-time class": (channel(LATE_20 | FIFO), {"late": [SPIN]}),
+    "nothing is queued, and no real-time class": (
+        channel({"tx_enqueued_late": 20, "tx_on_time": 80}, engine="cyclic"),
+        {"late": [GIVE_CLASS]},
+    ),
     "nothing is queued": (
         channel({"tx_enqueued_late": 20, "tx_on_time": 80} | FIFO, engine="cyclic"),
         {"late": [SPIN]},
     ),
     "beside packets without a deadline": (
         channel(BULK, timed=((900, 80), (MS, 20))),
-        {"late": ["20.0 % of the packets", "20 packets"]},
+        {"late": ["20.0 % of the packets", "20 packets ->"]},
     ),
     "a reader that never read beside a slow one": (
         channel(
@@ -290,7 +294,7 @@ VARIANTS: dict[str, tuple[Any, dict[str, list[str]]]] = {
             FULL,
             **{"stood": {SENT: (36, AGO)}, "engine": "local", "tx_capacity": 64},
         ),
-        {"send_ring_full": []},
+        {"send_ring_full": ["its readers have taken none for at least 3.00 s"]},
     ),
     "a cyclic channel that was never fed": (
         channel(NOBODY, engine="cyclic", states=GONE),
@@ -306,7 +310,15 @@ VARIANTS: dict[str, tuple[Any, dict[str, list[str]]]] = {
     ),
     "a program that queued packets and ended": (
         channel(QUEUED | {"tx_waiting": 3}, states=GONE),
-        {"orphaned": [" to send. 3 packets still to be sent"]},
+        {"orphaned": [" to send. 3 packets still to be sent ->"]},
+    ),
+    "a program that queued packets and ended, and readers": (
+        channel(QUEUED | {"tx_waiting": 3}, states=GONE, readers=SLOW),
+        {"orphaned": [" to send. 3 packets still to be sent ->"]},
+    ),
+    "a program that has ended": (
+        channel(QUEUED, states=GONE),
+        {"orphaned": ["is dead, and no process is attached ->"]},
     ),
     "a program that has ended, and readers": (
         channel(QUEUED, states=GONE, readers=SLOW),

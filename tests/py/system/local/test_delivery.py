@@ -124,7 +124,6 @@ def test_held_packets_wait_and_purged_ones_are_gone(local: Any) -> None:
     assert here.stats().tx_cancelled == 1
 
 
-
 def test_awaited_packets(local: Any) -> None:
     here = local()
 

@@ -302,7 +302,6 @@ def test_numbers_go_on_where_another_link_ended(link: Any, partner: Any, eventua
     assert here.link().rejected_repeated == 1
 
 
-
 def test_readers_forget_and_counters_begin_anew(link: Any, partner: Any, eventually: Any) -> None:
     here = link(values=b"sent")
     partner.send(1, b"came")
@@ -391,7 +390,6 @@ with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
         assert tap.sent_values() is not None
         other.popen.stdin.close()
         assert other.wait() == 0, "it ends its own pool"
-
 
 
 def test_what_a_record_refuses_at_open_leaves_nothing(

@@ -602,7 +602,6 @@ def test_flows_open_again_when_the_worker_has_files_again(
     check_ledger(ch)
 
 
-
 def test_purge_loses_what_is_on_the_paths(
     opens: Opens, server: socket.socket, client: socket.socket
 ) -> None:

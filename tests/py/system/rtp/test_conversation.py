@@ -132,8 +132,6 @@ def test_the_delay_grows_with_the_jitter(pair: Pair, items: Any) -> None:
 # --- life -----------------------------------------------------------------------------------------
 
 
-
-
 @pytest.mark.check
 def test_many_streams_on_one_worker(shmring_pool: shmring.Pool, peer: Any) -> None:
     channels = [

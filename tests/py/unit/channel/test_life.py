@@ -102,14 +102,12 @@ def test_a_closed_end_raises_everywhere(loop):
             use()
 
 
-
 def test_dropping_the_object_leaves_the_channel_open(loop):
     ch = loop()
     ch.send(b"x", to=ch.home)
     del ch
     gc.collect()
     assert shmring.attach("loop").state == "open"
-
 
 
 def test_slots_of_a_closed_end_are_free_again(loop, settle):
@@ -311,7 +309,6 @@ def test_other_threads_run_while_one_waits(loop):
     assert ch.recv(timeout=20).data == b"x"
 
 
-
 def test_a_forked_child_is_a_party_of_its_own(loop):
     ch = loop()
     ch.send(b"first", to=ch.home)
@@ -489,7 +486,6 @@ def test_a_failed_channel_without_an_errno_that_exists(loop):
 def test_odd_timeouts_of_flush(loop, timeout):
     with pytest.raises((ValueError, TypeError)):
         loop().flush(timeout=timeout)
-
 
 
 def test_the_with_block_that_opened_a_channel_ends_it(loop):

@@ -592,14 +592,14 @@ def late(channel: ChannelView) -> Found | None:
         return None
     if share < LATE_SHARE or (late < LATE_LEAST and share < 0.5):
         return None
-    times = channel.lateness_interval
-    worst = f", up to {duration(times.max_ns)}" if times is not None and times.count else ""
-    whole = "" if channel["tx_immediate"] else f". {amount(channel.late)} in total"
-    from rtstat.causes import fix_of  # which is seldom needed
-
     reason = max(LATE, key=lambda name: grown(channel, name))
     if reason == "tx_dropped_late":
         return None  # dropped_late
+    from rtstat.causes import fix_of  # which is seldom needed
+
+    times = channel.lateness_interval
+    worst = f", up to {duration(times.max_ns)}" if times is not None and times.count else ""
+    whole = "" if channel["tx_immediate"] else f". {amount(channel.late)} in total"
     return Found(
         share,
         f"{percentage(share)} of the packets were late {within(channel)}: {packets(late)}{worst}"

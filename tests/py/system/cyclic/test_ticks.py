@@ -163,7 +163,7 @@ def test_processes_share_a_grid_until_the_last(
     opener = follower()
     phase_ns = due_of(opener) % PERIOD_NS
     with shmring.ticks(PERIOD_NS, name="grid") as ticks:
-        assert not ticks.channel._endpoint.opened_here
+        assert not ticks.channel.created
         assert ticks.phase_ns == phase_ns
         other = follower()
         assert due_of(other) % PERIOD_NS == phase_ns

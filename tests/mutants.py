@@ -35,7 +35,7 @@ WORK = ROOT / "build" / "mutants"
 SITE = WORK / "site"
 PACKAGES = ("shmring", "rtworkers", "rtstat")
 MOST_SECONDS = 60
-# Of the tests of a mutant, by the time that each took alone. What is slower than that waits.
+# How long the tests of a mutant may take together, by what each took alone. Others are left out.
 TEST_SECONDS = 30
 NO_TEST = "unreached"
 SLOW = "slow"

@@ -1,8 +1,8 @@
 """The rooms of the tests: `make test ROOM=rtp` runs the suite of one of them.
 
-A test belongs to the room with the longest beginning of its name. Names of Python tests are paths
-from this folder, those of C tests are ctest's. `python3 tests/py/rooms.py ROOM` prints the words
-that let ctest choose.
+A room lists how the names of its tests begin. If several beginnings fit, the longest one decides.
+Names of Python tests are paths from this folder. Those of C tests are ctest's.
+`python3 tests/py/rooms.py ROOM` prints the words that let ctest choose.
 """
 
 from __future__ import annotations

@@ -67,8 +67,10 @@ def _table(
     width: int,
     worst: Worst | None = None,
 ) -> str:
-    """Return the first columns of a table, as many as fit. views: of each row that of the first
-    column, and that of the others."""
+    """Return the first columns of a table, as many as fit.
+
+    views: for each row, the view that the first column shows, and the view that the others show.
+    """
     pairs = list(views)
     if not pairs:
         return ""

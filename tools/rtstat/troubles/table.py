@@ -1,8 +1,8 @@
-"""What is wrong: the one table of rules, what others suffer from first.
+"""What is wrong: the one table of rules. A trouble that causes others comes before them.
 
-A rule is a decorated function, and the table has them in this order. It has a name, a severity, the
-condition, the words, the fix, and the evidence that a person or a program can check. Each limit is
-beside its rule, with its reason.
+A rule is a decorated function, and its place in this file is its place in the table. It has a name,
+a severity, the condition, the words, the fix, and evidence that a person or a program can check.
+Each limit has its reason beside it.
 """
 
 from __future__ import annotations

@@ -125,7 +125,9 @@ def test_an_event_is_the_object_of_rtstat_json(shmring_open: Any) -> None:
     assert set(second["channels"][0]) == set(wanted["channels"][0])
     lines = [line for chart in shown["charts"] for line in chart["lines"]]
     limits = {chart["limit"] for chart in shown["charts"] if "limit" in chart}
-    fields = {part["field"] for part in (*shown["columns"], *lines)} | limits
+    name, *columns = shown["columns"]
+    assert name["field"] == "channel"
+    fields = {part["field"] for part in (*columns, *lines)} | limits
     assert fields <= set(second["channels"][0])
     assert [channel["name"] for channel in second["channels"]] == ["ctl", "ctl-peer"]
     assert first["time_ns"] < second["time_ns"]

@@ -289,8 +289,14 @@ def test_another_user_may_not_close_hold_or_purge(
 
 
 def test_another_member_of_the_group_may_not_open_a_channel_again(
-    shared_runtime: Path, shmring_namespace: str, as_user: Callable[..., Any]
+    shared_runtime: Path,
+    shmring_namespace: str,
+    as_user: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
     script = (
         "try:\n"
         "    ch = shmring.open('ctl', pool='plant', local=('127.0.0.1', 0), exist_ok=True)\n"
@@ -308,6 +314,10 @@ def test_another_member_of_the_group_may_not_open_a_channel_again(
         assert f"has died, and only user {USER} may open it again" in line
         again = as_user(script, GROUP)
         assert again.line() == "False"
+        with monkeypatch.context() as patched:
+            patched.setattr(shmring.Channel, "_begin", fail)
+            with pytest.raises(MemoryError):
+                pool.open("ctl", local=LOOPBACK, exist_ok=True)
         mine = pool.open("ctl", local=LOOPBACK, exist_ok=True)
         again.tell()
         assert again.line() == "ended"

@@ -310,7 +310,7 @@ class Channel(SendQueue, ChannelBase[Item]):
 
 
 class RtpAio(QueueAio, ArrivalsAio[Item]):
-    """The calls of an `Channel` that wait, for tasks of asyncio and trio."""
+    """The calls of an RTP channel that wait, for tasks of asyncio and trio."""
 
     __slots__ = ()
 

@@ -185,7 +185,7 @@ def test_a_request_that_comes_back_in_its_error_holds_nobody_up(
         ({"engine": ["cyclic", "", -1]}, "shared_bytes is -1; it must be between 0 and"),
         ({"engine": ["cyclic", "", 1 << 70]}, "it must be between 0 and"),
         ({"engine": ["cyclic", "xx", 0]}, "the engine's configuration: non-hexadecimal"),
-        ({"engine": ["cyclic", "00" * 4096, 0]}, "has 4096 bytes, at most 512"),
+        ({"engine": ["cyclic", "00" * 4096, 0]}, "has 4096 bytes, at most 496"),
     ],
 )
 def test_a_request_that_cannot_be_is_answered_in_words(

@@ -69,7 +69,7 @@ def reports(end):
 def statistics(end):
     stats = end.stats()
     repr(stats)
-    repr((end.state, end.epoch, end.local, end.remote, end.lost, end.rx_waiting, end.tx_waiting))
+    repr((end.state, stats.epoch, end.local, end.remote, end.lost, end.rx_waiting, end.tx_waiting))
 
 
 def send(end):

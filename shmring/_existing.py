@@ -293,7 +293,9 @@ def free_name(posix_name: str, prepared: Prepared, asking: Opener) -> None:
             who = f" by this process ({pid})"
         if pid and alive is False:
             who += f", which has died{_since(pid, namespace, prepared.name)}"
-        again = "" if private or not pool else f"open it with pool={pool!r} and exist_ok=True"
+        again = f"open it with pool={pool!r} and exist_ok=True"
+        if private or not pool or only_opener(_engine_of(prepared.config)):
+            again = ""
         raise _exists(prepared, f", opened on pool {pool!r}{who}" if pool else "", again)
 
 

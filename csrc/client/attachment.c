@@ -273,12 +273,14 @@ typedef struct request {
     uint8_t rest[CTL_ENGINE_BYTES];
 } request_t;
 
-/* After a request that failed. Returns 0: it may succeed at the worker that takes over; or the
- * error. */
-static int wait_for_successor(attachment_t *a, int rc, const control_reply_t *reply)
+/* After a request that failed. Returns 0: it may succeed at the worker that takes over, or when
+ * descriptors of other processes have arrived; or the error. */
+static int wait_to_ask_again(attachment_t *a, int rc, const control_reply_t *reply)
 {
     uint32_t epoch;
-    if (reply->refused) /* ENOENT: it has not taken the channel over yet, if that was not closed */
+    if (reply->refused && rc == -ETOOMANYREFS)
+        rc = 0;
+    else if (reply->refused) /* ENOENT: it has not taken the channel over yet, unless closed */
         rc = rc == -ENOENT ? served_epoch(a->segment, &epoch, give_up_at(a->until_mono_ns)) : rc;
     else if (rc == -ECONNRESET && a->control.fd >= 0) {
         attachment_disconnect(a);
@@ -309,7 +311,7 @@ int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t 
         if (rc == -ETIMEDOUT && !reply->refused)
             rt_err_append("worker %u of pool \"%s\"", a->slot, a->segment->config.pool);
         rt_err_append("channel \"%s\"", a->segment->config.name);
-        int again = rt_mono_ns() > give_up ? rc : wait_for_successor(a, rc, reply);
+        int again = rt_mono_ns() > give_up ? rc : wait_to_ask_again(a, rc, reply);
         if (again < 0)
             return again;
     }

@@ -6,12 +6,14 @@ import gc
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import warnings
 
+import psutil
 import pytest
 from kit.waiting import until
 
@@ -55,6 +57,28 @@ def test_another_process_attaches_by_name(loop):
     assert [ch.recv(timeout=20).data for _ in range(2)] == [b"abc", b"cba"]
     assert child.wait(20) == 0
     child.stdout.close()
+
+
+def test_attaching_waits_while_too_many_descriptors_are_under_way(loop, shmring_pool):
+    """The kernel counts those of all processes of a user against the limit of the worker."""
+    ch = loop()
+    worker = psutil.Process(shmring_pool.workers()[0].pid)
+    few = worker.num_fds() + 8
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    limits = worker.rlimit(psutil.RLIMIT_NOFILE)
+    socket.send_fds(ours, [b"x"], [2] * (few + 8))
+    worker.rlimit(psutil.RLIMIT_NOFILE, (few, limits[1]))
+    arrival = threading.Timer(0.3, theirs.close)
+    try:
+        arrival.start()
+        with shmring.attach(ch.name) as other:
+            other.send(b"x", to=ch.home)
+            assert theirs.fileno() == -1
+    finally:
+        arrival.join()
+        worker.rlimit(psutil.RLIMIT_NOFILE, limits)
+        ours.close()
+    assert ch.recv(timeout=20).data == b"x"
 
 
 def test_a_name_that_is_not_there(shmring_namespace):

@@ -66,7 +66,8 @@
  *
  * Why 32-bit sequences in the words are enough: a stale compare-and-swap would need the same
  * sequence and the same place again, that is, 2^32 packets while its caller is stopped between two
- * instructions, and by chance the same place.
+ * instructions, and by chance the same place. A swap that failed is repeated only with a word of
+ * the same sequence: after a lap another packet may be there.
  *
  * Order (R releases, A acquires; the partner is named):
  *   T1  tail swap            -> A: a thread that sees the new tail sees the intent in the slot
@@ -376,6 +377,7 @@ int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns)
 typedef struct walk {
     uint32_t place;
     uint32_t left; /* units up to the tail */
+    uint32_t head; /* where it began */
     uint64_t word;
 } walk_t;
 
@@ -404,7 +406,7 @@ RT_RACY static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w
     uint32_t end = shm_cursor_place(tail);
     if (head >= units || end >= units)
         return false;
-    w->place = head;
+    w->place = w->head = head;
     w->left = tx_used_units(head, end, units);
     if (w->left == 0)
         return false;
@@ -429,32 +431,39 @@ static void offer(tx_claim_t *claim, uint32_t old_seq, int64_t old_due_ns)
                               shm_word_flags(w) | SHM_TX_REPLACES, SHM_RECORD_CLAIMED));
 }
 
-/* The copy of a record that is being moved, too: its mover may be stopped or dead. It is asked only
- * after the original was found to be done: then it is whole. */
-static bool can_be_cancelled(uint64_t word)
+static bool is_unfinished_copy(uint64_t word)
 {
-    unsigned state = shm_word_state(word);
-    return state == SHM_RECORD_COMMITTED ||
-           (state == SHM_RECORD_CLAIMED && (shm_word_flags(word) & SHM_TX_RELOCATED));
+    return shm_word_state(word) == SHM_RECORD_CLAIMED && (shm_word_flags(word) & SHM_TX_RELOCATED);
 }
 
-/* Returns 1 if it is cancelled; 0: the worker was faster, or no record can be there. *word is as
- * found last. instead: the claim that takes its place, NULL: none. */
-RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t *word,
-                             tx_claim_t *instead, int64_t *due_ns)
+/* The copy of a record that is being moved, too: its mover may be stopped or dead. Until the copy
+ * is finished its original is at the head. So a walk that began at this head found the original
+ * done, and the copy is whole. One that halted for laps may find a copy whose original waits. */
+static bool can_be_cancelled(const shm_segment_t *s, const walk_t *w)
+{
+    return shm_word_state(w->word) == SHM_RECORD_COMMITTED ||
+           (is_unfinished_copy(w->word) && rt_load_acquire(&s->tx->head_place) == w->head);
+}
+
+/* Returns 1 if the record at this place of the walk is cancelled; 0: the worker was faster, or no
+ * record can be there. w->word is as found last. It may be that of another record: who halts
+ * before the swap may continue laps later. instead: the claim that takes its place, NULL: none. */
+RT_RACY static int cancel_at(const shm_segment_t *s, walk_t *w, tx_claim_t *instead,
+                             int64_t *due_ns)
 {
     const shm_tx_record_t *record =
-        (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);
-    if ((place + sizeof *record / SHM_UNIT_BYTES) * SHM_UNIT_BYTES > s->config.tx_bytes)
+        (const shm_tx_record_t *)(s->tx_data + (size_t)w->place * SHM_UNIT_BYTES);
+    uint32_t sequence = shm_word_seq(w->word);
+    if ((w->place + sizeof *record / SHM_UNIT_BYTES) * SHM_UNIT_BYTES > s->config.tx_bytes)
         return 0;
-    while (can_be_cancelled(*word)) {
+    while (shm_word_seq(w->word) == sequence && can_be_cancelled(s, w)) {
         int64_t due = rt_read_once(&record->time_ns);
         if (instead)
-            offer(instead, shm_word_seq(*word), due);
-        uint64_t cancelled = shm_word(shm_word_seq(*word), shm_word_units(*word),
-                                      shm_word_flags(*word) | (instead ? SHM_TX_REPLACED : 0u),
+            offer(instead, sequence, due);
+        uint64_t cancelled = shm_word(sequence, shm_word_units(w->word),
+                                      shm_word_flags(w->word) | (instead ? SHM_TX_REPLACED : 0u),
                                       SHM_RECORD_CANCELLED);
-        if (!rt_cas(tx_word_at(s->tx_data, place), word, cancelled)) /* T12 */
+        if (!rt_cas(tx_word_at(s->tx_data, w->place), &w->word, cancelled)) /* T12 */
             continue;
         rt_fence_full(); /* T9 */
         rt_fetch_add(&s->tx->cancels, 1);
@@ -465,8 +474,8 @@ RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t *w
     return 0;
 }
 
-/* One pass from head to tail. *whole: 0 if an unfinished claim or the worker's freeing cut it
- * short. */
+/* One pass from head to tail. *whole: 0 if an unfinished claim, the worker's freeing or a long halt
+ * cut it short. */
 static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *instead,
                        int64_t *due_ns, bool *whole)
 {
@@ -476,8 +485,10 @@ static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *in
     for (bool more = walk_start(s, units, &w); more && !decided; more = walk_next(s, units, &w)) {
         if (shm_word_seq(w.word) != sequence)
             continue;
-        if (cancel_at(s, w.place, &w.word, instead, due_ns))
+        if (cancel_at(s, &w, instead, due_ns))
             return 1;
+        if (shm_word_seq(w.word) != sequence || is_unfinished_copy(w.word))
+            return 0;
         decided = shm_word_state(w.word) == SHM_RECORD_CANCELLED;
     }
     *whole = w.left == 0 || decided;

@@ -5,6 +5,7 @@
 #include "shm_test.h"
 
 #include "crash.h"
+#include "shm/tx_parts.h"
 #include "shm/tx_ring.c"
 
 #include <limits.h>
@@ -359,6 +360,96 @@ static void test_of_two_packets_one_goes_out(void)
     shm_test_close(&seg, fd);
 }
 
+/* --- halted cancellers ---------------------------------------------------------------------- */
+
+enum { EVEN_UNITS = 8 }; /* divides UNITS: each lap has its records at the same places */
+
+static uint64_t push_even(void)
+{
+    uint8_t payload[EVEN_UNITS * SHM_UNIT_BYTES - sizeof(shm_tx_record_t)] = {0};
+    uint64_t sequence = UINT64_MAX;
+    expect(tx_producer_push(&producers[3], payload, sizeof payload, 77, 1, NULL, &sequence) == 0,
+           "no room");
+    return sequence;
+}
+
+static void send_next(void)
+{
+    tx_item_t item;
+    unsigned moved;
+    expect(next(&item) == 1 && tx_queue_take(&queue, item.ref, &item) == 0, "a packet is missing");
+    tx_queue_finish(&queue, item.ref);
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
+}
+
+/* The packet leaves, and so do those of a lap behind it. The last one is at its place and waits. */
+static void pass_a_lap(void)
+{
+    for (unsigned i = 0; i < UNITS / EVEN_UNITS; i++) {
+        (void)push_even();
+        send_next();
+    }
+}
+
+/* The first packet of a ring is cancelled by one who halts before the swap. */
+static int cancel_halted(void (*meanwhile)(void))
+{
+    open_at(0);
+    uint64_t sequence = push_even();
+    crash_meddle = meanwhile;
+    crash_at(1);
+    int rc = tx_ring_cancel(&seg, sequence, NULL);
+    crash_at(0);
+    crash_meddle = NULL;
+    return rc;
+}
+
+static void test_a_cancel_that_halts_takes_no_other_packet(void)
+{
+    int fd;
+    tx_item_t item;
+    open_segment(&fd);
+    (void)snprintf(label, sizeof label, "a cancel that halts");
+    CHECK_EQ(cancel_halted(pass_a_lap), 0);
+    CHECK_EQ(tx_ring_next_sequence(&seg), UNITS / EVEN_UNITS + 1);
+    CHECK_EQ(next(&item), 1);
+    CHECK_EQ(item.sequence, UNITS / EVEN_UNITS);
+    shm_test_close(&seg, fd);
+}
+
+/* Moves the packet until the next place is its first one. There the worker dies over the copy. */
+static void move_for_a_lap(void)
+{
+    tx_item_t item;
+    unsigned moved;
+    rt_a64_t *copy = tx_word_at(seg.tx_data, 0);
+    for (uint32_t to = EVEN_UNITS; to < UNITS; to += EVEN_UNITS) {
+        expect(next(&item) == 1, "it is not taken in");
+        rt_store_relaxed(&seg.tx->tail, shm_cursor(1, (to + EVEN_UNITS) % UNITS));
+        expect(tx_finish_move(&queue, to, EVEN_UNITS, 1), "it is not moved");
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
+    }
+    rt_store_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent_units, EVEN_UNITS);
+    rt_store_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent, shm_cursor(1, 0));
+    rt_store_relaxed(&seg.tx->tail, shm_cursor(1, EVEN_UNITS));
+    rt_store_relaxed(copy, shm_word(0, EVEN_UNITS, SHM_TX_HAS_DUE | SHM_TX_RELOCATED,
+                                    SHM_RECORD_CLAIMED));
+}
+
+static void test_a_cancel_that_halts_takes_no_later_copy(void)
+{
+    int fd;
+    tx_item_t item;
+    open_segment(&fd);
+    (void)snprintf(label, sizeof label, "a cancel that halts while its packet is moved");
+    CHECK_EQ(cancel_halted(move_for_a_lap), 1);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(next(&item), -ECANCELED);
+    CHECK_EQ(item.sequence, 0);
+    check_all_clean();
+    shm_test_close(&seg, fd);
+}
+
 /* --- real processes -------------------------------------------------------------------------- */
 
 /* Claims from a process of its own, which then only waits to be killed. */
@@ -433,6 +524,8 @@ int main(void)
     RUN(test_one_dies_at_every_step);
     RUN(test_two_die_at_every_pair_of_steps);
     RUN(test_of_two_packets_one_goes_out);
+    RUN(test_a_cancel_that_halts_takes_no_other_packet);
+    RUN(test_a_cancel_that_halts_takes_no_later_copy);
     RUN(test_a_stopped_process_keeps_its_claim_and_a_killed_one_not);
     return rt_test_result();
 }

@@ -119,7 +119,7 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
                           s->config.name, w->units);
     w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
     skip_unpublished(w);
-    w->lost_from = shm_cursor_seq(w->floor);
+    w->lost_from = w->room_from = shm_cursor_seq(w->floor);
     wake_readers(w); /* a predecessor may have cleared their request and died before it woke them */
     return 0;
 }
@@ -180,14 +180,26 @@ static bool fits(const rx_writer_t *w, uint32_t take)
     return held + take < w->units && (w->capacity == 0 || packets < w->capacity);
 }
 
+/* The sequence of the oldest packet that a reader is waited for. An end may have become a reader at
+ * an older packet since rx_writer_room was asked. What that room was for has left the socket, and
+ * would be lost for all of them. */
+static uint32_t oldest_spared(rx_writer_t *w)
+{
+    uint32_t floor = shm_cursor_seq(w->floor);
+    uint32_t slowest = shm_cursor_seq(slowest_cursor(w));
+    if (rt_seq32_diff(w->room_from, floor) < 0) /* so that it never seems to lie ahead */
+        w->room_from = floor;
+    return rt_seq32_diff(slowest, w->room_from) < 0 ? w->room_from : slowest;
+}
+
 /* Moves the floor until take units fit. false: SHM_OVERFLOW_WAIT, and a reader is in the way. */
 static bool make_room(rx_writer_t *w, uint32_t take)
 {
     if (fits(w, take))
         return true;
     if (w->wait_for_readers) {
-        uint32_t slowest = shm_cursor_seq(slowest_cursor(w));
-        while (!fits(w, take) && rt_seq32_diff(shm_cursor_seq(w->floor), slowest) < 0)
+        uint32_t spared = oldest_spared(w);
+        while (!fits(w, take) && rt_seq32_diff(shm_cursor_seq(w->floor), spared) < 0)
             evict_oldest(w);
     } else {
         while (!fits(w, take))
@@ -297,12 +309,13 @@ uint64_t rx_writer_lost(rx_writer_t *w)
     return lost > 0 ? (uint64_t)lost : 0;
 }
 
-uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload_bytes)
+uint32_t rx_writer_room(rx_writer_t *w, uint32_t packets, uint32_t payload_bytes)
 {
     shm_cursor_t oldest = slowest_cursor(w);
     if (rt_seq32_diff(shm_cursor_seq(oldest), shm_cursor_seq(w->floor)) < 0)
         oldest = w->floor; /* the cursor of a reader that was purged or
                               overtaken and has not called since */
+    w->room_from = shm_cursor_seq(oldest);
     if (shm_cursor_place(oldest) >= w->units)
         return 0;
     uint32_t held = used_units(shm_cursor_place(oldest), shm_cursor_place(w->tail), w->units);

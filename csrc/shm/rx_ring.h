@@ -19,6 +19,7 @@ typedef struct rx_writer {
     shm_cursor_t floor;
     uint64_t sequence;    /* 64-bit sequence of the tail */
     uint32_t lost_from;   /* sequence: losses before it are counted already */
+    uint32_t room_from;   /* sequence: what rx_writer_room last found unread begins there */
     bool shown;           /* since sleepers were last woken */
 } rx_writer_t;
 
@@ -58,8 +59,9 @@ int rx_writer_publish(rx_writer_t *w);
 uint64_t rx_writer_lost(rx_writer_t *w);
 
 /* How many messages fit for certain without overwriting an unread packet, if each brings up to
- * packets packets that hold up to payload_bytes together. (WAIT mode) */
-uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload_bytes);
+ * packets packets that hold up to payload_bytes together. (WAIT mode) An end that becomes a reader
+ * after this call, at an older packet, is waited for from the next call on. */
+uint32_t rx_writer_room(rx_writer_t *w, uint32_t packets, uint32_t payload_bytes);
 
 /* Empties the ring for every reader. They count nothing as lost. */
 void rx_writer_purge(rx_writer_t *w);

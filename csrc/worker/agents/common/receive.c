@@ -115,7 +115,7 @@ unsigned agent_receive(wrk_channel_t *ch, agent_receiver_t *r, unsigned messages
     return total;
 }
 
-static unsigned room_messages(const wrk_channel_t *ch, bool gro)
+static unsigned room_messages(wrk_channel_t *ch, bool gro)
 {
     if (!ch->rx.wait_for_readers)
         return UINT32_MAX;
@@ -124,7 +124,7 @@ static unsigned room_messages(const wrk_channel_t *ch, bool gro)
     return rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
 }
 
-unsigned agent_receive_room(const wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns)
+unsigned agent_receive_room(wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns)
 {
     unsigned room = room_messages(ch, gro);
     stop->now = room == 0;
@@ -132,7 +132,7 @@ unsigned agent_receive_room(const wrk_channel_t *ch, agent_stop_t *stop, bool gr
     return room;
 }
 
-bool agent_receive_again(const wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns)
+bool agent_receive_again(wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns)
 {
     return stop->now && now_mono_ns >= stop->retry_mono_ns &&
            agent_receive_room(ch, stop, gro, now_mono_ns) > 0;

@@ -47,8 +47,8 @@ typedef struct agent_stop {
 
 /* Messages that the ring has room for, UINT32_MAX if old packets are
  * overwritten. 0: reading stops. */
-unsigned agent_receive_room(const wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns);
+unsigned agent_receive_room(wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns);
 /* Whether reading, which had stopped, continues now. */
-bool agent_receive_again(const wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns);
+bool agent_receive_again(wrk_channel_t *ch, agent_stop_t *stop, bool gro, int64_t now_mono_ns);
 
 #endif

@@ -540,6 +540,39 @@ static void test_room_is_a_promise(void)
     }
 }
 
+/* It becomes a reader at an old packet while the room is being used: it loses that one, and knows.
+ * The packet for which there was room is not lost for all. */
+static void test_room_stays_when_an_end_becomes_a_reader(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.overflow = SHM_OVERFLOW_WAIT;
+    c.rx_capacity = 4;
+    rx_reader_t late;
+    uint64_t lost;
+    open_with(&c);
+    CHECK_EQ(rx_reader_init(&late, &seg, 1, SHM_READ_EACH, 0), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        CHECK_EQ(put_numbered(i), 0);
+        (void)rx_writer_publish(&writer);
+        CHECK_EQ(read_numbered(&reader, NULL), i);
+    }
+    CHECK_EQ(rx_writer_room(&writer, 1, MAX_PAYLOAD), 4);
+    rt_store_relaxed(&seg.readers[1].owner, (uint32_t)getpid());
+    CHECK_EQ(put_numbered(4), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(rx_writer_lost(&writer), 1);
+    CHECK_EQ(rx_writer_room(&writer, 1, MAX_PAYLOAD), 0); /* now it is waited for */
+    CHECK_EQ(put_numbered(5), -ENOBUFS);
+    CHECK_EQ(read_numbered(&late, &lost), 1);
+    CHECK_EQ(lost, 1);
+    CHECK_EQ(put_numbered(5), 0);
+    (void)rx_writer_publish(&writer);
+    for (int64_t i = 4; i < 6; i++)
+        CHECK_EQ(read_numbered(&reader, NULL), i);
+    CHECK_EQ(reader.lost, 0);
+    close_ring();
+}
+
 static void test_room_by_count_and_for_lapped_readers(void)
 {
     shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
@@ -865,6 +898,7 @@ int main(void)
     RUN(test_a_purge_keeps_apart_what_was_lost_before);
     RUN(test_waiting_for_the_group);
     RUN(test_room_is_a_promise);
+    RUN(test_room_stays_when_an_end_becomes_a_reader);
     RUN(test_room_by_count_and_for_lapped_readers);
     RUN(test_every_length_up_to_the_longest_datagram);
     RUN(test_a_damaged_record_is_left_behind);

@@ -209,7 +209,7 @@ static void run_sender(actor_t *a)
         sim_exit(1);
     for (uint32_t i = 0; i < sim.plan.packets; i++) {
         send_some(&c, a->index);
-        if (c.kept_count > 0 && chance_permille(&c.chance, 80))
+        if (c.kept_count > 0 && chance_permille(&c.chance, sim.plan.cancels))
             cancel_one(&c);
         if (chance_permille(&c.chance, 400))
             pause_for(chance_between(&c.chance, 0, sim.plan.gap_ns));

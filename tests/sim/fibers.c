@@ -66,7 +66,7 @@ int64_t chance_between(chance_t *c, int64_t low, int64_t high)
 {
     int64_t span = high - low;
     int64_t scale = span >> chance_below(c, 16);
-    return low + (int64_t)chance_below(c, (uint64_t)(scale > 0 ? scale : 1) + 1);
+    return low + (int64_t)chance_below(c, (uint64_t)(scale > 0 ? scale : span > 0) + 1);
 }
 
 bool chance_permille(chance_t *c, unsigned permille)

@@ -20,6 +20,7 @@ static void draw_sending(plan_t *p, chance_t *c)
     p->payload_most = 32 + (uint32_t)chance_between(c, 0, 400);
     p->gap_ns = chance_between(c, 20 * NS_PER_US, 4 * NS_PER_MS);
     p->far = chance_permille(c, 400);
+    p->cancels = 80;
     p->reports = chance_permille(c, 700);
     p->drop_late = chance_permille(c, 150);
     p->gso = chance_permille(c, 500);
@@ -47,6 +48,38 @@ static void draw_deaths(plan_t *p, chance_t *c)
     p->fault_count = 1 + (unsigned)chance_below(c, 10);
     for (unsigned i = 0; i < p->fault_count; i++)
         draw_fault(&p->faults[i], c, 400 * (uint64_t)p->packets * p->senders);
+}
+
+static uint32_t draw_site(chance_t *c, const char *file)
+{
+    uint32_t site;
+    do {
+        site = 1 + (uint32_t)chance_below(c, sim_site_count());
+    } while (strcmp(sim_site(site)->file, file) != 0);
+    return site;
+}
+
+/* Records of one length: those of each lap of a small ring are at the same places. Senders that
+ * stand still amid a cancel, a claim or a replacement find others there. */
+static void draw_cancels(plan_t *p, chance_t *c)
+{
+    draw_sending(p, c);
+    p->senders += 1;
+    p->packets += 200;
+    p->tx_bytes = 4096;
+    p->payload_most = PAYLOAD_LEAST;
+    p->gap_ns = chance_between(c, 20 * NS_PER_US, NS_PER_MS);
+    p->far = false;
+    p->cancels = 500;
+    p->fault_count = 8;
+    for (unsigned i = 0; i < p->fault_count; i++)
+        p->faults[i] = (fault_t){.kind = FAULT_STALL,
+                                 .roles = ROLE_SENDER,
+                                 .site = draw_site(c, "shm/tx_ring.c"),
+                                 .at = 1 + chance_below(c, 40),
+                                 .length_ns = chance_between(c, 100 * NS_PER_US, HALT_NS)};
+    if (chance_permille(c, 500))
+        draw_fault(&p->faults[0], c, 400 * (uint64_t)p->packets * p->senders);
 }
 
 static void draw_receiving(plan_t *p, chance_t *c)
@@ -97,6 +130,7 @@ static const struct {
 } SCENES[] = {
     {"sending", draw_sending},     /* senders and a worker, and nothing goes wrong */
     {"deaths", draw_deaths},       /* workers and senders die and stand still */
+    {"cancels", draw_cancels},     /* and those who cancel stand still */
     {"receiving", draw_receiving}, /* both directions, with deaths */
     {"udp", draw_udp},             /* all of it, full sockets, and commands of the pool */
     {"tai", draw_tai},             /* the same in CLOCK_TAI, which steps */

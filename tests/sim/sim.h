@@ -89,6 +89,7 @@ typedef struct plan {
     uint32_t send_trouble; /* permille of send calls that fail or end early */
     uint32_t
         net_trouble;   /* permille of datagrams that are lost, doubled or late on their way here */
+    uint32_t cancels;  /* permille of packets behind which a sender cancels one */
     uint32_t commands; /* hold, release and purge by the pool */
     uint32_t clock_steps; /* times that somebody sets the time of day */
     fault_t faults[FAULTS_MOST];

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import needs
 import pytest
-from kit.sources import CHECKOUT
+from kit.sources import CHECKOUT, checkout
 from kit.wire import free_port
 from stamp_reflector import reflecting
 
@@ -403,6 +403,20 @@ def test_the_page_on_recordings_is_the_format() -> None:
     for kind in (recording.Row, recording.Header):
         names = [item.name for item in dataclasses.fields(kind)]
         assert [name for name in names if f"`{name}`" not in shown] == []
+
+
+def test_in_each_world_no_test_fails_or_runs_again() -> None:
+    worlds = list((checkout() / "tests/worlds").glob("*.skips"))
+    cells = rows(text_of("docs/explanation/reliability.md"), "## What the tests take")
+    counts = [row[1:4] for row in cells if len(row) == 7]
+    assert counts == [["0", "0", "0"]] * len(worlds)
+
+
+def test_the_failures_on_the_page_are_those_of_the_list() -> None:
+    listed = text_of("docs/lab/failed-tests.md")
+    causes = rows(text_of("docs/explanation/reliability.md"), "## Tests that failed by chance")
+    assert sum(int(row[1]) for row in causes) == listed.count("\n| ") - 1  # the heading
+    assert int(causes[0][1]) == listed.count("**The product.**")
 
 
 def test_the_table_of_exit_codes_is_that_of_the_commands() -> None:

@@ -37,7 +37,7 @@ code is 2.
 examples:
   shmring bench timed                     a table
   shmring bench all --json-lines >bench.jsonl         bench, case, system, metric, value, unit (ns
-                                          pps bps bytes percent per_s packets verdict)
+                                          pps bps bytes percent per_s packets verdict), lacking
   shmring bench bulk --duration 0.2 --runs 1          a quick look
   shmring bench rtp next-pkt ulaw2linear  two cases only
 """
@@ -50,7 +50,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 
-import shmring
 from rtworkers.similar import did_you_mean
 from shmring_bench import (
     bulk,
@@ -68,6 +67,7 @@ from shmring_bench import (
     replay,
     rtp,
     rtt,
+    senders,
     ticks,
     timed,
     udt,
@@ -158,12 +158,9 @@ def _run_bench(name: str, plan: Plan, found: JsonRows) -> int:
         warnings.simplefilter("always")
         for row in BENCHES[name](plan):
             rows.append(row)
-            found.add({"bench": name, **row._asdict()})
-    plan.lacking.update(
-        str(warning.message)
-        for warning in caught
-        if issubclass(warning.category, shmring.errors.RealtimeWarning)
-    )
+            plan.lacking.update(senders.long_forms(caught))
+            lacking = [plan.lacking[what] for what in sorted(plan.lacking)]
+            found.add({"bench": name, **row._asdict(), "lacking": lacking})
     if not found:
         _print(name, rows)
     return sum(row.is_failure for row in rows)

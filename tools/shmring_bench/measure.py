@@ -62,8 +62,8 @@ class Plan:
     """The cases to run. Empty: all."""
     peer_python: str | None = None
     """An interpreter with the package that `bench rtp` compares with. None: make one."""
-    lacking: set[str] = field(default_factory=set)
-    """What is missing: privileges, cores, systems to compare with."""
+    lacking: dict[str, str] = field(default_factory=dict)
+    """What is missing: privileges, cores, systems to compare with. In few words: in full."""
     known_cases: dict[str, None] = field(default_factory=dict)
     """The cases of the selected benches, chosen or not, in their order."""
     _sizes: dict[str, int] = field(default_factory=dict)
@@ -80,8 +80,12 @@ class Plan:
             found = room.fitting(wanted, bytes_of)
             self._sizes[case] = found.count
             if found.count < wanted:
-                self.lacking.add(room_text(f"memory for {case}", found, what))
+                self.lacks(room_text(f"memory for {case}", found, what))
         return self._sizes[case]
+
+    def lacks(self, what: str, details: str = "") -> None:
+        """Note what is missing. details: the long form. Empty: there is no other one."""
+        self.lacking[what] = details or what
 
     def run_s(self, default: float) -> float:
         """Return the length of a run whose default is `default` seconds."""
@@ -137,7 +141,7 @@ def alternate(
                 found[system].append(systems[system]())
             except Unavailable as reason:
                 where = "" if isinstance(reason, NotInstalled) else f" in {case}"
-                plan.lacking.add(f"{system}{where}: {reason}")
+                plan.lacks(f"{system}{where}: {reason}")
                 del found[system]
     for system, figures in found.items():
         for metric, unit in figures[0]:

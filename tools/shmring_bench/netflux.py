@@ -80,7 +80,7 @@ def _cycle(plan: Plan, system: str, cycle_ns: int) -> Callable[[], Figures]:
 def _send(plan: Plan, system: str, job: senders.Job) -> None:
     if system != "floor":
         facts = senders.run(system, job, plan.namespace)
-        plan.lacking.update(facts["warnings"])
+        plan.lacking.update(facts["lacking"])
         return
     floor.run(
         "timed",

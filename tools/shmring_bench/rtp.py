@@ -42,7 +42,7 @@ class Sides:
             try:
                 self._pythons[system] = find()
             except Unavailable as reason:
-                plan.lacking.add(f"{system}: {reason}")
+                plan.lacks(f"{system}: {reason}")
 
     def both(self, measure: Callable[[list[str]], Figures]) -> dict[str, Measure]:
         """Return the same measurement with each interpreter. If the original fails, it is left out.

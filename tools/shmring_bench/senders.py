@@ -20,9 +20,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from shmring.errors import RealtimeWarning
 
 LEAD_NS = 200_000_000
 """Time from the start of the process to the first packet, without the time to queue
@@ -365,6 +367,12 @@ def run(system: str, job: Job, namespace: str, timeout_s: float | None = None) -
     return facts
 
 
+def long_forms(caught: Iterable[warnings.WarningMessage]) -> dict[str, str]:
+    """Return what workers lack in few words, each with its long form."""
+    found = (one.message for one in caught)
+    return {str(one): one.details for one in found if isinstance(one, RealtimeWarning)}
+
+
 def _as_dict(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in Job.__slots__}
 
@@ -377,7 +385,7 @@ def main() -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         facts = SYSTEMS[arguments.system](Job(**arguments.job))
-    facts["warnings"] = [str(warning.message) for warning in caught]
+    facts["lacking"] = long_forms(caught)
     print(json.dumps(facts))
     return 0
 

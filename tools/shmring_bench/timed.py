@@ -119,7 +119,7 @@ def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[
             )
             facts = senders.run(system, job, plan.namespace)
             received = receiver.result(10)
-        plan.lacking.update(facts["warnings"])
+        plan.lacking.update(facts["lacking"])
         return {
             ("rate", "pps"): received.rate_pps,
             ("longest_hole", "ns"): received.longest_gap_ns,
@@ -148,7 +148,7 @@ def _beside_a_loop(plan: Plan, measure: Callable[[], Figures]) -> Callable[[], F
 def _send(plan: Plan, system: str, job: senders.Job) -> None:
     if not system.startswith("floor"):
         facts = senders.run(system, job, plan.namespace)
-        plan.lacking.update(facts["warnings"])
+        plan.lacking.update(facts["lacking"])
         return
     floor.run(
         "timed",

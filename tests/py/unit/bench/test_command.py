@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from shmring.errors import RealtimeWarning
 from shmring_bench import command, peers
 from shmring_bench.measure import Figures, Plan, Row, alternate
 from shmring_cli import main
@@ -42,6 +45,22 @@ def test_missing_packets_of_ours_are_a_failure(
     assert exit_code(monkeypatch, fine, Row("1kHz", system, metric, value, "percent")) == code
 
 
+def test_json_has_the_long_form_of_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(plan: Plan) -> Iterator[Row]:
+        plan.lacks("no mgen")
+        warnings.warn(RealtimeWarning("few words", "the long form"), stacklevel=1)
+        yield Row("1kHz", "shmring", "rate", 1.0, "pps")
+
+    monkeypatch.setitem(command.BENCHES, "timed", run)
+    assert main(["bench", "timed", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)[0]["lacking"] == ["the long form", "no mgen"]
+    assert "few words" in shown.err
+    assert "long form" not in shown.err
+
+
 def test_the_worst_run_tells_what_is_missing() -> None:
     """Also if most runs lost nothing."""
 
@@ -63,7 +82,7 @@ def test_peers_are_found_in_the_source_tree_alone(
     plan = Plan(None, 1, None, None, "bench")
     systems = {"mgen": peers.part("generate", "mgen"), "shmring": lambda: {("rate", "pps"): 1.0}}
     assert [row.system for row in alternate(plan, "case", systems)] == ["shmring"]
-    assert plan.lacking == {"mgen: peer: needs the source tree"}
+    assert list(plan.lacking) == ["mgen: peer: needs the source tree"]
 
 
 def test_peers_of_another_user_are_left_alone(

@@ -1,12 +1,14 @@
 """`shmring plot`: what is chosen, what is refused, and what stands in the pictures."""
 
 import json
+import os
 import re
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from kit.commands import SHMRING, run
 from needs import require_module
 
 import shmring_cli as cli
@@ -54,9 +56,10 @@ def pictures():
 # --- figures --------------------------------------------------------------------------------------
 
 
-def test_json_gives_the_figures_without_a_picture(plot, night, maker, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    (one,) = facts(plot(night, "--json"))
+def test_json_gives_the_figures_without_a_picture(night, maker, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    found_first = os.environ | {"PYTHONPATH": str(tmp_path)}
+    (one,) = facts(run(SHMRING, "plot", str(night), "--json", env=found_first).stdout)
     assert (one["series"], one["packets"], one["seconds"]) == ("ctl", 8000, 40.0)
     assert one["tx_woke_late"] == 3 * 6
     assert one["lateness_max_ns"] == max(row.lateness_max_ns for row in maker.rows(40))

@@ -287,7 +287,12 @@ class PoolServer:
         except (OSError, ValueError):
             self._drop(client)
             return
-        if request.get("op") == "client":
+        if _has_left(client.connection):
+            # It stopped waiting and raised an error: its request must not take effect later.
+            for fd in fds:
+                os.close(fd)
+            self._drop(client)
+        elif request.get("op") == "client":
             self._name(client, request, fds)
         elif request.get("op") in ("open", "leave", "openers", "end"):
             self._begin(client, request, fds)
@@ -602,6 +607,13 @@ def _exchange(
         return _receive(connection)[0]
     except ConnectionResetError:  # clears the pending error
         return _receive(connection)[0]
+
+
+def _has_left(connection: socket.socket) -> bool:
+    """Return whether the other side has hung up."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def _send(connection: socket.socket, message: dict[str, Any], sock: int | None = None) -> None:

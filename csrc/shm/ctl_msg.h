@@ -5,7 +5,7 @@
  * names the value, the limit and the fix. File descriptors are attached as SCM_RIGHTS where the
  * table says so. The worker never sends requests to a client. A hang-up is a hint that a client
  * died: what it held in any channel is repaired and freed as soon as the locks of its slots are
- * released.
+ * released. Requests that were not read by then are carried out only if they are the pool's.
  *
  *   op        request body                  fds in                       reply body    fds out
  *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     ctl_opened_t  socket

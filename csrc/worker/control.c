@@ -107,11 +107,14 @@ static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *f
     return n;
 }
 
-/* A client that stopped waiting raised an error: its request must not take effect later. */
-static int check_awaited(const command_t *c)
+/* A client that stopped waiting raised an error: its request must not take effect later. A pool
+ * posts requests, and those are carried out though it died. */
+static int check_awaited(const wrk_conn_t *conn, const command_t *c, uint32_t events)
 {
     uint32_t now_ms = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS);
-    if (c->until_ms == 0 || (int32_t)(now_ms - c->until_ms) <= 0)
+    bool is_over = c->until_ms != 0 && (int32_t)(now_ms - c->until_ms) > 0;
+    bool has_left = (events & EPOLLHUP) != 0 && conn != conn->worker->pool;
+    if (!is_over && !has_left)
         return 0;
     return rt_err_set(-ETIMEDOUT, "the request was not carried out: its client stopped waiting");
 }
@@ -157,8 +160,8 @@ static int name_client(wrk_conn_t *conn, const ctl_client_t *client)
     return 0;
 }
 
-static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
-                       unsigned count, bool fds_lost, reply_t *reply)
+static int run_message(wrk_conn_t *conn, uint32_t events, const void *message, size_t bytes,
+                       int *fds, unsigned count, bool fds_lost, reply_t *reply)
 {
     static command_t command; /* large, and this thread is the only one */
     rt_err_clear();
@@ -166,7 +169,7 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
     if (fds_lost && reply->result != -EBADMSG)
         reply->result = rt_err_system(EMFILE, "receiving descriptors");
     if (reply->result == 0)
-        reply->result = check_awaited(&command);
+        reply->result = check_awaited(conn, &command, events);
     if (reply->result == 0 && command.pool_only && !conn->trusted)
         reply->result = rt_err_set(-EPERM,
                                    "uid %u may not do this: only root, the worker's own user "
@@ -194,7 +197,6 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
 
 static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
-    (void)events;
     (void)now_mono_ns;
     static uint8_t buffer[CTL_MAX_BYTES];
     static reply_t reply;
@@ -213,7 +215,7 @@ static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_n
     reply.fd_count = 0;
     reply.owned = 0;
     reply.deferred = false;
-    if (n <= 0 || run_message(conn, buffer, (size_t)n, fds, count, fds_lost, &reply) < 0) {
+    if (n <= 0 || run_message(conn, events, buffer, (size_t)n, fds, count, fds_lost, &reply) < 0) {
         if (n == 0)
             close_all(fds, count);
         drop_conn(conn);

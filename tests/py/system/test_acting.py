@@ -15,6 +15,7 @@ from kit.waiting import until
 
 import shmring
 from shmring import control
+from shmring._pool_server import RemotePool
 from shmring_cli import main
 
 PATIENCE_S = 30
@@ -221,6 +222,9 @@ def test_close_names_the_process_of_a_stopped_pool(
     named = stopped[0] if server is None else stopped[1]
     assert f"(process {named}) is stopped" in text
     assert f"kill -CONT {named}" in text
+    assert command("hold", "ctl")[0] == 0, "the channel was ended after the command had given up"
+    if server is not None:
+        assert RemotePool(shmring_namespace, "plant").channels() == ["ctl"]
 
 
 @pytest.mark.check

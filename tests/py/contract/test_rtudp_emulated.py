@@ -1,5 +1,8 @@
 """What only the emulated endpoint promises: its registry, its drop policy, its words."""
 
+# A row of a table is a line, or two.
+# ruff: noqa: E501
+
 import gc
 import itertools
 import threading
@@ -9,13 +12,13 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from kit.calls import gives, rows
 from kit.waiting import until
 
 from rtudp import RtUdpEmulated
 from rtudp.emulated import GlobalQueueRegistry, TimedPacket
 
 SECOND_NS = 1_000_000_000
-MS_NS = 1_000_000
 
 _numbers = itertools.count(1)
 
@@ -41,8 +44,22 @@ def addresses():
     return f"127.0.64.{number}", 3043, f"127.0.128.{number}", 8974
 
 
-def swapped(addresses):
-    return addresses[2:] + addresses[:2]
+@pytest.fixture
+def ends(make, addresses):
+    """A sender that runs, and a receiver that is open."""
+
+    def both(sending=None, receiving=None):
+        made = make(*addresses, **sending or {}), make(*addresses[2:], *addresses[:2], **receiving or {})
+        for endpoint in made:
+            endpoint.init_socket()
+        made[0].start()
+        return made
+
+    return both
+
+
+def receive_all(receiver, count):
+    return [data for data, _ in receiver.receive_batch(count, 10 * SECOND_NS)]
 
 
 def registered(ip, port):
@@ -53,209 +70,93 @@ def own_threads():
     return [t for t in threading.enumerate() if t.name.startswith("rtudp-")]
 
 
-# --- construction and words
+# new(options), there(options): endpoints of both addresses, opened(options): the first, open.
+ROWS = [
+    ("addresses may be anything hashable, and stay as given",
+     "a, b = make('plc', 'out', ('rack', 2), None), make(('rack', 2), None, 'plc', 'out'); a.init_socket(); b.init_socket(); a.start();"
+     "a.send_data(b'x'); [a.local_ip, a.local_port, a.remote_ip, a.remote_port, got(b, 1)]", "['plc', 'out', ('rack', 2), None, [b'x']]"),
+    ("an unhashable address", "make(['list'], 1, 'b', 2)", "TypeError"),
+    ("repr of one for both directions", "make('127.0.64.5', 3043, 'b', 1, direction=2)", "RtUdpEmulated[full](127.0.64.5:3043)"),
+    ("words of errors",
+     "e = new(); first = told(e.start); e.init_socket(); second = told(e.init_socket); e.start(); [first, second, told(e.start)]",
+     "['OSError: Socket not initialized', 'OSError: Socket already initialized', 'ValueError: Already running']"),
+    *[(f"use {when} is an error", f"e = {which}; e.close_socket(); [told(e.send_data, b'x', 0), told(e.receive_data, 0), told(e.receive_batch, 1, 0), stats(e)['n_packets_req']]",
+       str(["OSError: Socket not initialized"] * 3 + [0])) for when, which in (("before init", "new()"), ("after close", "opened()"))],
+    ("times may be numbers of any kind",
+     "a, b = ends(dict(capacity=8.0), dict(timeout=1e10)); due = now() + 20*MS; [a.send_data(bytes([n]), kind(due + n*MS)) for n, kind in enumerate((float, Fraction, Decimal, int))];"
+     "first = [b.receive_data(1e10) for _ in range(2)]; last = b.receive_batch(2, Decimal('1e10'));"
+     "[[data[0] for data, _ in first + last], all(at >= due for _, at in first), told(b.receive_data, 0.5)[:12], told(b.receive_data, -1.0)[:28]]",
+     "[[0, 1, 2, 3], True, 'TimeoutError', 'ValueError: timeout_ns is -1']"),
+    *[(f"data may be any object, {thing}", f"a, b = ends(); x = {thing}; a.send_data(x); a.send_data(x, now()); [data is x for data in got(b, 2)]", "[True, True]")
+      for thing in ("'text'", "[1, 'two']", "('a',)", "{'key': 1}", "None", "7", "object()")],
+    ("a timeout below 0", "e = opened(); [told(e.receive_data, -1)[:28], told(e.receive_batch, 1, -1)[:28]]", str(["ValueError: timeout_ns is -1"] * 2)),
+    # The data path.
+    ("reception needs init only", "a, b = ends(); a.send_data(b'x'); [got(b, 1), b.is_running()]", "[[b'x'], False]"),
+    ("one that receives does not send", "e = opened(direction=1); e.start(); e.send_data(b'x'); sleep(0.03); e.get_send_length()", "1"),
+    ("a full remote queue drops the new packet, and the sender counts it",
+     "b = there(direction=1, capacity=4); b.init_socket(); a = opened(capacity=1000); a.start(); [a.send_data(bytes([n])) for n in range(10)];"
+     "until(lambda: a.get_send_length() == 0); x = stats(a); [x['n_packets_req'], x['n_packets_sent'], x['n_tx_packets_dropped'], stats(b)['n_rx_packets_dropped'], b''.join(got(b, 4))]",
+     r"[10, 4, 6, 0, b'\x00\x01\x02\x03']"),
+    ("capacity does not limit sending", "e = opened(capacity=2); [e.send_data(b'x', now() + 3600*S) for _ in range(5000)]; e.get_send_length()", "5000"),
+    ("packets of one wake-up share their stamp",
+     "a, b = opened(), there(); b.init_socket(); [a.send_data(b'x', n) for n in range(10)]; a.start(); len({at for _, at in b.receive_batch(10, 10*S)})", "1"),
+    ("past timestamps are ordered, too",
+     "a, b = opened(), there(); b.init_socket(); [a.send_data(bytes([t]), t) for t in (3, 1, 2, 1)]; a.start(); b''.join(got(b, 4))", r"b'\x01\x01\x02\x03'"),
+    ("received counts what the application took",
+     "a, b = ends(); x = []; count = lambda: x.append(stats(b)['n_packets_rec']); [a.send_data(b'x') for _ in range(5)]; got(b, 3); count();"
+     "said = told(b.receive_batch, 10, 20*MS); count(); got(b, 2); count(); [said[:12], *x]", "['TimeoutError', 3, 3, 5]"),
+    ("the timeout of a batch is that of all of it",
+     "a, b = ends(); t = now(); [a.send_data(b'x', t + n*50*MS) for n in range(20)]; b.receive_batch(20, 200*MS)", "TimeoutError"),
+    ("an application may use the queue of the registry",
+     "e = opened(); queue(*addresses[:2]).put_nowait((b'injected', 17)); e.receive_data(0)", "(b'injected', 17)"),
+    # The registry.
+    ("the first one decides the capacity",
+     "x, y = queue(*addresses[:2], 3), queue(*addresses[:2], capacity=99); size = y.maxsize; [remove(*addresses[:2]) for _ in range(2)];"
+     "again = queue(*addresses[:2]).maxsize; remove(*addresses[:2]); [x is y, size, again]", "[True, 3, 1024]"),
+    ("init takes its own queue and the remote's", "opened(capacity=7); [queue(*addresses[:2]).maxsize, queue(*addresses[2:]).maxsize]", "[7, 7]"),
+    ("packets wait for a receiver that opens later",
+     "a = opened(); a.start(); a.send_data(b'x'); until(lambda: stats(a)['n_packets_sent'] == 1); b = there(); b.init_socket(); b.receive_data(0)[0]", "b'x'"),
+    ("a queue lives until its last user closes",
+     "a, b = ends(); a.send_data(b'x'); until(lambda: b.get_receive_length() == 1); b.close_socket(); b.init_socket(); kept = b.get_receive_length();"
+     "b.close_socket(); a.close_socket(); gone = [registered(*addresses[:2]), registered(*addresses[2:])]; b.init_socket(); [kept, gone, b.get_receive_length()]",
+     "[1, [False, False], 0]"),
+    ("one address shares one queue",
+     "a, b = ends(); c = there(); c.init_socket(); [a.send_data(bytes([n])) for n in range(4)]; b''.join(e.receive_data(10*S)[0] for e in (b, c, b, c))",
+     r"b'\x00\x01\x02\x03'"),
+    ("its own address as the remote is a loop",
+     "e = make('127.9.9.9', 1, '127.9.9.9', 1, direction=2); e.init_socket(); e.start(); e.send_data(b'x'); x = got(e, 1); e.close_socket(); [x, registered('127.9.9.9', 1)]",
+     "[[b'x'], False]"),
+    ("a queue that was removed does not disturb the next one",
+     "e = opened(); remove(*addresses[:2]); f = opened(); e.close_socket(); x = registered(*addresses[:2]); f.close_socket(); [x, registered(*addresses[:2])]",
+     "[True, False]"),
+    *[(f"stop ends all threads, direction {direction}",
+       f"e = opened(direction={direction}); e.start(); x = len(own_threads()); e.stop(); [x, own_threads()]", f"[{threads}, []]")
+      for direction, threads in ((0, 1), (1, 1), (2, 2))],
+    ("timed packets compare by time",
+     "early, late = TimedPacket(1, b'zzz'), TimedPacket(2, b'aaa'); [early < late, sorted([late, early]) == [early, late], early.timestamp_ns, early.data]",
+     "[True, True, 1, b'zzz']"),
+]  # fmt: skip
 
 
-def test_unknown_keywords_are_ignored(make, addresses):
-    make(*addresses, colour="green", cpu=99, priority=-5)
-
-
-def test_addresses_are_stored_as_given_and_may_be_any_hashable(make):
-    sender = make("plc", "out", ("rack", 2), None)
-    assert (sender.local_ip, sender.local_port) == ("plc", "out")
-    assert (sender.remote_ip, sender.remote_port) == (("rack", 2), None)
-    receiver = make(("rack", 2), None, "plc", "out")
-    sender.init_socket()
-    receiver.init_socket()
-    sender.start()
-    sender.send_data(b"named")
-    assert receiver.receive_data(10 * SECOND_NS)[0] == b"named"
-
-
-def test_unhashable_address_is_a_type_error(make):
-    with pytest.raises(TypeError):
-        make(["list"], 1, "b", 2)
-
-
-@pytest.mark.parametrize(("direction", "word"), [(0, "send"), (1, "recv"), (2, "full")])
-def test_repr(make, direction, word):
-    endpoint = make("127.0.64.5", 3043, "127.0.128.133", 8974, direction=direction)
-    assert repr(endpoint) == f"RtUdpEmulated[{word}](127.0.64.5:3043)"
-
-
-def test_hash_is_that_of_the_four_addresses(make, addresses):
-    assert hash(make(*addresses, direction=2)) == hash(addresses)
-
-
-def test_exact_words_of_the_life_cycle_errors(make, addresses):
-    endpoint = make(*addresses)
-    with pytest.raises(OSError, match=r"^Socket not initialized$"):
-        endpoint.start()
-    endpoint.init_socket()
-    with pytest.raises(OSError, match=r"^Socket already initialized$"):
+@rows(ROWS)
+def test_promises(steps, expected, make, addresses, ends):
+    def opened(**options):
+        endpoint = make(*addresses, **options)
         endpoint.init_socket()
-    endpoint.start()
-    with pytest.raises(ValueError, match=r"^Already running$"):
-        endpoint.start()
+        return endpoint
+
+    names = {"make": make, "addresses": addresses, "opened": opened, "ends": ends}
+    names |= {"new": lambda: make(*addresses), "got": receive_all, "until": until}
+    names |= {"there": lambda **options: make(*addresses[2:], *addresses[:2], **options)}
+    names |= {"S": SECOND_NS, "MS": 1_000_000, "now": time.monotonic_ns, "sleep": time.sleep}
+    names |= {"queue": GlobalQueueRegistry.get_or_create_queue, "TimedPacket": TimedPacket}
+    names |= {"remove": GlobalQueueRegistry.remove_queue, "registered": registered}
+    names |= {"stats": lambda endpoint: endpoint.get_packet_stats(), "own_threads": own_threads}
+    gives(steps, expected, names | {"Decimal": Decimal, "Fraction": Fraction})
 
 
-def test_use_before_init_is_an_os_error(make, addresses):
-    endpoint = make(*addresses)
-    for use in (
-        lambda: endpoint.send_data(b"x", 0),
-        lambda: endpoint.receive_data(0),
-        lambda: endpoint.receive_batch(1, 0),
-    ):
-        with pytest.raises(OSError, match=r"^Socket not initialized$"):
-            use()
-    assert endpoint.get_packet_stats()["n_packets_req"] == 0
-
-
-def test_use_after_close_is_an_os_error(make, addresses):
-    endpoint = make(*addresses)
-    endpoint.init_socket()
-    endpoint.close_socket()
-    with pytest.raises(OSError, match="not initialized"):
-        endpoint.send_data(b"x")
-    with pytest.raises(OSError, match="not initialized"):
-        endpoint.receive_data(0)
-
-
-def test_times_may_be_numbers_of_any_kind(make, addresses):
-    sender, receiver = make(*addresses, capacity=8.0), make(*swapped(addresses), timeout=1e10)
-    for endpoint in (sender, receiver):
-        endpoint.init_socket()
-    due_ns = time.monotonic_ns() + 20 * MS_NS
-    for number, kind in enumerate((float, Fraction, Decimal, int)):
-        sender.send_data(bytes([number]), kind(due_ns + number * MS_NS))
-    sender.start()
-    for number in range(2):
-        data, arrived_ns = receiver.receive_data(1e10)
-        assert (data, arrived_ns >= due_ns) == (bytes([number]), True)
-    assert [data for data, _ in receiver.receive_batch(2, Decimal("1e10"))] == [b"\2", b"\3"]
-    with pytest.raises(TimeoutError):
-        receiver.receive_data(0.5)
-    with pytest.raises(ValueError, match="timeout_ns is -1"):
-        receiver.receive_data(-1.0)
-
-
-@pytest.mark.parametrize("data", ["text", [1, "two"], ("a",), {"key": 1}, None, 7, object()])
-def test_data_may_be_any_object(make, addresses, data):
-    sender, receiver = make(*addresses), make(*swapped(addresses))
-    for endpoint in (sender, receiver):
-        endpoint.init_socket()
-    sender.start()
-    sender.send_data(data)
-    sender.send_data(data, time.monotonic_ns())
-    assert receiver.receive_data(10 * SECOND_NS)[0] is data
-    assert receiver.receive_batch(1, 10 * SECOND_NS)[0][0] is data
-
-
-def test_negative_timeout_is_a_value_error(make, addresses):
-    endpoint = make(*addresses)
-    endpoint.init_socket()
-    with pytest.raises(ValueError, match="timeout_ns is -1"):
-        endpoint.receive_data(-1)
-    with pytest.raises(ValueError, match="timeout_ns is -1"):
-        endpoint.receive_batch(1, -1)
-
-
-def test_negative_batch_is_empty(make, addresses):
-    endpoint = make(*addresses)
-    endpoint.init_socket()
-    assert endpoint.receive_batch(-3, 0) == []
-
-
-# --- data path
-
-
-def test_reception_needs_init_only(make, addresses):
-    sender, receiver = make(*addresses), make(*swapped(addresses), direction=0)
-    sender.init_socket()
-    receiver.init_socket()
-    sender.start()
-    sender.send_data(b"x")
-    assert receiver.receive_data(10 * SECOND_NS)[0] == b"x"
-    assert not receiver.is_running()
-
-
-def test_receiving_direction_does_not_send(make, addresses):
-    receiver = make(*addresses, direction=1)
-    receiver.init_socket()
-    receiver.start()
-    receiver.send_data(b"stays")
-    time.sleep(0.03)
-    assert receiver.get_send_length() == 1
-
-
-def test_full_remote_queue_drops_the_new_packet_and_the_sender_counts_it(make, addresses):
-    receiver = make(*swapped(addresses), direction=1, capacity=4)
-    receiver.init_socket()
-    sender = make(*addresses, capacity=1000)
-    sender.init_socket()
-    sender.start()
-    for number in range(10):
-        sender.send_data(bytes([number]))
-    until(lambda: sender.get_send_length() == 0)
-    stats = sender.get_packet_stats()
-    assert (stats["n_packets_req"], stats["n_packets_sent"]) == (10, 4)
-    assert stats["n_tx_packets_dropped"] == 6
-    assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 0
-    assert [d for d, _ in receiver.receive_batch(4, 0)] == [bytes([n]) for n in range(4)]
-
-
-def test_send_side_is_not_limited_by_capacity(make, addresses):
-    sender = make(*addresses, capacity=2)
-    sender.init_socket()
-    for _ in range(5000):
-        sender.send_data(b"queued", time.monotonic_ns() + 3600 * SECOND_NS)
-    assert sender.get_send_length() == 5000
-
-
-def test_arrival_stamp_is_shared_by_packets_of_one_wake_up(make, addresses):
-    sender, receiver = make(*addresses), make(*swapped(addresses))
-    sender.init_socket()
-    receiver.init_socket()
-    for number in range(10):
-        sender.send_data(bytes([number]), number)
-    sender.start()
-    stamps = {stamp for _, stamp in receiver.receive_batch(10, 10 * SECOND_NS)}
-    assert len(stamps) == 1
-
-
-def test_past_timestamps_are_ordered_too(make, addresses):
-    sender, receiver = make(*addresses), make(*swapped(addresses))
-    sender.init_socket()
-    receiver.init_socket()
-    for timestamp in (3, 1, 2, 1):
-        sender.send_data(bytes([timestamp]), timestamp)
-    sender.start()
-    packets = receiver.receive_batch(4, 10 * SECOND_NS)
-    assert [data for data, _ in packets] == [b"\x01", b"\x01", b"\x02", b"\x03"]
-
-
-def test_received_counts_what_the_application_took(make, addresses):
-    sender, receiver = make(*addresses), make(*swapped(addresses))
-    sender.init_socket()
-    receiver.init_socket()
-    sender.start()
-    for _ in range(5):
-        sender.send_data(b"x")
-    receiver.receive_batch(3, 10 * SECOND_NS)
-    assert receiver.get_packet_stats()["n_packets_rec"] == 3
-    with pytest.raises(TimeoutError):
-        receiver.receive_batch(10, 20 * MS_NS)
-    assert receiver.get_packet_stats()["n_packets_rec"] == 3
-    receiver.receive_batch(2, 10 * SECOND_NS)
-    assert receiver.get_packet_stats()["n_packets_rec"] == 5
-
-
-def test_batch_may_be_larger_than_the_queue(make, addresses):
-    receiver = make(*swapped(addresses), capacity=4)
-    receiver.init_socket()
-    sender = make(*addresses)
-    sender.init_socket()
-    sender.start()
+def test_batch_may_be_larger_than_the_queue(ends):
+    sender, receiver = ends(receiving={"capacity": 4})
     with ThreadPoolExecutor(1) as reader:
         batch = reader.submit(receiver.receive_batch, 20, 20 * SECOND_NS)
         for number in range(20):
@@ -263,111 +164,6 @@ def test_batch_may_be_larger_than_the_queue(make, addresses):
             until(lambda sent=number + 1: sender.get_packet_stats()["n_packets_sent"] == sent)
             until(lambda: receiver.get_receive_length() == 0)
         assert len(batch.result()) == 20
-
-
-def test_batch_timeout_covers_the_whole_batch(make, addresses):
-    sender, receiver = make(*addresses), make(*swapped(addresses))
-    sender.init_socket()
-    receiver.init_socket()
-    sender.start()
-    base_ns = time.monotonic_ns()
-    for number in range(20):
-        sender.send_data(b"x", base_ns + number * 50 * MS_NS)
-    with pytest.raises(TimeoutError):
-        receiver.receive_batch(20, 200 * MS_NS)
-
-
-def test_an_application_may_use_the_queue_returned_by_the_registry(make, addresses):
-    receiver = make(*addresses)
-    receiver.init_socket()
-    GlobalQueueRegistry.get_or_create_queue(*addresses[:2]).put_nowait((b"injected", 17))
-    assert receiver.receive_data(0) == (b"injected", 17)
-
-
-# --- registry
-
-
-def test_first_one_decides_the_capacity(addresses):
-    ip, port = addresses[:2]
-    first = GlobalQueueRegistry.get_or_create_queue(ip, port, 3)
-    second = GlobalQueueRegistry.get_or_create_queue(ip, port, capacity=99)
-    assert first is second
-    assert second.maxsize == 3
-    GlobalQueueRegistry.remove_queue(ip, port)
-    GlobalQueueRegistry.remove_queue(ip, port)
-    assert GlobalQueueRegistry.get_or_create_queue(ip, port).maxsize == 1024
-    GlobalQueueRegistry.remove_queue(ip, port)
-
-
-def test_init_takes_own_and_remote_queue(make, addresses):
-    endpoint = make(*addresses, capacity=7)
-    endpoint.init_socket()
-    assert GlobalQueueRegistry.get_or_create_queue(*addresses[:2]).maxsize == 7
-    assert GlobalQueueRegistry.get_or_create_queue(*addresses[2:]).maxsize == 7
-
-
-def test_packets_wait_for_a_receiver_that_opens_later(make, addresses):
-    sender = make(*addresses)
-    sender.init_socket()
-    sender.start()
-    sender.send_data(b"first")
-    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 1)
-    receiver = make(*swapped(addresses))
-    receiver.init_socket()
-    assert receiver.receive_data(0)[0] == b"first"
-
-
-def test_queue_lives_until_its_last_user_closes(make, addresses):
-    sender, receiver = make(*addresses), make(*swapped(addresses))
-    sender.init_socket()
-    receiver.init_socket()
-    sender.start()
-    sender.send_data(b"undelivered")
-    until(lambda: receiver.get_receive_length() == 1)
-    receiver.close_socket()
-    receiver.init_socket()
-    assert receiver.get_receive_length() == 1
-    receiver.close_socket()
-    sender.close_socket()
-    assert not registered(*addresses[:2])
-    assert not registered(*addresses[2:])
-    receiver.init_socket()
-    assert receiver.get_receive_length() == 0
-
-
-def test_same_address_shares_one_queue(make, addresses):
-    sender = make(*addresses)
-    readers = [make(*swapped(addresses)) for _ in range(2)]
-    for endpoint in (sender, *readers):
-        endpoint.init_socket()
-    sender.start()
-    for number in range(4):
-        sender.send_data(bytes([number]))
-    taken = [readers[n % 2].receive_data(10 * SECOND_NS)[0] for n in range(4)]
-    assert taken == [bytes([n]) for n in range(4)]
-
-
-def test_own_address_as_remote_is_a_loop(make):
-    endpoint = make("127.9.9.9", 1, "127.9.9.9", 1, direction=2)
-    endpoint.init_socket()
-    endpoint.start()
-    endpoint.send_data(b"to myself")
-    assert endpoint.receive_data(10 * SECOND_NS)[0] == b"to myself"
-    endpoint.close_socket()
-    assert not registered("127.9.9.9", 1)
-
-
-def test_removed_queue_does_not_disturb_its_successor(make, addresses):
-    ip, port = addresses[:2]
-    first = make(*addresses)
-    first.init_socket()
-    GlobalQueueRegistry.remove_queue(ip, port)
-    second = make(*addresses)
-    second.init_socket()
-    first.close_socket()
-    assert registered(ip, port)
-    second.close_socket()
-    assert not registered(ip, port)
 
 
 def test_forgotten_endpoint_gives_back_threads_and_queues(addresses):
@@ -383,23 +179,3 @@ def test_forgotten_endpoint_gives_back_threads_and_queues(addresses):
     GlobalQueueRegistry.get_or_create_queue("nobody", 0)
     GlobalQueueRegistry.remove_queue("nobody", 0)
     assert not registered(*addresses[:2])
-
-
-@pytest.mark.parametrize(("direction", "threads"), [(0, 1), (1, 1), (2, 2)])
-def test_stop_ends_all_threads(make, addresses, direction, threads):
-    endpoint = make(*addresses, direction=direction)
-    endpoint.init_socket()
-    endpoint.start()
-    assert len(own_threads()) == threads
-    endpoint.stop()
-    assert own_threads() == []
-
-
-# --- TimedPacket
-
-
-def test_timed_packets_compare_by_time():
-    early, late = TimedPacket(1, b"zzz"), TimedPacket(2, b"aaa")
-    assert early < late
-    assert sorted([late, early]) == [early, late]
-    assert (early.timestamp_ns, early.data) == (1, b"zzz")

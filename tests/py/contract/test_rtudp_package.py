@@ -1,11 +1,14 @@
 """Names, factories and identity of rtudp; nothing here opens a socket."""
 
+# A row of a table is a line, or two.
+# ruff: noqa: E501
+
 import inspect
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from kit.calls import gives, rows
 
 import rtudp
 import rtudp.base
@@ -14,10 +17,8 @@ import rtudp.factory
 import rtudp.rtudp
 import rtudp.rtudp_lh
 import rtudp.socket_impl
-from rtudp import RtUdpBase, RtUdpEmulated, create_rtudp, create_rtudp_pair
-
-FIRST = ("127.0.64.5", 3043)
-SECOND = ("127.0.128.133", 8974)
+import udpcom
+from rtudp import RtUdpBase
 
 # Runs in an interpreter of its own, in which everything compiled is missing.
 WITHOUT_SHMRING = """
@@ -50,19 +51,8 @@ print("ok")
 """
 
 
-def test_public_names():
-    assert rtudp.__version__ == "0.1.0"
-    assert rtudp.RtUdpType is rtudp.RtUdpBase is rtudp.base.RtUdpBase
-    assert rtudp.RtUdp is rtudp.RtUdpSocket is rtudp.socket_impl.RtUdpSocket
-    assert rtudp.RtUdpEmulated is rtudp.emulated.RtUdpEmulated
-    assert rtudp.create_rtudp is rtudp.factory.create_rtudp
-    assert rtudp.create_rtudp_pair is rtudp.factory.create_rtudp_pair
-    assert inspect.isclass(rtudp.rtudp._RtUdpSocket)
-    assert inspect.isclass(rtudp.rtudp_lh.RtUdpLh)
-
-
 def test_imports_and_emulates_without_anything_compiled():
-    search = [str(Path(rtudp.__file__).parents[1]), str(Path(udpcom_file()).parents[1])]
+    search = [str(Path(rtudp.__file__).parents[1]), str(Path(udpcom.__file__).parents[1])]
     result = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {search!r}\n{WITHOUT_SHMRING}"],
         capture_output=True,
@@ -71,13 +61,6 @@ def test_imports_and_emulates_without_anything_compiled():
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
-
-
-def udpcom_file():
-    import udpcom
-
-    assert udpcom.__file__ is not None
-    return udpcom.__file__
 
 
 def test_base_is_abstract_and_complete():
@@ -100,73 +83,34 @@ def test_base_is_abstract_and_complete():
         "purge",
     }
     assert issubclass(rtudp.RtUdpSocket, RtUdpBase)
-    assert issubclass(RtUdpEmulated, RtUdpBase)
+    assert issubclass(rtudp.RtUdpEmulated, RtUdpBase)
 
 
-@pytest.mark.parametrize("name", sorted(RtUdpBase.__abstractmethods__ - {"__init__"}))
-def test_both_classes_take_the_same_arguments(name):
-    signatures = [
-        inspect.signature(getattr(cls, name))
-        for cls in (RtUdpBase, rtudp.RtUdpSocket, RtUdpEmulated)
-    ]
-    assert signatures[0] == signatures[1] == signatures[2]
+HERE = "*('127.0.64.5', 3043, '127.0.128.133', 8974)"
+ROWS = [
+    ("names of one thing",
+     "[rtudp.RtUdpType is RtUdpBase is rtudp.base.RtUdpBase, rtudp.RtUdp is rtudp.RtUdpSocket is rtudp.socket_impl.RtUdpSocket,"
+     " rtudp.RtUdpEmulated is rtudp.emulated.RtUdpEmulated, rtudp.create_rtudp is rtudp.factory.create_rtudp,"
+     " rtudp.create_rtudp_pair is rtudp.factory.create_rtudp_pair, rtudp.rtudp_lh.port_mapper is udpcom.udpcom_lh.port_mapper,"
+     " issubclass(udpcom.UdpCom, rtudp.rtudp._RtUdpSocket)]", str([True] * 7)),
+    ("versions", "[rtudp.__version__, udpcom.__version__]", "['0.1.0', '0.0.1']"),
+    ("an emulated one", f"x = make('emulated', {HERE}, capacity=5, direction=1); [type(x).__name__, x.capacity, x.direction]", "['RtUdpEmulated', 5, 1]"),
+    ("a socket", f"type(make('socket', {HERE})).__name__", "'RtUdpSocket'"),
+    *[(f"{call}: no implementation {name!r}", f"{call}({name!r}, {HERE})", f"ValueError: Unknown implementation: {name}")
+      for call in ("make", "pair") for name in ("Socket", "", "udp", None)],
+    ("a pair faces each other", f"[(x.local_ip, x.local_port, x.remote_ip, x.remote_port, x.capacity) for x in pair('emulated', {HERE}, capacity=9)]",
+     "[('127.0.64.5', 3043, '127.0.128.133', 8974, 9), ('127.0.128.133', 8974, '127.0.64.5', 3043, 9)]"),
+    ("a pair has one direction", f"[x.direction for x in pair('emulated', {HERE})]", "[0, 1]"),
+    ("the arguments of a pair by name", "len(pair(implementation='emulated', ip1='a', port1=1, ip2='b', port2=2))", "2"),
+    *[(f"a pair with direction {n}", f"[x.direction for x in pair('emulated', {HERE}, direction={n})]", f"[{n}, {n}]") for n in (0, 1, 2)],
+    ("the hash of a receiver", "hash(rtudp.RtUdpSocket('10.0.0.1', 4000, '10.0.0.2', 4001, direction=1))", "-7260687624065353489"),
+    ("repr of a socket for both directions", f"rtudp.RtUdpSocket({HERE}, direction=2)", "RtUdp[-1]<->(127.0.128.133:8974)"),
+    ("options of UdpCom are keyword-only", f"udpcom.UdpCom({HERE}, 1)", "TypeError"),
+    ("a port mapper by name", "udpcom.udpcom_lh.port_mapper('10.1.1.1', 7, source_prefix='10.1', target_prefix='10.2')", "('10.2.1.1', 7)"),
+]  # fmt: skip
 
 
-# --- factories
-
-
-def test_factory_returns_the_implementation_asked_for():
-    endpoint = create_rtudp("emulated", *FIRST, *SECOND, capacity=5, direction=1)
-    assert type(endpoint) is RtUdpEmulated
-    assert (endpoint.capacity, endpoint.direction) == (5, 1)
-
-
-def test_factory_returns_sockets():
-    assert type(create_rtudp("socket", *FIRST, *SECOND)) is rtudp.RtUdpSocket
-
-
-@pytest.mark.parametrize("implementation", ["Socket", "", "udp", None])
-def test_unknown_implementation_is_a_value_error(implementation):
-    with pytest.raises(ValueError, match=rf"^Unknown implementation: {implementation}$"):
-        create_rtudp(implementation, *FIRST, *SECOND)
-    with pytest.raises(ValueError, match=rf"^Unknown implementation: {implementation}$"):
-        create_rtudp_pair(implementation, *FIRST, *SECOND)
-
-
-def test_pair_faces_each_other_and_defaults_to_one_direction():
-    first, second = create_rtudp_pair("emulated", *FIRST, *SECOND, capacity=9)
-    assert (first.local_ip, first.local_port) == FIRST
-    assert (first.remote_ip, first.remote_port) == SECOND
-    assert (second.local_ip, second.local_port) == SECOND
-    assert (second.remote_ip, second.remote_port) == FIRST
-    assert (first.direction, second.direction) == (0, 1)
-    assert (first.capacity, second.capacity) == (9, 9)
-    assert not first.is_running()
-    assert not second.is_running()
-
-
-def test_pair_arguments_have_their_documented_names():
-    create_rtudp_pair(implementation="emulated", ip1="a", port1=1, ip2="b", port2=2)
-
-
-@pytest.mark.parametrize("direction", [0, 1, 2])
-def test_explicit_direction_applies_to_both(direction):
-    pair = create_rtudp_pair("emulated", *FIRST, *SECOND, direction=direction)
-    assert [endpoint.direction for endpoint in pair] == [direction, direction]
-
-
-# --- socket identity
-
-
-@pytest.mark.parametrize(
-    ("direction", "expected"), [(0, 5123953647651349532), (1, -7260687624065353489)]
-)
-def test_socket_hash_is_the_documented_one(direction, expected):
-    endpoint = rtudp.RtUdpSocket("10.0.0.1", 4000, "10.0.0.2", 4001, direction=direction)
-    assert hash(endpoint) == expected
-
-
-@pytest.mark.parametrize(("direction", "arrow"), [(0, "->"), (1, "<-"), (2, "<->")])
-def test_repr_of_a_closed_socket(direction, arrow):
-    endpoint = rtudp.RtUdpSocket(*FIRST, *SECOND, direction=direction)
-    assert repr(endpoint) == f"RtUdp[-1]{arrow}(127.0.128.133:8974)"
+@rows(ROWS)
+def test_calls(steps, expected):
+    names = {"rtudp": rtudp, "udpcom": udpcom, "RtUdpBase": RtUdpBase}
+    gives(steps, expected, names | {"make": rtudp.create_rtudp, "pair": rtudp.create_rtudp_pair})

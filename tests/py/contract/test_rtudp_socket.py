@@ -1,9 +1,12 @@
 """What only the socket endpoint promises. Traffic stays on the loopback network."""
 
+# A row of a table is a line, or two.
+# ruff: noqa: E501
+
 import contextlib
 import errno
 import gc
-import math
+import operator
 import os
 import socket
 import threading
@@ -12,6 +15,7 @@ import warnings
 
 import needs
 import pytest
+from kit.calls import gives, rows
 from kit.waiting import until
 from kit.wire import free_port, udp
 
@@ -20,6 +24,7 @@ import rtudp.rtudp
 import shmring
 from rtudp import RtUdpSocket
 from rtudp.rtudp_lh import RtUdpLh
+from udpcom import UdpComLh
 
 # On machines without the privilege the workers of these tests run without real-time scheduling.
 pytestmark = [
@@ -78,83 +83,158 @@ def run(endpoint):
     return endpoint
 
 
+def receive_all(receiver, count):
+    return [data for data, _ in receiver.receive_batch(count, 10 * SECOND_NS)]
+
+
+# --- rows
+
+# new(options): an endpoint; opened(options): after init_socket; run(endpoint): open and running. plain: a UDP socket; of(options):
+# an endpoint at `place` whose remote that is. S, MS: in ns.
+CONSTRUCTION = [
+    ("an unknown keyword", "new(colour='green')", "TypeError: colour"),
+    *[(f"{text!r} is no {which} address", f"make({addresses})", "ValueError: IPv4")
+      for text in ("localhost", "1.2.3", "1.2.3.400", "::1", "")
+      for which, addresses in (("local", f"{text!r}, 1, '127.0.0.1', 2"), ("remote", f"'127.0.0.1', 1, {text!r}, 2"))],
+    ("ports are cut to 16 bits",
+     "e = make('127.0.0.1', 65536 + 4000, '127.0.0.1', 2 * 65536 + 4001); [e.local_port, e.remote_port]", "[4000, 4001]"),
+    *[(f"a {name} port of {port}", f"make({ports})", f"OverflowError: {name}_port is {port}")
+      for port in (2**31, -(2**31) - 1, 2**40)
+      for name, ports in (("local", f"'127.0.0.1', {port}, '127.0.0.1', 9"), ("remote", f"'127.0.0.1', 9, '127.0.0.1', {port}"))],
+    ("a capacity of 0", "new(capacity=0)", "ValueError: capacity is 0"),
+    ("a capacity beyond all memory", "new(capacity=2**30)", "OSError: capacity is 1073741824, the rings hold at most"),
+    ("its number", "caught(lambda: new(capacity=2**30)).errno == errno.ENOMEM", "True"),
+    ("a capacity beyond an int", "new(capacity=2**31)", "OverflowError: capacity"),
+    ("a name is text", "new(name=7)", "TypeError: name is 7"),
+    ("a timeout is cut to an integer", "new(timeout=1e9 + 0.5).timeout_ns", "1000000000"),
+    *[(f"a priority of {priority}", f"new(priority={priority})", "ValueError: 0 (none) to 99") for priority in (-1, 100)],
+    *[row for opened in ("new()", "opened()") for row in (
+        (f"{opened}: advice for long data", f"{opened}.send_data(bytes(65_508))", "ValueError: 65507: send it in pieces"),
+        (f"{opened}: a timestamp far ahead", f"{opened}.send_data(b'x', 2**62)", "ValueError: more than a year ahead"),
+        (f"{opened}: a timestamp of another clock",
+         f"e = {opened}; [told(e.send_data, b'x', time.time_ns() * 10)[:24], told(e.send_data, b'x', 2**80)[:10], e.get_send_length()]",
+         "['ValueError: timestamp is', 'ValueError', 0]"),
+        (f"{opened}: a time is no float", f"e = {opened}; [told(e.send_data, b'x', float(now() + S))[:9], e.get_send_length()]",
+         "['TypeError', 0]"),
+    )],
+    ("data are bytes", "e = opened(); [told(e.send_data, data)[:9] for data in ('text', [1], None, 7)] + [e.get_send_length()]",
+     "['TypeError', 'TypeError', 'TypeError', 'TypeError', 0]"),
+    ("no address of a group", "x = str(caught(make('127.0.0.1', 0, '255.255.255.255', 9, direction=1).init_socket).__cause__); ['single hosts only' in x, 'broadcast =' in x]",
+     "[True, False]"),
+]  # fmt: skip
+LIFE = [
+    ("words of errors",
+     "e = new(); first = told(e.start); e.init_socket(); second = told(e.init_socket); e.start(); [first, second, told(e.start)]",
+     "['OSError: Socket not initialised.', 'OSError: Socket already open.', 'ValueError: Already running.']"),
+    ("a bind that fails may be tried again",
+     "e = make('192.0.2.1', 4000, '127.0.0.1', 4001); [told(e.init_socket), caught(e.init_socket).errno == errno.EADDRNOTAVAIL, repr(e)[:9]]",
+     "['OSError: Failed to Bind', True, 'RtUdp[-1]']"),
+    ("a connect that fails may be tried again, and names the address",
+     "e = make(*place, '192.0.2.1', 4001, direction=1); [told(e.init_socket), '192.0.2.1:4001' in str(caught(e.init_socket).__cause__), repr(e)[:9]]",
+     "['OSError: Failed to connect', True, 'RtUdp[-1]']"),
+    ("a remote that cannot be", "told(make(*place, '127.0.0.1', 0).init_socket)", "'OSError: Failed to initialise socket.'"),
+    ("an address may be shared", "[opened() and None, opened() and None]", "[None, None]"),
+    ("repr shows the descriptor while open",
+     "e = of(); e.init_socket(); x = repr(e); n = int(x[6:].partition(']')[0]); e.close_socket();"
+     "[n >= 0, x == 'RtUdp[%d]->(%s:%d)' % (n, *plain.getsockname()), repr(e)[:11]]", "[True, True, 'RtUdp[-1]->']"),
+    ("an open that fails leaves no channel",
+     "[told(make('192.0.2.1', 4000, '127.0.0.1', 4001, name='failed').init_socket), channels_of('failed')]", "['OSError: Failed to Bind', []]"),
+    ("a direction that is assigned after init reopens the socket",
+     "b, a = new(direction=0), make(*swapped, direction=1); b.init_socket(); a.init_socket(); b.direction, a.direction = 1, 0;"
+     "b.start(); a.start(); a.send_data(b'turned'); got(b, 1)", "[b'turned']"),
+    ("start leaves the calling thread where it is",
+     "x = os.sched_getaffinity(0); run(new(cpu=0)); os.sched_getaffinity(0) == x", "True"),
+    ("a worker runs on the core asked for",
+     "e = run(new(cpu=0)); [stats(e)['effective_cpu'], os.sched_getaffinity(e._socket._channel.stats().worker_pid)]", "[0, {0}]"),
+    ("the effective scheduling is told",
+     "x = stats(run(new())); [x['effective_policy'][:6], (x['effective_priority'] > 0) == (x['effective_policy'] != 'SCHED_OTHER')]",
+     "['SCHED_', True]"),
+    *[(f"the loopback helper wants 125, not {first}", f"RtUdpLh('{first}.0.0.1', 1, '{second}.0.0.1', 2)", "AssertionError")
+      for first, second in ((127, 125), (125, 127))],
+]  # fmt: skip
+TRAFFIC = [
+    ("a datagram comes from the local address", "a = run(of()); a.send_data(b'x'); plain.recvfrom(100) == (b'x', place)", "True"),
+    ("an unbound sender has any address",
+     "a = run(of(bind=0)); a.send_data(b'x'); data, source = plain.recvfrom(100); [data, source[0] != place[0]]", "[b'x', True]"),
+    ("a view with gaps is taken", "a = run(of()); a.send_data(memoryview(b'a-b-c-')[::2]); plain.recv(100)", "b'abc'"),
+    ("a receiver takes datagrams of its remote only",
+     "b = run(of(direction=1)); stranger.sendto(b'stranger', place); plain.sendto(b'friend', place);"
+     "[*got(b, 1), told(b.receive_data, 50*MS)[:12], stats(b)['n_packets_rec']]", "[b'friend', 'TimeoutError', 1]"),
+    ("datagrams that came before start are received",
+     "b = of(direction=1); b.init_socket(); plain.sendto(b'early', place); b.start(); got(b, 1)", "[b'early']"),
+    ("stop holds reception, and the kernel keeps what comes",
+     "e = run(of(direction=2)); e.stop(); e.send_data(b'held'); plain.sendto(b'held', place);"
+     "x = [told(e.receive_data, 50*MS)[:12], stats(e)['n_packets_rec'], e.get_send_length(), e.get_receive_length()];"
+     "e.start(); [*x, *got(e, 1), plain.recv(100)]", "['TimeoutError', 0, 1, 0, b'held', b'held']"),
+    ("what was received stays readable after stop and close",
+     "b = run(of(direction=1)); [plain.sendto(bytes([n]), place) for n in range(4)]; until(lambda: b.get_receive_length() == 4); b.stop();"
+     "x = got(b, 1); b.close_socket(); [x, b.get_receive_length(), got(b, 3)]",
+     r"[[b'\x00'], 3, [b'\x01', b'\x02', b'\x03']]"),
+    ("what is sent before init and start is queued",
+     "a = of(); x = []; count = lambda: x.append((a.get_send_length(), stats(a)['n_packets_req'])); a.send_data(b'1'); count(); a.init_socket();"
+     "a.send_data(b'2'); count(); a.start(); [x, plain.recv(100), plain.recv(100)]", "[[(1, 1), (2, 2)], b'1', b'2']"),
+    ("before init, receiving waits and times out",
+     "e = new(direction=1); t = now(); [told(e.receive_data, 20*MS), now() - t >= 19*MS]", "['TimeoutError: Receive timed out', True]"),
+    ("words for a negative batch", "told(new(direction=1).receive_batch, -2, 0)", "'MemoryError: Failed to allocated buffer with -2 elements.'"),
+    ("the timeout of a batch is that of each packet",
+     "a, b = run(new()), run(make(*swapped, direction=1)); t = now(); [a.send_data(b'x', t + n*200*MS) for n in range(6)]; len(b.receive_batch(6, 900*MS))",
+     "6"),
+    *[(f"a full ring of one that is stopped, {opened}",
+       f"a = new(capacity=8); {opened} and a.init_socket(); [a.send_data(b'x') for _ in range(7)];"
+       "[told(a.send_data, b'x')[:15], 'full' in told(a.send_data, b'x'), a.get_send_length(), stats(a)['n_packets_req']]",
+       "['BlockingIOError', True, 7, 7]") for opened in ("True", "False")],
+    ("a full ring of one that runs waits and drops nothing",
+     "a, b = run(new(capacity=8)), run(make(*swapped, direction=1)); t = now() + 50*MS; [a.send_data(bytes([n]), t + n*MS) for n in range(40)];"
+     "b''.join(got(b, 40)) == bytes(range(40))", "True"),
+    ("a full ring of a receiver loses the oldest, and the counters add up",
+     "b = run(of(direction=1, capacity=8)); [plain.sendto(bytes([n]), place) for n in range(20)]; until(lambda: stats(b)['n_packets_rec'] == 20);"
+     "[b.get_receive_length(), b''.join(got(b, 7)), stats(b)['n_rx_packets_dropped']]",
+     r"[7, b'\r\x0e\x0f\x10\x11\x12\x13', 13]"),
+]  # fmt: skip
+
+
+def channels_of(endpoint_name):
+    return [info.name for info in shmring.channels() if info.name.startswith(endpoint_name)]
+
+
+def is_free(ip, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, port))
+        except OSError:
+            return False
+        return True
+
+
+def caught(call):
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        call()
+    return error.value
+
+
+@rows([*CONSTRUCTION, *LIFE, *TRAFFIC])
+def test_promises(steps, expected, make, addresses, plain):
+    place = ("127.4.2.2", free_port("127.4.2.2"))
+
+    def new(**options):
+        return make(*addresses, **options)
+
+    def opened(**options):
+        made = new(**options)
+        made.init_socket()
+        return made
+
+    with udp("127.4.1.1") as stranger:
+        names = {"make": make, "new": new, "opened": opened, "run": run, "plain": plain}
+        names |= {"of": lambda **options: make(*place, *plain.getsockname(), **options)}
+        names |= {"place": place, "stranger": stranger, "swapped": swapped(addresses)}
+        names |= {"S": SECOND_NS, "MS": MS_NS, "now": time.monotonic_ns, "until": until}
+        names |= {"stats": lambda e: e.get_packet_stats(), "got": receive_all, "caught": caught}
+        names |= {"channels_of": channels_of, "RtUdpLh": RtUdpLh, "errno": errno, "os": os}
+        gives(steps, expected, names | {"time": time})
+
+
 # --- construction
-
-
-def test_unknown_keyword_is_a_type_error(make, addresses):
-    with pytest.raises(TypeError, match="colour"):
-        make(*addresses, colour="green")
-
-
-@pytest.mark.parametrize("text", ["localhost", "1.2.3", "1.2.3.400", "::1", ""])
-def test_address_text_must_be_a_dotted_quad(make, text):
-    with pytest.raises(ValueError, match="IPv4"):
-        make(text, 1, "127.0.0.1", 2)
-    with pytest.raises(ValueError, match="IPv4"):
-        make("127.0.0.1", 1, text, 2)
-
-
-def test_ports_are_cut_to_16_bits(make):
-    endpoint = make("127.0.0.1", 65536 + 4000, "127.0.0.1", 2 * 65536 + 4001)
-    assert (endpoint.local_port, endpoint.remote_port) == (4000, 4001)
-
-
-@pytest.mark.parametrize("port", [2**31, -(2**31) - 1, 2**40])
-def test_ports_beyond_a_c_int_are_an_overflow_error(make, port):
-    with pytest.raises(OverflowError, match=f"local_port is {port}"):
-        make("127.0.0.1", port, "127.0.0.1", 9)
-    with pytest.raises(OverflowError, match=f"remote_port is {port}"):
-        make("127.0.0.1", 9, "127.0.0.1", port)
-
-
-def test_capacity_zero_is_a_value_error(make, addresses):
-    with pytest.raises(ValueError, match="capacity is 0"):
-        make(*addresses, capacity=0)
-
-
-def test_capacity_beyond_all_memory_is_an_os_error(make, addresses):
-    with pytest.raises(OSError, match="capacity is 1073741824, the rings hold at most") as caught:
-        make(*addresses, capacity=2**30)
-    assert caught.value.errno == errno.ENOMEM
-    with pytest.raises(OverflowError, match="capacity"):
-        make(*addresses, capacity=2**31)
-
-
-def test_name_is_text(make, addresses):
-    with pytest.raises(TypeError, match="name is 7"):
-        make(*addresses, name=7)
-
-
-@pytest.mark.parametrize("opened", [False, True])
-def test_errors_advise_what_can_be_done_here(make, addresses, opened):
-    sender = make(*addresses)
-    if opened:
-        sender.init_socket()
-    with pytest.raises(ValueError, match=r"^data is 65508 bytes long, .* 65507: send it in pieces"):
-        sender.send_data(bytes(65_508))
-    with pytest.raises(ValueError, match=r"^timestamp is \d+, more than a year ahead"):
-        sender.send_data(b"x", 2**62)
-    receiver = make("127.0.0.1", 0, "255.255.255.255", 9, direction=1)
-    with pytest.raises(OSError, match="Failed to connect") as caught:
-        receiver.init_socket()
-    assert "broadcast =" not in str(caught.value.__cause__)
-    assert "single hosts only" in str(caught.value.__cause__)
-
-
-def test_data_and_times_are_bytes_and_integers(make, addresses):
-    sender = make(*addresses)
-    sender.init_socket()
-    for data in ("text", [1], None, 7):
-        with pytest.raises(TypeError):
-            sender.send_data(data)
-    for timestamp in (1.5, float(time.monotonic_ns() + SECOND_NS)):
-        with pytest.raises(TypeError):
-            sender.send_data(b"x", timestamp)
-    assert sender.get_send_length() == 0
-
-
-def test_float_timeout_is_cut_to_an_integer(make, addresses):
-    assert make(*addresses, timeout=1e9 + 0.5).timeout_ns == 1_000_000_000
 
 
 def test_inner_type_is_reachable_and_subclassable(make, addresses):
@@ -177,16 +257,29 @@ def test_inner_type_is_reachable_and_subclassable(make, addresses):
         endpoint.__init__(*addresses)
 
 
-def test_the_wrapped_object_keeps_the_endpoint_open(addresses, plain):
-    endpoint = RtUdpSocket(*addresses[:2], *plain.getsockname())
-    inner = run(endpoint)._socket
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    ("kind", "prefix", "wrapped"),
+    [
+        (RtUdpSocket, "127", "_socket"),
+        (RtUdpLh, "125", "_com"),
+        (RtUdpLh, "125", "_com._socket"),
+        (UdpComLh, "125", "_com"),
+    ],
+)
+def test_what_an_endpoint_wraps_keeps_it_open(plain, kind, prefix, wrapped):
+    port = free_port("127.4.2.2")
+    remote = plain.getsockname()[1]
+    endpoint = kind(f"{prefix}.4.2.2", port, f"{prefix}.4.1.1", remote)
+    inner = operator.attrgetter(wrapped)(endpoint)
+    assert inner is operator.attrgetter(wrapped)(endpoint)
+    run(inner)
     del endpoint
-    gc.collect()
     time.sleep(0.2)  # in which the endpoint would be closed
     inner.send_data(b"still open")
     assert plain.recv(100) == b"still open"
     del inner
-    until(lambda: is_free(*addresses[:2]))
+    until(lambda: is_free("127.4.2.2", port))
 
 
 @pytest.mark.usefixtures("no_collector")
@@ -201,71 +294,6 @@ def test_an_endpoint_opened_by_its_wrapped_object_closes_when_dropped(addresses)
 # --- life cycle
 
 
-def test_exact_words_of_the_life_cycle_errors(make, addresses):
-    endpoint = make(*addresses)
-    with pytest.raises(OSError, match=r"^Socket not initialised\.$"):
-        endpoint.start()
-    endpoint.init_socket()
-    with pytest.raises(OSError, match=r"^Socket already open\.$"):
-        endpoint.init_socket()
-    endpoint.start()
-    with pytest.raises(ValueError, match=r"^Already running\.$"):
-        endpoint.start()
-
-
-def test_failed_bind_is_an_os_error_and_may_be_retried(make):
-    endpoint = make("192.0.2.1", 4000, "127.0.0.1", 4001)
-    for _ in range(2):
-        with pytest.raises(OSError, match=r"^Failed to Bind$") as caught:
-            endpoint.init_socket()
-        assert caught.value.errno == errno.EADDRNOTAVAIL
-    assert repr(endpoint).startswith("RtUdp[-1]")
-
-
-def test_failed_connect_is_an_os_error_and_may_be_retried(make):
-    endpoint = make("127.0.0.1", free_port("127.0.0.1"), "192.0.2.1", 4001, direction=1)
-    for _ in range(2):
-        with pytest.raises(OSError, match=r"^Failed to connect$") as caught:
-            endpoint.init_socket()
-        assert "192.0.2.1:4001" in str(caught.value.__cause__)
-    assert repr(endpoint).startswith("RtUdp[-1]")
-
-
-def test_remote_that_cannot_be_is_an_os_error(make):
-    endpoint = make("127.0.0.1", free_port("127.0.0.1"), "127.0.0.1", 0)
-    with pytest.raises(OSError, match=r"^Failed to initialise socket\.$"):
-        endpoint.init_socket()
-
-
-def test_address_may_be_shared_with_others_that_allow_it(make, addresses):
-    first, second = make(*addresses), make(*addresses)
-    first.init_socket()
-    second.init_socket()
-
-
-def test_repr_shows_the_descriptor_while_open(make, addresses):
-    endpoint = make(*addresses)
-    endpoint.init_socket()
-    number = int(repr(endpoint).partition("[")[2].partition("]")[0])
-    assert number >= 0
-    assert repr(endpoint) == f"RtUdp[{number}]->({addresses[2]}:{addresses[3]})"
-    endpoint.close_socket()
-    assert repr(endpoint).startswith("RtUdp[-1]->")
-
-
-def channels_of(endpoint_name):
-    return [info.name for info in shmring.channels() if info.name.startswith(endpoint_name)]
-
-
-def is_free(ip, port):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((ip, port))
-        except OSError:
-            return False
-        return True
-
-
 def test_forgotten_endpoint_is_closed(plain):
     port = free_port("127.4.2.2")
     endpoint = run(RtUdpSocket("127.4.2.2", port, *plain.getsockname(), name="forgotten"))
@@ -276,12 +304,6 @@ def test_forgotten_endpoint_is_closed(plain):
     gc.collect()
     until(lambda: not channels_of("forgotten"))
     until(lambda: is_free("127.4.2.2", port))
-
-
-def test_failed_open_leaves_no_channel_behind(make):
-    with pytest.raises(OSError, match="Failed to Bind"):
-        make("192.0.2.1", 4000, "127.0.0.1", 4001, name="failed").init_socket()
-    assert not channels_of("failed")
 
 
 @pytest.mark.parametrize("call", ["receive_data", "receive_batch", "send_data"])
@@ -352,57 +374,6 @@ def test_end_of_the_pool_is_an_os_error(make, addresses):
 # --- against ordinary sockets
 
 
-def test_datagram_reaches_an_ordinary_socket_from_the_local_address(make, plain):
-    port = free_port("127.4.2.2")
-    sender = run(make("127.4.2.2", port, *plain.getsockname()))
-    sender.send_data(b"plain")
-    assert plain.recvfrom(100) == (b"plain", ("127.4.2.2", port))
-
-
-def test_unbound_sender_takes_any_local_port(make, plain):
-    sender = run(make("127.4.2.2", free_port("127.4.2.2"), *plain.getsockname(), bind=0))
-    sender.send_data(b"unbound")
-    data, source = plain.recvfrom(100)
-    assert data == b"unbound"
-    assert source[0] != "127.4.2.2"
-
-
-def test_receiver_takes_datagrams_of_its_remote_only(make, plain):
-    port = free_port("127.4.2.2")
-    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
-    with udp("127.4.1.1") as stranger:
-        stranger.sendto(b"stranger", ("127.4.2.2", port))
-    plain.sendto(b"friend", ("127.4.2.2", port))
-    assert receiver.receive_data(10 * SECOND_NS)[0] == b"friend"
-    with pytest.raises(TimeoutError):
-        receiver.receive_data(50 * MS_NS)
-    assert receiver.get_packet_stats()["n_packets_rec"] == 1
-
-
-def test_datagrams_that_came_before_start_are_received(make, plain):
-    port = free_port("127.4.2.2")
-    receiver = make("127.4.2.2", port, *plain.getsockname(), direction=1)
-    receiver.init_socket()
-    plain.sendto(b"early bird", ("127.4.2.2", port))
-    receiver.start()
-    assert receiver.receive_data(10 * SECOND_NS)[0] == b"early bird"
-
-
-def test_stop_holds_reception_and_the_kernel_keeps_what_comes(make, plain):
-    port = free_port("127.4.2.2")
-    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=2))
-    receiver.stop()
-    receiver.send_data(b"held")
-    plain.sendto(b"held", ("127.4.2.2", port))
-    with pytest.raises(TimeoutError):
-        receiver.receive_data(50 * MS_NS)
-    assert receiver.get_packet_stats()["n_packets_rec"] == 0
-    assert (receiver.get_send_length(), receiver.get_receive_length()) == (1, 0)
-    receiver.start()
-    assert receiver.receive_data(10 * SECOND_NS)[0] == b"held"
-    assert plain.recv(100) == b"held"
-
-
 def test_peer_that_is_not_there_yet_costs_no_packets(make, plain):
     """An ICMP answer is reported by a later send call, whose packet it must not take away."""
     port = free_port("127.4.2.2")
@@ -419,56 +390,7 @@ def test_peer_that_is_not_there_yet_costs_no_packets(make, plain):
     assert sender.get_packet_stats()["n_tx_packets_dropped"] == 0
 
 
-def test_received_packets_stay_readable_after_stop_and_close(make, plain):
-    port = free_port("127.4.2.2")
-    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
-    for number in range(4):
-        plain.sendto(bytes([number]), ("127.4.2.2", port))
-    until(lambda: receiver.get_receive_length() == 4)
-    receiver.stop()
-    assert receiver.receive_data(0)[0] == b"\x00"
-    receiver.close_socket()
-    assert receiver.get_receive_length() == 3
-    assert [d for d, _ in receiver.receive_batch(3, 0)] == [b"\x01", b"\x02", b"\x03"]
-
-
 # --- rings
-
-
-def test_send_before_init_is_queued_and_sent(make, plain):
-    sender = make("127.4.2.2", free_port("127.4.2.2"), *plain.getsockname())
-    sender.send_data(b"before init")
-    assert sender.get_send_length() == 1
-    assert sender.get_packet_stats()["n_packets_req"] == 1
-    sender.init_socket()
-    sender.send_data(b"before start")
-    assert sender.get_send_length() == 2
-    assert sender.get_packet_stats()["n_packets_req"] == 2
-    sender.start()
-    assert [plain.recv(100), plain.recv(100)] == [b"before init", b"before start"]
-
-
-@pytest.mark.parametrize("opened", [False, True])
-def test_full_send_ring_of_a_stopped_endpoint_is_a_blocking_io_error(make, addresses, opened):
-    sender = make(*addresses, capacity=8)
-    if opened:
-        sender.init_socket()
-    for _ in range(7):
-        sender.send_data(b"fits")
-    with pytest.raises(BlockingIOError, match="full"):
-        sender.send_data(b"does not")
-    assert sender.get_send_length() == 7
-    assert sender.get_packet_stats()["n_packets_req"] == 7
-
-
-def test_full_send_ring_of_a_running_endpoint_waits_and_drops_nothing(make, addresses):
-    sender = run(make(*addresses, capacity=8))
-    receiver = run(make(*swapped(addresses), direction=1))
-    base_ns = time.monotonic_ns() + 50 * MS_NS
-    for number in range(40):
-        sender.send_data(bytes([number]), base_ns + number * MS_NS)
-    packets = receiver.receive_batch(40, 10 * SECOND_NS)
-    assert [data for data, _ in packets] == [bytes([n]) for n in range(40)]
 
 
 def test_waiting_for_room_lets_other_threads_run_and_ends_with_stop(make, addresses):
@@ -491,42 +413,6 @@ def test_waiting_for_room_lets_other_threads_run_and_ends_with_stop(make, addres
     thread.join(10)
     assert not thread.is_alive()
     assert len(caught) == 1
-
-
-def test_full_receive_ring_loses_the_oldest_and_the_counters_add_up(make, plain):
-    port = free_port("127.4.2.2")
-    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1, capacity=8))
-    for number in range(20):
-        plain.sendto(bytes([number]), ("127.4.2.2", port))
-    until(lambda: receiver.get_packet_stats()["n_packets_rec"] == 20)
-    assert receiver.get_receive_length() == 7
-    packets = receiver.receive_batch(7, SECOND_NS)
-    assert [data for data, _ in packets] == [bytes([n]) for n in range(13, 20)]
-    stats = receiver.get_packet_stats()
-    assert stats["n_rx_packets_dropped"] == 13
-    assert stats["n_packets_rec"] == 7 + stats["n_rx_packets_dropped"]
-
-
-def test_counters_add_up_while_a_schedule_overflows_the_receiver(make, addresses):
-    sender = make(*addresses, capacity=20_000)
-    receiver = run(make(*swapped(addresses), direction=1, capacity=100))
-    sender.init_socket()
-    for number in range(10_000):
-        sender.send_data(number.to_bytes(4, "big"), 0)
-    sender.start()
-    taken = []
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            taken.append(receiver.receive_data(timeout_ns=100_000)[0])
-        except TimeoutError:
-            if sender.get_send_length() == 0:
-                break
-    until(lambda: sender.get_packet_stats()["n_packets_sent"] == 10_000)
-    stats = receiver.get_packet_stats()
-    waiting = receiver.get_receive_length()
-    assert stats["n_packets_rec"] == len(taken) + stats["n_rx_packets_dropped"] + waiting
-    assert taken == sorted(taken)
 
 
 def test_overflow_during_a_batch_is_a_value_error_and_keeps_the_batch(make, plain):
@@ -607,11 +493,11 @@ def test_receive_ring_holds_one_packet_less_than_its_capacity(make, plain, capac
     assert numbers == list(range(2, slots + 2))
 
 
-@pytest.mark.parametrize("threaded", [False, True])
-def test_long_schedule_drained_with_short_timeouts(make, addresses, threaded):
+@pytest.mark.parametrize(("threaded", "capacity"), [(False, 100), (False, 4000), (True, 4000)])
+def test_long_schedule_drained_with_short_timeouts(make, addresses, threaded, capacity):
     """How applications use it: fill the sender, then drain; or fill it from another thread."""
     sender = run(make(*addresses, capacity=1_000_000))
-    receiver = run(make(*swapped(addresses), direction=1, capacity=4000))
+    receiver = run(make(*swapped(addresses), direction=1, capacity=capacity))
     count = 20_000
     base_ns = time.monotonic_ns() + 10 * MS_NS
 
@@ -662,69 +548,6 @@ def test_dropped_packets_are_those_never_taken(make, plain):
     assert len(receiver.receive_batch(7, 0)) == 7
 
 
-@pytest.mark.parametrize("opened", [False, True])
-def test_timestamp_of_another_clock_is_a_value_error(make, addresses, opened):
-    sender = make(*addresses)
-    if opened:
-        sender.init_socket()
-    for timestamp in (time.time_ns() * 10, 2**80):
-        with pytest.raises(ValueError, match=r"timestamp|a time in"):
-            sender.send_data(b"x", timestamp)
-    with pytest.raises(TypeError):
-        sender.send_data(b"x", float(time.monotonic_ns() + SECOND_NS))
-    assert sender.get_send_length() == 0
-
-
-def test_views_with_gaps_are_taken(make, plain):
-    sender = run(make("127.4.2.2", free_port("127.4.2.2"), *plain.getsockname()))
-    sender.send_data(memoryview(b"a-b-c-")[::2])
-    assert plain.recv(100) == b"abc"
-
-
-# --- receiving
-
-
-def test_negative_timeout_polls(make, addresses):
-    receiver = run(make(*addresses, direction=1))
-    with pytest.raises(TimeoutError):
-        receiver.receive_data(-5)
-
-
-def test_receive_before_init_is_a_plain_timeout(make, addresses):
-    endpoint = make(*addresses, direction=1)
-    before_ns = time.monotonic_ns()
-    with pytest.raises(TimeoutError, match="Receive timed out"):
-        endpoint.receive_data(20 * MS_NS)
-    assert time.monotonic_ns() - before_ns >= 19 * MS_NS
-
-
-def test_negative_batch_is_a_memory_error(make, addresses):
-    endpoint = make(*addresses, direction=1)
-    with pytest.raises(MemoryError, match=r"^Failed to allocated buffer with -2 elements\.$"):
-        endpoint.receive_batch(-2, 0)
-
-
-def test_batch_timeout_applies_to_each_packet(make, addresses):
-    sender = run(make(*addresses))
-    receiver = run(make(*swapped(addresses), direction=1))
-    base_ns = time.monotonic_ns()
-    for number in range(6):
-        sender.send_data(b"x", base_ns + number * 200 * MS_NS)
-    assert len(receiver.receive_batch(6, 900 * MS_NS)) == 6
-
-
-def test_direction_assigned_after_init_reopens_the_socket(make, addresses):
-    receiver = make(*addresses, direction=0)
-    sender = make(*swapped(addresses), direction=1)
-    for endpoint in (receiver, sender):
-        endpoint.init_socket()
-    receiver.direction, sender.direction = 1, 0
-    receiver.start()
-    sender.start()
-    sender.send_data(b"turned")
-    assert receiver.receive_data(10 * SECOND_NS)[0] == b"turned"
-
-
 # --- worker
 
 
@@ -735,12 +558,6 @@ def test_unknown_cpu_is_warned_about_and_not_an_error(make, addresses):
     endpoint.start()
     assert endpoint.is_running()
     assert endpoint.get_packet_stats()["effective_cpu"] != 4000
-
-
-def test_start_leaves_the_calling_thread_where_it_is(make, addresses):
-    before = os.sched_getaffinity(0)
-    run(make(*addresses, cpu=0))
-    assert os.sched_getaffinity(0) == before
 
 
 def test_pinned_application_thread_does_not_drag_its_worker_along(make, addresses):
@@ -768,25 +585,12 @@ def test_each_core_is_warned_about_once(make, addresses):
         make(*addresses, cpu=70_000).init_socket()
 
 
-def test_worker_runs_on_the_core_asked_for(make, addresses):
-    endpoint = run(make(*addresses, cpu=0))
-    worker = endpoint._socket._channel.stats().worker_pid
-    assert endpoint.get_packet_stats()["effective_cpu"] == 0
-    assert os.sched_getaffinity(worker) == {0}
-
-
 def test_priority_reaches_the_worker(make, addresses):
     stats = run(make(*addresses, priority=17)).get_packet_stats()
     if stats["effective_policy"] == "SCHED_FIFO":
         assert stats["effective_priority"] == 17
     stats = run(make(*addresses, priority=0)).get_packet_stats()
     assert (stats["effective_policy"], stats["effective_priority"]) == ("SCHED_OTHER", 0)
-
-
-@pytest.mark.parametrize("priority", [-1, 100])
-def test_priority_that_cannot_be_is_a_value_error(make, addresses, priority):
-    with pytest.raises(ValueError, match=r"0 \(none\) to 99"):
-        make(*addresses, priority=priority)
 
 
 def test_published_example(make):
@@ -807,13 +611,6 @@ def test_published_example(make):
     receiver.stop()
     sender.close_socket()
     receiver.close_socket()
-
-
-def test_effective_scheduling_is_reported(make, addresses):
-    stats = run(make(*addresses)).get_packet_stats()
-    assert stats["effective_policy"] in ("SCHED_FIFO", "SCHED_RR", "SCHED_OTHER")
-    assert (stats["effective_priority"] > 0) == (stats["effective_policy"] != "SCHED_OTHER")
-    assert not math.isnan(stats["effective_cpu"])
 
 
 # --- loopback helper
@@ -842,27 +639,3 @@ def test_loopback_helper_maps_125_to_127(make):
     for endpoint in (sender, receiver):
         endpoint.stop()
         endpoint.close_socket()
-
-
-@pytest.mark.usefixtures("no_collector")
-def test_what_the_loopback_helper_wraps_keeps_it_open(plain):
-    port = free_port("127.4.64.5")
-    endpoint = RtUdpLh("125.4.64.5", port, "125.4.1.1", plain.getsockname()[1])
-    inner = endpoint._com._socket
-    assert inner is endpoint._socket
-    assert endpoint._com is endpoint._com
-    run(endpoint._com)
-    del endpoint
-    time.sleep(0.2)  # in which the endpoint would be closed
-    inner.send_data(b"still open")
-    assert plain.recv(100) == b"still open"
-    del inner
-    until(lambda: is_free("127.4.64.5", port))
-
-
-@pytest.mark.parametrize(
-    ("first", "second"), [("127.0.0.1", "125.0.0.1"), ("125.0.0.1", "127.0.0.1")]
-)
-def test_loopback_helper_asserts_the_prefix(first, second):
-    with pytest.raises(AssertionError):
-        RtUdpLh(first, 1, second, 2)

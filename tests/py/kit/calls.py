@@ -60,8 +60,9 @@ def gives(steps: str, expected: str, names: dict[str, Any]) -> None:
     said = re.fullmatch(r"(\w+(?:Error|Exception(?: \d+)?)): (.*)", expected)
     kind, words = said.groups() if said else (expected, "")
     got, says = outcome(steps, names)
-    assert got == kind, f"{steps}: {says}"
-    assert words in says, steps
+    failure = f"{steps}\ngives {got} {says!r}\nand should give {expected}"
+    assert got == kind, failure
+    assert words in says, failure
 
 
 def rows(table: Iterable[tuple[str, str, str]]) -> pytest.MarkDecorator:

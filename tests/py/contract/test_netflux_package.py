@@ -1,20 +1,28 @@
-"""Names, signatures, defaults and both ways to import netflux; nothing here reaches a worker."""
+"""Both ways to import netflux, its defaults and refusals; nothing here reaches a worker.
+
+Names, signatures and single calls of the original are in test_parity_tables.py.
+"""
+
+# A row of a table is a line, or two.
+# ruff: noqa: E501
 
 import dataclasses
 import importlib
-import inspect
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from kit.calls import gives, rows
 
 import netflux
 import netflux_main
 import netflux_receiver
 import netflux_sender
 import netflux_statistics
+from shmring.netflux.records import INT, REAL, Codec
 
 NAMES = {
     "netflux_main": [
@@ -70,26 +78,6 @@ def run(script, *options, **more):
     return done.stdout
 
 
-def defaults(call):
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(call).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    }
-
-
-REQUIRED = inspect.Parameter.empty
-
-
-def test_what_the_package_exports():
-    assert netflux.__version__ == "1.0.0"
-    assert isinstance(netflux.__author__, str)
-    assert netflux.__author__
-    for names in NAMES.values():
-        for name in names:
-            assert name == "main" or getattr(netflux, name).__name__ == name
-
-
 @pytest.mark.parametrize("module", NAMES)
 def test_flat_and_package_have_the_same_objects(module):
     within = importlib.import_module(f"netflux.{module}")
@@ -132,132 +120,12 @@ def test_importing_starts_nothing():
     assert run(script, env=os.environ | {"SHMRING_NAMESPACE": f"none-{os.getpid()}"}) == "1 True\n"
 
 
-def test_signature_of_the_receiver():
-    assert defaults(netflux.NetfluxReceiver) == {
-        "local_port": REQUIRED,
-        "data_callback": REQUIRED,
-        "data_size": REQUIRED,
-        "watch_interval": 1.0,
-        "keep_values_on_timeout": False,
-    }
-
-
-def test_signature_of_the_sender():
-    assert defaults(netflux.NetfluxSender) == {
-        "remote_ip": REQUIRED,
-        "remote_port": REQUIRED,
-        "data_provider": REQUIRED,
-        "data_size": REQUIRED,
-        "send_interval": 0.005,
-        "peer_socket": None,
-    }
-
-
-def test_signature_of_main():
-    assert list(defaults(netflux.NetfluxMain).items()) == [
-        ("local_port", 2000),
-        ("remote_ip", "172.10.10.10"),
-        ("remote_port", 2000),
-        ("send_interval", 0.005),
-        ("watch_interval", 0.030),
-        ("keep_values_on_timeout", False),
-        ("data_class", netflux.NetfluxData),
-    ]
-
-
-def test_signature_of_the_tracker():
-    assert defaults(netflux.NetfluxStatisticsTracker) == {"cycle_time_ms": 1.0}
-    update = inspect.signature(netflux.NetfluxStatisticsTracker.update)
-    assert list(update.parameters)[1:] == [
-        "recv_seq_number",
-        "send_seq_number",
-        "feedback_seq_number",
-    ]
-
-
-def test_a_receiver_before_its_start():
-    def callback(data):
-        pass
-
-    receiver = netflux.NetfluxReceiver(2000, callback, 20)
-    assert (receiver.local_port, receiver.data_size) == (2000, 20)
-    assert receiver.data_callback is callback
-    assert (receiver.watch_interval, receiver.keep_values_on_timeout) == (1.0, False)
-    assert (receiver.partner_seq_number, receiver.current_feedback_seq_number) == (0, 0)
-    assert (receiver.error, receiver.error_message) == (True, "Not started")
-    assert receiver.stats == receiver.get_stats() == netflux.ReceiverStats()
-    assert receiver.get_last_data() == bytes(20)
-    assert receiver._socket is None
-    assert receiver.channel is None
-    assert not receiver.partner_hears_us
-    receiver.stop()
-
-
-def test_a_sender_before_its_start():
-    sender = netflux.NetfluxSender("10.0.0.1", 2001, bytes, 20)
-    assert (sender.remote_ip, sender.remote_port, sender.data_size) == ("10.0.0.1", 2001, 20)
-    assert (sender.data_provider, sender.send_interval, sender.peer_socket) == (bytes, 0.005, None)
-    assert (sender.sequence_number, sender.partner_seq_number) == (0, 0)
-    assert (sender.error, sender.error_message) == (False, "")
-    assert sender.stats == sender.get_stats() == netflux.SenderStats()
-    sender.set_partner_seq_number(seq_num=77)
-    assert sender.partner_seq_number == 77
-    sender.stop()
-
-
 def test_all_that_the_original_brings():
     names: dict[str, object] = {}
     exec("from netflux_main import *", names)
     ours = {"NetfluxData", "NetfluxMain", "NetfluxReceiver", "NetfluxSender", "main"}
     others = {"Any", "Dict", "dataclass", "field", "struct", "threading", "time"}
     assert names.keys() - {"__builtins__"} == ours | others | {"NetfluxStatisticsTracker"}
-
-
-def test_main_before_its_start(capsys):
-    main = netflux.NetfluxMain()
-    assert (main.local_port, main.remote_ip, main.remote_port) == (2000, "172.10.10.10", 2000)
-    assert (main.send_interval, main.watch_interval) == (0.005, 0.030)
-    assert main.data_recv == main.data_send == netflux.NetfluxData()
-    assert isinstance(main.receiver, netflux.NetfluxReceiver)
-    assert isinstance(main.sender, netflux.NetfluxSender)
-    assert isinstance(main.statistics, netflux.NetfluxStatisticsTracker)
-    assert main.statistics.get_stats() == netflux.NetfluxStatistics()
-    assert main.statistics.cycle_time_ms == 5.0
-    assert capsys.readouterr().out == ""
-    main.stop()
-    assert capsys.readouterr().out.endswith("\nNetflux stopped.\n")
-
-
-def test_statistics_begin_with_the_names_of_old():
-    assert [field.name for field in dataclasses.fields(netflux.NetfluxStatistics)][:5] == [
-        "avg_partner_interval",
-        "avg_own_interval",
-        "last_rtt",
-        "total_partner_lost_packets",
-        "total_feedback_lost_packets",
-    ]
-    assert [field.name for field in dataclasses.fields(netflux.ReceiverStats)][:5] == [
-        "first_packet_received",
-        "last_valid_packet_time",
-        "watchdog_timeout",
-        "total_packets_received",
-        "total_packets_rejected",
-    ]
-    assert dataclasses.asdict(netflux.SenderStats()) == {
-        "total_packets_sent": 0,
-        "total_send_errors": 0,
-        "last_send_time": 0.0,
-    }
-
-
-def test_settings_of_main_are_those_of_its_parts():
-    main = netflux.NetfluxMain()
-    main.local_port, main.remote_ip, main.remote_port = 2002, "10.0.0.2", 2003
-    main.send_interval, main.watch_interval = 0.001, 0.01
-    assert main.receiver.local_port == 2002
-    assert (main.sender.remote_ip, main.sender.remote_port) == ("10.0.0.2", 2003)
-    assert (main.sender.send_interval, main.receiver.watch_interval) == (0.001, 0.01)
-    assert main.statistics.cycle_time_ms == 1.0
 
 
 STATUS = """
@@ -302,69 +170,6 @@ def test_status(capsys):
     assert capsys.readouterr().out == STATUS
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"data_size": 1500}, "data_size is 1500; it must be 0 to 1499"),
-        ({"data_size": -1}, "data_size is -1; it must be 0 to 1499"),
-        (
-            {"watch_interval": 0},
-            "watch_interval is 0 s; it must be 1e-06 to 3600, or math.inf",
-        ),
-        ({"local_port": 65536}, "bind(): port must be 0-65535."),
-    ],
-)
-def test_a_receiver_that_cannot_be(given, message):
-    receiver = netflux.NetfluxReceiver(
-        **({"local_port": 0, "data_callback": None, "data_size": 4} | given)
-    )
-    assert receiver.start() is False
-    assert receiver.error
-    assert receiver.error_message == f"Failed to start receiver: {message}"
-    assert receiver._socket is None
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"data_size": 2000}, "data_size is 2000; it must be 0 to 1499"),
-        (
-            {"send_interval": 0.00005},
-            "send_interval is 5e-05 s; it must be 0.0001 to 3600",
-        ),
-        ({"send_interval": "5"}, "send_interval is '5'; it must be a number of seconds"),
-        ({"remote_port": 0}, "remote_port is 0; it must be 1 to 65535"),
-        ({"remote_port": 67537}, "remote_port is 67537; it must be 1 to 65535"),
-        ({"remote_ip": None}, "remote_ip is None; it must be an address, or the name of a host"),
-    ],
-)
-def test_a_sender_that_cannot_be(given, message):
-    sender = netflux.NetfluxSender(
-        **(
-            {
-                "remote_ip": "127.0.0.1",
-                "remote_port": 2001,
-                "data_provider": lambda: b"1234",
-                "data_size": 4,
-            }
-            | given
-        )
-    )
-    assert sender.start() is False
-    assert sender.error
-    assert sender.error_message == f"Failed to start sender: {message}"
-
-
-@pytest.mark.parametrize(
-    ("wrong", "error"), [(256, ValueError), (-1, ValueError), ("7", TypeError), (None, TypeError)]
-)
-def test_feedback_that_cannot_be(wrong, error):
-    sender = netflux.NetfluxSender("127.0.0.1", 2001, lambda: b"1234", 4)
-    with pytest.raises(error):
-        sender.set_partner_seq_number(wrong)
-    assert sender.partner_seq_number == 0
-
-
 @dataclasses.dataclass
 class Mine:
     """A record as users of the original write it."""
@@ -381,6 +186,96 @@ class Mine:
     @staticmethod
     def get_size() -> int:
         return 2
+
+# failed(part): why its start failed, without the part's "Failed to start ...: ".
+ROWS = [
+    ("version and author", "[netflux.__version__, type(netflux.__author__), bool(netflux.__author__)]", "['1.0.0', <class 'str'>, True]"),
+    ("a receiver before its start",
+     "x = receiver(local_port=2000); [x.local_port, x.data_callback is print, x.channel, x.partner_hears_us, x.stats == x.get_stats() == netflux.ReceiverStats()]",
+     "[2000, True, None, False, True]"),
+    ("a sender before its start",
+     "x = sender(remote_ip='10.0.0.1'); [x.remote_ip, x.remote_port, x.data_size, x.data_provider is give, x.stats == x.get_stats() == netflux.SenderStats()]",
+     "['10.0.0.1', 2001, 4, True, True]"),
+    ("main before its start",
+     "x = netflux.NetfluxMain(); [isinstance(x.receiver, netflux.NetfluxReceiver), isinstance(x.sender, netflux.NetfluxSender), isinstance(x.statistics, netflux.NetfluxStatisticsTracker),"
+     " x.statistics.get_stats() == netflux.NetfluxStatistics(), x.statistics.cycle_time_ms]",
+     "[True, True, True, True, 5.0]"),
+    ("settings of main are those of its parts",
+     "x = netflux.NetfluxMain(); x.local_port, x.remote_ip, x.remote_port, x.send_interval, x.watch_interval = 2002, '10.0.0.2', 2003, 0.001, 0.01;"
+     "[x.receiver.local_port, x.sender.remote_ip, x.sender.remote_port, x.sender.send_interval, x.receiver.watch_interval, x.statistics.cycle_time_ms]",
+     "[2002, '10.0.0.2', 2003, 0.001, 0.01, 1.0]"),
+    *[(f"a receiver with {given}", f"failed(receiver({given}))", repr(message)) for given, message in (
+        ("data_size=1500", "data_size is 1500; it must be 0 to 1499"),
+        ("data_size=-1", "data_size is -1; it must be 0 to 1499"),
+        ("watch_interval=0", "watch_interval is 0 s; it must be 1e-06 to 3600, or math.inf"),
+        ("local_port=65536", "bind(): port must be 0-65535."),
+    )],
+    *[(f"a sender with {given}", f"failed(sender({given}))", repr(message)) for given, message in (
+        ("data_size=2000", "data_size is 2000; it must be 0 to 1499"),
+        ("send_interval=0.00005", "send_interval is 5e-05 s; it must be 0.0001 to 3600"),
+        ("send_interval='5'", "send_interval is '5'; it must be a number of seconds"),
+        ("remote_port=0", "remote_port is 0; it must be 1 to 65535"),
+        ("remote_port=67537", "remote_port is 67537; it must be 1 to 65535"),
+        ("remote_ip=None", "remote_ip is None; it must be an address, or the name of a host"),
+    )],
+    *[(f"feedback of {wrong!r}", f"x = sender(); [told(x.set_partner_seq_number, {wrong!r}).partition(':')[0], x.partner_seq_number]", f"['{error}', 0]")
+      for wrong, error in ((256, "ValueError"), (-1, "ValueError"), ("7", "TypeError"), (None, "TypeError"))],
+    # The payload: the record of the original, and classes in its place.
+    ("bytes", "x = NetfluxData(1.5, -2.0, 7, 2**32 - 1, 0x0102); [x.to_bytes() == struct.pack('<ffIII', 1.5, -2.0, 7, 2**32 - 1, 0x0102), NetfluxData.from_bytes(x.to_bytes()) == x]",
+     "[True, True]"),
+    *[(f"{what} payload", f"whole = NetfluxData(1.5, 0.0, 7, 8, 9).to_bytes(); NetfluxData.from_bytes({data})", f"NetfluxData(value1=1.5, value2=0.0, value3=7, {rest})")
+      for what, data, rest in (("a short", "whole[:12]", "value4=0, flags=0"), ("a long", "whole + b'more'", "value4=8, flags=9"), ("a view of a", "memoryview(whole)", "value4=8, flags=9"))],
+    *[(f"{field} of {value!r} does not fit", f"told(NetfluxData({field}={value!r}).to_bytes).startswith('{error}: {field} is ')", "True")
+      for field, value, error in (("value3", -1, "error"), ("value4", 2**32, "error"), ("flags", 1.5, "error"), ("value1", 3.5e38, "OverflowError"), ("value2", "x", "error"))],
+    *[(f"main takes {name}", f"x = netflux.NetfluxMain(data_class={name}); [type(x.data_send) is type(x.data_recv) is {kind}, x.receiver.data_size, x.sender.data_size]", f"[True, {size}, {size}]")
+      for name, kind, size in (("NetfluxData", "NetfluxData", 20), ("Mine", "Mine", 2), ("Axis", "Axis", 8), ("Codec(Axis, order='big')", "Axis", 6))],
+    *[(f"main does not take {wrong}", f"netflux.NetfluxMain(data_class={wrong})", "TypeError: netflux") for wrong in ("int", "object()", "'Axis'", "None")],
+    ("another class for what is received",
+     "x = netflux.NetfluxMain(data_class=Axis, recv_data_class=Codec(Axis, order='big')); x.data_send.mode = 258; [x.sender.data_provider() == struct.pack('<fhxx', 0.5, 258), x.data_recv == Axis()]",
+     "[True, True]"),
+    ("a dataclass without sizes names its field", "told(netflux.NetfluxMain, data_class=make_dataclass('Vague', [('number', int, 0)]))[:19]", "'RecordError: number'"),
+    ("fields that are set",
+     "x = netflux.NetfluxMain(); x.set_send_data(value1=2.5, flags=3, nothing=1); first = x.data_send == NetfluxData(value1=2.5, flags=3); x.set_send_data(value3=-1);"
+     "[first, hasattr(x.data_send, 'nothing'), x.data_send.value3]", "[True, False, -1]"),
+    ("copies of what was received", "x = netflux.NetfluxMain(); copy = x.get_recv_data(); copy.value1 = 5.0; [copy is x.data_recv, x.data_recv.value1]", "[False, 0.0]"),
+]  # fmt: skip
+
+
+@dataclasses.dataclass
+class Axis:
+    position: REAL = 0.5
+    mode: INT = 3
+
+
+def failed(part):
+    assert part.start() is False
+    assert part.error
+    kind = "receiver" if isinstance(part, netflux.NetfluxReceiver) else "sender"
+    assert getattr(part, "_socket", None) is None
+    said = part.error_message
+    assert said.startswith(f"Failed to start {kind}: ")
+    return said.partition(": ")[2]
+
+
+@rows(ROWS)
+def test_calls(steps, expected):
+    def give():
+        return b"1234"
+
+    ours = {"local_port": 0, "data_callback": print, "data_size": 4}
+    theirs = {"remote_ip": "127.0.0.1", "remote_port": 2001, "data_provider": give, "data_size": 4}
+    names = {"netflux": netflux, "NetfluxData": netflux.NetfluxData, "Mine": Mine, "Axis": Axis}
+    names |= {"receiver": lambda **given: netflux.NetfluxReceiver(**ours | given)}
+    names |= {"sender": lambda **given: netflux.NetfluxSender(**theirs | given)}
+    names |= {"failed": failed, "give": give, "Codec": Codec, "struct": struct}
+    gives(steps, expected, names | {"make_dataclass": dataclasses.make_dataclass})
+
+
+def test_stopping_says_so(capsys):
+    main = netflux.NetfluxMain()
+    assert capsys.readouterr().out == ""
+    main.stop()
+    assert capsys.readouterr().out.endswith("\nNetflux stopped.\n")
 
 
 def test_another_class_in_the_place_of_netflux_data(monkeypatch):

@@ -1,13 +1,18 @@
 """RtpJBuf: names, arguments, errors, and each rule of the buffer by an example."""
 
+# A row of a table is a line, or two.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 import sys
 import threading
 
 import pytest
+from kit.calls import gives, rows
 
 import rtpsynth.RtpJBuf as module
 from rtpsynth.RtpJBuf import (
@@ -31,31 +36,92 @@ def datagram(rtp_jbuf_model):
     return rtp_jbuf_model.datagram
 
 
-@pytest.fixture
-def feed(datagram):
-    """Offers sequence numbers one by one; returns what each brought, as text."""
+# --- rows
 
+# feed(buffer, number...): what each number brings, as short("frames"): "1-3 4" is an erasure and a
+# frame, and "." is nothing. b: a buffer of 5.
+ARGUMENTS = [
+    ("constants", "[module.RTP_PARSER_OK, module.RJB_ENOMEM, RTPFrameType.RTP, RTPFrameType.ERS]", "[1, -1007, 0, 1]"),
+    ("the error of the parser is a direct exception", "RTPParseError.__bases__", "(<class 'Exception'>,)"),
+    *[(f"RtpJBuf({args})", f"RtpJBuf({args})", f"TypeError: RtpJBuf() takes exactly 1 argument ({given} given)")
+      for args, given in (("", 0), ("1, 2", 2), ("capacity=3", 0), ("1, 2, capacity=3", 2))],
+    *[(f"a capacity of {n}", f"RtpJBuf({n}, ignored=1).capacity == {n}", "True") for n in (0, 1, 2, 2**31, 2**32 - 1, True)],
+    *[(f"a capacity of {n}", f"RtpJBuf({n})", f"ValueError: capacity is {n} frames: it must be between 0") for n in (-1, 2**32, -(2**70), 2**70)],
+    *[(f"a capacity of {n!r}", f"RtpJBuf({n!r})", "TypeError: cannot be interpreted as an integer") for n in ("3", 2.0, None)],
+    *[(f"without init: {call}", f"RtpJBuf.__new__(RtpJBuf).{call}", "RuntimeError: RtpJBuf handle is not initialized")
+      for call in ("udp_in(b'')", "flush()", "drain()", "udp_in_many([])", "flush_many()", "drain_many()")],
+    ("another init begins anew, and one that fails changes nothing",
+     "b = RtpJBuf(3); feed(b, 0, 1, 5, 5); x = [told(b.__init__, -1)[:20], b.held, b.dropped, b.capacity]; b.__init__(7); [*x, b.held, b.dropped, b.capacity, feed(b, 0)]",
+     "['ValueError: capacity', 1, 1, 3, 0, 0, 7, '0']"),
+    *[(f"udp_in({args})", f"[told(b.udp_in, {args}), b.offered]", str([error, 0])) for args, error in (
+        ("", "TypeError: udp_in() takes at least 1 argument (0 given)"), ("datagram(0), 1, 2", "TypeError: udp_in() takes at most 2 arguments (3 given)"),
+        ("'text'", "TypeError: cannot convert 'str' object to bytes"), ("12", "TypeError: cannot convert 'int' object to bytes"),
+        ("None", "TypeError: cannot convert 'NoneType' object to bytes"), ("1.5", "TypeError: cannot convert 'float' object to bytes"))],
+    ("udp_in by name", "b.udp_in(datagram(0), opaque=1)", "TypeError: no keyword arguments"),
+    ("flush of something", "b.flush(1)", "TypeError"),
+    ("opaque is None by default", "b.udp_in(datagram(0))[0].opaque", "None"),
+    *[(f"error {code} of {data}", f"[told(b.udp_in, {data}), b.dropped, b.counters['parse_errors']]", f"['RTPParseError: rtpjbuf_udp_in(): error {code}', 0, 1]")
+      for data, code in (("b''", -1), ("bytes(11)", -1), ("bytes(12)", -2), ("b'\\xa0' + bytes(12)", -7))],
+    ("an empty wrapper", "x = FrameWrapper(); [x.content, x.data, x.rtp_data, x.opaque, str(x), repr(x)]", "[None, None, None, None, 'FrameWrapper', 'FrameWrapper']"),
+    ("an empty frame and union", "[RTPFrame().type, RTPFrame().frame, RTPFrameUnion().rtp, RTPFrameUnion().ers]", "[0, None, None, None]"),
+    ("an empty packet", "x = RTPPacket(); [x.lseq, x.data, type(x.info) is RTPInfo, x.info is x.info, x.info is RTPPacket().info]", "[0, 0, True, True, False]"),
+    *[(f"an empty {what}", f"x = {what}; [x.data_size, x.data_offset, x.nsamples, x.ts, x.seq, x.ssrc, x.rtp_profile, x.appendable]", "[0, 0, 0, 0, 0, 0, 0, False]")
+      for what in ("RTPInfo()", "RTPPacket().info")],
+    ("an empty erasure", "x = ERSFrame(); [x.lseq_start, x.lseq_end, x.ts_diff, x.type]", "[0, 0, 0, 1]"),
+]  # fmt: skip
+RULES = [
+    ("warm-up collects `capacity` frames, and sorts them", "feed(RtpJBuf(4), 12, 10, 13, 11)", "'. . . 10,11,12,13'"),
+    ("warm-up ends at once with number 0", "feed(RtpJBuf(4), 0, 1, 2)", "'0 1 2'"),
+    ("the first release has no erasure, and stops at a gap", "b = RtpJBuf(3); [feed(b, 10, 11, 20), b.held]", "['. . 10,11', 1]"),
+    ("a gap is lost when the buffer is full, and only the first", "feed(RtpJBuf(4), 0, 2, 3, 6, 7)", "'0 . . . 1-1,2,3'"),
+    ("what fills the gap releases all behind it", "feed(RtpJBuf(9), 0, 2, 3, 1)", "'0 . . 1,2,3'"),
+    ("late and duplicate frames are dropped",
+     "[feed(b, 0, 1, 2, 2, 1, 4, 4), b.counters['duplicates'], b.counters['late'], b.dropped]", "['0 1 2 . . . .', 2, 1, 3]"),
+    ("a frame far ahead is purged when it has blocked the tail too long",
+     "b = RtpJBuf(3); state = lambda: (b.held, b.counters['purged'], b.dropped); [feed(b, 0, 2, 3000), feed(b, 0, 0), state(), feed(b, 0), state(), feed(b, 3), feed(b, 4)]",
+     "['0 . .', '. .', (2, 0, 2), '.', (1, 1, 4), '.', '1-1,2,3,4']"),
+    ("the purge comes before the parser", "b = RtpJBuf(2); b.udp_in(datagram(10)); [(told(b.udp_in, b'')[:13], b.dropped) for _ in range(2)]", "[('RTPParseError', 0), ('RTPParseError', 1)]"),
+    ("the wrap", "feed(RtpJBuf(2), 65534, 65535, 0, 1, 65536 + 2)", "'. 65534,65535 65536 65537 65538'"),
+    ("a straggler from before the wrap",
+     "b = RtpJBuf(4); feed(b, 65530, 65531, 65532, 65533); [feed(b, 65535, 0, 65534), b.counters['wraps'], feed(b, 65533), b.counters['late']]", "['. . 65534,65535,65536', 1, '.', 1]"),
+    ("one datagram moves the epoch for good",
+     "b = RtpJBuf(4); feed(b, 65529, 65530, 65531, 65532); [feed(b, 500, 540, 65533), short(b.drain()), b.counters['wraps']]",
+     "['. . .', '65533-66035,66036,66037-66075,66076,66077-131068,131069', 1]"),
+    *[(f"{seq} at the beginning is late: it would be extended below 0", f"[feed(b, 0, {seq}, 1, {seq}, 2), b.dropped, b.counters['late'], b.counters['wraps']]", "['0 . 1 . 2', 2, 2, 0]")
+      for seq in (65001, 65535)],
+    *[(f"a stream may begin at {first}, just before the wrap",
+       f"x = range({first}, {first} + 600); feed(RtpJBuf(3), *x).replace('. . ', '', 1).replace(',', ' ') == ' '.join(map(str, x))", "True") for first in (65001, 65535)],
+    *[(f"a capacity of {capacity} does not forget what was released", f"b = RtpJBuf({capacity}); feed(b, 0, 5, 0, 0, 0); x = [b.held, b.dropped]; [x[0], feed(b, 0, 1), b.dropped - x[1]]", "[0, '. 1', 1]")
+      for capacity in (1, 2)],
+    ("capacity 0 waits for ever",
+     "b = RtpJBuf(0); x = set(feed(b, *range(1, 1001)).split()); [x, b.held, feed(b, 0), short(b.flush()) == ','.join(map(str, range(1001)))]", "[{'.'}, 1000, '.', True]"),
+    ("flush of an empty buffer changes nothing", "b = RtpJBuf(3); [b.flush(), feed(b, 0), b.flush(), feed(b, 1)]", "[[], '0', [], '1']"),
+    ("flush gives the last run, and drops the others",
+     "b = RtpJBuf(9); feed(b, 0, 2, 3, 5, 8, 9); [short(b.flush()), b.dropped, b.counters['flush_lost'], b.held, feed(b, 9, 10)]", "['1-7,8,9', 3, 3, 0, '. 10']"),
+    ("flush in warm-up invents an erasure from 0",
+     "b = RtpJBuf(9); b.udp_in(datagram(10, 1100)); x = b.flush(); [short(x), x[0].content.ts_diff == 1100 * 10 // 11]", "['0-9,10', True]"),
+    ("drain gives everything", "b = RtpJBuf(9); feed(b, 0, 2, 3, 5, 8, 9); [short(b.drain()), b.dropped, b.held, b.drain()]", "['1-1,2,3,4-4,5,6-7,8,9', 0, 0, []]"),
+    ("drain in warm-up invents nothing", "b = RtpJBuf(9); feed(b, 10, 12); short(b.drain())", "'10,11-11,12'"),
+    ("the time of a long erasure is not cut: 20,000 frames of 160 units exceed 32 bits",
+     "b = RtpJBuf(2); feed(b, 1, 2, 20003); b.udp_in(datagram(20004))[0].content.ts_diff == 20000 * 160", "True"),
+]  # fmt: skip
+
+
+def short(frames):
+    numbers = [re.findall(r"\d+", str(frame)) for frame in frames]
+    return ",".join("-".join(each) for each in numbers) or "."
+
+
+@rows([*ARGUMENTS, *RULES])
+def test_calls(steps, expected, datagram):
     def feed(buffer, *numbers):
-        return [[str(frame) for frame in buffer.udp_in(datagram(seq))] for seq in numbers]
+        return " ".join(short(buffer.udp_in(datagram(seq))) for seq in numbers)
 
-    return feed
-
-
-def frames(*numbers):
-    return [f"RTP_Frame(seq={seq})" for seq in numbers]
-
-
-def erasure(start, end):
-    return f"RTP_Erasure(seq_range={start} -- {end})"
+    names = vars(module) | {"module": module, "datagram": datagram, "short": short, "feed": feed}
+    gives(steps, expected, names | {"b": RtpJBuf(5)})
 
 
 # --- names
-
-
-def test_constants():
-    assert module.RTP_PARSER_OK == 1
-    assert module.RJB_ENOMEM == -1007
-    assert (RTPFrameType.RTP, RTPFrameType.ERS) == (0, 1)
 
 
 def test_everything_public_can_be_imported_at_once():
@@ -81,10 +147,6 @@ def test_classes_cannot_be_changed_or_derived_from(cls):
         cls.more = 1
 
 
-def test_parse_error_is_a_direct_exception():
-    assert RTPParseError.__bases__ == (Exception,)
-
-
 # --- result classes without a buffer
 
 
@@ -103,101 +165,7 @@ def test_results_take_no_arguments_and_cannot_be_written(cls):
     assert made != cls()
 
 
-def test_contents_of_empty_results():
-    wrapper, frame, both, packet, info = (cls() for cls in PLAIN_CLASSES[:-1])
-    assert (wrapper.content, wrapper.data, wrapper.rtp_data, wrapper.opaque) == (None,) * 4
-    assert (str(wrapper), repr(wrapper)) == ("FrameWrapper", "FrameWrapper")
-    assert (frame.type, frame.frame) == (0, None)
-    assert (both.rtp, both.ers) == (None, None)
-    assert (packet.lseq, packet.data, type(packet.info)) == (0, 0, RTPInfo)
-    assert packet.info is packet.info is not RTPPacket().info
-    zeros = ("data_size", "data_offset", "nsamples", "ts", "seq", "ssrc", "rtp_profile")
-    for empty in (info, packet.info):
-        assert [getattr(empty, name) for name in zeros] == [0] * len(zeros)
-        assert empty.appendable is False
-    ers = ERSFrame()
-    assert (ers.lseq_start, ers.lseq_end, ers.ts_diff, ers.type) == (0, 0, 0, 1)
-
-
-# --- the constructor
-
-
-@pytest.mark.parametrize(("args", "given"), [((), 0), ((1, 2), 2)])
-def test_constructor_takes_one_argument(args, given):
-    text = rf"^RtpJBuf\(\) takes exactly 1 argument \({given} given\)$"
-    with pytest.raises(TypeError, match=text):
-        RtpJBuf(*args)
-    with pytest.raises(TypeError, match=text):
-        RtpJBuf(*args, capacity=3)
-
-
-@pytest.mark.parametrize("capacity", [0, 1, 2, 2**31, 2**32 - 1, True])
-def test_capacities(capacity):
-    assert RtpJBuf(capacity, ignored=1).capacity == capacity
-
-
-@pytest.mark.parametrize("capacity", [-1, 2**32, -(2**70), 2**70])
-def test_capacity_out_of_range(capacity):
-    with pytest.raises(ValueError, match=rf"^capacity is {capacity} frames: it must be between 0"):
-        RtpJBuf(capacity)
-
-
-@pytest.mark.parametrize("capacity", ["3", 2.0, None])
-def test_capacity_of_the_wrong_type(capacity):
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
-        RtpJBuf(capacity)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda buffer: buffer.udp_in(b""),
-        lambda buffer: buffer.flush(),
-        lambda buffer: buffer.drain(),
-        lambda buffer: buffer.udp_in_many([]),
-        lambda buffer: buffer.flush_many(),
-        lambda buffer: buffer.drain_many(),
-    ],
-)
-def test_without_init(call):
-    with pytest.raises(RuntimeError, match=r"^RtpJBuf handle is not initialized$"):
-        call(RtpJBuf.__new__(RtpJBuf))
-
-
-def test_init_again_begins_anew(feed):
-    buffer = RtpJBuf(3)
-    feed(buffer, 0, 1, 5, 5)
-    with pytest.raises(ValueError, match="capacity"):
-        buffer.__init__(-1)
-    assert (buffer.held, buffer.dropped, buffer.capacity) == (1, 1, 3)
-    buffer.__init__(7)
-    assert (buffer.held, buffer.dropped, buffer.capacity) == (0, 0, 7)
-    assert feed(buffer, 0) == [frames(0)]
-
-
 # --- udp_in: arguments and results
-
-
-def test_udp_in_takes_positional_arguments_only(datagram):
-    buffer = RtpJBuf(5)
-    with pytest.raises(TypeError, match=r"^udp_in\(\) takes at least 1 argument \(0 given\)$"):
-        buffer.udp_in()
-    with pytest.raises(TypeError, match=r"^udp_in\(\) takes at most 2 arguments \(3 given\)$"):
-        buffer.udp_in(datagram(0), 1, 2)
-    with pytest.raises(TypeError, match="no keyword arguments"):
-        buffer.udp_in(datagram(0), opaque=1)
-    with pytest.raises(TypeError):
-        buffer.flush(1)
-    assert buffer.offered == 0
-
-
-@pytest.mark.parametrize("data", ["text", 12, None, 1.5])
-def test_what_is_no_datagram_at_all(data):
-    buffer = RtpJBuf(5)
-    text = f"cannot convert '{type(data).__name__}' object to bytes"
-    with pytest.raises(TypeError, match=text):
-        buffer.udp_in(data)
-    assert buffer.offered == 0
 
 
 def test_bytes_are_kept_and_other_objects_converted(datagram):
@@ -251,17 +219,16 @@ def test_frame(datagram):
     assert content.frame.rtp.info is info
 
 
-def test_opaque_is_none_by_default(datagram):
-    (frame,) = RtpJBuf(5).udp_in(datagram(0))
-    assert frame.opaque is None
-
-
 def test_erasure(datagram):
     """Last (10, 1000), next (14, 1640): 11 to 13 are missing, and 3/4 of the 640 units."""
     buffer = RtpJBuf(2)
     given = [(9, 840), (10, 1000), (14, 1640), (15, 1800)]
     got = [buffer.udp_in(datagram(seq, ts), "x") for seq, ts in given][-1]
-    assert [str(frame) for frame in got] == [erasure(11, 13), *frames(14, 15)]
+    assert [str(frame) for frame in got] == [
+        "RTP_Erasure(seq_range=11 -- 13)",
+        "RTP_Frame(seq=14)",
+        "RTP_Frame(seq=15)",
+    ]
     ers = got[0].content
     assert type(ers) is ERSFrame
     assert (ers.lseq_start, ers.lseq_end, ers.ts_diff) == (11, 13, 480)
@@ -269,15 +236,6 @@ def test_erasure(datagram):
     assert ers.type == RTPFrameType.ERS
     assert (got[0].data, got[0].rtp_data, got[0].opaque) == (None, None, None)
     assert got[0].content is ers
-
-
-def test_time_of_a_long_erasure_is_not_cut(datagram):
-    """20,000 missing frames of 160 units: their product exceeds 32 bits."""
-    buffer = RtpJBuf(2)
-    for seq in (1, 2, 20003):
-        buffer.udp_in(datagram(seq))
-    got = buffer.udp_in(datagram(20004))
-    assert got[0].content.ts_diff == 20000 * 160
 
 
 def test_the_same_object_twice(datagram):
@@ -292,184 +250,6 @@ def test_the_same_object_twice(datagram):
     assert (frame.data is data, frame.opaque) == (True, "first")
     del gap, frame
     assert sys.getrefcount(data) == before
-
-
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [(b"", -1), (bytes(11), -1), (bytes(12), -2), (b"\xa0" + bytes(12), -7)],
-)
-def test_parse_errors(data, code):
-    buffer = RtpJBuf(5)
-    with pytest.raises(RTPParseError) as caught:
-        buffer.udp_in(data)
-    assert caught.value.args == (f"rtpjbuf_udp_in(): error {code}",)
-    assert buffer.dropped == 0
-    assert buffer.counters["parse_errors"] == 1
-
-
-# --- the rules of the buffer
-
-
-def test_warm_up_collects_capacity_frames_and_sorts_them(feed):
-    assert feed(RtpJBuf(4), 12, 10, 13, 11) == [[], [], [], frames(10, 11, 12, 13)]
-
-
-def test_warm_up_ends_at_once_with_number_0(feed):
-    assert feed(RtpJBuf(4), 0, 1, 2) == [frames(0), frames(1), frames(2)]
-
-
-def test_the_first_release_has_no_erasure_and_stops_at_a_gap(feed):
-    buffer = RtpJBuf(3)
-    assert feed(buffer, 10, 11, 20) == [[], [], frames(10, 11)]
-    assert buffer.held == 1
-
-
-def test_a_gap_is_lost_when_the_buffer_is_full_and_only_the_first(feed):
-    got = feed(RtpJBuf(4), 0, 2, 3, 6, 7)
-    assert got == [frames(0), [], [], [], [erasure(1, 1), *frames(2, 3)]]
-
-
-def test_what_fills_the_gap_releases_all_behind_it(feed):
-    assert feed(RtpJBuf(9), 0, 2, 3, 1) == [frames(0), [], [], frames(1, 2, 3)]
-
-
-def test_late_and_duplicate_frames_are_dropped(feed):
-    buffer = RtpJBuf(5)
-    assert feed(buffer, 0, 1, 2, 2, 1, 4, 4) == [*(frames(n) for n in range(3)), [], [], [], []]
-    counters = buffer.counters
-    assert (counters["duplicates"], counters["late"], buffer.dropped) == (2, 1, 3)
-
-
-def test_a_frame_far_ahead_is_purged_when_it_has_blocked_the_tail_too_long(feed):
-    buffer = RtpJBuf(3)
-    assert feed(buffer, 0, 2, 3000) == [frames(0), [], []]
-    assert feed(buffer, 0, 0) == [[], []]
-    assert (buffer.held, buffer.counters["purged"]) == (2, 0)
-    assert feed(buffer, 0) == [[]]
-    assert (buffer.held, buffer.counters["purged"], buffer.dropped) == (1, 1, 4)
-    assert feed(buffer, 3) == [[]]
-    assert feed(buffer, 4) == [[erasure(1, 1), *frames(2, 3, 4)]]
-
-
-def test_the_purge_comes_before_the_parser(datagram):
-    buffer = RtpJBuf(2)
-    buffer.udp_in(datagram(10))
-    for dropped in (0, 1):
-        with pytest.raises(RTPParseError):
-            buffer.udp_in(b"")
-        assert buffer.dropped == dropped
-
-
-def test_wrap(feed):
-    assert feed(RtpJBuf(2), 65534, 65535, 0, 1, 65536 + 2) == [
-        [],
-        frames(65534, 65535),
-        frames(65536),
-        frames(65537),
-        frames(65538),
-    ]
-
-
-def test_straggler_from_before_the_wrap(feed):
-    buffer = RtpJBuf(4)
-    feed(buffer, 65530, 65531, 65532, 65533)
-    assert feed(buffer, 65535, 0, 65534) == [[], [], frames(65534, 65535, 65536)]
-    assert buffer.counters["wraps"] == 1
-    assert feed(buffer, 65533) == [[]]
-    assert buffer.counters["late"] == 1
-
-
-def test_one_datagram_moves_the_epoch_for_good(feed):
-    buffer = RtpJBuf(4)
-    feed(buffer, 65529, 65530, 65531, 65532)
-    assert feed(buffer, 500, 540, 65533) == [[], [], []]
-    expected = []
-    last = 65532
-    for lseq in (65536 + 500, 65536 + 540, 65536 + 65533):
-        expected += [erasure(last + 1, lseq - 1), *frames(lseq)]
-        last = lseq
-    assert [str(frame) for frame in buffer.drain()] == expected
-    assert buffer.counters["wraps"] == 1
-
-
-@pytest.mark.parametrize("seq", [65001, 65535])
-def test_numbers_from_before_the_beginning_are_late(feed, seq):
-    """They would be extended below 0."""
-    buffer = RtpJBuf(5)
-    assert feed(buffer, 0, seq, 1, seq, 2) == [frames(0), [], frames(1), [], frames(2)]
-    assert (buffer.dropped, buffer.counters["late"], buffer.counters["wraps"]) == (2, 2, 0)
-
-
-@pytest.mark.parametrize("first", [65001, 65535])
-def test_a_stream_may_begin_just_before_the_wrap(feed, first):
-    buffer = RtpJBuf(3)
-    out = [frame for one in feed(buffer, *range(first, first + 600)) for frame in one]
-    assert out == frames(*range(first, first + 600))
-
-
-@pytest.mark.parametrize("capacity", [1, 2])
-def test_small_capacities_do_not_forget_what_was_released(feed, capacity):
-    buffer = RtpJBuf(capacity)
-    feed(buffer, 0, 5, 0, 0, 0)
-    assert buffer.held == 0
-    before = buffer.dropped
-    assert feed(buffer, 0, 1) == [[], frames(1)]
-    assert buffer.dropped == before + 1
-
-
-def test_capacity_0_waits_for_ever(feed):
-    buffer = RtpJBuf(0)
-    assert feed(buffer, *range(1, 1001)) == [[]] * 1000
-    assert buffer.held == 1000
-    assert feed(buffer, 0) == [[]]
-    assert [str(frame) for frame in buffer.flush()] == frames(*range(1001))
-
-
-# --- flush and drain
-
-
-def test_flush_of_an_empty_buffer_changes_nothing(feed):
-    buffer = RtpJBuf(3)
-    assert buffer.flush() == []
-    feed(buffer, 0)
-    assert buffer.flush() == []
-    assert feed(buffer, 1) == [frames(1)]
-
-
-def test_flush_gives_the_last_run_and_drops_the_others(feed):
-    buffer = RtpJBuf(9)
-    feed(buffer, 0, 2, 3, 5, 8, 9)
-    assert [str(frame) for frame in buffer.flush()] == [erasure(1, 7), *frames(8, 9)]
-    assert (buffer.dropped, buffer.counters["flush_lost"], buffer.held) == (3, 3, 0)
-    assert feed(buffer, 9, 10) == [[], frames(10)]
-
-
-def test_flush_in_warm_up_invents_an_erasure_from_0(datagram):
-    buffer = RtpJBuf(9)
-    buffer.udp_in(datagram(10, 1100))
-    gap, frame = buffer.flush()
-    assert str(gap) == erasure(0, 9)
-    assert gap.content.ts_diff == 1100 * 10 // 11
-    assert str(frame) == "RTP_Frame(seq=10)"
-
-
-def test_drain_gives_everything(feed):
-    buffer = RtpJBuf(9)
-    feed(buffer, 0, 2, 3, 5, 8, 9)
-    expected = [
-        erasure(1, 1),
-        *frames(2, 3),
-        erasure(4, 4),
-        *frames(5),
-        erasure(6, 7),
-        *frames(8, 9),
-    ]
-    assert [str(frame) for frame in buffer.drain()] == expected
-    assert (buffer.dropped, buffer.held) == (0, 0)
-    assert buffer.drain() == []
-    warm = RtpJBuf(9)
-    feed(warm, 10, 12)
-    assert [str(frame) for frame in warm.drain()] == [*frames(10), erasure(11, 11), *frames(12)]
 
 
 # --- hostile input

@@ -1,14 +1,14 @@
-"""udt4.UDTepoll and udt4.pyudt.Epoll: what is ready, and when."""
+"""udt4.UDTepoll and udt4.pyudt.Epoll: what is ready, and when. test_udt4_connected.py has more."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from kit.udt import HERE, connection
 
 import udt4
 from udt4 import UDTSOCKET, UDTepoll, UDTException
@@ -16,7 +16,6 @@ from udt4.pyudt import Epoll, UdtSocket
 
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
-HERE = "127.0.0.1"
 PATIENCE_MS = 20_000
 
 
@@ -28,65 +27,9 @@ def is_over(poll: UDTepoll | Epoll, *wanted: object) -> bool:
 
 
 @pytest.fixture
-def server() -> Iterator[UDTSOCKET]:
-    sock = udt4.socket(2, 1, 0)
-    udt4.bind(sock, HERE, 0)
-    udt4.listen(sock, 10)
-    yield sock
-    udt4.close(sock)
-
-
-@pytest.fixture
-def pair(server: UDTSOCKET) -> Iterator[tuple[UDTSOCKET, UDTSOCKET]]:
-    client = udt4.socket(2, 1, 0)
-    udt4.connect(client, *udt4.getsockname(server))
-    accepted, _ = udt4.accept(server)
-    yield client, accepted
-    udt4.close(client)
-    udt4.close(accepted)
-
-
-def test_a_timeout_is_an_error(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    poll = UDTepoll()
-    assert poll.add_usock(pair[1]) == 0
-    assert is_over(poll, True, False, 0)
-    began = time.monotonic()
-    assert is_over(poll, True, False, 50)
-    assert time.monotonic() - began >= 0.04
-
-
-def test_a_wait_that_cannot_end(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    poll = UDTepoll()
-    with pytest.raises(UDTException) as caught:
-        poll.wait(True, True, -1)
-    assert caught.value.code == udt4.EINVPARAM
-    assert is_over(poll, True, True, 10)
-    poll.add_usock(pair[0])
-    with pytest.raises(UDTException):
-        poll.wait(False, False, -1, True, True)
-
-
-def test_reading(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    client, server = pair
-    poll = UDTepoll()
-    poll.add_usock(server, udt4.UDT_EPOLL_IN)
-    udt4.send(client, b"xy")
-    assert poll.wait(True, True, PATIENCE_MS) == ({server}, set(), set(), set())
-    assert poll.wait(1, 0, 0)[0] == {server}  # as long as there is something
-    udt4.recv(server, 1)
-    assert poll.wait(True, True, 0)[0] == {server}
-    udt4.recv(server, 1)
-    assert is_over(poll, True, True, 0)
-
-
-def test_what_comes_while_it_waits(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    client, server = pair
-    poll = UDTepoll()
-    poll.add_usock(server)
-    timer = threading.Timer(0.1, udt4.send, (client, b"x"))
-    timer.start()
-    assert poll.wait(True, False, -1)[0] == {server}
-    timer.join()
+def pair() -> Iterator[tuple[UDTSOCKET, UDTSOCKET]]:
+    with connection() as ends:
+        yield ends
 
 
 def test_writing(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
@@ -107,71 +50,6 @@ def test_writing(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     assert caught.value.code == udt4.ETIMEOUT
     udt4.setsockopt(client, udt4.UDT_SNDSYN, True)
     udt4.setsockopt(client, udt4.UDT_LINGER, (0, 0))
-
-
-def test_adding_again_adds_events(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    client, _ = pair
-    poll = UDTepoll()
-    poll.add_usock(client, udt4.UDT_EPOLL_IN)
-    assert is_over(poll, True, True, 10)
-    poll.add_usock(client, udt4.UDT_EPOLL_OUT)
-    assert poll.wait(True, True, PATIENCE_MS)[1] == {client}
-    assert poll.remove_usock(client, udt4.UDT_EPOLL_IN) == 0
-    assert is_over(poll, True, True, 10)
-    assert poll.remove_usock(client) == 0
-
-
-def test_accepting(server: UDTSOCKET) -> None:
-    poll = UDTepoll()
-    poll.add_usock(server)
-    assert is_over(poll, True, True, 10)
-    client = udt4.socket(2, 1, 0)
-    udt4.connect(client, *udt4.getsockname(server))
-    assert poll.wait(True, False, PATIENCE_MS)[0] == {server}
-    udt4.accept(server)
-    assert is_over(poll, True, False, 10)
-    udt4.close(client)
-
-
-def test_connecting_without_waiting(server: UDTSOCKET) -> None:
-    client = udt4.socket(2, 1, 0)
-    udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
-    poll = UDTepoll()
-    poll.add_usock(client)
-    assert is_over(poll, True, True, 10)
-    udt4.connect(client, *udt4.getsockname(server))
-    assert poll.wait(True, True, PATIENCE_MS)[1] == {client}
-    assert udt4.getsockstate(client) == udt4.UDTSTATUS_CONNECTED
-    udt4.close(client)
-
-
-def test_a_connect_that_fails_is_reported(server: UDTSOCKET) -> None:
-    client = udt4.socket(2, socket.SOCK_DGRAM, 0)
-    udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
-    udt4.connect(client, *udt4.getsockname(server))
-    poll = UDTepoll()
-    poll.add_usock(client, udt4.UDT_EPOLL_OUT)
-    ready = poll.wait(True, True, PATIENCE_MS)
-    assert client in ready[1]
-    with pytest.raises(UDTException) as caught:
-        udt4.sendmsg(client, b"x")
-    assert caught.value.code == udt4.ECONNREJ
-    udt4.close(client)
-
-
-def test_the_end_of_a_connection_is_reported(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    client, server = pair
-    poll = UDTepoll()
-    poll.add_usock(server, udt4.UDT_EPOLL_IN)
-    udt4.close(client)
-    assert server in poll.wait(True, False, PATIENCE_MS)[0]
-    assert server in poll.wait(True, True, PATIENCE_MS)[0]  # until a call has said so
-    with pytest.raises(UDTException) as caught:
-        udt4.recv(server, 1)
-    assert caught.value.code == udt4.ECONNLOST
-    assert is_over(poll, True, True, 10)
-    udt4.close(server)
-    assert is_over(poll, True, True, 10)
 
 
 def test_a_loop_over_connections_that_end_does_not_spin(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
@@ -223,42 +101,6 @@ def test_a_writer_is_told_once_and_a_reader_may_still_read(
     assert is_over(poll, True, True, 10)
 
 
-def test_descriptors_of_the_system() -> None:
-    here, there = socket.socketpair()
-    with here, there:
-        poll = UDTepoll()
-        assert poll.add_ssock(here.fileno()) is None
-        poll.add_ssock(here.fileno(), udt4.UDT_EPOLL_IN)
-        assert is_over(poll, False, False, 10, True, False)
-        assert poll.wait(False, False, PATIENCE_MS, True, True)[3] == {here.fileno()}
-        there.send(b"x")
-        assert poll.wait(False, False, PATIENCE_MS, True, False)[2] == {here.fileno()}
-        assert poll.remove_ssock(here.fileno()) is None
-        assert poll.remove_ssock(here.fileno()) is None
-        assert is_over(poll, False, False, 10, True, True)
-
-
-def test_what_cannot_be_watched(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
-    poll = UDTepoll()
-    closed = udt4.socket(2, 1, 0)
-    udt4.close(closed)
-    with pytest.raises(UDTException) as caught:
-        poll.add_usock(closed)
-    assert caught.value.code == udt4.EINVSOCK
-    for number in (10**6, 2**40, -1):
-        with pytest.raises(UDTException):
-            poll.add_ssock(number)
-    for bad in ("x", 1.0, None):
-        with pytest.raises(TypeError):
-            poll.add_ssock(bad)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="flags"):
-        poll.add_usock(pair[0], "x")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="flags"):
-        poll.add_usock(pair[0], 2)
-    with pytest.raises(TypeError, match="timeout"):
-        poll.wait(True, True, "x")  # type: ignore[arg-type]
-
-
 def test_the_epoll_of_objects() -> None:
     with UdtSocket() as server, UdtSocket() as client:
         server.bind((HERE, 0))
@@ -286,13 +128,6 @@ def test_the_epoll_of_objects() -> None:
             poll.add_ssock(here)
         poll.garbage_collect()
         assert is_over(poll, True, True, 10, True, True)
-        for bad in (1, None):
-            with pytest.raises(TypeError):
-                poll.add_usock(bad)  # type: ignore[arg-type]
-            with pytest.raises(TypeError):
-                poll.remove_usock(bad)  # type: ignore[arg-type]
-            with pytest.raises(TypeError):
-                poll.add_ssock(bad)  # type: ignore[arg-type]
 
 
 def test_the_epoll_of_objects_forgets_what_was_closed() -> None:
@@ -332,13 +167,3 @@ def test_epolls_of_objects_can_share_what_they_watch() -> None:
     assert Epoll(UDTepoll()).epoll is not first.epoll
     with pytest.raises(TypeError, match="_epoll"):
         Epoll(1)  # type: ignore[arg-type]
-
-
-def test_an_object_with_a_descriptor_will_do() -> None:
-    here, there = socket.socketpair()
-    with here, there, here.makefile("rb") as file:
-        poll = Epoll()
-        poll.add_ssock(file)  # type: ignore[arg-type]
-        there.send(b"x")
-        assert poll.wait(False, False, PATIENCE_MS, True)[2] == {file}
-        poll.remove_ssock(file)  # type: ignore[arg-type]

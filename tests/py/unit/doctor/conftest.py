@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -67,3 +67,17 @@ def by_id() -> Callable[[list[Finding]], dict[str, Finding]]:
         return {finding.id: finding for finding in findings}
 
     return index
+
+
+@pytest.fixture
+def expect() -> Callable[[Finding, str, Iterable[str]], None]:
+    """Check a row of a table: the status of a finding, and parts of what it says. A fix that it
+    offers is a part of its own; what begins with ``!`` is not said."""
+
+    def check(finding: Finding, status: str, says: Iterable[str]) -> None:
+        assert finding.status == status, finding
+        told = "\n".join([finding.measured, *(fix.text for fix in finding.fixes)])
+        for words in says:
+            assert (words.removeprefix("!") in told) != words.startswith("!"), told
+
+    return check

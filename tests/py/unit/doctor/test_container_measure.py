@@ -116,40 +116,35 @@ def test_a_fit_machine(judged):
     assert "p50 3 us, p99 9 us, max 14 us (2000 sleeps)" in wakeup.measured
 
 
-@pytest.mark.parametrize(
-    ("worse", "status"),
-    [
-        ({"p99_ns": 199_000, "max_ns": 900_000}, Status.OK),
-        ({"p99_ns": 300_000, "max_ns": 900_000, "beyond_margin": 20}, Status.LIMITS),
-        ({"max_ns": 3_000_000, "beyond_margin": 1}, Status.LIMITS),
-        ({"p99_ns": 2_000_000, "max_ns": 9_000_000, "beyond_margin": 50}, Status.UNFIT),
-    ],
-)
-def test_wake_ups(judged, worse, status):
-    finding = judged(between_ticks=latency(**worse))["measure.wakeup"]
-    assert finding.status is status
-    if status is not Status.OK:
-        assert finding.fixes
+SLOW = {"p99_ns": 300_000, "max_ns": 900_000, "beyond_margin": 20}
+LATE = {"p99_ns": 2_000_000, "max_ns": 9_000_000, "beyond_margin": 50}
+
+# A finding, its status, what was measured, and what is said.
+FINDINGS = [
+    ("wakeup", "ok", {"between_ticks": latency(p99_ns=199_000, max_ns=900_000)}),
+    ("wakeup", "limits", {"between_ticks": latency(**SLOW)}),
+    ("wakeup", "limits", {"between_ticks": latency(max_ns=3_000_000, beyond_margin=1)}),
+    ("wakeup", "unfit", {"between_ticks": latency(**LATE)}),
+    (
+        "wakeup", "limits", {"policy": "other", "between_ticks": latency(p99_ns=400_000)},
+        "as an ordinary process", "privileges.realtime",
+    ),
+    ("tick", "limits", {"between_ticks": latency(), "on_tick": latency(p50_ns=25_000)}, "500_000"),
+    ("steal", "ok", {"steal": 0.0005}),
+    ("steal", "limits", {"steal": 0.01}),
+    ("steal", "unfit", {"steal": 0.3}),
+]
 
 
-def test_without_privileges_it_says_so(judged):
-    finding = judged(policy="other", between_ticks=latency(p99_ns=400_000))["measure.wakeup"]
-    assert "as an ordinary process" in finding.measured
-    assert "privileges.realtime" in finding.fixes[0].text
+@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_findings(judged, expect, row):
+    check, status, how, *says = row
+    expect(judged(**how)[f"measure.{check}"], status, says)
 
 
-def test_deadlines_on_the_tick(judged):
+def test_the_figures_of_deadlines_on_the_tick(judged):
     finding = judged(between_ticks=latency(), on_tick=latency(p50_ns=25_000))["measure.tick"]
-    assert finding.status is Status.LIMITS
     assert (finding.values["on_p50_ns"], finding.values["beside_p50_ns"]) == (25_000, 2000)
-    assert "500_000" in finding.fixes[0].text
-
-
-@pytest.mark.parametrize(
-    ("share", "status"), [(0.0005, Status.OK), (0.01, Status.LIMITS), (0.3, Status.UNFIT)]
-)
-def test_stolen_time(judged, share, status):
-    assert judged(steal=share)["measure.steal"].status is status
 
 
 def test_nothing_measured(by_id):

@@ -308,46 +308,20 @@ def test_what_is_written_to_files_of_the_kernel_is_a_number_or_a_word_of_theirs(
 
 # systemd.exec(5) and systemd.resource-control(5).
 UNIT_WORDS = {
-    "AllowedCPUs",
-    "AmbientCapabilities",
-    "CPUQuota",
-    "CapabilityBoundingSet",
-    "LimitMEMLOCK",
-    "LimitNOFILE",
-    "LimitRTPRIO",
-    "LimitRTTIME",
-    "MemoryMax",
-    "MemorySwapMax",
-    "NoNewPrivileges",
-    "TimerSlackNSec",
+    *("AllowedCPUs", "AmbientCapabilities", "CPUQuota", "CapabilityBoundingSet", "LimitMEMLOCK"),
+    *("LimitNOFILE", "LimitRTPRIO", "LimitRTTIME", "MemoryMax", "MemorySwapMax"),
+    *("NoNewPrivileges", "TimerSlackNSec"),
 }
 # docker-run(1), podman-run(1).
 CONTAINER_WORDS = {
-    "--cap-add",
-    "--cgroupns",
-    "--cpu-rt-runtime",
-    "--cpus",
-    "--cpuset-cpus",
-    "--memory",
-    "--shm-size",
-    "--ulimit",
-    "--userns",
+    *("--cap-add", "--cgroupns", "--cpu-rt-runtime", "--cpus", "--cpuset-cpus", "--memory"),
+    *("--shm-size", "--ulimit", "--userns"),
 }
 # Documentation/admin-guide/kernel-parameters.txt of Linux.
 BOOT_WORDS = {
-    "clocksource",
-    "cpufreq.default_governor",
-    "highres",
-    "intel_idle.max_cstate",
-    "irqaffinity",
-    "isolcpus",
-    "nohz_full",
-    "nosmt",
-    "preempt",
-    "processor.max_cstate",
-    "rcu_nocbs",
-    "rt_group_sched",
-    "tsc",
+    *("clocksource", "cpufreq.default_governor", "highres", "intel_idle.max_cstate"),
+    *("irqaffinity", "isolcpus", "nohz_full", "nosmt", "preempt", "processor.max_cstate"),
+    *("rcu_nocbs", "rt_group_sched", "tsc"),
 }
 
 

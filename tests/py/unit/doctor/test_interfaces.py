@@ -162,92 +162,55 @@ def test_a_card_without_a_clock(judged):
     assert found["interface.stamps"].values["tx_software"] is True
 
 
-def test_a_card_that_stamps_ptp_only(judged):
-    finding = judged(stamps=dataclasses.replace(STAMPS, rx_all=False))["interface.stamps"]
-    assert finding.status is Status.LIMITS
-    assert "PTP packets only" in finding.measured
+PTP_ONLY = {"stamps": dataclasses.replace(STAMPS, rx_all=False)}
+DENIED = {"phc": PhcReading(error="/dev/ptp0: Permission denied")}
+ETF = qdiscs("etf", root="taprio", clock="tai", delta_ns=300_000, offload=True)
+WORKS, REFUSED = Feature("txtime", True, ""), Feature("txtime", False, "SO_TXTIME: No")
+LOOPBACK = {"link": link(name="lo", loopback=True, mtu=65536)}
+SLOW = {"coalescing": Coalescing(rx_us=125, tx_us=125, adaptive_rx=True)}
+SMALL = {"link": link(mtu=1400, up=False)}
+USE_FQ = "sudo tc qdisc replace dev eth0 root fq"
+
+# A finding, its status, what is otherwise on the machine, and what is said.
+FINDINGS = [
+    ("stamps", "limits", PTP_ONLY, "PTP packets only"),
+    ("phc", "ok", {"phc": PhcReading(0, 900)}),
+    ("phc", "ok", {"phc": PhcReading(999_999, 900)}),
+    ("phc", "ok", {"phc": PhcReading(37_000_000_000, 900)}),
+    ("phc", "limits", {"phc": PhcReading(5_000_000, 900)}),
+    ("phc", "hidden", DENIED, "sudo chmod g+r /dev/ptp0"),
+    *(("qdisc", "limits", qdiscs(k), USE_FQ) for k in ("pfifo_fast", "fq_codel", "noqueue", "mq")),
+    ("qdisc", "ok", qdiscs("fq", "fq", root="mq"), "fq below mq"),
+    ("qdisc", "limits", qdiscs("fq", "fq_codel", root="mq")),
+    ("qdisc", "ok", ETF),
+    ("qdisc", "limits", ETF | {"tai_offset_s": 0}, "TAI offset is 0"),
+    ("qdisc", "limits", ETF | {"net_admin": False}, "CAP_NET_ADMIN"),
+    ("qdisc", "limits", ETF | qdiscs("etf", clock="realtime"), "by TAI only"),
+    ("qdisc", "limits", ETF | {"launch": REFUSED}, "SO_TXTIME: No"),
+    ("qdisc", "ok", {"launch": WORKS}),  # a worker has tried it
+    ("qdisc", "limits", {"launch": REFUSED}, "SO_TXTIME: No"),
+    ("qdisc", "ok", LOOPBACK, "launches by"),
+    ("coalescing", "limits", SLOW, "sudo ethtool -C eth0 adaptive-rx off rx-usecs 0"),
+    ("coalescing", "hidden", {"coalescing": None}),
+    ("mtu", "limits", SMALL, "1372 by IPv4, 1352 by IPv6"),
+    ("link", "limits", SMALL, "sudo ip link set eth0 up"),
+]
 
 
-@pytest.mark.parametrize(
-    ("offset_ns", "status"),
-    [(0, Status.OK), (999_999, Status.OK), (37_000_000_000, Status.OK), (5_000_000, Status.LIMITS)],
-)
-def test_what_a_cards_clock_follows(judged, offset_ns, status):
-    finding = judged(phc=PhcReading(offset_ns, 900))["interface.phc"]
-    assert finding.status is status
-    assert finding.values["offset_ns"] == offset_ns
+@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_findings(judged, expect, row):
+    check, status, how, *says = row
+    finding = judged(**how)[f"interface.{check}"]
+    expect(finding, status, says)
+    assert finding.fixes or status != "limits"
 
 
-def test_a_cards_clock_that_may_not_be_read(judged):
-    finding = judged(phc=PhcReading(error="/dev/ptp0: Permission denied"))["interface.phc"]
-    assert finding.status is Status.HIDDEN
-    assert "sudo chmod g+r /dev/ptp0" in [fix.text for fix in finding.fixes]
-
-
-@pytest.mark.parametrize("kind", ["pfifo_fast", "fq_codel", "noqueue", "mq"])
-def test_queueing_disciplines_that_ignore_the_time(judged, kind):
-    finding = judged(**qdiscs(kind))["interface.qdisc"]
-    assert finding.status is Status.LIMITS
-    assert finding.fixes[0].text == "sudo tc qdisc replace dev eth0 root fq"
-    assert finding.values["launch_clock"] is None
-
-
-def test_queues_below_a_root(judged):
-    finding = judged(**qdiscs("fq", "fq", root="mq"))["interface.qdisc"]
-    assert finding.status is Status.OK
-    assert finding.measured.startswith("fq below mq")
-    mixed = judged(**qdiscs("fq", "fq_codel", root="mq"))["interface.qdisc"]
-    assert mixed.status is Status.LIMITS
-
-
-def test_etf(judged):
-    etf = qdiscs("etf", root="taprio", clock="tai", delta_ns=300_000, offload=True)
-    finding = judged(**etf)["interface.qdisc"]
-    assert finding.status is Status.OK
-    assert finding.values == {
-        "root": "taprio",
-        "queues": ["etf"],
-        "launch_clock": "tai",
-        "offload": True,
+def test_facts_of_clocks_and_queues(judged):
+    assert judged(phc=PhcReading(999_999, 900))["interface.phc"].values["offset_ns"] == 999_999
+    assert judged(**qdiscs("mq"))["interface.qdisc"].values["launch_clock"] is None
+    assert judged(**ETF)["interface.qdisc"].values == {
+        **{"root": "taprio", "queues": ["etf"], "launch_clock": "tai", "offload": True}
     }
-    for trouble, word in (
-        ({"tai_offset_s": 0}, "TAI offset is 0"),
-        ({"net_admin": False}, "CAP_NET_ADMIN"),
-        (qdiscs("etf", clock="realtime"), "by TAI only"),
-        ({"launch": Feature("txtime", False, "SO_TXTIME: No")}, "SO_TXTIME: No"),
-    ):
-        found = judged(**{**etf, **trouble})["interface.qdisc"]
-        assert found.status is Status.LIMITS
-        assert word in found.measured
-        assert found.fixes
-
-
-def test_what_a_worker_says_when_it_tries(judged):
-    works, refused = Feature("txtime", True, ""), Feature("txtime", False, "SO_TXTIME: Too old")
-    assert judged(launch=works)["interface.qdisc"].status is Status.OK
-    finding = judged(launch=refused)["interface.qdisc"]
-    assert finding.status is Status.LIMITS
-    assert "SO_TXTIME: Too old" in finding.measured
-
-
-def test_fq_on_loopback_launches_too(judged):
-    lo = link(name="lo", loopback=True, mtu=65536)
-    assert "launches by" in judged(link=lo)["interface.qdisc"].measured
-
-
-def test_interrupts_that_wait(judged):
-    slow = Coalescing(rx_us=125, tx_us=125, adaptive_rx=True)
-    finding = judged(coalescing=slow)["interface.coalescing"]
-    assert finding.status is Status.LIMITS
-    assert finding.fixes[0].text == "sudo ethtool -C eth0 adaptive-rx off rx-usecs 0"
-    assert judged(coalescing=None)["interface.coalescing"].status is Status.HIDDEN
-
-
-def test_a_small_mtu_and_a_link_that_is_down(judged):
-    found = judged(link=link(mtu=1400, up=False))
-    assert found["interface.mtu"].status is Status.LIMITS
-    assert "1372 by IPv4, 1352 by IPv6" in found["interface.mtu"].measured
-    assert found["interface.link"].fixes[0].text == "sudo ip link set eth0 up"
 
 
 def test_a_veth_hides_the_card(judged):

@@ -63,15 +63,6 @@ def test_a_worker_that_gets_everything(facts, by_id):
     assert found["privileges.realtime"].values["priority"] == 80
 
 
-def test_limits_do_instead_of_capabilities(facts, by_id):
-    bare = with_setup(facts, capabilities=frozenset())
-    found = by_id(privileges.judge(dataclasses.replace(bare, rtprio=90, memlock_bytes=None)))
-    assert "RLIMIT_RTPRIO 90" in found["privileges.realtime"].measured
-    assert "RLIMIT_MEMLOCK unlimited" in found["privileges.memlock"].measured
-    assert found["privileges.file_capabilities"].status is Status.OK
-    assert found["privileges.net_admin"].status is Status.LIMITS
-
-
 def test_a_worker_that_gets_nothing(facts, by_id):
     poor = with_setup(
         facts, policy="other", priority=0, memory_locked=False, capabilities=frozenset()
@@ -94,61 +85,6 @@ def test_a_worker_that_gets_nothing(facts, by_id):
     assert found["privileges.file_capabilities"].status is Status.LIMITS
 
 
-def test_privileges_that_suffice_and_are_refused_point_elsewhere(facts, by_id):
-    refused = dataclasses.replace(with_setup(facts, policy="other"), rtprio=90)
-    realtime = by_id(privileges.judge(refused))["privileges.realtime"]
-    assert realtime.status is Status.UNFIT
-    assert "scheduler.rt_group" in realtime.measured
-
-
-def test_in_a_container_the_container_is_told(facts, by_id):
-    poor = with_setup(facts, policy="other", capabilities=frozenset())
-    inside = dataclasses.replace(
-        poor, surroundings=Surroundings(container="docker"), bounding=frozenset({"cap_ipc_lock"})
-    )
-    realtime = by_id(privileges.judge(inside))["privileges.realtime"]
-    assert texts(realtime, FixKind.CONTAINER) == ["--cap-add SYS_NICE --ulimit rtprio=90"]
-    assert not [text for text in texts(realtime, FixKind.COMMAND) if "setcap" in text]
-
-
-def test_a_bounding_set_that_is_too_small_for_file_capabilities(facts, by_id):
-    poor = with_setup(facts, policy="other", capabilities=frozenset())
-    bound = dataclasses.replace(poor, bounding=frozenset())
-    realtime = by_id(privileges.judge(bound))["privileges.realtime"]
-    assert "CapabilityBoundingSet=CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE" in texts(
-        realtime, FixKind.UNIT
-    )
-    assert texts(realtime, FixKind.COMMAND) == []
-
-
-def test_capabilities_of_a_user_namespace_do_not_count(facts, by_id):
-    mapped = dataclasses.replace(
-        with_setup(facts, policy="other"),
-        surroundings=Surroundings(container="podman", user_namespace=True),
-        memlock_bytes=8388608,
-    )
-    found = by_id(privileges.judge(mapped))
-    realtime, memlock = found["privileges.realtime"], found["privileges.memlock"]
-    assert realtime.status is Status.UNFIT
-    assert "user namespace" in realtime.measured
-    assert "--cap-add SYS_NICE --ulimit rtprio=90" in texts(realtime, FixKind.CONTAINER)
-    assert memlock.status is Status.LIMITS
-    assert "later mappings fail" in memlock.measured
-    limits = dataclasses.replace(mapped, memlock_bytes=None)
-    assert by_id(privileges.judge(limits))["privileges.memlock"].status is Status.OK
-
-
-@pytest.mark.parametrize("why", ["nosuid", "no_new_privs"])
-def test_file_capabilities_without_effect(facts, by_id, why):
-    held = dataclasses.replace(facts, file_capabilities=frozenset({"cap_sys_nice"}), **{why: True})
-    finding = by_id(privileges.judge(held))["privileges.file_capabilities"]
-    assert finding.status is Status.LIMITS
-    assert "without effect" in finding.measured
-    poor = with_setup(held, policy="other", capabilities=frozenset())
-    realtime = by_id(privileges.judge(poor))["privileges.realtime"]
-    assert not [text for text in texts(realtime, FixKind.COMMAND) if "setcap" in text]
-
-
 def test_file_capabilities_for_everybody(facts, by_id):
     names = frozenset(privileges.WANTED.values())
     for root in (False, True):
@@ -165,48 +101,73 @@ def test_file_capabilities_for_everybody(facts, by_id):
     assert by_id(privileges.judge(bare))["privileges.file_capabilities"].status is Status.OK
 
 
+def poor(**facts):
+    """A worker without privileges, with these facts."""
+    return {"policy": "other", "capabilities": frozenset()}, facts
+
+
+NICE = frozenset({"cap_sys_nice"})
+BARE = {"capabilities": frozenset()}
+LIMITS_DO = BARE, {"rtprio": 90, "memlock_bytes": None}
+DOCKER = Surroundings(container="docker")
+MAPPED = Surroundings(container="podman", user_namespace=True)
+OF_A_NAMESPACE = {"policy": "other"}, {"surroundings": MAPPED, "memlock_bytes": 8388608}
+IN_DOCKER = poor(surroundings=DOCKER, bounding=frozenset({"cap_ipc_lock"}))
+GIVE_NICE = "--cap-add SYS_NICE --ulimit rtprio=90"
+BOUND = "CapabilityBoundingSet=CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE"
+MISSING = Examination(error="missing")
+GONE = {}, {"binary": None, "binary_error": "it is missing", "examination": MISSING}
+BROKEN = {}, {"examination": Examination(error="Exec format error")}
+
+# A finding, its status, the worker's setup and the facts that differ, and what is said.
+FINDINGS = [
+    ("realtime", "unfit", {"policy": "other"}, {"rtprio": 90}, "scheduler.rt_group"),
+    ("realtime", "ok", *LIMITS_DO, "RLIMIT_RTPRIO 90"),
+    ("memlock", "ok", *LIMITS_DO, "RLIMIT_MEMLOCK unlimited"),
+    ("file_capabilities", "ok", *LIMITS_DO),
+    ("net_admin", "limits", *LIMITS_DO),
+    ("realtime", "unfit", *IN_DOCKER, GIVE_NICE, "!setcap"),
+    ("realtime", "unfit", *poor(bounding=frozenset()), BOUND, "!sudo"),
+    ("realtime", "unfit", *OF_A_NAMESPACE, "user namespace", GIVE_NICE),
+    ("memlock", "limits", *OF_A_NAMESPACE, "later mappings fail"),
+    ("memlock", "ok", {"policy": "other"}, {"surroundings": MAPPED, "memlock_bytes": None}),
+    (
+        "file_capabilities", "limits", {}, {"file_capabilities": NICE, "nosuid": True},
+        "without effect",
+    ),
+    (
+        "file_capabilities", "limits", {}, {"file_capabilities": NICE, "no_new_privs": True},
+        "without effect",
+    ),
+    ("realtime", "unfit", *poor(file_capabilities=NICE, nosuid=True), "!setcap"),
+    ("realtime", "unfit", *poor(file_capabilities=NICE, no_new_privs=True), "!setcap"),
+    ("program", "unfit", *GONE, "it is missing"),
+    *((name, "hidden", *GONE) for name in ("realtime", "memlock", "net_admin")),
+    *((name, "hidden", *GONE) for name in ("file_capabilities", "confinement")),
+    ("program", "unfit", *BROKEN, "Exec format error"),
+    ("program", "limits", {}, {"sanitizers": "address"}),
+    ("nofile", "ok", {}, {"nofile": None}),
+    ("nofile", "ok", {}, {"nofile": 4096}),
+    ("nofile", "limits", {}, {"nofile": 1024}),
+    ("nofile", "unfit", {}, {"nofile": 64}),
+    ("rttime", "limits", {}, {"rttime_us": 200_000}, "LimitRTTIME=infinity"),
+]
+
+
+@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_findings(facts, by_id, expect, row):
+    check, status, setup, differing, *says = row
+    found = privileges.judge(dataclasses.replace(with_setup(facts, **setup), **differing))
+    expect(by_id(found)[f"privileges.{check}"], status, says)
+
+
 def test_where_workers_are_not_confined(facts, by_id):
     old = dataclasses.replace(facts.examination, confinement=Confinement("no Landlock", ""))
-    finding = by_id(privileges.judge(dataclasses.replace(facts, examination=old)))[
-        "privileges.confinement"
-    ]
+    found = by_id(privileges.judge(dataclasses.replace(facts, examination=old)))
+    finding = found["privileges.confinement"]
     assert finding.status is Status.LIMITS
     assert finding.measured == "it may remove any file of its user: no Landlock"
     assert finding.values == {"files": False, "calls": True}
-
-
-def test_no_worker_at_all(facts, by_id):
-    gone = dataclasses.replace(
-        facts, binary=None, binary_error="it is missing", examination=Examination(error="missing")
-    )
-    found = by_id(privileges.judge(gone))
-    assert found["privileges.program"].status is Status.UNFIT
-    for name in ("realtime", "memlock", "net_admin", "file_capabilities", "confinement"):
-        assert found[f"privileges.{name}"].status is Status.HIDDEN
-
-
-def test_a_worker_that_cannot_run_and_one_with_sanitizers(facts, by_id):
-    broken = dataclasses.replace(facts, examination=Examination(error="Exec format error"))
-    finding = by_id(privileges.judge(broken))["privileges.program"]
-    assert (finding.status, finding.measured) == (Status.UNFIT, "Exec format error")
-    slow = dataclasses.replace(facts, sanitizers="address")
-    assert by_id(privileges.judge(slow))["privileges.program"].status is Status.LIMITS
-
-
-@pytest.mark.parametrize(
-    ("nofile", "status"),
-    [(None, Status.OK), (4096, Status.OK), (1024, Status.LIMITS), (64, Status.UNFIT)],
-)
-def test_open_files(facts, by_id, nofile, status):
-    found = by_id(privileges.judge(dataclasses.replace(facts, nofile=nofile)))
-    assert found["privileges.nofile"].status is status
-
-
-def test_a_limit_that_kills_whoever_spins(facts, by_id):
-    found = by_id(privileges.judge(dataclasses.replace(facts, rttime_us=200_000)))
-    finding = found["privileges.rttime"]
-    assert finding.status is Status.LIMITS
-    assert texts(finding, FixKind.UNIT) == ["LimitRTTIME=infinity"]
 
 
 def test_capabilities_of_a_file():

@@ -40,10 +40,6 @@ def judged(machine, by_id):
     return judge
 
 
-def commands(finding):
-    return [fix.text for fix in finding.fixes]
-
-
 def test_a_fit_machine(judged):
     found = judged()
     assert {name: f.status for name, f in found.items()} == {
@@ -51,131 +47,84 @@ def test_a_fit_machine(judged):
     }
 
 
-@pytest.mark.parametrize(
-    ("runtime", "status"),
-    [("-1", Status.OK), ("0", Status.UNFIT), ("500000", Status.LIMITS), (None, Status.HIDDEN)],
-)
-def test_throttling(judged, runtime, status):
-    finding = judged({"/proc/sys/kernel/sched_rt_runtime_us": runtime})["scheduler.rt_throttling"]
-    assert finding.status is status
-    if status in (Status.LIMITS, Status.UNFIT):
-        assert "sudo sysctl -w kernel.sched_rt_runtime_us=950000" in commands(finding)
+RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
+SLACK = "/proc/self/timerslack_ns"
+GROUPS = {"/proc/config.gz": gzip.compress(b"CONFIG_RT_GROUP_SCHED=y\n")}
+V1 = {
+    "/proc/self/cgroup": "1:cpu:/plant\n",
+    "/proc/self/mounts": "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n",
+}
+V1_BUDGET = "/sys/fs/cgroup/cpu/plant/cpu.rt_runtime_us"
+V1_QUOTA = "/sys/fs/cgroup/cpu/plant/cpu.cfs_quota_us"
+V1_PERIOD = "/sys/fs/cgroup/cpu/plant/cpu.cfs_period_us"
+ABOVE = "/sys/fs/cgroup/system.slice/cpu.max"
+OWN = "/sys/fs/cgroup/system.slice/plc.service/cpu.max"
+CLOSED = {"/sys/fs/cgroup/system.slice/plc.service/cpuset.cpus.effective": "0-1\n"}
+DOCKER = {"around": Surroundings(container="docker")}
+APART = {"around": Surroundings(container="docker", cgroup_namespace=True)}
+NOT_ASKED = {"pinned": None}
+NO_GROUP = {"/proc/self/cgroup": None}
+FULL = ("preempt=full", f"echo full | sudo tee {_PREEMPT}")
+UNKNOWN = {"/proc/cmdline": None, "/proc/config.gz": None}
+
+# A finding, its status, what is otherwise on the machine and of the facts, and what is said.
+FINDINGS = [
+    ("rt_throttling", "ok", {RUNTIME: "-1"}, {}),
+    ("rt_throttling", "unfit", {RUNTIME: "0"}, {}, "sysctl -w kernel.sched_rt_runtime_us=950000"),
+    ("rt_throttling", "limits", {RUNTIME: "500000"}, {}, "sched_rt_runtime_us=950000"),
+    ("rt_throttling", "hidden", {RUNTIME: None}, {}),
+    ("rt_group", "unfit", V1 | {V1_BUDGET: "0\n"}, {}, f"echo 900000 | sudo tee {V1_BUDGET}"),
+    ("rt_group", "ok", V1 | {V1_BUDGET: "900000\n"}, {}),
+    ("rt_group", "unfit", GROUPS, {}, "rt_group_sched=0"),  # groups of version 2 have no budget
+    ("rt_group", "ok", GROUPS | {"/proc/cmdline": "rt_group_sched=0"}, {}),
+    ("rt_group", "ok", GROUPS | {"/proc/self/cgroup": "0::/\n"}, {}),  # the root group has one
+    ("rt_group", "hidden", GROUPS, APART),
+    ("rt_group", "hidden", {"/proc/config.gz": None}, {}),
+    (
+        "cpu_quota", "limits", {ABOVE: "50000 100000\n", OWN: "80000 100000\n"}, {},
+        f"echo max | sudo tee {ABOVE}",
+    ),
+    (
+        "cpu_quota", "limits", V1 | {V1_QUOTA: "20000\n", V1_PERIOD: "100000\n"}, {},
+        f"echo -1 | sudo tee {V1_QUOTA}",
+    ),
+    ("cpu_quota", "hidden", NO_GROUP, DOCKER),
+    (
+        "cpuset", "unfit", {}, {"cpus": (3, 9), "pinned": frozenset({3})}, "core 9 is not there",
+        "echo 1 | sudo tee /sys/devices/system/cpu/cpu9/online",
+    ),
+    ("cpuset", "unfit", CLOSED, {"pinned": frozenset()}, "cores 2-3 are closed", "AllowedCPUs=2-3"),
+    ("cpuset", "unfit", CLOSED, NOT_ASKED),  # the core set alone speaks
+    ("cpuset", "hidden", NO_GROUP | {"/sys/devices/system/cpu/online": None}, NOT_ASKED),
+    ("timer_slack", "ok", {SLACK: "1\n"}, {}),
+    ("timer_slack", "limits", {SLACK: "4000000\n"}, {}),
+    ("timer_slack", "hidden", {SLACK: None}, {}),
+    ("preemption", "limits", {_PREEMPT: "none (voluntary) full\n"}, {}, "voluntary", *FULL),
+    ("preemption", "ok", {_PREEMPT: "none voluntary (full)\n"}, {}, "full"),
+    ("preemption", "limits", {"/proc/cmdline": "quiet"}, {}, "voluntary", *FULL),
+    ("preemption", "ok", {"/sys/kernel/realtime": "1\n"}, {}),
+    ("preemption", "hidden", UNKNOWN, {}),
+]
 
 
-def test_a_group_of_version_one_without_a_budget(judged):
-    version_one = {
-        "/proc/self/cgroup": "1:cpu:/plant\n",
-        "/proc/self/mounts": "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n",
-        "/sys/fs/cgroup/cpu/plant/cpu.rt_runtime_us": "0\n",
-    }
-    finding = judged(version_one)["scheduler.rt_group"]
-    assert finding.status is Status.UNFIT
-    assert "echo 900000 | sudo tee /sys/fs/cgroup/cpu/plant/cpu.rt_runtime_us" in commands(finding)
-    given = {**version_one, "/sys/fs/cgroup/cpu/plant/cpu.rt_runtime_us": "900000\n"}
-    assert judged(given)["scheduler.rt_group"].status is Status.OK
+@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_findings(judged, expect, row):
+    check, status, changes, how, *says = row
+    expect(judged(changes, **how)[f"scheduler.{check}"], status, says)
 
 
-def test_groups_of_version_two_have_no_budget(judged):
-    built = {"/proc/config.gz": gzip.compress(b"CONFIG_RT_GROUP_SCHED=y\n")}
-    finding = judged(built)["scheduler.rt_group"]
-    assert finding.status is Status.UNFIT
-    assert "rt_group_sched=0" in commands(finding)
-    switched_off = {**built, "/proc/cmdline": "rt_group_sched=0"}
-    assert judged(switched_off)["scheduler.rt_group"].status is Status.OK
-
-
-def test_in_the_root_group_there_is_a_budget(judged):
-    built = {"/proc/config.gz": gzip.compress(b"CONFIG_RT_GROUP_SCHED=y\n")}
-    assert judged({**built, "/proc/self/cgroup": "0::/\n"})["scheduler.rt_group"].status is (
-        Status.OK
-    )
-
-
-def test_in_a_cgroup_namespace_the_group_is_out_of_sight(judged):
-    built = {"/proc/config.gz": gzip.compress(b"CONFIG_RT_GROUP_SCHED=y\n")}
-    found = judged(built, around=Surroundings(container="docker", cgroup_namespace=True))
-    assert found["scheduler.rt_group"].status is Status.HIDDEN
-
-
-def test_groups_are_hidden_with_the_configuration(judged):
-    assert judged({"/proc/config.gz": None})["scheduler.rt_group"].status is Status.HIDDEN
-
-
-def test_a_quota_of_a_group_above(judged):
-    changes = {
-        "/sys/fs/cgroup/system.slice/cpu.max": "50000 100000\n",
-        "/sys/fs/cgroup/system.slice/plc.service/cpu.max": "80000 100000\n",
-    }
-    finding = judged(changes)["scheduler.cpu_quota"]
-    assert finding.status is Status.LIMITS
+def test_the_tightest_quota_is_measured(judged):
+    finding = judged({ABOVE: "50000 100000\n", OWN: "80000 100000\n"})["scheduler.cpu_quota"]
     assert finding.values == {"quota_us": 50000, "period_us": 100000}
-    assert "echo max | sudo tee /sys/fs/cgroup/system.slice/cpu.max" in commands(finding)
-
-
-def test_a_quota_of_version_one(judged):
-    changes = {
-        "/proc/self/cgroup": "1:cpu:/\n",
-        "/proc/self/mounts": "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n",
-        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "20000\n",
-        "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-    }
-    finding = judged(changes)["scheduler.cpu_quota"]
-    assert finding.status is Status.LIMITS
-    assert "echo -1 | sudo tee /sys/fs/cgroup/cpu/cpu.cfs_quota_us" in commands(finding)
-
-
-def test_a_container_may_hide_its_quota(judged):
-    found = judged({"/proc/self/cgroup": None}, around=Surroundings(container="docker"))
-    assert found["scheduler.cpu_quota"].status is Status.HIDDEN
-
-
-def test_cores_that_are_not_there(judged):
-    finding = judged(cpus=(3, 9), pinned=frozenset({3}))["scheduler.cpuset"]
-    assert finding.status is Status.UNFIT
-    assert "core 9 is not there" in finding.measured
-    assert "echo 1 | sudo tee /sys/devices/system/cpu/cpu9/online" in commands(finding)
-
-
-def test_cores_that_are_closed(judged):
-    changes = {"/sys/fs/cgroup/system.slice/plc.service/cpuset.cpus.effective": "0-1\n"}
-    finding = judged(changes, pinned=frozenset())["scheduler.cpuset"]
-    assert finding.status is Status.UNFIT
-    assert "cores 2-3 are closed" in finding.measured
-    assert "AllowedCPUs=2-3" in commands(finding)
-    # Where no worker could be asked, the core set alone speaks.
-    assert judged(changes, pinned=None)["scheduler.cpuset"].status is Status.UNFIT
-
-
-def test_core_sets_may_be_hidden(judged):
-    hidden = judged(
-        {"/proc/self/cgroup": None, "/sys/devices/system/cpu/online": None}, pinned=None
-    )
-    assert hidden["scheduler.cpuset"].status is Status.HIDDEN
 
 
 @pytest.mark.parametrize(
-    ("slack", "status"),
-    [("1\n", Status.OK), ("4000000\n", Status.LIMITS), (None, Status.HIDDEN)],
-)
-def test_timer_slack(judged, slack, status):
-    found = judged({"/proc/self/timerslack_ns": slack})
-    assert found["scheduler.timer_slack"].status is status
-
-
-@pytest.mark.parametrize(
-    ("changes", "status", "mode"),
+    ("changes", "mode"),
     [
-        ({_PREEMPT: "none (voluntary) full\n"}, Status.LIMITS, "voluntary"),
-        ({_PREEMPT: "none voluntary (full)\n"}, Status.OK, "full"),
-        ({"/proc/cmdline": "quiet"}, Status.LIMITS, "voluntary"),
-        ({"/sys/kernel/realtime": "1\n"}, Status.OK, "rt"),
-        ({"/proc/cmdline": None, "/proc/config.gz": None}, Status.HIDDEN, None),
+        ({_PREEMPT: "none (voluntary) full\n"}, "voluntary"),
+        ({"/sys/kernel/realtime": "1\n"}, "rt"),
+        (UNKNOWN, None),
     ],
 )
-def test_preemption(judged, changes, status, mode):
-    finding = judged(changes)["scheduler.preemption"]
-    assert finding.status is status
-    assert finding.values.get("mode") == mode
-    if status is Status.LIMITS:
-        assert "preempt=full" in commands(finding)
-        assert "echo full | sudo tee /sys/kernel/debug/sched/preempt" in commands(finding)
+def test_the_mode_of_preemption(judged, changes, mode):
+    assert judged(changes)["scheduler.preemption"].values.get("mode") == mode

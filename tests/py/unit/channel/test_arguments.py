@@ -84,10 +84,10 @@ def test_an_unknown_argument_beside_the_last_of_all(loop):
     assert ch.tx_waiting == 0
 
 
-def test_ports_and_sizes_may_be_integers_of_numpy(loop):
+def test_times_ports_and_sizes_may_be_integers_of_numpy(loop):
     ch = loop()
     host, port = ch.home
-    ch.send(b"a", to=(host, np.int64(port)))
+    ch.send(b"a", at=np.int64(ch.now_ns()), to=(host, np.int64(port)))
     assert ch.recv_many(np.int32(5), timeout=20)[0].data == b"a"
 
 

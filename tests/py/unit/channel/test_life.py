@@ -158,37 +158,6 @@ def test_no_more_senders_than_slots(loop):
     assert ch.recv(timeout=20)
 
 
-def test_many_threads_share_one_end(loop):
-    ch = loop(rcvbuf_bytes=1 << 22, tx=256, rx=shmring.Queue(20000, 8))
-    each, got, errors = 500, [], []
-
-    def send(number):
-        try:
-            for i in range(each):
-                ch.send(b"%d %d" % (number, i), to=ch.home, timeout=20)
-        except Exception as error:
-            errors.append(error)
-
-    def read():
-        try:
-            while True:
-                got.append(ch.recv(timeout=1).data)
-        except shmring.ReceiveTimeout:
-            pass
-
-    threads = [threading.Thread(target=send, args=(n,)) for n in range(3)]
-    threads += [threading.Thread(target=read) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
-    assert len(got) == len(set(got)) == 3 * each
-    for number in range(3):
-        mine = [int(d.split()[1]) for d in got if d.startswith(b"%d " % number)]
-        assert sorted(mine) == list(range(each))
-
-
 def test_ctrl_c_ends_a_wait(loop):
     ch = loop()
 
@@ -325,12 +294,6 @@ def test_c_looks_for_workers_where_python_does(loop, monkeypatch):
     other = shmring.attach(ch.name)
     monkeypatch.setenv("SHMRING_RUNTIME_DIR", "/nowhere")
     other.hold()
-
-
-def test_other_threads_run_while_one_waits(loop):
-    ch = loop()
-    threading.Timer(0.05, lambda: ch.send(b"x", to=ch.home)).start()
-    assert ch.recv(timeout=20).data == b"x"
 
 
 def test_a_forked_child_is_a_party_of_its_own(loop):
@@ -504,12 +467,6 @@ def test_a_failed_channel_without_an_errno_that_exists(loop):
         served_epoch(segment)
     assert caught.value.errno == errno.EIO
     segment.status.state = lib.SHM_STATE_OPEN
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "1", []])
-def test_odd_timeouts_of_flush(loop, timeout):
-    with pytest.raises((ValueError, TypeError)):
-        loop().flush(timeout=timeout)
 
 
 def test_the_with_block_that_opened_a_channel_ends_it(loop):

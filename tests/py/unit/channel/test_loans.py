@@ -12,10 +12,6 @@ from kit.waiting import until
 import shmring
 
 
-def wait_for(ch, count):
-    until(lambda: ch.rx_waiting >= count)
-
-
 def arrive(ch, packets):
     before = ch.stats().rx_received
     ch.send_many(packets, to=ch.home, timeout=20)
@@ -39,7 +35,7 @@ def test_packets_are_views_of_the_ring(loop):
         # What was lent can be sent on as it is.
         ch.send_many(loan.payload, offsets=loan.offsets, sizes=loan.lengths, to=ch.home)
         del whole
-    wait_for(ch, 3)
+    until(lambda: ch.rx_waiting >= 3)
     assert [p.data for p in ch.recv_many()] == [b"a", b"", b"ccc"]
 
 

@@ -107,17 +107,6 @@ def test_a_wait_goes_on_with_the_next_worker(full, shmring_pool):
     asyncio.run(run())
 
 
-def test_closing_ends_the_wait(full):
-    async def run():
-        task = asyncio.create_task(full.aio.send(b"x"))
-        await asyncio.sleep(0.05)
-        full.detach()
-        with pytest.raises(shmring.ChannelClosed):
-            await asyncio.wait_for(task, 10)
-
-    asyncio.run(run())
-
-
 def test_flush_wakes_with_the_last_verdict(full):
     found = []
 

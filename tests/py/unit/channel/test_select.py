@@ -7,8 +7,6 @@ import signal
 import threading
 import time
 
-import pytest
-
 import shmring
 
 
@@ -115,36 +113,6 @@ def test_selecting_survives_a_request_that_finds_the_next_worker_first(loop, shm
     assert becomes_unreadable(ch)
 
 
-def test_asyncio_receives(loop):
-    ch = loop()
-
-    async def main():
-        first = asyncio.create_task(ch.aio.recv(timeout=10))
-        second = asyncio.create_task(ch.aio.recv())
-        await asyncio.sleep(0.02)
-        ch.send(b"a", to=ch.home)
-        ch.send(b"b", to=ch.home)
-        return {(await first).data, (await second).data}
-
-    assert asyncio.run(main()) == {b"a", b"b"}
-
-
-def test_asyncio_times_out_and_is_cancelled_without_loss(loop):
-    ch = loop()
-
-    async def main():
-        with pytest.raises(shmring.ReceiveTimeout):
-            await ch.aio.recv(timeout=0.02)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await ch.aio.recv()
-        await ch.aio.send(b"a", to=ch.home)
-        return (await ch.aio.recv(timeout=20)).data
-
-    assert asyncio.run(main()) == b"a"
-    assert ch.try_recv() is None
-
-
 def test_asyncio_taps(loop):
     ch = loop()
     tap = shmring.attach(ch.name, readonly=True)
@@ -171,19 +139,3 @@ def test_asyncio_iterates_until_the_channel_is_closed(loop):
 
     ch.send_many([b"a", b"b", b"c"], to=ch.home)
     assert asyncio.run(main()) == [b"a", b"b", b"c"]
-
-
-def test_asyncio_waits_for_room(loop):
-    ch = loop(held=True, tx=1, rx=10)
-    ch.send(b"a", to=ch.home)
-
-    async def main():
-        with pytest.raises(shmring.errors.SendTimeout):
-            await ch.aio.send(b"b", to=ch.home, timeout=0.02)
-        waiting = asyncio.create_task(ch.aio.send(b"b", to=ch.home))
-        await asyncio.sleep(0.02)
-        ch.release()
-        await waiting
-        return [(await ch.aio.recv(timeout=20)).data for _ in range(2)]
-
-    assert asyncio.run(main()) == [b"a", b"b"]

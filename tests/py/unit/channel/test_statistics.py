@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import pydoc
 import re
 
@@ -50,14 +49,6 @@ def test_every_field_is_there_for_json(used):
     json.dumps(facts)
     assert facts["engine"] is stats.engine is None
     assert "tx_sent=1" in repr(stats)
-
-
-def test_a_copy_is_as_good(used):
-    stats = used.stats()
-    copy = pickle.loads(pickle.dumps(stats))
-    assert copy.tx_sent == 1
-    assert copy.immediate.count == stats.immediate.count == 1
-    assert repr(copy) == repr(stats)
 
 
 def test_help_and_completion_show_every_field(used):

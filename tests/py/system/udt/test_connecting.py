@@ -186,19 +186,6 @@ def test_an_adopted_socket() -> None:
                 listener.accept(timeout=PATIENCE_S)[0].close()
 
 
-def test_many_connections() -> None:
-    with udt.listen((HERE, 0), ring_bytes=1 << 16) as listener, udt.Port((HERE, 0)) as port:
-        clients = [udt.connect(listener.local, port=port, ring_bytes=1 << 16) for _ in range(30)]
-        for number, client in enumerate(clients):
-            client.sendall(b"%02d" % number)
-        servers = [listener.accept(timeout=PATIENCE_S)[0] for _ in clients]
-        assert sorted(sock.recv(timeout=PATIENCE_S) for sock in servers) == [
-            b"%02d" % number for number in range(30)
-        ]
-        for sock in (*clients, *servers):
-            sock.close()
-
-
 def test_nothing_stays_behind(
     leftovers: Callable[[], list[str]], open_files: Callable[[], int]
 ) -> None:

@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -297,18 +296,3 @@ def test_a_worker_that_dies_ends_the_connection(
                     return read(server, 4) == b"back"
 
         assert eventually(again)
-
-
-def test_files(pair: Pair, tmp_path: Path) -> None:
-    client, server = pair
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(random.Random(2).randbytes(3_000_000))
-    steps: list[int] = []
-    sender = threading.Thread(target=udt.sendfile, args=(client, source, 1000))
-    sender.start()
-    assert udt.recvfile(
-        server, target, 0, 2_999_000, progress=lambda done, size: steps.append(done)
-    ) == (2_999_000)
-    sender.join(PATIENCE_S)
-    assert target.read_bytes() == source.read_bytes()[1000:]
-    assert steps[-1] == 2_999_000

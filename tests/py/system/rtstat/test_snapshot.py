@@ -36,31 +36,6 @@ def settled(watch, eventually, name, counter, value):
     return eventually(reached)
 
 
-def test_numbers_are_those_of_stats(shmring_namespace, shmring_open, eventually):
-    here, there = shmring_open("ctl")
-    with Watch(shmring_namespace) as watch:
-        send_all(here, there, 50)
-        settled(watch, eventually, "ctl", "tx_sent", 50)
-        shot = watch.read()
-        stats = here.stats()
-        view = shot.channel("ctl")
-    assert view.health == "ok"
-    assert shot.verdict == "ok"
-    assert (view.engine, view.direction, view.state) == ("udp", "duplex", "open")
-    assert view.facts.local == here.local
-    assert view.facts.remote == there.local
-    assert (view["tx_sent"], view["tx_bytes"]) == (50, 5000)
-    assert sum(view.verdicts.values()) == 50
-    assert view.lateness.count == stats.lateness.count == 50
-    assert view.lateness.max_ns == stats.lateness.max
-    assert view.lateness.min_ns == stats.lateness.min
-    assert view.lateness.p50_ns == stats.lateness.percentile(50)
-    assert view.lateness.p99_ns == stats.lateness.percentile(99)
-    assert view.buckets("lateness") == stats.lateness.buckets()
-    for name in ("tx_calls", "tx_on_time", "rx_received", "impair_tx_lost"):
-        assert view[name] == getattr(stats, name)
-
-
 def test_first_look_has_no_rates_and_the_next_one_has(shmring_namespace, shmring_open, eventually):
     here, there = shmring_open("ctl")
     send_all(here, there, 10)
@@ -237,20 +212,6 @@ def test_readers_and_their_lag(shmring_namespace, shmring_open, eventually):
         )
         assert view.rx_fill == 0
         assert sum(reader.taken for reader in view.readers) == view["readers_taken"]
-
-
-@pytest.mark.check
-def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_open, eventually):
-    shmring_open("ctl")
-    (worker,) = shmring_pool.workers()
-    with Watch(shmring_namespace) as watch:
-        os.kill(worker.pid, signal.SIGSTOP)
-        try:
-            shot = eventually(lambda: not (s := watch.read()).workers[0].alive and s)
-            eventually(lambda: watch.read().channel("ctl").health == "stale")
-            assert shot.verdict == "broken"
-        finally:
-            os.kill(worker.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("name", ["line", None], ids=["named", "private"])

@@ -499,22 +499,6 @@ def test_one_source_leaves_places_to_others(
             client.close()
 
 
-def test_many_flows(opens: Opens, server: socket.socket) -> None:
-    """Each client is one port of this process's sockets, as many as it may have."""
-    ch = opens(flows=5000)
-    clients = [udp() for _ in range(400)]
-    try:
-        for number, client in enumerate(clients):
-            client.sendto(number.to_bytes(4, "big"), ch.local or HERE)
-            if number % 50 == 49:
-                until(ch, lambda now, n=number: now.forward_received > n)  # type: ignore[misc]
-        assert sorted(take_all(server, ch)) == list(range(400))
-        assert ch.proxy_stats().flows == 400
-    finally:
-        for client in clients:
-            client.close()
-
-
 def test_a_burst_of_many_flows_needs_no_more_storage_than_an_idle_path_has(
     opens: Opens, server: socket.socket
 ) -> None:

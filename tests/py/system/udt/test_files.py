@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,6 @@ PATIENCE_S = 20.0
 DATA = bytes(range(256)) * 4000
 
 Pair = tuple[udt.UdtSocket, udt.UdtSocket]
-
-
-@pytest.fixture
-def pair(shmring_namespace: str) -> Iterator[Pair]:
-    with udt.listen((HERE, 0)) as listener, udt.connect(listener.local) as client:
-        server, _ = listener.accept(timeout=PATIENCE_S)
-        with server:
-            yield client, server
 
 
 class ReadOnly:

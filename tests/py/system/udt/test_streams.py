@@ -10,7 +10,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -23,14 +23,6 @@ PATIENCE_S = 20.0
 LOSSY = shmring.Impairment(loss=0.03, reorder=0.02, duplicate=0.02, seed=7)
 
 Pair = tuple[udt.UdtSocket, udt.UdtSocket]
-
-
-@pytest.fixture
-def pair(shmring_namespace: str) -> Iterator[Pair]:
-    with udt.listen((HERE, 0)) as listener, udt.connect(listener.local) as client:
-        server, _ = listener.accept(timeout=PATIENCE_S)
-        with server:
-            yield client, server
 
 
 def read(sock: udt.UdtSocket, count: int) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 
 import pytest
+from kit.commands import run
 
 from shmring_cli.ending import Told
 
@@ -65,13 +65,8 @@ print("True True")
 def test_ten_thousand_signals_at_the_end_of_a_wait(rest: str) -> None:
     # The child starts before the handlers are there, so the parent is told to ignore signals.
     script = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    done = subprocess.run(
-        [sys.executable, "-c", script + AIMED.format(rest=rest)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    command = [sys.executable, "-c", script + AIMED.format(rest=rest)]
+    done = run(command, code=None, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
 
 
@@ -92,9 +87,7 @@ pool.serve_forever()
 pool.close()
 print("ended")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
-    )
+    done = run([sys.executable, "-c", script], code=None)
     assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 0)
 
 
@@ -111,9 +104,7 @@ except KeyboardInterrupt:
         signal.raise_signal(number)
     print("once")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run([sys.executable, "-c", script], code=None)
     assert (done.stdout, done.stderr, done.returncode) == ("once\n", "", 0)
 
 
@@ -129,9 +120,7 @@ with ending.Told("shmring test", lasts=True) as told:
     signal.raise_signal(signal.SIGINT)
     time.sleep(60)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
-    )
+    done = run([sys.executable, "-c", script], code=None)
     assert (done.stderr, done.returncode) == ("shmring test: ended at once\n", 2)
 
 

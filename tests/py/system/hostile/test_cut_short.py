@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.commands import SHMRING, run
 
 import shmring
 from rtworkers import paths
@@ -209,13 +210,11 @@ def test_ls_shows_what_cannot_be_read(shmring_pool: shmring.Pool) -> None:
     try:
         assert [file.name for file in shmring.observe.unreadable(shmring_pool.namespace)] == ["bad"]
         assert [info.name for info in shmring.channels(shmring_pool.namespace)] == ["good"]
-        ls = [sys.executable, "-P", "-m", "shmring_cli", "ls"]
-        plain = subprocess.run(ls, capture_output=True, text=True, timeout=PATIENCE_S)
+        plain = run(SHMRING, "ls", code=None)
         assert plain.returncode != 0
         assert "bad" in plain.stdout
         assert "damaged" in plain.stdout
-        lines = subprocess.run([*ls, "--json"], capture_output=True, text=True, timeout=PATIENCE_S)
-        rows = json.loads(lines.stdout)
+        rows = json.loads(run(SHMRING, "ls", "--json", code=None).stdout)
         (row,) = [row for row in rows if row["kind"] == "unreadable"]
         assert row["name"] == "bad"
         assert "uid" in row["owner"]

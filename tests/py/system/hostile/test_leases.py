@@ -5,12 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kit.commands import SHMRING, run
 
 import shmring
 from rtstat.snapshot import Watch
@@ -45,11 +44,9 @@ def test_gc_skips_it_and_says_so(leased: str, shmring_namespace: str, dry_run: b
 
 
 def test_the_command_skips_it_and_says_so(leased: str, shmring_namespace: str) -> None:
-    gc = [sys.executable, "-P", "-m", "shmring_cli", "gc", "--namespace", shmring_namespace]
-    plain = subprocess.run(gc, capture_output=True, text=True, timeout=60)
-    assert (plain.returncode, plain.stdout) == (0, f"skipped {leased}: {REASON}\n")
-    lines = subprocess.run([*gc, "--json"], capture_output=True, text=True, timeout=60)
-    assert json.loads(lines.stdout)["skipped"] == [f"{leased}: {REASON}"]
+    gc = [*SHMRING, "gc", "--namespace", shmring_namespace]
+    assert run(gc).stdout == f"skipped {leased}: {REASON}\n"
+    assert json.loads(run(gc, "--json").stdout)["skipped"] == [f"{leased}: {REASON}"]
 
 
 def test_who_looks_on_sees_the_others(leased: str, shmring_pool: shmring.Pool) -> None:

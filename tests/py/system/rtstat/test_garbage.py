@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from kit.commands import RTSTAT, run
 
 import shmring
 from rtstat.snapshot import Watch
@@ -238,12 +239,7 @@ def test_garbage_is_shown_and_is_a_trouble(
         path.write_bytes(random.Random(SEED).randbytes(200_000))
 
         def marked() -> dict[str, Any] | None:
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "rtstat", "--json"],
-                capture_output=True,
-                check=False,
-                timeout=PATIENCE_S,
-            )
+            done = run(RTSTAT, "--json", code=None)
             facts = json.loads(done.stdout)
             assert (done.returncode == 3) is bool(facts["unreadable"])
             return facts["unreadable"][0] if facts["unreadable"] else None
@@ -259,14 +255,7 @@ def test_garbage_is_shown_and_is_a_trouble(
 def test_what_is_asked_for_by_name_and_cannot_be_read_says_why(shmring_namespace: str) -> None:
     with left_behind(file_of(shmring_namespace, "c:broken")) as path:
         path.write_bytes(bytes(10_000))
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "rtstat", "show", f"{shmring_namespace}/broken"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-    assert done.returncode == 2
+        done = run(RTSTAT, "show", f"{shmring_namespace}/broken", code=2)
     assert "not a finished shmring segment" in done.stderr
 
 

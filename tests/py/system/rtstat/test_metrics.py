@@ -11,7 +11,7 @@ import time
 import urllib.request
 
 import pytest
-from kit.commands import RTSTAT
+from kit.commands import RTSTAT, run
 from kit.waiting import until
 
 import shmring
@@ -204,26 +204,14 @@ def test_a_host_without_channels_has_a_page(shmring_namespace):
 @pytest.mark.check
 @pytest.mark.parametrize("address", ["", "http", "70000", ":80", "localhost:"])
 def test_an_address_that_is_none_is_wrong_usage(address):
-    done = subprocess.run(
-        [*RTSTAT, f"--serve-metrics={address}"], capture_output=True, text=True, timeout=PATIENCE_S
-    )
-    assert done.returncode == 1
-    assert "[HOST:]PORT" in done.stderr
+    assert "[HOST:]PORT" in run(RTSTAT, f"--serve-metrics={address}", code=1).stderr
 
 
 @pytest.mark.check
 def test_a_port_in_use_is_named(shmring_namespace):
     with serving() as url:
         address = url.split("/")[2]
-        done = subprocess.run(
-            [*RTSTAT, "--serve-metrics", address],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-    assert done.returncode == 2
-    assert address in done.stderr
-    assert "Traceback" not in done.stderr
+        assert address in run(RTSTAT, "--serve-metrics", address, code=2).stderr
 
 
 def test_without_prometheus_client_the_fix_is_named(monkeypatch, capsys):

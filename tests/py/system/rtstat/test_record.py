@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from kit.commands import RTSTAT
+from kit.commands import RTSTAT, run
 
 import shmring_cli as cli
 from shmring import recording
@@ -118,9 +118,5 @@ def test_channels_are_chosen_and_a_picture_can_be_made(shmring_open, tmp_path, c
     ],
 )
 def test_wrong_usage_is_one(words, reason, tmp_path):
-    done = subprocess.run(
-        [*RTSTAT, *words], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
-    )
-    assert done.returncode == 1
-    assert reason in done.stderr
+    assert reason in run(RTSTAT, *words, code=1, cwd=tmp_path).stderr
     assert list(tmp_path.iterdir()) == []

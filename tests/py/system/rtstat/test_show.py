@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.commands import RTSTAT
+from kit.commands import RTSTAT, run
 
 import shmring
 
@@ -23,14 +22,7 @@ NARROW = 80
 
 def rtstat(*words: str, columns: str = "") -> str:
     """What the command prints into a pipe."""
-    done = subprocess.run(
-        [*RTSTAT, *words],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env=os.environ | {"COLUMNS": columns},
-    )
+    done = run(RTSTAT, *words, code=None, env=os.environ | {"COLUMNS": columns})
     assert done.returncode in (0, 3, 5), (done.stdout, done.stderr)
     return done.stdout
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from contrast import contrast
 from headless import Browser
-from kit.commands import RTSTAT
+from kit.commands import RTSTAT, run
 
 from rtstat import web
 from rtstat.snapshot import Watch
@@ -117,10 +117,7 @@ def test_an_event_is_the_object_of_rtstat_json(shmring_open: Any) -> None:
         assert reply.getheader("Content-Type") == "text/event-stream"
         first, second = event(reply), event(reply)
         shown = json.loads(fetch(address, "/shown.json")[1])
-    done = subprocess.run(
-        [*RTSTAT, "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    wanted = json.loads(done.stdout)
+    wanted = json.loads(run(RTSTAT, "--json", code=None).stdout)
     assert set(second) == set(wanted)
     assert set(second["channels"][0]) == set(wanted["channels"][0])
     lines = [line for chart in shown["charts"] for line in chart["lines"]]
@@ -358,9 +355,4 @@ def test_a_port_in_use_is_named(shmring_namespace: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        words = [*RTSTAT, "--serve-web", str(taken.getsockname()[1])]
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+        run(RTSTAT, "--serve-web", str(taken.getsockname()[1]), code=2)

@@ -76,15 +76,15 @@ def signature_of(stub: F) -> F:
     return cast("F", open)
 
 
-def showing(options: Any) -> Callable[[F], F]:
-    """Let `inspect.signature` and `help` show these options of `Opening.open`, with their types and
-    defaults, for a function that passes them on as ``**options``."""
+def showing(options: Any, source: Callable[..., Any] | None = None) -> Callable[[F], F]:
+    """Let `inspect.signature` and `help` show these options of `source`, with their types and
+    defaults, for a function that passes them on as ``**options``. None: of `Opening.open`."""
 
     def show(function: F) -> F:
         shown = inspect.signature(function)
         own = [each for each in shown.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        all_of_open = inspect.signature(Opening.open).parameters
-        passed = [all_of_open[name] for name in all_of_open if name in options.__optional_keys__]
+        there = inspect.signature(source or Opening.open).parameters
+        passed = [there[name] for name in there if name in options.__optional_keys__]
         vars(function)["__signature__"] = shown.replace(parameters=own + passed)
         return function
 

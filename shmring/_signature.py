@@ -1,8 +1,9 @@
-"""Calls for tasks with the signatures of those that block."""
+"""Functions with the signatures of others, also in the eyes of type checkers."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,5 +23,18 @@ def like(
         method: Callable[..., Coroutine[Any, Any, T]],
     ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
         return functools.wraps(call)(method)
+
+    return shaped
+
+
+def takes(make: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function that passes all of its arguments on to a class the parameters of that
+    class."""
+
+    def shaped(function: Callable[..., T]) -> Callable[P, T]:
+        result = inspect.signature(function).return_annotation
+        shown = inspect.signature(make).replace(return_annotation=result)
+        vars(function)["__signature__"] = shown
+        return function
 
     return shaped

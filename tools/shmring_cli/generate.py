@@ -88,15 +88,7 @@ def _generator(
         seed=arguments.seed,
         stamp=arguments.stamp,
         padding=arguments.padding,
-        start=arguments.start,
-        local=arguments.local,
-        interface=arguments.interface,
-        ttl=arguments.ttl,
-        broadcast=arguments.broadcast,
-        gso=arguments.gso,
-        late=arguments.late,
-        pool=pool,
-        progress=progress,
+        **sending.options_of(arguments, pool, progress),
     )
 
 

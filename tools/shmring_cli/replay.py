@@ -179,15 +179,7 @@ def _player(
         scale=arguments.scale,
         **_rate(arguments.pps),
         loop=arguments.loop,
-        start=arguments.start,
-        local=arguments.local,
-        interface=arguments.interface,
-        ttl=arguments.ttl,
-        broadcast=arguments.broadcast,
-        gso=arguments.gso,
-        late=arguments.late,
-        pool=pool,
-        progress=progress,
+        **sending.options_of(arguments, pool, progress),
     )
 
 

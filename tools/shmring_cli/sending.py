@@ -9,6 +9,7 @@ from typing import Any
 import shmring
 from shmring.net import capture, probes
 from shmring.net.capture import routes
+from shmring.net.lanes.lanes import SendingOptions
 from shmring.net.lanes.report import SendingReport
 from shmring.udt import connecting
 from shmring_cli import options
@@ -47,6 +48,23 @@ def pool(arguments: argparse.Namespace) -> shmring.Pool:
     return shmring.Pool(
         cpus=None if arguments.cpu is None else [arguments.cpu], profile=arguments.profile
     )
+
+
+def options_of(
+    arguments: argparse.Namespace, pool: shmring.Pool | None, progress: Show | None
+) -> SendingOptions:
+    """Return what `add_where` and `add_when` ask for, as `Player` and `Generator` take it."""
+    return {
+        "start": arguments.start,
+        "local": arguments.local,
+        "interface": arguments.interface,
+        "ttl": arguments.ttl,
+        "broadcast": arguments.broadcast,
+        "gso": arguments.gso,
+        "late": arguments.late,
+        "pool": pool,
+        "progress": progress,
+    }
 
 
 # --- while it runs --------------------------------------------------------------------------------

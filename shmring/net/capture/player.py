@@ -1,21 +1,20 @@
 """Sends the packets of a capture at their times."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO, Unpack
 
 from shmring._address import Address
-from shmring._opening import Opening
+from shmring._opening import showing
 from shmring._proto import ffi, lib
+from shmring._signature import takes
 from shmring.net.capture import pacing
 from shmring.net.capture.flows import CaptureSummary, summary
 from shmring.net.capture.reader import Reader
 from shmring.net.capture.routes import Routes
-from shmring.net.lanes.lanes import Lanes
-from shmring.net.lanes.report import Progress, SendingReport
-from shmring.types import Late, Profile
+from shmring.net.lanes.lanes import Lanes, SendingOptions
+from shmring.net.lanes.report import SendingReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +31,7 @@ class Player:
     """A replay that another thread or a signal handler can stop. `shmring.net.replay` makes one and
     runs it."""
 
+    @showing(SendingOptions, Lanes)
     def __init__(
         self,
         path: str | os.PathLike[str] | BinaryIO,
@@ -43,39 +43,19 @@ class Player:
         pps: float | None = None,
         bps: float | None = None,
         loop: int | None = 1,
-        start: datetime | int | None = None,
-        local: Address | None = None,
-        interface: str | None = None,
-        ttl: int | None = None,
-        broadcast: bool = False,
-        gso: bool = True,
-        late: Late = "send",
-        profile: Profile | None = None,
-        capacity: int | None = None,
-        pool: Opening | None = None,
-        progress: Callable[[Progress], object] | None = None,
+        **sending: Unpack[SendingOptions],
     ) -> None:
         """Check the arguments, which are those of `shmring.net.replay`. Nothing is opened yet."""
         if loop is not None and not (isinstance(loop, int) and loop >= 1):
             raise ValueError(f"loop is {loop}: it must be an int from 1, or None for no end")
         self._path, self._loop = path, loop
-        self._routes = Routes(to, map, flow, interface)
+        self._routes = Routes(to, map, flow, sending.get("interface"))
         self._plan = pacing.plan(scale, pps, bps)
         self._lanes = Lanes(
             "replay",
-            start=start,
-            local=local,
-            interface=interface,
-            ttl=ttl,
-            broadcast=broadcast,
-            gso=gso,
-            late=late,
-            profile=profile,
-            capacity=capacity,
-            pool=pool,
-            progress=progress,
             place=self._place,
             deadlines=self._plan.pace != lib.CAPTURE_AT_ONCE,
+            **sending,
         )
         self._routed = 0
         self._round = 1
@@ -149,28 +129,8 @@ def _checked(rc: int, reader: Reader) -> None:
         raise ValueError(f"{reader.name}: {text}")
 
 
-def replay(
-    path: str | os.PathLike[str] | BinaryIO,
-    *,
-    to: str | Address | None = None,
-    map: Mapping[str, str] | None = None,
-    flow: str | Iterable[str] = (),
-    scale: float = 1.0,
-    pps: float | None = None,
-    bps: float | None = None,
-    loop: int | None = 1,
-    start: datetime | int | None = None,
-    local: Address | None = None,
-    interface: str | None = None,
-    ttl: int | None = None,
-    broadcast: bool = False,
-    gso: bool = True,
-    late: Late = "send",
-    profile: Profile | None = None,
-    capacity: int | None = None,
-    pool: Opening | None = None,
-    progress: Callable[[Progress], object] | None = None,
-) -> ReplayReport:
+@takes(Player)
+def replay(*given: Any, **options: Any) -> ReplayReport:
     """Send the UDP packets of a capture (pcap or pcapng) at their times, and return a report.
 
     path: a file, ``"-"`` for standard input, or a binary file object. It is read in pieces, so its
@@ -207,24 +167,4 @@ def replay(
     `BadAddress`, `OSError` (the file), and what `Pool.open` and `Channel.send_many` raise. After an
     exception, packets that wait are cancelled.
     """
-    return Player(
-        path,
-        to=to,
-        map=map,
-        flow=flow,
-        scale=scale,
-        pps=pps,
-        bps=bps,
-        loop=loop,
-        start=start,
-        local=local,
-        interface=interface,
-        ttl=ttl,
-        broadcast=broadcast,
-        gso=gso,
-        late=late,
-        profile=profile,
-        capacity=capacity,
-        pool=pool,
-        progress=progress,
-    ).run()
+    return Player(*given, **options).run()

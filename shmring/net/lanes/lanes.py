@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from shmring import _address, room
 from shmring._address import Address
@@ -40,6 +40,22 @@ _TELL_NS = 200_000_000
 _numbers = itertools.count()
 
 
+class SendingOptions(TypedDict, total=False):
+    """Options of `Lanes` that users give, and `shmring.net.replay` explains."""
+
+    start: datetime | int | None
+    local: Address | None
+    interface: str | None
+    ttl: int | None
+    broadcast: bool
+    gso: bool
+    late: Late
+    profile: Profile | None
+    capacity: int | None
+    pool: Opening | None
+    progress: Callable[[Progress], object] | None
+
+
 class Lanes:
     """The channels of one replay or generator. Each is opened when it is first needed."""
 
@@ -47,18 +63,18 @@ class Lanes:
         self,
         kind: str,
         *,
-        start: datetime | int | None,
-        local: Address | None,
-        interface: str | None,
-        ttl: int | None,
-        broadcast: bool,
-        gso: bool,
-        late: Late,
-        profile: Profile | None,
-        capacity: int | None,
-        pool: Opening | None,
-        progress: Callable[[Progress], object] | None,
         place: Callable[[], tuple[int, float | None]],
+        start: datetime | int | None = None,
+        local: Address | None = None,
+        interface: str | None = None,
+        ttl: int | None = None,
+        broadcast: bool = False,
+        gso: bool = True,
+        late: Late = "send",
+        profile: Profile | None = None,
+        capacity: int | None = None,
+        pool: Opening | None = None,
+        progress: Callable[[Progress], object] | None = None,
         wanted: int = CAPACITY,
         packet_bytes: int = _PACKET_BYTES,
         max_payload: int | None = None,

@@ -12,6 +12,7 @@ from shmring import _address, room
 from shmring._address import Address
 from shmring._opening import Opening, Udp
 from shmring._proto import lib
+from shmring._signature import takes
 from shmring.channel import Channel
 from shmring.engine import OpenOptions
 from shmring.errors import ReceiveTimeout, RingFull
@@ -491,23 +492,8 @@ def _delays(probes: Probes, flow: int | None) -> dict[str, Any]:
     return {way: delays_of(probes, way, flow) for way in WAYS}
 
 
-def measure(
-    host: str | Address,
-    flows: Flow | Iterable[Flow] = (),
-    *,
-    seconds: float | None = 10.0,
-    timeout: float = 1.0,
-    late_ns: int = LATE_NS,
-    clock: ClockChoice = "auto",
-    local: Address | None = None,
-    interface: str | None = None,
-    ttl: int | None = None,
-    dscp: int | None = None,
-    gso: bool = True,
-    profile: Profile | None = None,
-    pool: Opening | str | None = None,
-    progress: Callable[[MeasureProgress], object] | None = None,
-) -> MeasureReport:
+@takes(Measurement)
+def measure(*given: Any, **options: Any) -> MeasureReport:
     """Send probes to a reflector (`shmring reflect`, or any of STAMP, RFC 8762) and return delays,
     jitter, loss, reordering and duplicates by direction.
 
@@ -532,19 +518,4 @@ def measure(
     host did not send, are no loss. Raises `ReceiveTimeout` if no reflector answers, `ValueError`
     (an argument), `BadAddress`, `OSError` (the name), and what `Pool.open` raises.
     """
-    return Measurement(
-        host,
-        flows,
-        seconds=seconds,
-        timeout=timeout,
-        late_ns=late_ns,
-        clock=clock,
-        local=local,
-        interface=interface,
-        ttl=ttl,
-        dscp=dscp,
-        gso=gso,
-        profile=profile,
-        pool=pool,
-        progress=progress,
-    ).run()
+    return Measurement(*given, **options).run()

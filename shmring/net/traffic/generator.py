@@ -2,25 +2,25 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from shmring import _address
 from shmring._address import Address
 from shmring._host_time import HostTime
-from shmring._opening import Opening
+from shmring._opening import showing
 from shmring._proto import ffi, lib
+from shmring._signature import takes
 from shmring.errors import BadAddress
 from shmring.net.capture.routes import address
 from shmring.net.lanes.lane import RECORDS
-from shmring.net.lanes.lanes import Lanes, lane_of
-from shmring.net.lanes.report import Progress, SendingReport
+from shmring.net.lanes.lanes import Lanes, SendingOptions, lane_of
+from shmring.net.lanes.report import SendingReport
 from shmring.net.lanes.start import clock_of
 from shmring.net.traffic.clock import StampFormat, check_stamp, tell_clock
 from shmring.net.traffic.flow import HEAD_BYTES, Flow
-from shmring.types import Clock, Late, Profile
+from shmring.types import Clock
 
 Padding = Literal["zero", "random"]
 
@@ -83,6 +83,7 @@ class Generator:
     """A generator that another thread or a signal handler can stop. `shmring.net.generate` makes
     one and runs it."""
 
+    @showing(SendingOptions, Lanes)
     def __init__(
         self,
         to: str | Address | None = None,
@@ -93,17 +94,7 @@ class Generator:
         seed: int = 0,
         stamp: StampFormat = "ntp",
         padding: Padding = "zero",
-        start: datetime | int | None = None,
-        local: Address | None = None,
-        interface: str | None = None,
-        ttl: int | None = None,
-        broadcast: bool = False,
-        gso: bool = True,
-        late: Late = "send",
-        profile: Profile | None = None,
-        capacity: int | None = None,
-        pool: Opening | None = None,
-        progress: Callable[[Progress], object] | None = None,
+        **sending: Unpack[SendingOptions],
     ) -> None:
         """Check the arguments, which are those of `shmring.net.generate`. Nothing is opened yet."""
         given = [flows] if isinstance(flows, Flow) else list(flows) or [Flow()]
@@ -116,7 +107,7 @@ class Generator:
             raise ValueError(f"padding is {padding!r}: it must be 'zero' or 'random'")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed is {seed}: it must be 0 to 2**64 - 1")
-        targets = _Targets(to, interface)
+        targets = _Targets(to, sending.get("interface"))
         self._to = [targets.of(flow.to) for flow in self._flows]
         self._lane_of = [lane_of(each)[0] for each in self._to]
         self._raw: Any = ffi.new("traffic_flow_t[]", len(self._flows))
@@ -129,27 +120,17 @@ class Generator:
         self._host = HostTime()
         check_stamp(stamp, self._host)
         self._stamp: StampFormat = stamp
-        self._deadlines: Clock = clock_of(start)
+        self._deadlines: Clock = clock_of(sending.get("start"))
         self._expected = sum(flow.packets(lane) for flow, lane in self._each())
         self._payloads = bytearray(_PAYLOAD_BYTES)
         self._lanes = Lanes(
             "generate",
-            start=start,
-            local=local,
-            interface=interface,
-            ttl=ttl,
-            broadcast=broadcast,
-            gso=gso,
-            late=late,
-            profile=profile,
-            capacity=capacity,
             wanted=self._wanted(),
             packet_bytes=math.ceil(self._mean_bytes()),
             max_payload=max(flow.longest_bytes(lane) for flow, lane in self._each()),
             tx_stamp="off",  # nobody reads them, and they cost time at high rates
-            pool=pool,
-            progress=progress,
             place=self._place,
+            **sending,
         )
 
     @property
@@ -308,27 +289,8 @@ def _checked(rc: int) -> None:
         raise ValueError(ffi.string(lib.rt_err_text()).decode("utf-8", "replace"))
 
 
-def generate(
-    to: str | Address | None = None,
-    flows: Flow | Iterable[Flow] = (),
-    *,
-    seconds: float | None = None,
-    count: int | None = None,
-    seed: int = 0,
-    stamp: StampFormat = "ntp",
-    padding: Padding = "zero",
-    start: datetime | int | None = None,
-    local: Address | None = None,
-    interface: str | None = None,
-    ttl: int | None = None,
-    broadcast: bool = False,
-    gso: bool = True,
-    late: Late = "send",
-    profile: Profile | None = None,
-    capacity: int | None = None,
-    pool: Opening | None = None,
-    progress: Callable[[Progress], object] | None = None,
-) -> GenerateReport:
+@takes(Generator)
+def generate(*given: Any, **options: Any) -> GenerateReport:
     """Send packets of one or more flows at their times, and return a report.
 
     to: where flows go that do not say it: ``"10.0.0.7"`` or ``"10.0.0.7:5004"``. Without a port:
@@ -359,23 +321,4 @@ def generate(
     Raises `ValueError` (an argument), `BadAddress`, and what `Pool.open` and `Channel.send_many`
     raise. After an exception, packets that wait are cancelled.
     """
-    return Generator(
-        to,
-        flows,
-        seconds=seconds,
-        count=count,
-        seed=seed,
-        stamp=stamp,
-        padding=padding,
-        start=start,
-        local=local,
-        interface=interface,
-        ttl=ttl,
-        broadcast=broadcast,
-        gso=gso,
-        late=late,
-        profile=profile,
-        capacity=capacity,
-        pool=pool,
-        progress=progress,
-    ).run()
+    return Generator(*given, **options).run()

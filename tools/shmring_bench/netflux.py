@@ -63,7 +63,8 @@ def _cycle(plan: Plan, system: str, cycle_ns: int) -> Callable[[], Figures]:
         count = max(10, round(plan.run_s(8) * 1e9 / cycle_ns))
         with floor.Receiver(count, cpu=plan.other_cpu, cycle_ns=cycle_ns) as receiver:
             job = senders.Job(receiver.port, count, cycle_ns, PAYLOAD_BYTES, plan.worker_cpu)
-            _send(plan, system, job)
+            facts = senders.run(system, job, plan.namespace)
+            plan.lacking.update(facts["lacking"])
             received = receiver.result(10)
         errors = received.lateness
         return {
@@ -75,21 +76,6 @@ def _cycle(plan: Plan, system: str, cycle_ns: int) -> Callable[[], Figures]:
         }
 
     return measure
-
-
-def _send(plan: Plan, system: str, job: senders.Job) -> None:
-    if system != "floor":
-        facts = senders.run(system, job, plan.namespace)
-        plan.lacking.update(facts["lacking"])
-        return
-    floor.run(
-        "timed",
-        timeout_s=job.duration_s + 20,
-        port=job.port,
-        count=job.count,
-        interval_ns=job.interval_ns,
-        cpu=job.cpu,
-    )
 
 
 # --- the watchdog ---------------------------------------------------------------------------------

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shmring_bench import floor, peers
+from shmring_bench import child, floor, peers
 from shmring_bench import rtp_stream as stream
 from shmring_bench.measure import Figures, Plan, Row, Unavailable, alternate
 from shmring_bench.samples import Lateness
@@ -96,21 +94,8 @@ def _work(
     """Run one workload in a separate process. Return its result. Raises `OSError` with its last
     output."""
     command = [*python, str(_WORK), name, json.dumps(options)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, "SHMRING_NAMESPACE": namespace},
-        )
-    except subprocess.TimeoutExpired:
-        raise OSError(None, f"{name} did not end within {timeout_s:.0f} s") from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise OSError(None, f"{name}: {lines[-1]}")
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    printed = child.output(command, name, namespace, timeout_s)
+    facts: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return facts
 
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -24,7 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import shmring
-from shmring_bench import floor
+from shmring_bench import child, floor
 from shmring_bench.measure import Figures
 from shmring_bench.samples import Lateness
 
@@ -151,17 +149,9 @@ def measure(system: str, seconds: float, cpu: int | None, namespace: str) -> Fig
     with receiver.running():
         job = Job(receiver.port, packets, seed=1, cpu=cpu)
         words = ["-P", "-m", "shmring_bench.rtp_stream", system, json.dumps(asdict(job))]
-        done = subprocess.run(
-            [sys.executable, *words],
-            capture_output=True,
-            text=True,
-            timeout=job.seconds + _START_S,
-            check=False,
-            env={**os.environ, "SHMRING_NAMESPACE": namespace},
+        child.output(
+            [sys.executable, *words], f"{system} sender", namespace, job.seconds + _START_S
         )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise OSError(None, f"{system} sender failed: {lines[-1]}")
     return judge(receiver.arrivals, packets)
 
 

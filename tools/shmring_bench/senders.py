@@ -16,7 +16,6 @@ import json
 import os
 import socket
 import struct
-import subprocess
 import sys
 import time
 import warnings
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shmring.errors import RealtimeWarning
+from shmring_bench import child, floor
 
 LEAD_NS = 200_000_000
 """Time from the start of the process to the first packet, without the time to queue
@@ -277,6 +277,9 @@ def netflux_main(cpu: int | None, port: int, interval_s: float = 0.005) -> Itera
             main.stop()
 
 
+FLOORS = {"floor": 0, "floor-ahead": 1500}
+"""Bare C, and how many ns before each deadline it sends."""
+
 SYSTEMS: dict[str, Callable[[Job], Facts]] = {
     "shmring": send_with_shmring,
     "shmring-wire": send_wire,
@@ -345,25 +348,26 @@ def _effective(channel: Any) -> Facts:
 # --- starting them --------------------------------------------------------------------------------
 
 
-def run(system: str, job: Job, namespace: str, timeout_s: float | None = None) -> Facts:
-    """Run one of `SYSTEMS` in a separate process. Return its own results.
+def run(system: str, job: Job, namespace: str) -> Facts:
+    """Run one of `FLOORS` or `SYSTEMS` in a separate process. Return its own results.
 
     Raises `OSError` with what it wrote to standard error.
     """
+    timeout_s = 20 + job.duration_s + job.seconds
+    if system in FLOORS:
+        floor.run(
+            "timed",
+            timeout_s=timeout_s,
+            port=job.port,
+            count=job.count,
+            interval_ns=job.interval_ns,
+            cpu=job.cpu,
+            ahead_ns=FLOORS[system],
+        )
+        return {"lacking": {}}
     words = [sys.executable, "-P", "-m", "shmring_bench.senders", system, json.dumps(_as_dict(job))]
-    patience = 20 + job.duration_s + job.seconds if timeout_s is None else timeout_s
-    done = subprocess.run(
-        words,
-        capture_output=True,
-        text=True,
-        timeout=patience,
-        check=False,
-        env={**os.environ, "SHMRING_NAMESPACE": namespace},
-    )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise OSError(None, f"{system} sender failed: {lines[-1]}")
-    facts: Facts = json.loads(done.stdout.splitlines()[-1])
+    printed = child.output(words, f"{system} sender", namespace, timeout_s)
+    facts: Facts = json.loads(printed.splitlines()[-1])
     return facts
 
 

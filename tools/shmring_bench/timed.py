@@ -80,7 +80,8 @@ def _schedule(plan: Plan, system: str, rate_hz: int, seconds: float) -> Callable
             job = senders.Job(
                 receiver.port, count, round(1e9 / rate_hz), PAYLOAD_BYTES, plan.worker_cpu
             )
-            _send(plan, system, job)
+            facts = senders.run(system, job, plan.namespace)
+            plan.lacking.update(facts["lacking"])
             received = receiver.result(10)
         late = received.lateness
         return {
@@ -143,19 +144,3 @@ def _beside_a_loop(plan: Plan, measure: Callable[[], Figures]) -> Callable[[], F
                 loop.kill()
 
     return beside
-
-
-def _send(plan: Plan, system: str, job: senders.Job) -> None:
-    if not system.startswith("floor"):
-        facts = senders.run(system, job, plan.namespace)
-        plan.lacking.update(facts["lacking"])
-        return
-    floor.run(
-        "timed",
-        timeout_s=job.duration_s + 20,
-        port=job.port,
-        count=job.count,
-        interval_ns=job.interval_ns,
-        cpu=job.cpu,
-        ahead_ns=1500 if system == "floor-ahead" else 0,
-    )

@@ -174,24 +174,10 @@ def _run_all(show: Show, count: int, talk: bool) -> None:
         progress.update(0, "running")
         with floor.Receiver(shorter, cpu=device_cpu, idle_ms=DEVICE_IDLE_MS) as device:
             job = senders.Job(device.port, shorter, interval_ns, PAYLOAD_BYTES, worker_cpu)
-            _send(system, job, namespace)
+            senders.run(system, job, namespace)
             result = Result(system, label, device.result(10).lateness, shorter)
         show.results.append(result)
         progress.done(_summary(result))
-
-
-def _send(system: str, job: senders.Job, namespace: str) -> None:
-    if system != "floor":
-        senders.run(system, job, namespace)
-        return
-    floor.run(
-        "timed",
-        timeout_s=job.duration_s + 20,
-        port=job.port,
-        count=job.count,
-        interval_ns=job.interval_ns,
-        cpu=job.cpu,
-    )
 
 
 def _run_shmring(

@@ -15,15 +15,12 @@ from rtworkers import paths
 from shmring import _options
 from shmring._ring import lib
 from shmring.engine import Engine, EngineConfig, OpenOptions, start_of
+from shmring.observe.engines import ENGINES, repeats
 
 SHARE = 5
 """`fitting` takes at most one part in this many of what is free."""
 
 _UDT_RECORD_BYTES = 1024
-_WITHOUT_SIZES = ("proxy", "mux", "udt-port")
-"""Engines whose channels are opened without sizes."""
-
-
 _NOT_SIZES = ("socket", "groups", "group")
 
 
@@ -113,7 +110,8 @@ class _Way(NamedTuple):
 def _ways(options: Mapping[str, Any], engine: str) -> Iterator[_Way]:
     if engine == "udt":
         yield _Way(_udt_text, options["capacity"], _udt_options)
-    if engine == "udt" or engine in _WITHOUT_SIZES:
+        return
+    if engine in ENGINES and not ENGINES[engine].sized:
         return
     capacity = options.get("capacity") or _options.CAPACITY
     rx_capacity = options.get("rx_capacity") or capacity
@@ -125,7 +123,7 @@ def _ways(options: Mapping[str, Any], engine: str) -> Iterator[_Way]:
 
 def _packet_bytes(options: Mapping[str, Any], engine: str) -> dict[str, int]:
     """Return the expected payloads of the queues that have one, as a `Queue` takes them."""
-    if engine in ("cyclic", "netflux"):  # they choose them
+    if repeats(engine):
         return {}
     heads = {"tx": 0, "rx": 0}
     if engine == "rtp":

@@ -20,6 +20,11 @@ class EngineRow(NamedTuple):
     """Why `exist_ok` cannot be used with it. Empty: it can."""
     about: str = ""
     """What a channel with it is, where the name does not say it."""
+    sized: bool = True
+    """Whether its channels are opened with sizes."""
+    repeats: bool = False
+    """Whether it sends one value again and again, also that of a dead program. It chooses the
+    payload of its queues itself."""
 
     def kind(self) -> Any:
         """Return the class. Its modules are imported only for its channels. None: there is none."""
@@ -52,6 +57,7 @@ ENGINES = {
                 *("fresh", "period_ns", "stale_after_ns", "sent", "missed", "sent_stale"),
                 *("sent_failsafe", "failed", "updates", "stale"),
             ),
+            repeats=True,
         ),
         EngineRow(
             "netflux",
@@ -62,6 +68,7 @@ ENGINES = {
                 *("partner_lost", "rejected_old", "ack_lost", "timeouts", "unheard", "stale"),
             ),
             view="NetfluxView",
+            repeats=True,
         ),
         EngineRow(
             "udt",
@@ -83,6 +90,7 @@ ENGINES = {
             ),
             only_opener=_CONNECTIONS,
             about="a port of connections",
+            sized=False,
         ),
         EngineRow(
             "proxy",
@@ -94,12 +102,14 @@ ENGINES = {
                 *("flows_idle", "changes"),
             ),
             about="a UDP proxy",
+            sized=False,
         ),
         EngineRow(
             "mux",
             shown=("open", "lost"),
             only_opener="its ports belong to the program that opened it",
             about="many sockets",
+            sized=False,
         ),
     )
 }
@@ -115,10 +125,16 @@ def only_opener(name: str) -> str:
     return unknown if row is None else row.only_opener
 
 
+def repeats(name: str) -> bool:
+    """Return whether an engine sends one value again and again."""
+    row = ENGINES.get(name)
+    return row is not None and row.repeats
+
+
 def kind_of(name: str) -> Any:
     """Return the class of an engine that `open` takes. None: there is none in this package."""
     row = ENGINES.get(name)
     return None if row is None else row.kind()
 
 
-__all__ = ["ENGINES", "PARTS", "EngineRow", "kind_of", "only_opener"]
+__all__ = ["ENGINES", "PARTS", "EngineRow", "kind_of", "only_opener", "repeats"]

@@ -19,6 +19,7 @@ from rtstat.timeline import due_mono_ns, producer_text
 from rtworkers.owner import process_id, process_text
 from rtworkers.page import PageFacts
 from shmring.observe import Event, LateChannel, LatePacket, WorkerRecord
+from shmring.observe.engines import repeats
 from shmring.types import Verdict
 from shmring_cli.output import duration
 
@@ -234,7 +235,7 @@ def explain(case: Case) -> Finding:
 
 def fix_of(counter: str, channel: ChannelView) -> str:
     """Return what to do about packets that were late with the verdict of this counter."""
-    if channel.engine in ("cyclic", "netflux") and counter == "tx_enqueued_late":
+    if repeats(channel.engine) and counter == "tx_enqueued_late":
         counter = "tx_woke_late"  # nothing is queued there
     realtime = channel.policy == "fifo"
     rows = (row for row in CAUSES if row.counter == counter and row.realtime in (None, realtime))

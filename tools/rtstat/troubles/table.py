@@ -28,6 +28,7 @@ from rtstat.troubles.words import (
 )
 from rtstat.views import ChannelView, PoolView, Unreadable, WorkerView
 from rtworkers.verdicts import LATE
+from shmring.observe.engines import repeats
 from shmring_cli.output import NS_PER_MS, duration, quantity
 
 FULL_SHARE = 0.95
@@ -71,15 +72,10 @@ def _opener(channel: ChannelView) -> str:
     return f"process {channel.opener_pid}, which opened it,"
 
 
-def _repeats(channel: ChannelView) -> bool:
-    """Return whether it sends values again and again, also those of a dead program."""
-    return channel.engine in ("cyclic", "netflux")
-
-
 def _was_fed(channel: ChannelView) -> bool:
     """Return whether a process ever gave it something to send. A grid of ticks needs none."""
     part = channel.part
-    if part is None or not _repeats(channel):
+    if part is None or not repeats(channel.engine):
         return channel["tx_next_sequence"] > 0
     return part["updates" if channel.engine == "cyclic" else "sent"] > 0
 
@@ -405,7 +401,7 @@ def link_silent(channel: ChannelView) -> Found | None:
     **_LEFT,
 )
 def no_producer(channel: ChannelView) -> Found | None:
-    if not _repeats(channel) or not _deserted(channel) or not _was_fed(channel):
+    if not repeats(channel.engine) or not _deserted(channel) or not _was_fed(channel):
         return None
     return Found(
         1,
@@ -422,7 +418,7 @@ def no_producer(channel: ChannelView) -> Found | None:
 )
 def values_stale(channel: ChannelView) -> Found | None:
     part = channel.part
-    if part is None or channel.engine not in ("cyclic", "netflux") or channel.direction == "rx":
+    if part is None or not repeats(channel.engine) or channel.direction == "rx":
         return None
     if part["fresh"] or not part["stale"] or not channel["producers"]:
         return None  # no_producer

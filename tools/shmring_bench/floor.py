@@ -13,7 +13,6 @@ import subprocess
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import rtworkers
@@ -136,12 +135,7 @@ class Receiver:
         self.port = json.loads(line)["port"]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from types import TracebackType
 from typing import Any, Self, TypedDict
 
 from shmring import _address, room
@@ -127,13 +126,8 @@ class Lanes:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, at)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def lane_for(self, to: Address) -> tuple[int, Any]:
         """Return what `lane_of` returns, after opening the channel if it is the first. Raises

@@ -283,13 +283,18 @@ static int pass_claim(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns)
     return -EAGAIN;
 }
 
+/* The time to wait is one for all claims that were there when it began. */
 static bool claim_timed_out(tx_queue_t *q, int64_t now_mono_ns)
 {
     if (q->stuck_since_mono_ns == 0) {
         q->stuck_since_mono_ns = now_mono_ns;
         q->search = (tx_search_t){0};
+        if (q->read_ref >= q->there_until_ref) {
+            q->there_until_ref = tx_queue_tail_ref(q);
+            q->there_since_mono_ns = now_mono_ns;
+        }
     }
-    return now_mono_ns - q->stuck_since_mono_ns >= TX_CLAIM_TIMEOUT_NS;
+    return now_mono_ns - q->there_since_mono_ns >= TX_CLAIM_TIMEOUT_NS;
 }
 
 /* A passed claim that was finished meanwhile, if there is one. Like tx_queue_next. */

@@ -92,6 +92,8 @@ typedef struct tx_queue {
     uint64_t search_end;   /* and ends here */
     uint64_t pad_ref;      /* of the padding read last */
     int64_t stuck_since_mono_ns; /* since when the record at the read cursor is unfinished, or 0 */
+    uint64_t there_until_ref;    /* all claims before it ... */
+    int64_t there_since_mono_ns; /* ... were there then */
     tx_search_t search;          /* for its length */
     tx_open_claim_t open[TX_OPEN_CLAIMS]; /* claims that were passed */
     unsigned open_count;

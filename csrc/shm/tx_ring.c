@@ -14,12 +14,12 @@
  *
  * Halting. A producer may be stopped at any instant, and for long: by a page fault, a signal, a
  * busy core. Packets queued behind its claim do not wait for it. When the worker has waited at a
- * claim for TX_CLAIM_TIMEOUT_NS it notes it as open and continues to read after it. Before each
- * further record it checks the open claims, and hands out those that were finished meanwhile. So
- * the packets of one producer keep their order (it has one claim at a time), and those of others
- * pass. Space is freed in order: behind an open claim the ring can be used until it is full. A
- * successor finds open claims by their words. At most TX_OPEN_CLAIMS are open. The worker waits for
- * the next one.
+ * claim for TX_CLAIM_TIMEOUT_NS it notes it as open and continues to read after it. The same time
+ * counts for all claims that were there when it began to wait. Before each further record it checks
+ * the open claims, and hands out those that were finished meanwhile. So the packets of one producer
+ * keep their order (it has one claim at a time), and those of others pass. Space is freed in order:
+ * behind an open claim the ring can be used until it is full. A successor finds open claims by
+ * their words. At most TX_OPEN_CLAIMS are open. The worker waits for the next one.
  *
  * The word of a claim may still be EMPTY, if its owner halted between the swap and the first store.
  * Then the worker finds out the length and stores the words on behalf of the owner, EMPTY -> PAD

@@ -29,6 +29,7 @@
 #define LONG_NS (3 * NS_PER_MS)
 #define CLAIM_NS NS_PER_MS
 #define READING_NS NS_PER_US
+#define ORDER_NS (100 * NS_PER_US)
 #define PROMPT_NS (5 * NS_PER_MS / 2)
 #define SEQUENCES_MOST 16384u
 #define ARRIVALS_MOST 16384u
@@ -212,10 +213,11 @@ static void check_times(uint32_t number, packet_t *p, unsigned reader)
     if (!sim.plan.local && p->told == ANSWER_YES && waited_ns(since) > PROMPT_NS)
         sim_fail("#%u leaves only %lld ns after it could", number,
                  (long long)(sim_clock.now_ns - since));
-    /* A successor passes a claim that nobody finishes after some 25 us, and meanwhile sends what is
-     * due of the packets before it. */
-    if (p->passed_by != NOBODY && sim_clock.now_ns > p->passed_ns + CLAIM_NS)
-        sim_fail("#%u leaves after #%u, which is due later", number, p->passed_by);
+    /* A successor waits once for the claims that nobody finishes, as long as TX_CLAIM_TIMEOUT_NS
+     * and a nap. Meanwhile it sends what is due of the packets before them. */
+    if (p->passed_by != NOBODY && sim_clock.now_ns > p->passed_ns + ORDER_NS)
+        sim_fail("#%u leaves %lld ns after #%u, which is due later", number,
+                 (long long)(sim_clock.now_ns - p->passed_ns), p->passed_by);
     if (p->due_ns == 0) {
         uint32_t *last = &last_at_once[reader][p->sender];
         if (number < *last)

@@ -205,6 +205,31 @@ static void test_an_unfinished_claim_is_passed(void)
     close_ring();
 }
 
+/* One that came later is waited for by itself. */
+static void test_claims_that_halt_together_are_passed_together(void)
+{
+    tx_producer_t halted[4], other;
+    tx_claim_t claim;
+    tx_item_t item;
+    uint64_t sequence;
+    open_ring();
+    CHECK_EQ(tx_producer_init(&other, &seg, 5), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        CHECK_EQ(tx_producer_init(&halted[i], &seg, 1 + i), 0);
+        if (i == 3)
+            CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
+        CHECK_EQ(tx_producer_claim(&halted[i], 8, 0, 1, NULL, &claim), 0);
+        if (i > 1)
+            CHECK_EQ(push_from(&other, 8, 0, &sequence), 0);
+    }
+    CHECK_EQ(shm_test_next(&queue, 1 + TX_CLAIM_TIMEOUT_NS, &item), 1);
+    CHECK_EQ(item.sequence, 3);
+    CHECK_EQ(shm_test_next(&queue, 1 + TX_CLAIM_TIMEOUT_NS, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, 1 + 2 * TX_CLAIM_TIMEOUT_NS, &item), 1);
+    CHECK_EQ(item.sequence, sequence);
+    close_ring();
+}
+
 static void test_cancel_wins_before_taking_and_loses_after(void)
 {
     open_ring();
@@ -587,6 +612,7 @@ int main(void)
     RUN(test_wrapping_keeps_order_and_contents);
     RUN(test_abort_leaves_no_trace_but_its_number);
     RUN(test_an_unfinished_claim_is_passed);
+    RUN(test_claims_that_halt_together_are_passed_together);
     RUN(test_cancel_wins_before_taking_and_loses_after);
     RUN(test_reap_finds_cancelled_records_far_from_their_time);
     RUN(test_a_cancel_that_was_not_counted_is_noticed_at_the_head);

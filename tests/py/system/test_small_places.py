@@ -20,6 +20,10 @@ TWICE = """
 mount -t tmpfs -o size={size}m,mode=1777 shm /dev/shm
 export SHMRING_RUNTIME_DIR=/dev/shm/run
 shmring() {{ {python} -P -m shmring_cli "$@"; }}
+sending() {{  # and it goes on until the end
+    shmring generate 127.0.0.1:$PORT --duration 60 --limit late=100% >/dev/null &
+    until shmring top list -q | grep . >$N.names; do sleep 0.1; done
+}}
 one() {{
     export N=$1 PORT=$((20000 + 10 * $1)) SHMRING_NAMESPACE=n$1
     {{ {command}; }} >$1.out 2>$1.err
@@ -46,6 +50,11 @@ COMMANDS = {
     "bench bulk": "shmring bench bulk --duration 0.2 --runs 1 || grep -q '^bulk: ' $N.out",
     "bench cyclic": "shmring bench cyclic --duration 0.2 --runs 1",
     "bench netflux": "shmring bench netflux --duration 0.2 --runs 1",
+    "impair": "shmring impair 127.0.0.1:$PORT --to 127.0.0.1:9 --duration 1",
+    "tap": "sending; shmring tap $(head -n 1 $N.names) -o $N.pcapng --duration 1 && "
+    "test -s $N.pcapng",
+    # Its exit code says whether all is well, and on a busy machine packets may be late.
+    "rtstat": "sending; shmring top --json | grep -q schema",
     "bench timed": "shmring bench timed past-300k-8B --duration 0.2 --runs 1",
 }
 

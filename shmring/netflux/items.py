@@ -82,6 +82,8 @@ class Values(NamedTuple):
     lost_before: int
     """Arrivals and events that were overwritten in the ring between the previous item and this one.
     0 from `recv_many`, see `shmring.Channel.lost`."""
+    local: tuple[str, int] | None
+    """The address that it came to. None: the channel is bound to one address."""
 
 
 class Event(NamedTuple):
@@ -145,4 +147,5 @@ def item_of(packet: Packet, size: int, decode: Callable[[bytes], Any] | None) ->
         bool(flags & _OVERSIZE),
         packet.source,
         packet.lost_before,
+        packet.local,
     )

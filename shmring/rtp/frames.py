@@ -61,6 +61,8 @@ class Frame(NamedTuple):
     """Body of the header extension. See `elements`."""
     event: bool = False
     """It carries no media, such as a telephone event (RFC 4733): see ``event_types`` of `Rtp`."""
+    local: tuple[str, int] | None = None
+    """The address that it came to. None: the channel is bound to one address. None in a batch."""
 
     def __repr__(self) -> str:
         """The fields, and the lengths of payload and header extension."""
@@ -144,6 +146,7 @@ def item_of(packet: Packet, clock_rate: int) -> Item:
         clock_rate,
         packet.source,
         packet.lost_before,
+        packet.local,
     )
 
 
@@ -154,6 +157,7 @@ def parse(
     clock_rate: int,
     source: tuple[str, int] | None = None,
     lost_before: int = 0,
+    local: tuple[str, int] | None = None,
 ) -> Item:
     """Decode a record: head, contributing sources, header extension, payload.
 
@@ -223,6 +227,7 @@ def parse(
         profile,
         bytes(record[extension_at:payload_at]),
         bool(flags & _EVENT),
+        local,
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import shmring
 from rtpsynth.RtpServer import RtpServer
-from shmring import observe, udt
+from shmring import netflux, observe, rtp, udt
 from shmring.net import probes, tap, traffic
 from shmring.types import Verdict
 
@@ -315,6 +315,8 @@ def test_a_link_of_netflux_sends_from_where_its_partner_sends_to(
     link = shmring_pool.open("plc", engine, local=("0.0.0.0", 0), remote=asker.getsockname())
     link.update(b"here")
     asker.sendto(b"\1\0back", (ASKED, port_of(link)))
+    came = next(item for item in iter(link.recv, None) if isinstance(item, netflux.Values))
+    assert came.local == (ASKED, port_of(link))
     assert from_asked(asker, port_of(link))[2:] == b"here"
     os.kill(link.stats().worker_pid, signal.SIGKILL)
     epoch = eventually(lambda: link.stats().epoch > 1)
@@ -349,14 +351,36 @@ def test_a_server_of_rtpsynth_replies_from_the_address_that_was_asked(
         server.shutdown()
 
 
+def stream(asker: socket.socket, to: tuple[str, int], first: int = 0) -> None:
+    for number in range(first, first + 10):
+        header = struct.pack(">BBHII", 0x80, 0, number, 160 * number, 0x5EED)
+        asker.sendto(header + bytes(160), to)
+
+
+def test_media_of_rtp_leave_from_where_the_remote_sends_to(
+    shmring_pool: shmring.Pool, client: Client
+) -> None:
+    asker, stranger = client(), client("127.0.0.9")
+    engine = shmring.Rtp(playout=rtp.Playout(delivery="as_arrived"))
+    channel = shmring_pool.open("rtp", engine, local=("0.0.0.0", 0), remote=asker.getsockname())
+    port = port_of(channel)
+    for first, other, asked, source in (
+        (0, stranger, "127.0.0.3", "127.0.0.1"),
+        (10, asker, ASKED, ASKED),
+    ):
+        stream(other, (asked, port), first)
+        items = iter(lambda: channel.recv(timeout=TIMEOUT), None)
+        assert any(isinstance(one, rtp.Frame) and one.local == (asked, port) for one in items)
+        channel.send(bytes(160))
+        assert asker.recvfrom(1000)[1] == (source, port)
+
+
 def test_reports_of_rtcp_leave_from_the_address_that_was_asked(
     shmring_pool: shmring.Pool, client: Client
 ) -> None:
     asker = client()
     engine = shmring.Rtp(rtcp=shmring.rtp.Rtcp(interval_ns=50_000_000, bandwidth_bps=1e6))
     channel = shmring_pool.open("rtp", engine, local=("0.0.0.0", 0))
-    for number in range(10):
-        header = struct.pack(">BBHII", 0x80, 0, number, 160 * number, 0x5EED)
-        asker.sendto(header + bytes(160), (ASKED, port_of(channel)))
+    stream(asker, (ASKED, port_of(channel)))
     report = from_asked(asker, port_of(channel))
     assert report[1] == 201  # of a receiver

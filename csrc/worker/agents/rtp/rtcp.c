@@ -187,10 +187,14 @@ static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes)
         return;
     if (udp_addr_is_set(&c->heard_at))
         message.source = &c->heard_at;
+    else if (udp_addr_is_set(&a->asked_at))
+        message.source = &a->asked_at;
     bool left =
         agent_send_extra(ch, c->mux ? &a->udp : &c->udp, c->mux ? &a->path : NULL, &message);
-    if (!left) /* this host may have lost the address */
+    if (!left) { /* this host may have lost the address */
         c->heard_at.sa.sa_family = AF_UNSPEC;
+        rtp_agent_set_asked(a, NULL);
+    }
     rtp_agent_count(a, left ? SHM_RTP_COUNT_rtcp_sent : SHM_RTP_COUNT_rtcp_failed, 1);
 }
 

@@ -29,6 +29,11 @@ typedef struct rtp_agent {
     const phc_t *phc; /* NULL: none */
     agent_path_t path;
 
+    /* The address of this host that the remote sends to: packets leave from there. Not set: there
+     * is one, or the remote has sent nothing yet. In both forms. */
+    shm_addr_t asked;
+    udp_addr_t asked_at;
+
     /* sending */
     rtp_plan_t plan;
     rtp_plan_t before[RTP_AGENT_BATCH]; /* each packet of the batch: for the kernel's refusals */
@@ -104,6 +109,8 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch);
 
 int rtp_agent_rx_open(wrk_channel_t *ch);
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
+/* NULL: not known. */
+void rtp_agent_set_asked(rtp_agent_t *a, const shm_addr_t *local);
 /* A datagram of the media socket, as agent_path_t.deliver. */
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Delivers what is due by now. */

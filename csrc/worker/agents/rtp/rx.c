@@ -5,6 +5,7 @@
  *
  * A successor begins with an empty buffer and an unknown source: the packets that its predecessor
  * held are lost, and a resync precedes the first frame. */
+#include "worker/agents/common/socket.h"
 #include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
@@ -474,6 +475,24 @@ static void deliver_from_probation(wrk_channel_t *ch, const rx_item_t *item, con
     }
 }
 
+void rtp_agent_set_asked(rtp_agent_t *a, const shm_addr_t *local)
+{
+    a->asked = local != NULL ? *local : (shm_addr_t){.family = 0};
+    agent_addr_in(&a->asked_at, &a->asked);
+}
+
+/* The remote expects our packets from where it sends its own to. It may send from another port. */
+static void note_asked(rtp_agent_t *a, const rx_item_t *item)
+{
+    if (item->local.family == 0 || memcmp(&item->local, &a->asked, sizeof item->local) == 0)
+        return;
+    udp_addr_t from;
+    agent_addr_in(&from, &item->source);
+    udp_addr_set_port(&from, udp_addr_port(&a->udp.remote));
+    if (udp_addr_equal(&from, &a->udp.remote))
+        rtp_agent_set_asked(a, &item->local);
+}
+
 static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -496,6 +515,7 @@ static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_
     if (verdict < 0)
         return;
     note_verdict(r, verdict);
+    note_asked(a, item);
     bool recovered = rtp_agent_note_valid(a, verdict, view.ssrc, seq, now_mono_ns);
     if (verdict == RTP_SOURCE_STARTED || verdict == RTP_SOURCE_CHANGED)
         deliver_from_probation(ch, item, &view, seq, now_mono_ns);

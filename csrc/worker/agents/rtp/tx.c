@@ -258,6 +258,8 @@ static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns, int64_t leave_mo
     rtp_plan_packet(&a->plan, &packet);
     a->ends_record[i] = packet.ends_record;
     b->messages[i] = (udp_tx_t){.data = packet.data, .len = packet.bytes};
+    if (b->items[i].source.family == 0)
+        b->items[i].source = a->asked;
     agent_batch_address(b, i);
     if (a->udp.eff.txtime)
         b->messages[i].txtime_ns = to_channel(ch, leave_mono_ns);
@@ -369,6 +371,8 @@ static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t 
     if (a->ends_record[index])
         tx_queue_finish(&ch->tx, b->items[index].ref);
     rtp_plan_not_sent(&a->plan, b->messages[index].len);
+    if (error == EADDRNOTAVAIL) /* this host has lost the address */
+        rtp_agent_set_asked(a, NULL);
     agent_not_sent(ch, &b->items[index], VERDICT_FAILED, error, now_mono_ns);
 }
 
@@ -396,7 +400,9 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     rtp_plan_fill(&a->plan, a->filling);
     put_in_force(a);
-    udp_tx_t message = {.data = a->filling, .len = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet};
+    udp_tx_t message = {.data = a->filling,
+                        .len = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet,
+                        .source = udp_addr_is_set(&a->asked_at) ? &a->asked_at : NULL};
     agent_spin_until(start);
     int64_t began = rt_mono_ns();
     bool left = agent_send_extra(ch, &a->udp, &a->path, &message);

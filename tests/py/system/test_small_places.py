@@ -51,10 +51,13 @@ COMMANDS = {
     "bench cyclic": "shmring bench cyclic --duration 0.2 --runs 1",
     "bench netflux": "shmring bench netflux --duration 0.2 --runs 1",
     "impair": "shmring impair 127.0.0.1:$PORT --to 127.0.0.1:9 --duration 1",
+    "clock": "shmring reflect 127.0.0.1:$PORT --duration 60 & "
+    "shmring clock 127.0.0.1:$PORT -n 3",
     "tap": "sending; shmring tap $(head -n 1 $N.names) -o $N.pcapng --duration 1 && "
     "test -s $N.pcapng",
     # Its exit code says whether all is well, and on a busy machine packets may be late.
     "rtstat": "sending; shmring top --json | grep -q schema",
+    "up": "shmring up plant & until grep -q ready $N.out; do sleep 0.1; done; shmring ls",
     "bench timed": "shmring bench timed past-300k-8B --duration 0.2 --runs 1",
 }
 

@@ -245,6 +245,13 @@ EXCEPTIONS = [
 PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("_")]
 
 
+def unnamed(names: list[str], text: str) -> list[str]:
+    """Names that stand nowhere in the code of a text."""
+    assert names
+    shown = code(text)
+    return [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
+
+
 @pytest.mark.parametrize(
     ("what", "names"),
     [
@@ -266,70 +273,42 @@ PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("
     ],
 )
 def test_the_pages_name_everything(what: str, names: list[str], docs: str) -> None:
-    assert names
-    shown = code(docs)
-    missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
-    assert not missing, f"{what} that no page of docs/ mentions"
+    assert unnamed(names, docs) == [], f"{what} that no page of docs/ mentions"
 
 
-@pytest.fixture(scope="module")
-def rtp_page() -> str:
-    return text_of("docs/reference/rtp.md")
+def public(thing: Any) -> list[str]:
+    return [name for name in thing if not name.startswith("_")]
 
 
 @pytest.mark.parametrize(
-    ("what", "names"),
+    ("page", "what", "names"),
     [
-        ("arguments of send", list(FrameOptions.__annotations__)),
-        ("arguments of send_block", list(BlockOptions.__annotations__)),
-        ("frame facts", [*shmring.rtp.Frame._fields, "elements"]),
-        ("erasure facts", list(shmring.rtp.Erasure._fields)),
-        ("resync facts", list(shmring.rtp.Resync._fields)),
-        ("goodbye facts", list(shmring.rtp.Bye._fields)),
-        ("batch facts", [name for name in dir(shmring.rtp.Batch) if not name.startswith("_")]),
-        ("statistics", [name for name in dir(shmring.rtp.Stats) if not name.startswith("_")]),
-        ("public names", list(shmring.rtp.__all__)),
-        (
-            "calls of an RTP channel",
-            [name for name in vars(shmring.rtp.Channel) if not name.startswith("_")],
-        ),
+        ("rtp", "arguments of send", list(FrameOptions.__annotations__)),
+        ("rtp", "arguments of send_block", list(BlockOptions.__annotations__)),
+        ("rtp", "frame facts", [*shmring.rtp.Frame._fields, "elements"]),
+        ("rtp", "erasure facts", list(shmring.rtp.Erasure._fields)),
+        ("rtp", "resync facts", list(shmring.rtp.Resync._fields)),
+        ("rtp", "goodbye facts", list(shmring.rtp.Bye._fields)),
+        ("rtp", "batch facts", public(dir(shmring.rtp.Batch))),
+        ("rtp", "statistics", public(dir(shmring.rtp.Stats))),
+        ("rtp", "public names", list(shmring.rtp.__all__)),
+        ("rtp", "calls", public(vars(shmring.rtp.Channel))),
+        ("netflux", "snapshot facts", [*shmring.netflux.Snapshot._fields, "age_ns"]),
+        ("netflux", "arrival facts", list(shmring.netflux.Values._fields)),
+        ("netflux", "event facts", list(shmring.netflux.Event._fields)),
+        ("netflux", "events", [str(kind) for kind in shmring.netflux.EventKind]),
+        ("netflux", "facts of what is sent", list(shmring.netflux.SentValues._fields)),
+        ("netflux", "settings", [*shmring.netflux.Settings._fields]),
+        ("netflux", "statistics", public(dir(shmring.netflux.Stats))),
+        ("netflux", "public names", list(shmring.netflux.__all__)),
+        ("netflux", "calls", public(vars(shmring.netflux.Channel))),
     ],
 )
-def test_the_rtp_page_names_everything(what: str, names: list[str], rtp_page: str) -> None:
-    assert names
-    shown = code(rtp_page)
-    missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
-    assert not missing, f"{what} that docs/reference/rtp.md does not mention"
+def test_the_page_of_an_engine_names_everything(page: str, what: str, names: list[str]) -> None:
+    assert unnamed(names, text_of(f"docs/reference/{page}.md")) == [], what
 
 
 # --- links ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def netflux_page() -> str:
-    return text_of("docs/reference/netflux.md")
-
-
-@pytest.mark.parametrize(
-    ("what", "names"),
-    [
-        ("snapshot facts", [*shmring.netflux.Snapshot._fields, "age_ns"]),
-        ("arrival facts", list(shmring.netflux.Values._fields)),
-        ("event facts", list(shmring.netflux.Event._fields)),
-        ("events", [str(kind) for kind in shmring.netflux.EventKind]),
-        ("facts of what is sent", list(shmring.netflux.SentValues._fields)),
-        ("settings", [*shmring.netflux.Settings._fields]),
-        ("statistics", [name for name in dir(shmring.netflux.Stats) if not name.startswith("_")]),
-        ("public names", list(shmring.netflux.__all__)),
-        ("calls", [name for name in vars(shmring.netflux.Channel) if not name.startswith("_")]),
-    ],
-)
-def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_page: str) -> None:
-    assert names
-    shown = code(netflux_page)
-    missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
-    missing = [name for name in missing if not name.startswith("multicast")]
-    assert not missing, f"{what} that docs/reference/netflux.md does not mention"
 
 
 @pytest.mark.check

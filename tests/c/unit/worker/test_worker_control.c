@@ -225,9 +225,12 @@ static void test_a_connection_has_one_deferred_command(void)
     }
     for (uint32_t i = 1; i <= 6; i++) /* in order: no PING was answered before a PURGE was done */
         CHECK_EQ(wt_reply(&worker, fd, i, NULL, 0, NULL, NULL), 0);
+    (void)kill(worker.pid, SIGSTOP);
+    CHECK_EQ(waitpid(worker.pid, NULL, WUNTRACED), worker.pid);
     CHECK(wt_post(fd, CTL_PURGE, 7, &name, sizeof name, NULL, 0));
     CHECK(wt_post(fd, CTL_CLOSE, 8, &name, sizeof name, NULL, 0));
     close(fd); /* nothing more is done for who has left */
+    (void)kill(worker.pid, SIGCONT);
     fd = wt_connect(&worker);
     CHECK(wt_post(fd, CTL_PURGE, 1, &name, sizeof name, NULL, 0));
     CHECK_EQ(wt_reply(&worker, fd, 1, NULL, 0, NULL, NULL), 0);

@@ -1,5 +1,8 @@
 """What RtpJBuf reads from a datagram: every error code, sizes, samples, profiles."""
 
+# A row of a table is a line, or two.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import ctypes
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.calls import gives, rows
 
 from rtpsynth.RtpJBuf import RtpJBuf, RTPParseError
 
@@ -39,102 +43,45 @@ def extension(words, claimed=None):
     return b"\xbe\xde" + length.to_bytes(2, "big") + words
 
 
-@pytest.mark.parametrize("size", range(12))
-def test_shorter_than_a_header(datagram, size):
-    assert read(datagram(1)[:size]) == -1
-
-
-@pytest.mark.parametrize("version", [0, 1, 3])
-@pytest.mark.parametrize("rest", [0, 0x3F])
-def test_other_versions(datagram, version, rest):
-    assert read(datagram(1, first_byte=version << 6 | rest)) == -2
-
-
-@pytest.mark.parametrize("csrc", [0, 1, 15])
-def test_extension_header_cut(datagram, csrc):
-    for size in range(4 * csrc + 4):
-        assert read(datagram(1, first_byte=0x90 | csrc, payload=bytes(size))) == -3
-
-
-def test_a_missing_csrc_list_with_an_extension_is_a_cut_extension(datagram):
-    assert read(datagram(1, first_byte=0x92, payload=bytes(4))) == -3
-    assert read(datagram(1, first_byte=0xB2, payload=b"\1")) == -3
-
-
-@pytest.mark.parametrize("csrc", [1, 15])
-def test_csrc_list_cut(datagram, csrc):
-    for first_byte in (0x80, 0xA0):
-        for size in range(4 * csrc):
-            assert read(datagram(1, first_byte=first_byte | csrc, payload=bytes(size))) == -4
-
-
-@pytest.mark.parametrize(("words", "claimed"), [(0, 1), (2, 3), (2, 65535)])
-@pytest.mark.parametrize("first_byte", [0x90, 0xB0])
-def test_extension_longer_than_the_datagram(datagram, words, claimed, first_byte):
-    data = datagram(1, first_byte=first_byte, payload=extension(bytes(4 * words), claimed))
-    assert read(data) == -4
-
-
-def test_padding(datagram):
-    def padded(payload, first_byte=0xA0):
-        return read(datagram(1, first_byte=first_byte, payload=payload))
-
-    assert padded(b"") == -5
-    assert padded(bytes(4), 0xA1) == -5
-    assert padded(extension(bytes(8)), 0xB0) == -5
-    assert padded(b"abc\0") == -7
-    assert padded(b"abc\5") == -6
-    assert padded(b"\2") == -6
-    assert padded(extension(bytes(4)) + b"abc\5", 0xB0) == -6
-    assert padded(b"abc\4").rtp_data == b""
-    assert padded(b"\1").rtp_data == b""
-    assert padded(b"abc\1").rtp_data == b"abc"
-    assert padded(b"abc" + bytes(252) + b"\375").rtp_data == b"abc"
-
-
-def test_all_of_the_header(datagram):
-    payload = bytes(8) + extension(b"ext.") + b"sound" + b"\0\0\3"
-    frame = read(
-        datagram(0xFFFE, 0xFFFFFFFF, ssrc=1, first_byte=0xB2, payload=payload, marker=True)
-    )
-    info = frame.content.frame.rtp.info
-    assert (info.data_offset, info.data_size, frame.rtp_data) == (28, 5, b"sound")
-    assert (info.seq, info.ts, info.ssrc) == (0xFFFE, 0xFFFFFFFF, 1)
-
-
-def test_empty_payload(datagram):
-    for payload_type in range(128):
-        info = info_of(datagram(1, payload_type=payload_type))
-        assert (info.data_size, info.data_offset, info.nsamples) == (0, 12, -1)
-        assert info.appendable is True
-
-
 def g723(*kinds):
     sizes = (24, 20, 4, 1)
     return b"".join(bytes([kind]) + bytes(sizes[kind] - 1) for kind in kinds)
 
 
-@pytest.mark.parametrize(
-    ("payload_type", "payload", "samples", "appendable"),
-    [
-        *((pt, bytes(n), n, True) for pt in (0, 8, 9) for n in (1, 160, 1000)),
-        (18, bytes(10), 80, True),
-        (18, bytes(30), 240, True),
-        (18, bytes(22), 240, False),
-        (18, bytes(9), 80, False),
-        (3, bytes(32), 0, True),
-        (3, bytes(33), 160, True),
-        (3, bytes(98), 320, True),
-        (4, g723(0, 1, 2), 720, True),
-        (4, g723(0)[:5], 240, True),
-        (4, g723(1, 1, 3), -1, True),
-        *((pt, bytes(20), -1, True) for pt in (1, 2, 5, 7, 10, 11, 13, 14, 15, 19, 96, 127)),
-    ],
-)
-def test_samples(datagram, payload_type, payload, samples, appendable):
-    info = info_of(datagram(1, payload_type=payload_type, payload=payload, marker=True))
-    assert (info.nsamples, info.appendable) == (samples, appendable)
-    assert info.data_size == len(payload)
+# d: datagram, of(first byte, payload...): what is read of one; ext(words, claimed): an extension.
+ROWS = [
+    ("shorter than a header", "{read(d(1)[:size]) for size in range(12)}", "{-1}"),
+    ("other versions", "{read(d(1, first_byte=version << 6 | rest)) for version in (0, 1, 3) for rest in (0, 0x3F)}", "{-2}"),
+    ("the header of an extension is cut", "{of(0x90 | csrc, bytes(size)) for csrc in (0, 1, 15) for size in range(4 * csrc + 4)}", "{-3}"),
+    ("a missing CSRC list with an extension is a cut extension", "[of(0x92, bytes(4)), of(0xB2, b'\\1')]", "[-3, -3]"),
+    ("the CSRC list is cut", "{of(first | csrc, bytes(size)) for first in (0x80, 0xA0) for csrc in (1, 15) for size in range(4 * csrc)}", "{-4}"),
+    ("an extension is longer than the datagram", "{of(first, ext(bytes(4 * words), claimed)) for first in (0x90, 0xB0) for words, claimed in ((0, 1), (2, 3), (2, 65535))}", "{-4}"),
+    ("no room for the padding", "[of(0xA0, b''), of(0xA1, bytes(4)), of(0xB0, ext(bytes(8)))]", "[-5, -5, -5]"),
+    ("no padding", "of(0xA0, b'abc\\0')", "-7"),
+    ("too much padding", "[of(0xA0, b'abc\\5'), of(0xA0, b'\\2'), of(0xB0, ext(bytes(4)) + b'abc\\5')]", "[-6, -6, -6]"),
+    ("padding", "[of(0xA0, data).rtp_data for data in (b'abc\\4', b'\\1', b'abc\\1', b'abc' + bytes(252) + b'\\375')]", "[b'', b'', b'abc', b'abc']"),
+    ("all of the header",
+     "x = of(0xB2, bytes(8) + ext(b'ext.') + b'sound' + b'\\0\\0\\3', 0xFFFE, 0xFFFFFFFF, ssrc=1, marker=True); i = info(x); [i.data_offset, i.data_size, x.rtp_data, i.seq, i.ts, i.ssrc]",
+     "[28, 5, b'sound', 65534, 4294967295, 1]"),
+    ("an empty payload", "{(i.data_size, i.data_offset, i.nsamples, i.appendable) for i in (info(read(d(1, payload_type=pt))) for pt in range(128))}", "{(0, 12, -1, True)}"),
+    *[(f"samples of {payload}, type {pt}", f"x = {payload}; i = info(read(d(1, payload_type={pt}, payload=x, marker=True))); [i.nsamples, i.appendable, i.data_size == len(x)]", f"[{samples}, {appendable}, True]")
+      for pt, payload, samples, appendable in (
+          *((pt, f"bytes({n})", n, True) for pt in (0, 8, 9) for n in (1, 160, 1000)),
+          (18, "bytes(10)", 80, True), (18, "bytes(30)", 240, True), (18, "bytes(22)", 240, False), (18, "bytes(9)", 80, False),
+          (3, "bytes(32)", 0, True), (3, "bytes(33)", 160, True), (3, "bytes(98)", 320, True),
+          (4, "g723(0, 1, 2)", 720, True), (4, "g723(0)[:5]", 240, True), (4, "g723(1, 1, 3)", -1, True),
+          *((pt, "bytes(20)", -1, True) for pt in (1, 2, 5, 7, 10, 11, 13, 14, 15, 19, 96, 127)),
+    )],
+]  # fmt: skip
+
+
+@rows(ROWS)
+def test_datagrams(steps, expected, datagram):
+    def of(first_byte, payload, *numbers, **more):
+        return read(datagram(*numbers or (1,), first_byte=first_byte, payload=payload, **more))
+
+    names = {"d": datagram, "of": of, "ext": extension, "g723": g723, "read": read}
+    gives(steps, expected, names | {"info": lambda frame: frame.content.frame.rtp.info})
 
 
 PROFILES = {

@@ -1,11 +1,14 @@
 """rtpsynth.RtpUtils: arguments, exceptions, messages, and the laws from their definitions."""
 
+# A row of a table is a line, or two.
+# ruff: noqa: E501
+
 import math
 import random
 from array import array
 
 import pytest
-from kit.calls import raises
+from kit.calls import gives, rows
 
 from rtpsynth import RtpUtils
 from rtpsynth.RtpUtils import (
@@ -20,14 +23,52 @@ ENCODERS = [linear2ulaw, linear2alaw]
 DECODERS = [ulaw2linear, alaw2linear]
 
 
-@pytest.mark.parametrize(
-    "name", ["resample_linear", "linear2ulaw", "ulaw2linear", "linear2alaw", "alaw2linear"]
-)
-def test_everything_is_a_function_and_a_static_method(name):
-    args = (b"\1\2\3\4", 8000, 16000) if name == "resample_linear" else (b"\1\2\3\4",)
-    expected = getattr(RtpUtils, name)(*args)
-    assert getattr(RtpUtils.RtpUtils, name)(*args) == expected
-    assert getattr(RtpUtils.RtpUtils(), name)(*args) == expected
+# --- rows
+
+NAMES = [f"{encoder.__name__}" for encoder in (*ENCODERS, *DECODERS)]
+CALLS = [
+    *[(f"{name} is a function and a static method", f"x = {name}({args}); [RtpUtils.RtpUtils.{name}({args}) == x, RtpUtils.RtpUtils().{name}({args}) == x]", "[True, True]")
+      for name in (*NAMES, "resample_linear") for args in ["b'\\1\\2\\3\\4', 8000, 16000" if name == "resample_linear" else "b'\\1\\2\\3\\4'"]],
+    *[(f"linear2ulaw({sample})", f"linear2ulaw({sample})", code) for sample, code in (
+        ("0", "255"), ("-1", "127"), ("32635", "128"), ("32636", "128"), ("2**63 - 1", "128"), ("-32635", "0"), ("-(2**63)", "0"), ("True", "255"), ("False", "255"))],
+    *[(f"{name}({code}): the low 8 bits count", f"{name}({code}) == {name}({code} & 0xFF) == {name}(bytes([{code} & 0xFF]))[0]", "True")
+      for name in NAMES[2:] for code in ("0", "5", "255", "256", "261", "-1", "-251", "(2**63 - 1)", "True")],
+    *[row for name in NAMES for row in (
+        *((f"{name}({number})", f"{name}({number})", "OverflowError: int too big to convert") for number in ("2**63", "-(2**63) - 1")),
+        *((f"{name}({wrong!r})", f"{name}({wrong!r})", f"TypeError: a bytes-like object is required, not '{type(wrong).__name__}'") for wrong in (None, 1.5, "text", [1, 2])),
+        (f"{name} of a view with gaps", f"{name}(memoryview(b'abcd')[::2])", "BufferError: memoryview: underlying buffer is not C-contiguous"),
+        (f"{name}()", f"{name}()", f"TypeError: {name}() takes exactly 1 argument (0 given)"),
+        (f"{name}(1, 2)", f"{name}(1, 2)", f"TypeError: {name}() takes exactly 1 argument (2 given)"),
+        (f"{name} by name", f"{name}(sample=1)", "TypeError: takes no keyword arguments"),
+    )],
+    *[(f"{name}: samples in {same}", f"x = array('h', [0, -1, 1000, -1000, 32767, -32768]); y = {name}({same}); [y == {name}(x), type(y)]", "[True, <class 'bytes'>]")
+      for name in NAMES[:2] for same in ("x.tobytes()", "bytearray(x.tobytes())", "memoryview(x)", "array('H', [n & 0xFFFF for n in x])",
+                                         "memoryview(x.tobytes()).cast('b')", "memoryview(x.tobytes()).cast('h', (2, 3))")],
+    *[row for call in ("linear2ulaw({})", "linear2alaw({})", "resample_linear({}, 1, 2)") for row in (
+        (f"{call}: an odd length", call.format("b'abc'"), "ValueError: PCM16 byte buffer length must be even"),
+        *((f"{call}: {wrong}", call.format(wrong), "TypeError: expected a PCM16 buffer (itemsize 2) or PCM16 bytes") for wrong in ("array('i', [1])", "array('d', [1.0])")),
+    )],
+    ("no codes", "ulaw2linear(b'')", "array('h')"),
+    *[(f"codes in {codes}", f"ulaw2linear({codes})", "array('h', [-356, -340])") for codes in ("bytearray(b'ab')", "array('B', b'ab')", "array('b', b'ab')", "memoryview(b'ab')")],
+    *[(f"{name}: codes of two bytes", f"{name}(array('h', [1]))", f"TypeError: {name} expects bytes-like input") for name in NAMES[2:]],
+    ("resampling copies", "x = array('h', [1, 2, 3]); y = resample_linear(x, 5, 5); y[0] = 9; x[0]", "1"),
+    *[(f"resample_linear({args})", f"resample_linear({args})", error) for args, error in (
+        *((args, "ValueError: in_rate and out_rate must be > 0") for args in ("b'ab', 0, 1", "b'ab', 1, -1", "None, 0, 1", "b'', 1, 0")),
+        ("b'ab', 1.0, 1", "TypeError: 'float' object cannot be interpreted as an integer"),
+        ("'x', 'y', 1", "TypeError: 'str' object cannot be interpreted as an integer"),
+        ("b'ab', 2**31, 1", "OverflowError: signed integer is greater than maximum"),
+        ("b'ab', 1, 2**63", "OverflowError: Python int too large to convert to C long"),
+        ("7, 1, 1", "TypeError: a bytes-like object is required, not 'int'"),
+        ("b'ab', 1", "TypeError: resample_linear() takes exactly 3 arguments (2 given)"),
+        ("b'ab', 1, 1, 1", "TypeError: resample_linear() takes exactly 3 arguments (4 given)"),
+        ("b'abcd', 1, 2**31 - 1", "OverflowError: 2 samples at 1 Hz are too many at 2147483647 Hz"),
+    )],
+]  # fmt: skip
+
+
+@rows(CALLS)
+def test_calls(steps, expected):
+    gives(steps, expected, vars(RtpUtils) | {"array": array, "RtpUtils": RtpUtils})
 
 
 # --- companding
@@ -82,83 +123,6 @@ def test_any_length(encode, decode, count):
     assert decode(codes) == array("h", map(decode, codes))
 
 
-@pytest.mark.parametrize(
-    ("sample", "code"),
-    [(0, 255), (-1, 127), (32635, 128), (32636, 128), (2**63 - 1, 128), (-32635, 0), (-(2**63), 0),
-     (True, 255), (False, 255)],
-)  # fmt: skip
-def test_ints_are_clipped(sample, code):
-    assert linear2ulaw(sample) == code
-    assert type(linear2ulaw(sample)) is int
-
-
-@pytest.mark.parametrize("code", [0, 5, 255, 256, 261, -1, -251, 2**63 - 1, True])
-@pytest.mark.parametrize("decode", DECODERS)
-def test_the_low_8_bits_of_a_code_count(decode, code):
-    assert decode(code) == decode(code & 0xFF) == decode(bytes([code & 0xFF]))[0]
-
-
-@pytest.mark.parametrize("function", [*ENCODERS, *DECODERS])
-def test_larger_ints_overflow(function):
-    for number in (2**63, -(2**63) - 1):
-        with raises(OverflowError, "int too big to convert"):
-            function(number)
-
-
-@pytest.mark.parametrize("function", [*ENCODERS, *DECODERS])
-def test_errors_of_companding(function):
-    name = function.__name__
-    for wrong in (None, 1.5, "text", [1, 2]):
-        kind = type(wrong).__name__
-        with raises(TypeError, f"a bytes-like object is required, not '{kind}'"):
-            function(wrong)
-    with raises(BufferError, "memoryview: underlying buffer is not C-contiguous"):
-        function(memoryview(b"abcd")[::2])
-    with raises(TypeError, f"{name}() takes exactly 1 argument (0 given)"):
-        function()
-    with raises(TypeError, f"{name}() takes exactly 1 argument (2 given)"):
-        function(1, 2)
-    with pytest.raises(TypeError, match="takes no keyword arguments"):
-        function(sample=1)
-
-
-# --- buffers
-
-
-@pytest.mark.parametrize("encode", ENCODERS)
-def test_pcm_in_any_buffer(encode):
-    samples = array("h", [0, -1, 1000, -1000, 32767, -32768])
-    expected = encode(samples)
-    for same in (
-        samples.tobytes(),
-        bytearray(samples.tobytes()),
-        memoryview(samples),
-        array("H", [sample & 0xFFFF for sample in samples]),
-        memoryview(samples.tobytes()).cast("b"),
-        memoryview(samples.tobytes()).cast("h", (2, 3)),
-    ):
-        assert encode(same) == expected
-        assert type(encode(same)) is bytes
-
-
-@pytest.mark.parametrize("function", [*ENCODERS, lambda pcm: resample_linear(pcm, 1, 2)])
-def test_errors_of_pcm(function):
-    with raises(ValueError, "PCM16 byte buffer length must be even"):
-        function(b"abc")
-    for wrong in (array("i", [1]), array("d", [1.0])):
-        with raises(TypeError, "expected a PCM16 buffer (itemsize 2) or PCM16 bytes"):
-            function(wrong)
-
-
-def test_codes_are_items_of_one_byte():
-    assert ulaw2linear(b"") == array("h")
-    for codes in (bytearray(b"ab"), array("B", b"ab"), array("b", b"ab"), memoryview(b"ab")):
-        assert ulaw2linear(codes) == array("h", [-356, -340])
-    for decode in DECODERS:
-        with raises(TypeError, f"{decode.__name__} expects bytes-like input"):
-            decode(array("h", [1]))
-
-
 # --- sample rates
 
 
@@ -192,32 +156,3 @@ def test_resampling_by_definition(rates, count):
         result = resample_linear(pcm, *rates)
         assert result == resampled(pcm, *rates)
         assert result.typecode == "h"
-
-
-def test_resampling_copies():
-    pcm = array("h", [1, 2, 3])
-    result = resample_linear(pcm, 5, 5)
-    result[0] = 9
-    assert pcm[0] == 1
-
-
-@pytest.mark.parametrize(
-    ("args", "kind", "message"),
-    [
-        ((b"ab", 0, 1), ValueError, "in_rate and out_rate must be > 0"),
-        ((b"ab", 1, -1), ValueError, "in_rate and out_rate must be > 0"),
-        ((None, 0, 1), ValueError, "in_rate and out_rate must be > 0"),
-        ((b"", 1, 0), ValueError, "in_rate and out_rate must be > 0"),
-        ((b"ab", 1.0, 1), TypeError, "'float' object cannot be interpreted as an integer"),
-        (("x", "y", 1), TypeError, "'str' object cannot be interpreted as an integer"),
-        ((b"ab", 2**31, 1), OverflowError, "signed integer is greater than maximum"),
-        ((b"ab", 1, 2**63), OverflowError, "Python int too large to convert to C long"),
-        ((7, 1, 1), TypeError, "a bytes-like object is required, not 'int'"),
-        ((b"ab", 1), TypeError, "resample_linear() takes exactly 3 arguments (2 given)"),
-        ((b"ab", 1, 1, 1), TypeError, "resample_linear() takes exactly 3 arguments (4 given)"),
-        ((b"abcd", 1, 2**31 - 1), OverflowError, "2 samples at 1 Hz are too many at 2147483647 Hz"),
-    ],
-)
-def test_errors_of_resampling(args, kind, message):
-    with raises(kind, message):
-        resample_linear(*args)

@@ -182,6 +182,7 @@ OBJECTS = [
      "x, y = UdtSocket(), UdtSocket(); x.bind(plain); same = x.getsockname() == plain.getsockname(); x.listen(1); y.connect(x.getsockname()); y.send(b'over it');"
      "[same, read(x.accept()[0].UDTSOCKET, 7)]", "[True, b'over it']"),
     ("streams", "[C.send('text', 6), C.write(b'bytes'), C.sendall(bytearray(b'array'), 0), read(a, 16)]", r"[6, 5, 5, b'text\x00\x00bytesarray']"),
+    ("read takes at most so many bytes", "C.send(b'once more'); len(A.read(4)) in range(1, 5)", "True"),
     ("recv_into",
      "C.send(b'abcdef'); room = bytearray(10); x = [A.recv_into(room, 2), A.recv_into(memoryview(room)[2:]) in range(1, 5), bytes(room[:3])]; x", "[2, True, b'abc']"),
     ("recv_into what is fixed", "A.recv_into(b'fixed')", "BufferError"),

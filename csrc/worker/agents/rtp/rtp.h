@@ -15,6 +15,7 @@
 
 #include "proto/pacing/catch_up.h"
 #include "worker/agents/common/send.h"
+#include "worker/agents/common/socket.h"
 #include "worker/agents/rtp/plan.h"
 #include "worker/agents/rtp/control.h"
 #include "worker/agents/rtp/receiver.h"
@@ -87,6 +88,13 @@ static inline bool rtp_agent_listens(const wrk_channel_t *ch)
     return (a->rx.on || a->control.mux) && !ch->held;
 }
 
+/* NULL: not known. */
+static inline void rtp_agent_set_asked(rtp_agent_t *a, const shm_addr_t *local)
+{
+    a->asked = local != NULL ? *local : (shm_addr_t){.family = 0};
+    agent_addr_in(&a->asked_at, &a->asked);
+}
+
 /* --- sockets --- */
 
 int rtp_agent_open_sockets(wrk_channel_t *ch);
@@ -109,8 +117,6 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch);
 
 int rtp_agent_rx_open(wrk_channel_t *ch);
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
-/* NULL: not known. */
-void rtp_agent_set_asked(rtp_agent_t *a, const shm_addr_t *local);
 /* A datagram of the media socket, as agent_path_t.deliver. */
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Delivers what is due by now. */

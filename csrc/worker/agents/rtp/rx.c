@@ -475,12 +475,6 @@ static void deliver_from_probation(wrk_channel_t *ch, const rx_item_t *item, con
     }
 }
 
-void rtp_agent_set_asked(rtp_agent_t *a, const shm_addr_t *local)
-{
-    a->asked = local != NULL ? *local : (shm_addr_t){.family = 0};
-    agent_addr_in(&a->asked_at, &a->asked);
-}
-
 /* The remote expects our packets from where it sends its own to. It may send from another port. */
 static void note_asked(rtp_agent_t *a, const rx_item_t *item)
 {

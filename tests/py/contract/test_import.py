@@ -70,7 +70,7 @@ def test_a_blocking_program_loads_neither_asyncio_nor_statistics() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "limit"), [("shmring --help", 40), ("shmring ls", 106), ("rtstat --json", 117)]
+    ("command", "limit"), [("shmring --help", 40), ("shmring ls", 107), ("rtstat --json", 117)]
 )
 @pytest.mark.usefixtures("shmring_namespace")
 def test_a_command_that_only_looks_loads_little(command: str, limit: int) -> None:
